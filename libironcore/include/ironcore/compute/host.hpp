@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Host: makes the virtual machines of one hypervisor match their specs, one idempotent step at a time.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "ironcore/base/clock.hpp"
+#include "ironcore/base/log.hpp"
+#include "ironcore/base/result.hpp"
+#include "ironcore/compute/hypervisor.hpp"
+#include "ironcore/compute/machine.hpp"
+
+namespace ironcore::compute {
+
+struct HostOptions {
+  std::filesystem::path directory;                 ///< machines/, images/, secrets/ live below it; created when absent
+  Accelerator accelerator = Accelerator::automatic;
+  std::size_t console_log_bytes = 4 << 20;         ///< the serial log is rotated at this size, one old file is kept
+  std::size_t capacity_reserved_memory = 512 << 20;  ///< bytes kept for the host itself
+  Duration shutdown_repeat = std::chrono::seconds(10);  ///< a guest that does not react is asked again
+};
+
+/// A domain of ours on the hypervisor for which nobody gave a spec.
+struct Orphan {
+  Uid uid;
+  std::string name;
+  DomainState state;
+};
+
+/// The machines of one host. Level-triggered: `apply` and `remove` look at the world, do what is possible now without
+/// waiting for the guest, and say what they saw. Each may be repeated at any time; a crash between any two steps is
+/// repaired by the next call. A running guest is adopted, never restarted because this object was. Thread: any
+/// (calls for one machine are serialised, different machines run in parallel).
+class Host {
+ public:
+  static Result<std::unique_ptr<Host>> create(Hypervisor& hypervisor, HostOptions options, Clock& clock, Log& log);
+  virtual ~Host() = default;
+
+  /// Brings the machine closer to `spec`. Blocks for disk and image work, so call it from a worker thread; `stop`
+  /// interrupts a long image copy. An error means that this step failed and may be retried; the status of what
+  /// exists is then still available from `status`.
+  virtual Result<MachineStatus> apply(const MachineSpec& spec, std::stop_token stop = {}) = 0;
+
+  /// Brings the machine closer to being gone: graceful shutdown, forced stop after the grace period, then domain,
+  /// disks, NICs, secrets and directory. `terminated` when nothing is left (also when nothing ever was).
+  virtual Result<MachineStatus> remove(const Uid& uid, Duration grace, ShutdownSignal signal = ShutdownSignal::agent_then_acpi) = 0;
+
+  /// Looks only.
+  virtual Result<MachineStatus> status(const Uid& uid) = 0;
+
+  /// Our domains that are not in `known`.
+  virtual Result<std::vector<Orphan>> orphans(const std::vector<Uid>& known) = 0;
+
+  /// Attaches to the serial port. `wrong_state` while another holder has it; dropping the Console frees it.
+  virtual Result<std::unique_ptr<Console>> console(const Uid& uid) = 0;
+
+  /// The serial log since the last boots, at most `limit` bytes from its end, rotation included.
+  virtual Result<std::string> console_log(const Uid& uid, std::size_t limit) = 0;
+
+  /// Processor threads and bytes of memory that machines of this host may use altogether.
+  virtual Result<HostCapacity> capacity() = 0;
+
+  /// Calls `changed` with the machine's uid whenever the hypervisor reports something about it, and with a nil uid when
+  /// everything should be looked at again (after a reconnect). Called on the hypervisor's event thread: hand it on, do not block.
+  virtual void on_change(std::function<void(const Uid&)> changed) = 0;
+};
+
+}  // namespace ironcore::compute

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hypervisor: the seam towards libvirt (or its simulation). It knows domains, not machines: no images, no policy.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ironcore/base/clock.hpp"
+#include "ironcore/base/result.hpp"
+#include "ironcore/compute/machine.hpp"
+
+namespace ironcore::compute {
+
+/// automatic = KVM only if /dev/kvm opens and the processor has vmx or svm, else TCG.
+enum class Accelerator { automatic, kvm, tcg };
+
+struct HostCapacity {
+  std::uint32_t cpus = 0;
+  std::uint64_t memory_bytes = 0;
+};
+
+struct DomainDisk {
+  std::string name;     ///< becomes the device alias
+  std::string target;   ///< `vda`
+  std::string serial;
+  std::filesystem::path path;
+  std::string format;   ///< `raw` or `qcow2`
+};
+
+struct DomainNic {
+  std::string name;     ///< becomes the device alias
+  MacAddress mac;
+  std::variant<UserNetwork, LibvirtNetwork, Tap, VhostUser, PciDevice> device;
+};
+
+struct DomainKernel {
+  std::filesystem::path kernel;
+  std::filesystem::path initramfs;  ///< empty = none
+  std::string command_line;
+};
+
+/// A whole domain, all paths resolved.
+struct DomainSpec {
+  Uid uid;
+  std::string name;                          ///< domain name: unique on the hypervisor
+  std::string title;
+  std::uint32_t vcpus = 1;
+  std::uint64_t memory_bytes = 0;
+  Accelerator accelerator = Accelerator::automatic;
+  std::vector<DomainDisk> disks;
+  std::vector<DomainNic> nics;
+  std::optional<DomainKernel> kernel;
+  std::filesystem::path console_log;         ///< what the guest writes to its serial port; empty = not kept
+  std::size_t console_log_bytes = 4 << 20;   ///< rotation size
+  std::filesystem::path ignition;            ///< file for fw_cfg `opt/com.coreos/config`; empty = none
+  std::string hostname;                      ///< fw_cfg `opt/ironcore/hostname`; empty = none
+  std::map<std::string, std::string> labels; ///< kept in the domain's metadata
+};
+
+enum class DomainState { running, paused, shutting_down, shut_off, crashed, unknown };
+
+struct Domain {
+  Uid uid;
+  std::string name;
+  std::string title;
+  DomainState state = DomainState::unknown;
+  bool is_agent_connected = false;
+  std::int64_t process = 0;          ///< QEMU's pid where the body can tell, else 0
+  std::vector<std::string> disks;    ///< names of attached disks
+  std::vector<std::string> nics;     ///< names of attached NICs
+};
+
+struct DomainEvent {
+  enum class Type { defined, started, stopped, crashed, rebooted, device_removed, agent_changed, undefined, reconnected };
+  Type type;
+  Uid uid;             ///< nil for `reconnected`: everything may have changed
+  std::string device;  ///< name, for `device_removed`
+};
+
+/// A two-way byte stream to a domain's serial port. One holder at a time; the destructor frees it. Thread: one.
+class Console {
+ public:
+  virtual ~Console() = default;
+  /// Bytes that the guest wrote; waits until there are some. Empty = the deadline passed. `gone` = the guest stopped.
+  virtual Result<std::string> read(Instant deadline, std::stop_token stop) = 0;
+  /// Hands bytes to the guest; blocks while its buffer is full, until the deadline.
+  virtual Result<void> write(std::string_view bytes, Instant deadline) = 0;
+};
+
+/// The domains of one hypervisor that carry our mark; others are neither seen nor touched. All calls are idempotent: starting a
+/// running domain, destroying a stopped one and undefining an absent one succeed. Errors: `not_found` (no such domain),
+/// `unavailable` (connection lost; the body reconnects by itself), `wrong_state`, `exhausted`, `unsupported`, `invalid`.
+/// Thread: any.
+class Hypervisor {
+ public:
+  virtual ~Hypervisor() = default;
+
+  virtual Result<HostCapacity> capacity() = 0;
+  virtual Result<std::vector<Domain>> domains() = 0;
+  virtual Result<Domain> domain(const Uid& uid) = 0;
+
+  /// Creates or replaces the persistent definition. A running domain keeps what it has until its next start.
+  virtual Result<void> define(const DomainSpec& spec) = 0;
+  virtual Result<void> start(const Uid& uid) = 0;
+  /// Asks the guest to stop; `agent` fails with `unavailable` when no agent answers within two seconds.
+  virtual Result<void> shutdown(const Uid& uid, ShutdownSignal signal) = 0;
+  /// Restarts the guest without a new process: asks it when it can be asked, else a hard reset.
+  virtual Result<void> reboot(const Uid& uid) = 0;
+  virtual Result<void> destroy(const Uid& uid) = 0;
+  /// Removes the definition and everything the body kept for it (nvram, managed save, secrets).
+  virtual Result<void> undefine(const Uid& uid) = 0;
+
+  /// Hot-plug. Attaching what is attached succeeds. Detaching only asks the guest; completion is `device_removed`
+  /// and the name's absence from `Domain`.
+  virtual Result<void> attach_disk(const Uid& uid, const DomainDisk& disk) = 0;
+  virtual Result<void> detach_disk(const Uid& uid, const std::string& name) = 0;
+  virtual Result<void> resize_disk(const Uid& uid, const std::string& name, std::uint64_t size_bytes) = 0;
+  virtual Result<void> attach_nic(const Uid& uid, const DomainNic& nic) = 0;
+  virtual Result<void> detach_nic(const Uid& uid, const std::string& name) = 0;
+
+  virtual Result<std::unique_ptr<Console>> console(const Uid& uid) = 0;
+
+  /// One listener; called on the body's event thread, must not block or call back into the hypervisor.
+  virtual void on_event(std::function<void(const DomainEvent&)> listener) = 0;
+
+  /// User and group that disk files must belong to so that the hypervisor can open them; empty = the caller's own.
+  struct FileOwner {
+    std::uint32_t user;
+    std::uint32_t group;
+  };
+  virtual std::optional<FileOwner> file_owner() = 0;
+};
+
+}  // namespace ironcore::compute
