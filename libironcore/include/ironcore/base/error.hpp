@@ -46,6 +46,8 @@ std::string_view name(FieldError::Reason reason) noexcept;
 /// `start machine web-1: open boot disk: pool ssd: not found`.
 class Error {
  public:
+  /// What `Result::error()` gives when there is no error (Boost.System asks for it): `internal`, no message.
+  Error() = default;
   Error(ErrorCode code, std::string message) : code_(code), message_(std::move(message)) {}
   /// An `invalid` error that lists every wrong field; the message names all of them.
   explicit Error(std::vector<FieldError> fields);
@@ -61,7 +63,7 @@ class Error {
   friend bool operator==(const Error&, const Error&) = default;
 
  private:
-  ErrorCode code_;
+  ErrorCode code_ = ErrorCode::internal;
   std::string message_;
   std::vector<FieldError> fields_;
 };
