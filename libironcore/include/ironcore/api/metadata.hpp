@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every object carries: names, revision, labels, owners, life cycle (Kubernetes ObjectMeta).
+#pragma once
+
+#include <boost/describe.hpp>
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ironcore/base/clock.hpp"
+
+namespace ironcore::api {
+
+/// Position in the store's one order of writes. JSON: a decimal string. 0 = none yet.
+struct Revision {
+  std::uint64_t value = 0;
+  friend auto operator<=>(const Revision&, const Revision&) = default;
+};
+
+/// Members of a JSON object that this version does not know: kept as they came, written back as they were.
+/// Every described struct has one as `unknown`; it costs a pointer when empty.
+class Unknown {
+ public:
+  Unknown() = default;
+  Unknown(const Unknown& other);
+  Unknown(Unknown&&) noexcept = default;
+  Unknown& operator=(const Unknown& other);
+  Unknown& operator=(Unknown&&) noexcept = default;
+  ~Unknown() = default;
+
+  using Members = std::map<std::string, std::string, std::less<>>;  ///< name → JSON text
+  bool is_empty() const noexcept { return !members_ || members_->empty(); }
+  const Members& members() const noexcept;
+  void set(std::string name, std::string json);
+
+  friend bool operator==(const Unknown& a, const Unknown& b) noexcept { return a.members() == b.members(); }
+
+ private:
+  std::unique_ptr<Members> members_;
+};
+
+struct OwnerReference {
+  std::string api_version;
+  std::string kind;
+  std::string name;
+  std::string uid;
+  std::optional<bool> controller;
+  std::optional<bool> block_owner_deletion;
+  Unknown unknown;
+  friend bool operator==(const OwnerReference&, const OwnerReference&) = default;
+};
+BOOST_DESCRIBE_STRUCT(OwnerReference, (), (api_version, kind, name, uid, controller, block_owner_deletion))
+
+/// Set by the store, whatever the writer says: uid, resource_version, generation, creation_timestamp, deletion_timestamp.
+struct Metadata {
+  std::string name;
+  std::string generate_name;  ///< a prefix; the store appends a random suffix when `name` is empty
+  std::string namespace_;     ///< empty for cluster-scoped kinds
+  std::string uid;
+  Revision resource_version;
+  std::int64_t generation = 0;  ///< grows by one whenever the spec changes
+  std::optional<WallTime> creation_timestamp;
+  std::optional<WallTime> deletion_timestamp;  ///< set = being deleted, waiting for the finalizers to go
+  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> annotations;
+  std::vector<std::string> finalizers;
+  std::vector<OwnerReference> owner_references;
+  Unknown unknown;
+  friend bool operator==(const Metadata&, const Metadata&) = default;
+};
+BOOST_DESCRIBE_STRUCT(Metadata, (),
+                      (name, generate_name, namespace_, uid, resource_version, generation, creation_timestamp,
+                       deletion_timestamp, labels, annotations, finalizers, owner_references))
+
+}  // namespace ironcore::api
