@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// LocalStore: all objects in this process's memory, every write made durable by a Journal before it is acknowledged.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ironcore/base/log.hpp"
+#include "ironcore/store/store.hpp"
+
+namespace ironcore::store {
+
+/// One line of history: an object's new state, its removal, or a lease's new holder.
+struct JournalRecord {
+  enum class Type : std::uint8_t { object = 1, removed = 2, lease = 3 };
+  Revision revision;       ///< unique, growing
+  Type type = Type::object;
+  std::string resource;    ///< `machines.compute.ironcore.dev`; empty for leases
+  std::string namespace_;
+  std::string name;        ///< of the object or the lease
+  std::string body;        ///< object or removed: (last) canonical JSON; lease: holder and ttl as JSON
+  std::int64_t time = 0;   ///< wall clock, seconds since 1970: for retention by age
+};
+
+/// Where history is kept. The log is the database: an object's state is its newest record. Thread: one at a time.
+class Journal {
+ public:
+  virtual ~Journal() = default;
+  /// Hands every kept record to `each`, newest first, so that the first one seen of a name is its state.
+  virtual Result<void> load(const std::function<Result<void>(JournalRecord)>& each) = 0;
+  /// All records or none, durable when it returns. After an error nothing of them may ever appear.
+  virtual Result<void> append(std::span<const JournalRecord> records) = 0;
+  /// Forgets these records; they are superseded and older than the history that is kept. Need not be durable at once.
+  virtual Result<void> forget(std::span<const Revision> revisions) = 0;
+};
+
+/// Keeps nothing: for tests, simulations and scratch stores.
+std::unique_ptr<Journal> memory_journal();
+
+struct LocalStoreOptions {
+  std::size_t history_changes = 100'000;                 ///< changes kept for watches, at most
+  Duration history_age = std::chrono::hours(1);          ///< and not longer than this
+  std::size_t events_limit = 10'000;                     ///< Event objects kept, at most; the oldest go first
+  Duration events_age = std::chrono::hours(24);          ///< and not longer than this
+};
+
+/// The engine behind the `memory` and `sqlite` bodies. Concurrent commits share one Journal append (group commit); readers see only what is
+/// durable and are never blocked by it. Objects are kept decoded. Thread: any.
+class LocalStore : public Store {
+ public:
+  /// Loads the journal. `corrupt` names what is damaged. `clock` and `log` must outlive the store.
+  static Result<std::unique_ptr<LocalStore>> open(std::unique_ptr<Journal> journal, LocalStoreOptions options, Clock& clock, Log& log);
+
+  /// Independent transactions with one append for all of them: what a server does with the requests that it finds waiting.
+  virtual std::vector<Result<Committed>> commit_all(std::span<const Transaction> transactions) = 0;
+
+  /// Calls `wake` after every publication of changes, on the committing thread; must not block. For servers that poll.
+  virtual void on_change(std::function<void()> wake) = 0;
+
+  /// Applies the retention limits; call it now and then (a daemon: every minute).
+  virtual Result<void> collect() = 0;
+
+  /// A random id made when the data was created, changed when a backup is restored: revisions of different epochs do not compare.
+  virtual const std::string& epoch() const = 0;
+
+  /// Raw changes of all kinds for publication: those after `from`, at most `limit`, with the object before, if there was one. `gone` as in watch.
+  struct RawChange {
+    Change::Type type;
+    Revision revision;
+    Object object;                    ///< new state, or the last one when deleted
+    std::optional<Object> previous;
+  };
+  virtual Result<std::vector<RawChange>> changes(Revision from, std::size_t limit) = 0;
+};
+
+/// A LocalStore on `memory_journal`.
+std::unique_ptr<LocalStore> memory_store(Clock& clock, Log& log, LocalStoreOptions options = {});
+
+}  // namespace ironcore::store
