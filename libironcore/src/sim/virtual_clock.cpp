@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waiting on time that somebody else moves.
+#include "ironcore/sim/virtual_clock.hpp"
+
+#include <thread>
+
+namespace ironcore::sim {
+
+VirtualClock::VirtualClock(WallTime start) : start_(start) {}
+
+Instant VirtualClock::now() const { return Instant{} + std::chrono::hours(1) + Duration(elapsed_.load()); }
+WallTime VirtualClock::wall() const { return start_ + Duration(elapsed_.load()); }
+
+bool VirtualClock::wait(std::unique_lock<std::mutex>& lock, std::condition_variable_any& condition, std::stop_token stop,
+                        Instant deadline, const std::function<bool()>& ready) {
+  if (ready()) return true;
+  std::list<Waiter>::iterator self;
+  {
+    const std::lock_guard guard(mutex_);
+    self = waiters_.insert(waiters_.end(), Waiter{lock.mutex(), &condition, deadline});
+  }
+  condition.wait(lock, std::move(stop), [&] { return ready() || now() >= deadline; });
+  {
+    const std::lock_guard guard(mutex_);
+    waiters_.erase(self);
+  }
+  return ready();
+}
+
+void VirtualClock::advance(Duration span) {
+  std::unique_lock lock(mutex_);
+  elapsed_ += span.count();
+  for (auto& waiter : waiters_) waiter.is_woken = false;
+  // A waiter that has looked at the time but is not asleep yet still holds its mutex; a notification sent now would be lost. So
+  // each is notified while its mutex is ours. It is only ever tried: blocking on it here could deadlock with a waiter that is
+  // about to register. As long as mutex_ is held, a registered waiter cannot leave, so its mutex and condition exist.
+  for (bool all_woken = false; !all_woken;) {
+    all_woken = true;
+    for (auto& waiter : waiters_) {
+      if (waiter.is_woken || waiter.deadline > now()) continue;
+      if (waiter.mutex->try_lock()) {
+        waiter.condition->notify_all();
+        waiter.mutex->unlock();
+        waiter.is_woken = true;
+      } else {
+        all_woken = false;
+      }
+    }
+    if (!all_woken) {
+      lock.unlock();
+      std::this_thread::yield();
+      lock.lock();
+    }
+  }
+}
+
+std::optional<Instant> VirtualClock::next_deadline() const {
+  const std::lock_guard guard(mutex_);
+  std::optional<Instant> earliest;
+  for (const auto& waiter : waiters_)
+    if (waiter.deadline != Instant::max() && (!earliest || waiter.deadline < *earliest)) earliest = waiter.deadline;
+  return earliest;
+}
+
+std::size_t VirtualClock::waiting() const {
+  const std::lock_guard guard(mutex_);
+  return waiters_.size();
+}
+
+}  // namespace ironcore::sim
