@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "digits.hpp"
+
 namespace ironcore {
 
 Instant SystemClock::now() const { return std::chrono::steady_clock::now(); }
@@ -67,12 +69,12 @@ bool take(std::string_view& text, char wanted) {
 }
 
 Error bad_time(std::string_view text, std::string_view why) {
-  return Error(ErrorCode::invalid, "\"" + std::string(text) + "\" is not a time: " + std::string(why) +
+  return Error(ErrorCode::invalid, quoted(text) + " is not a time: " + std::string(why) +
                                        "; write it like 2026-11-23T01:45:08Z");
 }
 
 Error bad_duration(std::string_view text, std::string_view why) {
-  return Error(ErrorCode::invalid, "\"" + std::string(text) + "\" is not a duration: " + std::string(why) +
+  return Error(ErrorCode::invalid, quoted(text) + " is not a duration: " + std::string(why) +
                                        "; write it like 90s, 5m, 1h30m or 250ms");
 }
 
