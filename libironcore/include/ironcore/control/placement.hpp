@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// Placement: which pool takes which machine, and how much room every pool has left. Pure: no store, no thread, no clock.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ironcore/api/compute.hpp"
+
+namespace ironcore::control {
+
+/// What one machine of a class takes from its host.
+struct ClassSize {
+  std::int64_t cpu_milli = 0;
+  std::int64_t memory_bytes = 0;
+  friend bool operator==(const ClassSize&, const ClassSize&) = default;
+};
+ClassSize size_of(const api::MachineClass& machine_class);
+
+/// What placement knows about a pool. Amounts are for machines altogether, those that are there already included.
+struct PoolView {
+  std::string name;
+  std::map<std::string, std::string> labels;
+  std::vector<api::Taint> taints;
+  bool is_ready = false;     ///< its condition `Ready` is there and true
+  bool is_deleting = false;
+  std::vector<std::string> classes;               ///< classes it offers; empty = it does not say, so any
+  std::optional<std::int64_t> cpu_milli;          ///< absent = it does not say, so no limit
+  std::optional<std::int64_t> memory_bytes;       ///< likewise
+  std::map<std::string, std::int64_t> class_counts;  ///< how many of a class an empty host takes; absent = no limit of this sort
+  friend bool operator==(const PoolView&, const PoolView&) = default;
+};
+PoolView view_of(const api::MachinePool& pool);
+
+/// What a machine asks of its pool. Machines that ask the same share one text.
+struct Demand {
+  std::string machine_class;
+  std::map<std::string, std::string> selector;  ///< labels that the pool must have
+  std::vector<api::Toleration> tolerations;
+
+  static Demand of(const api::Machine& machine);
+  /// Equal texts, equal demands.
+  std::string text() const;
+};
+
+/// Why a pool does not take a machine; the first that applies.
+enum class Obstacle {
+  none,
+  class_unknown,      ///< there is no such MachineClass, so nobody knows what it takes
+  being_deleted,
+  not_ready,
+  tainted,            ///< a taint that the machine does not tolerate, of either effect
+  selector,           ///< a label that the machine asks for is missing
+  class_not_offered,
+  no_capacity,        ///< the pool publishes neither cpu, memory nor a count of the class
+  class_count,        ///< as many of this class as the pool takes
+  cpu,
+  memory,
+};
+
+struct PoolVerdict {
+  std::string pool;
+  Obstacle obstacle = Obstacle::none;
+  std::string detail;      ///< one sentence for people; says what is free when there is room
+  std::int64_t room = 0;   ///< how many more machines of this class fit
+};
+
+/// Authoritative accounting of machines on pools. Every machine counts exactly once, from `assume` or `observe` on until `forget` or `remove`;
+/// pools publish without subtracting machines. A decision takes about a microsecond, whatever the number of pools: for each demand that
+/// was seen lately the pools are kept in a heap by room, corrected when looked at. Thread: one.
+class Placement {
+ public:
+  Placement();
+  ~Placement();
+  Placement(const Placement&) = delete;
+  Placement& operator=(const Placement&) = delete;
+
+  void set_class(const std::string& name, ClassSize size);
+  /// Machines of it stay counted with the size that they had.
+  void remove_class(const std::string& name);
+  void set_pool(PoolView view);
+  /// Machines on it stay counted, should it come back.
+  void remove_pool(const std::string& name);
+
+  /// The pool with most room for this demand, the first by name of equals; nullopt if none fits. Reserves nothing.
+  std::optional<std::string> decide(const Demand& demand);
+  std::optional<std::string> decide(const Demand& demand, const std::string& text);  ///< with `demand.text()` at hand
+
+  /// Counts a machine that is about to be bound. False, and nothing changes, if it is counted already.
+  bool assume(const std::string& uid, const std::string& machine_class, const std::string& pool);
+  /// Takes an assumption back. False if there was none (a machine that was observed stays).
+  bool forget(const std::string& uid);
+  /// What the store says; replaces an assumption. The pool and the class need not exist.
+  void observe(const std::string& uid, const std::string& machine_class, const std::string& pool);
+  /// The machine is gone from the store.
+  void remove(const std::string& uid);
+
+  /// Grows whenever something that did not fit may fit now.
+  std::uint64_t openings() const;
+
+  /// Every pool by name, with the reason why not or the room there is.
+  std::vector<PoolVerdict> explain(const Demand& demand) const;
+  /// `3 pools: 2 not ready, 1 no room (cpu)`, `no machine pools`, `machine class "x" does not exist`.
+  std::string summary(const Demand& demand) const;
+
+  struct Usage {
+    std::size_t machines = 0;
+    std::int64_t cpu_milli = 0;
+    std::int64_t memory_bytes = 0;
+    friend bool operator==(const Usage&, const Usage&) = default;
+  };
+  Usage usage(const std::string& pool) const;
+  /// Where a machine is counted.
+  std::optional<std::string> pool_of(const std::string& uid) const;
+  std::size_t machines() const;
+  std::size_t pools() const;
+
+ private:
+  class Index;
+  std::unique_ptr<Index> index_;
+};
+
+/// `not ready`, `no room (cpu)` …: for summaries.
+std::string_view words(Obstacle obstacle);
+
+}  // namespace ironcore::control
