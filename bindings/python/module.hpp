@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of the Python module share: one function per topic, and how results become exceptions.
+#pragma once
+
+#include <pybind11/chrono.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+
+#include "ironcore/base/clock.hpp"
+#include "ironcore/base/log.hpp"
+#include "ironcore/base/result.hpp"
+
+namespace ironcore::python {
+
+namespace py = pybind11;
+
+void bind_values(py::module_& module);
+void bind_store(py::module_& module);
+void bind_compute(py::module_& module);
+
+/// The value, or a Python exception `ironcore.Error` with the attributes `code`, `message` and `fields`.
+template <class T>
+T value_of(Result<T> result) {
+  return std::move(result).value();
+}
+
+/// A deadline from seconds; negative means now.
+inline Instant deadline_in(const Clock& clock, double seconds) {
+  return clock.now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::max(0.0, seconds)));
+}
+
+/// JSON text ⇄ Python dict, by Python's own json module.
+inline py::object from_json(const std::string& text) {
+  return py::module_::import("json").attr("loads")(text);
+}
+inline std::string to_json(const py::object& value) {
+  if (py::isinstance<py::str>(value)) return value.cast<std::string>();
+  return py::module_::import("json").attr("dumps")(value).cast<std::string>();
+}
+
+/// The process's clock and the log that drops everything: what C++ callers pass in explicitly.
+SystemClock& clock();
+Log& log();
+
+}  // namespace ironcore::python
