@@ -72,6 +72,9 @@ class Kind {
   virtual std::string encode(const void* value) const = 0;
   virtual const Metadata& metadata(const void* value) const = 0;
   virtual bool is_equal(const void* a, const void* b) const = 0;
+  virtual Result<Object> merge(const void* value, std::string_view patch) const = 0;
+  virtual std::string difference(const void* from, const void* to) const = 0;
+  virtual std::optional<std::string> field_text(const void* value, std::string_view path) const = 0;
 };
 
 /// All kinds of this build, sorted by group and name.

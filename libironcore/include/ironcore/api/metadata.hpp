@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ironcore/base/clock.hpp"
@@ -36,6 +37,7 @@ class Unknown {
   bool is_empty() const noexcept { return !members_ || members_->empty(); }
   const Members& members() const noexcept;
   void set(std::string name, std::string json);
+  void remove(std::string_view name);
 
   friend bool operator==(const Unknown& a, const Unknown& b) noexcept { return a.members() == b.members(); }
 

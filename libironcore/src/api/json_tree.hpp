@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// JSON as a tree, for what no struct describes: unknown members and manifests as they were written.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "api/json_reader.hpp"
+#include "ironcore/base/result.hpp"
+
+namespace ironcore::api::json {
+
+/// Scalars keep their text: no number loses a digit here.
+struct Tree {
+  Type type = Type::null;
+  std::string scalar;                                ///< canonical JSON text, quotes included
+  std::vector<std::pair<std::string, Tree>> members;  ///< of an object, in their order, no name twice
+  std::vector<Tree> items;                           ///< of a list
+
+  static Tree object() { return Tree{.type = Type::object, .scalar = {}, .members = {}, .items = {}}; }
+  static Tree null() { return {}; }
+
+  const Tree* find(std::string_view name) const noexcept;
+  Tree* find(std::string_view name) noexcept;
+
+  /// Order of members does not count; numbers are compared as text.
+  friend bool operator==(const Tree& a, const Tree& b);
+};
+
+enum class Nulls {
+  drop,  ///< null means absent
+  keep,  ///< a merge patch: null means remove
+};
+Result<Tree> parse_tree(std::string_view text, Nulls nulls);
+
+void append(std::string& out, const Tree& tree);
+std::string to_text(const Tree& tree);
+
+/// RFC 7386.
+void merge(Tree& target, const Tree& patch);
+/// The smallest patch that turns `from` into `to`. An empty object means they are the same. Precondition: both are objects.
+Tree difference(const Tree& from, const Tree& to);
+
+}  // namespace ironcore::api::json
