@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Field paths as text.
-#include "api/field_path.hpp"
+#include "field_path.hpp"
 
 namespace ironcore::api {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Differences of unknown members, and paths into JSON.
-#include "api/json_compare.hpp"
+#include "json_compare.hpp"
 
 namespace ironcore::api {
 

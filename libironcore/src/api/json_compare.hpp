@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "api/json_encode.hpp"
-#include "api/json_tree.hpp"
+#include "json_encode.hpp"
+#include "json_tree.hpp"
 
 namespace ironcore::api {
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading the values that declared structs are made of.
-#include "api/json_decode.hpp"
+#include "json_decode.hpp"
 
 #include <algorithm>
 #include <charconv>
 
-#include "api/json_tree.hpp"
+#include "json_tree.hpp"
 #include "ironcore/base/base64.hpp"
 #include "ironcore/base/names.hpp"
 
@@ -186,7 +186,11 @@ void Decoding::read_unknown(const FieldPath& at, std::string_view key, std::span
     return;
   }
   json::merge(*value, *patch);
-  out.set(std::move(name), json::to_text(*value));
+  const auto merged = json::to_text(*value);
+  // Lists came over as they are; a null in one of their objects means absent like everywhere.
+  std::string text;
+  if (!json::Reader(merged).copy(text)) return void(reader.fail("the unknown member \"" + name + "\" cannot be merged"));
+  out.set(std::move(name), std::move(text));
 }
 
 Result<> check_size(std::string_view text) {

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "api/field_path.hpp"
-#include "api/json_reader.hpp"
-#include "api/shapes.hpp"
+#include "field_path.hpp"
+#include "json_reader.hpp"
+#include "shapes.hpp"
 #include "ironcore/api/kind.hpp"
 
 namespace ironcore::api {

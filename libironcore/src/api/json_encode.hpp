@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "api/json_writer.hpp"
-#include "api/shapes.hpp"
+#include "json_writer.hpp"
+#include "shapes.hpp"
 #include "ironcore/base/base64.hpp"
 
 namespace ironcore::api {

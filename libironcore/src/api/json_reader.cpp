@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading JSON text.
-#include "api/json_reader.hpp"
+#include "json_reader.hpp"
 
 #include <algorithm>
 #include <array>
 #include <vector>
 
-#include "api/json_writer.hpp"
+#include "json_writer.hpp"
 
 namespace ironcore::api::json {
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Trees of JSON: parse, print, merge, compare.
-#include "api/json_tree.hpp"
+#include "json_tree.hpp"
 
 #include <algorithm>
 #include <unordered_map>
 
-#include "api/json_writer.hpp"
+#include "json_writer.hpp"
 
 namespace ironcore::api::json {
 

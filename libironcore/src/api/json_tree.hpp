@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "api/json_reader.hpp"
+#include "json_reader.hpp"
 #include "ironcore/base/result.hpp"
 
 namespace ironcore::api::json {

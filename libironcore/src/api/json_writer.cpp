@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing JSON text.
-#include "api/json_writer.hpp"
+#include "json_writer.hpp"
 
 #include <array>
 
-#include "api/json_reader.hpp"
+#include "json_reader.hpp"
 
 namespace ironcore::api::json {
 

@@ -11,7 +11,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "api/json_names.hpp"
+#include "json_names.hpp"
 #include "ironcore/api/core.hpp"
 #include "ironcore/api/metadata.hpp"
 #include "ironcore/base/clock.hpp"

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+// Defaults and rules of MachineClass, MachinePool and Machine.
+#include <algorithm>
+
+#include "rules.hpp"
+#include "ironcore/base/uid.hpp"
+
+namespace ironcore::api {
+
+namespace {
+
+using Reason = Checks::Reason;
+using Names = std::set<std::string, std::less<>>;
+
+/// Notes every source after the first. Returns how many there are.
+class OneSource {
+ public:
+  OneSource(const FieldPath& at, Checks& checks) : at_(at), checks_(checks) {}
+  /// Whether the rules of this source are worth checking.
+  bool take(std::string_view member, bool is_there) {
+    if (!is_there) return false;
+    if (++count_ > 1) checks_.add(FieldPath(at_, member), Reason::forbidden, "must not be set: there is another source");
+    return count_ == 1;
+  }
+  void finish(std::string_view choices) {
+    if (count_ == 0) checks_.add(at_, Reason::required, "needs exactly one source: " + std::string(choices));
+  }
+
+ private:
+  const FieldPath& at_;
+  Checks& checks_;
+  std::size_t count_ = 0;
+};
+
+void check_source(const FieldPath& at, const MachineNetworkInterface& nic, Checks& checks) {
+  OneSource source(at, checks);
+  if (source.take("networkInterfaceRef", nic.network_interface_ref.has_value()))
+    checks.optional_reference(FieldPath(at, "networkInterfaceRef"), nic.network_interface_ref);
+  if (source.take("ephemeral", nic.ephemeral.has_value())) {
+    const FieldPath ephemeral(at, "ephemeral");
+    const FieldPath pattern(ephemeral, "networkInterfaceTemplate");
+    const auto& wanted = nic.ephemeral->network_interface_template;
+    if (!wanted) {
+      checks.add(pattern, Reason::required, "is required: what the network interface is made from");
+    } else {
+      check_template_metadata(FieldPath(pattern, "metadata"), wanted->metadata, checks);
+      check_network_interface_spec(FieldPath(pattern, "spec"), wanted->spec, checks);
+    }
+  }
+  source.finish("networkInterfaceRef or ephemeral");
+}
+
+void check_ephemeral(const FieldPath& at, const EphemeralVolume& volume, Checks& checks) {
+  const FieldPath pattern(at, "volumeTemplate");
+  if (!volume.volume_template) {
+    checks.add(pattern, Reason::required, "is required: what the volume is made from");
+    return;
+  }
+  const FieldPath spec(pattern, "spec");
+  const auto& wanted = volume.volume_template->spec;
+  check_template_metadata(FieldPath(pattern, "metadata"), volume.volume_template->metadata, checks);
+  check_volume_spec(spec, wanted, checks);
+  checks.forbidden(FieldPath(spec, "claimRef"), wanted.claim_ref.has_value(), "the machine of the template claims it");
+  checks.forbidden(FieldPath(spec, "unclaimable"), wanted.unclaimable.value_or(false),
+                   "the machine of the template claims it");
+}
+
+void check_size_limit(const FieldPath& at, const std::optional<Quantity>& limit, Checks& checks) {
+  if (limit) checks.not_negative(FieldPath(at, "sizeLimit"), *limit);
+}
+
+void check_source(const FieldPath& at, const MachineVolume& volume, Checks& checks) {
+  OneSource source(at, checks);
+  if (source.take("volumeRef", volume.volume_ref.has_value()))
+    checks.optional_reference(FieldPath(at, "volumeRef"), volume.volume_ref);
+  if (source.take("emptyDisk", volume.empty_disk.has_value()))
+    check_size_limit(FieldPath(at, "emptyDisk"), volume.empty_disk->size_limit, checks);
+  if (source.take("localDisk", volume.local_disk.has_value())) {
+    const FieldPath disk(at, "localDisk");
+    check_size_limit(disk, volume.local_disk->size_limit, checks);
+    const auto& image = volume.local_disk->image;
+    if (std::any_of(image.begin(), image.end(), [](unsigned char c) { return c <= ' ' || c == 0x7F; }))
+      checks.add(FieldPath(disk, "image"), Reason::invalid, "must be an image reference such as registry/name:tag, without blanks");
+    checks.not_longer(FieldPath(disk, "image"), image.size(), 1024, "characters");
+  }
+  if (source.take("ephemeral", volume.ephemeral.has_value()))
+    check_ephemeral(FieldPath(at, "ephemeral"), *volume.ephemeral, checks);
+  source.finish("volumeRef, localDisk, emptyDisk or ephemeral");
+}
+
+void check_network_interfaces(const FieldPath& at, const MachineSpec& spec, Checks& checks) {
+  Names names;
+  for (std::size_t i = 0; i < spec.network_interfaces.size(); ++i) {
+    const FieldPath entry(at, i);
+    const auto& nic = spec.network_interfaces[i];
+    checks.required(FieldPath(entry, "name"), nic.name, "each network interface of a machine has a name");
+    checks.dns_subdomain(FieldPath(entry, "name"), nic.name);
+    checks.unique(FieldPath(entry, "name"), nic.name, names);
+    check_source(entry, nic, checks);
+  }
+}
+
+void check_volumes(const FieldPath& at, const MachineSpec& spec, Checks& checks) {
+  Names names;
+  std::set<std::size_t> indices;
+  for (std::size_t i = 0; i < spec.volumes.size(); ++i) {
+    const FieldPath entry(at, i);
+    const auto& volume = spec.volumes[i];
+    checks.required(FieldPath(entry, "name"), volume.name, "each volume of a machine has a name");
+    checks.dns_subdomain(FieldPath(entry, "name"), volume.name);
+    checks.unique(FieldPath(entry, "name"), volume.name, names);
+    const FieldPath device(entry, "device");
+    if (const auto index = device_index(volume.device); !index) {
+      checks.add(device, Reason::invalid, index.error().message());
+    } else if (!indices.insert(*index).second) {
+      // `oda` and `vda` are two spellings of the first disk.
+      checks.add(device, Reason::duplicate, "\"" + volume.device + "\" is used already");
+    }
+    check_source(entry, volume, checks);
+  }
+}
+
+void check_efi_vars(const FieldPath& at, const MachineSpec& spec, Checks& checks) {
+  Names names;
+  for (std::size_t i = 0; i < spec.efi_vars.size(); ++i) {
+    const FieldPath entry(at, i);
+    const auto& variable = spec.efi_vars[i];
+    checks.required(FieldPath(entry, "name"), variable.name, "each EFI variable has a name");
+    checks.unique(FieldPath(entry, "name"), variable.name, names);
+    if (!variable.uuid.empty() && !Uid::parse(variable.uuid))
+      checks.add(FieldPath(entry, "uuid"), Reason::invalid, "must be a UUID such as 8be4df61-93ca-11d2-aa0d-00e098032b8c");
+  }
+}
+
+const MachineVolume* find_volume(const MachineSpec& spec, std::string_view name) {
+  for (const auto& volume : spec.volumes)
+    if (volume.name == name) return &volume;
+  return nullptr;
+}
+
+/// Gives out device names: what a volume of this name had before, or the lowest that is free.
+void name_devices(Machine& machine, const Machine* current, Checks& checks) {
+  std::set<std::size_t> taken;
+  for (const auto& volume : machine.spec.volumes) {
+    if (volume.device.empty()) continue;
+    if (const auto index = device_index(volume.device)) taken.insert(*index);
+  }
+  if (current != nullptr) {
+    for (auto& volume : machine.spec.volumes) {
+      if (!volume.device.empty()) continue;
+      const auto* const before = find_volume(current->spec, volume.name);
+      if (before == nullptr) continue;
+      const auto index = device_index(before->device);
+      if (index && taken.insert(*index).second) volume.device = before->device;
+    }
+  }
+  std::size_t lowest = 0;
+  for (std::size_t i = 0; i < machine.spec.volumes.size(); ++i) {
+    auto& volume = machine.spec.volumes[i];
+    if (!volume.device.empty()) continue;
+    while (taken.contains(lowest)) ++lowest;
+    auto name = device_name(lowest);
+    if (!name) {
+      const FieldPath root;
+      const FieldPath spec(root, "spec");
+      checks.add(FieldPath(spec, "volumes"), Reason::too_long, name.error().message());
+      return;
+    }
+    taken.insert(lowest);
+    volume.device = std::move(*name);
+  }
+}
+
+void check_volume_changes(const FieldPath& at, const Machine& current, const Machine& wanted, Checks& checks) {
+  for (std::size_t i = 0; i < wanted.spec.volumes.size(); ++i) {
+    const auto& name = wanted.spec.volumes[i].name;
+    if (find_volume(current.spec, name) != nullptr) continue;
+    const auto& attached = current.status.volumes;
+    if (std::any_of(attached.begin(), attached.end(), [&](const auto& volume) { return volume.name == name; })) {
+      const FieldPath entry(at, i);
+      checks.add(FieldPath(entry, "name"), Reason::duplicate,
+                 "\"" + name + "\" is still being detached: use another name, or wait until it is gone from status.volumes");
+    }
+  }
+  for (const auto& before : current.spec.volumes) {
+    if (!before.local_disk || before.local_disk->image.empty()) continue;
+    const auto entry = FieldPath::entry(at, before.name);
+    const FieldPath disk(entry, "localDisk");
+    const FieldPath image(disk, "image");
+    const auto* const after = find_volume(wanted.spec, before.name);
+    if (after == nullptr) {
+      checks.add(image, Reason::forbidden, "a volume made from an image cannot be removed: create another machine");
+    } else if (!after->local_disk || after->local_disk->image != before.local_disk->image) {
+      checks.add(image, Reason::forbidden, "cannot be changed or removed after creation: create another machine");
+    }
+  }
+}
+
+void check_hostname_change(const FieldPath& at, const MachineSpec& current, const MachineSpec& wanted, Checks& checks) {
+  const auto hostname = [](const MachineSpec& spec) {
+    return spec.guest_config ? std::string_view(spec.guest_config->hostname) : std::string_view();
+  };
+  const auto before = hostname(current), after = hostname(wanted);
+  if (before == after) return;
+  checks.add(at, Reason::forbidden,
+             before.empty()  ? "cannot be set after creation: the guest has read its configuration"
+             : after.empty() ? "cannot be removed after creation"
+                             : "cannot be changed after creation");
+}
+
+}  // namespace
+
+void complete(MachineClass&, const MachineClass*, Checks&) {}
+
+void check(const MachineClass& object, Checks& checks) {
+  const FieldPath root;
+  const FieldPath capabilities(root, "capabilities");
+  checks.resources(capabilities, object.capabilities);
+  checks.required_resource(capabilities, object.capabilities, "cpu");
+  checks.required_resource(capabilities, object.capabilities, "memory");
+}
+
+void check_change(const MachineClass& current, const MachineClass& wanted, Checks& checks) {
+  const FieldPath root;
+  checks.immutable(FieldPath(root, "capabilities"), current.capabilities, wanted.capabilities);
+}
+
+void complete(MachinePool&, const MachinePool*, Checks&) {}
+
+void check(const MachinePool& object, Checks& checks) {
+  const FieldPath root;
+  const FieldPath spec(root, "spec");
+  checks.taints(FieldPath(spec, "taints"), object.spec.taints);
+}
+
+void check_change(const MachinePool& current, const MachinePool& wanted, Checks& checks) {
+  const FieldPath root;
+  const FieldPath spec(root, "spec");
+  checks.set_once(FieldPath(spec, "providerID"), current.spec.provider_id, wanted.spec.provider_id);
+}
+
+void complete(Machine& object, const Machine* current, Checks& checks) {
+  auto& ignition = object.spec.ignition_ref;
+  if (ignition && ignition->key.empty()) ignition->key = "ignition.yaml";
+  name_devices(object, current, checks);
+}
+
+void check(const Machine& object, Checks& checks) {
+  const FieldPath root;
+  const FieldPath at(root, "spec");
+  const auto& spec = object.spec;
+  checks.required_reference(FieldPath(at, "machineClassRef"), spec.machine_class_ref, "the class says how large the machine is");
+  checks.labels(FieldPath(at, "machinePoolSelector"), spec.machine_pool_selector);
+  checks.optional_reference(FieldPath(at, "machinePoolRef"), spec.machine_pool_ref);
+  check_network_interfaces(FieldPath(at, "networkInterfaces"), spec, checks);
+  check_volumes(FieldPath(at, "volumes"), spec, checks);
+  checks.optional_reference(FieldPath(at, "ignitionRef"), spec.ignition_ref);
+  check_efi_vars(FieldPath(at, "efiVars"), spec, checks);
+  checks.tolerations(FieldPath(at, "tolerations"), spec.tolerations);
+  if (spec.guest_config) {
+    const FieldPath guest(at, "guestConfig");
+    checks.dns_label(FieldPath(guest, "hostname"), spec.guest_config->hostname);
+  }
+}
+
+void check_change(const Machine& current, const Machine& wanted, Checks& checks) {
+  const FieldPath root;
+  const FieldPath at(root, "spec");
+  checks.immutable(FieldPath(at, "machineClassRef"), current.spec.machine_class_ref, wanted.spec.machine_class_ref);
+  checks.set_once(FieldPath(at, "machinePoolRef"), current.spec.machine_pool_ref, wanted.spec.machine_pool_ref);
+  check_volume_changes(FieldPath(at, "volumes"), current, wanted, checks);
+  const FieldPath guest(at, "guestConfig");
+  check_hostname_change(FieldPath(guest, "hostname"), current.spec, wanted.spec, checks);
+}
+
+}  // namespace ironcore::api

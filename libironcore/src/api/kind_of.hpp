@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// KindOf<T>: the one body of Kind, derived from the struct T.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "json_compare.hpp"
+#include "json_decode.hpp"
+#include "json_encode.hpp"
+#include "rules.hpp"
+#include "ironcore/api/kind.hpp"
+#include "ironcore/api/object.hpp"
+
+namespace ironcore::api {
+
+/// The table of a kind, given beside its `kind_of`.
+template <class T>
+struct Table {
+  std::span<const Column> columns;
+  std::vector<std::string> (*cells)(const T& object, WallTime now) = nullptr;
+};
+
+template <KindStruct T>
+class KindOf final : public Kind {
+ public:
+  constexpr KindOf(NameRule names, Table<T> table) : names_(names), table_(table) {}
+  // Written out: the compiler cannot use an implicit one in a constant.
+  constexpr ~KindOf() override {}
+
+  const KindInfo& info() const override { return T::info; }
+
+  Result<Object> decode(std::string_view json, UnknownFields unknown) const override {
+    IRONCORE_TRY(auto value, decode_text<T>(json, unknown));
+    return object(std::move(value));
+  }
+
+  Result<Object> admit_create(const Object& wanted) const override {
+    T value = wanted.as<T>();
+    Checks checks;
+    complete(value, nullptr, checks);
+    check_metadata(value.metadata, T::info, names_, checks);
+    check(value, checks);
+    IRONCORE_CHECK(std::move(checks).result());
+    return object(std::move(value));
+  }
+
+  Result<Object> admit_update(const Object& current, const Object& wanted) const override {
+    T value = wanted.as<T>();
+    const auto& before = current.as<T>();
+    Checks checks;
+    complete(value, &before, checks);
+    check_metadata(value.metadata, T::info, names_, checks);
+    check_metadata_change(before.metadata, value.metadata, checks);
+    check(value, checks);
+    check_change(before, value, checks);
+    IRONCORE_CHECK(std::move(checks).result());
+    return object(std::move(value));
+  }
+
+  Object combine(const Object& spec_of, const Object& status_of) const override {
+    if constexpr (has_status_member) {
+      T value = spec_of.as<T>();
+      value.status = status_of.as<T>().status;
+      return object(std::move(value));
+    } else {
+      return spec_of;
+    }
+  }
+
+  bool has_status() const override { return has_status_member; }
+
+  bool is_same_spec(const Object& a, const Object& b) const override {
+    const auto& left = a.as<T>();
+    const auto& right = b.as<T>();
+    bool is_same = left.unknown == right.unknown;
+    for_each_member<T>([&](auto descriptor) {
+      using Descriptor = decltype(descriptor);
+      constexpr auto name = json::member_name<Descriptor>;
+      if constexpr (name != "metadata" && name != "status")
+        is_same = is_same && left.*Descriptor::pointer == right.*Descriptor::pointer;
+    });
+    return is_same;
+  }
+
+  Object with_metadata(const Object& from, Metadata metadata) const override {
+    T value = from.as<T>();
+    value.metadata = std::move(metadata);
+    return object(std::move(value));
+  }
+
+  std::span<const Column> columns() const override { return table_.columns; }
+  std::vector<std::string> cells(const Object& from, WallTime now) const override {
+    return table_.cells(from.as<T>(), now);
+  }
+
+  std::string encode(const void* value) const override {
+    std::string out;
+    out.reserve(1024);
+    write(out, of(value));
+    return out;
+  }
+  const Metadata& metadata(const void* value) const override { return of(value).metadata; }
+  bool is_equal(const void* a, const void* b) const override { return of(a) == of(b); }
+
+  Result<Object> merge(const void* value, std::string_view patch) const override {
+    T merged = of(value);
+    IRONCORE_CHECK(merge_text(patch, merged));
+    return object(std::move(merged));
+  }
+
+  std::string difference(const void* from, const void* to) const override {
+    std::string out;
+    write_difference(out, of(from), of(to));
+    return out;
+  }
+
+  std::optional<std::string> field_text(const void* value, std::string_view path) const override {
+    if (path == "apiVersion") return std::string(api_version_text<T>.view());
+    if (path == "kind") return std::string(T::info.kind);
+    return find_text(of(value), path);
+  }
+
+ private:
+  static constexpr bool has_status_member = requires(T& value) { value.status; };
+
+  static const T& of(const void* value) { return *static_cast<const T*>(value); }
+  Object object(T value) const { return Object(*this, std::make_shared<const T>(std::move(value))); }
+
+  NameRule names_;
+  Table<T> table_;
+};
+
+}  // namespace ironcore::api
