@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "digits.hpp"
+#include "ironcore/base/text.hpp"
 
 namespace ironcore {
 
@@ -69,12 +70,12 @@ bool take(std::string_view& text, char wanted) {
 }
 
 Error bad_time(std::string_view text, std::string_view why) {
-  return Error(ErrorCode::invalid, quoted(text) + " is not a time: " + std::string(why) +
+  return Error(ErrorCode::invalid, in_quotes(text) + " is not a time: " + std::string(why) +
                                        "; write it like 2026-11-23T01:45:08Z");
 }
 
 Error bad_duration(std::string_view text, std::string_view why) {
-  return Error(ErrorCode::invalid, quoted(text) + " is not a duration: " + std::string(why) +
+  return Error(ErrorCode::invalid, in_quotes(text) + " is not a duration: " + std::string(why) +
                                        "; write it like 90s, 5m, 1h30m or 250ms");
 }
 

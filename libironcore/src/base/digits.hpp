@@ -44,14 +44,4 @@ inline std::size_t hash_bytes(std::span<const std::uint8_t> bytes, std::size_t s
   return static_cast<std::size_t>(hash ^ (hash >> 32));
 }
 
-/// Input as it may appear in a message: quoted, cut, without control characters.
-inline std::string quoted(std::string_view text) {
-  constexpr std::size_t longest = 80;
-  std::string out = "\"";
-  for (const char c : text.substr(0, longest)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  if (text.size() > longest) out += "...";
-  out += '"';
-  return out;
-}
-
 }  // namespace ironcore

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "digits.hpp"
+#include "ironcore/base/text.hpp"
 
 namespace ironcore {
 
@@ -136,7 +137,7 @@ Result<IpAddress> IpAddress::from_bytes(std::span<const std::uint8_t> bytes) {
 Result<IpAddress> IpAddress::parse(std::string_view text) {
   const auto address = text.find(':') == std::string_view::npos ? parse_v4(text) : parse_v6(text);
   if (!address)
-    return Error(ErrorCode::invalid, quoted(text) + " is not an IP address; write it like 10.0.0.1 or 2001:db8::1");
+    return Error(ErrorCode::invalid, in_quotes(text) + " is not an IP address; write it like 10.0.0.1 or 2001:db8::1");
   return *address;
 }
 

@@ -3,11 +3,12 @@
 #include "ironcore/base/mac_address.hpp"
 
 #include "digits.hpp"
+#include "ironcore/base/text.hpp"
 
 namespace ironcore {
 
 Result<MacAddress> MacAddress::parse(std::string_view text) {
-  const Error wrong(ErrorCode::invalid, quoted(text) + " is not a MAC address; write it like 52:54:00:12:34:56");
+  const Error wrong(ErrorCode::invalid, in_quotes(text) + " is not a MAC address; write it like 52:54:00:12:34:56");
   if (text.size() != 17 || (text[2] != ':' && text[2] != '-')) return wrong;
   std::array<std::uint8_t, 6> bytes{};
   for (std::size_t i = 0; i < 6; ++i) {

@@ -3,6 +3,7 @@
 #include "ironcore/base/prefix.hpp"
 
 #include "digits.hpp"
+#include "ironcore/base/text.hpp"
 
 namespace ironcore {
 
@@ -38,11 +39,11 @@ Result<Prefix> Prefix::make(const IpAddress& address, unsigned length) {
 Result<Prefix> Prefix::parse(std::string_view text) {
   const auto slash = text.find('/');
   if (slash == std::string_view::npos)
-    return Error(ErrorCode::invalid, quoted(text) + " is not a prefix: the length is missing; write it like 10.0.0.0/24");
+    return Error(ErrorCode::invalid, in_quotes(text) + " is not a prefix: the length is missing; write it like 10.0.0.0/24");
   IRONCORE_TRY(const auto address, IpAddress::parse(text.substr(0, slash)));
   const auto length = strict_decimal(text.substr(slash + 1), address.bits());
   if (!length)
-    return Error(ErrorCode::invalid, quoted(text) + " is not a prefix: the length must be a number from 0 to " +
+    return Error(ErrorCode::invalid, in_quotes(text) + " is not a prefix: the length must be a number from 0 to " +
                                          std::to_string(address.bits()));
   return Prefix(address, *length);
 }

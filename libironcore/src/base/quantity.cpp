@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "digits.hpp"
+#include "ironcore/base/text.hpp"
 
 namespace ironcore {
 
@@ -147,7 +148,7 @@ Result<Quantity> Quantity::parse(std::string_view text) {
   constexpr std::size_t longest = 128;
   const auto wrong = [&](std::string_view why) {
     return Error(ErrorCode::invalid,
-                 quoted(text) + " is not a quantity: " + std::string(why) + "; write it like 500m, 1.5, 10Gi or 2e3");
+                 in_quotes(text) + " is not a quantity: " + std::string(why) + "; write it like 500m, 1.5, 10Gi or 2e3");
   };
   if (text.empty()) return wrong("it is empty");
   if (text.size() > longest) return wrong("it has more than 128 characters");
@@ -169,7 +170,7 @@ Result<Quantity> Quantity::parse(std::string_view text) {
   }
   if (digits.empty()) return wrong("it must start with a number");
   const auto suffix = find_suffix(rest);
-  if (!suffix) return wrong("the suffix " + quoted(rest) + " is none of n u m k M G T P E Ki Mi Gi Ti Pi Ei or an exponent");
+  if (!suffix) return wrong("the suffix " + in_quotes(rest) + " is none of n u m k M G T P E Ki Mi Gi Ti Pi Ei or an exponent");
 
   auto exponent = 9 - fraction_digits;
   if (suffix->family == Family::binary)
@@ -178,7 +179,7 @@ Result<Quantity> Quantity::parse(std::string_view text) {
     exponent += suffix->exponent;
   const auto nanos = scaled(digits, exponent);
   const auto quantity = nanos ? Parts::make(negative ? -*nanos : *nanos, suffix->family) : std::nullopt;
-  if (!quantity) return out_of_range(quoted(text));
+  if (!quantity) return out_of_range(in_quotes(text));
   return *quantity;
 }
 

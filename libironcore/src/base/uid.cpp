@@ -3,6 +3,7 @@
 #include "ironcore/base/uid.hpp"
 
 #include "digits.hpp"
+#include "ironcore/base/text.hpp"
 
 namespace ironcore {
 
@@ -27,7 +28,7 @@ Uid Uid::random(Random& random) {
 
 Result<Uid> Uid::parse(std::string_view text) {
   const Error wrong(ErrorCode::invalid,
-                    quoted(text) + " is not a UUID; write it like 123e4567-e89b-42d3-a456-426614174000");
+                    in_quotes(text) + " is not a UUID; write it like 123e4567-e89b-42d3-a456-426614174000");
   if (text.size() != 36) return wrong;
   std::array<std::uint8_t, 16> bytes{};
   std::size_t at = 0;

@@ -3,6 +3,7 @@
 #include "ironcore/base/vni.hpp"
 
 #include "digits.hpp"
+#include "ironcore/base/text.hpp"
 
 namespace ironcore {
 
@@ -13,7 +14,7 @@ Result<Vni> Vni::make(std::uint32_t value) {
 
 Result<Vni> Vni::parse(std::string_view text) {
   const auto value = strict_decimal(text, max);
-  if (!value) return Error(ErrorCode::invalid, quoted(text) + " is not a VNI; write a number from 0 to 16777215");
+  if (!value) return Error(ErrorCode::invalid, in_quotes(text) + " is not a VNI; write a number from 0 to 16777215");
   return Vni(*value);
 }
 
