@@ -68,3 +68,45 @@ TEST_CASE("a notified condition ends the wait at once") {
   waiter.join();
   CHECK_FALSE(clock.next_deadline());
 }
+
+TEST_CASE("timers fire in the order of their times, at their times, and may set further ones") {
+  sim::VirtualClock clock;
+  const auto start = clock.now();
+  std::vector<std::pair<int, Duration>> fired;
+  const auto note = [&](int which) { return [&, which] { fired.emplace_back(which, clock.now() - start); }; };
+  clock.at(start + 2s, note(3));
+  clock.at(start + 1s, note(1));
+  clock.at(start + 1s, [&] {
+    note(2)();
+    clock.at(clock.now(), note(4));
+    clock.at(start + 1h, note(6));
+  });
+  const auto cancelled = clock.at(start + 1s, note(5));
+  clock.cancel(cancelled);
+  CHECK(clock.next_deadline() == start + 1s);
+  clock.advance(2s);
+  const std::vector<std::pair<int, Duration>> expected{{1, 1s}, {2, 1s}, {4, 1s}, {3, 2s}};
+  CHECK(fired == expected);
+  CHECK(clock.now() == start + 2s);
+  clock.cancel(cancelled);
+  CHECK(clock.next_deadline() == start + 1h);
+}
+
+TEST_CASE("time moves from event to event until something holds, and not beyond the limit") {
+  sim::VirtualClock clock;
+  const auto start = clock.now();
+  int fired = 0;
+  for (int i = 1; i <= 5; ++i) clock.at(start + i * 1s, [&] { ++fired; });
+  CHECK(clock.advance_until([&] { return fired == 3; }));
+  CHECK(clock.now() == start + 3s);
+  CHECK_FALSE(clock.advance_until([&] { return fired == 6; }, 10s));
+  CHECK(clock.now() == start + 13s);
+}
+
+TEST_CASE("a corrected wall clock does not move deadlines") {
+  sim::VirtualClock clock;
+  const auto now = clock.now();
+  clock.set_wall(-24h);
+  CHECK(clock.now() == now);
+  CHECK(to_rfc3339(clock.wall()) == "2025-12-31T00:00:00Z");
+}

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -33,6 +34,7 @@ struct DomainDisk {
   std::string serial;
   std::filesystem::path path;
   std::string format;   ///< `raw` or `qcow2`
+  std::filesystem::path backing;  ///< raw parent of a copy-on-write disk, shared and never written; empty = none
 };
 
 struct DomainNic {
@@ -67,11 +69,21 @@ struct DomainSpec {
 
 enum class DomainState { running, paused, shutting_down, shut_off, crashed, unknown };
 
+/// Why a domain that does not run stopped, as far as the body still knows: after a restart of the host it is unknown.
+enum class StopReason {
+  unknown,
+  shutdown,   ///< the guest stopped, by itself or because it was asked
+  destroyed,  ///< forced from outside
+  crashed,    ///< guest or QEMU
+  failed,     ///< it could not be started
+};
+
 struct Domain {
   Uid uid;
   std::string name;
   std::string title;
   DomainState state = DomainState::unknown;
+  StopReason stop_reason = StopReason::unknown;  ///< of a domain that is shut_off or crashed
   bool is_agent_connected = false;
   std::int64_t process = 0;          ///< QEMU's pid where the body can tell, else 0
   std::vector<std::string> disks;    ///< names of attached disks

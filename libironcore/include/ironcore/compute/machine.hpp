@@ -7,10 +7,12 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
 #include "ironcore/base/clock.hpp"
+#include "ironcore/base/error.hpp"
 #include "ironcore/base/mac_address.hpp"
 #include "ironcore/base/uid.hpp"
 
@@ -76,6 +78,15 @@ struct MachineSpec {
   ShutdownSignal shutdown_signal = ShutdownSignal::agent_then_acpi;
   Duration shutdown_grace = std::chrono::minutes(5);  ///< from the first signal to the forced stop
 };
+
+/// Every wrong field of a spec, by its name (`disks[1].device`); empty if it can be applied. Names of disks and NICs: 1 to 63
+/// printable bytes.
+std::vector<FieldError> problems(const MachineSpec& spec);
+
+/// The address of a NIC that has none given: locally administered, the same for ever for this machine and name.
+MacAddress derived_mac(const Uid& machine, std::string_view nic);
+/// 16 hexadecimal digits that name a disk in its serial and its handle, the same for ever.
+std::string derived_handle(const Uid& machine, std::string_view disk);
 
 ///                 apply                    power off / delete
 ///  (none) ──► pending ──► running ──► terminating ──► shutdown ──► (removed)

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Host: one lock per machine, and what concerns all machines together.
+#include "ironcore/compute/host.hpp"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "machine_driver.hpp"
+
+namespace ironcore::compute {
+
+namespace {
+
+class LocalHost final : public Host {
+ public:
+  LocalHost(Hypervisor& hypervisor, HostOptions options, Clock& clock, Log& log, std::unique_ptr<image::Cache> images)
+      : options_(std::move(options)),
+        images_(std::move(images)),
+        around_{hypervisor, *images_, options_, clock, log, hypervisor.file_owner()} {}
+  ~LocalHost() override { around_.hypervisor.on_event({}); }
+
+  Result<MachineStatus> apply(const MachineSpec& spec, std::stop_token stop) override {
+    return with_machine(spec.uid, [&](MachineDriver& driver) {
+      return within(driver.apply(spec, std::move(stop)), "machine " + (spec.name.empty() ? spec.uid.to_text() : spec.name));
+    });
+  }
+
+  Result<MachineStatus> remove(const Uid& uid, Duration grace, ShutdownSignal signal) override {
+    return with_machine(uid, [&](MachineDriver& driver) {
+      return within(driver.remove(grace, signal), "remove machine " + uid.to_text());
+    });
+  }
+
+  Result<MachineStatus> status(const Uid& uid) override {
+    return with_machine(uid, [&](MachineDriver& driver) {
+      return within(driver.status(), "look at machine " + uid.to_text());
+    }, Keep::message);
+  }
+
+  Result<std::vector<Orphan>> orphans(const std::vector<Uid>& known) override {
+    IRONCORE_TRY(const std::vector<Domain> domains, around_.hypervisor.domains());
+    std::vector<Orphan> out;
+    for (const auto& domain : domains) {
+      if (std::find(known.begin(), known.end(), domain.uid) == known.end()) {
+        out.push_back({domain.uid, domain.title.empty() ? domain.name : domain.title, domain.state});
+      }
+    }
+    return out;
+  }
+
+  Result<std::unique_ptr<Console>> console(const Uid& uid) override {
+    return within(around_.hypervisor.console(uid), "console of machine " + uid.to_text());
+  }
+
+  Result<std::string> console_log(const Uid& uid, std::size_t limit) override {
+    return within(MachineFiles(options_.directory, uid).read_log(limit), "log of machine " + uid.to_text());
+  }
+
+  Result<HostCapacity> capacity() override {
+    IRONCORE_TRY(HostCapacity capacity, around_.hypervisor.capacity());
+    capacity.memory_bytes -= std::min<std::uint64_t>(capacity.memory_bytes, options_.capacity_reserved_memory);
+    return capacity;
+  }
+
+  void on_change(std::function<void(const Uid&)> changed) override {
+    if (!changed) return around_.hypervisor.on_event({});
+    around_.hypervisor.on_event([changed = std::move(changed)](const DomainEvent& event) { changed(event.uid); });
+  }
+
+ private:
+  enum class Keep { nothing, message };
+
+  template <class Step>
+  Result<MachineStatus> with_machine(const Uid& uid, Step step, Keep keep = Keep::nothing) {
+    std::shared_ptr<MachineMemory> memory;
+    {
+      std::lock_guard guard(mutex_);
+      auto& slot = machines_[uid];
+      if (!slot) slot = std::make_shared<MachineMemory>();
+      memory = slot;
+    }
+    Result<MachineStatus> result = [&] {
+      std::lock_guard guard(memory->mutex);
+      MachineDriver driver(around_, uid, *memory);
+      auto status = step(driver);
+      if (!status) {
+        memory->message = status.error().message();
+      } else if (keep == Keep::nothing) {
+        memory->message = status->message;
+      }
+      return status;
+    }();
+    if (result && result->state == MachineState::terminated) {
+      // Nothing is left to remember, unless somebody waits for the lock.
+      std::lock_guard guard(mutex_);
+      if (memory.use_count() == 2) machines_.erase(uid);
+    }
+    return result;
+  }
+
+  const HostOptions options_;
+  std::unique_ptr<image::Cache> images_;
+  const MachineSurroundings around_;
+  std::mutex mutex_;
+  std::map<Uid, std::shared_ptr<MachineMemory>> machines_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Host>> Host::create(Hypervisor& hypervisor, HostOptions options, Clock& clock, Log& log) {
+  if (options.shutdown_repeat <= Duration::zero()) {
+    return Error(ErrorCode::invalid, "shutdown_repeat must be longer than nothing");
+  }
+  IRONCORE_CHECK(MachineFiles::make_root(options.directory, hypervisor.file_owner()));
+  image::CacheOptions cache;
+  cache.directory = options.directory / "images";
+  IRONCORE_TRY(auto images, image::Cache::open(std::move(cache), clock, log));
+  return std::unique_ptr<Host>(std::make_unique<LocalHost>(hypervisor, std::move(options), clock, log, std::move(images)));
+}
+
+}  // namespace ironcore::compute

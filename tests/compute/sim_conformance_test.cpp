@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// The simulated hypervisor keeps the contract of the seam.
+#include "hypervisor_conformance.hpp"
+#include "ironcore/sim/hypervisor.hpp"
+#include "temporary_directory.hpp"
+
+namespace ironcore::tests {
+
+class SimBody final : public HypervisorBody {
+ public:
+  compute::Hypervisor& hypervisor() override { return hypervisor_; }
+  Clock& clock() override { return clock_; }
+  std::filesystem::path directory() override { return directory_.path(); }
+  bool wait_until(const std::function<bool()>& done) override { return clock_.advance_until(done); }
+
+  compute::DomainSpec spec(Guest guest) override {
+    compute::DomainSpec spec;
+    spec.uid = Uid::random();
+    spec.name = "test-" + spec.uid.to_text();
+    spec.title = "a test";
+    spec.memory_bytes = std::uint64_t{128} << 20;
+    spec.console_log = directory_.path() / (spec.name + ".log");
+    spec.nics.push_back({"first", compute::derived_mac(spec.uid, "first"), compute::UserNetwork{}});
+    sim::Guest script;
+    script.has_agent = guest == Guest::willing;
+    script.heeds_power_button = guest != Guest::deaf;
+    hypervisor_.set_guest(spec.uid, script);
+    return spec;
+  }
+
+ private:
+  TemporaryDirectory directory_;
+  sim::VirtualClock clock_;
+  sim::Hypervisor hypervisor_{clock_};
+};
+}  // namespace ironcore::tests
+
+TYPE_TO_STRING(ironcore::tests::SimBody);
+
+namespace ironcore::tests {
+IRONCORE_HYPERVISOR_CONFORMANCE(SimBody);
+}  // namespace ironcore::tests
