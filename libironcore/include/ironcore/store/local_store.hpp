@@ -4,11 +4,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "ironcore/base/log.hpp"
+#include "ironcore/base/random.hpp"
 #include "ironcore/store/store.hpp"
 
 namespace ironcore::store {
@@ -16,16 +18,18 @@ namespace ironcore::store {
 /// One line of history: an object's new state, its removal, or a lease's new holder.
 struct JournalRecord {
   enum class Type : std::uint8_t { object = 1, removed = 2, lease = 3 };
-  Revision revision;       ///< unique, growing
+  Revision revision;       ///< every number is used once, none is left out
+  Revision previous;       ///< the record that this one supersedes; 0 = there is none
   Type type = Type::object;
   std::string resource;    ///< `machines.compute.ironcore.dev`; empty for leases
   std::string namespace_;
   std::string name;        ///< of the object or the lease
-  std::string body;        ///< object or removed: (last) canonical JSON; lease: holder and ttl as JSON
+  /// object: canonical JSON; removed: the last state, empty when it is that of `previous`; lease: holder and time to live as JSON
+  std::string body;
   std::int64_t time = 0;   ///< wall clock, seconds since 1970: for retention by age
 };
 
-/// Where history is kept. The log is the database: an object's state is its newest record. Thread: one at a time.
+/// Where history is kept. The log is the database: an object's state is its newest record. Thread: one at a time, except `epoch` (any).
 class Journal {
  public:
   virtual ~Journal() = default;
@@ -35,6 +39,8 @@ class Journal {
   virtual Result<void> append(std::span<const JournalRecord> records) = 0;
   /// Forgets these records; they are superseded and older than the history that is kept. Need not be durable at once.
   virtual Result<void> forget(std::span<const Revision> revisions) = 0;
+  /// As `LocalStore::epoch`.
+  virtual const std::string& epoch() const = 0;
 };
 
 /// Keeps nothing: for tests, simulations and scratch stores.
@@ -45,6 +51,8 @@ struct LocalStoreOptions {
   Duration history_age = std::chrono::hours(1);          ///< and not longer than this
   std::size_t events_limit = 10'000;                     ///< Event objects kept, at most; the oldest go first
   Duration events_age = std::chrono::hours(24);          ///< and not longer than this
+  /// Of uids and generated names; null = the kernel's. Must outlive the store; is used by one thread at a time.
+  Random* random = nullptr;
 };
 
 /// The engine behind the `memory` and `sqlite` bodies. Concurrent commits share one Journal append (group commit); readers see only what is
@@ -57,16 +65,18 @@ class LocalStore : public Store {
   /// Independent transactions with one append for all of them: what a server does with the requests that it finds waiting.
   virtual std::vector<Result<Committed>> commit_all(std::span<const Transaction> transactions) = 0;
 
-  /// Calls `wake` after every publication of changes, on the committing thread; must not block. For servers that poll.
+  /// Calls `wake` after every publication of changes, on the committing thread; must not block. For servers that poll. There is one:
+  /// another one replaces it, an empty one removes it. When this returns, the one before is not running and will not be called again.
   virtual void on_change(std::function<void()> wake) = 0;
 
-  /// Applies the retention limits; call it now and then (a daemon: every minute).
+  /// Applies the retention limits; call it now and then (a daemon: every minute). Between the calls, events and journal grow.
   virtual Result<void> collect() = 0;
 
   /// A random id made when the data was created, changed when a backup is restored: revisions of different epochs do not compare.
   virtual const std::string& epoch() const = 0;
 
   /// Raw changes of all kinds for publication: those after `from`, at most `limit`, with the object before, if there was one. `gone` as in watch.
+  /// `type` is added, modified or deleted.
   struct RawChange {
     Change::Type type;
     Revision revision;

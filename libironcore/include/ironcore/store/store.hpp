@@ -87,7 +87,8 @@ struct Unchanged {
 struct Absent {
   Key key;
 };
-/// The holder of this lease with this token; `forbidden` for one that lost it.
+/// The holder of this lease with this token; `forbidden` for one that released it or lost it to another. An expired lease that nobody else
+/// took is not lost yet.
 struct HoldsLease {
   std::string name;
   std::uint64_t token;
@@ -176,14 +177,17 @@ class Store {
   /// (a create in a namespace that is being deleted; a finalizer added to what is being deleted).
   virtual Result<Committed> commit(const Transaction& transaction) = 0;
 
-  /// Changes after `from`. Revision 0 = everything that exists now as `added`, then what follows.
+  /// Changes after `from`. Revision 0 = everything that exists now as `added`, each with the object's own revision, then a bookmark with
+  /// the revision that this snapshot was taken at, then what follows. Continue a broken watch from a revision that came after that bookmark.
   /// `gone` when the history does not reach back to `from`, or `from` is ahead of the store (it was restored).
   virtual Result<std::unique_ptr<Watch>> watch(const Query& query, Revision from) = 0;
 
   virtual Result<Revision> revision() = 0;
 
-  /// Takes a free or expired lease, or renews it when `holder` has it. `conflict` (naming the holder) when another one has it.
+  /// Takes a free or expired lease, or renews it when `holder` has it (also one that expired, if nobody else took it: the token stays).
+  /// `conflict` (naming the holder) when another one has it.
   virtual Result<Lease> acquire_lease(const std::string& name, const std::string& holder, Duration time_to_live) = 0;
+  /// `forbidden` when it is held with another token; releasing it again succeeds. `not_found` when there never was such a lease.
   virtual Result<void> release_lease(const std::string& name, std::uint64_t token) = 0;
   /// Those whose name starts with `prefix`, sorted.
   virtual Result<std::vector<Lease>> leases(const std::string& prefix) = 0;

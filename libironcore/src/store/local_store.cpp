@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine: commits in groups, one journal append for each, then publication.
+#include "ironcore/store/local_store.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <new>
+#include <utility>
+
+#include "ironcore/api/core.hpp"
+#include "local_store/group_commit.hpp"
+#include "local_store/load.hpp"
+#include "local_store/staging.hpp"
+#include "local_store/transaction.hpp"
+
+namespace ironcore::store {
+
+namespace {
+
+using namespace local_store;
+
+/// One batch takes about this many operations: more would not be faster, but everybody in it would wait longer.
+constexpr std::size_t batch_operations = 4096;
+/// Records forgotten at a time, between which commits may go on.
+constexpr std::size_t forgotten_at_once = 500;
+/// Events deleted at a time.
+constexpr std::size_t events_at_once = 500;
+constexpr std::size_t max_lease_name = 253;
+
+/// What somebody waits for: some transactions, a change of a lease, or the journal for himself.
+struct Job {
+  std::span<const Transaction> transactions;
+  std::function<Result<Lease>(Staging&)> lease;
+  std::function<Result<void>()> alone;
+
+  std::vector<Result<Committed>> committed;
+  Result<Lease> leased = Lease{};
+  Result<void> done{};
+
+  std::size_t weight() const {
+    if (alone) return batch_operations;
+    std::size_t sum = 1;
+    for (const auto& transaction : transactions) sum += transaction.operations.size();
+    return sum;
+  }
+  void fail(const Error& error) {
+    for (auto& result : committed) result = error;
+    leased = error;
+    done = error;
+  }
+};
+
+class Engine final : public LocalStore {
+ public:
+  Engine(std::unique_ptr<Journal> journal, LocalStoreOptions options, Clock& clock)
+      : journal_(std::move(journal)), options_(options), clock_(clock), random_(options.random != nullptr ? *options.random : system_random_) {}
+
+  ~Engine() override {
+    const std::lock_guard lock(published_->mutex);
+    published_->is_closed = true;
+    published_->changed.notify_all();
+    // Watches that stay behind keep `published_`, but not everything in it.
+    published_->tables.clear();
+    published_->history = {};
+  }
+
+  Result<void> start() {
+    IRONCORE_CHECK(make_blanks());
+    IRONCORE_TRY(auto loaded, local_store::load(*journal_));
+    fill(std::move(loaded));
+    if (head_.find(key<api::Namespace>("", "default")) != nullptr) return {};
+    api::Namespace first;
+    first.metadata.name = "default";
+    const Transaction transaction{.operations = {Create{Object::of(std::move(first))}}, .preconditions = {}};
+    IRONCORE_CHECK(within(commit(transaction), "prepare the store"));
+    return {};
+  }
+
+  Result<Object> get(const Key& key) override {
+    if (key.kind != nullptr) {
+      const std::lock_guard lock(published_->mutex);
+      auto* of_kind = published_->tables_of(*key.kind);
+      const auto* found = of_kind == nullptr ? nullptr : of_kind->all.find({key.namespace_, key.name});
+      if (found != nullptr) return *found;
+    }
+    return Error(ErrorCode::not_found, key.to_text() + " does not exist");
+  }
+
+  Result<Page> list(const Query& query, const ListOptions& options) override;
+
+  Result<Committed> commit(const Transaction& transaction) override {
+    auto results = commit_all({&transaction, 1});
+    return std::move(results.front());
+  }
+
+  std::vector<Result<Committed>> commit_all(std::span<const Transaction> transactions) override {
+    Job job;
+    job.transactions = transactions;
+    job.committed.assign(transactions.size(), Committed{});
+    if (!transactions.empty()) run(job);
+    return std::move(job.committed);
+  }
+
+  Result<std::unique_ptr<Watch>> watch(const Query& query, Revision from) override { return open_watch(published_, query, from, clock_); }
+
+  Result<Revision> revision() override {
+    const std::lock_guard lock(published_->mutex);
+    return published_->revision;
+  }
+
+  Result<Lease> acquire_lease(const std::string& name, const std::string& holder, Duration time_to_live) override;
+  Result<void> release_lease(const std::string& name, std::uint64_t token) override;
+  Result<std::vector<Lease>> leases(const std::string& prefix) override { return leases_.list(prefix, clock_.now()); }
+
+  void on_change(std::function<void()> wake) override {
+    const std::lock_guard lock(wake_mutex_);
+    wake_ = std::move(wake);
+  }
+
+  Result<void> collect() override;
+  const std::string& epoch() const override { return journal_->epoch(); }
+  Result<std::vector<RawChange>> changes(Revision from, std::size_t limit) override;
+
+ private:
+  Result<void> make_blanks();
+  void fill(Loaded loaded);
+  void run(Job& job) {
+    group_.run(job, batch_operations, [this](const std::vector<Job*>& jobs) { work(jobs); });
+  }
+  void work(const std::vector<Job*>& jobs) noexcept;
+  void work_on_batch(const std::vector<Job*>& jobs, Staging& staging);
+  void drop(std::vector<HistoryEntry> outdated);
+  Result<void> collect_events();
+  Result<void> collect_history();
+
+  std::unique_ptr<Journal> journal_;
+  const LocalStoreOptions options_;
+  Clock& clock_;
+  SystemRandom system_random_;
+  Random& random_;
+  std::vector<Object> blanks_;
+
+  GroupCommit<Job> group_;
+  // Of the thread that leads the group:
+  Head head_;
+  Revision last_;
+  std::deque<Revision> outdated_;  ///< records that nobody needs any more; of one name the older ones first
+
+  Leases leases_;
+  std::shared_ptr<Published> published_ = std::make_shared<Published>();
+  std::mutex wake_mutex_;
+  std::function<void()> wake_;
+};
+
+// ---- opening ------------------------------------------------------------------------------------------------------
+
+Result<void> Engine::make_blanks() {
+  for (const auto* kind : api::kinds()) {
+    const auto text = R"({"apiVersion":")" + kind->api_version() + R"(","kind":")" + std::string(kind->info().kind) + R"("})";
+    IRONCORE_TRY(auto blank, kind->decode(text));
+    blanks_.push_back(std::move(blank));
+  }
+  return {};
+}
+
+void Engine::fill(Loaded loaded) {
+  const auto now = clock_.now();
+  auto& published = *published_;
+  for (const auto& object : loaded.objects) head_.put(object);
+  head_.keep();
+  std::sort(loaded.objects.begin(), loaded.objects.end(), [](const Object& a, const Object& b) {
+    return &a.kind() != &b.kind() ? std::less<const void*>()(&a.kind(), &b.kind()) : name_of(a) < name_of(b);
+  });
+  for (auto begin = loaded.objects.begin(); begin != loaded.objects.end();) {
+    const auto end = std::find_if(begin, loaded.objects.end(), [&](const Object& object) { return &object.kind() != &begin->kind(); });
+    auto& of_kind = *published.tables_of(begin->kind());
+    of_kind.all.fill({begin, end});
+    if (!of_kind.kind->info().placement.empty())
+      for (auto at = begin; at != end; ++at) of_kind.placed[placement_of(*at)].put(*at);
+    begin = end;
+  }
+  for (auto& lease : loaded.leases) leases_.settle(lease.name, lease.revision, std::move(lease.terms), now);
+  last_ = loaded.revision;
+  published.revision = loaded.revision;
+  published.history.start_at(loaded.history.empty() ? Revision{loaded.revision.value + 1} : loaded.history.front().revision);
+  for (auto& entry : loaded.history) published.history.push(std::move(entry));
+  outdated_.assign(loaded.outdated.begin(), loaded.outdated.end());
+}
+
+// ---- reading ------------------------------------------------------------------------------------------------------
+
+/// `namespace/name` of the last object of the page before. Neither may contain a slash.
+Result<NameView> parse_position(std::string_view text) {
+  const auto slash = text.find('/');
+  if (slash == std::string_view::npos)
+    return Error(ErrorCode::invalid, "the place to continue the list at is none that a page has named: list from the beginning");
+  return NameView{text.substr(0, slash), text.substr(slash + 1)};
+}
+
+Result<Page> Engine::list(const Query& query, const ListOptions& options) {
+  std::optional<NameView> after;
+  if (!options.continue_at.empty()) {
+    IRONCORE_TRY(after, parse_position(options.continue_at));
+  }
+  // Without selectors every object counts, so that a page needs no more of them than it holds, and one that tells whether more follow.
+  const bool is_selective = !query.labels.is_empty() || !query.fields.is_empty();
+  const auto enough = options.limit == 0 || is_selective ? static_cast<std::size_t>(-1) : options.limit + 1;
+  IRONCORE_TRY(const auto view, published_->view(query, after ? &*after : nullptr, enough));
+  Page page;
+  page.revision = view.revision;
+  if (!is_selective) page.objects.reserve(std::min(view.objects.size(), enough));
+  view.objects.for_each([&](const Object& object) {
+    if (is_selective && !query.matches(object)) return true;
+    if (options.limit != 0 && page.objects.size() == options.limit) {
+      const auto& last = page.objects.back().metadata();
+      page.continue_at = last.namespace_ + '/' + last.name;
+      return false;
+    }
+    page.objects.push_back(object);
+    return true;
+  });
+  return page;
+}
+
+Result<std::vector<LocalStore::RawChange>> Engine::changes(Revision from, std::size_t limit) {
+  std::vector<RawChange> result;
+  const std::lock_guard lock(published_->mutex);
+  const auto& history = published_->history;
+  if (!history.reaches_back_to(from)) return history_is_gone(from, history);
+  for (auto at = from; at < published_->revision && result.size() < limit;) {
+    ++at.value;
+    const auto& entry = history[at];
+    if (entry.object) result.push_back({entry.type, entry.revision, *entry.object, entry.previous});
+  }
+  return result;
+}
+
+// ---- writing ------------------------------------------------------------------------------------------------------
+
+void Engine::work(const std::vector<Job*>& jobs) noexcept {
+  if (jobs.front()->alone) {
+    jobs.front()->done = jobs.front()->alone();
+    return;
+  }
+  Staging staging({head_, leases_, *published_, random_, blanks_}, last_, clock_.now(), clock_.wall());
+  try {
+    work_on_batch(jobs, staging);
+  } catch (const std::bad_alloc&) {
+    staging.roll_back_all();
+    for (auto* job : jobs) job->fail(Error(ErrorCode::exhausted, "out of memory: nothing was written"));
+    return;
+  }
+}
+
+void Engine::work_on_batch(const std::vector<Job*>& jobs, Staging& staging) {
+  for (auto* job : jobs) {
+    for (std::size_t i = 0; i < job->transactions.size(); ++i) job->committed[i] = execute(staging, job->transactions[i]);
+    if (job->lease) job->leased = job->lease(staging);
+  }
+  if (staging.records().empty()) return;
+  if (auto appended = journal_->append(staging.records()); !appended) {
+    staging.roll_back_all();
+    for (auto* job : jobs) job->fail(appended.error());
+    return;
+  }
+  [&]() noexcept {  // what is durable must become visible: there is no way back from here
+    last_ = staging.last();
+    drop(staging.publish(options_.history_changes));
+    const std::lock_guard lock(wake_mutex_);
+    if (wake_) wake_();
+  }();
+}
+
+/// Notes which records are not needed without this part of the history; the objects go with the argument.
+void Engine::drop(std::vector<HistoryEntry> outdated) {
+  for (const auto& entry : outdated) {
+    if (entry.previous_revision != Revision{}) outdated_.push_back(entry.previous_revision);
+    if (entry.type == Change::Type::deleted) outdated_.push_back(entry.revision);
+  }
+}
+
+Result<void> check_lease_words(const std::string& name, const std::string& holder) {
+  const auto is_bad = [](const std::string& text) {
+    return text.empty() || text.size() > max_lease_name ||
+           std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; });
+  };
+  if (is_bad(name)) return Error(ErrorCode::invalid, "the name of a lease has 1 to 253 printable characters");
+  if (is_bad(holder)) return Error(ErrorCode::invalid, "the holder of lease " + name + " must be named with 1 to 253 printable characters");
+  return {};
+}
+
+Result<Lease> Engine::acquire_lease(const std::string& name, const std::string& holder, Duration time_to_live) {
+  IRONCORE_CHECK(check_lease_words(name, holder));
+  if (time_to_live <= Duration::zero()) return Error(ErrorCode::invalid, "the time to live of lease " + name + " must be positive");
+  IRONCORE_TRY(auto renewed, leases_.renew(name, holder, time_to_live, clock_.now()));
+  if (renewed) return *std::move(renewed);
+  Job job;
+  job.lease = [&](Staging& staging) { return staging.acquire(name, holder, time_to_live); };
+  run(job);
+  return std::move(job.leased);
+}
+
+Result<void> Engine::release_lease(const std::string& name, std::uint64_t token) {
+  Job job;
+  job.lease = [&](Staging& staging) -> Result<Lease> {
+    IRONCORE_CHECK(staging.release(name, token));
+    return Lease{};
+  };
+  run(job);
+  IRONCORE_CHECK(job.leased);
+  return {};
+}
+
+// ---- retention ----------------------------------------------------------------------------------------------------
+
+Result<void> Engine::collect() {
+  IRONCORE_CHECK(within(collect_events(), "delete old events"));
+  return within(collect_history(), "forget old history");
+}
+
+Result<void> Engine::collect_events() {
+  struct Candidate {
+    WallTime time;
+    Key key;
+    std::string uid;
+  };
+  Query query;
+  query.kind = &api::kind_of<api::Event>();
+  IRONCORE_TRY(const auto page, list(query, {}));
+  std::vector<Candidate> events;
+  events.reserve(page.objects.size());
+  for (const auto& object : page.objects) {
+    const auto& event = object.as<api::Event>();
+    auto time = event.metadata.creation_timestamp.value_or(WallTime{});
+    if (event.last_timestamp) time = std::max(time, *event.last_timestamp);
+    if (!event.metadata.deletion_timestamp) events.push_back({time, key_of(object), event.metadata.uid});
+  }
+  std::sort(events.begin(), events.end(), [](const Candidate& a, const Candidate& b) { return a.time < b.time; });
+  const auto too_many = events.size() - std::min(events.size(), options_.events_limit);
+  const auto oldest = clock_.wall() - options_.events_age;
+  std::size_t count = too_many;
+  while (count < events.size() && events[count].time < oldest) ++count;
+
+  for (std::size_t begin = 0; begin < count; begin += events_at_once) {
+    std::vector<Transaction> transactions;
+    for (std::size_t i = begin; i < std::min(begin + events_at_once, count); ++i)
+      transactions.push_back({.operations = {Delete{.key = events[i].key, .revision = {}, .uid = events[i].uid}}, .preconditions = {}});
+    for (const auto& result : commit_all(transactions)) {
+      // Somebody else may delete or replace one at the same time.
+      const bool is_expected = result || result.error().code() == ErrorCode::not_found || result.error().code() == ErrorCode::conflict;
+      if (!is_expected) return result.error();
+    }
+  }
+  return {};
+}
+
+Result<void> Engine::collect_history() {
+  bool is_finished = false;
+  while (!is_finished) {
+    Job job;
+    job.alone = [&]() -> Result<void> {
+      const auto oldest = std::chrono::duration_cast<std::chrono::seconds>((clock_.wall() - options_.history_age).time_since_epoch()).count();
+      std::vector<HistoryEntry> outdated;
+      {
+        const std::lock_guard lock(published_->mutex);
+        auto& history = published_->history;
+        while (history.size() > 0 && outdated.size() < forgotten_at_once &&
+               (history.size() > options_.history_changes || history.front().time < oldest))
+          outdated.push_back(history.pop());
+      }
+      const bool is_history_short = outdated.size() < forgotten_at_once;
+      drop(std::move(outdated));
+      const auto end = outdated_.begin() + static_cast<std::ptrdiff_t>(std::min(outdated_.size(), forgotten_at_once));
+      is_finished = is_history_short && end == outdated_.end();
+      if (outdated_.empty()) return {};
+      const std::vector<Revision> some(outdated_.begin(), end);
+      IRONCORE_CHECK(journal_->forget(some));
+      outdated_.erase(outdated_.begin(), end);
+      return {};
+    };
+    run(job);
+    IRONCORE_CHECK(job.done);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<LocalStore>> LocalStore::open(std::unique_ptr<Journal> journal, LocalStoreOptions options, Clock& clock, Log& log) {
+  auto engine = std::make_unique<Engine>(std::move(journal), options, clock);
+  IRONCORE_CHECK(engine->start());
+  log.debug("store opened", {{"epoch", engine->epoch()}, {"revision", std::to_string(engine->revision()->value)}});
+  return std::unique_ptr<LocalStore>(std::move(engine));
+}
+
+std::unique_ptr<LocalStore> memory_store(Clock& clock, Log& log, LocalStoreOptions options) {
+  // A journal that keeps nothing has nothing that could fail.
+  return LocalStore::open(memory_journal(), options, clock, log).value();
+}
+
+}  // namespace ironcore::store

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writer's view and how it is taken back.
+#include "head.hpp"
+
+#include <functional>
+#include <tuple>
+
+namespace ironcore::store::local_store {
+
+bool KeyOrder::operator()(const Key& a, const Key& b) const {
+  const auto parts = [](const Key& key) {
+    const auto& info = key.kind->info();
+    return std::tie(info.group, info.kind, key.namespace_, key.name);
+  };
+  return parts(a) < parts(b);
+}
+
+std::size_t Head::Hash::operator()(const Name& name) const noexcept {
+  const std::hash<std::string_view> hash;
+  std::size_t result = hash(name.name.name);
+  result = result * 31 + hash(name.name.namespace_);
+  return result ^ std::hash<const void*>()(name.kind);
+}
+
+const Object* Head::find(const api::Kind& kind, NameView name) const {
+  const auto found = objects_.find(Name{&kind, name});
+  return found == objects_.end() ? nullptr : &*found;
+}
+
+void Head::put(const Object& object) {
+  const auto* found = find(object.kind(), name_of(object));
+  Undo undo{found != nullptr ? std::optional(*found) : std::nullopt, object};
+  apply(undo.before ? &*undo.before : nullptr, &object);
+  changes_.push_back(std::move(undo));
+}
+
+void Head::erase(const Object& object) {
+  const auto* found = find(object.kind(), name_of(object));
+  if (found == nullptr) return;
+  Undo undo{*found, std::nullopt};
+  apply(&*undo.before, nullptr);
+  changes_.push_back(std::move(undo));
+}
+
+void Head::roll_back(Mark mark) {
+  while (changes_.size() > mark) {
+    const auto undo = std::move(changes_.back());
+    changes_.pop_back();
+    apply(undo.after ? &*undo.after : nullptr, undo.before ? &*undo.before : nullptr);
+  }
+}
+
+void Head::apply(const Object* before, const Object* after) {
+  if (before != nullptr) unindex(*before);
+  if (before != nullptr && after != nullptr) {
+    // Kind and name are the same, so hash and equality do not change under the set's feet.
+    const_cast<Object&>(*objects_.find(*before)) = *after;
+  } else if (before != nullptr) {
+    objects_.erase(objects_.find(*before));
+  } else {
+    objects_.insert(*after);
+  }
+  if (after != nullptr) index(*after);
+}
+
+void Head::index(const Object& object) {
+  const auto& metadata = object.metadata();
+  if (!metadata.namespace_.empty()) {
+    const auto found = namespaces_.find(std::string_view(metadata.namespace_));
+    if (found == namespaces_.end()) {
+      namespaces_.emplace(metadata.namespace_, 1);
+    } else {
+      ++found->second;
+    }
+  }
+  for (const auto& owner : metadata.owner_references) owned_[owner.uid].insert(key_of(object));
+}
+
+void Head::unindex(const Object& object) {
+  const auto& metadata = object.metadata();
+  if (!metadata.namespace_.empty()) {
+    const auto found = namespaces_.find(std::string_view(metadata.namespace_));
+    if (--found->second == 0) namespaces_.erase(found);
+  }
+  for (const auto& owner : metadata.owner_references) {
+    const auto found = owned_.find(owner.uid);
+    if (found == owned_.end()) continue;  // the same uid twice in one object
+    found->second.erase(key_of(object));
+    if (found->second.empty()) owned_.erase(found);
+  }
+}
+
+std::size_t Head::count_in(std::string_view namespace_) const {
+  const auto found = namespaces_.find(namespace_);
+  return found == namespaces_.end() ? 0 : found->second;
+}
+
+std::vector<Key> Head::owned_by(const std::string& uid) const {
+  const auto found = owned_.find(uid);
+  if (found == owned_.end()) return {};
+  return {found->second.begin(), found->second.end()};
+}
+
+}  // namespace ironcore::store::local_store

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Head: all objects as the committing thread sees them, staged changes included, with what it needs to find quickly.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "ironcore/store/store.hpp"
+#include "table.hpp"
+
+namespace ironcore::store::local_store {
+
+/// Orders keys of all kinds, the same in every run.
+struct KeyOrder {
+  bool operator()(const Key& a, const Key& b) const;
+};
+
+/// Every change can be taken back until `keep` is called. Readers never look here. Thread: one at a time.
+class Head {
+ public:
+  const Object* find(const api::Kind& kind, NameView name) const;
+  const Object* find(const Key& key) const { return key.kind == nullptr ? nullptr : find(*key.kind, {key.namespace_, key.name}); }
+
+  /// Adds, or replaces the one of that kind and name.
+  void put(const Object& object);
+  void erase(const Object& object);
+
+  /// Objects whose metadata names this namespace.
+  std::size_t count_in(std::string_view namespace_) const;
+  /// Objects with an owner reference of this uid, in order.
+  std::vector<Key> owned_by(const std::string& uid) const;
+
+  using Mark = std::size_t;
+  Mark mark() const noexcept { return changes_.size(); }
+  void roll_back(Mark mark);
+  void keep() noexcept { changes_.clear(); }
+
+ private:
+  struct Name {
+    const api::Kind* kind;
+    NameView name;
+  };
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(const Name& name) const noexcept;
+    std::size_t operator()(const Object& object) const noexcept { return (*this)(Name{&object.kind(), name_of(object)}); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(const Object& a, const Object& b) const noexcept { return &a.kind() == &b.kind() && name_of(a) == name_of(b); }
+    bool operator()(const Name& a, const Object& b) const noexcept { return a.kind == &b.kind() && a.name == name_of(b); }
+    bool operator()(const Object& a, const Name& b) const noexcept { return (*this)(b, a); }
+  };
+  struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>()(text); }
+  };
+  struct Undo {
+    std::optional<Object> before;
+    std::optional<Object> after;
+  };
+
+  void apply(const Object* before, const Object* after);
+  void index(const Object& object);
+  void unindex(const Object& object);
+
+  std::unordered_set<Object, Hash, Equal> objects_;
+  std::unordered_map<std::string, std::size_t, TextHash, std::equal_to<>> namespaces_;
+  std::unordered_map<std::string, std::set<Key, KeyOrder>> owned_;
+  std::vector<Undo> changes_;
+};
+
+}  // namespace ironcore::store::local_store

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Published: what readers see, which is what is durable: the objects, and the history of changes that watches read.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ironcore/store/local_store.hpp"
+#include "table.hpp"
+
+namespace ironcore::store::local_store {
+
+/// One revision. A change of a lease is one without objects.
+struct HistoryEntry {
+  Change::Type type = Change::Type::modified;
+  std::int64_t time = 0;  ///< as in JournalRecord
+  Revision revision;
+  Revision previous_revision;  ///< as in JournalRecord
+  std::optional<Object> object;
+  std::optional<Object> previous;
+};
+
+/// The newest changes without a gap: entry i has revision `first + i`.
+class History {
+ public:
+  /// Revision of the oldest entry; that of the next change when there is none.
+  Revision first() const noexcept { return first_; }
+  Revision last() const noexcept { return {first_.value + entries_.size() - 1}; }
+  std::size_t size() const noexcept { return entries_.size(); }
+  /// Every change after `from` is here.
+  bool reaches_back_to(Revision from) const noexcept { return from.value + 1 >= first_.value && from <= last(); }
+  const HistoryEntry& operator[](Revision revision) const { return entries_[revision.value - first_.value]; }
+  const HistoryEntry& front() const { return entries_.front(); }
+
+  void start_at(Revision first) noexcept { first_ = first; }
+  void push(HistoryEntry entry) { entries_.push_back(std::move(entry)); }
+  HistoryEntry pop();
+
+ private:
+  Revision first_{1};
+  std::deque<HistoryEntry> entries_;
+};
+
+/// All objects of one kind, and those of each placement (`KindInfo::placement`), if the kind has one.
+struct KindTables {
+  const api::Kind* kind;
+  Table all;
+  std::map<std::string, Table, std::less<>> placed;
+};
+
+/// The name of the value that the kind is placed by; an object that is not placed has an empty one.
+std::string placement_of(const Object& object);
+
+/// Shared by the store and its watches, which may live longer. Everything is guarded by `mutex`, except that the committing thread, being
+/// the only one that writes, reads `tables` without it.
+struct Published {
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  bool is_closed = false;
+  Revision revision;
+  std::vector<KindTables> tables;
+  History history;
+
+  Published();
+  KindTables* tables_of(const api::Kind& kind);
+  /// Puts one change into the tables and the history.
+  void apply(const HistoryEntry& entry);
+
+  /// The objects that can match, and the revision of the moment. The caller filters, without the lock. `unsupported` for a foreign kind.
+  struct View {
+    Table::Snapshot objects;
+    Revision revision;
+  };
+  Result<View> view(const Query& query, const NameView* after, std::size_t enough);
+};
+
+/// A watch on `from`; see Store::watch.
+Result<std::unique_ptr<Watch>> open_watch(std::shared_ptr<Published> published, Query query, Revision from, Clock& clock);
+
+Error history_is_gone(Revision from, const History& history);
+
+}  // namespace ironcore::store::local_store

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Staging: the changes of one group commit, before they are durable.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "head.hpp"
+#include "leases.hpp"
+#include "published.hpp"
+
+namespace ironcore::store::local_store {
+
+/// What staging works on; all of it outlives the staging. Used by the committing thread only, except for `published` and `leases`.
+struct Workplace {
+  Head& head;
+  Leases& leases;
+  Published& published;
+  Random& random;
+  const std::vector<Object>& blanks;  ///< for each of `kinds()`: an object with nothing set
+};
+
+/// One revision for each change, in order. A transaction that fails is taken back with `roll_back`, a batch that fails with `roll_back_all`.
+/// Thread: one.
+class Staging {
+ public:
+  Staging(Workplace place, Revision last, Instant now, WallTime wall);
+
+  const Object* find(const Key& key) const { return place_.head.find(key); }
+  const Head& head() const noexcept { return place_.head; }
+  Random& random() noexcept { return place_.random; }
+  Instant now() const noexcept { return now_; }
+  /// Whole seconds, as in Kubernetes.
+  WallTime timestamp() const noexcept { return timestamp_; }
+  const Object& blank(const api::Kind& kind) const;
+  /// Everything in the namespace, in order.
+  std::vector<Key> keys_in(const std::string& namespace_) const;
+
+  Revision last() const noexcept { return last_; }
+  /// Of the next change: what its object must carry.
+  Revision next() const noexcept { return {last_.value + 1}; }
+  /// Adds or replaces. `exhausted` when the object is too large.
+  Result<void> put(const Object& object);
+  /// Removes; `last_state` differs from the current one when the same write also changed it.
+  Result<void> remove(const Object& last_state);
+
+  Result<void> check_holder(const HoldsLease& precondition) const { return place_.leases.check_holder(precondition); }
+  /// Takes a lease, or renews it after all. The result is complete only after `publish`.
+  Result<Lease> acquire(const std::string& name, const std::string& holder, Duration time_to_live);
+  Result<void> release(const std::string& name, std::uint64_t token);
+
+  struct Mark {
+    Head::Mark head;
+    std::size_t records;
+    std::size_t leases;
+  };
+  Mark mark() const { return {place_.head.mark(), records_.size(), leases_.size()}; }
+  void roll_back(const Mark& mark);
+  void roll_back_all() { roll_back({0, 0, 0}); }
+
+  const std::vector<JournalRecord>& records() const noexcept { return records_; }
+  /// Makes everything visible; it is durable now. Returns history that became too old, to be destroyed without a lock.
+  std::vector<HistoryEntry> publish(std::size_t history_limit);
+
+ private:
+  JournalRecord record_of(JournalRecord::Type type, const Object& object) const;
+  void add(JournalRecord record, HistoryEntry entry);
+  void add_lease(const std::string& name, Revision previous, LeaseTerms terms);
+
+  struct StagedLease {
+    std::string name;
+    Revision revision;
+    LeaseTerms terms;
+  };
+
+  Workplace place_;
+  Revision first_;  ///< before anything was staged
+  Revision last_;
+  Instant now_;
+  WallTime timestamp_;
+  std::vector<JournalRecord> records_;
+  std::vector<HistoryEntry> entries_;  ///< one for each record
+  std::vector<StagedLease> leases_;
+};
+
+}  // namespace ironcore::store::local_store

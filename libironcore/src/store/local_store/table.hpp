@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Table: the objects of one kind in the order of their names, of which a reader takes a snapshot in microseconds.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "ironcore/api/object.hpp"
+
+namespace ironcore::store::local_store {
+
+/// Namespace and name; orders objects of one kind.
+struct NameView {
+  std::string_view namespace_;
+  std::string_view name;
+  friend auto operator<=>(const NameView&, const NameView&) = default;
+};
+inline NameView name_of(const api::Object& object) {
+  const auto& metadata = object.metadata();
+  return {metadata.namespace_, metadata.name};
+}
+
+/// Sorted chunks. A snapshot shares the chunks; the next change of a shared chunk makes a copy of that chunk (not of its objects).
+/// So a reader never keeps the lock for long, however much it reads. Thread: one at a time; what a snapshot holds never changes.
+class Table {
+ public:
+  static constexpr std::size_t chunk_capacity = 128;
+
+  struct Chunk {
+    std::vector<api::Object> objects;  ///< sorted, never empty
+    bool is_shared = false;            ///< a snapshot may hold it; read and written only by who may change the table
+  };
+
+  /// Consecutive chunks; `begin` and `end` cut off what is outside the range in the first and the last one.
+  class Snapshot {
+   public:
+    /// Calls `each(object)` in order until it returns false.
+    template <class F>
+    void for_each(F&& each) const {
+      for (std::size_t i = 0; i < chunks_.size(); ++i) {
+        const auto& objects = chunks_[i]->objects;
+        const std::size_t last = i + 1 == chunks_.size() ? end_ : objects.size();
+        for (std::size_t at = i == 0 ? begin_ : 0; at < last; ++at)
+          if (!each(objects[at])) return;
+      }
+    }
+    std::size_t size() const;
+
+   private:
+    friend class Table;
+    std::vector<std::shared_ptr<const Chunk>> chunks_;
+    std::size_t begin_ = 0;
+    std::size_t end_ = 0;
+  };
+
+  const api::Object* find(NameView name) const;
+  /// Adds, or replaces the one of that name.
+  void put(const api::Object& object);
+  /// Nothing happens if there is none of that name.
+  void erase(NameView name);
+  /// Replaces everything. `sorted` is in order, without duplicates.
+  void fill(const std::vector<api::Object>& sorted);
+
+  bool is_empty() const noexcept { return chunks_.empty(); }
+  std::size_t size() const noexcept { return size_; }
+
+  /// What comes after `after`, if given, and lies in `namespace_`, unless that is empty; not necessarily more than `enough` objects.
+  Snapshot snapshot(std::string_view namespace_ = {}, const NameView* after = nullptr, std::size_t enough = static_cast<std::size_t>(-1));
+
+ private:
+  using Chunks = std::vector<std::shared_ptr<Chunk>>;
+  std::size_t chunk_for(NameView name) const;
+  Chunk& writable(std::size_t index);
+
+  Chunks chunks_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace ironcore::store::local_store

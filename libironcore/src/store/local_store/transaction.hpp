@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Executing one transaction: preconditions, admission, the rules of the metadata.
+#pragma once
+
+#include "staging.hpp"
+
+namespace ironcore::store::local_store {
+
+/// Stages all of its changes, or none and says why. `Committed::revision` is that of the batch so far.
+Result<Committed> execute(Staging& staging, const Transaction& transaction);
+
+}  // namespace ironcore::store::local_store
