@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connects to the server on first use.
+#include "ironcorectl/session.hpp"
+
+namespace ironcore::ctl {
+
+Session::Session(SessionOptions options, std::istream& in, std::ostream& out, std::ostream& err, Clock& clock,
+                 std::stop_token stop)
+    : options_(std::move(options)), in_(in), out_(out), err_(err), clock_(clock), stop_(std::move(stop)) {}
+
+Session::~Session() = default;
+
+std::string Session::namespace_of(const api::Kind& kind) const {
+  return kind.info().scope == api::Scope::cluster ? std::string() : options_.namespace_;
+}
+
+Result<store::zmq::ClientOptions> Session::client_options() const {
+  store::zmq::ClientOptions client{.endpoint = options_.server, .program = "ironcorectl"};
+  if (options_.key_file.has_value() != options_.server_key.has_value()) {
+    return Error(ErrorCode::invalid, "--key-file and --server-key are given together or not at all");
+  }
+  if (options_.key_file) {
+    IRONCORE_TRY(auto keys, store::zmq::load_key_pair(*options_.key_file));
+    client.keys = store::zmq::ClientKeys{std::move(keys), *options_.server_key};
+  }
+  return client;
+}
+
+Result<store::zmq::Context*> Session::context() {
+  if (!context_) {
+    IRONCORE_TRY(context_, store::zmq::Context::create());
+  }
+  return context_.get();
+}
+
+Result<store::Store*> Session::store() {
+  if (!store_) {
+    IRONCORE_TRY(auto client, client_options());
+    IRONCORE_TRY(auto* const shared, context());
+    IRONCORE_TRY(store_, within(store::zmq::connect(*shared, std::move(client), clock_, log_), options_.server));
+  }
+  return store_.get();
+}
+
+Result<store::zmq::StreamClient*> Session::streams() {
+  if (!streams_) {
+    IRONCORE_TRY(auto client, client_options());
+    IRONCORE_TRY(auto* const shared, context());
+    IRONCORE_TRY(streams_, within(store::zmq::StreamClient::connect(*shared, std::move(client), clock_, log_), options_.server));
+  }
+  return streams_.get();
+}
+
+}  // namespace ironcore::ctl

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of a daemon: settings, log, signals, serve, report.
+#include "program/daemon.hpp"
+
+#include <iostream>
+
+#include "program/config_file.hpp"
+#include "program/log_sink.hpp"
+
+namespace ironcore::program {
+
+std::string_view version() noexcept { return IRONCORE_VERSION; }
+
+int report(const Error& error) {
+  std::cerr << "error: " << error.message() << '\n';
+  return error.code() == ErrorCode::invalid ? exit_usage : exit_failure;
+}
+
+int run_daemon(Command program, int argc, const char* const* argv, const Environment& environment,
+               const std::function<Result<void>()>& check, const std::function<Result<void>(Daemon&)>& serve) {
+  LogOptions log_options{.use_colour = environment.has_colour};
+  ReadinessOptions readiness_options{.notify_socket = environment.notify_socket};
+  std::filesystem::path config_file;
+  bool is_check = false, is_print = false, is_version = false;
+
+  // These are keys of the config file too; the ones after them only make sense as flags.
+  program.settings.push_back(choice<LogLevel>("log-level", log_options.level,
+                                              {{"debug", LogLevel::debug},
+                                               {"info", LogLevel::info},
+                                               {"warning", LogLevel::warning},
+                                               {"error", LogLevel::error}},
+                                              "drop log lines below this"));
+  program.settings.push_back(choice<LogFormat>("log-format", log_options.format,
+                                               {{"text", LogFormat::text}, {"json", LogFormat::json}},
+                                               "how log lines look"));
+  program.settings.push_back(
+      path("ready-file", readiness_options.ready_file, "this file appears when the program serves"));
+  const std::size_t config_keys = program.settings.size();
+  program.settings.push_back(path("config", config_file, "read settings from this YAML file; flags win"));
+  program.settings.push_back(toggle("check-config", is_check, "only say whether the settings are right"));
+  program.settings.push_back(toggle("print-config", is_print, "only print the settings as a config file"));
+  program.settings.push_back(toggle("version", is_version, "only print the version"));
+  program.run = [] { return exit_ok; };
+
+  const Reading reading = read_command_line(program, argc, argv, std::cout, std::cerr);
+  if (!reading.command) return reading.exit_code;
+  if (is_version) {
+    std::cout << program.name << ' ' << version() << '\n';
+    return exit_ok;
+  }
+  std::vector<const Setting*> keys;
+  for (std::size_t i = 0; i < config_keys; ++i) keys.push_back(&program.settings[i]);
+  if (!config_file.empty()) {
+    if (const auto read = read_config_file(config_file, keys, reading.given); !read) {
+      report(read.error());
+      return exit_usage;
+    }
+  }
+  if (const auto checked = check(); !checked) {
+    report(checked.error());
+    return exit_usage;
+  }
+  if (is_print) std::cout << config_text(keys);
+  if (is_check) std::cout << "the settings are right\n";
+  if (is_print || is_check) return exit_ok;
+  if (reading.command != &program) return reading.command->run();
+
+  Signals signals;
+  const auto log = make_log(log_options);
+  SystemClock clock;
+  Readiness readiness({readiness_options}, *log);
+  Daemon daemon{clock, *log, signals, readiness};
+  log->info("starting", {{"program", program.name}, {"version", std::string(version())}});
+  const auto served = serve(daemon);
+  if (!served) {
+    log->error("stopped by an error", {{"error", served.error().message()}});
+    return report(served.error());
+  }
+  log->info("stopped");
+  return exit_ok;
+}
+
+}  // namespace ironcore::program

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Default places and safe modes of directories.
+#include "program/directory.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "ironcore/base/file.hpp"
+
+namespace ironcore::program {
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+}  // namespace
+
+Environment Environment::read() {
+  return {.home = variable("HOME"),
+          .state_home = variable("XDG_STATE_HOME"),
+          .runtime_dir = variable("XDG_RUNTIME_DIR"),
+          .notify_socket = variable("NOTIFY_SOCKET"),
+          .is_root = ::geteuid() == 0,
+          .has_colour = ::isatty(STDERR_FILENO) == 1 && variable("NO_COLOR").empty()};
+}
+
+std::filesystem::path default_state_directory(const Environment& environment) {
+  if (environment.is_root) return "/var/lib/ironcore";
+  if (!environment.state_home.empty()) return std::filesystem::path(environment.state_home) / "ironcore";
+  return std::filesystem::path(environment.home) / ".local/state/ironcore";
+}
+
+std::string default_endpoint(const Environment& environment) {
+  if (environment.is_root) return "ipc:///run/ironcore/api.sock";
+  if (!environment.runtime_dir.empty()) return "ipc://" + environment.runtime_dir + "/ironcore/api.sock";
+  return "ipc://" + (default_state_directory(environment) / "run/api.sock").string();
+}
+
+Result<void> make_directory(const std::filesystem::path& directory, mode_t mode) {
+  if (directory.has_parent_path()) {
+    std::error_code error;
+    std::filesystem::create_directories(directory.parent_path(), error);
+    if (error) return system_error(error.value(), "create " + directory.parent_path().string());
+  }
+  if (::mkdir(directory.c_str(), mode) != 0 && errno != EEXIST) {
+    return system_error(errno, "create " + directory.string());
+  }
+  struct stat found {};
+  if (::stat(directory.c_str(), &found) != 0) return system_error(errno, "look at " + directory.string());
+  if (!S_ISDIR(found.st_mode)) {
+    return Error(ErrorCode::wrong_state, directory.string() + " is not a directory: move it away or name another one");
+  }
+  if (found.st_uid != ::geteuid() && found.st_uid != 0) {
+    return Error(ErrorCode::forbidden, directory.string() + " belongs to user " + std::to_string(found.st_uid) +
+                                           ": name a directory of your own");
+  }
+  if ((found.st_mode & 07777 & ~mode) != 0 && ::chmod(directory.c_str(), mode) != 0) {
+    return system_error(errno, "take rights from " + directory.string());
+  }
+  return {};
+}
+
+Result<void> make_endpoint_directory(const std::string& endpoint) {
+  constexpr std::string_view scheme = "ipc://";
+  if (!endpoint.starts_with(scheme) || endpoint.starts_with("ipc://@")) return {};
+  const auto directory = std::filesystem::path(endpoint.substr(scheme.size())).parent_path();
+  if (directory.empty()) return {};
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) return system_error(error.value(), "create " + directory.string());
+  return {};
+}
+
+}  // namespace ironcore::program

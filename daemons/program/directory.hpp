@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Directories of the programs: where they are by default, and with which modes they are made.
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <string>
+
+#include "ironcore/base/result.hpp"
+
+namespace ironcore::program {
+
+/// What a program reads from its environment, once, in `main`.
+struct Environment {
+  std::string home;
+  std::string state_home;   ///< `$XDG_STATE_HOME`
+  std::string runtime_dir;  ///< `$XDG_RUNTIME_DIR`
+  std::string notify_socket;
+  bool is_root = false;
+  bool has_colour = false;  ///< standard error is a terminal and `$NO_COLOR` is not set
+
+  static Environment read();
+};
+
+/// `/var/lib/ironcore` for root, else below the user's own state directory.
+std::filesystem::path default_state_directory(const Environment& environment);
+/// `ipc:///run/ironcore/api.sock` for root, else in the user's own runtime directory.
+std::string default_endpoint(const Environment& environment);
+
+/// Makes the directory, and those above it as 0755. One that exists must belong to us (or root) and gets `mode` if it
+/// has more rights than that: what is in it is nobody else's business.
+Result<void> make_directory(const std::filesystem::path& directory, mode_t mode);
+
+/// Makes the directory of an `ipc://` endpoint (0755: the socket itself is 0600). Other endpoints need nothing.
+Result<void> make_endpoint_directory(const std::string& endpoint);
+
+}  // namespace ironcore::program
