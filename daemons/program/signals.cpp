@@ -31,6 +31,11 @@ Signals::~Signals() {
   thread_.join();
 }
 
+void Signals::on_hangup(std::function<void()> action) {
+  const std::lock_guard lock(mutex_);
+  on_hangup_ = std::move(action);
+}
+
 void Signals::run() {
   for (;;) {
     pollfd fds[] = {{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
@@ -38,6 +43,13 @@ void Signals::run() {
     if (fds[1].revents != 0) return;
     signalfd_siginfo info{};
     if (::read(signals_.get(), &info, sizeof info) != sizeof info) continue;
+    if (info.ssi_signo == SIGHUP) {
+      const std::lock_guard lock(mutex_);
+      if (on_hangup_) {
+        on_hangup_();
+        continue;
+      }
+    }
     if (!source_.request_stop()) ::_exit(128 + static_cast<int>(info.ssi_signo));
   }
 }

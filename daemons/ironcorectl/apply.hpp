@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// apply and create: objects from manifests.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ironcorectl/session.hpp"
+
+namespace ironcore::ctl {
+
+struct ManifestOptions {
+  std::vector<std::string> files;
+};
+
+/// Three-way merge: what the manifest says is set, what an earlier apply said and this one does not is removed, what others set stays.
+/// Says created, configured or unchanged for each object. Goes on after an object that fails; the first error is returned.
+Result<void> apply(Session& session, const ManifestOptions& options);
+
+/// Fails with `already_exists` instead of changing anything. `generateName` works here.
+Result<void> create(Session& session, const ManifestOptions& options);
+
+/// Annotation with the manifest that was applied last.
+inline constexpr std::string_view last_applied_annotation = "ironcore.dev/last-applied";
+
+}  // namespace ironcore::ctl

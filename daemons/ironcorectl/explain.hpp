@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// explain: for each pool, why a machine can or cannot be placed on it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ironcorectl/session.hpp"
+
+namespace ironcore::ctl {
+
+struct ExplainOptions {
+  std::vector<std::string> words;  ///< `machine NAME`
+};
+
+/// The scheduler's own rules and accounting, on what the store says now.
+Result<void> explain(Session& session, const ExplainOptions& options);
+
+}  // namespace ironcore::ctl

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes the wish, and waits until the status says the same.
+#include "ironcorectl/power.hpp"
+
+#include <boost/json.hpp>
+#include <ostream>
+
+#include "ironcore/api/compute.hpp"
+#include "ironcore/base/random.hpp"
+#include "ironcore/store/typed.hpp"
+#include "ironcorectl/target.hpp"
+#include "ironcorectl/wait.hpp"
+
+namespace ironcore::ctl {
+
+Result<void> power(Session& session, const PowerOptions& options) {
+  if (options.wish != "on" && options.wish != "off") {
+    return Error(ErrorCode::invalid, "expected on or off, not \"" + options.wish + '"');
+  }
+  const bool is_on = options.wish == "on";
+  IRONCORE_TRY(const auto keys, parse_machines(session, options.names));
+  IRONCORE_TRY(store::Store* const store, session.store());
+  const std::string patch = is_on ? R"({"spec":{"power":"On"}})" : R"({"spec":{"power":"Off"}})";
+  for (const store::Key& key : keys) IRONCORE_CHECK(store::commit_one(*store, store::Patch{key, patch}));
+  const Instant deadline = session.clock().now() + options.timeout;
+  for (const store::Key& key : keys) {
+    if (options.is_wait) {
+      IRONCORE_CHECK(wait_for(session, key, is_on ? "state=Running" : "state=Shutdown", deadline - session.clock().now()));
+    }
+    session.out() << text_of(key) << (options.is_wait ? (is_on ? " running" : " shut down") : " power ")
+                  << (options.is_wait ? "" : options.wish) << std::endl;
+  }
+  return {};
+}
+
+Result<void> reboot(Session& session, const RebootOptions& options) {
+  IRONCORE_TRY(const auto keys, parse_machines(session, options.names));
+  IRONCORE_TRY(store::Store* const store, session.store());
+  const std::string token = random_suffix(10);
+  const boost::json::value patch = {{"metadata", {{"annotations", {{api::reboot_annotation, token}}}}}};
+  for (const store::Key& key : keys) IRONCORE_CHECK(store::commit_one(*store, store::Patch{key, boost::json::serialize(patch)}));
+  const Instant deadline = session.clock().now() + options.timeout;
+  for (const store::Key& key : keys) {
+    if (options.is_wait) {
+      IRONCORE_CHECK(wait_for(session, key, "status.rebootToken=" + token, deadline - session.clock().now()));
+      IRONCORE_CHECK(wait_for(session, key, "state=Running", deadline - session.clock().now()));
+    }
+    session.out() << text_of(key) << (options.is_wait ? " rebooted" : " reboot requested") << std::endl;
+  }
+  return {};
+}
+
+}  // namespace ironcore::ctl
