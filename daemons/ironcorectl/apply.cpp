@@ -84,24 +84,20 @@ Result<Outcome> apply_one(store::Store& store, const Manifest& manifest) {
   }
 }
 
-/// Runs `one` for each manifest, reports failures as they come, and returns the first one without repeating its text.
+/// Runs `one` for each manifest, also after one that failed; the error has a line for each failure.
 template <class F>
 Result<void> for_each(Session& session, const std::vector<Manifest>& manifests, F one) {
-  std::optional<Error> first_error;
+  std::optional<Error> errors;
   for (const Manifest& manifest : manifests) {
-    Result<std::string> done = one(manifest);
+    const Result<std::string> done = one(manifest);
     if (done) {
       session.out() << *done << std::endl;
       continue;
     }
-    Error error = std::move(done).error().within(manifest.where + ": " + text_of(manifest.object));
-    if (first_error) {
-      session.err() << "error: " << error.message() << '\n';
-    } else {
-      first_error = std::move(error);
-    }
+    const Error error = manifest.located(done.error());
+    errors = errors ? Error(errors->code(), errors->message() + '\n' + error.message()) : error;
   }
-  if (first_error) return *first_error;
+  if (errors) return *errors;
   return {};
 }
 

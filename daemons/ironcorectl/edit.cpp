@@ -10,11 +10,11 @@
 #include <filesystem>
 #include <ostream>
 
+#include "ironcore/api/yaml.hpp"
 #include "ironcore/base/file.hpp"
 #include "ironcore/base/unique_fd.hpp"
 #include "ironcore/store/typed.hpp"
 #include "ironcorectl/manifest_files.hpp"
-#include "ironcorectl/output.hpp"
 #include "ironcorectl/target.hpp"
 
 namespace ironcore::ctl {
@@ -103,7 +103,7 @@ class Edit {
   Result<void> run() {
     IRONCORE_TRY(auto scratch, Scratch::create(session_.options().scratch_directory));
     IRONCORE_TRY(api::Object original, store_.get(key_));
-    std::string text = yaml_text(original.json());
+    IRONCORE_TRY(std::string text, api::to_yaml(original.json()));
     std::string reason;
     for (;;) {
       IRONCORE_CHECK(atomic_write_file(scratch.path(), with_reason(text, reason), 0600));

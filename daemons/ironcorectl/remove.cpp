@@ -42,7 +42,7 @@ Result<std::vector<store::Key>> wanted_keys(Session& session, const DeleteOption
 Result<void> remove(Session& session, const DeleteOptions& options) {
   IRONCORE_TRY(const auto keys, wanted_keys(session, options));
   IRONCORE_TRY(store::Store* const store, session.store());
-  std::optional<Error> first_error;
+  std::optional<Error> errors;
   std::vector<store::Key> marked;
   for (const store::Key& key : keys) {
     const auto propagation = options.is_orphan ? store::Propagation::orphan : store::Propagation::cascade;
@@ -50,8 +50,7 @@ Result<void> remove(Session& session, const DeleteOptions& options) {
     if (done) {
       marked.push_back(key);
     } else if (!(options.is_missing_fine && done.error().code() == ErrorCode::not_found)) {
-      if (first_error) session.err() << "error: " << first_error->message() << '\n';
-      first_error = done.error();
+      errors = errors ? Error(errors->code(), errors->message() + '\n' + done.error().message()) : done.error();
     }
   }
   const Instant deadline = session.clock().now() + options.timeout;
@@ -61,7 +60,7 @@ Result<void> remove(Session& session, const DeleteOptions& options) {
     }
     session.out() << text_of(key) << (options.is_now ? " being deleted" : " deleted") << std::endl;
   }
-  if (first_error) return *first_error;
+  if (errors) return *errors;
   return {};
 }
 

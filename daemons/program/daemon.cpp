@@ -12,7 +12,13 @@ namespace ironcore::program {
 std::string_view version() noexcept { return IRONCORE_VERSION; }
 
 int report(const Error& error) {
-  std::cerr << "error: " << error.message() << '\n';
+  std::string_view text = error.message();
+  while (true) {
+    const auto end = text.find('\n');
+    std::cerr << "error: " << text.substr(0, end) << '\n';
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
+  }
   return error.code() == ErrorCode::invalid ? exit_usage : exit_failure;
 }
 

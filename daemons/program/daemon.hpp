@@ -31,7 +31,7 @@ struct Daemon {
 int run_daemon(Command program, int argc, const char* const* argv, const Environment& environment,
                const std::function<Result<void>()>& check, const std::function<Result<void>(Daemon&)>& serve);
 
-/// Prints `error: …` on standard error; the exit code that fits it.
+/// Prints `error: …` on standard error, for each line of the message; the exit code that fits it.
 int report(const Error& error);
 
 /// The version of this build.
