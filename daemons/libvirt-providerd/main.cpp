@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// libvirt-providerd: the machines of one pool, from the store to libvirt and back.
+#include "ironcore/compute/libvirt.hpp"
+#include "ironcore/control/machine_provider.hpp"
+#include "ironcore/store/zmq.hpp"
+#include "ironcore/store/zmq_stream.hpp"
+#include "libvirt-providerd/machine_streams.hpp"
+#include "libvirt-providerd/options.hpp"
+#include "program/daemon.hpp"
+#include "program/together.hpp"
+
+namespace {
+
+using namespace ironcore;
+
+/// Who comes up first does not matter: waits for the other side, and says so once.
+template <class F>
+auto when_available(program::Daemon& daemon, const char* what, F open) {
+  bool is_told = false;
+  for (;;) {
+    auto opened = open();
+    if (opened || opened.error().code() != ErrorCode::unavailable) return within(std::move(opened), what);
+    if (!is_told) daemon.log.warning("waiting", {{"for", what}, {"because", opened.error().message()}});
+    is_told = true;
+    if (!sleep_for(daemon.clock, std::chrono::milliseconds(500), daemon.stop())) return within(std::move(opened), what);
+  }
+}
+
+Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
+  auto& [clock, log, signals, readiness] = daemon;
+  IRONCORE_CHECK(program::make_directory(options.host.directory, 0711));
+  IRONCORE_TRY(const auto client, providerd::client_options(options));
+
+  IRONCORE_TRY(const auto events, compute::libvirt::EventLoop::create());
+  IRONCORE_TRY(const auto hypervisor, when_available(daemon, "libvirt", [&] {
+                 return compute::libvirt::connect(*events, {.uri = options.libvirt_uri}, clock, log);
+               }));
+  IRONCORE_TRY(const auto host, compute::Host::create(*hypervisor, options.host, clock, log));
+
+  IRONCORE_TRY(const auto context, store::zmq::Context::create());
+  IRONCORE_TRY(const auto store, when_available(daemon, "ironcored", [&] { return store::zmq::connect(*context, client, clock, log); }));
+  IRONCORE_TRY(const auto provider, control::MachineProvider::create(*store, *host, options.provider, clock, log));
+
+  providerd::MachineStreams streams(*provider, clock, log);
+  IRONCORE_TRY(const auto worker,
+               store::zmq::StreamWorker::create(
+                   *context, client, api::kind_of<api::Machine>(), options.provider.pool,
+                   [&](const auto& request, auto stream) { return streams.take(request, std::move(stream)); }, clock, log));
+
+  const auto deliver_events = [&](std::stop_token stop) -> Result<void> {
+    events->run(std::move(stop));
+    return {};
+  };
+  const auto provide = [&](std::stop_token stop) -> Result<void> {
+    provider->run(std::move(stop));
+    return {};
+  };
+  const auto done = program::run_together(
+      signals,
+      {{"libvirt events", deliver_events},
+       {"machine provider", provide},
+       {"streams", [&](std::stop_token stop) { return worker->run(std::move(stop)); }}},
+      [&] { return readiness.ready(); });
+  streams.stop();
+  return done;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto environment = program::Environment::read();
+  auto options = providerd::default_options(environment);
+  return program::run_daemon(
+      providerd::grammar(options), argc, argv, environment, [&] { return providerd::check(options); },
+      [&](program::Daemon& daemon) { return serve(options, daemon); });
+}
