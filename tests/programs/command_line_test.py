@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command lines, help, completion and config files: everything that needs no server."""
+import shutil
+import subprocess
+
+import cloud
+from cloud import TempDirectory, run
+
+
+class CommandLine(TempDirectory):
+    def test_an_unknown_command_names_the_nearest(self):
+        self.assertSays(run("ironcorectl", "gte", "machines"), 2, 'unknown command "gte"', 'did you mean "get"')
+
+    def test_an_unknown_flag_names_the_nearest(self):
+        self.assertSays(run("ironcorectl", "get", "machines", "--ouput", "json"), 2, "unknown flag --ouput", "--output")
+        self.assertSays(run("ironcored", "--state-dir", "x"), 2, "unknown flag --state-dir", "--state-directory")
+
+    def test_a_wrong_value_says_what_was_expected(self):
+        self.assertSays(run("ironcorectl", "get", "machines", "-o", "jsn"), 2, "--output", "table, wide, json, yaml or name", '"jsn"')
+        self.assertSays(run("ironcorectl", "wait", "machine/a", "--for", "exists", "--timeout", "soon"), 2, "--timeout", "90s")
+        self.assertSays(run("libvirt-providerd", "--accelerator", "fast"), 2, "--accelerator", "auto, kvm or tcg")
+        self.assertSays(run("libvirt-providerd", "--reserved-memory", "much"), 2, "--reserved-memory", "512Mi")
+
+    def test_missing_words_are_named(self):
+        self.assertSays(run("ironcorectl"), 2, "a command is missing")
+        self.assertSays(run("ironcorectl", "get"), 2, "KIND")
+        self.assertSays(run("ironcorectl", "apply"), 2, "-f FILE is missing")
+        self.assertSays(run("ironcorectl", "delete", "machine"), 2, "which machine")
+        self.assertSays(run("libvirt-providerd"), 2, "pool-name is missing")
+
+    def test_an_unknown_kind_names_the_nearest(self):
+        self.assertSays(run("ironcorectl", "get", "machnes"), 1, "machnes", "machines")
+
+    def test_illegal_names_are_refused_before_anything_is_sent(self):
+        self.assertSays(run("ironcorectl", "get", "machine", "Web_1"), 2, "Web_1", "lower-case")
+        self.assertSays(run("libvirt-providerd", "--pool-name", "Host 1"), 2, "pool-name")
+
+    def test_help_teaches_by_example(self):
+        for name in ("ironcored", "libvirt-providerd", "ironcorectl"):
+            result = run(name, "--help")
+            self.assertEqual((result.code, result.err), (0, ""), result)
+            self.assertIn("Examples:\n  " + name, result.out)
+        for command in ("apply", "get", "delete", "wait", "console", "power", "explain"):
+            result = run("ironcorectl", command, "--help")
+            self.assertEqual(result.code, 0, result)
+            self.assertIn(f"ironcorectl {command}", result.out)
+
+    def test_every_program_says_its_version(self):
+        for name in ("ironcored", "libvirt-providerd"):
+            result = run(name, "--version")
+            self.assertRegex(result.out, rf"^{name} \d+\.\d+\.\d+\n$")
+        self.assertRegex(run("ironcorectl", "version", "--client").out, r"^client +\d+\.\d+\.\d+\n$")
+
+    def test_no_server_is_an_error_that_names_the_endpoint(self):
+        result = run("ironcorectl", "get", "machines", "--server", f"ipc://{self.directory}/nobody.sock")
+        self.assertSays(result, 1, "nobody.sock")
+
+    def test_completion_scripts_are_accepted_by_their_shells(self):
+        for shell, check in (("bash", ["bash", "-n"]), ("zsh", ["zsh", "-n"]), ("fish", ["fish", "--no-execute"])):
+            result = run("ironcorectl", "completion", shell)
+            self.assertEqual(result.code, 0, result)
+            script = self.write(f"completion.{shell}", result.out)
+            if shutil.which(shell):
+                subprocess.run([*check, str(script)], check=True)
+        self.assertSays(run("ironcorectl", "completion", "csh"), 2, "bash, zsh or fish")
+
+    def test_bash_completes_commands_kinds_and_flags(self):
+        script = self.write("completion.bash", run("ironcorectl", "completion", "bash").out)
+
+        def complete(*words):
+            line = f"source {script}; COMP_WORDS=({' '.join(repr(w) for w in words)}); COMP_CWORD={len(words) - 1}; _ironcorectl; echo \"${{COMPREPLY[@]}}\""
+            return subprocess.run(["bash", "-c", line], check=True, text=True, capture_output=True).stdout.split()
+
+        self.assertEqual(complete("ironcorectl", "desc"), ["describe"])
+        self.assertEqual(complete("ironcorectl", "get", "machinep"), ["machinepools"])
+        self.assertEqual(complete("ironcorectl", "get", "machines", "--watc"), ["--watch"])
+        self.assertEqual(complete("ironcorectl", "-n", "x", "get", "-o", "wi"), ["wide"])
+        self.assertEqual(complete("ironcorectl", "power", "o"), ["on", "off"])
+
+
+class ConfigFile(TempDirectory):
+    def check(self, text, *arguments, name="libvirt-providerd"):
+        return run(name, "--config", self.write("config.yaml", text), "--check-config", *arguments)
+
+    def test_keys_are_flags_and_flags_win(self):
+        config = self.write("config.yaml", "pool-name: a\nshutdown:\n  grace: 2m\nlabel: {rack: r1}\nmachine-class: [small, large]\n")
+        result = run("libvirt-providerd", "--config", config, "--print-config", "--pool-name", "b")
+        self.assertEqual(result.code, 0, result)
+        for line in ("pool-name: b", "shutdown-grace: 2m", "  rack: r1", "  - small"):
+            self.assertIn(line, result.out)
+
+    def test_what_is_printed_can_be_read(self):
+        printed = run("libvirt-providerd", "--pool-name", "a", "--label", "x=1", "--print-config").out
+        again = run("libvirt-providerd", "--config", self.write("again.yaml", printed), "--print-config")
+        self.assertEqual(again.out, printed, again)
+
+    def test_an_unknown_key_names_place_and_nearest(self):
+        self.assertSays(self.check("pool-name: a\nacelerator: kvm\n"), 2, "config.yaml:2:1", 'unknown key "acelerator"', "accelerator")
+
+    def test_wrong_values_and_forms_name_the_place(self):
+        self.assertSays(self.check("pool-name: a\nworkers: many\n"), 2, "config.yaml:2:10", "workers", "whole number")
+        self.assertSays(self.check("pool-name: [a, b]\n"), 2, "config.yaml:1:12", "one value")
+        self.assertSays(self.check("pool-name: a\npool-name: b\n"), 2, "given twice")
+        self.assertSays(self.check("- a\n"), 2, "expected a mapping")
+        self.assertSays(self.check("pool-name: {\n"), 2, "config.yaml:")
+        self.assertSays(run("ironcored", "--config", self.directory / "none.yaml"), 2, "none.yaml")
+
+    def test_settings_are_checked_as_a_whole(self):
+        self.assertSays(self.check("pool-name: a\nheartbeat: 30s\n"), 2, "lease", "twice")
+        self.assertSays(self.check("listen: [\"tcp://127.0.0.1:7400\"]\n", name="ironcored"), 2, "key-file")
+        self.assertSays(self.check("listen: [\"http://x\"]\n", name="ironcored"), 2, "http://x", "ipc:///path")
+        self.assertSays(self.check("key-file: x\n", name="ironcored"), 2, "tcp")
+
+    def test_a_right_file_is_said_to_be_right(self):
+        self.assertSays(self.check("pool-name: a\n"), 0, "right", stream="out")
+
+
+if __name__ == "__main__":
+    cloud.main("ironcorectl", "ironcored", "libvirt-providerd")

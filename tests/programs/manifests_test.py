@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Manifests through ironcorectl and a real ironcored: what is refused, and how; apply, get, wait, edit, delete."""
+import base64
+import json
+import os
+import pty
+import select
+import threading
+import time
+
+import cloud
+from cloud import CLASS, MACHINE, WithServer, background
+
+
+class BadManifests(WithServer):
+    """Each is refused with a text that says what to do, and changes nothing."""
+
+    def refused(self, text, code, *texts):
+        before = self.ok("get", "machineclasses,machines,secrets", "-A", "-o", "name")
+        self.assertSays(self.apply(text), code, *texts)
+        self.assertEqual(self.ok("get", "machineclasses,machines,secrets", "-A", "-o", "name"), before)
+
+    def test_malformed_yaml_has_line_and_column(self):
+        self.refused("kind: Machine\nmetadata:\n  name: [\n", 2, "standard input:")
+        self.refused("kind: Machine\n\tname: x\n", 2, "standard input:2:")
+
+    def test_malformed_json_has_line_and_column(self):
+        self.refused('{"kind": "Machine",\n "metadata": }', 2, "standard input:2:")
+
+    def test_a_file_is_named_with_the_place(self):
+        path = self.write("web.yaml", MACHINE.replace("machineClassRef", "machineClasRef"))
+        self.assertSays(self.ctl("apply", "-f", path), 2, f"{path}:7:", "machineClasRef", 'did you mean "machineClassRef"?')
+
+    def test_unknown_kind_and_version_name_the_nearest(self):
+        self.refused(MACHINE.replace("kind: Machine", "kind: Machin"), 2, "Machin", "Machine")
+        self.refused(MACHINE.replace("v1alpha1", "v9"), 2, "v9")
+        self.refused("metadata: {name: x}\n", 2, "apiVersion")
+
+    def test_unknown_fields_name_the_nearest(self):
+        self.refused(MACHINE + "  powr: On\n", 2, "spec.powr", 'did you mean "power"?')
+
+    def test_wrong_types_name_the_field(self):
+        self.refused(MACHINE.replace("{name: small}", "small"), 2, "spec.machineClassRef")
+        self.refused(MACHINE.replace("1Gi", "lots"), 2, "spec.volumes[0].localDisk.sizeLimit")
+        self.refused(MACHINE + "  power: Sideways\n", 2, "spec.power", "On")
+
+    def test_illegal_names_name_the_field(self):
+        self.refused(MACHINE.replace("name: web-1", "name: Web_1"), 2, "metadata.name")
+        self.refused(MACHINE.replace("name: web-1", "name: " + "x" * 64), 2, "metadata.name")
+
+    def test_nothing_of_a_file_with_an_unreadable_document_is_applied(self):
+        self.refused(CLASS + "---\n" + MACHINE + "  powr: On\n", 2, "spec.powr")
+
+    def test_immutable_fields_stay(self):
+        self.assertSays(self.apply(CLASS + "---\n" + MACHINE), 0)
+        self.refused(MACHINE.replace("{name: small}", "{name: large}"), 2, "spec.machineClassRef", "immutable")
+        self.refused(CLASS.replace("256Mi", "512Mi"), 2, "capabilities", "immutable")
+
+    def test_an_oversized_object_is_refused(self):
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "big", "annotations": {"a": "x" * (1700 * 1024)}}}
+        self.refused(json.dumps(secret), 1, "secret/big")
+        data = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "big"}, "data": {"a": base64.b64encode(bytes(1100 * 1024)).decode()}}
+        self.refused(json.dumps(data), 2, "data")
+
+    def test_a_stale_resource_version_is_a_conflict(self):
+        self.assertSays(self.apply(CLASS + "---\n" + MACHINE), 0)
+        stale = self.get("machine", "web-1")["metadata"]["resourceVersion"]
+        self.ok("power", "off", "web-1")
+        late = MACHINE.replace("name: web-1", f"name: web-1\n  resourceVersion: '{stale}'\n  labels: {{a: b}}")
+        result = self.apply(late)
+        self.assertSays(result, 1, "machine/web-1")
+        self.assertEqual(self.get("machine", "web-1")["spec"]["power"], "Off")
+
+    def test_missing_files_and_empty_directories_are_named(self):
+        self.assertSays(self.ctl("apply", "-f", self.directory / "none.yaml"), 1, "none.yaml")
+        empty = self.directory / "empty"
+        empty.mkdir()
+        self.assertSays(self.ctl("apply", "-f", empty), 2, "no .yaml")
+        self.assertSays(self.apply("# nothing\n"), 2, "no object")
+
+    def test_too_deep_and_too_large_text_is_refused(self):
+        self.refused("a: " + "[" * 100 + "]" * 100, 2, "standard input:")
+        self.assertSays(self.apply("a: " + "x" * (5 << 20)), 1, "4 MiB")
+
+
+class Apply(WithServer):
+    def test_twice_is_unchanged(self):
+        text = CLASS + "---\n" + MACHINE
+        self.assertEqual(self.ok("apply", "-f", "-", stdin=text), "machineclass/small created\nmachine/web-1 created\n")
+        revision = self.get("machine", "web-1")["metadata"]["resourceVersion"]
+        self.assertEqual(self.ok("apply", "-f", "-", stdin=text), "machineclass/small unchanged\nmachine/web-1 unchanged\n")
+        self.assertEqual(self.get("machine", "web-1")["metadata"]["resourceVersion"], revision)
+
+    def test_what_others_set_stays_and_what_is_taken_out_goes(self):
+        labelled = MACHINE.replace("name: web-1", "name: web-1\n  labels: {a: '1', b: '2'}")
+        self.ok("apply", "-f", "-", stdin=labelled)
+        self.ok("power", "off", "web-1")
+        self.ok("apply", "-f", "-", stdin=labelled.replace(", b: '2'", ""))
+        machine = self.get("machine", "web-1")
+        self.assertEqual(machine["metadata"]["labels"], {"a": "1"})
+        self.assertEqual(machine["spec"]["power"], "Off")
+
+    def test_directories_json_and_lists_are_taken(self):
+        folder = self.directory / "manifests"
+        folder.mkdir()
+        (folder / "1.yaml").write_text(CLASS)
+        (folder / "2.json").write_text(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}))
+        (folder / "notes.txt").write_text("not a manifest")
+        self.assertEqual(self.ok("apply", "-f", folder), "machineclass/small created\nnamespace/team created\n")
+        listed = self.ok("get", "machineclasses,namespaces", "-o", "json")
+        self.assertNotIn("created", self.ok("apply", "-f", "-", stdin=listed))
+
+    def test_a_secret_is_applied_unchanged_and_never_shown(self):
+        text = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {key: very-secret-text}\n"
+        self.ok("apply", "-f", "-", stdin=text)
+        self.assertEqual(self.ok("apply", "-f", "-", stdin=text), "secret/s unchanged\n")
+        hidden = [b"very-secret-text", base64.b64encode(b"very-secret-text")]
+        for command in (["get", "secrets"], ["get", "secrets", "-o", "wide"], ["describe", "secret", "s"], ["get", "secrets", "-o", "name"]):
+            shown = self.ok(*command).encode()
+            self.assertFalse(any(secret in shown for secret in hidden), shown)
+        secret = self.get("secret", "s")
+        self.assertEqual(secret["data"], {"key": hidden[1].decode()})
+        self.assertNotIn(hidden[1].decode(), json.dumps(secret["metadata"]))
+        self.assertIn("16 bytes", self.ok("describe", "secret", "s"))
+
+    def test_create_refuses_what_exists_and_generates_names(self):
+        self.ok("create", "-f", "-", stdin=CLASS)
+        self.assertSays(self.ctl("create", "-f", "-", stdin=CLASS), 1, "small", "exists")
+        generated = MACHINE.replace("name: web-1", "generateName: web-")
+        self.assertRegex(self.ok("create", "-f", "-", stdin=generated), r"^machine/web-[a-z0-9]{5,} created\n$")
+        self.assertSays(self.apply(generated), 2, "metadata.name is missing")
+
+    def test_a_manifest_goes_into_the_namespace_of_the_flag(self):
+        self.ok("apply", "-f", "-", stdin="apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n")
+        self.ok("apply", "-n", "team", "-f", "-", stdin=MACHINE)
+        self.assertEqual(self.get("machine", "web-1", "-n", "team")["metadata"]["namespace"], "team")
+        self.assertSays(self.apply(MACHINE.replace("name: web-1", "name: web-1\n  namespace: nowhere")), 1, "nowhere")
+
+
+class Get(WithServer):
+    def setUp(self):
+        super().setUp()
+        self.ok("apply", "-f", "-", stdin=CLASS + "---\n" + MACHINE.replace("name: web-1", "name: web-1\n  labels: {app: web}"))
+
+    def test_tables_have_the_columns_of_the_reference(self):
+        lines = self.ok("get", "machines").splitlines()
+        self.assertEqual(lines[0].split(), ["NAME", "MACHINECLASSREF", "IMAGE", "MACHINEPOOLREF", "STATE", "AGE"])
+        self.assertEqual(lines[1].split()[:2] + lines[1].split()[4:5], ["web-1", "small", "Pending"])
+        self.assertEqual(self.ok("get", "mc").splitlines()[0].split(), ["NAME", "CPU", "MEMORY", "AGE"])
+        self.assertEqual(self.ok("get", "machines", "-A").splitlines()[0].split()[0], "NAMESPACE")
+
+    def test_kinds_are_known_by_every_name(self):
+        for word in ("machines", "machine", "m", "Machine", "MACHINES", "machines.compute.ironcore.dev"):
+            self.assertEqual(self.ok("get", word, "-o", "name"), "machine/web-1\n")
+        self.assertEqual(self.ok("get", "machine/web-1", "mc/small", "-o", "name"), "machine/web-1\nmachineclass/small\n")
+
+    def test_selectors_choose(self):
+        self.assertEqual(self.ok("get", "machines", "-l", "app=web", "-o", "name"), "machine/web-1\n")
+        self.assertIn("no machines in namespace default", self.ctl("get", "machines", "-l", "app=db").err)
+        self.assertEqual(self.ok("get", "machines", "--field-selector", "spec.machineClassRef.name=small", "-o", "name"), "machine/web-1\n")
+        self.assertSays(self.ctl("get", "machines", "-l", "a=b=c"), 2, "a=b=c")
+
+    def test_yaml_can_be_applied_again(self):
+        text = self.ok("get", "machineclasses,machines", "-o", "yaml")
+        self.assertIn("\n---\n", text)
+        self.assertNotIn("created", self.ok("apply", "-f", "-", stdin=text))
+
+    def test_what_is_not_there_is_named_after_what_is(self):
+        result = self.ctl("get", "machine", "web-1", "web-2", "-o", "name")
+        self.assertEqual((result.code, result.out), (1, "machine/web-1\n"))
+        self.assertIn("web-2", result.err)
+
+    def test_watch_shows_every_change_in_order(self):
+        with background("ironcorectl", "get", "machines", "-w", environment={"IRONCORE_SERVER": self.endpoint}) as watch:
+            lines = []
+            reader = threading.Thread(target=lambda: lines.extend(iter(watch.stdout.readline, "")))
+            reader.start()
+            cloud.wait_until("the first table", lambda: len(lines) >= 2)
+            self.ok("power", "off", "web-1")
+            self.ok("delete", "machine", "web-1", "--now")
+            cloud.wait_until("the changes", lambda: any(line.startswith("deleted") for line in lines))
+            watch.terminate()
+            self.assertEqual(watch.wait(10), 0)
+            reader.join()
+        changes = [line.split()[0] for line in lines[2:]]
+        self.assertEqual((changes[0], changes[-1]), ("modified", "deleted"), lines)
+
+    def test_a_table_fits_the_terminal(self):
+        def look(terminal):
+            chunks = b""
+            while select.select([terminal], [], [], 20)[0]:
+                try:
+                    chunk = os.read(terminal, 65536)
+                except OSError:
+                    break
+                if not chunk:
+                    break
+                chunks += chunk
+            return chunks.decode()
+
+        child, terminal = pty.fork()
+        if child == 0:
+            os.environ.update(IRONCORE_SERVER=self.endpoint)
+            os.execl("/bin/sh", "sh", "-c", f"stty cols 50; exec {cloud.program('ironcorectl')} get machines -o wide")
+        text = look(terminal)
+        os.waitpid(child, 0)
+        os.close(terminal)
+        lines = text.replace("\r", "").splitlines()
+        self.assertTrue(lines and all(len(line) <= 50 for line in lines), lines)
+        self.assertIn("…", text)
+
+
+class OtherCommands(WithServer):
+    def setUp(self):
+        super().setUp()
+        self.ok("apply", "-f", "-", stdin=CLASS + "---\n" + MACHINE)
+
+    def test_wait_succeeds_times_out_and_names_the_last_state(self):
+        self.assertEqual(self.ok("wait", "machine/web-1", "--for", "spec.power=On"), "machine/web-1 spec.power=On\n")
+        self.assertEqual(self.ok("wait", "machine", "web-1", "--for", "jsonpath={.spec.power}=On"), "machine/web-1 jsonpath={.spec.power}=On\n")
+        result = self.ctl("wait", "machine/web-1", "--for", "state=Running", "--timeout", "300ms")
+        self.assertEqual(result.code, 1, result)
+        self.assertIn("error: machine/web-1 did not reach state=Running in time; it is: Pending", result.err)
+        self.assertSays(self.ctl("wait", "machine/web-2", "--for", "state=Running"), 1, "web-2", "not found")
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "running"), 2, "--for")
+
+    def test_wait_sees_a_change_that_comes_later(self):
+        environment = {"IRONCORE_SERVER": self.endpoint}
+        with background("ironcorectl", "wait", "machine/web-1", "--for", "spec.power=Off", environment=environment) as waiting:
+            time.sleep(0.3)  # not needed for the result: makes it likely that the change comes while it waits
+            self.ok("power", "off", "web-1")
+            self.assertEqual(waiting.wait(20), 0)
+        with background("ironcorectl", "wait", "machine/web-1", "--for", "delete", environment=environment) as waiting:
+            self.ok("delete", "machine", "web-1")
+            self.assertEqual(waiting.wait(20), 0)
+
+    def test_explain_says_why_not(self):
+        self.assertIn("no machine pools", self.ok("explain", "machine", "web-1"))
+        pool = "apiVersion: compute.ironcore.dev/v1alpha1\nkind: MachinePool\nmetadata: {name: p1}\nspec: {providerID: 'x://p1'}\n"
+        self.ok("apply", "-f", "-", stdin=pool)
+        shown = self.ok("explain", "machine/web-1")
+        self.assertRegex(shown, r"p1 +no +\d+ +.*ready")
+        self.assertSays(self.ctl("explain", "mc", "small"), 2, "one machine")
+
+    def test_describe_and_events_show_why_it_waits(self):
+        cloud.wait_until("the event", lambda: "OutOfCapacity" in self.ctl("events", "web-1").out)
+        shown = self.ok("describe", "machine", "web-1")
+        for text in ("Name:", "web-1", "Machine Class Ref:", "OutOfCapacity"):
+            self.assertIn(text, shown)
+        self.assertNotIn("last-applied", shown)
+
+    def test_edit_writes_what_was_changed(self):
+        result = self.ctl("edit", "machine", "web-1", environment={"EDITOR": "sed -i 's/power: .*/power: \"Off\"/'"})
+        self.assertSays(result, 0, "edited", stream="out")
+        self.assertEqual(self.get("machine", "web-1")["spec"]["power"], "Off")
+        self.assertSays(self.ctl("edit", "machine", "web-1", environment={"EDITOR": "true"}), 0, "unchanged", stream="out")
+
+    def test_edit_keeps_what_others_changed_meanwhile(self):
+        editor = self.write("editor", f"#!/bin/sh\n{cloud.program('ironcorectl')} power off web-1 >/dev/null\n"
+                                      "sed -i 's/^  name: web-1/  labels: {edited: \"yes\"}\\n  name: web-1/' \"$1\"\n")
+        editor.chmod(0o755)
+        self.ok("edit", "machine", "web-1", environment={"EDITOR": str(editor)})
+        machine = self.get("machine", "web-1")
+        self.assertEqual((machine["spec"]["power"], machine["metadata"]["labels"]), ("Off", {"edited": "yes"}))
+
+    def test_a_refused_edit_is_kept_in_a_file(self):
+        result = self.ctl("edit", "machine", "web-1", environment={"EDITOR": "sed -i 's/power: .*/power: Sideways/'", "TMPDIR": str(self.directory)})
+        self.assertSays(result, 1, "spec.power", "kept in")
+        kept = list(self.directory.glob("ironcorectl-edit-*"))
+        self.assertEqual(len(kept), 1)
+        self.assertIn("Sideways", kept[0].read_text())
+        self.assertSays(self.ctl("edit", "machine", "web-1", environment={"EDITOR": "false"}), 1, "nothing was changed")
+
+    def test_delete_says_what_it_did(self):
+        self.assertEqual(self.ok("delete", "machine", "web-1"), "machine/web-1 deleted\n")
+        self.assertSays(self.ctl("delete", "machine", "web-1"), 1, "web-1", "not found")
+        self.ok("delete", "machine", "web-1", "--ignore-not-found")
+        self.ok("apply", "-f", "-", stdin=CLASS + "---\n" + MACHINE)
+        self.assertEqual(self.ok("delete", "-f", "-", stdin=CLASS + "---\n" + MACHINE), "machine/web-1 deleted\nmachineclass/small deleted\n")
+        self.assertEqual(self.ctl("get", "machines").out, "")
+
+    def test_a_class_in_use_waits_and_says_so(self):
+        result = self.ctl("delete", "machineclass", "small", "--timeout", "1s")
+        self.assertEqual(result.code, 1, result)
+        self.assertIn("being deleted", result.err)
+        self.ok("delete", "machine", "web-1")
+        self.ok("wait", "machineclass/small", "--for", "delete")
+
+    def test_version_names_the_server(self):
+        self.assertIn(self.endpoint, self.ok("version"))
+
+
+if __name__ == "__main__":
+    cloud.main("ironcorectl", "ironcored")
