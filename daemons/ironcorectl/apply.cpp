@@ -22,8 +22,8 @@ json::object& child(json::object& parent, std::string_view name) {
   return member.get_object();
 }
 
-/// What is remembered of a manifest: all of it, but of a Secret only which keys it had. That is all the merge needs, and an
-/// annotation is printed by whoever prints an object.
+/// What is remembered of a manifest: all of it, but of a Secret only which keys it had. That is all the merge
+/// needs, and an annotation is printed by whoever prints an object.
 std::string remembered(const Manifest& manifest) {
   if (!manifest.object.is<api::Secret>()) return manifest.json;
   auto tree = json::parse(manifest.json).as_object();
@@ -44,9 +44,12 @@ enum class Outcome { created, configured, unchanged };
 
 std::string_view word(Outcome outcome) {
   switch (outcome) {
-    case Outcome::created: return "created";
-    case Outcome::configured: return "configured";
-    case Outcome::unchanged: return "unchanged";
+    case Outcome::created:
+      return "created";
+    case Outcome::configured:
+      return "configured";
+    case Outcome::unchanged:
+      return "unchanged";
   }
   return "";
 }
@@ -66,9 +69,11 @@ Result<Outcome> apply_once(store::Store& store, const Manifest& manifest) {
   }
   const auto& annotations = current->metadata().annotations;
   const auto last = annotations.find(std::string(last_applied_annotation));
-  IRONCORE_TRY(std::string patch, api::three_way_patch(last == annotations.end() ? "" : last->second, wanted, *current));
+  IRONCORE_TRY(std::string patch,
+               api::three_way_patch(last == annotations.end() ? "" : last->second, wanted, *current));
   if (patch == "{}") return Outcome::unchanged;
-  // The merge was made against this revision; another writer in between makes it a conflict, and it is made again.
+  // The merge was made against this revision; another writer in between makes it a conflict, and it is made
+  // again.
   auto tree = json::parse(patch).as_object();
   child(tree, "metadata")["resourceVersion"] = std::to_string(current->metadata().resource_version.value);
   IRONCORE_CHECK(store::commit_one(store, store::Patch{key, json::serialize(tree)}));
@@ -79,7 +84,8 @@ Result<Outcome> apply_one(store::Store& store, const Manifest& manifest) {
   constexpr int attempts = 8;
   for (int attempt = 1;; ++attempt) {
     auto outcome = apply_once(store, manifest);
-    const bool is_race = !outcome && (outcome.error().code() == ErrorCode::conflict || outcome.error().code() == ErrorCode::already_exists);
+    const bool is_race = !outcome && (outcome.error().code() == ErrorCode::conflict ||
+                                      outcome.error().code() == ErrorCode::already_exists);
     if (!is_race || attempt == attempts) return outcome;
   }
 }
@@ -108,7 +114,8 @@ Result<void> apply(Session& session, const ManifestOptions& options) {
   IRONCORE_TRY(store::Store* const store, session.store());
   return for_each(session, manifests, [&](const Manifest& manifest) -> Result<std::string> {
     if (manifest.object.name().empty()) {
-      return Error(ErrorCode::invalid, "metadata.name is missing: apply needs one, create takes generateName");
+      return Error(ErrorCode::invalid,
+                   "metadata.name is missing: apply needs one, create takes generateName");
     }
     IRONCORE_TRY(const Outcome outcome, apply_one(*store, manifest));
     return text_of(manifest.object) + ' ' + std::string(word(outcome));

@@ -13,8 +13,9 @@ struct ManifestOptions {
   std::vector<std::string> files;
 };
 
-/// Three-way merge: what the manifest says is set, what an earlier apply said and this one does not is removed, what others set stays.
-/// Says created, configured or unchanged for each object. Goes on after an object that fails; the first error is returned.
+/// Three-way merge: what the manifest says is set, what an earlier apply said and this one does not is
+/// removed, what others set stays. Says created, configured or unchanged for each object. Goes on after an
+/// object that fails; the first error is returned.
 Result<void> apply(Session& session, const ManifestOptions& options);
 
 /// Fails with `already_exists` instead of changing anything. `generateName` works here.

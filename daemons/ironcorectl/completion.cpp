@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Completion scripts, from the same data that the command line is read by. Names of objects are asked for with
-// `ironcorectl get KIND -o name`.
+// Completion scripts, from the same data that the command line is read by. Names of objects are asked for
+// with `ironcorectl get KIND -o name`.
 #include "ironcorectl/completion.hpp"
 
 #include <algorithm>
@@ -36,7 +36,8 @@ std::string valued_flags(const Command& program) {
     for (const Setting& setting : settings) {
       if (setting.form == Setting::Form::toggle) continue;
       for (std::string word : {"--" + setting.name, std::string("-") + setting.letter}) {
-        if (word.back() != '\0' && std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
+        if (word.back() != '\0' && std::find(words.begin(), words.end(), word) == words.end())
+          words.push_back(word);
       }
     }
   };
@@ -49,7 +50,8 @@ std::string valued_flags(const Command& program) {
 
 std::string kinds() {
   std::string text;
-  for (const api::Kind* kind : api::kinds()) text += (text.empty() ? "" : " ") + std::string(kind->info().plural);
+  for (const api::Kind* kind : api::kinds())
+    text += (text.empty() ? "" : " ") + std::string(kind->info().plural);
   return text;
 }
 
@@ -79,20 +81,27 @@ std::string bash_function(const Command& program) {
       "  local command='' first='' place=0 i=1\n"
       "  while [ \"$i\" -lt \"$COMP_CWORD\" ]; do\n"
       "    case \"${COMP_WORDS[i]}\" in\n"
-      "      " + valued_flags(program) + ") i=$((i + 1));;\n"
+      "      " +
+      valued_flags(program) +
+      ") i=$((i + 1));;\n"
       "      -*) ;;\n"
-      "      *) if [ -z \"$command\" ]; then command=\"${COMP_WORDS[i]}\"; else [ -n \"$first\" ] || first=\"${COMP_WORDS[i]}\"; place=$((place + 1)); fi;;\n"
+      "      *) if [ -z \"$command\" ]; then command=\"${COMP_WORDS[i]}\"; else [ -n \"$first\" ] || "
+      "first=\"${COMP_WORDS[i]}\"; place=$((place + 1)); fi;;\n"
       "    esac\n"
       "    i=$((i + 1))\n"
       "  done\n"
-      "  local flags=" + in_quotes(flags_of(program.settings) + " --help") + " words=''\n"
+      "  local flags=" +
+      in_quotes(flags_of(program.settings) + " --help") +
+      " words=''\n"
       "  case \"$before\" in\n"
       "    -f|--filename|--key-file) COMPREPLY=($(compgen -f -- \"$word\")); return;;\n"
       "    -o|--output) COMPREPLY=($(compgen -W 'table wide json yaml name' -- \"$word\")); return;;\n"
-      "    -n|--namespace) COMPREPLY=($(compgen -W \"$(ironcorectl get namespaces -o name 2>/dev/null | cut -d/ -f2)\" -- \"$word\")); return;;\n"
+      "    -n|--namespace) COMPREPLY=($(compgen -W \"$(ironcorectl get namespaces -o name 2>/dev/null | cut "
+      "-d/ -f2)\" -- \"$word\")); return;;\n"
       "  esac\n"
       "  case \"$command\" in\n"
-      "    '') words=" + in_quotes(command_names(program)) + ";;\n";
+      "    '') words=" +
+      in_quotes(command_names(program)) + ";;\n";
   for (const Command& command : program.commands) {
     const std::string first = first_words(command);
     text += "    " + command.name + ") flags=\"$flags " + flags_of(command.settings) + '"';
@@ -102,7 +111,8 @@ std::string bash_function(const Command& program) {
     } else if (first == "@machines") {
       text += "; words=\"$(ironcorectl get machines -o name 2>/dev/null | cut -d/ -f2)\"";
     } else if (!first.empty()) {
-      text += "; if [ \"$place\" -eq 0 ]; then words=" + in_quotes(first) + "; else words=\"$(ironcorectl get machines -o name 2>/dev/null | cut -d/ -f2)\"; fi";
+      text += "; if [ \"$place\" -eq 0 ]; then words=" + in_quotes(first) +
+              "; else words=\"$(ironcorectl get machines -o name 2>/dev/null | cut -d/ -f2)\"; fi";
     }
     text += ";;\n";
   }
@@ -115,8 +125,8 @@ std::string bash_function(const Command& program) {
 }
 
 std::string bash_script(const Command& program) {
-  return "# bash completion of ironcorectl: source <(ironcorectl completion bash)\n" + bash_function(program) +
-         "complete -F _ironcorectl ironcorectl\n";
+  return "# bash completion of ironcorectl: source <(ironcorectl completion bash)\n" +
+         bash_function(program) + "complete -F _ironcorectl ironcorectl\n";
 }
 
 std::string zsh_script(const Command& program) {
@@ -136,17 +146,20 @@ void add_fish_flags(std::string& text, const std::string& when, const std::vecto
 }
 
 std::string fish_script(const Command& program) {
-  std::string text = "# fish completion of ironcorectl: ironcorectl completion fish | source\ncomplete -c ironcorectl -f\n";
+  std::string text =
+      "# fish completion of ironcorectl: ironcorectl completion fish | source\ncomplete -c ironcorectl -f\n";
   add_fish_flags(text, "", program.settings);
   for (const Command& command : program.commands) {
-    text += "complete -c ironcorectl -n __fish_use_subcommand -a " + command.name + " -d " + in_quotes(command.summary) + '\n';
+    text += "complete -c ironcorectl -n __fish_use_subcommand -a " + command.name + " -d " +
+            in_quotes(command.summary) + '\n';
     const std::string when = " -n '__fish_seen_subcommand_from " + command.name + "'";
     add_fish_flags(text, when, command.settings);
     const std::string first = first_words(command);
     if (first == "@kinds") {
       text += "complete -c ironcorectl" + when + " -a " + in_quotes(kinds()) + '\n';
     } else if (first == "@machines") {
-      text += "complete -c ironcorectl" + when + " -a '(ironcorectl get machines -o name 2>/dev/null | string replace -r \".*/\" \"\")'\n";
+      text += "complete -c ironcorectl" + when +
+              " -a '(ironcorectl get machines -o name 2>/dev/null | string replace -r \".*/\" \"\")'\n";
     } else if (!first.empty()) {
       text += "complete -c ironcorectl" + when + " -a " + in_quotes(first) + '\n';
     }

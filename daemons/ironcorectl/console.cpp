@@ -70,7 +70,8 @@ Result<void> ended(const Error& error, std::string* reason) {
 /// Guest to terminal, until a stop, the end of the stream, or silence after the input ended.
 class Output {
  public:
-  Output(Session& session, store::zmq::Stream& stream, Duration linger) : session_(session), stream_(stream), linger_(linger) {}
+  Output(Session& session, store::zmq::Stream& stream, Duration linger)
+      : session_(session), stream_(stream), linger_(linger) {}
 
   void run(std::stop_token stop) {
     Instant heard = session_.clock().now();
@@ -96,8 +97,8 @@ class Output {
 
   std::atomic<bool> is_input_over = false;
   std::atomic<bool> is_over = false;
-  Result<void> result;      // after run
-  std::string reason;       // likewise
+  Result<void> result;  // after run
+  std::string reason;   // likewise
 
  private:
   Session& session_;
@@ -126,7 +127,8 @@ Result<bool> copy_input(Session& session, store::zmq::Stream& stream, Output& ou
     const auto key = is_raw ? bytes.find(leave) : std::string_view::npos;
     bytes = bytes.substr(0, key);
     while (!bytes.empty() && !output.is_over && !session.stop().stop_requested()) {
-      auto taken = stream.write(bytes, session.clock().now() + std::chrono::milliseconds(200), session.stop());
+      auto taken =
+          stream.write(bytes, session.clock().now() + std::chrono::milliseconds(200), session.stop());
       if (!taken) {
         IRONCORE_CHECK(ended(taken.error(), nullptr));
         return false;
@@ -148,7 +150,8 @@ Result<void> console(Session& session, const ConsoleOptions& options) {
   Result<bool> left = false;
   {
     const RawTerminal terminal(STDIN_FILENO);
-    if (terminal.is_raw()) session.err() << "connected to " << text_of(key) << "; Ctrl-] leaves\r" << std::endl;
+    if (terminal.is_raw())
+      session.err() << "connected to " << text_of(key) << "; Ctrl-] leaves\r" << std::endl;
     Output output(session, *stream, options.linger);
     {
       const std::jthread reader([&](std::stop_token stop) { output.run(std::move(stop)); });

@@ -46,7 +46,8 @@ class Scratch {
 };
 
 Result<void> run_editor(const std::string& editor, const std::string& file) {
-  // The editor may have arguments of its own (`code --wait`), so a shell splits it; the file is an argument, not text of the command.
+  // The editor may have arguments of its own (`code --wait`), so a shell splits it; the file is an argument,
+  // not text of the command.
   const std::string script = editor + " \"$1\"";
   const pid_t child = ::fork();
   if (child < 0) return system_error(errno, "start the editor");
@@ -62,7 +63,8 @@ Result<void> run_editor(const std::string& editor, const std::string& file) {
     if (errno != EINTR) return system_error(errno, "wait for the editor");
   }
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    return Error(ErrorCode::cancelled, "the editor (" + editor + ") failed: nothing was changed; set $EDITOR to another one");
+    return Error(ErrorCode::cancelled,
+                 "the editor (" + editor + ") failed: nothing was changed; set $EDITOR to another one");
   }
   return {};
 }
@@ -98,7 +100,8 @@ std::string with_reason(const std::string& text, const std::string& reason) {
 
 class Edit {
  public:
-  Edit(Session& session, store::Store& store, store::Key key) : session_(session), store_(store), key_(std::move(key)) {}
+  Edit(Session& session, store::Store& store, store::Key key)
+      : session_(session), store_(store), key_(std::move(key)) {}
 
   Result<void> run() {
     IRONCORE_TRY(auto scratch, Scratch::create(session_.options().scratch_directory));
@@ -121,7 +124,8 @@ class Edit {
       const auto written = write(original, scratch.path());
       if (written) return {};
       reason = written.error().message();
-      if (written.error().code() == ErrorCode::unavailable || written.error().code() == ErrorCode::not_found) {
+      if (written.error().code() == ErrorCode::unavailable ||
+          written.error().code() == ErrorCode::not_found) {
         scratch.keep();
         return Error(written.error().code(), reason + "; what you wrote is kept in " + scratch.path());
       }
@@ -132,7 +136,8 @@ class Edit {
   Result<void> write(const api::Object& original, const std::string& file) {
     IRONCORE_TRY(const auto manifests, read_manifests(session_, {file}));
     if (manifests.size() != 1 || !(store::key_of(manifests.front().object) == key_)) {
-      return Error(ErrorCode::invalid, "kind, namespace and name cannot be edited: make a new object instead");
+      return Error(ErrorCode::invalid,
+                   "kind, namespace and name cannot be edited: make a new object instead");
     }
     const json::value mine = json::parse(api::merge_patch(original, manifests.front().object));
     if (mine.as_object().empty()) {
@@ -142,7 +147,8 @@ class Edit {
     for (;;) {
       IRONCORE_TRY(const api::Object current, store_.get(key_));
       if (overlaps(mine, json::parse(api::merge_patch(original, current)))) {
-        return Error(ErrorCode::conflict, "somebody else changed the same field meanwhile: look at " + text_of(key_) + " and edit again");
+        return Error(ErrorCode::conflict, "somebody else changed the same field meanwhile: look at " +
+                                              text_of(key_) + " and edit again");
       }
       json::object patch = mine.as_object();
       auto& metadata = patch["metadata"];

@@ -18,18 +18,21 @@ WallTime time_of(const api::Event& event) {
 }
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   return text;
 }
 
 }  // namespace
 
 void sort_by_time(Events& events) {
-  std::stable_sort(events.begin(), events.end(), [](const auto& a, const auto& b) { return time_of(*a) < time_of(*b); });
+  std::stable_sort(events.begin(), events.end(),
+                   [](const auto& a, const auto& b) { return time_of(*a) < time_of(*b); });
 }
 
 Result<Events> events_of(store::Store& store, const api::Object& object) {
-  store::Query query{.namespace_ = object.metadata().namespace_};  // of cluster-scoped objects they lie anywhere
+  store::Query query{.namespace_ =
+                         object.metadata().namespace_};  // of cluster-scoped objects they lie anywhere
   IRONCORE_TRY(query.fields, store::FieldSelector::parse("involvedObject.uid=" + object.metadata().uid));
   IRONCORE_TRY(auto events, store::list<api::Event>(store, query));
   sort_by_time(events);
@@ -47,10 +50,12 @@ std::string age_text(WallTime since, WallTime now) {
 
 Table event_table(const Events& events, WallTime now, EventColumns columns) {
   const bool is_many = columns == EventColumns::of_many;
-  Table table(is_many ? std::vector<std::string>{"Last seen", "Type", "Object", "Reason", "Message", "Count", "From"}
-                      : std::vector<std::string>{"Last seen", "Type", "Reason", "Message", "Count", "From"});
+  Table table(
+      is_many ? std::vector<std::string>{"Last seen", "Type", "Object", "Reason", "Message", "Count", "From"}
+              : std::vector<std::string>{"Last seen", "Type", "Reason", "Message", "Count", "From"});
   for (const auto& event : events) {
-    std::vector<std::string> row{age_text(time_of(*event), now), event->type == api::EventType::warning ? "Warning" : "Normal"};
+    std::vector<std::string> row{age_text(time_of(*event), now),
+                                 event->type == api::EventType::warning ? "Warning" : "Normal"};
     if (is_many) row.push_back(lower(event->involved_object.kind) + '/' + event->involved_object.name);
     row.push_back(event->reason);
     row.push_back(event->message);
@@ -77,13 +82,16 @@ Result<void> events(Session& session, const EventsOptions& options) {
   const bool is_cluster = key && key->kind->info().scope == api::Scope::cluster;
   if (!options.is_all_namespaces && !is_cluster) query.namespace_ = session.namespace_();
   std::string fields;
-  if (key) fields = "involvedObject.kind=" + std::string(key->kind->info().kind) + ",involvedObject.name=" + key->name;
+  if (key)
+    fields =
+        "involvedObject.kind=" + std::string(key->kind->info().kind) + ",involvedObject.name=" + key->name;
   if (!any_kind_name.empty()) fields = "involvedObject.name=" + any_kind_name;
   IRONCORE_TRY(query.fields, store::FieldSelector::parse(fields));
   IRONCORE_TRY(auto found, store::list<api::Event>(*store, query));
   sort_by_time(found);
   if (found.empty()) {
-    session.err() << "no events" << (query.namespace_.empty() ? "" : " in namespace " + query.namespace_) << '\n';
+    session.err() << "no events" << (query.namespace_.empty() ? "" : " in namespace " + query.namespace_)
+                  << '\n';
     return {};
   }
   event_table(found, session.clock().wall(), key ? EventColumns::of_one_object : EventColumns::of_many)

@@ -56,7 +56,8 @@ class Getter {
     IRONCORE_TRY(store::Store* const store, session_.store());
     IRONCORE_TRY(store::Query query, query_of(selection));
     if (!selection.names.empty()) {
-      if (!options_.fields.empty()) return Error(ErrorCode::invalid, "-w takes a name or --field-selector, not both");
+      if (!options_.fields.empty())
+        return Error(ErrorCode::invalid, "-w takes a name or --field-selector, not both");
       IRONCORE_TRY(query.fields, store::FieldSelector::parse("metadata.name=" + selection.names.front()));
     }
     Table table = new_table(*selection.kind);
@@ -85,14 +86,20 @@ class Getter {
   }
 
  private:
-  bool is_table() const { return options_.format == OutputFormat::table || options_.format == OutputFormat::wide; }
+  bool is_table() const {
+    return options_.format == OutputFormat::table || options_.format == OutputFormat::wide;
+  }
 
   static std::string_view word(store::Change::Type type) {
     switch (type) {
-      case store::Change::Type::added: return "added";
-      case store::Change::Type::modified: return "modified";
-      case store::Change::Type::deleted: return "deleted";
-      case store::Change::Type::bookmark: break;
+      case store::Change::Type::added:
+        return "added";
+      case store::Change::Type::modified:
+        return "modified";
+      case store::Change::Type::deleted:
+        return "deleted";
+      case store::Change::Type::bookmark:
+        break;
     }
     return "";
   }

@@ -31,12 +31,14 @@ Result<File> read_one(const std::filesystem::path& path) {
 Result<std::vector<File>> read_directory(const std::filesystem::path& directory) {
   std::vector<std::filesystem::path> paths;
   std::error_code error;
-  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
     const auto extension = entry->path().extension();
     if (extension == ".yaml" || extension == ".yml" || extension == ".json") paths.push_back(entry->path());
   }
   if (error) return system_error(error.value(), "read " + directory.string());
-  if (paths.empty()) return Error(ErrorCode::invalid, directory.string() + ": no .yaml, .yml or .json file in it");
+  if (paths.empty())
+    return Error(ErrorCode::invalid, directory.string() + ": no .yaml, .yml or .json file in it");
   std::sort(paths.begin(), paths.end());
   std::vector<File> files;
   for (const auto& path : paths) {
@@ -57,7 +59,8 @@ Result<std::vector<File>> read_argument(Session& session, const std::string& arg
   char buffer[16 * 1024];
   while (session.in().read(buffer, sizeof buffer) || session.in().gcount() > 0) {
     file.text.append(buffer, static_cast<std::size_t>(session.in().gcount()));
-    if (file.text.size() > api::max_manifest_size) return Error(ErrorCode::exhausted, "standard input: more than 4 MiB");
+    if (file.text.size() > api::max_manifest_size)
+      return Error(ErrorCode::exhausted, "standard input: more than 4 MiB");
   }
   return std::vector<File>{std::move(file)};
 }
@@ -78,8 +81,10 @@ void move_string_data(json::object& tree) {
 Error in_file(const Error& error, const std::string& file) {
   unsigned line = 0, column = 0;
   int end = 0;
-  if (std::sscanf(error.message().c_str(), "line %u, column %u: %n", &line, &column, &end) != 2 || end == 0) return error.within(file);
-  return {error.code(), file + ':' + std::to_string(line) + ':' + std::to_string(column) + ": " + error.message().substr(static_cast<std::size_t>(end))};
+  if (std::sscanf(error.message().c_str(), "line %u, column %u: %n", &line, &column, &end) != 2 || end == 0)
+    return error.within(file);
+  return {error.code(), file + ':' + std::to_string(line) + ':' + std::to_string(column) + ": " +
+                            error.message().substr(static_cast<std::size_t>(end))};
 }
 
 /// Decodes strictly, then fills in what the person left to the command line.
@@ -101,9 +106,11 @@ Result<Manifest> read_object(const Session& session, std::string text, Manifest 
 }
 
 /// The objects of a document: itself, or the items of a List.
-Result<void> read_document(const Session& session, const std::string& file, api::Manifest document, std::vector<Manifest>& all) {
+Result<void> read_document(const Session& session, const std::string& file, api::Manifest document,
+                           std::vector<Manifest>& all) {
   const auto shared = std::make_shared<const api::Manifest>(std::move(document));
-  Manifest empty{.object = api::Object::of(api::Namespace()), .json = "", .file = file, .document = shared, .path = ""};
+  Manifest empty{
+      .object = api::Object::of(api::Namespace()), .json = "", .file = file, .document = shared, .path = ""};
   const auto tree = json::parse(shared->json());
   const auto* members = tree.if_object();
   const auto* kind = members ? members->if_contains("kind") : nullptr;
@@ -130,7 +137,8 @@ Error Manifest::located(const Error& error) const {
   for (FieldError& field : fields) field.field.insert(0, path);
   const Error with_path = fields.empty() ? error : Error(std::move(fields));
   std::string text;
-  for (const std::string& line : api::locate(with_path, *document, file)) text += (text.empty() ? "" : "\n") + line;
+  for (const std::string& line : api::locate(with_path, *document, file))
+    text += (text.empty() ? "" : "\n") + line;
   return {error.code(), std::move(text)};
 }
 

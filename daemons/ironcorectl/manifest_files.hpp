@@ -14,19 +14,20 @@ namespace ironcore::ctl {
 /// One object of a file.
 struct Manifest {
   api::Object object;
-  /// What was written, as JSON, with the namespace filled in and a Secret's `stringData` moved to `data`: only the fields that the
-  /// person set.
+  /// What was written, as JSON, with the namespace filled in and a Secret's `stringData` moved to `data`:
+  /// only the fields that the person set.
   std::string json;
-  std::string file;                                ///< `web.yaml`
-  std::shared_ptr<const api::Manifest> document;   ///< where each field is
-  std::string path;                                ///< of the object in the document: empty, or `items[2].` in a List
+  std::string file;                               ///< `web.yaml`
+  std::shared_ptr<const api::Manifest> document;  ///< where each field is
+  std::string path;  ///< of the object in the document: empty, or `items[2].` in a List
 
   /// The error with the place in the file: `web.yaml:12:5: spec.powr: …`, one line for each wrong field.
   Error located(const Error& error) const;
 };
 
-/// Files, directories (their `.yaml`, `.yml` and `.json` files, sorted by name) or `-` for standard input. Nothing is returned unless everything
-/// can be read and every field is known: `invalid` with `file:line:column` and the nearest name.
+/// Files, directories (their `.yaml`, `.yml` and `.json` files, sorted by name) or `-` for standard input.
+/// Nothing is returned unless everything can be read and every field is known: `invalid` with
+/// `file:line:column` and the nearest name.
 Result<std::vector<Manifest>> read_manifests(Session& session, const std::vector<std::string>& files);
 
 }  // namespace ironcore::ctl

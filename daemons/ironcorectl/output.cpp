@@ -12,11 +12,14 @@ namespace ironcore::ctl {
 std::string text_of(const api::Object& object, OutputFormat format) {
   switch (format) {
     // Canonical JSON can always be printed: value() would only throw for a bug of ours.
-    case OutputFormat::json: return api::to_indented_json(object.json()).value();
-    case OutputFormat::yaml: return api::to_yaml(object.json()).value();
+    case OutputFormat::json:
+      return api::to_indented_json(object.json()).value();
+    case OutputFormat::yaml:
+      return api::to_yaml(object.json()).value();
     case OutputFormat::name:
     case OutputFormat::table:
-    case OutputFormat::wide: break;
+    case OutputFormat::wide:
+      break;
   }
   return text_of(object) + '\n';
 }
@@ -25,7 +28,8 @@ void print(Session& session, std::span<const api::Object> objects, OutputFormat 
   std::ostream& out = session.out();
   if (format == OutputFormat::json && objects.size() != 1) {
     std::string list = R"({"apiVersion":"v1","kind":"List","items":[)";
-    for (const api::Object& object : objects) list += (&object == &objects.front() ? "" : ",") + object.json();
+    for (const api::Object& object : objects)
+      list += (&object == &objects.front() ? "" : ",") + object.json();
     out << api::to_indented_json(list + "]}").value();
     return;
   }

@@ -12,10 +12,12 @@ namespace ironcore::ctl {
 
 enum class OutputFormat { table, wide, json, yaml, name };
 
-/// One object in any format but tables. A Secret's data comes out as base64: who asks for JSON or YAML wants to apply it again.
+/// One object in any format but tables. A Secret's data comes out as base64: who asks for JSON or YAML wants
+/// to apply it again.
 std::string text_of(const api::Object& object, OutputFormat format);
 
-/// Several: YAML documents separated by `---`; a JSON object of kind List; a name for each line. `apply -f` takes the first two.
+/// Several: YAML documents separated by `---`; a JSON object of kind List; a name for each line. `apply -f`
+/// takes the first two.
 void print(Session& session, std::span<const api::Object> objects, OutputFormat format);
 
 }  // namespace ironcore::ctl

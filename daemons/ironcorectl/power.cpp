@@ -25,7 +25,8 @@ Result<void> power(Session& session, const PowerOptions& options) {
   const Instant deadline = session.clock().now() + options.timeout;
   for (const store::Key& key : keys) {
     if (options.is_wait) {
-      IRONCORE_CHECK(wait_for(session, key, is_on ? "state=Running" : "state=Shutdown", deadline - session.clock().now()));
+      IRONCORE_CHECK(wait_for(session, key, is_on ? "state=Running" : "state=Shutdown",
+                              deadline - session.clock().now()));
     }
     session.out() << text_of(key) << (options.is_wait ? (is_on ? " running" : " shut down") : " power ")
                   << (options.is_wait ? "" : options.wish) << std::endl;
@@ -38,7 +39,8 @@ Result<void> reboot(Session& session, const RebootOptions& options) {
   IRONCORE_TRY(store::Store* const store, session.store());
   const std::string token = random_suffix(10);
   const boost::json::value patch = {{"metadata", {{"annotations", {{api::reboot_annotation, token}}}}}};
-  for (const store::Key& key : keys) IRONCORE_CHECK(store::commit_one(*store, store::Patch{key, boost::json::serialize(patch)}));
+  for (const store::Key& key : keys)
+    IRONCORE_CHECK(store::commit_one(*store, store::Patch{key, boost::json::serialize(patch)}));
   const Instant deadline = session.clock().now() + options.timeout;
   for (const store::Key& key : keys) {
     if (options.is_wait) {

@@ -10,7 +10,7 @@
 namespace ironcore::ctl {
 
 struct PowerOptions {
-  std::string wish;                ///< `on` or `off`
+  std::string wish;  ///< `on` or `off`
   std::vector<std::string> names;
   bool is_wait = false;
   Duration timeout = std::chrono::minutes(6);  ///< longer than a guest may take to stop

@@ -18,25 +18,26 @@ namespace ironcore::ctl {
 
 /// What the person sees the output on.
 struct Terminal {
-  bool is_terminal = false;    ///< standard output; otherwise nothing is cut and nothing moves
-  std::size_t width = 80;      ///< columns, when it is one
-  bool has_progress = false;   ///< standard error is a terminal: progress may rewrite its line
+  bool is_terminal = false;   ///< standard output; otherwise nothing is cut and nothing moves
+  std::size_t width = 80;     ///< columns, when it is one
+  bool has_progress = false;  ///< standard error is a terminal: progress may rewrite its line
 };
 
 struct SessionOptions {
-  std::string server;                   ///< endpoint
-  std::optional<std::string> key_file;  ///< our key pair, for tcp
+  std::string server;                     ///< endpoint
+  std::optional<std::string> key_file;    ///< our key pair, for tcp
   std::optional<std::string> server_key;  ///< the server's public key, for tcp
   std::string namespace_ = "default";
-  std::string editor;                   ///< command of `edit`
-  std::string scratch_directory;        ///< where `edit` keeps its file
+  std::string editor;             ///< command of `edit`
+  std::string scratch_directory;  ///< where `edit` keeps its file
   Terminal terminal;
 };
 
 /// Connects when a command first needs it. Thread: one.
 class Session {
  public:
-  Session(SessionOptions options, std::istream& in, std::ostream& out, std::ostream& err, Clock& clock, std::stop_token stop);
+  Session(SessionOptions options, std::istream& in, std::ostream& out, std::ostream& err, Clock& clock,
+          std::stop_token stop);
   ~Session();
 
   Result<store::Store*> store();

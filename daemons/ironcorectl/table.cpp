@@ -12,12 +12,15 @@ namespace {
 constexpr std::size_t gap = 2;
 constexpr std::size_t narrowest = 6;
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+bool is_continuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
+}
 
 }  // namespace
 
 std::size_t width_of(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return !is_continuation(c); }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return !is_continuation(c); }));
 }
 
 std::string shortened(std::string_view text, std::size_t width) {
@@ -76,7 +79,9 @@ void Table::print(std::ostream& out, const Terminal& terminal, std::size_t inden
   print_rows(out);
 }
 
-void Table::print_more(std::ostream& out) { print_rows(out); }
+void Table::print_more(std::ostream& out) {
+  print_rows(out);
+}
 
 void Table::print_rows(std::ostream& out) {
   for (; printed_ < rows_.size(); ++printed_) {

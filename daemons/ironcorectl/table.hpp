@@ -10,8 +10,9 @@
 
 namespace ironcore::ctl {
 
-/// Columns as wide as their widest cell, two blanks apart. On a terminal the widest columns are shortened (with …) until a row
-/// fits; elsewhere nothing is cut, so that other programs see everything. Control characters in cells are shown as `?`.
+/// Columns as wide as their widest cell, two blanks apart. On a terminal the widest columns are shortened
+/// (with …) until a row fits; elsewhere nothing is cut, so that other programs see everything. Control
+/// characters in cells are shown as `?`.
 class Table {
  public:
   explicit Table(std::vector<std::string> headers);

@@ -13,7 +13,8 @@ namespace {
 
 std::string lower(std::string_view text) {
   std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return result;
 }
 
@@ -29,7 +30,8 @@ Result<std::string> checked_name(std::string_view name) {
 Result<std::vector<Selection>> parse_selections(const std::vector<std::string>& words) {
   std::vector<Selection> selections;
   const auto add = [&](const api::Kind* kind, std::vector<std::string> names) {
-    const auto same = std::find_if(selections.begin(), selections.end(), [&](const Selection& s) { return s.kind == kind; });
+    const auto same = std::find_if(selections.begin(), selections.end(),
+                                   [&](const Selection& s) { return s.kind == kind; });
     if (same == selections.end()) {
       selections.push_back({kind, std::move(names)});
     } else {
@@ -77,12 +79,14 @@ Result<std::vector<store::Key>> parse_keys(const Session& session, const std::ve
     if (selection.names.empty()) {
       return Error(ErrorCode::invalid, "which " + lower(selection.kind->info().kind) + "? give its name");
     }
-    for (const std::string& name : selection.names) keys.push_back({selection.kind, session.namespace_of(*selection.kind), name});
+    for (const std::string& name : selection.names)
+      keys.push_back({selection.kind, session.namespace_of(*selection.kind), name});
   }
   return keys;
 }
 
-Result<std::vector<store::Key>> parse_machines(const Session& session, const std::vector<std::string>& names) {
+Result<std::vector<store::Key>> parse_machines(const Session& session,
+                                               const std::vector<std::string>& names) {
   std::vector<store::Key> keys;
   for (std::string_view name : names) {
     if (const auto slash = name.find('/'); slash != std::string_view::npos) {
@@ -98,7 +102,11 @@ Result<std::vector<store::Key>> parse_machines(const Session& session, const std
   return keys;
 }
 
-std::string text_of(const store::Key& key) { return lower(key.kind->info().kind) + '/' + key.name; }
-std::string text_of(const api::Object& object) { return lower(object.kind().info().kind) + '/' + object.name(); }
+std::string text_of(const store::Key& key) {
+  return lower(key.kind->info().kind) + '/' + key.name;
+}
+std::string text_of(const api::Object& object) {
+  return lower(object.kind().info().kind) + '/' + object.name();
+}
 
 }  // namespace ironcore::ctl

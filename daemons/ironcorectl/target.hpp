@@ -15,8 +15,8 @@ struct Selection {
   std::vector<std::string> names;
 };
 
-/// `machines`, `machine web-1 web-2`, `machines,secrets`, `machine/web-1 secret/web`. Kinds as plural, singular or short name in
-/// any case; `not_found` names the nearest.
+/// `machines`, `machine web-1 web-2`, `machines,secrets`, `machine/web-1 secret/web`. Kinds as plural,
+/// singular or short name in any case; `not_found` names the nearest.
 Result<std::vector<Selection>> parse_selections(const std::vector<std::string>& words);
 
 /// The same where each kind needs names: `machine web-1`, `machine/web-1`.

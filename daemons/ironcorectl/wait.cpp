@@ -23,19 +23,23 @@ Result<Condition> parse_condition(const std::string& text) {
   if (text == "delete") return Condition{Condition::Type::deleted, "", ""};
   const auto equals = text.find('=');
   if (equals == std::string::npos || equals == 0) {
-    return Error(ErrorCode::invalid, "--for: expected condition=NAME, state=STATE, FIELD=VALUE, exists or delete, not \"" + text + '"');
+    return Error(
+        ErrorCode::invalid,
+        "--for: expected condition=NAME, state=STATE, FIELD=VALUE, exists or delete, not \"" + text + '"');
   }
   const std::string left = text.substr(0, equals), right = text.substr(equals + 1);
   if (left == "condition") {
     const auto second = right.find('=');
-    return Condition{Condition::Type::condition, right.substr(0, second), second == std::string::npos ? "True" : right.substr(second + 1)};
+    return Condition{Condition::Type::condition, right.substr(0, second),
+                     second == std::string::npos ? "True" : right.substr(second + 1)};
   }
   if (left == "state") return Condition{Condition::Type::field, "status.state", right};
   std::string path = left;
   // kubectl's spelling of the same: jsonpath={.status.state}=Running
   if (left == "jsonpath" && right.starts_with("{.")) {
     const auto close = right.find("}=");
-    if (close == std::string::npos) return Error(ErrorCode::invalid, "--for: expected jsonpath={.FIELD}=VALUE");
+    if (close == std::string::npos)
+      return Error(ErrorCode::invalid, "--for: expected jsonpath={.FIELD}=VALUE");
     return Condition{Condition::Type::field, right.substr(2, close - 2), right.substr(close + 2)};
   }
   return Condition{Condition::Type::field, path, right};
@@ -45,13 +49,15 @@ Result<Condition> parse_condition(const std::string& text) {
 std::string condition_status(const api::Object& object, const std::string& type) {
   const auto tree = boost::json::parse(object.json());
   const auto* status = tree.as_object().if_contains("status");
-  const auto* conditions = status && status->is_object() ? status->as_object().if_contains("conditions") : nullptr;
+  const auto* conditions =
+      status && status->is_object() ? status->as_object().if_contains("conditions") : nullptr;
   if (!conditions || !conditions->is_array()) return "";
   for (const auto& condition : conditions->as_array()) {
     if (!condition.is_object()) continue;
     const auto* name = condition.as_object().if_contains("type");
     const auto* value = condition.as_object().if_contains("status");
-    if (name && value && name->is_string() && value->is_string() && std::string_view(name->as_string()) == type) {
+    if (name && value && name->is_string() && value->is_string() &&
+        std::string_view(name->as_string()) == type) {
       return std::string(value->as_string());
     }
   }
@@ -60,10 +66,14 @@ std::string condition_status(const api::Object& object, const std::string& type)
 
 bool holds(const Condition& condition, const api::Object* object) {
   switch (condition.type) {
-    case Condition::Type::exists: return object != nullptr;
-    case Condition::Type::deleted: return object == nullptr;
-    case Condition::Type::condition: return object && condition_status(*object, condition.name) == condition.value;
-    case Condition::Type::field: return object && api::field_text(*object, condition.name) == condition.value;
+    case Condition::Type::exists:
+      return object != nullptr;
+    case Condition::Type::deleted:
+      return object == nullptr;
+    case Condition::Type::condition:
+      return object && condition_status(*object, condition.name) == condition.value;
+    case Condition::Type::field:
+      return object && api::field_text(*object, condition.name) == condition.value;
   }
   return false;
 }
@@ -84,13 +94,15 @@ std::string present(const Condition& condition, const api::Object* object) {
   return text;
 }
 
-Result<void> wait_one(Session& session, const store::Key& key, const Condition& condition, const std::string& words, Instant deadline) {
+Result<void> wait_one(Session& session, const store::Key& key, const Condition& condition,
+                      const std::string& words, Instant deadline) {
   Progress progress(session);
   std::string last;
   std::string uid;
   const Look look = [&](const api::Object* object) -> Result<bool> {
     if (holds(condition, object)) return true;
-    const bool was_deleted = condition.type == Condition::Type::deleted && object && !uid.empty() && object->metadata().uid != uid;
+    const bool was_deleted =
+        condition.type == Condition::Type::deleted && object && !uid.empty() && object->metadata().uid != uid;
     if (was_deleted) return true;  // another object of the same name
     if (object) uid = object->metadata().uid;
     if (!object && condition.type != Condition::Type::exists) {
@@ -113,12 +125,14 @@ Result<void> wait(Session& session, const WaitOptions& options) {
   const Instant deadline = session.clock().now() + options.timeout;
   for (const store::Key& key : keys) {
     IRONCORE_CHECK(wait_one(session, key, condition, options.condition, deadline));
-    session.out() << text_of(key) << ' ' << (options.condition == "delete" ? "deleted" : options.condition) << std::endl;
+    session.out() << text_of(key) << ' ' << (options.condition == "delete" ? "deleted" : options.condition)
+                  << std::endl;
   }
   return {};
 }
 
-Result<void> wait_for(Session& session, const store::Key& key, const std::string& condition, Duration timeout) {
+Result<void> wait_for(Session& session, const store::Key& key, const std::string& condition,
+                      Duration timeout) {
   IRONCORE_TRY(const auto parsed, parse_condition(condition));
   return wait_one(session, key, parsed, condition, session.clock().now() + timeout);
 }

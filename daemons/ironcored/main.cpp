@@ -25,19 +25,23 @@ Result<void> serve(const ironcored::Options& options, program::Daemon& daemon) {
   IRONCORE_CHECK(program::make_directory(options.state_directory, 0700));
   for (const auto& endpoint : options.listen) IRONCORE_CHECK(program::make_endpoint_directory(endpoint));
   IRONCORE_TRY(auto server_options, ironcored::server_options(options));
-  IRONCORE_TRY(const auto store, store::sqlite::open(options.database(), daemon.clock, daemon.log, options.retention));
+  IRONCORE_TRY(const auto store,
+               store::sqlite::open(options.database(), daemon.clock, daemon.log, options.retention));
   IRONCORE_TRY(const auto context, store::zmq::Context::create());
-  IRONCORE_TRY(const auto server, store::zmq::Server::create(*context, *store, std::move(server_options), daemon.clock, daemon.log));
+  IRONCORE_TRY(const auto server, store::zmq::Server::create(*context, *store, std::move(server_options),
+                                                             daemon.clock, daemon.log));
   daemon.signals.on_hangup([&] { reload(options, *server, daemon.log); });
 
   control::ControlPlaneOptions control_options{.health = options.health};
-  // The store belongs to one process at a time, so the one that was killed is gone: its lease is ours without waiting.
+  // The store belongs to one process at a time, so the one that was killed is gone: its lease is ours without
+  // waiting.
   control_options.leader.holder = "ironcored";
   control::ControlPlane control_plane(*store, control_options, daemon.clock, daemon.log);
 
   const auto collect = [&](std::stop_token stop) -> Result<void> {
     while (sleep_for(daemon.clock, options.collect_every, stop)) {
-      if (const auto done = store->collect(); !done) daemon.log.warning("old history not removed", {{"error", done.error().message()}});
+      if (const auto done = store->collect(); !done)
+        daemon.log.warning("old history not removed", {{"error", done.error().message()}});
     }
     return {};
   };
@@ -51,11 +55,12 @@ Result<void> serve(const ironcored::Options& options, program::Daemon& daemon) {
     }
     return daemon.readiness.ready();
   };
-  const auto done = program::run_together(daemon.signals,
-                                          {{"server", [&](std::stop_token stop) { return server->run(std::move(stop)); }},
-                                           {"control plane", control},
-                                           {"retention", collect}},
-                                          started);
+  const auto done =
+      program::run_together(daemon.signals,
+                            {{"server", [&](std::stop_token stop) { return server->run(std::move(stop)); }},
+                             {"control plane", control},
+                             {"retention", collect}},
+                            started);
   daemon.signals.on_hangup({});
   return done;
 }

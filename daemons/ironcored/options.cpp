@@ -37,7 +37,9 @@ Result<std::optional<std::string>> the_endpoint(const Options& options, std::str
   std::optional<std::string> found;
   for (const std::string& endpoint : options.listen) {
     if (!endpoint.starts_with(scheme)) continue;
-    if (found) return Error(ErrorCode::invalid, "listen: two endpoints of " + std::string(scheme) + " are one too many");
+    if (found)
+      return Error(ErrorCode::invalid,
+                   "listen: two endpoints of " + std::string(scheme) + " are one too many");
     found = endpoint;
   }
   return found;
@@ -62,21 +64,25 @@ program::Command grammar(Options& o) {
   Command program{
       .name = "ironcored",
       .summary = "The control plane: keeps the objects, serves them, schedules machines.",
-      .examples = "ironcored\n"
-                  "ironcored --state-directory ./state --listen ipc:///tmp/ironcore/api.sock\n"
-                  "ironcored --listen tcp://10.0.0.1:7400 --key-file server.key --identities-file identities.json\n"
-                  "ironcored --config /etc/ironcore/ironcored.yaml --check-config",
-      .settings = {path("state-directory", o.state_directory, "where the objects are kept; made with mode 0700"),
-                   texts("listen", o.listen, "ENDPOINT", "ipc:///path (mode 0600) or tcp://address:port (with keys; uses the two ports above too)"),
-                   path("key-file", o.key_file, "the server's key pair, for tcp; `ironcored keygen` makes one"),
-                   path("identities-file", o.identities_file, "whose keys may do what, for tcp; read again on SIGHUP"),
-                   count_of("retention-changes", o.retention.history_changes, "changes kept for watches, at most"),
-                   duration("retention-age", o.retention.history_age, "and not longer than this"),
-                   count_of("retention-events", o.retention.events_limit, "Event objects kept, at most"),
-                   duration("retention-events-age", o.retention.events_age, "and not longer than this"),
-                   duration("retention-every", o.collect_every, "how often they are looked at"),
-                   duration("pool-grace", o.health.grace, "a pool that shows no progress for so long is not ready any more"),
-                   duration("pool-look-every", o.health.look_every, "how often pools are looked at")}};
+      .examples =
+          "ironcored\n"
+          "ironcored --state-directory ./state --listen ipc:///tmp/ironcore/api.sock\n"
+          "ironcored --listen tcp://10.0.0.1:7400 --key-file server.key --identities-file identities.json\n"
+          "ironcored --config /etc/ironcore/ironcored.yaml --check-config",
+      .settings = {
+          path("state-directory", o.state_directory, "where the objects are kept; made with mode 0700"),
+          texts("listen", o.listen, "ENDPOINT",
+                "ipc:///path (mode 0600) or tcp://address:port (with keys; uses the two ports above too)"),
+          path("key-file", o.key_file, "the server's key pair, for tcp; `ironcored keygen` makes one"),
+          path("identities-file", o.identities_file, "whose keys may do what, for tcp; read again on SIGHUP"),
+          count_of("retention-changes", o.retention.history_changes, "changes kept for watches, at most"),
+          duration("retention-age", o.retention.history_age, "and not longer than this"),
+          count_of("retention-events", o.retention.events_limit, "Event objects kept, at most"),
+          duration("retention-events-age", o.retention.events_age, "and not longer than this"),
+          duration("retention-every", o.collect_every, "how often they are looked at"),
+          duration("pool-grace", o.health.grace,
+                   "a pool that shows no progress for so long is not ready any more"),
+          duration("pool-look-every", o.health.look_every, "how often pools are looked at")}};
   program.commands = {
       {.name = "check",
        .summary = "Read every page and record of the store; it may be in use.",
@@ -103,22 +109,31 @@ program::Command grammar(Options& o) {
 Result<void> check(const Options& options) {
   if (options.listen.empty()) return Error(ErrorCode::invalid, "listen: at least one endpoint is needed");
   for (const std::string& endpoint : options.listen) {
-    if (!endpoint.starts_with(ipc_scheme) && !endpoint.starts_with(tcp_scheme)) return wrong_endpoint(endpoint);
+    if (!endpoint.starts_with(ipc_scheme) && !endpoint.starts_with(tcp_scheme))
+      return wrong_endpoint(endpoint);
   }
   IRONCORE_CHECK(the_endpoint(options, ipc_scheme));
   IRONCORE_TRY(const auto tcp, the_endpoint(options, tcp_scheme));
   const bool has_keys = !options.key_file.empty(), has_identities = !options.identities_file.empty();
   if (tcp) {
     IRONCORE_CHECK(parse_tcp(*tcp));
-    if (!has_keys) return Error(ErrorCode::invalid, "key-file: tcp is offered only with keys; make them with `ironcored keygen FILE`");
-    if (!has_identities) return Error(ErrorCode::invalid, "identities-file: tcp is offered only to known keys; say which in a file");
+    if (!has_keys)
+      return Error(ErrorCode::invalid,
+                   "key-file: tcp is offered only with keys; make them with `ironcored keygen FILE`");
+    if (!has_identities)
+      return Error(ErrorCode::invalid,
+                   "identities-file: tcp is offered only to known keys; say which in a file");
   } else if (has_keys || has_identities) {
-    return Error(ErrorCode::invalid, "key-file and identities-file are for tcp; add --listen tcp://address:port");
+    return Error(ErrorCode::invalid,
+                 "key-file and identities-file are for tcp; add --listen tcp://address:port");
   }
-  if (options.retention.history_changes == 0) return Error(ErrorCode::invalid, "retention-changes: watches need at least 1");
-  if (options.collect_every <= Duration::zero()) return Error(ErrorCode::invalid, "retention-every: must be longer than 0");
+  if (options.retention.history_changes == 0)
+    return Error(ErrorCode::invalid, "retention-changes: watches need at least 1");
+  if (options.collect_every <= Duration::zero())
+    return Error(ErrorCode::invalid, "retention-every: must be longer than 0");
   if (options.health.look_every <= Duration::zero() || options.health.grace < options.health.look_every) {
-    return Error(ErrorCode::invalid, "pool-grace: must not be shorter than pool-look-every, which must be longer than 0");
+    return Error(ErrorCode::invalid,
+                 "pool-grace: must not be shorter than pool-look-every, which must be longer than 0");
   }
   return {};
 }

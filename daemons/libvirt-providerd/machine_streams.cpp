@@ -9,13 +9,16 @@
 namespace ironcore::providerd {
 namespace {
 
-constexpr auto key_latency = std::chrono::milliseconds(20);    // a key press waits at most this long for the guest's output
-constexpr auto log_poll = std::chrono::milliseconds(300);      // a log that is followed is read so often
-constexpr auto patience = std::chrono::seconds(10);            // for the client's first line, and for a client that does not read
-constexpr std::size_t whole_log = 64 << 20;                    // more than is ever kept
+constexpr auto key_latency =
+    std::chrono::milliseconds(20);  // a key press waits at most this long for the guest's output
+constexpr auto log_poll = std::chrono::milliseconds(300);  // a log that is followed is read so often
+constexpr auto patience =
+    std::chrono::seconds(10);  // for the client's first line, and for a client that does not read
+constexpr std::size_t whole_log = 64 << 20;  // more than is ever kept
 
 /// Hands all bytes over; waits for a client that reads slowly, as long as it takes.
-Result<void> send(store::zmq::Stream& stream, std::string_view bytes, Clock& clock, const std::stop_token& stop) {
+Result<void> send(store::zmq::Stream& stream, std::string_view bytes, Clock& clock,
+                  const std::stop_token& stop) {
   while (!bytes.empty()) {
     IRONCORE_TRY(const std::size_t taken, stream.write(bytes, clock.now() + patience, stop));
     bytes.remove_prefix(taken);
@@ -42,9 +45,11 @@ std::string_view appended(std::string_view before, std::string_view now) {
   if (now.starts_with(before)) return now.substr(before.size());
   // The oldest part was dropped: what is left of it is the beginning of what there is now.
   const std::string_view head = now.substr(0, std::min<std::size_t>(now.size(), 4096));
-  for (auto at = head.empty() ? std::string_view::npos : before.find(head[0]); at != std::string_view::npos; at = before.find(head[0], at + 1)) {
+  for (auto at = head.empty() ? std::string_view::npos : before.find(head[0]); at != std::string_view::npos;
+       at = before.find(head[0], at + 1)) {
     const std::string_view left = before.substr(at);
-    if (left.substr(0, head.size()) == head.substr(0, left.size()) && now.starts_with(left)) return now.substr(left.size());
+    if (left.substr(0, head.size()) == head.substr(0, left.size()) && now.starts_with(left))
+      return now.substr(left.size());
   }
   return now;
 }
@@ -65,16 +70,21 @@ Result<void> MachineStreams::start(F body) {
   return {};
 }
 
-Result<void> MachineStreams::take(const store::zmq::StreamRequest& request, std::unique_ptr<store::zmq::Stream> stream) {
+Result<void> MachineStreams::take(const store::zmq::StreamRequest& request,
+                                  std::unique_ptr<store::zmq::Stream> stream) {
   const auto shared = std::shared_ptr<store::zmq::Stream>(std::move(stream));
-  log_.info("stream asked for", {{"what", request.what}, {"machine", request.object.to_text()}, {"identity", request.identity}});
+  log_.info("stream asked for",
+            {{"what", request.what}, {"machine", request.object.to_text()}, {"identity", request.identity}});
   if (request.what == program::console_stream) {
     IRONCORE_TRY(auto opened, machines_.console(request.object.namespace_, request.object.name));
     const auto console = std::shared_ptr<compute::Console>(std::move(opened));
-    return start([this, shared, console](std::stop_token stop) { copy_console(*console, *shared, std::move(stop)); });
+    return start(
+        [this, shared, console](std::stop_token stop) { copy_console(*console, *shared, std::move(stop)); });
   }
   if (request.what == program::log_stream) {
-    return start([this, shared, key = request.object](std::stop_token stop) { copy_log(key, *shared, std::move(stop)); });
+    return start([this, shared, key = request.object](std::stop_token stop) {
+      copy_log(key, *shared, std::move(stop));
+    });
   }
   return Error(ErrorCode::unsupported, "this provider has no stream \"" + request.what + '"');
 }
@@ -84,7 +94,8 @@ void MachineStreams::stop() {
     const std::lock_guard lock(mutex_);
     for (Session& session : sessions_) session.thread.request_stop();
   }
-  // The threads take the lock once more, so it cannot be held while they are joined; nobody adds sessions any more.
+  // The threads take the lock once more, so it cannot be held while they are joined; nobody adds sessions any
+  // more.
   for (Session& session : sessions_) {
     if (session.thread.joinable()) session.thread.join();
   }
@@ -96,7 +107,8 @@ void MachineStreams::close(store::zmq::Stream& stream, std::string_view reason) 
   stream.close(reason, clock_.now() + patience);
 }
 
-void MachineStreams::copy_console(compute::Console& console, store::zmq::Stream& stream, std::stop_token stop) {
+void MachineStreams::copy_console(compute::Console& console, store::zmq::Stream& stream,
+                                  std::stop_token stop) {
   while (!stop.stop_requested()) {
     const auto output = console.read(clock_.now() + key_latency, stop);
     if (!output) return close(stream, output.error().message());

@@ -21,13 +21,15 @@ class MachineStreams {
   static constexpr std::size_t most_streams = 64;
 
   /// Everything given by reference must outlive it.
-  MachineStreams(control::ConsoleSource& machines, Clock& clock, Log& log) : machines_(machines), clock_(clock), log_(log) {}
+  MachineStreams(control::ConsoleSource& machines, Clock& clock, Log& log)
+      : machines_(machines), clock_(clock), log_(log) {}
   MachineStreams(const MachineStreams&) = delete;
   MachineStreams& operator=(const MachineStreams&) = delete;
   /// Ends all streams.
   ~MachineStreams() { stop(); }
 
-  /// For a StreamWorker: takes `console` and `log` streams of machines. `exhausted` when there are too many; else the machine's own errors.
+  /// For a StreamWorker: takes `console` and `log` streams of machines. `exhausted` when there are too many;
+  /// else the machine's own errors.
   Result<void> take(const store::zmq::StreamRequest& request, std::unique_ptr<store::zmq::Stream> stream);
   void stop();
 

@@ -17,10 +17,10 @@ namespace ironcore::providerd {
 
 struct Options {
   std::string server;
-  std::filesystem::path key_file;   ///< our key pair, for tcp
-  std::string server_key;           ///< the server's public key, for tcp
+  std::filesystem::path key_file;  ///< our key pair, for tcp
+  std::string server_key;          ///< the server's public key, for tcp
   std::string libvirt_uri;
-  std::string region, zone;         ///< topology labels of the pool
+  std::string region, zone;  ///< topology labels of the pool
   compute::HostOptions host;
   control::MachineProviderOptions provider;
 };
@@ -30,7 +30,8 @@ Options default_options(const program::Environment& environment);
 /// Settings, bound to `options`, which must outlive it.
 program::Command grammar(Options& options);
 
-/// Looks at the settings as a whole and fills in what follows from others; `invalid` names the one that is wrong.
+/// Looks at the settings as a whole and fills in what follows from others; `invalid` names the one that is
+/// wrong.
 Result<void> check(Options& options);
 
 /// How the server is reached, with the keys read.

@@ -20,7 +20,8 @@ struct Collected {
 };
 
 void add(CLI::App& app, const Setting& setting, Collected& collected) {
-  const std::string names = (setting.letter ? std::string("-") + setting.letter + "," : "") + "--" + setting.name;
+  const std::string names =
+      (setting.letter ? std::string("-") + setting.letter + "," : "") + "--" + setting.name;
   if (setting.form == Setting::Form::toggle) {
     app.add_flag_callback(names, [&] { collected.settings.emplace_back(&setting, Words{"true"}); });
     return;
@@ -134,7 +135,8 @@ Reading read_command_line(const Command& program, int argc, const char* const* a
     for (const auto& [which, values] : collected.arguments) {
       if (which == &argument) words = values;
     }
-    if (words.size() < argument.least) return reader.fail(command, argument.name + " is missing: " + argument.help);
+    if (words.size() < argument.least)
+      return reader.fail(command, argument.name + " is missing: " + argument.help);
     if (argument.target) *argument.target = std::move(words);
   }
   return reading;

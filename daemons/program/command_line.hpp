@@ -33,8 +33,8 @@ struct Argument {
 /// A program or one of its commands.
 struct Command {
   std::string name;
-  std::string summary;   ///< one sentence: what it is for
-  std::string examples;  ///< lines that a person can copy
+  std::string summary;            ///< one sentence: what it is for
+  std::string examples;           ///< lines that a person can copy
   std::vector<Setting> settings;  ///< valid for this command and, for a program, for all of its commands
   std::vector<Argument> arguments;
   std::vector<Command> commands;
@@ -48,8 +48,8 @@ struct Reading {
   std::set<std::string> given;       ///< names of the settings that were given as flags
 };
 
-/// Reads flags and arguments into their targets. Help goes to `out`; what is wrong goes to `err`, with what was
-/// probably meant. Thread: any.
+/// Reads flags and arguments into their targets. Help goes to `out`; what is wrong goes to `err`, with what
+/// was probably meant. Thread: any.
 Reading read_command_line(const Command& program, int argc, const char* const* argv, std::ostream& out,
                           std::ostream& err);
 

@@ -16,7 +16,8 @@ constexpr std::size_t max_config_bytes = 1 << 20;
 
 class ConfigReader {
  public:
-  ConfigReader(std::string file, const std::vector<const Setting*>& settings, const std::set<std::string>& already)
+  ConfigReader(std::string file, const std::vector<const Setting*>& settings,
+               const std::set<std::string>& already)
       : file_(std::move(file)), settings_(settings), already_(already) {}
 
   Result<void> read_mapping(const YAML::Node& mapping, const std::string& prefix) {
@@ -38,17 +39,20 @@ class ConfigReader {
   Error error(const YAML::Node& at, const std::string& message) const { return error(at.Mark(), message); }
   Error error(const YAML::Mark& at, const std::string& message) const {
     const std::string where =
-        at.is_null() ? file_ : file_ + ':' + std::to_string(at.line + 1) + ':' + std::to_string(at.column + 1);
+        at.is_null() ? file_
+                     : file_ + ':' + std::to_string(at.line + 1) + ':' + std::to_string(at.column + 1);
     return {ErrorCode::invalid, where + ": " + message};
   }
 
  private:
   const Setting* find(const std::string& name) const {
-    const auto found = std::find_if(settings_.begin(), settings_.end(), [&](const Setting* s) { return s->name == name; });
+    const auto found =
+        std::find_if(settings_.begin(), settings_.end(), [&](const Setting* s) { return s->name == name; });
     return found == settings_.end() ? nullptr : *found;
   }
   bool has_prefix(const std::string& prefix) const {
-    return std::any_of(settings_.begin(), settings_.end(), [&](const Setting* s) { return s->name.starts_with(prefix); });
+    return std::any_of(settings_.begin(), settings_.end(),
+                       [&](const Setting* s) { return s->name.starts_with(prefix); });
   }
 
   Result<void> read_setting(const Setting& setting, const YAML::Node& key, const YAML::Node& value) {
@@ -63,19 +67,22 @@ class ConfigReader {
       }
     } else if (value.IsMap() && setting.form == Setting::Form::map) {
       for (const auto& each : value) {
-        if (!each.first.IsScalar() || !each.second.IsScalar()) return error(key, setting.name + ": expected key: value");
+        if (!each.first.IsScalar() || !each.second.IsScalar())
+          return error(key, setting.name + ": expected key: value");
         words.push_back(each.first.Scalar() + '=' + each.second.Scalar());
       }
     } else if (value.IsNull()) {
       return error(key, setting.name + ": a value is missing");
     } else {
-      return error(value, setting.name + ": expected " + (setting.form == Setting::Form::many ? "a list of words"
-                                                          : setting.form == Setting::Form::map ? "a mapping"
-                                                                                               : "one value"));
+      return error(value, setting.name + ": expected " +
+                              (setting.form == Setting::Form::many  ? "a list of words"
+                               : setting.form == Setting::Form::map ? "a mapping"
+                                                                    : "one value"));
     }
     if (already_.contains(setting.name)) return {};
     if (words.empty()) return {};
-    if (const auto done = setting.set(words); !done) return error(value, setting.name + ": " + done.error().message());
+    if (const auto done = setting.set(words); !done)
+      return error(value, setting.name + ": " + done.error().message());
     return {};
   }
 

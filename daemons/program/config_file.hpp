@@ -11,9 +11,9 @@
 
 namespace ironcore::program {
 
-/// Sets every setting that the file names, except those in `already` (flags win). A nested mapping joins its names
-/// with `-`: `retention: {age: 1h}` is `retention-age: 1h`. An unknown or repeated key and a wrong value are `invalid`,
-/// with `file:line:column`.
+/// Sets every setting that the file names, except those in `already` (flags win). A nested mapping joins its
+/// names with `-`: `retention: {age: 1h}` is `retention-age: 1h`. An unknown or repeated key and a wrong
+/// value are `invalid`, with `file:line:column`.
 Result<void> read_config_file(const std::filesystem::path& file, const std::vector<const Setting*>& settings,
                               const std::set<std::string>& already);
 

@@ -9,7 +9,9 @@
 
 namespace ironcore::program {
 
-std::string_view version() noexcept { return IRONCORE_VERSION; }
+std::string_view version() noexcept {
+  return IRONCORE_VERSION;
+}
 
 int report(const Error& error) {
   std::string_view text = error.message();
@@ -23,7 +25,8 @@ int report(const Error& error) {
 }
 
 int run_daemon(Command program, int argc, const char* const* argv, const Environment& environment,
-               const std::function<Result<void>()>& check, const std::function<Result<void>(Daemon&)>& serve) {
+               const std::function<Result<void>()>& check,
+               const std::function<Result<void>(Daemon&)>& serve) {
   LogOptions log_options{.use_colour = environment.has_colour};
   ReadinessOptions readiness_options{.notify_socket = environment.notify_socket};
   std::filesystem::path config_file;

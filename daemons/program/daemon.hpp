@@ -24,10 +24,11 @@ struct Daemon {
   std::stop_token stop() const { return signals.stop(); }
 };
 
-/// Adds `--config`, `--check-config`, `--print-config`, `--version`, `--log-level`, `--log-format` and `--ready-file`
-/// to `program`, reads the command line and the config file, and then either runs the command that was asked for or
-/// `serve`, which returns when it was told to stop. `check` looks at the settings as a whole before anything is done.
-/// `program.settings` are the keys of the config file; `program.run` is not used. Returns the exit code.
+/// Adds `--config`, `--check-config`, `--print-config`, `--version`, `--log-level`, `--log-format` and
+/// `--ready-file` to `program`, reads the command line and the config file, and then either runs the command
+/// that was asked for or `serve`, which returns when it was told to stop. `check` looks at the settings as a
+/// whole before anything is done. `program.settings` are the keys of the config file; `program.run` is not
+/// used. Returns the exit code.
 int run_daemon(Command program, int argc, const char* const* argv, const Environment& environment,
                const std::function<Result<void>()>& check, const std::function<Result<void>(Daemon&)>& serve);
 

@@ -28,11 +28,12 @@ std::filesystem::path default_state_directory(const Environment& environment);
 /// `ipc:///run/ironcore/api.sock` for root, else in the user's own runtime directory.
 std::string default_endpoint(const Environment& environment);
 
-/// Makes the directory, and those above it as 0755. One that exists must belong to us (or root) and gets `mode` if it
-/// has more rights than that: what is in it is nobody else's business.
+/// Makes the directory, and those above it as 0755. One that exists must belong to us (or root) and gets
+/// `mode` if it has more rights than that: what is in it is nobody else's business.
 Result<void> make_directory(const std::filesystem::path& directory, mode_t mode);
 
-/// Makes the directory of an `ipc://` endpoint (0755: the socket itself is 0600). Other endpoints need nothing.
+/// Makes the directory of an `ipc://` endpoint (0755: the socket itself is 0600). Other endpoints need
+/// nothing.
 Result<void> make_endpoint_directory(const std::string& endpoint);
 
 }  // namespace ironcore::program

@@ -16,7 +16,8 @@
 
 namespace ironcore::program {
 
-/// A value that can be set from text and printed again. It refers to a variable of the program that outlives it.
+/// A value that can be set from text and printed again. It refers to a variable of the program that outlives
+/// it.
 struct Setting {
   enum class Form {
     one,     ///< exactly one value; the last one given wins
@@ -25,11 +26,11 @@ struct Setting {
     toggle,  ///< no value: given = yes; `true` or `false` in the config file
   };
 
-  std::string name;         ///< `pool-name`: the flag `--pool-name` and the key `pool-name`
-  char letter = 0;          ///< the short flag, if there is one
+  std::string name;  ///< `pool-name`: the flag `--pool-name` and the key `pool-name`
+  char letter = 0;   ///< the short flag, if there is one
   Form form = Form::one;
-  std::string placeholder;  ///< `NAME`; what stands for the value in the help
-  std::string help;         ///< one line
+  std::string placeholder;           ///< `NAME`; what stands for the value in the help
+  std::string help;                  ///< one line
   std::vector<std::string> choices;  ///< the words that are allowed; empty = any
   /// Takes all the texts given at once. The error says what was expected, not which setting it is.
   std::function<Result<void>(const std::vector<std::string>&)> set;
@@ -38,7 +39,8 @@ struct Setting {
 };
 
 Setting text(std::string name, std::string& target, std::string placeholder, std::string help);
-Setting optional_text(std::string name, std::optional<std::string>& target, std::string placeholder, std::string help);
+Setting optional_text(std::string name, std::optional<std::string>& target, std::string placeholder,
+                      std::string help);
 Setting texts(std::string name, std::vector<std::string>& target, std::string placeholder, std::string help);
 Setting path(std::string name, std::filesystem::path& target, std::string help);
 Setting toggle(std::string name, bool& target, std::string help);
@@ -58,9 +60,11 @@ Setting choice(std::string name, E& target, std::vector<std::pair<std::string, E
 Setting with_letter(char letter, Setting setting);
 
 /// ` (did you mean --pool-name?)` for an unknown flag or key, or nothing.
-std::string nearest_setting(std::string_view word, const std::vector<const Setting*>& settings, std::string_view prefix);
+std::string nearest_setting(std::string_view word, const std::vector<const Setting*>& settings,
+                            std::string_view prefix);
 
-// ---- details ------------------------------------------------------------------------------------------------------
+// ---- details
+// ------------------------------------------------------------------------------------------------------
 
 Result<std::size_t> find_choice(const std::string& word, const std::vector<std::string>& choices);
 
@@ -72,7 +76,8 @@ Setting choice(std::string name, E& target, std::vector<std::pair<std::string, E
     setting.placeholder += value.first;
     setting.choices.push_back(value.first);
   }
-  setting.set = [&target, values, words = setting.choices](const std::vector<std::string>& given) -> Result<void> {
+  setting.set = [&target, values,
+                 words = setting.choices](const std::vector<std::string>& given) -> Result<void> {
     IRONCORE_TRY(const std::size_t index, find_choice(given.back(), words));
     target = values[index].second;
     return {};

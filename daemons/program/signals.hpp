@@ -11,10 +11,10 @@
 
 namespace ironcore::program {
 
-/// Made first thing in `main`, before any thread: blocks the signals for the whole process and turns the first one
-/// into a stop request; a second one ends the process at once, for whoever does not want to wait. SIGHUP is one of them unless
-/// there is something to do on it. Ignores SIGPIPE.
-/// Starts one thread. Thread: any.
+/// Made first thing in `main`, before any thread: blocks the signals for the whole process and turns the
+/// first one into a stop request; a second one ends the process at once, for whoever does not want to wait.
+/// SIGHUP is one of them unless there is something to do on it. Ignores SIGPIPE. Starts one thread. Thread:
+/// any.
 class Signals {
  public:
   Signals();
@@ -25,7 +25,8 @@ class Signals {
   std::stop_token stop() const { return source_.get_token(); }
   /// The same as a signal would do; for a part that failed and ends the whole program.
   void request_stop() { source_.request_stop(); }
-  /// Called on the thread of the signals. An empty one is taken away; when this returns, the one before is not running any more.
+  /// Called on the thread of the signals. An empty one is taken away; when this returns, the one before is
+  /// not running any more.
   void on_hangup(std::function<void()> action);
 
  private:

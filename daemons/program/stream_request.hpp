@@ -13,8 +13,8 @@ namespace ironcore::program {
 inline constexpr std::string_view console_stream = "console";
 inline constexpr std::string_view log_stream = "log";
 
-/// The first line that the client sends on a log stream; the log follows. The provider closes the stream at its end, or, when
-/// following, when the machine is gone.
+/// The first line that the client sends on a log stream; the log follows. The provider closes the stream at
+/// its end, or, when following, when the machine is gone.
 struct LogRequest {
   std::uint64_t tail = 0;  ///< bytes from the end; 0 = everything that is kept
   bool is_follow = false;

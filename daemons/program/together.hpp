@@ -13,12 +13,13 @@
 namespace ironcore::program {
 
 struct Part {
-  std::string name;  ///< `scheduler`; for errors
+  std::string name;                                       ///< `scheduler`; for errors
   std::function<Result<void>(std::stop_token stop)> run;  ///< returns when told to stop, or with an error
 };
 
-/// Gives each part a thread, calls `started` when all have one, and returns when all have ended. A part that ends before it was told to takes
-/// the others with it; the first error is returned.
-Result<void> run_together(Signals& signals, std::vector<Part> parts, const std::function<Result<void>()>& started);
+/// Gives each part a thread, calls `started` when all have one, and returns when all have ended. A part that
+/// ends before it was told to takes the others with it; the first error is returned.
+Result<void> run_together(Signals& signals, std::vector<Part> parts,
+                          const std::function<Result<void>()>& started);
 
 }  // namespace ironcore::program
