@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// MachineClassProtection: a class that machines use stays until the last of them is gone.
+#pragma once
+
+#include "ironcore/api/compute.hpp"
+#include "ironcore/control/controller.hpp"
+#include "ironcore/control/informer.hpp"
+
+namespace ironcore::control {
+
+/// Name of the index that controllers expect on the machine informer, by `spec.machineClassRef.name`.
+inline constexpr const char* machines_by_class = "class";
+/// Likewise by `spec.machinePoolRef.name`.
+inline constexpr const char* machines_by_pool = "pool";
+/// Adds both.
+void add_machine_indexes(Informer<api::Machine>& machines);
+
+/// Puts the finalizer `compute.ironcore.dev/machineclass` on every class and takes it off a class that is being deleted once no machine
+/// refers to it: neither in the cache nor, asked last, in the store. Thread: any.
+class MachineClassProtection {
+ public:
+  /// Listens to the informers, so make it before they run; `machines` has the indexes above.
+  MachineClassProtection(store::Store& store, Informer<api::MachineClass>& classes, Informer<api::Machine>& machines, Clock& clock, Log& log);
+
+  /// Until a stop is requested. `step` for those who own the loop: false if there was nothing to do.
+  void run(std::stop_token stop);
+  bool step() { return are_synced() && controller_.step(); }
+
+ private:
+  bool are_synced() const { return classes_.has_synced() && machines_.has_synced(); }
+  Result<Requeue> reconcile(const std::string& name);
+
+  store::Store& store_;
+  Informer<api::MachineClass>& classes_;
+  Informer<api::Machine>& machines_;
+  Controller controller_;
+};
+
+}  // namespace ironcore::control

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Watching leases and Ready conditions for progress.
+#include "ironcore/control/machine_pool_health.hpp"
+
+#include <string_view>
+#include <unordered_map>
+
+namespace ironcore::control {
+
+namespace {
+
+bool is_marked(const api::Condition* ready) {
+  return ready != nullptr && ready->status == api::ConditionStatus::unknown && ready->reason == machine_pool_unknown_reason;
+}
+
+}  // namespace
+
+MachinePoolHealth::MachinePoolHealth(store::Store& store, Informer<api::MachinePool>& pools, MachinePoolHealthOptions options, Clock& clock,
+                                     Log& log)
+    : store_(store), pools_(pools), options_(options), clock_(clock), log_(log) {}
+
+Result<void> MachinePoolHealth::mark_unknown(const api::MachinePool& pool) {
+  auto changed = pool;
+  api::set_condition(changed.status.conditions,
+                     {.type = "Ready",
+                      .status = api::ConditionStatus::unknown,
+                      .reason = machine_pool_unknown_reason,
+                      .message = "the provider of this pool has shown no sign of life for " + to_text(options_.grace) +
+                                 "; check that it runs and reaches the store"},
+                     clock_.wall());
+  changed.status.state = api::MachinePoolState::offline;
+  const auto before = store::Object::of(pool);
+  store::Transaction transaction;
+  transaction.operations.emplace_back(
+      store::Patch{store::key_of(before), api::merge_patch(before, store::Object::of(std::move(changed))), store::Part::status});
+  // The list of conditions is written whole: never over a condition that the provider has just written.
+  transaction.preconditions.emplace_back(store::Unchanged{store::key_of(before), pool.metadata.resource_version});
+  IRONCORE_CHECK(store_.commit(transaction));
+  log_.warning("machine pool shows no progress", {{"pool", pool.metadata.name}, {"grace", to_text(options_.grace)}});
+  return {};
+}
+
+bool MachinePoolHealth::step() {
+  const auto now = clock_.now();
+  if (now < next_look_ || !pools_.has_synced()) return false;
+  next_look_ = now + options_.look_every;
+  const auto leases = store_.leases(machine_pool_lease_prefix);
+  if (!leases) {
+    // What cannot be seen is no evidence: every pool keeps the time it had.
+    log_.warning("cannot look at the leases of machine pools", {{"error", leases.error().message()}});
+    for (auto& [uid, seen] : seen_) seen.progress_at += options_.look_every;
+    return true;
+  }
+  std::unordered_map<std::string_view, const store::Lease*> by_pool;
+  for (const auto& lease : *leases) by_pool.emplace(std::string_view(lease.name).substr(std::string_view(machine_pool_lease_prefix).size()), &lease);
+
+  std::map<std::string, Seen> current;
+  for (const auto& pool : pools_.list()) {
+    auto known = seen_.extract(pool->metadata.uid);
+    const bool is_new = known.empty();
+    auto& seen = current[pool->metadata.uid];
+    if (!is_new) seen = std::move(known.mapped());
+
+    bool has_progress = is_new;
+    if (const auto lease = by_pool.find(pool->metadata.name); lease != by_pool.end()) {
+      has_progress = has_progress || lease->second->renewals != seen.renewals || lease->second->token != seen.lease_token;
+      seen.renewals = lease->second->renewals;
+      seen.lease_token = lease->second->token;
+    }
+    const auto* ready = api::find_condition(pool->status.conditions, "Ready");
+    const auto marked = is_marked(ready);
+    if (ready != nullptr && !marked) {
+      has_progress = has_progress || seen.ready != *ready;
+      seen.ready = *ready;
+    }
+    if (marked) seen.ready.reset();  // whatever the provider writes next is progress
+    if (has_progress) seen.progress_at = now;
+    if (marked || now - seen.progress_at < options_.grace) continue;
+    const auto written = mark_unknown(*pool);
+    if (!written && written.error().code() != ErrorCode::conflict && written.error().code() != ErrorCode::not_found)
+      log_.warning("cannot mark a machine pool as unknown", {{"pool", pool->metadata.name}, {"error", written.error().message()}});
+  }
+  seen_ = std::move(current);
+  return true;
+}
+
+void MachinePoolHealth::run(std::stop_token stop) {
+  forget();
+  if (!pools_.wait_until_synced(stop)) return;
+  while (!stop.stop_requested()) {
+    step();
+    sleep_until(clock_, next_look_, stop);
+  }
+}
+
+}  // namespace ironcore::control
