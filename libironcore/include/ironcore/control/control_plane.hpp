@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// ControlPlane: the scheduler and the controllers that one process runs, of which one process at a time is the active one.
+#pragma once
+
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "ironcore/base/clock.hpp"
+#include "ironcore/base/log.hpp"
+#include "ironcore/control/leader.hpp"
+#include "ironcore/control/machine_pool_health.hpp"
+#include "ironcore/control/machine_scheduler.hpp"
+#include "ironcore/store/store.hpp"
+
+namespace ironcore::control {
+
+struct ControlPlaneOptions {
+  LeaderOptions leader = {.lease = "control-plane", .holder = ""};  ///< `holder` is required
+  MachineSchedulerOptions scheduler;
+  MachinePoolHealthOptions health;
+};
+
+/// Caches of machines, pools and classes are kept warm all the time; scheduler, eviction, class protection and pool health work only while
+/// this process holds the lease. A standby takes over within `leader.time_to_live`. Thread: any.
+class ControlPlane {
+ public:
+  /// Everything given by reference must outlive it.
+  ControlPlane(store::Store& store, ControlPlaneOptions options, Clock& clock, Log& log);
+  ~ControlPlane();
+
+  /// Works until a stop is requested. Makes threads (one for each cache and each controller) and joins them before it returns.
+  void run(std::stop_token stop);
+  /// Does what is due now; false if that was nothing. For those who own the loop: tests, simulations.
+  bool step();
+  /// Gives the lease back; only for those who call `step`.
+  void resign();
+
+  bool is_active() const;
+  const MachineScheduler& scheduler() const;
+
+ private:
+  class Body;
+  std::unique_ptr<Body> body_;
+};
+
+}  // namespace ironcore::control

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the control plane is made of.
+#include "ironcore/control/control_plane.hpp"
+
+#include <optional>
+
+#include "ironcore/control/controller.hpp"
+#include "ironcore/control/machine_class_protection.hpp"
+#include "ironcore/control/machine_eviction.hpp"
+
+namespace ironcore::control {
+
+class ControlPlane::Body {
+ public:
+  Body(store::Store& store, ControlPlaneOptions options, Clock& clock, Log& log)
+      : store_(store),
+        options_(std::move(options)),
+        clock_(clock),
+        log_(log),
+        machines_(store, clock, log),
+        pools_(store, clock, log),
+        classes_(store, clock, log),
+        scheduler_events_(store, {.component = "machine-scheduler"}, clock, log),
+        eviction_events_(store, {.component = "machine-eviction"}, clock, log),
+        scheduler_(store, machines_, pools_, classes_, scheduler_events_, options_.scheduler, clock, log),
+        protection_((add_machine_indexes(machines_), store), classes_, machines_, clock, log),
+        eviction_(store, pools_, machines_, eviction_events_, clock, log),
+        health_(store, pools_, options_.health, clock, log),
+        leadership_(store, options_.leader, clock, log) {}
+
+  void run(std::stop_token stop) {
+    run_together(std::move(stop), {
+        [this](std::stop_token s) { machines_.run(s); },
+        [this](std::stop_token s) { pools_.run(s); },
+        [this](std::stop_token s) { classes_.run(s); },
+        [this](std::stop_token s) { scheduler_events_.run(s); },
+        [this](std::stop_token s) { eviction_events_.run(s); },
+        [this](std::stop_token s) {
+          run_while_active(store_, options_.leader, clock_, log_, s, [this](std::stop_token active, const store::HoldsLease& lease) {
+            run_together(active, {
+                [this, &lease](std::stop_token t) { scheduler_.run(t, lease); },
+                [this](std::stop_token t) { protection_.run(t); },
+                [this](std::stop_token t) { eviction_.run(t); },
+                [this](std::stop_token t) { health_.run(t); },
+            });
+          });
+        },
+    });
+  }
+
+  bool step() {
+    bool did = machines_.step();
+    did = pools_.step() || did;
+    did = classes_.step() || did;
+    const auto lease = leadership_.step();
+    if (lease && (!active_ || active_->token != lease->token || !scheduler_.is_active())) {
+      scheduler_.deactivate();
+      scheduler_.activate(lease);
+      health_.forget();
+      did = true;
+    }
+    if (!lease && active_) scheduler_.deactivate();
+    active_ = lease;
+    if (active_) {
+      did = scheduler_.step() || did;
+      did = protection_.step() || did;
+      did = eviction_.step() || did;
+      did = health_.step() || did;
+    }
+    did = scheduler_events_.step() || did;
+    did = eviction_events_.step() || did;
+    return did;
+  }
+
+  void resign() {
+    scheduler_.deactivate();
+    leadership_.resign();
+    active_.reset();
+  }
+
+  const MachineScheduler& scheduler() const { return scheduler_; }
+
+ private:
+  store::Store& store_;
+  const ControlPlaneOptions options_;
+  Clock& clock_;
+  Log& log_;
+  Informer<api::Machine> machines_;
+  Informer<api::MachinePool> pools_;
+  Informer<api::MachineClass> classes_;
+  EventRecorder scheduler_events_;
+  EventRecorder eviction_events_;
+  MachineScheduler scheduler_;
+  MachineClassProtection protection_;
+  MachineEviction eviction_;
+  MachinePoolHealth health_;
+  Leadership leadership_;  // of step; run has its own
+  std::optional<store::HoldsLease> active_;
+};
+
+ControlPlane::ControlPlane(store::Store& store, ControlPlaneOptions options, Clock& clock, Log& log)
+    : body_(std::make_unique<Body>(store, std::move(options), clock, log)) {}
+ControlPlane::~ControlPlane() = default;
+
+void ControlPlane::run(std::stop_token stop) { body_->run(std::move(stop)); }
+bool ControlPlane::step() { return body_->step(); }
+void ControlPlane::resign() { body_->resign(); }
+bool ControlPlane::is_active() const { return body_->scheduler().is_active(); }
+const MachineScheduler& ControlPlane::scheduler() const { return body_->scheduler(); }
+
+}  // namespace ironcore::control

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// Claiming and releasing, always on the version that was looked at.
+#include "machine_claims.hpp"
+
+#include "machine_translation.hpp"
+
+namespace ironcore::control {
+
+namespace {
+
+constexpr const char* by_claimer = "claimer";
+
+Error unusable(std::string message) { return Error(ErrorCode::wrong_state, std::move(message)); }
+
+/// Whether the controlling owner of an ephemeral object is this machine: a foreign object of that name is never taken.
+bool is_owned(const api::Metadata& metadata, const api::Machine& machine) {
+  for (const auto& owner : metadata.owner_references)
+    if (owner.uid == machine.metadata.uid) return true;
+  return false;
+}
+
+/// Writes what changed, only if the object is still the one that was read.
+template <class T>
+Result<store::Shared<T>> write(store::Store& store, const T& before, T after) {
+  const auto known = store::Object::of(before);
+  store::Transaction transaction;
+  transaction.operations.emplace_back(store::Patch{store::key_of(known), api::merge_patch(known, store::Object::of(std::move(after)))});
+  transaction.preconditions.emplace_back(store::Unchanged{store::key_of(known), before.metadata.resource_version});
+  IRONCORE_TRY(const auto committed, store.commit(transaction));
+  return committed.objects.front().template share<T>();
+}
+
+/// The same for taking something back: what is gone needs no release.
+template <class T>
+Result<void> write_unless_gone(store::Store& store, const T& before, T after, std::string_view what) {
+  const auto written = write(store, before, std::move(after));
+  if (written || written.error().code() == ErrorCode::not_found) return {};
+  return written.error().within(std::string(what) + " " + before.metadata.name);
+}
+
+}  // namespace
+
+MachineClaims::MachineClaims(store::Store& store, Clock& clock, Log& log)
+    : store_(store), interfaces_(store, clock, log), volumes_(store, clock, log) {
+  interfaces_.add_index(by_claimer, [](const api::NetworkInterface& interface) -> std::vector<std::string> {
+    if (!interface.spec.machine_ref) return {};
+    return {interface.spec.machine_ref->uid};
+  });
+  volumes_.add_index(by_claimer, [](const api::Volume& volume) -> std::vector<std::string> {
+    if (!volume.spec.claim_ref) return {};
+    return {volume.spec.claim_ref->uid};
+  });
+}
+
+Result<store::Shared<api::NetworkInterface>> MachineClaims::claim_interface(const api::Machine& machine,
+                                                                            const api::MachineNetworkInterface& entry) {
+  const auto name = interface_name(machine, entry);
+  const auto interface = interfaces_.get(cache_key(machine.metadata.namespace_, name));
+  if (!interface) return unusable("network interface " + name + " does not exist");
+  if (entry.ephemeral && !is_owned(interface->metadata, machine))
+    return unusable("network interface " + name + " exists, but does not belong to this machine; delete or rename it");
+  const auto& claim = interface->spec.machine_ref;
+  if (claim && claim->uid == machine.metadata.uid) return interface;
+  // An interface made for a machine names it without knowing its uid.
+  if (claim && !(claim->uid.empty() && claim->name == machine.metadata.name))
+    return unusable("network interface " + name + " is used by machine " + claim->name);
+  if (interface->metadata.deletion_timestamp) return unusable("network interface " + name + " is being deleted");
+  auto claimed = *interface;
+  claimed.spec.machine_ref = api::LocalUidReference{.name = machine.metadata.name, .uid = machine.metadata.uid};
+  return within(write(store_, *interface, std::move(claimed)), "claim network interface " + name);
+}
+
+Result<store::Shared<api::Volume>> MachineClaims::usable_volume(const api::Machine& machine, const api::MachineVolume& entry) {
+  const auto name = volume_name(machine, entry);
+  const auto volume = volumes_.get(cache_key(machine.metadata.namespace_, name));
+  if (!volume) return unusable("volume " + name + " does not exist");
+  if (entry.ephemeral && !is_owned(volume->metadata, machine))
+    return unusable("volume " + name + " exists, but does not belong to this machine; delete or rename it");
+  const auto& claim = volume->spec.claim_ref;
+  const bool is_mine = claim && claim->uid == machine.metadata.uid;
+  if (claim && !is_mine) return unusable("volume " + name + " is used by machine " + claim->name);
+  if (volume->spec.unclaimable.value_or(false)) return unusable("volume " + name + " is marked as unclaimable");
+  if (!is_mine && volume->metadata.deletion_timestamp) return unusable("volume " + name + " is being deleted");
+  if (volume->status.state != api::VolumeState::available || !volume->status.access)
+    return unusable("volume " + name + " is not available yet");
+  return volume;
+}
+
+Result<void> MachineClaims::claim_volume(const api::Machine& machine, const api::Volume& volume) {
+  if (volume.spec.claim_ref && volume.spec.claim_ref->uid == machine.metadata.uid) return {};
+  auto claimed = volume;
+  claimed.spec.claim_ref = api::LocalUidReference{.name = machine.metadata.name, .uid = machine.metadata.uid};
+  IRONCORE_CHECK(within(write(store_, volume, std::move(claimed)), "claim volume " + volume.metadata.name));
+  return {};
+}
+
+Result<void> MachineClaims::release_unused(const api::Machine& machine, const std::set<std::string>& used_interfaces,
+                                           const std::set<std::string>& used_volumes) {
+  const auto& uid = machine.metadata.uid;
+  for (const auto& interface : interfaces_.by_index(by_claimer, uid)) {
+    if (used_interfaces.contains(interface->metadata.name)) continue;
+    auto released = *interface;
+    released.spec.machine_ref.reset();
+    released.spec.provider_id.clear();
+    IRONCORE_CHECK(write_unless_gone(store_, *interface, std::move(released), "release network interface"));
+  }
+  for (const auto& volume : volumes_.by_index(by_claimer, uid)) {
+    if (used_volumes.contains(volume->metadata.name)) continue;
+    auto released = *volume;
+    released.spec.claim_ref.reset();
+    IRONCORE_CHECK(write_unless_gone(store_, *volume, std::move(released), "release volume"));
+  }
+  return {};
+}
+
+Result<void> MachineClaims::note_handle(const api::Machine& machine, const std::string& interface, const std::string& handle) {
+  const auto known = interfaces_.get(cache_key(machine.metadata.namespace_, interface));
+  if (!known || !known->spec.machine_ref || known->spec.machine_ref->uid != machine.metadata.uid) return {};
+  if (known->spec.provider_id == handle) return {};
+  auto noted = *known;
+  noted.spec.provider_id = handle;
+  IRONCORE_CHECK(within(write(store_, *known, std::move(noted)), "note the device of network interface " + interface));
+  return {};
+}
+
+}  // namespace ironcore::control

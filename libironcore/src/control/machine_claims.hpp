@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Claims: the note on an interface or a volume that says which machine uses it.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ironcore/api/compute.hpp"
+#include "ironcore/control/informer.hpp"
+
+namespace ironcore::control {
+
+/// Interfaces and volumes as the provider sees them. A claim is exclusive and names the machine's uid, so a machine of the same name made
+/// later does not inherit it. Thread: any.
+class MachineClaims {
+ public:
+  MachineClaims(store::Store& store, Clock& clock, Log& log);
+
+  Informer<api::NetworkInterface>& interfaces() noexcept { return interfaces_; }
+  Informer<api::Volume>& volumes() noexcept { return volumes_; }
+
+  /// The interface of this entry, claimed by the machine. `wrong_state` says why it cannot be used (now): missing, being deleted,
+  /// used by another machine.
+  Result<store::Shared<api::NetworkInterface>> claim_interface(const api::Machine& machine, const api::MachineNetworkInterface& entry);
+  /// The volume of this entry if it is available and free for this machine, not claimed yet. `wrong_state` as above.
+  Result<store::Shared<api::Volume>> usable_volume(const api::Machine& machine, const api::MachineVolume& entry);
+  Result<void> claim_volume(const api::Machine& machine, const api::Volume& volume);
+
+  /// Takes the machine's claim off all that it does not name. `conflict`: again.
+  Result<void> release_unused(const api::Machine& machine, const std::set<std::string>& used_interfaces,
+                              const std::set<std::string>& used_volumes);
+  /// Writes the handle of the attached device into `spec.providerID`, or clears it.
+  Result<void> note_handle(const api::Machine& machine, const std::string& interface, const std::string& handle);
+
+ private:
+  store::Store& store_;
+  Informer<api::NetworkInterface> interfaces_;
+  Informer<api::Volume> volumes_;
+};
+
+}  // namespace ironcore::control

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a provider is made of, and who wakes whom.
+#include "ironcore/control/machine_provider.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <set>
+
+#include "ironcore/base/names.hpp"
+#include "ironcore/control/controller.hpp"
+#include "ironcore/control/event_recorder.hpp"
+#include "ironcore/control/informer.hpp"
+#include "machine_pool_announcer.hpp"
+#include "machine_reconciler.hpp"
+
+namespace ironcore::control {
+
+namespace {
+
+constexpr const char* by_uid = "uid";
+constexpr const char* by_interface = "interface";
+constexpr const char* by_volume = "volume";
+
+store::Query query_for(store::FieldSelector fields) {
+  store::Query query;
+  query.fields = std::move(fields);
+  return query;
+}
+
+std::vector<FieldError> problems(const MachineProviderOptions& options) {
+  std::vector<FieldError> wrong;
+  if (const auto why = check_dns_subdomain(options.pool)) wrong.push_back({"pool", FieldError::Reason::invalid, *why});
+  if (options.provider_id.find("://") == std::string::npos)
+    wrong.push_back({"provider_id", FieldError::Reason::invalid, "must look like TYPE://ID"});
+  if (options.workers == 0) wrong.push_back({"workers", FieldError::Reason::invalid, "must be at least 1"});
+  if (options.heartbeat_every <= Duration::zero())
+    wrong.push_back({"heartbeat_every", FieldError::Reason::invalid, "must be longer than nothing"});
+  if (options.lease_time_to_live <= options.heartbeat_every * 2)
+    wrong.push_back({"lease_time_to_live", FieldError::Reason::invalid, "must be more than twice heartbeat_every"});
+  if (options.look_again <= Duration::zero()) wrong.push_back({"look_again", FieldError::Reason::invalid, "must be longer than nothing"});
+  return wrong;
+}
+
+template <class T>
+std::string key_of(const T& object) {
+  return cache_key(object.metadata.namespace_, object.metadata.name);
+}
+
+}  // namespace
+
+class MachineProvider::Body {
+ public:
+  Body(store::Store& store, compute::Host& host, MachineProviderOptions options, store::FieldSelector on_pool, store::FieldSelector the_pool,
+       Clock& clock, Log& log)
+      : options_(std::move(options)),
+        host_(host),
+        clock_(clock),
+        log_(log),
+        machines_(store, clock, log, query_for(std::move(on_pool))),
+        classes_(store, clock, log),
+        pools_(store, clock, log, query_for(std::move(the_pool))),
+        claims_(store, clock, log),
+        events_(store, {.component = "machine-provider", .host = options_.pool}, clock, log),
+        announcer_(store, host, pools_, classes_, options_, clock, log),
+        reconciler_({store, host, machines_, classes_, claims_, events_, options_, clock, log}),
+        controller_({.name = "machine-provider", .workers = options_.workers},
+                    [this](const std::string& key, std::stop_token stop) -> Result<Requeue> {
+                      if (!announcer_.is_ours()) return Requeue{};  // on_ours brings all of them back
+                      return reconciler_.reconcile(key, std::move(stop));
+                    },
+                    clock, log),
+        wakeups_(std::make_shared<Wakeups>()) {
+    connect();
+  }
+
+  ~Body() {
+    const std::lock_guard lock(wakeups_->mutex);
+    wakeups_->body = nullptr;
+  }
+
+  void run(std::stop_token stop) {
+    run_together(std::move(stop), {
+        [this](std::stop_token s) { machines_.run(s); },
+        [this](std::stop_token s) { classes_.run(s); },
+        [this](std::stop_token s) { pools_.run(s); },
+        [this](std::stop_token s) { claims_.interfaces().run(s); },
+        [this](std::stop_token s) { claims_.volumes().run(s); },
+        [this](std::stop_token s) { events_.run(s); },
+        [this](std::stop_token s) { announcer_.run(s); },
+        [this](std::stop_token s) { watch_orphans(s); },
+        [this](std::stop_token s) {
+          if (wait_until_synced(s)) controller_.run(s);
+        },
+    });
+  }
+
+  bool step() {
+    bool did = false;
+    did = machines_.step() || did;
+    did = classes_.step() || did;
+    did = pools_.step() || did;
+    did = claims_.interfaces().step() || did;
+    did = claims_.volumes().step() || did;
+    did = announcer_.step() || did;
+    if (are_synced()) {
+      did = look_for_orphans() || did;
+      did = controller_.step() || did;
+    }
+    did = events_.step() || did;
+    return did;
+  }
+
+  Result<Uid> find(const std::string& namespace_, const std::string& name) const {
+    const auto machine = machines_.get(cache_key(namespace_, name));
+    if (!machine) return Error(ErrorCode::not_found, "machine " + namespace_ + "/" + name + " is not on this host");
+    return Uid::parse(machine->metadata.uid);
+  }
+  compute::Host& host() noexcept { return host_; }
+
+ private:
+  /// Outlives the body: the host may still be calling while the provider goes away.
+  struct Wakeups {
+    std::mutex mutex;
+    Body* body = nullptr;
+  };
+
+  void connect() {
+    machines_.add_index(by_uid, [](const api::Machine& machine) -> std::vector<std::string> { return {machine.metadata.uid}; });
+    machines_.add_index(by_interface, [](const api::Machine& machine) {
+      std::vector<std::string> keys;
+      for (const auto& entry : machine.spec.network_interfaces)
+        keys.push_back(cache_key(machine.metadata.namespace_, interface_name(machine, entry)));
+      return keys;
+    });
+    machines_.add_index(by_volume, [](const api::Machine& machine) {
+      std::vector<std::string> keys;
+      for (const auto& entry : machine.spec.volumes)
+        if (const auto name = volume_name(machine, entry); !name.empty()) keys.push_back(cache_key(machine.metadata.namespace_, name));
+      return keys;
+    });
+    machines_.on_change([this](const auto& before, const auto& after) {
+      if (!after) reconciler_.forget(before->metadata.uid);
+      controller_.queue().add(key_of(after ? *after : *before));
+    });
+    classes_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
+    pools_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
+    claims_.interfaces().on_change([this](const auto& before, const auto& after) { wake_users(by_interface, key_of(after ? *after : *before)); });
+    claims_.volumes().on_change([this](const auto& before, const auto& after) { wake_users(by_volume, key_of(after ? *after : *before)); });
+    announcer_.on_ours([this] { wake_all(); });
+    wakeups_->body = this;
+    host_.on_change([wakeups = wakeups_](const Uid& uid) {
+      const std::lock_guard lock(wakeups->mutex);
+      if (wakeups->body != nullptr) wakeups->body->host_changed(uid);
+    });
+  }
+
+  void wake_users(const char* index, const std::string& key) {
+    for (const auto& machine : machines_.by_index(index, key)) controller_.queue().add(key_of(*machine));
+  }
+  void wake_all() {
+    for (const auto& machine : machines_.list()) controller_.queue().add(key_of(*machine));
+  }
+  void host_changed(const Uid& uid) {
+    if (uid.is_nil()) {
+      announcer_.hurry();
+      return wake_all();
+    }
+    for (const auto& machine : machines_.by_index(by_uid, uid.to_text())) controller_.queue().add(key_of(*machine));
+  }
+
+  bool are_synced() {
+    return machines_.has_synced() && classes_.has_synced() && claims_.interfaces().has_synced() && claims_.volumes().has_synced();
+  }
+  bool wait_until_synced(std::stop_token stop) {
+    return machines_.wait_until_synced(stop) && classes_.wait_until_synced(stop) && claims_.interfaces().wait_until_synced(stop) &&
+           claims_.volumes().wait_until_synced(stop);
+  }
+
+  /// Domains of ours that no Machine of this pool explains: told once each, never touched, because the store may have been restored.
+  bool look_for_orphans() {
+    if (clock_.now() < next_orphans_ || !announcer_.is_ours()) return false;
+    next_orphans_ = clock_.now() + options_.look_for_orphans;
+    const auto pool = pools_.get(options_.pool);
+    if (!pool) return false;
+    std::vector<Uid> known;
+    for (const auto& machine : machines_.list())
+      if (const auto uid = Uid::parse(machine->metadata.uid)) known.push_back(*uid);
+    const auto orphans = host_.orphans(known);
+    if (!orphans) return false;  // the heartbeat says that the host cannot be reached
+    std::set<std::string> current;
+    for (const auto& orphan : *orphans) {
+      const auto uid = orphan.uid.to_text();
+      current.insert(uid);
+      if (orphans_.contains(uid)) continue;
+      log_.warning("a domain belongs to no machine of this pool", {{"domain", orphan.name}, {"uid", uid}, {"pool", options_.pool}});
+      events_.record(reference_to(*pool), api::EventType::warning, "OrphanedDomain",
+                     "domain " + orphan.name + " (" + uid + ") belongs to no machine of this pool; remove it by hand if it is not wanted");
+    }
+    orphans_ = std::move(current);
+    return true;
+  }
+
+  void watch_orphans(std::stop_token stop) {
+    if (!wait_until_synced(stop)) return;
+    while (!stop.stop_requested()) {
+      look_for_orphans();
+      sleep_until(clock_, std::max(next_orphans_, clock_.now() + std::chrono::seconds(1)), stop);
+    }
+  }
+
+  const MachineProviderOptions options_;
+  compute::Host& host_;
+  Clock& clock_;
+  Log& log_;
+  Informer<api::Machine> machines_;
+  Informer<api::MachineClass> classes_;
+  Informer<api::MachinePool> pools_;
+  MachineClaims claims_;
+  EventRecorder events_;
+  MachinePoolAnnouncer announcer_;
+  MachineReconciler reconciler_;
+  Controller controller_;
+  std::shared_ptr<Wakeups> wakeups_;
+  std::set<std::string> orphans_;
+  Instant next_orphans_{};
+};
+
+Result<std::unique_ptr<MachineProvider>> MachineProvider::create(store::Store& store, compute::Host& host, MachineProviderOptions options,
+                                                                 Clock& clock, Log& log) {
+  if (auto wrong = problems(options); !wrong.empty()) return Error(std::move(wrong)).within("machine provider");
+  IRONCORE_TRY(auto on_pool, store::FieldSelector::parse("spec.machinePoolRef.name=" + options.pool));
+  IRONCORE_TRY(auto the_pool, store::FieldSelector::parse("metadata.name=" + options.pool));
+  return std::unique_ptr<MachineProvider>(new MachineProvider(
+      std::make_unique<Body>(store, host, std::move(options), std::move(on_pool), std::move(the_pool), clock, log)));
+}
+
+MachineProvider::MachineProvider(std::unique_ptr<Body> body) : body_(std::move(body)) {}
+MachineProvider::~MachineProvider() = default;
+
+void MachineProvider::run(std::stop_token stop) { body_->run(std::move(stop)); }
+bool MachineProvider::step() { return body_->step(); }
+
+Result<std::unique_ptr<compute::Console>> MachineProvider::console(const std::string& namespace_, const std::string& name) {
+  IRONCORE_TRY(const auto uid, body_->find(namespace_, name));
+  return body_->host().console(uid);
+}
+
+Result<std::string> MachineProvider::console_log(const std::string& namespace_, const std::string& name, std::size_t limit) {
+  IRONCORE_TRY(const auto uid, body_->find(namespace_, name));
+  return body_->host().console_log(uid, limit);
+}
+
+}  // namespace ironcore::control

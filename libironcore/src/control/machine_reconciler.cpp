@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finalizer, inputs, claims, host, status: the steps of one machine.
+#include "machine_reconciler.hpp"
+
+#include <algorithm>
+
+#include "ironcore/control/finalizers.hpp"
+
+namespace ironcore::control {
+
+namespace {
+
+bool is_managed_by_others(const api::Metadata& metadata) {
+  return metadata.labels.contains(managed_by) || metadata.annotations.contains(managed_by);
+}
+
+}  // namespace
+
+// ---- versions -----------------------------------------------------------------------------------------------------
+
+store::Shared<api::Machine> MachineReconciler::newest(const std::string& key) {
+  auto machine = parts_.machines.get(key);
+  if (!machine) return nullptr;
+  const std::lock_guard lock(mutex_);
+  const auto written = written_.find(machine->metadata.uid);
+  if (written == written_.end()) return machine;
+  if (written->second->metadata.resource_version > machine->metadata.resource_version) return written->second;
+  written_.erase(written);
+  return machine;
+}
+
+void MachineReconciler::remember(const store::Object& object) {
+  const std::lock_guard lock(mutex_);
+  written_[object.metadata().uid] = object.share<api::Machine>();
+}
+
+void MachineReconciler::forget(const std::string& uid) {
+  const std::lock_guard lock(mutex_);
+  written_.erase(uid);
+}
+
+// ---- what is wanted -----------------------------------------------------------------------------------------------
+
+Result<void> MachineReconciler::add_ignition(const api::Machine& machine, Wish& wish) {
+  const auto& reference = machine.spec.ignition_ref;
+  if (!reference) return {};
+  const auto key = reference->key.empty() ? std::string("ignition.yaml") : reference->key;
+  // Read when it is needed: no copy of other people's secrets stays here.
+  const auto secret = store::get<api::Secret>(parts_.store, machine.metadata.namespace_, reference->name);
+  if (!secret) {
+    if (secret.error().code() != ErrorCode::not_found) return secret.error().within("ignition secret " + reference->name);
+    wish.findings.missing = Missing{"IgnitionNotReady", "secret " + reference->name + " does not exist"};
+    return {};
+  }
+  const auto data = (*secret)->data.find(key);
+  if (data == (*secret)->data.end()) {
+    wish.findings.missing = Missing{"IgnitionNotReady", "secret " + reference->name + " has no key " + key};
+    return {};
+  }
+  wish.spec.ignition = data->second.value;
+  return {};
+}
+
+Result<void> MachineReconciler::add_volumes(const api::Machine& machine, Wish& wish) {
+  for (const auto& entry : machine.spec.volumes) {
+    if (entry.local_disk || entry.empty_disk) {
+      IRONCORE_TRY(auto disk, local_disk(entry));
+      wish.spec.disks.push_back(std::move(disk));
+      continue;
+    }
+    const auto disk = [&]() -> Result<compute::Disk> {
+      IRONCORE_TRY(const auto volume, parts_.claims.usable_volume(machine, entry));
+      if (!parts_.options.open_volume)
+        return Error(ErrorCode::unsupported, "volume " + volume->metadata.name + " has driver \"" + volume->status.access->driver +
+                                                 "\"; this host can attach only localDisk and emptyDisk");
+      compute::Disk found;
+      found.name = entry.name;
+      IRONCORE_TRY(found.device, host_device(entry.device));
+      IRONCORE_TRY(found.source, within(parts_.options.open_volume(*volume->status.access), "volume " + volume->metadata.name));
+      IRONCORE_CHECK(parts_.claims.claim_volume(machine, *volume));
+      wish.volumes.insert(volume->metadata.name);
+      return found;
+    }();
+    if (disk) {
+      wish.spec.disks.push_back(*disk);
+      continue;
+    }
+    if (disk.error().code() == ErrorCode::conflict || disk.error().code() == ErrorCode::unavailable) return disk.error();
+    wish.findings.volumes[entry.name] = disk.error().message();
+    wish.is_complete = false;
+  }
+  return {};
+}
+
+Result<void> MachineReconciler::add_interfaces(const api::Machine& machine, Wish& wish) {
+  for (const auto& entry : machine.spec.network_interfaces) {
+    const auto nic = [&]() -> Result<compute::Nic> {
+      IRONCORE_TRY(const auto interface, parts_.claims.claim_interface(machine, entry));
+      wish.interfaces.insert(interface->metadata.name);
+      compute::Nic found;
+      found.name = entry.name;
+      IRONCORE_TRY(found.device, nic_device(*interface));
+      return found;
+    }();
+    if (nic) {
+      wish.spec.nics.push_back(*nic);
+      continue;
+    }
+    if (nic.error().code() == ErrorCode::conflict || nic.error().code() == ErrorCode::unavailable) return nic.error();
+    wish.findings.interfaces[entry.name] = nic.error().message();
+    wish.is_complete = false;
+  }
+  return {};
+}
+
+auto MachineReconciler::assemble(const api::Machine& machine) -> Result<Wish> {
+  Wish wish;
+  IRONCORE_TRY(wish.spec, translate(machine));
+  wish.spec.shutdown_grace = parts_.options.shutdown_grace;
+  wish.spec.shutdown_signal = parts_.options.shutdown_signal;
+  IRONCORE_CHECK(add_interfaces(machine, wish));
+  IRONCORE_CHECK(add_volumes(machine, wish));
+  IRONCORE_CHECK(add_ignition(machine, wish));
+  const auto& class_name = machine.spec.machine_class_ref.name;
+  const auto machine_class = parts_.classes.get(class_name);
+  if (!machine_class) {
+    wish.findings.missing = Missing{"MachineClassNotReady", "machine class " + class_name + " does not exist"};
+  } else if (const auto applied = apply_class(*machine_class, wish.spec); !applied) {
+    wish.findings.missing = Missing{"MachineClassNotReady", applied.error().message()};
+  }
+  return wish;
+}
+
+// ---- what is ------------------------------------------------------------------------------------------------------
+
+void MachineReconciler::tell(const api::Machine& machine, const compute::MachineStatus& seen) {
+  for (const auto& event : seen.events)
+    parts_.events.record(reference_to(machine),
+                         event.type == compute::MachineEvent::Type::normal ? api::EventType::normal : api::EventType::warning,
+                         event.reason, event.message);
+}
+
+Result<void> MachineReconciler::write_status(const api::Machine& machine, const compute::MachineStatus& seen, const Findings& findings) {
+  tell(machine, seen);
+  auto changed = machine;
+  changed.status = translate(machine, seen, findings, parts_.options.type, parts_.clock.wall());
+  if (changed.status == machine.status) return {};
+  // Waiting for something is told once, when it begins or when the reason changes.
+  const auto is_news = [&](const char* type) {
+    const auto* before = api::find_condition(machine.status.conditions, type);
+    const auto* after = api::find_condition(changed.status.conditions, type);
+    return after->status == api::ConditionStatus::false_ &&
+           (before == nullptr || before->reason != after->reason || before->message != after->message);
+  };
+  const auto record = [&](const std::string& reason, const std::string& message) {
+    parts_.events.record(reference_to(machine), api::EventType::normal, reason, message);
+  };
+  if (findings.missing && is_news("Ready")) record(findings.missing->reason, findings.missing->message);
+  if (!findings.volumes.empty() && is_news("VolumesReady")) record("VolumeNotReady", findings.volumes.begin()->second);
+  if (!findings.interfaces.empty() && is_news("NetworkInterfacesReady"))
+    record("NetworkInterfaceNotReady", findings.interfaces.begin()->second);
+
+  const auto before = store::Object::of(machine);
+  const auto merge = api::merge_patch(before, store::Object::of(std::move(changed)));
+  IRONCORE_TRY(const auto written, store::commit_one(parts_.store, store::Patch{store::key_of(before), merge, store::Part::status}));
+  remember(written);
+  return {};
+}
+
+Requeue MachineReconciler::when(const compute::MachineStatus& seen) const {
+  if (!seen.next_check) return {};
+  return {.after = std::max<Duration>(*seen.next_check - parts_.clock.now(), std::chrono::milliseconds(1))};
+}
+
+// ---- the steps ----------------------------------------------------------------------------------------------------
+
+Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::stop_token stop) {
+  IRONCORE_TRY(auto wish, assemble(machine));
+  IRONCORE_TRY(const auto uid, Uid::parse(machine.metadata.uid));
+  auto& findings = wish.findings;
+  IRONCORE_TRY(auto seen, parts_.host.status(uid));
+  const bool exists = seen.state != compute::MachineState::terminated;
+  if (!exists) seen.state = compute::MachineState::pending;
+
+  // The first start needs everything. Later a volume that went away is only taken off, and without ignition the machine can still be
+  // switched off; but it is not started without what it was made with.
+  if (!findings.missing && !wish.is_complete && !exists) {
+    findings.missing = !findings.interfaces.empty() ? Missing{"NetworkInterfaceNotReady", findings.interfaces.begin()->second}
+                                                    : Missing{"VolumeNotReady", findings.volumes.begin()->second};
+  }
+  const bool shall_apply = !findings.missing || (exists && machine.spec.power == api::Power::off && wish.spec.memory_bytes > 0);
+  std::optional<Error> failure;
+  if (shall_apply) {
+    auto applied = parts_.host.apply(wish.spec, stop);
+    if (applied) {
+      seen = std::move(*applied);
+    } else {
+      if (stop.stop_requested()) return applied.error();
+      failure = applied.error();
+      IRONCORE_TRY(seen, parts_.host.status(uid));
+      if (seen.state == compute::MachineState::terminated) seen.state = compute::MachineState::pending;
+      seen.message = failure->message();
+    }
+    // The machine runs, or is switched off, without what is missing: that is no reason to call it not ready.
+    if (seen.state != compute::MachineState::pending) findings.missing.reset();
+  } else if (seen.state == compute::MachineState::running) {
+    findings.missing.reset();
+  }
+  IRONCORE_CHECK(write_status(machine, seen, findings));
+
+  // A device that the guest has not let go of is still used.
+  for (const auto& entry : machine.status.network_interfaces) {
+    const auto is_held = [&](const compute::DeviceStatus& device) { return device.name == entry.name; };
+    if (entry.network_interface_ref && std::any_of(seen.nics.begin(), seen.nics.end(), is_held))
+      wish.interfaces.insert(entry.network_interface_ref->name);
+  }
+  for (const auto& entry : machine.status.volumes) {
+    const auto is_held = [&](const compute::DeviceStatus& device) { return device.name == entry.name; };
+    if (entry.volume_ref && std::any_of(seen.disks.begin(), seen.disks.end(), is_held)) wish.volumes.insert(entry.volume_ref->name);
+  }
+  IRONCORE_CHECK(parts_.claims.release_unused(machine, wish.interfaces, wish.volumes));
+  for (const auto& entry : machine.spec.network_interfaces) {
+    const auto device = std::find_if(seen.nics.begin(), seen.nics.end(), [&](const auto& nic) { return nic.name == entry.name; });
+    const bool is_attached = device != seen.nics.end() && device->state == compute::DeviceStatus::State::attached;
+    IRONCORE_CHECK(parts_.claims.note_handle(machine, interface_name(machine, entry), is_attached ? device->handle : ""));
+  }
+  if (failure) return *failure;
+  auto requeue = when(seen);
+  const bool is_waiting = findings.missing || !wish.is_complete;
+  if (is_waiting && (!requeue.after || *requeue.after > parts_.options.look_again)) requeue.after = parts_.options.look_again;
+  return requeue;
+}
+
+Result<Requeue> MachineReconciler::tear_down(const api::Machine& machine) {
+  if (!has_finalizer(machine.metadata, api::machine_finalizer)) return Requeue{};
+  IRONCORE_TRY(const auto uid, Uid::parse(machine.metadata.uid));
+  const auto removed = parts_.host.remove(uid, parts_.options.shutdown_grace, parts_.options.shutdown_signal);
+  if (!removed) {
+    auto seen = parts_.host.status(uid);
+    if (seen) {
+      seen->state = compute::MachineState::terminating;
+      seen->message = removed.error().message();
+      IRONCORE_CHECK(write_status(machine, *seen, {}));
+    }
+    return removed.error();
+  }
+  IRONCORE_CHECK(write_status(machine, *removed, {}));
+  if (removed->state != compute::MachineState::terminated) return when(*removed);
+  IRONCORE_CHECK(parts_.claims.release_unused(machine, {}, {}));
+  const auto current = newest(cache_key(machine.metadata.namespace_, machine.metadata.name));
+  if (!current || current->metadata.uid != machine.metadata.uid) return Requeue{};
+  const auto dropped = drop_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), current), api::machine_finalizer);
+  if (!dropped && dropped.error().code() != ErrorCode::not_found) return dropped.error();
+  if (dropped) remember(*dropped);
+  return Requeue{};
+}
+
+Result<Requeue> MachineReconciler::reconcile(const std::string& key, std::stop_token stop) {
+  auto machine = newest(key);
+  if (!machine || is_managed_by_others(machine->metadata)) return Requeue{};
+  if (machine->metadata.deletion_timestamp) return tear_down(*machine);
+  // Before anything exists on the host, so that nothing can be left behind.
+  IRONCORE_TRY(const auto kept, add_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), machine), api::machine_finalizer));
+  if (kept.metadata().resource_version != machine->metadata.resource_version) {
+    remember(kept);
+    machine = kept.share<api::Machine>();
+  }
+  return bring_up(*machine, std::move(stop));
+}
+
+}  // namespace ironcore::control

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// One machine of this host: from what is wanted to what is, one step at a time.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+
+#include "ironcore/api/core.hpp"
+#include "ironcore/compute/host.hpp"
+#include "ironcore/control/controller.hpp"
+#include "ironcore/control/event_recorder.hpp"
+#include "ironcore/control/informer.hpp"
+#include "ironcore/control/machine_provider.hpp"
+#include "machine_claims.hpp"
+#include "machine_translation.hpp"
+
+namespace ironcore::control {
+
+/// Thread: any, one at a time for each key.
+class MachineReconciler {
+ public:
+  struct Parts {
+    store::Store& store;
+    compute::Host& host;
+    Informer<api::Machine>& machines;
+    Informer<api::MachineClass>& classes;
+    MachineClaims& claims;
+    EventRecorder& events;
+    const MachineProviderOptions& options;
+    Clock& clock;
+    Log& log;
+  };
+  explicit MachineReconciler(Parts parts) : parts_(parts) {}
+
+  Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
+  /// The machine is gone from the store.
+  void forget(const std::string& uid);
+
+ private:
+  /// What of a machine's wish could be put together.
+  struct Wish {
+    compute::MachineSpec spec;
+    Findings findings;
+    std::set<std::string> interfaces;  // objects that it uses, by name
+    std::set<std::string> volumes;
+    bool is_complete = true;           // false: something that a first start needs is missing
+  };
+
+  store::Shared<api::Machine> newest(const std::string& key);
+  void remember(const store::Object& object);
+  Result<Wish> assemble(const api::Machine& machine);
+  Result<void> add_ignition(const api::Machine& machine, Wish& wish);
+  Result<void> add_volumes(const api::Machine& machine, Wish& wish);
+  Result<void> add_interfaces(const api::Machine& machine, Wish& wish);
+  Result<Requeue> bring_up(const api::Machine& machine, std::stop_token stop);
+  Result<Requeue> tear_down(const api::Machine& machine);
+  Result<void> write_status(const api::Machine& machine, const compute::MachineStatus& seen, const Findings& findings);
+  void tell(const api::Machine& machine, const compute::MachineStatus& seen);
+  Requeue when(const compute::MachineStatus& seen) const;
+
+  Parts parts_;
+  std::mutex mutex_;
+  // What was written last, by uid: the cache of the informer may be behind our own writes.
+  std::unordered_map<std::string, store::Shared<api::Machine>> written_;
+};
+
+}  // namespace ironcore::control
