@@ -52,8 +52,9 @@ class ControlPlane::Body {
     bool did = machines_.step();
     did = pools_.step() || did;
     did = classes_.step() || did;
+    if (active_ && !scheduler_.is_active()) resign();  // the store has refused the token: ask again at the next turn
     const auto lease = leadership_.step();
-    if (lease && (!active_ || active_->token != lease->token || !scheduler_.is_active())) {
+    if (lease && (!active_ || active_->token != lease->token)) {
       scheduler_.deactivate();
       scheduler_.activate(lease);
       health_.forget();

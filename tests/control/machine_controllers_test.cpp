@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// Classes in use stay, NoExecute drives machines away, silent pools become unknown.
+#include <doctest/doctest.h>
+
+#include "ironcore/control/finalizers.hpp"
+#include "ironcore/control/machine_class_protection.hpp"
+#include "ironcore/control/machine_eviction.hpp"
+#include "ironcore/control/machine_pool_health.hpp"
+#include "world.hpp"
+
+using namespace ironcore;
+using namespace ironcore::control;
+using namespace ironcore::control::test;
+
+namespace {
+
+struct Controllers : World {
+  Informer<api::Machine> machines{store, clock, log};
+  Informer<api::MachinePool> pools{store, clock, log};
+  Informer<api::MachineClass> classes{store, clock, log};
+  EventRecorder events_written{store, {.component = "machine-eviction"}, clock, log};
+  std::unique_ptr<MachineClassProtection> protection;
+  std::unique_ptr<MachineEviction> eviction;
+  MachinePoolHealth health{store, pools, {}, clock, log};
+
+  Controllers() {
+    add_machine_indexes(machines);
+    protection = std::make_unique<MachineClassProtection>(store, classes, machines, clock, log);
+    eviction = std::make_unique<MachineEviction>(store, pools, machines, events_written, clock, log);
+  }
+  std::vector<std::function<bool()>> parts() {
+    return {[&] { return machines.step(); },    [&] { return pools.step(); },    [&] { return classes.step(); },
+            [&] { return protection->step(); }, [&] { return eviction->step(); }, [&] { return events_written.step(); }};
+  }
+  void run_to_rest() { settle(parts()); }
+
+  // ---- pool health ----
+  std::vector<std::function<bool()>> health_parts() {
+    return {[&] { return pools.step(); }, [&] { return health.step(); }};
+  }
+  void quiet(Duration span) { pass(span, health_parts(), 1s); }
+  const api::Condition* ready(const Shared<api::MachinePool>& pool) { return api::find_condition(pool->status.conditions, "Ready"); }
+  bool is_unknown(const std::string& name) {
+    const auto pool = get<api::MachinePool>(name);
+    const auto* condition = ready(pool);
+    const bool is = condition != nullptr && condition->status == api::ConditionStatus::unknown;
+    if (is) {
+      CHECK(condition->reason == "MachinePoolStatusUnknown");
+      CHECK(pool->status.state == api::MachinePoolState::offline);
+    }
+    return is;
+  }
+  void write_ready(const std::string& name, api::ConditionStatus status, std::int64_t observed_generation = 0) {
+    change<api::MachinePool>(name, [&](api::MachinePool& p) {
+      api::set_condition(p.status.conditions,
+                         {.type = "Ready", .status = status, .reason = "HeartbeatReceived", .observed_generation = observed_generation},
+                         clock.wall());
+      p.status.state = api::MachinePoolState::ready;
+    }, store::Part::status);
+  }
+  void renew(const std::string& name) { REQUIRE(real->acquire_lease("machinepool/" + name, "provider", 40s)); }
+};
+
+}  // namespace
+
+// ---- class protection ---------------------------------------------------------------------------------------------
+
+TEST_CASE("a machine class gets a finalizer and goes at once when nobody uses it") {
+  Controllers world;
+  world.create(machine_class("small"));
+  world.run_to_rest();
+  CHECK(has_finalizer(world.get<api::MachineClass>("small")->metadata, api::machine_class_finalizer));
+  world.remove<api::MachineClass>("small");
+  world.run_to_rest();
+  CHECK_FALSE(world.get<api::MachineClass>("small"));
+}
+
+TEST_CASE("a machine class stays until the last machine of it is gone") {
+  Controllers world;
+  world.create(machine_class("small"));
+  world.create(machine_class("big"));
+  world.create(machine("a"));
+  world.create(machine("b"));
+  world.create(machine("c", "big"));
+  world.run_to_rest();
+  world.remove<api::MachineClass>("small");
+  world.run_to_rest();
+  REQUIRE(world.get<api::MachineClass>("small"));
+  CHECK(world.get<api::MachineClass>("small")->metadata.deletion_timestamp);
+  world.remove<api::Machine>("a");
+  world.run_to_rest();
+  REQUIRE(world.get<api::MachineClass>("small"));
+  world.remove<api::Machine>("b");
+  world.run_to_rest();
+  CHECK_FALSE(world.get<api::MachineClass>("small"));
+  CHECK(world.get<api::MachineClass>("big"));
+}
+
+TEST_CASE("a machine that the cache has not seen yet keeps its class as well") {
+  Controllers world;
+  world.create(machine_class("small"));
+  world.run_to_rest();
+  world.remove<api::MachineClass>("small");
+  world.create(machine("unseen"));
+  // Everything runs except the informer of machines.
+  world.settle({[&] { return world.classes.step(); }, [&] { return world.protection->step(); }});
+  CHECK(world.get<api::MachineClass>("small"));
+  world.remove<api::Machine>("unseen");
+  world.pass(2s, world.parts());
+  CHECK_FALSE(world.get<api::MachineClass>("small"));
+}
+
+TEST_CASE("finalizers of others are kept when ours is added or dropped, and nobody's change is overwritten") {
+  World world;
+  auto made = machine_class("small");
+  made.metadata.finalizers = {"example.org/theirs"};
+  const auto stale = store::Object(api::kind_of<api::MachineClass>(), world.create(made));
+  const auto added = add_finalizer(world.store, stale, "example.org/ours").value();
+  CHECK(added.metadata().finalizers == std::vector<std::string>{"example.org/theirs", "example.org/ours"});
+  const auto again = add_finalizer(world.store, added, "example.org/ours").value();
+  CHECK(again.metadata().resource_version == added.metadata().resource_version);
+  const auto lost = add_finalizer(world.store, stale, "example.org/third");
+  REQUIRE(lost.has_error());
+  CHECK(lost.error().code() == ErrorCode::conflict);
+  const auto dropped = drop_finalizer(world.store, added, "example.org/ours").value();
+  CHECK(dropped.metadata().finalizers == std::vector<std::string>{"example.org/theirs"});
+}
+
+// ---- eviction -----------------------------------------------------------------------------------------------------
+
+TEST_CASE("a NoExecute taint deletes the machines that do not tolerate it, and tells them why") {
+  Controllers world;
+  world.create_pool("host-1", {});
+  world.create_pool("host-2", {});
+  const auto on = [&](const std::string& name, const std::string& pool, std::vector<api::Toleration> tolerations = {}) {
+    auto made = machine(name);
+    made.spec.machine_pool_ref = api::LocalReference{.name = pool};
+    made.spec.tolerations = std::move(tolerations);
+    world.create(made);
+  };
+  on("plain", "host-1");
+  on("tolerant", "host-1", {{.key = "broken", .operator_ = api::TolerationOperator::exists}});
+  on("mistaken", "host-1", {{.key = "other", .operator_ = api::TolerationOperator::exists}});
+  on("half", "host-1", {{.key = "broken", .operator_ = api::TolerationOperator::exists, .effect = api::TaintEffect::no_schedule}});
+  on("elsewhere", "host-2");
+  world.create(machine("unbound"));
+  world.run_to_rest();
+  world.change<api::MachinePool>("host-1", [](api::MachinePool& p) {
+    p.spec.taints = {{.key = "soft"}, {.key = "broken", .value = "yes", .effect = api::TaintEffect::no_execute}};
+  });
+  world.run_to_rest();
+  for (const auto* name : {"plain", "mistaken", "half"}) {
+    CAPTURE(name);
+    CHECK_FALSE(world.get_machine(name));
+    REQUIRE(world.events(name, "Evicted").size() == 1);
+    CHECK(world.events(name, "Evicted").front()->message ==
+          "deleted: machine pool host-1 has taint broken=yes:NoExecute, which the machine does not tolerate");
+  }
+  for (const auto* name : {"tolerant", "elsewhere", "unbound"}) CHECK(world.get_machine(name));
+}
+
+TEST_CASE("a machine that comes to a pool with a NoExecute taint, or loses its toleration there, is evicted too") {
+  Controllers world;
+  world.create_pool("host-1", {}, {}, {{.key = "broken", .effect = api::TaintEffect::no_execute}});
+  auto tolerant = machine("tolerant");
+  tolerant.spec.machine_pool_ref = api::LocalReference{.name = "host-1"};
+  tolerant.spec.tolerations = {{.key = "broken", .operator_ = api::TolerationOperator::exists}};
+  world.create(tolerant);
+  auto plain = machine("plain");
+  plain.spec.machine_pool_ref = api::LocalReference{.name = "host-1"};
+  world.create(plain);
+  world.run_to_rest();
+  CHECK_FALSE(world.get_machine("plain"));
+  REQUIRE(world.get_machine("tolerant"));
+  world.change<api::Machine>("tolerant", [](api::Machine& m) { m.spec.tolerations.clear(); });
+  world.run_to_rest();
+  CHECK_FALSE(world.get_machine("tolerant"));
+}
+
+TEST_CASE("a machine on a pool that appears only later with its taint is evicted then") {
+  Controllers world;
+  auto plain = machine("plain");
+  plain.spec.machine_pool_ref = api::LocalReference{.name = "host-1"};
+  world.create(plain);
+  world.run_to_rest();
+  CHECK(world.get_machine("plain"));
+  world.create_pool("host-1", {}, {}, {{.key = "broken", .effect = api::TaintEffect::no_execute}});
+  world.run_to_rest();
+  CHECK_FALSE(world.get_machine("plain"));
+}
+
+// ---- pool health --------------------------------------------------------------------------------------------------
+
+TEST_CASE("a pool without any sign of life becomes unknown after the grace period, and this is written once") {
+  Controllers world;
+  api::MachinePool pool;
+  pool.metadata.name = "host-1";
+  world.create(pool);
+  world.quiet(49s);
+  CHECK_FALSE(world.is_unknown("host-1"));
+  world.quiet(6s);
+  CHECK(world.is_unknown("host-1"));
+  const auto written = world.get<api::MachinePool>("host-1")->metadata.resource_version;
+  world.quiet(5min);
+  CHECK(world.get<api::MachinePool>("host-1")->metadata.resource_version == written);
+}
+
+TEST_CASE("regular renewals alone keep a pool healthy, and after they stop it becomes unknown") {
+  Controllers world;
+  world.create_pool("host-1", {});
+  for (int i = 0; i < 30; ++i) {
+    world.renew("host-1");
+    world.quiet(10s);
+    CHECK_FALSE(world.is_unknown("host-1"));
+  }
+  world.quiet(60s);
+  CHECK(world.is_unknown("host-1"));
+}
+
+TEST_CASE("a changing Ready condition alone keeps a pool healthy, whatever it says") {
+  Controllers world;
+  world.create_pool("host-1", {});
+  std::int64_t generation = 1;
+  for (const auto status : {api::ConditionStatus::true_, api::ConditionStatus::false_, api::ConditionStatus::false_,
+                            api::ConditionStatus::true_, api::ConditionStatus::true_, api::ConditionStatus::false_}) {
+    world.write_ready("host-1", status, generation++);
+    world.quiet(40s);
+    CHECK_FALSE(world.is_unknown("host-1"));
+    CHECK(world.ready(world.get<api::MachinePool>("host-1"))->status == status);
+  }
+}
+
+TEST_CASE("a pool that was unknown is left alone once its provider shows life again, and is watched as before") {
+  Controllers world;
+  world.create_pool("host-1", {});
+  world.quiet(60s);
+  REQUIRE(world.is_unknown("host-1"));
+  world.write_ready("host-1", api::ConditionStatus::true_);
+  world.renew("host-1");
+  world.quiet(30s);
+  CHECK_FALSE(world.is_unknown("host-1"));
+  world.quiet(30s);
+  CHECK(world.is_unknown("host-1"));
+}
+
+TEST_CASE("one pool's silence is not another's, and what is remembered goes with the pool") {
+  Controllers world;
+  world.create_pool("alive", {});
+  world.create_pool("silent", {});
+  for (int i = 0; i < 10; ++i) {
+    world.renew("alive");
+    world.quiet(10s);
+  }
+  CHECK_FALSE(world.is_unknown("alive"));
+  CHECK(world.is_unknown("silent"));
+  CHECK(world.health.size() == 2);
+  world.remove<api::MachinePool>("silent");
+  world.quiet(10s);
+  CHECK(world.health.size() == 1);
+  // A pool of the same name made later has its whole grace.
+  world.create_pool("silent", {});
+  world.renew("alive");
+  world.quiet(40s);
+  CHECK_FALSE(world.is_unknown("silent"));
+}
+
+TEST_CASE("what cannot be seen is no evidence: an outage of the leases makes no pool unknown") {
+  Controllers world;
+  world.create_pool("host-1", {});
+  world.renew("host-1");
+  world.quiet(20s);
+  world.store.set_faults([](FaultyStore::Call call, const store::Transaction*) -> std::optional<FaultyStore::Fault> {
+    if (call == FaultyStore::Call::leases) return FaultyStore::Fault{Error(ErrorCode::unavailable, "no answer")};
+    return std::nullopt;
+  });
+  world.quiet(10min);
+  CHECK_FALSE(world.is_unknown("host-1"));
+  world.store.set_faults({});
+  world.quiet(60s);
+  CHECK(world.is_unknown("host-1"));
+}
