@@ -7,6 +7,11 @@
 #include <unordered_set>
 #include <utility>
 
+// g++ 12 at -O1 takes the storage of an empty std::optional for uninitialised.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 namespace ironcore::store::local_store {
 
 namespace {
