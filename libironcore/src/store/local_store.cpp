@@ -393,6 +393,15 @@ Result<std::unique_ptr<LocalStore>> LocalStore::open(std::unique_ptr<Journal> jo
   return std::unique_ptr<LocalStore>(std::move(engine));
 }
 
+Result<JournalContents> examine(Journal& journal) {
+  IRONCORE_TRY(const auto loaded, local_store::load(journal));
+  return JournalContents{.records = loaded.records,
+                         .objects = loaded.objects.size(),
+                         .leases = loaded.leases.size(),
+                         .changes = loaded.history.size(),
+                         .revision = loaded.revision};
+}
+
 std::unique_ptr<LocalStore> memory_store(Clock& clock, Log& log, LocalStoreOptions options) {
   // A journal that keeps nothing has nothing that could fail.
   return LocalStore::open(memory_journal(), options, clock, log).value();

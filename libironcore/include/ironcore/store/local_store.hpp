@@ -43,6 +43,16 @@ class Journal {
   virtual const std::string& epoch() const = 0;
 };
 
+struct JournalContents {
+  std::size_t records = 0;
+  std::size_t objects = 0;
+  std::size_t leases = 0;
+  std::size_t changes = 0;  ///< of history, for watches
+  Revision revision;        ///< of the newest record
+};
+/// Reads and decodes every record, as opening a store does; `corrupt` names the first one that is wrong.
+Result<JournalContents> examine(Journal& journal);
+
 /// Keeps nothing: for tests, simulations and scratch stores.
 std::unique_ptr<Journal> memory_journal();
 

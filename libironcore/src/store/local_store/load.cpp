@@ -67,6 +67,7 @@ class Loader {
 
   Result<Loaded> finish() {
     if (records_.empty()) return std::move(result_);
+    result_.records = records_.size();
     result_.revision = records_.front().revision;
     IRONCORE_CHECK(build_history());
     const auto first = result_.history.empty() ? Revision{result_.revision.value + 1} : result_.history.front().revision;

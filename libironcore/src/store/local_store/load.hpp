@@ -17,6 +17,7 @@ struct LoadedLease {
 };
 
 struct Loaded {
+  std::size_t records = 0;
   Revision revision;                  ///< of the newest record; 0 = the journal is empty
   std::vector<Object> objects;        ///< all that exist
   std::vector<LoadedLease> leases;    ///< the newest record of each

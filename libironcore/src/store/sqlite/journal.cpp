@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// Appending to, reading and thinning out the journal table.
+#include "journal.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "digest.hpp"
+#include "ironcore/base/file.hpp"
+#include "ironcore/store/sqlite.hpp"
+#include "schema.hpp"
+
+namespace ironcore::store::sqlite {
+
+namespace {
+
+/// The log is copied into the file when it has this many pages (16 MiB): seldom enough that it does not show among single writes (one in
+/// thousands waits for it), and soon enough that opening after a crash takes no time.
+constexpr int checkpoint_frames = 4096;
+
+std::int64_t digest_of(const JournalRecord& record) {
+  Digest digest;
+  digest.add(record.revision.value);
+  digest.add(record.previous.value);
+  digest.add(static_cast<std::uint64_t>(record.type));
+  digest.add(record.resource);
+  digest.add(record.namespace_);
+  digest.add(record.name);
+  digest.add(static_cast<std::uint64_t>(record.time));
+  digest.add(record.body);
+  return digest.value();
+}
+
+}  // namespace
+
+Result<void> prepare_connection(Database& database) {
+  // The cache is small because hardly anything is read twice, and pages are not mapped: an I/O error would be a signal instead of an error.
+  return database.execute(
+      "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY;");
+}
+
+Result<void> read_records(Database& database, const std::function<Result<void>(JournalRecord)>& each) {
+  IRONCORE_TRY(auto statement, database.prepare("SELECT revision, previous, type, resource, namespace, name, time, digest, body FROM journal ORDER BY revision DESC"));
+  while (true) {
+    IRONCORE_TRY(const bool is_there, statement.step());
+    if (!is_there) return {};
+    JournalRecord record;
+    record.revision = {static_cast<std::uint64_t>(statement.integer(0))};
+    record.previous = {static_cast<std::uint64_t>(statement.integer(1))};
+    const auto type = statement.integer(2);
+    record.resource = statement.text(3);
+    record.namespace_ = statement.text(4);
+    record.name = statement.text(5);
+    record.time = statement.integer(6);
+    record.body = statement.text(8);
+    const bool is_type_known = type >= 1 && type <= 3;
+    record.type = is_type_known ? static_cast<JournalRecord::Type>(type) : JournalRecord::Type::object;
+    if (!is_type_known || statement.integer(7) != digest_of(record))
+      return Error(ErrorCode::corrupt, "store file " + database.file().string() + ": record " + std::to_string(record.revision.value) +
+                                           " is damaged (its checksum is wrong): restore a backup");
+    IRONCORE_CHECK(each(std::move(record)));
+  }
+}
+
+Result<std::unique_ptr<Journal>> SqliteJournal::create(Database database, std::optional<FileLock> lock, std::string epoch) {
+  std::unique_ptr<SqliteJournal> journal(new SqliteJournal(std::move(database), std::move(lock), std::move(epoch)));
+  IRONCORE_CHECK(journal->prepare_statements());
+  return std::unique_ptr<Journal>(std::move(journal));
+}
+
+SqliteJournal::~SqliteJournal() { statements_.reset(); }
+
+Result<void> SqliteJournal::prepare_statements() {
+  IRONCORE_TRY(auto begin, database_.prepare("BEGIN IMMEDIATE"));
+  IRONCORE_TRY(auto commit, database_.prepare("COMMIT"));
+  IRONCORE_TRY(auto roll_back, database_.prepare("ROLLBACK"));
+  IRONCORE_TRY(auto insert, database_.prepare("INSERT INTO journal(revision, previous, type, resource, namespace, name, time, digest, body)"
+                                              " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
+  IRONCORE_TRY(auto forget, database_.prepare("DELETE FROM journal WHERE revision = ?1"));
+  statements_.emplace(Statements{std::move(begin), std::move(commit), std::move(roll_back), std::move(insert), std::move(forget)});
+  // A hook of our own also switches SQLite's own checkpoints off, which come at the end of a commit whatever the situation.
+  sqlite3_wal_hook(
+      database_.handle(),
+      [](void* self, sqlite3*, const char*, int frames) {
+        static_cast<SqliteJournal*>(self)->log_frames_ = frames;
+        return SQLITE_OK;
+      },
+      this);
+  // What a crash left in the log.
+  int done = 0;
+  const int code = sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &log_frames_, &done);
+  if (code != SQLITE_OK) return database_.error(code);
+  checkpoint_at_ = checkpoint_frames;
+  return {};
+}
+
+Result<void> SqliteJournal::insert(const JournalRecord& record) {
+  auto& statement = statements_->insert;
+  statement.bind(1, static_cast<std::int64_t>(record.revision.value));
+  statement.bind(2, static_cast<std::int64_t>(record.previous.value));
+  statement.bind(3, static_cast<std::int64_t>(record.type));
+  statement.bind_text(4, record.resource);
+  statement.bind_text(5, record.namespace_);
+  statement.bind_text(6, record.name);
+  statement.bind(7, record.time);
+  statement.bind(8, digest_of(record));
+  statement.bind_blob(9, record.body);
+  return statement.run();
+}
+
+/// A commit that fails may have written everything and only failed to sync it: SQLite would find it in the log after a crash, although its
+/// writer was told that it failed. So it is cut off.
+template <class F>
+Result<void> SqliteJournal::transact(F&& statements) {
+  if (broken_) return *broken_;
+  IRONCORE_TRY(const auto header, log_header());
+  IRONCORE_CHECK(statements_->begin.run());
+  Result<void> result = statements();
+  if (result) result = statements_->commit.run();
+  if (result) {
+    checkpoint_if_due();
+    return {};
+  }
+  // Some errors have rolled back already.
+  if (sqlite3_get_autocommit(database_.handle()) == 0) (void)statements_->roll_back.run();
+  if (auto cut = cut_log(header); !cut) {
+    broken_ = Error(ErrorCode::unavailable, result.error().message() + "; then the log could not be repaired (" + cut.error().message() +
+                                                "): nothing can be written before a restart");
+    return Error(ErrorCode::timeout, broken_->message() + ", which will show whether the last write happened");
+  }
+  return result;
+}
+
+Result<void> SqliteJournal::append(std::span<const JournalRecord> records) {
+  return transact([&]() -> Result<void> {
+    for (const auto& record : records) IRONCORE_CHECK(insert(record));
+    return {};
+  });
+}
+
+Result<void> SqliteJournal::forget(std::span<const Revision> revisions) {
+  // Not synced: what is lost of it by a crash is forgotten again.
+  IRONCORE_CHECK(database_.execute("PRAGMA synchronous = NORMAL"));
+  auto result = transact([&]() -> Result<void> {
+    for (const auto revision : revisions) {
+      statements_->forget.bind(1, static_cast<std::int64_t>(revision.value));
+      IRONCORE_CHECK(statements_->forget.run());
+    }
+    return {};
+  });
+  if (auto restored = database_.execute("PRAGMA synchronous = FULL"); !restored) {
+    broken_ = restored.error();
+    return restored;
+  }
+  return result;
+}
+
+/// Null when nothing was ever written to the log.
+sqlite3_file* SqliteJournal::log_file() const {
+  sqlite3_file* log = nullptr;
+  const int code = sqlite3_file_control(database_.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&log));
+  return code == SQLITE_OK && log != nullptr && log->pMethods != nullptr ? log : nullptr;
+}
+
+/// Changes when the log starts anew.
+auto SqliteJournal::log_header() const -> Result<LogHeader> {
+  LogHeader header{};
+  if (auto* log = log_file(); log != nullptr) {
+    const int code = log->pMethods->xRead(log, header.data(), static_cast<int>(header.size()), 0);
+    if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) return database_.error(code);
+  }
+  return header;
+}
+
+/// Ends the write-ahead log after the last commit that succeeded. Format: a header of 32 bytes, then for each page 24 bytes and the page
+/// (https://www.sqlite.org/fileformat2.html#walformat). If the failed commit has started the log anew, nothing in it counts: everything before
+/// is in the main file, or SQLite would not have started it anew.
+Result<void> SqliteJournal::cut_log(const LogHeader& header_before) {
+  auto* log = log_file();
+  if (log == nullptr) return {};
+  IRONCORE_TRY(const auto page_size, database_.integer_of("PRAGMA page_size"));
+  IRONCORE_TRY(const auto header, log_header());
+  if (header != header_before) log_frames_ = 0;
+  const auto end = log_frames_ == 0 ? 0 : static_cast<std::int64_t>(header.size()) + static_cast<std::int64_t>(log_frames_) * (24 + page_size);
+  sqlite3_int64 size = 0;
+  int code = log->pMethods->xFileSize(log, &size);
+  if (code == SQLITE_OK && size > end) code = log->pMethods->xTruncate(log, end);
+  if (code == SQLITE_OK) code = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+  if (code != SQLITE_OK) return database_.error(code);
+  return {};
+}
+
+/// A failure changes nothing: the log goes on growing, and it is tried again later.
+void SqliteJournal::checkpoint_if_due() {
+  if (log_frames_ < checkpoint_at_) return;
+  int all = 0;
+  int done = 0;
+  const int code = sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &all, &done);
+  // When everything is copied, the next commit starts the log anew. When a reader (a backup) stands in the way, it grows meanwhile.
+  checkpoint_at_ = code == SQLITE_OK && all == done ? checkpoint_frames : log_frames_ + checkpoint_frames;
+}
+
+// ---- opening ------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// SQLite would make it with the permissions of the umask. Its log and index follow it.
+Result<void> create_file(const std::filesystem::path& file) {
+  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd) {
+    if (errno == EEXIST) return {};
+    return system_error(errno, "create " + file.string());
+  }
+  return sync_directory(file.has_parent_path() ? file.parent_path() : std::filesystem::path("."));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Journal>> open_journal(const std::filesystem::path& file, JournalOptions options) {
+  std::optional<FileLock> lock;
+  if (options.vfs.empty()) {
+    IRONCORE_TRY(lock, FileLock::take(file));
+    IRONCORE_CHECK(create_file(file));
+  }
+  IRONCORE_TRY(auto database, Database::open(file, Database::Access::create, options.vfs));
+  IRONCORE_CHECK(prepare_connection(database));
+  // Before the first table: it cannot be changed later. Objects have about a kibibyte, so that three share a page.
+  IRONCORE_CHECK(database.execute("PRAGMA page_size = 4096"));
+  IRONCORE_TRY(const auto mode, database.text_of("PRAGMA journal_mode = WAL"));
+  if (mode != "wal") return Error(ErrorCode::unsupported, "store file " + file.string() + ": this file system cannot share memory between processes: use a local one");
+  IRONCORE_CHECK(database.execute("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"));
+  IRONCORE_TRY(auto epoch, prepare_schema(database));
+  return SqliteJournal::create(std::move(database), std::move(lock), std::move(epoch));
+}
+
+Result<std::unique_ptr<LocalStore>> open(const std::filesystem::path& file, Clock& clock, Log& log, LocalStoreOptions options) {
+  IRONCORE_TRY(auto journal, open_journal(file));
+  return LocalStore::open(std::move(journal), options, clock, log);
+}
+
+}  // namespace ironcore::store::sqlite
