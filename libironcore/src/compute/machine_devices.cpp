@@ -183,6 +183,9 @@ Result<MachineDriver::PreparedDisk> MachineDriver::prepare_disk(const Disk& disk
   out.domain.path = file->path;
   out.domain.format = name(file->format);
   out.domain.backing = backing_of(disk.name, *file);
+  if (file->format == DiskFormat::qcow2 && out.domain.backing.empty()) {
+    return Error(ErrorCode::corrupt, file->path.string() + " does not say which image of this host it is based on");
+  }
   out.record.handle = handle;
   out.record.backing = out.domain.backing.string();
   const auto size = disk_size(file->path, file->format);

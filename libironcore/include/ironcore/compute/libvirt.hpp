@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Hypervisor seam on libvirt: QEMU on this host, as system or session instance, and libvirt's test driver.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "ironcore/base/clock.hpp"
+#include "ironcore/base/log.hpp"
+#include "ironcore/base/result.hpp"
+#include "ironcore/compute/hypervisor.hpp"
+
+namespace ironcore::compute::libvirt {
+
+/// libvirt's event implementation, which belongs to the whole process and must exist before the first connection.
+/// Creating it also silences libvirt's own printing of errors to stderr. It must outlive all connections.
+class EventLoop {
+ public:
+  /// `already_exists` while another one lives in this process. A process that registered its own implementation of libvirt
+  /// events must not create one.
+  static Result<std::unique_ptr<EventLoop>> create();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+  ~EventLoop();
+
+  /// Delivers events, keeps connections alive and restores lost ones, until stopped. On one thread at a time. Without it
+  /// calls still work, but nothing is reported, consoles are silent and a lost connection stays lost.
+  void run(std::stop_token stop);
+
+ private:
+  EventLoop() = default;
+};
+
+struct Options {
+  std::string uri = "qemu:///system";  ///< `qemu:///system`, `qemu:///session`, `test:///default`, or with `?socket=PATH`
+  Duration keepalive = std::chrono::seconds(5);        ///< a daemon silent for three times this is taken for dead
+  Duration reconnect = std::chrono::milliseconds(500); ///< between attempts to reach a lost daemon
+  Duration agent_patience = std::chrono::seconds(2);   ///< how long a guest agent may take to answer
+};
+
+/// Opens the first connection; its loss later is repaired by the event loop, and calls fail with `unavailable`
+/// meanwhile. Consoles do not survive a loss. `Accelerator::automatic` is decided here, once. Closing happens in the
+/// destructor, which may be called on any thread but the event loop's.
+Result<std::unique_ptr<Hypervisor>> connect(EventLoop& loop, Options options, Clock& clock, Log& log);
+
+enum class Driver { qemu, test };
+
+/// The definition that libvirt is given: a pure function of the spec. `automatic` counts as TCG here. Text from people
+/// is escaped, and bytes that XML cannot hold are replaced.
+std::string domain_xml(const DomainSpec& spec, Driver driver = Driver::qemu);
+
+}  // namespace ironcore::compute::libvirt

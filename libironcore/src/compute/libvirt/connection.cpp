@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening, losing and restoring the connection; translating events.
+#include "connection.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "../device_name.hpp"
+#include "domain_xml.hpp"
+#include "errors.hpp"
+
+namespace ironcore::compute::libvirt {
+
+namespace {
+
+using Self = std::shared_ptr<Connection>;
+
+Self& self_of(void* opaque) { return *static_cast<Self*>(opaque); }
+void free_self(void* opaque) { delete static_cast<Self*>(opaque); }
+
+int seconds(Duration span) {
+  return static_cast<int>(std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(span).count()));
+}
+int milliseconds(Duration span) {
+  return static_cast<int>(std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(span).count()));
+}
+
+/// The device's own name, if the alias is one that we gave.
+std::string device_of(std::string_view alias) {
+  for (const std::string& prefix : {disk_alias(""), nic_alias("")}) {
+    if (alias.substr(0, prefix.size()) == prefix) return decode_device_name(alias.substr(prefix.size())).value_or(std::string());
+  }
+  return {};
+}
+
+}  // namespace
+
+Uid uid_of(virDomainPtr domain) {
+  std::array<std::uint8_t, VIR_UUID_BUFLEN> bytes{};
+  virDomainGetUUID(domain, bytes.data());
+  return Uid(bytes);
+}
+
+Result<void> Connection::open() {
+  auto* self = new Self(shared_from_this());
+  timer_ = virEventAddTimeout(-1, [](int, void* opaque) { self_of(opaque)->on_timer(); }, self, free_self);
+  if (timer_ < 0) {
+    delete self;
+    return Error(ErrorCode::internal, "libvirt's event loop gives no timer: create the EventLoop first");
+  }
+  IRONCORE_TRY(auto link, open_link());
+  std::lock_guard guard(mutex_);
+  link_ = std::move(link);
+  return {};
+}
+
+template <class Callback>
+void Connection::register_event(Link& link, int id, Callback callback) {
+  auto* self = new Self(shared_from_this());
+  const int registered = virConnectDomainEventRegisterAny(link.get(), nullptr, id, VIR_DOMAIN_EVENT_CALLBACK(callback), self, free_self);
+  if (registered < 0) {
+    delete self;  // a driver without this event: looking will have to do
+  } else {
+    link.events.push_back(registered);
+  }
+}
+
+Result<std::shared_ptr<Link>> Connection::open_link() {
+  virConnectPtr connection = virConnectOpen(options_.uri.c_str());
+  if (connection == nullptr) {
+    return last_error("connect to " + options_.uri + " (is libvirtd running, and may this user reach it?)");
+  }
+  auto link = std::make_shared<Link>(connection);
+  virConnectSetKeepAlive(connection, seconds(options_.keepalive), 3);  // fails for drivers inside this process: nothing to lose
+  auto* self = new Self(shared_from_this());
+  link->has_close_callback =
+      virConnectRegisterCloseCallback(
+          connection, [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); }, self, free_self) == 0;
+  if (!link->has_close_callback) delete self;
+
+  register_event(*link, VIR_DOMAIN_EVENT_ID_LIFECYCLE, &Connection::lifecycle);
+  register_event(*link, VIR_DOMAIN_EVENT_ID_REBOOT, +[](virConnectPtr, virDomainPtr domain, void* opaque) {
+    self_of(opaque)->on_domain_event(domain, DomainEvent::Type::rebooted);
+  });
+  register_event(*link, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+                 +[](virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) {
+                   const std::string device = device_of(alias);
+                   if (!device.empty()) self_of(opaque)->on_domain_event(domain, DomainEvent::Type::device_removed, device);
+                 });
+  register_event(*link, VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, +[](virConnectPtr, virDomainPtr domain, int, int, void* opaque) {
+    self_of(opaque)->on_domain_event(domain, DomainEvent::Type::agent_changed);
+  });
+  return link;
+}
+
+void Connection::let_go(const std::shared_ptr<Link>& link) {
+  if (!link) return;
+  for (const int event : link->events) virConnectDomainEventDeregisterAny(link->get(), event);
+  if (link->has_close_callback) {
+    virConnectUnregisterCloseCallback(link->get(), [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); });
+  }
+}
+
+void Connection::close() {
+  std::shared_ptr<Link> link;
+  std::shared_ptr<Link> lost;
+  {
+    std::lock_guard guard(mutex_);
+    is_closed_ = true;
+    link = std::exchange(link_, nullptr);
+    lost = std::exchange(lost_, nullptr);
+  }
+  if (timer_ >= 0) virEventRemoveTimeout(timer_);
+  set_listener({});
+  end_consoles(nullptr);
+  let_go(link);
+  let_go(lost);
+}
+
+Result<std::shared_ptr<Link>> Connection::link() const {
+  std::lock_guard guard(mutex_);
+  if (!link_) return Error(ErrorCode::unavailable, "the connection to " + options_.uri + " is lost, trying again");
+  return link_;
+}
+
+// ---- losing and restoring: all on the event loop ----
+
+void Connection::on_lost(virConnectPtr connection) {
+  {
+    std::lock_guard guard(mutex_);
+    if (is_closed_ || !link_ || link_->get() != connection) return;
+    lost_ = std::exchange(link_, nullptr);  // closed later: libvirt is still inside it
+  }
+  log_.warning("lost the connection to libvirt", {{"uri", options_.uri}});
+  end_consoles(nullptr);
+  virEventUpdateTimeout(timer_, 0);
+}
+
+void Connection::on_timer() {
+  std::shared_ptr<Link> lost;
+  {
+    std::lock_guard guard(mutex_);
+    if (is_closed_ || link_) {
+      virEventUpdateTimeout(timer_, -1);
+      return;
+    }
+    lost = std::exchange(lost_, nullptr);
+  }
+  let_go(lost);
+  lost.reset();
+  auto link = open_link();
+  if (!link) {
+    virEventUpdateTimeout(timer_, milliseconds(options_.reconnect));
+    return;
+  }
+  virEventUpdateTimeout(timer_, -1);
+  bool is_wanted = true;
+  {
+    std::lock_guard guard(mutex_);
+    is_wanted = !is_closed_;
+    if (is_wanted) link_ = *link;
+  }
+  if (!is_wanted) {
+    let_go(*link);
+    return;
+  }
+  log_.info("connected to libvirt again", {{"uri", options_.uri}});
+  deliver({DomainEvent::Type::reconnected, {}, {}});
+}
+
+// ---- events ----
+
+void Connection::set_listener(std::function<void(const DomainEvent&)> listener) {
+  std::unique_lock lock(mutex_);
+  listener_ = std::move(listener);
+  delivered_.wait(lock, [&] { return delivering_ == std::thread::id() || delivering_ == std::this_thread::get_id(); });
+}
+
+void Connection::deliver(const DomainEvent& event) {
+  std::unique_lock lock(mutex_);
+  if (is_closed_ || !listener_) return;
+  const auto listener = listener_;
+  const auto before = std::exchange(delivering_, std::this_thread::get_id());
+  lock.unlock();
+  listener(event);
+  lock.lock();
+  delivering_ = before;
+  delivered_.notify_all();
+}
+
+void Connection::on_domain_event(virDomainPtr domain, DomainEvent::Type type, std::string device) {
+  const Uid uid = uid_of(domain);
+  if (!is_ours(uid)) return;
+  if (type == DomainEvent::Type::stopped || type == DomainEvent::Type::crashed) end_consoles(&uid);
+  deliver({type, uid, std::move(device)});
+  if (type == DomainEvent::Type::undefined) {
+    std::lock_guard guard(mutex_);
+    ours_.erase(uid);
+  }
+}
+
+int Connection::lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* opaque) {
+  using Type = DomainEvent::Type;
+  const auto report = [&](Type type) { self_of(opaque)->on_domain_event(domain, type); };
+  switch (event) {
+    case VIR_DOMAIN_EVENT_DEFINED: report(Type::defined); break;
+    case VIR_DOMAIN_EVENT_UNDEFINED: report(Type::undefined); break;
+    case VIR_DOMAIN_EVENT_STARTED: report(Type::started); break;
+    case VIR_DOMAIN_EVENT_CRASHED: report(Type::crashed); break;
+    case VIR_DOMAIN_EVENT_STOPPED:
+      report(detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED || detail == VIR_DOMAIN_EVENT_STOPPED_FAILED ? Type::crashed : Type::stopped);
+      break;
+    default: break;  // paused and resumed are not ours to act on; shutdown is followed by stopped
+  }
+  return 0;
+}
+
+void Connection::add_ours(const Uid& uid) {
+  std::lock_guard guard(mutex_);
+  ours_.insert(uid);
+}
+
+bool Connection::is_ours(const Uid& uid) const {
+  std::lock_guard guard(mutex_);
+  return ours_.count(uid) != 0;
+}
+
+void Connection::add_console(const std::shared_ptr<ConsoleLine>& line) {
+  std::lock_guard guard(mutex_);
+  std::erase_if(consoles_, [](const auto& console) { return console.expired(); });
+  consoles_.push_back(line);
+}
+
+void Connection::end_consoles(const Uid* uid) {
+  std::vector<std::shared_ptr<ConsoleLine>> ending;
+  {
+    std::lock_guard guard(mutex_);
+    for (const auto& console : consoles_) {
+      auto line = console.lock();
+      if (line && (uid == nullptr || line->uid() == *uid)) ending.push_back(std::move(line));
+    }
+  }
+  for (const auto& line : ending) line->mark_gone();
+}
+
+}  // namespace ironcore::compute::libvirt

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// A connection to libvirt that comes back by itself, and the events that arrive over it.
+#pragma once
+
+#include <libvirt/libvirt.h>
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "console.hpp"
+#include "ironcore/base/clock.hpp"
+#include "ironcore/base/log.hpp"
+#include "ironcore/compute/hypervisor.hpp"
+#include "ironcore/compute/libvirt.hpp"
+
+namespace ironcore::compute::libvirt {
+
+/// One open connection with its registrations. Calls keep it alive; the last one closes it.
+class Link {
+ public:
+  explicit Link(virConnectPtr connection) : connection_(connection) {}
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+  ~Link() { virConnectClose(connection_); }
+  virConnectPtr get() const { return connection_; }
+
+  std::vector<int> events;        ///< registered callbacks
+  bool has_close_callback = false;
+
+ private:
+  virConnectPtr connection_;
+};
+
+/// Thread: any; what libvirt calls back arrives on the thread that runs the event loop.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(Options options, Clock& clock, Log& log) : options_(std::move(options)), clock_(clock), log_(log) {}
+
+  /// The first connection.
+  Result<void> open();
+  /// Takes everything back from libvirt. Nothing is called afterwards.
+  void close();
+
+  /// `unavailable` while the daemon is lost.
+  Result<std::shared_ptr<Link>> link() const;
+
+  void set_listener(std::function<void(const DomainEvent&)> listener);
+
+  /// Events of domains that are not ours are dropped; these are ours.
+  void add_ours(const Uid& uid);
+  bool is_ours(const Uid& uid) const;
+
+  /// Consoles end with their domain and with the connection, whether or not libvirt tells their streams.
+  void add_console(const std::shared_ptr<ConsoleLine>& line);
+
+ private:
+  template <class Callback>
+  void register_event(Link& link, int id, Callback callback);
+  Result<std::shared_ptr<Link>> open_link();
+  void let_go(const std::shared_ptr<Link>& link);
+  void on_lost(virConnectPtr connection);
+  void on_timer();
+  void on_domain_event(virDomainPtr domain, DomainEvent::Type type, std::string device = {});
+  void deliver(const DomainEvent& event);
+  void end_consoles(const Uid* uid);
+
+  static int lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* opaque);
+
+  const Options options_;
+  Clock& clock_;
+  Log& log_;
+  mutable std::mutex mutex_;
+  std::condition_variable delivered_;
+  std::shared_ptr<Link> link_;
+  std::shared_ptr<Link> lost_;
+  int timer_ = -1;
+  bool is_closed_ = false;
+  std::set<Uid> ours_;
+  std::vector<std::weak_ptr<ConsoleLine>> consoles_;
+  std::function<void(const DomainEvent&)> listener_;
+  std::thread::id delivering_;
+};
+
+/// The uid of a libvirt domain.
+Uid uid_of(virDomainPtr domain);
+
+}  // namespace ironcore::compute::libvirt

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Definitions of domains and devices as libvirt's XML, and back again.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "ironcore/compute/hypervisor.hpp"
+#include "ironcore/compute/libvirt.hpp"
+#include "xml.hpp"
+
+namespace ironcore::compute::libvirt {
+
+/// Our mark: an element of this namespace in a domain's metadata. A domain without it is not ours and is never touched.
+inline constexpr std::string_view kNamespace = "https://ironcore.dev/libironcore/machine/1";
+
+/// Device names become aliases, which libvirt keeps only if they start with `ua-`.
+std::string disk_alias(std::string_view name);
+std::string nic_alias(std::string_view name);
+
+/// One device, for hot-plug as well. `vcpus`: queues of a disk.
+std::string disk_xml(const DomainDisk& disk, std::uint32_t vcpus, bool is_first);
+std::string nic_xml(const DomainNic& nic);
+
+/// What libvirt's XML of a domain says; state and process are left to the caller. Nothing if the domain does not carry our mark.
+std::optional<Domain> read_domain(const XmlElement& domain);
+
+/// The target (`vda`) of the disk of that name; empty if there is none.
+std::string disk_target(const XmlElement& domain, std::string_view name);
+
+}  // namespace ironcore::compute::libvirt

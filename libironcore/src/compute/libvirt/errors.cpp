@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one place where libvirt's error numbers are known.
+#include "errors.hpp"
+
+#include <libvirt/virterror.h>
+
+#include <string>
+
+namespace ironcore::compute::libvirt {
+
+namespace {
+
+ErrorCode code_of(const virError& error) {
+  // Whatever the RPC layer or the event loop says: the daemon cannot be talked to.
+  if (error.domain == VIR_FROM_RPC) return ErrorCode::unavailable;
+  switch (error.code) {
+    case VIR_ERR_NO_DOMAIN:
+    case VIR_ERR_NO_NETWORK:
+    case VIR_ERR_NO_SECRET:
+    case VIR_ERR_DEVICE_MISSING: return ErrorCode::not_found;
+    case VIR_ERR_DOM_EXIST: return ErrorCode::already_exists;
+    case VIR_ERR_OPERATION_INVALID:
+    case VIR_ERR_RESOURCE_BUSY: return ErrorCode::wrong_state;
+    case VIR_ERR_AGENT_UNRESPONSIVE:
+    case VIR_ERR_AGENT_UNSYNCED:
+    case VIR_ERR_NO_CONNECT:
+    case VIR_ERR_INVALID_CONN:
+    case VIR_ERR_SYSTEM_ERROR: return ErrorCode::unavailable;
+    case VIR_ERR_OPERATION_TIMEOUT: return ErrorCode::timeout;
+    case VIR_ERR_OPERATION_ABORTED: return ErrorCode::cancelled;
+    case VIR_ERR_NO_MEMORY: return ErrorCode::exhausted;
+    case VIR_ERR_AUTH_FAILED:
+    case VIR_ERR_AUTH_CANCELLED:
+    case VIR_ERR_AUTH_UNAVAILABLE:
+    case VIR_ERR_ACCESS_DENIED:
+    case VIR_ERR_OPERATION_DENIED: return ErrorCode::forbidden;
+    case VIR_ERR_NO_SUPPORT:
+    case VIR_ERR_ARGUMENT_UNSUPPORTED:
+    case VIR_ERR_OPERATION_UNSUPPORTED: return ErrorCode::unsupported;
+    case VIR_ERR_INVALID_ARG:
+    case VIR_ERR_INVALID_DOMAIN:
+    case VIR_ERR_XML_ERROR:
+    case VIR_ERR_XML_DETAIL:
+    case VIR_ERR_XML_INVALID_SCHEMA:
+    case VIR_ERR_INVALID_MAC:
+    case VIR_ERR_OS_TYPE:
+    case VIR_ERR_CONFIG_UNSUPPORTED: return ErrorCode::invalid;
+    default: return ErrorCode::internal;
+  }
+}
+
+/// libvirt quotes what QEMU printed, line by line.
+std::string one_line(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const bool is_break = c == '\n' || c == '\r' || c == '\t';
+    if (!is_break) {
+      out += c;
+    } else if (!out.empty() && out.back() != ' ') {
+      out += ' ';
+    }
+  }
+  while (!out.empty() && out.back() == ' ') out.pop_back();
+  return out;
+}
+
+}  // namespace
+
+Error last_error(std::string_view doing) {
+  const virErrorPtr error = virGetLastError();
+  if (error == nullptr || error->code == VIR_ERR_OK) {
+    return {ErrorCode::internal, std::string(doing) + ": libvirt failed without a reason"};
+  }
+  return {code_of(*error), std::string(doing) + ": " + one_line(error->message == nullptr ? "" : error->message)};
+}
+
+}  // namespace ironcore::compute::libvirt

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// libvirt's errors as ours.
+#pragma once
+
+#include <string_view>
+
+#include "ironcore/base/error.hpp"
+
+namespace ironcore::compute::libvirt {
+
+/// The error that the last libvirt call of this thread left. Call it before anything else can ask libvirt something.
+Error last_error(std::string_view doing);
+
+}  // namespace ironcore::compute::libvirt

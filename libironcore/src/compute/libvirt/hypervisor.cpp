@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+// The calls of the seam on libvirt.
+#include <fcntl.h>
+#include <libvirt/libvirt-qemu.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <utility>
+
+#include "connection.hpp"
+#include "domain_xml.hpp"
+#include "errors.hpp"
+#include "ironcore/base/file.hpp"
+#include "ironcore/base/unique_fd.hpp"
+#include "process.hpp"
+
+namespace ironcore::compute::libvirt {
+
+namespace {
+
+struct FreeDomain {
+  void operator()(virDomainPtr domain) const { virDomainFree(domain); }
+};
+using DomainHandle = std::unique_ptr<virDomain, FreeDomain>;
+
+struct FreeText {
+  void operator()(char* text) const { std::free(text); }
+};
+using Text = std::unique_ptr<char, FreeText>;
+
+/// A looked-up domain and the connection that it lives on.
+struct Found {
+  std::shared_ptr<Link> link;
+  DomainHandle handle;
+};
+
+Error no_domain(const Uid& uid) { return {ErrorCode::not_found, "no domain " + uid.to_text()}; }
+Error not_running() { return {ErrorCode::wrong_state, "the domain does not run"}; }
+
+DomainState state_of(int state, int reason) {
+  switch (state) {
+    case VIR_DOMAIN_RUNNING:
+    case VIR_DOMAIN_BLOCKED: return DomainState::running;
+    case VIR_DOMAIN_PAUSED: return reason == VIR_DOMAIN_PAUSED_SHUTTING_DOWN ? DomainState::shutting_down : DomainState::paused;
+    case VIR_DOMAIN_PMSUSPENDED: return DomainState::paused;
+    case VIR_DOMAIN_SHUTDOWN: return DomainState::shutting_down;
+    case VIR_DOMAIN_SHUTOFF: return DomainState::shut_off;
+    case VIR_DOMAIN_CRASHED: return DomainState::crashed;
+    default: return DomainState::unknown;
+  }
+}
+
+StopReason stop_reason_of(int state, int reason) {
+  if (state == VIR_DOMAIN_CRASHED) return StopReason::crashed;
+  if (state != VIR_DOMAIN_SHUTOFF) return StopReason::unknown;
+  switch (reason) {
+    case VIR_DOMAIN_SHUTOFF_SHUTDOWN: return StopReason::shutdown;
+    case VIR_DOMAIN_SHUTOFF_DESTROYED: return StopReason::destroyed;
+    case VIR_DOMAIN_SHUTOFF_CRASHED: return StopReason::crashed;
+    case VIR_DOMAIN_SHUTOFF_FAILED: return StopReason::failed;
+    default: return StopReason::unknown;
+  }
+}
+
+/// /dev/kvm may exist where guests hang: the processor must be able to do it, too.
+Accelerator detect_accelerator() {
+  const UniqueFd kvm(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
+  if (!kvm) return Accelerator::tcg;
+#if defined(__x86_64__)
+  const auto text = read_file("/proc/cpuinfo", 16 << 20);
+  if (!text) return Accelerator::tcg;
+  const std::size_t start = text->find("\nflags");
+  if (start == std::string::npos) return Accelerator::tcg;
+  const std::string flags = text->substr(start + 1, text->find('\n', start + 1) - start - 1) + " ";
+  if (flags.find(" vmx ") == std::string::npos && flags.find(" svm ") == std::string::npos) return Accelerator::tcg;
+#endif
+  return Accelerator::kvm;
+}
+
+/// `+64055:+107` of the DAC security model: whom QEMU runs as.
+std::optional<Hypervisor::FileOwner> read_file_owner(virConnectPtr connection) {
+  const Text text(virConnectGetCapabilities(connection));
+  if (!text) return std::nullopt;
+  const auto capabilities = parse_xml(text.get());
+  if (!capabilities) return std::nullopt;
+  const XmlElement* host = capabilities->child("host");
+  if (host == nullptr) return std::nullopt;
+  for (const auto& model : host->children) {
+    const XmlElement* name = model.child("model");
+    const XmlElement* label = model.child("baselabel");
+    if (model.name != "secmodel" || name == nullptr || label == nullptr || name->text != "dac") continue;
+    const std::string& owner = label->text;
+    const std::size_t colon = owner.find(":+");
+    if (owner.empty() || owner.front() != '+' || colon == std::string::npos) continue;
+    Hypervisor::FileOwner out{};
+    const auto user = std::from_chars(owner.data() + 1, owner.data() + colon, out.user);
+    const auto group = std::from_chars(owner.data() + colon + 2, owner.data() + owner.size(), out.group);
+    if (user.ec == std::errc() && group.ec == std::errc()) return out;
+  }
+  return std::nullopt;
+}
+
+/// `qemu:///system` and `qemu+unix:///system?…` are on this host, `qemu+ssh://host/system` is not.
+bool is_local(std::string_view uri) { return uri.find(":///") != std::string_view::npos; }
+
+class LibvirtHypervisor final : public Hypervisor {
+ public:
+  LibvirtHypervisor(Options options, Clock& clock, Log& log)
+      : options_(std::move(options)),
+        clock_(clock),
+        driver_(options_.uri.rfind("test", 0) == 0 ? Driver::test : Driver::qemu),
+        accelerator_(detect_accelerator()),
+        connection_(std::make_shared<Connection>(options_, clock, log)) {}
+  ~LibvirtHypervisor() override { connection_->close(); }
+
+  Result<void> open() {
+    IRONCORE_CHECK(connection_->open());
+    IRONCORE_TRY(auto link, connection_->link());
+    if (driver_ == Driver::qemu) file_owner_ = read_file_owner(link->get());
+    IRONCORE_CHECK(domains());  // learn which ones are ours, so that their events are heard
+    return {};
+  }
+
+  Result<HostCapacity> capacity() override {
+    IRONCORE_TRY(auto link, connection_->link());
+    virNodeInfo info;
+    if (virNodeGetInfo(link->get(), &info) < 0) return last_error("ask for the host's size");
+    return HostCapacity{info.cpus, std::uint64_t{info.memory} << 10};
+  }
+
+  Result<std::vector<Domain>> domains() override {
+    IRONCORE_TRY(auto link, connection_->link());
+    virDomainPtr* list = nullptr;
+    const int count = virConnectListAllDomains(link->get(), &list, 0);
+    if (count < 0) return last_error("list domains");
+    std::vector<DomainHandle> handles;
+    for (int i = 0; i < count; ++i) handles.emplace_back(list[i]);
+    std::free(list);
+    std::vector<Domain> out;
+    for (const auto& handle : handles) {
+      auto domain = describe(handle.get());
+      if (domain) {
+        out.push_back(std::move(*domain));
+      } else if (domain.error().code() != ErrorCode::not_found) {  // foreign, or gone since the list was made
+        return domain.error();
+      }
+    }
+    std::sort(out.begin(), out.end(), [](const Domain& a, const Domain& b) { return a.uid < b.uid; });
+    return out;
+  }
+
+  Result<Domain> domain(const Uid& uid) override {
+    IRONCORE_TRY(const Found found, find(uid));
+    return describe(found.handle.get());
+  }
+
+  Result<void> define(const DomainSpec& wanted) override {
+    if (wanted.uid.is_nil()) return Error(ErrorCode::invalid, "a domain needs a uid");
+    if (wanted.name.empty() || wanted.name.find_first_of("/\n") != std::string::npos) {
+      return Error(ErrorCode::invalid, "a domain's name must not be empty nor contain a slash or a line feed");
+    }
+    if (wanted.vcpus == 0) return Error(ErrorCode::invalid, "a domain needs at least one vcpu");
+    if (wanted.memory_bytes == 0) return Error(ErrorCode::invalid, "a domain needs memory");
+    IRONCORE_TRY(auto link, connection_->link());
+    if (!connection_->is_ours(wanted.uid)) {
+      auto known = lookup(link, wanted.uid);
+      if (known && !describe(known->handle.get())) {
+        return Error(ErrorCode::already_exists, "a domain with the uid " + wanted.uid.to_text() + " exists that is not ours");
+      }
+    }
+    DomainSpec spec = wanted;
+    if (spec.accelerator == Accelerator::automatic) spec.accelerator = accelerator_;
+    connection_->add_ours(spec.uid);
+    const DomainHandle defined(virDomainDefineXML(link->get(), domain_xml(spec, driver_).c_str()));
+    if (defined) return {};
+    const Error error = last_error("define the domain");
+    const DomainHandle other(virDomainLookupByName(link->get(), spec.name.c_str()));
+    if (other && uid_of(other.get()) != spec.uid) {
+      return Error(ErrorCode::already_exists, "another domain is called " + spec.name);
+    }
+    return error;
+  }
+
+  Result<void> start(const Uid& uid) override {
+    IRONCORE_TRY(const Found found, find(uid));
+    if (virDomainIsActive(found.handle.get()) == 1) return {};
+    if (virDomainCreate(found.handle.get()) == 0) return {};
+    const Error error = last_error("start the domain");
+    if (virDomainIsActive(found.handle.get()) == 1) return {};  // somebody else was faster
+    return error;
+  }
+
+  Result<void> shutdown(const Uid& uid, ShutdownSignal signal) override {
+    IRONCORE_TRY(const Found found, find(uid));
+    if (virDomainIsActive(found.handle.get()) != 1) return {};
+    if (signal != ShutdownSignal::acpi) {
+      const Result<void> asked = ask_agent(found.handle.get(), "powerdown");
+      if (asked || signal == ShutdownSignal::agent) return asked;
+    }
+    if (virDomainShutdownFlags(found.handle.get(), VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) == 0) return {};
+    const Error error = last_error("press the power button");
+    if (virDomainIsActive(found.handle.get()) != 1) return {};
+    return error;
+  }
+
+  Result<void> reboot(const Uid& uid) override {
+    IRONCORE_TRY(const Found found, find_running(uid));
+    if (ask_agent(found.handle.get(), "reboot")) return {};
+    // The power button would have to be told that it means something else this time: reset.
+    if (virDomainReset(found.handle.get(), 0) < 0) return last_error("reset the domain");
+    return {};
+  }
+
+  Result<void> destroy(const Uid& uid) override {
+    IRONCORE_TRY(const Found found, find(uid));
+    if (virDomainIsActive(found.handle.get()) != 1) return {};
+    if (virDomainDestroy(found.handle.get()) == 0) return {};
+    const Error error = last_error("stop the domain");
+    if (virDomainIsActive(found.handle.get()) != 1) return {};
+    return error;
+  }
+
+  Result<void> undefine(const Uid& uid) override {
+    auto found = find(uid);
+    if (!found) {
+      if (found.error().code() == ErrorCode::not_found) return {};
+      return found.error();
+    }
+    const virDomainPtr domain = found->handle.get();
+    if (virDomainIsActive(domain) == 1) return Error(ErrorCode::wrong_state, "the domain runs: stop it first");
+    constexpr unsigned kEverything = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+                                     VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM;
+    if (virDomainUndefineFlags(domain, driver_ == Driver::qemu ? kEverything : 0U) == 0) return {};
+    const Error error = last_error("remove the definition");
+    if (error.code() == ErrorCode::not_found) return {};
+    return error;
+  }
+
+  Result<void> attach_disk(const Uid& uid, const DomainDisk& disk) override {
+    IRONCORE_TRY(const Found found, find_running(uid));
+    IRONCORE_TRY(const Domain seen, describe(found.handle.get()));
+    if (std::find(seen.disks.begin(), seen.disks.end(), disk.name) != seen.disks.end()) return {};
+    return attach(found.handle.get(), disk_xml(disk, 1, false));
+  }
+
+  Result<void> attach_nic(const Uid& uid, const DomainNic& nic) override {
+    IRONCORE_TRY(const Found found, find_running(uid));
+    IRONCORE_TRY(const Domain seen, describe(found.handle.get()));
+    if (std::find(seen.nics.begin(), seen.nics.end(), nic.name) != seen.nics.end()) return {};
+    return attach(found.handle.get(), nic_xml(nic));
+  }
+
+  Result<void> detach_disk(const Uid& uid, const std::string& name) override { return detach(uid, disk_alias(name)); }
+  Result<void> detach_nic(const Uid& uid, const std::string& name) override { return detach(uid, nic_alias(name)); }
+
+  Result<void> resize_disk(const Uid& uid, const std::string& name, std::uint64_t size_bytes) override {
+    IRONCORE_TRY(const Found found, find_running(uid));
+    IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
+    const std::string target = disk_target(xml, name);
+    if (target.empty()) return Error(ErrorCode::not_found, "no disk " + name + " is attached");
+    if (virDomainBlockResize(found.handle.get(), target.c_str(), size_bytes, VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0) {
+      return last_error("enlarge the disk");
+    }
+    return {};
+  }
+
+  Result<std::unique_ptr<Console>> console(const Uid& uid) override {
+    IRONCORE_TRY(const Found found, find_running(uid));
+    IRONCORE_TRY(auto line, open_console(found.handle.get(), uid));
+    connection_->add_console(line);
+    return make_console(std::move(line), clock_);
+  }
+
+  void on_event(std::function<void(const DomainEvent&)> listener) override { connection_->set_listener(std::move(listener)); }
+  std::optional<FileOwner> file_owner() override { return file_owner_; }
+
+ private:
+  static Result<Found> lookup(const std::shared_ptr<Link>& link, const Uid& uid) {
+    DomainHandle handle(virDomainLookupByUUID(link->get(), uid.bytes().data()));
+    if (handle) return Found{link, std::move(handle)};
+    const Error error = last_error("look for the domain");
+    if (error.code() == ErrorCode::not_found) return no_domain(uid);
+    return error;
+  }
+
+  /// A domain that carries our mark.
+  Result<Found> find(const Uid& uid) {
+    IRONCORE_TRY(auto link, connection_->link());
+    IRONCORE_TRY(Found found, lookup(link, uid));
+    if (!connection_->is_ours(uid)) IRONCORE_CHECK(describe(found.handle.get()));
+    return found;
+  }
+
+  Result<Found> find_running(const Uid& uid) {
+    IRONCORE_TRY(Found found, find(uid));
+    if (virDomainIsActive(found.handle.get()) != 1) return not_running();
+    return found;
+  }
+
+  static Result<XmlElement> xml_of(virDomainPtr domain) {
+    const Text text(virDomainGetXMLDesc(domain, 0));
+    if (!text) return last_error("read the domain");
+    return parse_xml(text.get());
+  }
+
+  Result<Domain> describe(virDomainPtr domain) {
+    int state = 0;
+    int reason = 0;
+    if (virDomainGetState(domain, &state, &reason, 0) < 0) return last_error("ask for the domain's state");
+    IRONCORE_TRY(const XmlElement xml, xml_of(domain));
+    auto out = read_domain(xml);
+    if (!out) return no_domain(uid_of(domain));
+    connection_->add_ours(out->uid);
+    out->state = state_of(state, reason);
+    out->stop_reason = stop_reason_of(state, reason);
+    if (out->state == DomainState::shut_off || out->state == DomainState::crashed) {
+      out->disks.clear();
+      out->nics.clear();
+      out->is_agent_connected = false;
+    } else if (driver_ == Driver::qemu && is_local(options_.uri)) {
+      out->process = processes_.find(out->uid);
+    }
+    return std::move(*out);
+  }
+
+  /// virDomainShutdown would wait up to a minute for the guest to be gone. Instead: is the agent there? Then tell it;
+  /// a successful guest-shutdown is never answered, so the end of our patience is its success.
+  Result<void> ask_agent(virDomainPtr domain, const std::string& mode) const {
+    const auto patience = std::chrono::duration_cast<std::chrono::seconds>(options_.agent_patience).count();
+    const Text pong(virDomainQemuAgentCommand(domain, R"({"execute":"guest-ping"})", static_cast<int>(std::max<std::int64_t>(1, patience)), 0));
+    if (!pong) return Error(ErrorCode::unavailable, last_error("ask the guest agent").message());
+    const std::string command = R"({"execute":"guest-shutdown","arguments":{"mode":")" + mode + R"("}})";
+    const Text answer(virDomainQemuAgentCommand(domain, command.c_str(), 1, 0));
+    if (answer) return {};
+    const virErrorPtr error = virGetLastError();
+    if (error != nullptr && error->code == VIR_ERR_AGENT_UNRESPONSIVE) return {};
+    const Error translated = last_error("tell the guest agent");
+    if (virDomainIsActive(domain) != 1) return {};  // that was quick
+    return Error(ErrorCode::unavailable, translated.message());
+  }
+
+  static Result<void> attach(virDomainPtr domain, const std::string& xml) {
+    if (virDomainAttachDeviceFlags(domain, xml.c_str(), VIR_DOMAIN_AFFECT_LIVE) == 0) return {};
+    const Error error = last_error("plug the device in");
+    if (error.message().find("PCI slots") != std::string::npos) {
+      return Error(ErrorCode::exhausted, "no free port is left in the running machine: switch its power off and on");
+    }
+    return error;
+  }
+
+  Result<void> detach(const Uid& uid, const std::string& alias) {
+    IRONCORE_TRY(const Found found, find_running(uid));
+    if (virDomainDetachDeviceAlias(found.handle.get(), alias.c_str(), VIR_DOMAIN_AFFECT_LIVE) == 0) return {};
+    const Error error = last_error("unplug the device");
+    // Told by different numbers, depending on whether the device is absent from the definition or from the process.
+    const bool is_absent = error.code() == ErrorCode::not_found || error.message().find("no device found") != std::string::npos;
+    const bool is_asked_already = error.message().find("in the process of unplug") != std::string::npos;
+    if (is_absent || is_asked_already) return {};
+    return error;
+  }
+
+  const Options options_;
+  Clock& clock_;
+  const Driver driver_;
+  const Accelerator accelerator_;
+  std::shared_ptr<Connection> connection_;
+  Processes processes_;
+  std::optional<FileOwner> file_owner_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Hypervisor>> connect(EventLoop&, Options options, Clock& clock, Log& log) {
+  auto hypervisor = std::make_unique<LibvirtHypervisor>(std::move(options), clock, log);
+  IRONCORE_CHECK(hypervisor->open());
+  return std::unique_ptr<Hypervisor>(std::move(hypervisor));
+}
+
+}  // namespace ironcore::compute::libvirt

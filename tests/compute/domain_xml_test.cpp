@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// The XML that libvirt is given, piece by piece, and what is read back from libvirt's.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "../../libironcore/src/compute/libvirt/domain_xml.hpp"
+
+namespace ironcore::tests {
+
+using namespace compute;
+using compute::libvirt::domain_xml;
+using compute::libvirt::Driver;
+using compute::libvirt::parse_xml;
+using compute::libvirt::XmlElement;
+
+namespace {
+
+DomainSpec full_spec() {
+  DomainSpec spec;
+  spec.uid = Uid::parse("6d1c1c6e-52a5-4b33-9a51-0c3f2f6d2d11").value();
+  spec.name = "ironcore-web";
+  spec.title = "web-1";
+  spec.vcpus = 2;
+  spec.memory_bytes = std::uint64_t{1} << 30;
+  spec.accelerator = Accelerator::tcg;
+  spec.disks.push_back({"root", "vda", "vda-0123456789abcdef", "/m/root.qcow2", "qcow2", "/images/blob"});
+  spec.disks.push_back({"data/1", "vdb", "", "/dev/vg/data", "raw", {}});
+  const auto mac = MacAddress::parse("52:54:00:11:22:33").value();
+  spec.nics.push_back({"user", mac, UserNetwork{}});
+  spec.nics.push_back({"net", mac, LibvirtNetwork{"default"}});
+  spec.nics.push_back({"tap", mac, Tap{"tap0"}});
+  spec.nics.push_back({"vhost", mac, VhostUser{"/run/vhost.sock"}});
+  spec.nics.push_back({"vf", mac, PciDevice{"0000:3b:02.1"}});
+  spec.kernel = DomainKernel{"/m/kernel", "/m/initramfs", "console=ttyS0 quiet"};
+  spec.console_log = "/m/console.log";
+  spec.ignition = "/secrets/ignition";
+  spec.hostname = "web-1.example";
+  spec.labels = {{"team", "a"}};
+  return spec;
+}
+
+bool has(const std::string& xml, std::string_view piece) { return xml.find(piece) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("a definition says what the machine is, word for word") {
+  const auto spec = full_spec();
+  const std::string xml = domain_xml(spec);
+  for (const char* piece : {
+           "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>",
+           "<name>ironcore-web</name>",
+           "<uuid>6d1c1c6e-52a5-4b33-9a51-0c3f2f6d2d11</uuid>",
+           "<title>web-1</title>",
+           "<metadata><ironcore:machine xmlns:ironcore='https://ironcore.dev/libironcore/machine/1'>"
+           "<ironcore:label key='team'>a</ironcore:label></ironcore:machine></metadata>",
+           "<memory unit='b'>1073741824</memory>",
+           "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",
+           "<vcpu>2</vcpu>",
+           "<cpu mode='maximum'/>",
+           "<sysinfo type='fwcfg'><entry name='opt/com.coreos/config' file='/secrets/ignition'/>"
+           "<entry name='opt/ironcore/hostname'>web-1.example</entry></sysinfo>",
+           "<kernel>/m/kernel</kernel><initrd>/m/initramfs</initrd><cmdline>console=ttyS0 quiet</cmdline></os>",
+           "<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>",
+           "<serial type='pty'><log file='/m/console.log' append='on'/>",
+           "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>",
+           "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
+           "<disk type='file' device='disk'><driver name='qemu' type='qcow2' discard='unmap' queues='2'/>"
+           "<source file='/m/root.qcow2'/><backingStore type='file'><format type='raw'/><source file='/images/blob'>"
+           "<seclabel model='dac' relabel='no'/></source><backingStore/></backingStore>"
+           "<target dev='vda' bus='virtio'/><serial>vda-0123456789abcdef</serial><alias name='ua-disk-root'/></disk>",
+           "<disk type='block' device='disk'><driver name='qemu' type='raw' discard='unmap' queues='2'/>"
+           "<source dev='/dev/vg/data'/><target dev='vdb' bus='virtio'/><alias name='ua-disk-data_2f1'/></disk>",
+           "<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/><alias name='ua-nic-user'/></interface>",
+           "<interface type='network'><source network='default'/><mac",
+           "<interface type='ethernet'><target dev='tap0' managed='no'/><mac",
+           "<interface type='vhostuser'><source type='unix' path='/run/vhost.sock' mode='server'/><mac",
+           "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x3b' slot='0x02' "
+           "function='0x1'/></source><alias name='ua-nic-vf'/></hostdev>",
+           "<qemu:override>\n<qemu:device alias='ua-nic-vhost'><qemu:frontend><qemu:property name='vectors' type='unsigned' "
+           "value='0'/></qemu:frontend></qemu:device>\n</qemu:override>",
+       }) {
+    CHECK_MESSAGE(has(xml, piece), piece);
+  }
+  CHECK_FALSE(has(xml, "<boot "));
+  CHECK(parse_xml(xml).has_value());
+}
+
+TEST_CASE("a machine without a kernel boots from its first disk") {
+  auto spec = full_spec();
+  spec.kernel.reset();
+  const std::string xml = domain_xml(spec);
+  CHECK(has(xml, "<serial>vda-0123456789abcdef</serial><boot order='1'/><alias name='ua-disk-root'/>"));
+  CHECK(xml.find("<boot ") == xml.rfind("<boot "));
+  CHECK_FALSE(has(xml, "<kernel>"));
+}
+
+TEST_CASE("with KVM the guest sees the host's processor and vhost-user needs no workaround") {
+  auto spec = full_spec();
+  spec.accelerator = Accelerator::kvm;
+  const std::string xml = domain_xml(spec);
+  CHECK(has(xml, "<domain type='kvm'"));
+  CHECK(has(xml, "<cpu mode='host-passthrough'/>"));
+  CHECK_FALSE(has(xml, "qemu:override"));
+}
+
+TEST_CASE("what is not asked for is not mentioned") {
+  DomainSpec spec;
+  spec.uid = Uid::random();
+  spec.name = "plain";
+  spec.memory_bytes = 1 << 30;
+  const std::string xml = domain_xml(spec);
+  for (const char* piece : {"<title>", "<sysinfo", "<log ", "<disk", "<interface", "<hostdev", "qemu:override"}) {
+    CHECK_MESSAGE(!has(xml, piece), piece);
+  }
+  const std::string test = domain_xml(spec, Driver::test);
+  CHECK(has(test, "<domain type='test'"));
+  CHECK_FALSE(has(test, "memfd"));
+}
+
+TEST_CASE("there is a port for every device and some to spare") {
+  auto spec = full_spec();
+  const auto ports = [](const std::string& xml) {
+    std::size_t count = 0;
+    for (std::size_t at = xml.find("pcie-root-port"); at != std::string::npos; at = xml.find("pcie-root-port", at + 1)) ++count;
+    return count;
+  };
+  CHECK(ports(domain_xml(spec)) == 2 + 5 + 3 + 4);
+  spec.accelerator = Accelerator::kvm;
+  CHECK(ports(domain_xml(spec)) == 2 + 5 + 3 + 8);
+  spec.nics.clear();
+  CHECK(ports(domain_xml(spec)) == 2 + 3 + 8);
+}
+
+TEST_CASE("text from people stays text") {
+  auto spec = full_spec();
+  const std::string hostile = "'/><x y=\"&amp;\">\n]]>\x01\xff\xc3\xa4\xed\xa0\x80";
+  spec.title = hostile;
+  spec.hostname = hostile;
+  spec.labels = {{hostile, hostile}};
+  spec.disks[0].name = hostile;
+  spec.disks[0].serial = hostile;
+  spec.disks[0].path = hostile;
+  spec.nics[0].name = hostile;
+  spec.nics[1].device = LibvirtNetwork{hostile};
+  spec.kernel->command_line = hostile;
+  const auto xml = parse_xml(domain_xml(spec));
+  REQUIRE(xml.has_value());
+  const auto plain = parse_xml(domain_xml(full_spec()));
+  CHECK(xml->children.size() == plain->children.size());
+  CHECK(xml->child("devices")->children.size() == plain->child("devices")->children.size());
+  const std::string readable = "'/><x y=\"&amp;\">\n]]>\xef\xbf\xbd\xef\xbf\xbd\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd";
+  CHECK(xml->child("os")->child("cmdline")->text == readable);
+  CHECK(xml->child("title")->text.find('\n') == std::string::npos);
+  CHECK(xml->child("metadata")->children[0].children[0].attribute("key") == readable);
+  const auto domain = libvirt::read_domain(*xml);
+  REQUIRE(domain.has_value());
+  CHECK(domain->disks[0] == hostile);  // names survive byte by byte
+  CHECK(domain->nics[0] == hostile);
+}
+
+TEST_CASE("a definition is read back as it was written, and one without our mark is not ours") {
+  const auto spec = full_spec();
+  auto xml = parse_xml(domain_xml(spec)).value();
+  auto domain = libvirt::read_domain(xml);
+  REQUIRE(domain.has_value());
+  CHECK(domain->uid == spec.uid);
+  CHECK(domain->name == spec.name);
+  CHECK(domain->title == spec.title);
+  CHECK(domain->disks == std::vector<std::string>{"root", "data/1"});
+  CHECK(domain->nics == std::vector<std::string>{"user", "net", "tap", "vhost", "vf"});
+  CHECK_FALSE(domain->is_agent_connected);
+  CHECK(libvirt::disk_target(xml, "data/1") == "vdb");
+  CHECK(libvirt::disk_target(xml, "absent").empty());
+
+  // libvirt may choose another prefix; the namespace counts.
+  const std::string ours = "<domain><uuid>6d1c1c6e-52a5-4b33-9a51-0c3f2f6d2d11</uuid><metadata><a:machine xmlns:a="
+                           "'https://ironcore.dev/libironcore/machine/1'/></metadata><devices><channel><target "
+                           "name='org.qemu.guest_agent.0' state='connected'/></channel><disk><alias name='virtio-disk0'/></disk>"
+                           "<interface><alias name='ua-nic-_zz'/></interface></devices></domain>";
+  domain = libvirt::read_domain(parse_xml(ours).value());
+  REQUIRE(domain.has_value());
+  CHECK(domain->is_agent_connected);
+  CHECK(domain->disks.empty());
+  CHECK(domain->nics.empty());
+  std::string foreign = ours;
+  foreign.replace(foreign.find("machine/1"), 9, "machine/2");
+  CHECK_FALSE(libvirt::read_domain(parse_xml(foreign).value()).has_value());
+  CHECK_FALSE(libvirt::read_domain(parse_xml("<domain/>").value()).has_value());
+}
+
+TEST_CASE("XML is read with entities, comments and character data, and bad XML is refused") {
+  const auto read = parse_xml("<?xml version='1.0'?>\n<!-- c --><a x='1&lt;2' y=\"&#x41;&#66;\"> t<b/><![CDATA[<raw>]]><!-- c -->&amp;</a>\n");
+  REQUIRE(read.has_value());
+  CHECK(read->attribute("x") == "1<2");
+  CHECK(read->attribute("y") == "AB");
+  CHECK(read->text == " t<raw>&");
+  CHECK(read->children.size() == 1);
+  CHECK(read->child("c") == nullptr);
+  for (const char* bad : {"", "a", "<", "<a", "<a>", "<a></b>", "<a x></a>", "<a x=1/>", "<a x='1/>", "<a>&bad;</a>", "<a>&#;</a>",
+                          "<a>&#x110000;</a>", "<a>&#xZ;</a>", "<a>&lt</a>", "<a/><b/>", "<!-- ", "<a><![CDATA[</a>", "<a/>x"}) {
+    CHECK_MESSAGE(!parse_xml(bad).has_value(), bad);
+  }
+  std::string deep;
+  for (int i = 0; i < 10000; ++i) deep += "<a>";
+  CHECK_FALSE(parse_xml(deep).has_value());
+}
+
+}  // namespace ironcore::tests

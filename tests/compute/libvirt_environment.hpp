@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// A private libvirtd with real QEMU for one test program, and the guest image to boot in it.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "ironcore/base/log.hpp"
+#include "ironcore/compute/libvirt.hpp"
+#include "ironcore/image/cache.hpp"
+#include "temporary_directory.hpp"
+
+namespace ironcore::tests {
+
+/// Started by `main`, gone with it: the daemon, and with it every guest, ends when the program does, however it ends.
+class LibvirtEnvironment {
+ public:
+  /// Paths of tests/support/libvirtd and of the guest image's layout. Null and a reason if a part is missing.
+  static std::unique_ptr<LibvirtEnvironment> start(const std::string& script, const std::string& layout, std::string& missing);
+  ~LibvirtEnvironment();
+
+  /// The one of this program.
+  static LibvirtEnvironment& get();
+
+  const std::string& uri() const { return uri_; }
+  compute::libvirt::EventLoop& loop() { return *loop_; }
+  SystemClock& clock() { return clock_; }
+  NullLog& log() { return log_; }
+  const image::CachedImage& image() const { return image_; }
+  const std::string& image_reference() const { return reference_; }
+
+  std::unique_ptr<compute::Hypervisor> connect() { return compute::libvirt::connect(*loop_, {.uri = uri_}, clock_, log_).value(); }
+  /// Ends the daemon in the hardest way; it is started again by itself. Guests run on.
+  void kill_daemon() const;
+  bool wait_until(const std::function<bool()>& done, Duration limit = std::chrono::minutes(5));
+
+ private:
+  LibvirtEnvironment() = default;
+  TemporaryDirectory directory_;
+  pid_t holder_ = -1;
+  std::string uri_;
+  std::string reference_;
+  image::CachedImage image_;
+  SystemClock clock_;
+  NullLog log_;
+  std::unique_ptr<compute::libvirt::EventLoop> loop_;
+  std::jthread thread_;
+};
+
+}  // namespace ironcore::tests
