@@ -15,9 +15,9 @@ namespace {
 /// The value in its one spelling, or the error.
 std::string copied(std::string_view text) {
   Reader reader(text);
-  std::string out;
+  Text out;
   if (!reader.copy(out) || !reader.finish()) return reader.error().message();
-  return out;
+  return out.text();
 }
 
 std::string nested(std::size_t depth, char open, char close) {
@@ -98,21 +98,21 @@ TEST_CASE("an object of a quarter of a million members is checked for duplicates
 }
 
 TEST_CASE("bytes that are not UTF-8 become U+FFFD when written, so that they can be read again") {
-  std::string out;
+  Text out;
   append_string(out, "a\xFF\xC3\xA4\xC3 \"\\\n\x01");
-  CHECK(out == "\"a\xEF\xBF\xBD\xC3\xA4\xEF\xBF\xBD \\\"\\\\\\n\\u0001\"");
-  CHECK(copied(out) == out);
+  CHECK(out.view() == "\"a\xEF\xBF\xBD\xC3\xA4\xEF\xBF\xBD \\\"\\\\\\n\\u0001\"");
+  CHECK(copied(out.view()) == out.view());
 }
 
 TEST_CASE("times are written as in base") {
   for (const std::int64_t seconds : {0L, 1L, -1L, 951782400L, 1795398308L, 4102444799L}) {
-    std::string out;
+    Text out;
     const WallTime time{std::chrono::seconds(seconds)};
     append_time(out, time);
-    CHECK(out == "\"" + to_rfc3339(time) + "\"");
-    out.clear();
+    CHECK(out.view() == "\"" + to_rfc3339(time) + "\"");
+    out.truncate(0);
     append_time(out, time + std::chrono::milliseconds(5));
-    CHECK(out == "\"" + to_rfc3339(time + std::chrono::milliseconds(5)) + "\"");
+    CHECK(out.view() == "\"" + to_rfc3339(time + std::chrono::milliseconds(5)) + "\"");
   }
 }
 

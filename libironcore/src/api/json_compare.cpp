@@ -43,13 +43,13 @@ std::optional<std::string> find_text(const json::Tree& tree, std::string_view pa
   return std::string(text);
 }
 
-void write_difference(std::string& out, const Unknown& from, const Unknown& to) {
+void write_difference(json::Text& out, const Unknown& from, const Unknown& to) {
   if (from == to) return;
   const auto add = [&](std::string_view name, std::string_view json) {
     json::append_string(out, name);
-    out += ':';
-    out += json;
-    out += ',';
+    out.add(':');
+    out.add(json);
+    out.add(',');
   };
   for (const auto& [name, text] : from.members())
     if (!to.members().contains(name)) add(name, "null");

@@ -21,40 +21,40 @@ std::optional<PathStep> take_step(std::string_view& path);
 /// The text of a scalar inside a JSON value.
 std::optional<std::string> find_text(const json::Tree& tree, std::string_view path);
 
-void write_difference(std::string& out, const Unknown& from, const Unknown& to);
+void write_difference(json::Text& out, const Unknown& from, const Unknown& to);
 
 /// Appends `"key":patch,` for each member that differs.
 template <DescribedStruct T>
-void write_difference_members(std::string& out, const T& from, const T& to);
+void write_difference_members(json::Text& out, const T& from, const T& to);
 
 template <DescribedStruct T>
-void write_difference(std::string& out, const T& from, const T& to) {
-  out += '{';
+void write_difference(json::Text& out, const T& from, const T& to) {
+  out.add('{');
   write_difference_members(out, from, to);
   close_object(out);
 }
 
 template <class T>
-void write_difference(std::string& out, const std::map<std::string, T>& from, const std::map<std::string, T>& to) {
-  out += '{';
+void write_difference(json::Text& out, const std::map<std::string, T>& from, const std::map<std::string, T>& to) {
+  out.add('{');
   for (const auto& [key, value] : from) {
     if (to.contains(key)) continue;
     json::append_string(out, key);
-    out += ":null,";
+    out.add(":null,");
   }
   for (const auto& [key, value] : to) {
     const auto before = from.find(key);
     if (before != from.end() && before->second == value) continue;
     json::append_string(out, key);
-    out += ':';
+    out.add(':');
     write(out, value);
-    out += ',';
+    out.add(',');
   }
   close_object(out);
 }
 
 template <DescribedStruct T>
-void write_difference_members(std::string& out, const T& from, const T& to) {
+void write_difference_members(json::Text& out, const T& from, const T& to) {
   for_each_member<T>([&](auto descriptor) {
     using Descriptor = decltype(descriptor);
     const auto& before = from.*Descriptor::pointer;
@@ -63,16 +63,16 @@ void write_difference_members(std::string& out, const T& from, const T& to) {
     if constexpr (std::same_as<Member, Revision>) return;  // says which version it is, not what the object is
     if (before == after) return;
     const auto start = out.size();
-    out += json::member_key<Descriptor>;
+    out.add(json::member_key<Descriptor>);
     const auto content = out.size();
     if (is_left_out(after, default_of<T>().*Descriptor::pointer)) {
-      out += "null,";
+      out.add("null,");
       return;
     }
     if constexpr (DescribedStruct<Member> || is_string_map<Member>) {
       write_difference(out, before, after);
       if (out.size() == content + 2) {
-        out.resize(start);
+        out.truncate(start);
         return;
       }
     } else if constexpr (is_optional<Member>) {
@@ -88,7 +88,7 @@ void write_difference_members(std::string& out, const T& from, const T& to) {
     } else {
       write(out, after);
     }
-    out += ',';
+    out.add(',');
   });
   write_difference(out, from.unknown, to.unknown);
 }

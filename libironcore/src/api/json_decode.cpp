@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "json_text.hpp"
 #include "json_tree.hpp"
 #include "ironcore/base/base64.hpp"
 #include "ironcore/base/names.hpp"
@@ -172,8 +173,8 @@ void Decoding::read_unknown(const FieldPath& at, std::string_view key, std::span
     return;
   }
   if (!is_patch) {
-    std::string text;
-    if (reader.copy(text)) out.set(std::move(name), std::move(text));
+    json::Text text;
+    if (reader.copy(text)) out.set(std::move(name), text.text());
     return;
   }
   // Nulls inside count in a patch, and `copy` would drop them.
@@ -188,9 +189,9 @@ void Decoding::read_unknown(const FieldPath& at, std::string_view key, std::span
   json::merge(*value, *patch);
   const auto merged = json::to_text(*value);
   // Lists came over as they are; a null in one of their objects means absent like everywhere.
-  std::string text;
+  json::Text text;
   if (!json::Reader(merged).copy(text)) return void(reader.fail("the unknown member \"" + name + "\" cannot be merged"));
-  out.set(std::move(name), std::move(text));
+  out.set(std::move(name), text.text());
 }
 
 Result<> check_size(std::string_view text) {

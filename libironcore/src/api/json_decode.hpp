@@ -215,14 +215,12 @@ Result<> check_patch(std::string_view patch);
 Result<> finish_decoding(Decoding& in);
 
 template <KindStruct T>
-Result<T> decode_text(std::string_view text, UnknownFields unknown) {
+Result<> decode_text(std::string_view text, UnknownFields unknown, T& out) {
   IRONCORE_CHECK(check_size(text));
   json::Reader reader(text);
   Decoding in{.reader = reader, .unknown = unknown, .errors = {}};
-  T out;
   read(in, FieldPath(), out);
-  IRONCORE_CHECK(finish_decoding(in));
-  return out;
+  return finish_decoding(in);
 }
 
 /// Lays an RFC 7386 patch over `out`, which is worth nothing after an error.

@@ -31,11 +31,11 @@ bool is_left_out(const T& value, const T& fallback) {
 }
 
 template <class T>
-void write(std::string& out, const T& value);
+void write(json::Text& out, const T& value);
 
 /// `"key":value,` for each member, then the unknown ones.
 template <DescribedStruct T>
-void write_members(std::string& out, const T& value) {
+void write_members(json::Text& out, const T& value) {
   for_each_member<T>([&](auto descriptor) {
     using Descriptor = decltype(descriptor);
     const auto& member = value.*Descriptor::pointer;
@@ -46,92 +46,92 @@ void write_members(std::string& out, const T& value) {
       if (is_left_out(member, member)) return;
     }
     const auto start = out.size();
-    out += json::member_key<Descriptor>;
+    out.add(json::member_key<Descriptor>);
     const auto content = out.size();
     write(out, member);
     if constexpr (DescribedStruct<Member>) {
       if (out.size() == content + 2) {
-        out.resize(start);
+        out.truncate(start);
         return;
       }
     }
-    out += ',';
+    out.add(',');
   });
   for (const auto& [name, text] : value.unknown.members()) {
     json::append_string(out, name);
-    out += ':';
-    out += text;
-    out += ',';
+    out.add(':');
+    out.add(text);
+    out.add(',');
   }
 }
 
-inline void close_object(std::string& out) {
+inline void close_object(json::Text& out) {
   if (out.back() == ',') {
-    out.back() = '}';
+    out.replace_back('}');
   } else {
-    out += '}';
+    out.add('}');
   }
 }
 
 template <class T>
-void write(std::string& out, const T& value) {
+void write(json::Text& out, const T& value) {
   if constexpr (DescribedStruct<T>) {
-    out += '{';
+    out.add('{');
     if constexpr (KindStruct<T>) {
-      out += R"("apiVersion":")";
-      out += api_version_text<T>.view();
-      out += R"(","kind":")";
-      out += T::info.kind;
-      out += "\",";
+      out.add(R"("apiVersion":")");
+      out.add(api_version_text<T>.view());
+      out.add(R"(","kind":")");
+      out.add(T::info.kind);
+      out.add("\",");
     }
     write_members(out, value);
     close_object(out);
   } else if constexpr (DescribedEnum<T>) {
-    out += '"';
-    out += json::enumerator_name(value);
-    out += '"';
+    out.add('"');
+    out.add(json::enumerator_name(value));
+    out.add('"');
   } else if constexpr (is_optional<T>) {
     write(out, *value);
   } else if constexpr (is_list<T>) {
-    out += '[';
+    out.add('[');
     for (const auto& item : value) {
       write(out, item);
-      out += ',';
+      out.add(',');
     }
     if (value.empty()) {
-      out += ']';
+      out.add(']');
     } else {
-      out.back() = ']';
+      out.replace_back(']');
     }
   } else if constexpr (is_string_map<T>) {
-    out += '{';
+    out.add('{');
     for (const auto& [key, item] : value) {
       json::append_string(out, key);
-      out += ':';
+      out.add(':');
       write(out, item);
-      out += ',';
+      out.add(',');
     }
     close_object(out);
   } else if constexpr (std::same_as<T, std::string>) {
     json::append_string(out, value);
   } else if constexpr (std::same_as<T, bool>) {
-    out += value ? "true" : "false";
+    out.add(value ? "true" : "false");
   } else if constexpr (Integer<T>) {
-    json::append_integer(out, value);
+    out.add_integer(value);
   } else if constexpr (std::same_as<T, Revision>) {
-    out += '"';
-    json::append_integer(out, value.value);
-    out += '"';
+    out.add('"');
+    out.add_integer(value.value);
+    out.add('"');
   } else if constexpr (std::same_as<T, WallTime>) {
     json::append_time(out, value);
   } else if constexpr (std::same_as<T, Quantity>) {
-    out += '"';
-    out += value.to_text();
-    out += '"';
+    out.add('"');
+    out.add(value.to_text());
+    out.add('"');
   } else if constexpr (std::same_as<T, Bytes>) {
-    out += '"';
-    out += base64_encode(value.value);
-    out += '"';
+    out.add('"');
+    out.add(base64_encode(value.value));
+    out.add('"');
   } else {
     static_assert(!sizeof(T), "no JSON form for this type");
   }

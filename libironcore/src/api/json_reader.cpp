@@ -3,7 +3,6 @@
 #include "json_reader.hpp"
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
 #include "json_writer.hpp"
@@ -12,14 +11,6 @@ namespace ironcore::api::json {
 
 namespace {
 
-/// Bytes that stand for themselves inside a string: ASCII but control characters, quote and backslash.
-constexpr auto plain_bytes = [] {
-  std::array<bool, 256> table{};
-  for (std::size_t c = 0x20; c < 0x80; ++c) table[c] = c != '"' && c != '\\';
-  return table;
-}();
-
-bool is_plain(char c) { return plain_bytes[static_cast<unsigned char>(c)]; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 }  // namespace
@@ -58,6 +49,8 @@ Reader::Reader(std::string_view text) : begin_(text.data()), at_(begin_), end_(b
 bool Reader::fail(std::string_view what) {
   if (!failed_) {
     failed_ = true;
+    failed_at_ = at_;
+    at_ = end_;
     what_ = what;
   }
   return false;
@@ -69,25 +62,17 @@ Error Reader::error() const {
                                        std::to_string(place.column) + ": " + what_);
 }
 
-Type Reader::peek() {
+Type Reader::peek_slowly() {
   if (failed_) return Type::null;
   skip_blanks();
   if (at_ == end_) {
     fail("the text ends where a value is expected");
     return Type::null;
   }
-  switch (*at_) {
-    case '{': return Type::object;
-    case '[': return Type::list;
-    case '"': return Type::string;
-    case 't':
-    case 'f': return Type::boolean;
-    case 'n': return Type::null;
-    default:
-      if (*at_ == '-' || is_digit(*at_)) return Type::number;
-      fail("a value is expected here: an object, a list, a quoted text, a number, true, false or null");
-      return Type::null;
-  }
+  const auto type = first_bytes[static_cast<unsigned char>(*at_)];
+  if (type != no_value) return static_cast<Type>(type);
+  fail("a value is expected here: an object, a list, a quoted text, a number, true, false or null");
+  return Type::null;
 }
 
 bool Reader::enter() {
@@ -125,6 +110,7 @@ bool Reader::next_member(std::string_view& key) {
     skip_blanks();
   }
   if (at_ == end_ || *at_ != '"') return fail("the quoted name of a member is missing");
+  key_at_ = at_;
   if (!read_quoted(key)) return false;
   skip_blanks();
   if (at_ == end_ || *at_ != ':') return fail("a colon is missing after the name of a member");
@@ -157,7 +143,7 @@ bool Reader::read_string(std::string_view& out) {
 bool Reader::read_quoted(std::string_view& out) {
   const char* const from = ++at_;
   while (true) {
-    while (at_ != end_ && is_plain(*at_)) ++at_;
+    at_ = skip_plain(at_, end_);
     if (at_ == end_) return fail("the text ends inside quotes");
     if (*at_ == '"') {
       out = {from, static_cast<std::size_t>(at_ - from)};
@@ -176,7 +162,7 @@ bool Reader::read_escaped(const char* from, std::string_view& out) {
   scratch_.assign(from, at_);
   while (true) {
     const char* const run = at_;
-    while (at_ != end_ && is_plain(*at_)) ++at_;
+    at_ = skip_plain(at_, end_);
     scratch_.append(run, at_);
     if (at_ == end_) return fail("the text ends inside quotes");
     if (*at_ == '"') {
@@ -308,11 +294,11 @@ bool Reader::read_null() {
 }
 
 bool Reader::skip() {
-  std::string nowhere;
+  Text nowhere;
   return copy(nowhere);
 }
 
-bool Reader::copy(std::string& out) {
+bool Reader::copy(Text& out) {
   std::string_view text;
   bool flag = false;
   switch (peek()) {
@@ -324,74 +310,74 @@ bool Reader::copy(std::string& out) {
       return true;
     case Type::number:
       if (!read_number(text)) return false;
-      out += text;
+      out.add(text);
       return true;
     case Type::boolean:
       if (!read_boolean(flag)) return false;
-      out += flag ? "true" : "false";
+      out.add(flag ? "true" : "false");
       return true;
     case Type::null:
       if (failed_ || !read_null()) return false;
-      out += "null";
+      out.add("null");
       return true;
   }
   return false;
 }
 
-bool Reader::copy_object(std::string& out) {
+bool Reader::copy_object(Text& out) {
   // The keys as they were written into `out`, which may move: offsets, not views.
   struct Key {
     std::size_t from, size;
   };
   std::vector<Key> keys;
   if (!begin_object()) return false;
-  out += '{';
+  out.add('{');
   std::string_view key;
   std::vector<std::string> null_keys;
   while (next_member(key)) {
     const auto start = out.size();
     append_string(out, key);
     const Key written{start, out.size() - start};
-    out += ':';
+    out.add(':');
     if (peek() == Type::null) {
       if (failed_ || !read_null()) return false;
-      null_keys.push_back(out.substr(start, written.size));
-      out.resize(start);
+      null_keys.emplace_back(out.view().substr(start, written.size));
+      out.truncate(start);
       continue;
     }
     keys.push_back(written);
     if (!copy(out)) return false;
-    out += ',';
+    out.add(',');
   }
   if (failed_) return false;
   if (keys.size() + null_keys.size() > 1) {
     std::vector<std::string_view> names;
     names.reserve(keys.size() + null_keys.size());
-    for (const auto& [from, size] : keys) names.push_back(std::string_view(out).substr(from, size));
+    for (const auto& [from, size] : keys) names.push_back(out.view().substr(from, size));
     names.insert(names.end(), null_keys.begin(), null_keys.end());
     std::sort(names.begin(), names.end());
     if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
       return fail("the object that ends here has the member " + std::string(twice->substr(0, 256)) + " twice");
   }
   if (out.back() == ',') {
-    out.back() = '}';
+    out.replace_back('}');
   } else {
-    out += '}';
+    out.add('}');
   }
   return true;
 }
 
-bool Reader::copy_list(std::string& out) {
+bool Reader::copy_list(Text& out) {
   if (!begin_list()) return false;
-  out += '[';
+  out.add('[');
   bool is_first = true;
   while (next_item()) {
-    if (!is_first) out += ',';
+    if (!is_first) out.add(',');
     is_first = false;
     if (!copy(out)) return false;
   }
   if (failed_) return false;
-  out += ']';
+  out.add(']');
   return true;
 }
 

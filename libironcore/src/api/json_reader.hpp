@@ -2,12 +2,14 @@
 // A strict pull reader for JSON (RFC 8259): no tree, bounded depth, duplicate members and bad UTF-8 refused.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "ironcore/base/result.hpp"
+#include "json_text.hpp"
 
 namespace ironcore::api::json {
 
@@ -28,7 +30,13 @@ class Reader {
   explicit Reader(std::string_view text);
 
   /// The type of the value that comes next. `null` after a failure.
-  Type peek();
+  Type peek() {
+    if (at_ != end_) {
+      const auto type = first_bytes[static_cast<unsigned char>(*at_)];
+      if (type != no_value) return static_cast<Type>(type);
+    }
+    return peek_slowly();
+  }
 
   /// Enters an object; then call `next_member` until it returns false.
   bool begin_object();
@@ -49,7 +57,7 @@ class Reader {
   bool skip();
   /// Appends one value without blanks, strings in one spelling, numbers as they are written. Members that are null are
   /// left out: null means absent.
-  bool copy(std::string& out);
+  bool copy(Text& out);
 
   /// True if nothing but blanks is left and nothing has failed.
   bool finish();
@@ -58,12 +66,32 @@ class Reader {
   Error error() const;
   std::string_view text() const noexcept { return {begin_, static_cast<std::size_t>(end_ - begin_)}; }
   /// Bytes read so far.
-  std::size_t offset() const noexcept { return static_cast<std::size_t>(at_ - begin_); }
+  std::size_t offset() const noexcept { return static_cast<std::size_t>((failed_ ? failed_at_ : at_) - begin_); }
+
+  /// Where the name of the member last entered starts.
+  std::size_t key_offset() const noexcept { return static_cast<std::size_t>(key_at_ - begin_); }
 
   /// Makes the reader fail here: for a reader of structs that finds a duplicate member.
   bool fail(std::string_view what);
 
  private:
+  static constexpr std::uint8_t no_value = 255;
+  static constexpr auto first_bytes = [] {
+    std::array<std::uint8_t, 256> table{};
+    table.fill(no_value);
+    const auto set = [&](char c, Type type) { table[static_cast<unsigned char>(c)] = static_cast<std::uint8_t>(type); };
+    set('{', Type::object);
+    set('[', Type::list);
+    set('"', Type::string);
+    set('t', Type::boolean);
+    set('f', Type::boolean);
+    set('n', Type::null);
+    set('-', Type::number);
+    for (char c = '0'; c <= '9'; ++c) set(c, Type::number);
+    return table;
+  }();
+
+  Type peek_slowly();
   void skip_blanks() {
     while (at_ != end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) ++at_;
   }
@@ -73,14 +101,16 @@ class Reader {
   bool read_escape(std::string& out);
   bool read_hex4(std::uint32_t& out);
   bool expect_word(std::string_view word);
-  bool copy_object(std::string& out);
-  bool copy_list(std::string& out);
+  bool copy_object(Text& out);
+  bool copy_list(Text& out);
 
   const char* begin_;
-  const char* at_;
+  const char* at_;  // the end after a failure, so that nothing is read any more
   const char* end_;
   std::string scratch_;  // the string last read, if it had escapes
   std::string what_;
+  const char* failed_at_ = nullptr;
+  const char* key_at_ = nullptr;
   unsigned depth_ = 0;
   std::uint64_t at_start_ = 0;  // bit n: nothing was read yet in the container of depth n
   bool failed_ = false;

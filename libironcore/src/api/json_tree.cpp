@@ -48,7 +48,12 @@ bool read_tree(Reader& reader, Nulls nulls, Tree& out) {
         if (!read_tree(reader, nulls, out.items.emplace_back())) return false;
       }
       return !reader.has_failed();
-    default: return reader.copy(out.scalar);
+    default: {
+      Text scalar;
+      if (!reader.copy(scalar)) return false;
+      out.scalar = scalar.view();
+      return true;
+    }
   }
 }
 
@@ -82,41 +87,41 @@ Result<Tree> parse_tree(std::string_view text, Nulls nulls) {
   return tree;
 }
 
-void append(std::string& out, const Tree& tree) {
+void append(Text& out, const Tree& tree) {
   switch (tree.type) {
     case Type::object: {
       char before = '{';
       for (const auto& [name, value] : tree.members) {
-        out += before;
+        out.add(before);
         before = ',';
         append_string(out, name);
-        out += ':';
+        out.add(':');
         append(out, value);
       }
-      if (tree.members.empty()) out += '{';
-      out += '}';
+      if (tree.members.empty()) out.add('{');
+      out.add('}');
       break;
     }
     case Type::list: {
       char before = '[';
       for (const auto& item : tree.items) {
-        out += before;
+        out.add(before);
         before = ',';
         append(out, item);
       }
-      if (tree.items.empty()) out += '[';
-      out += ']';
+      if (tree.items.empty()) out.add('[');
+      out.add(']');
       break;
     }
-    case Type::null: out += "null"; break;
-    default: out += tree.scalar;
+    case Type::null: out.add("null"); break;
+    default: out.add(tree.scalar);
   }
 }
 
 std::string to_text(const Tree& tree) {
-  std::string out;
+  Text out;
   append(out, tree);
-  return out;
+  return out.text();
 }
 
 void merge(Tree& target, const Tree& patch) {

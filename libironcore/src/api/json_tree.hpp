@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "json_reader.hpp"
+#include "json_text.hpp"
 #include "ironcore/base/result.hpp"
 
 namespace ironcore::api::json {
@@ -35,7 +36,7 @@ enum class Nulls {
 };
 Result<Tree> parse_tree(std::string_view text, Nulls nulls);
 
-void append(std::string& out, const Tree& tree);
+void append(Text& out, const Tree& tree);
 std::string to_text(const Tree& tree);
 
 /// RFC 7386.

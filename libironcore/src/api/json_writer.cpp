@@ -2,38 +2,32 @@
 // Writing JSON text.
 #include "json_writer.hpp"
 
-#include <array>
-
 #include "json_reader.hpp"
 
 namespace ironcore::api::json {
 
 namespace {
 
-constexpr auto needs_care = [] {
-  std::array<bool, 256> table{};
-  for (std::size_t c = 0; c < 256; ++c) table[c] = c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
-  return table;
-}();
-
-void append_escaped(std::string& out, char c) {
+void append_escaped(Text& out, char c) {
   constexpr std::string_view digits = "0123456789abcdef";
+  out.add('\\');
   switch (c) {
-    case '"': out += "\\\""; break;
-    case '\\': out += "\\\\"; break;
-    case '\n': out += "\\n"; break;
-    case '\r': out += "\\r"; break;
-    case '\t': out += "\\t"; break;
+    case '"': out.add('"'); break;
+    case '\\': out.add('\\'); break;
+    case '\n': out.add('n'); break;
+    case '\r': out.add('r'); break;
+    case '\t': out.add('t'); break;
     default:
-      out += "\\u00";
-      out += digits[static_cast<unsigned char>(c) >> 4];
-      out += digits[static_cast<unsigned char>(c) & 0xF];
+      out.add("u00");
+      out.add(digits[static_cast<unsigned char>(c) >> 4]);
+      out.add(digits[static_cast<unsigned char>(c) & 0xF]);
   }
 }
 
-void append_two(std::string& out, unsigned value) {
-  out += static_cast<char>('0' + value / 10);
-  out += static_cast<char>('0' + value % 10);
+char* put_two(char* to, unsigned value) {
+  to[0] = static_cast<char>('0' + value / 10);
+  to[1] = static_cast<char>('0' + value % 10);
+  return to + 2;
 }
 
 void indent(std::string& out, unsigned depth) {
@@ -43,59 +37,56 @@ void indent(std::string& out, unsigned depth) {
 
 }  // namespace
 
-void append_string(std::string& out, std::string_view text) {
-  out += '"';
-  std::size_t done = 0;
-  for (std::size_t i = 0; i < text.size();) {
-    if (!needs_care[static_cast<unsigned char>(text[i])]) {
-      ++i;
-      continue;
-    }
-    if (static_cast<unsigned char>(text[i]) >= 0x80) {
-      if (const auto length = utf8_length(text.substr(i)); length != 0) {
-        i += length;
-        continue;
-      }
-    }
-    out.append(text, done, i - done);
-    if (static_cast<unsigned char>(text[i]) >= 0x80) {
-      out += "\xEF\xBF\xBD";
+void append_string(Text& out, std::string_view text) {
+  out.add('"');
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (true) {
+    const char* const special = skip_plain(at, end);
+    out.add({at, static_cast<std::size_t>(special - at)});
+    if (special == end) break;
+    at = special + 1;
+    if (static_cast<unsigned char>(*special) < 0x80) {
+      append_escaped(out, *special);
+    } else if (const auto length = utf8_length({special, static_cast<std::size_t>(end - special)}); length != 0) {
+      out.add({special, length});
+      at = special + length;
     } else {
-      append_escaped(out, text[i]);
+      out.add("\xEF\xBF\xBD");
     }
-    done = ++i;
   }
-  out.append(text, done);
-  out += '"';
+  out.add('"');
 }
 
-void append_time(std::string& out, WallTime time) {
+void append_time(Text& out, WallTime time) {
   using namespace std::chrono;
   const auto day = floor<days>(time);
   const year_month_day date(day);
   const auto in_day = time - day;
   if (in_day % 1s != 0ns) {  // rare: objects carry whole seconds
-    out += '"';
-    out += to_rfc3339(time);
-    out += '"';
+    out.add('"');
+    out.add(to_rfc3339(time));
+    out.add('"');
     return;
   }
   const auto second = static_cast<unsigned>(duration_cast<seconds>(in_day).count());
   const auto year = static_cast<unsigned>(static_cast<int>(date.year()));
-  out += '"';
-  append_two(out, year / 100);
-  append_two(out, year % 100);
-  out += '-';
-  append_two(out, static_cast<unsigned>(date.month()));
-  out += '-';
-  append_two(out, static_cast<unsigned>(date.day()));
-  out += 'T';
-  append_two(out, second / 3600);
-  out += ':';
-  append_two(out, second / 60 % 60);
-  out += ':';
-  append_two(out, second % 60);
-  out += "Z\"";
+  char* to = out.room(22);
+  *to++ = '"';
+  to = put_two(put_two(to, year / 100), year % 100);
+  *to++ = '-';
+  to = put_two(to, static_cast<unsigned>(date.month()));
+  *to++ = '-';
+  to = put_two(to, static_cast<unsigned>(date.day()));
+  *to++ = 'T';
+  to = put_two(to, second / 3600);
+  *to++ = ':';
+  to = put_two(to, second / 60 % 60);
+  *to++ = ':';
+  to = put_two(to, second % 60);
+  *to++ = 'Z';
+  *to++ = '"';
+  out.written(to);
 }
 
 std::string indented(std::string_view json) {

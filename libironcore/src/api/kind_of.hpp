@@ -33,38 +33,39 @@ class KindOf final : public Kind {
   const KindInfo& info() const override { return T::info; }
 
   Result<Object> decode(std::string_view json, UnknownFields unknown) const override {
-    IRONCORE_TRY(auto value, decode_text<T>(json, unknown));
-    return object(std::move(value));
+    auto value = std::make_shared<T>();
+    IRONCORE_CHECK(decode_text(json, unknown, *value));
+    return Object(*this, std::move(value));
   }
 
   Result<Object> admit_create(const Object& wanted) const override {
-    T value = wanted.as<T>();
+    auto value = std::make_shared<T>(wanted.as<T>());
     Checks checks;
-    complete(value, nullptr, checks);
-    check_metadata(value.metadata, T::info, names_, checks);
-    check(value, checks);
+    complete(*value, nullptr, checks);
+    check_metadata(value->metadata, T::info, names_, checks);
+    check(*value, checks);
     IRONCORE_CHECK(std::move(checks).result());
-    return object(std::move(value));
+    return Object(*this, std::move(value));
   }
 
   Result<Object> admit_update(const Object& current, const Object& wanted) const override {
-    T value = wanted.as<T>();
+    auto value = std::make_shared<T>(wanted.as<T>());
     const auto& before = current.as<T>();
     Checks checks;
-    complete(value, &before, checks);
-    check_metadata(value.metadata, T::info, names_, checks);
-    check_metadata_change(before.metadata, value.metadata, checks);
-    check(value, checks);
-    check_change(before, value, checks);
+    complete(*value, &before, checks);
+    check_metadata(value->metadata, T::info, names_, checks);
+    check_metadata_change(before.metadata, value->metadata, checks);
+    check(*value, checks);
+    check_change(before, *value, checks);
     IRONCORE_CHECK(std::move(checks).result());
-    return object(std::move(value));
+    return Object(*this, std::move(value));
   }
 
   Object combine(const Object& spec_of, const Object& status_of) const override {
     if constexpr (has_status_member) {
-      T value = spec_of.as<T>();
-      value.status = status_of.as<T>().status;
-      return object(std::move(value));
+      auto value = std::make_shared<T>(spec_of.as<T>());
+      value->status = status_of.as<T>().status;
+      return Object(*this, std::move(value));
     } else {
       return spec_of;
     }
@@ -86,9 +87,9 @@ class KindOf final : public Kind {
   }
 
   Object with_metadata(const Object& from, Metadata metadata) const override {
-    T value = from.as<T>();
-    value.metadata = std::move(metadata);
-    return object(std::move(value));
+    auto value = std::make_shared<T>(from.as<T>());
+    value->metadata = std::move(metadata);
+    return Object(*this, std::move(value));
   }
 
   std::span<const Column> columns() const override { return table_.columns; }
@@ -97,24 +98,23 @@ class KindOf final : public Kind {
   }
 
   std::string encode(const void* value) const override {
-    std::string out;
-    out.reserve(1024);
+    json::Text out;
     write(out, of(value));
-    return out;
+    return out.text();
   }
   const Metadata& metadata(const void* value) const override { return of(value).metadata; }
   bool is_equal(const void* a, const void* b) const override { return of(a) == of(b); }
 
   Result<Object> merge(const void* value, std::string_view patch) const override {
-    T merged = of(value);
-    IRONCORE_CHECK(merge_text(patch, merged));
-    return object(std::move(merged));
+    auto merged = std::make_shared<T>(of(value));
+    IRONCORE_CHECK(merge_text(patch, *merged));
+    return Object(*this, std::move(merged));
   }
 
   std::string difference(const void* from, const void* to) const override {
-    std::string out;
+    json::Text out;
     write_difference(out, of(from), of(to));
-    return out;
+    return out.text();
   }
 
   std::optional<std::string> field_text(const void* value, std::string_view path) const override {
@@ -127,7 +127,6 @@ class KindOf final : public Kind {
   static constexpr bool has_status_member = requires(T& value) { value.status; };
 
   static const T& of(const void* value) { return *static_cast<const T*>(value); }
-  Object object(T value) const { return Object(*this, std::make_shared<const T>(std::move(value))); }
 
   NameRule names_;
   Table<T> table_;

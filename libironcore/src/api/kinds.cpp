@@ -67,16 +67,18 @@ Result<const Kind*> find_kind(std::string_view word) {
 }
 
 Result<const Kind*> find_kind(std::string_view api_version, std::string_view kind) {
-  std::vector<std::string_view> names;
   for (const auto* const candidate : kinds()) {
-    if (candidate->info().kind != kind) {
-      names.push_back(candidate->info().kind);
-      continue;
-    }
-    if (candidate->api_version() == api_version) return candidate;
+    const auto& names = candidate->info();
+    if (names.kind != kind) continue;
+    const auto slash = names.group.empty() ? 0 : names.group.size() + 1;
+    if (api_version.size() == slash + names.version.size() && api_version.ends_with(names.version) &&
+        api_version.starts_with(names.group) && (slash == 0 || api_version[slash - 1] == '/'))
+      return candidate;
     return Error(ErrorCode::not_found, "the apiVersion of kind " + std::string(kind) + " is " + candidate->api_version() +
                                            ", not \"" + std::string(api_version.substr(0, 64)) + "\"");
   }
+  std::vector<std::string_view> names;
+  for (const auto* const candidate : kinds()) names.push_back(candidate->info().kind);
   const auto shown = kind.substr(0, 64);
   return Error(ErrorCode::not_found, "there is no kind \"" + std::string(shown) + "\"" +
                                          did_you_mean(shown, std::span<const std::string_view>(names)));

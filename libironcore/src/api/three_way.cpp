@@ -5,7 +5,6 @@
 #include <unordered_set>
 
 #include "json_tree.hpp"
-#include "json_writer.hpp"
 #include "ironcore/api/core.hpp"
 #include "ironcore/api/object.hpp"
 #include "ironcore/base/base64.hpp"
@@ -104,8 +103,8 @@ void move_string_data(Tree& secret) {
     json::Reader reader(text.scalar);
     std::string_view value;
     reader.read_string(value);
-    Tree bytes{.type = Type::string, .scalar = {}, .members = {}, .items = {}};
-    json::append_string(bytes.scalar, base64_encode(value));
+    // Base64 needs no escapes.
+    Tree bytes{.type = Type::string, .scalar = '"' + base64_encode(value) + '"', .members = {}, .items = {}};
     patch.members.emplace_back(key, std::move(bytes));
   }
   json::merge(data, patch);

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// YAML text → manifests, through the events of yaml-cpp.
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/mark.h>
+#include <yaml-cpp/parser.h>
+
+#include <map>
+#include <sstream>
+
+#include "core_schema.hpp"
+#include "manifest_builder.hpp"
+
+namespace ironcore::api {
+
+namespace {
+
+constexpr std::string_view core_tag = "tag:yaml.org,2002:";
+
+Place place_of(const YAML::Mark& mark) {
+  // yaml-cpp counts from 0, and gives -1 where it does not know.
+  const auto from_1 = [](int number) { return number < 0 ? std::size_t{1} : static_cast<std::size_t>(number) + 1; };
+  return {from_1(mark.line), from_1(mark.column)};
+}
+
+/// One document at a time.
+class Documents final : public YAML::EventHandler {
+ public:
+  std::vector<Manifest> take() { return std::move(manifests_); }
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    start_ = place_of(mark);
+    builder_.emplace();
+    anchors_.clear();
+    open_.clear();
+    is_empty_ = true;
+  }
+
+  void OnDocumentEnd() override {
+    if (!is_empty_) manifests_.push_back(builder_->finish());
+    builder_.reset();
+  }
+
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    if (builder_->depth() == 0) return;  // an empty document
+    const auto place = place_of(mark);
+    if (builder_->expects_key())
+      throw ManifestFailure{place, "the name of a member is missing here; put it in quotes if it is null or ~"};
+    const auto piece = builder_->begin_piece();
+    builder_->scalar(place, "null");
+    remember(anchor, builder_->end_piece(piece));
+  }
+
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto place = place_of(mark);
+    if (builder_->expects_key()) throw ManifestFailure{place, "an alias cannot be the name of a member: write it out"};
+    const auto found = anchors_.find(anchor);
+    if (found == anchors_.end()) throw ManifestFailure{place, "an alias cannot stand inside what it stands for"};
+    builder_->repeat(place, found->second);
+  }
+
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
+    const auto place = place_of(mark);
+    if (builder_->expects_key()) return on_key(place, tag, anchor, value);
+    is_empty_ = false;
+    const auto piece = builder_->begin_piece();
+    add_scalar(place, tag, value);
+    remember(anchor, builder_->end_piece(piece));
+  }
+
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    begin(mark, tag, "seq", anchor);
+    builder_->begin_list(place_of(mark));
+  }
+  void OnSequenceEnd() override { end(); }
+
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    begin(mark, tag, "map", anchor);
+    builder_->begin_object(place_of(mark));
+  }
+  void OnMapEnd() override { end(); }
+
+ private:
+  struct Open {
+    YAML::anchor_t anchor;
+    ManifestBuilder::Piece piece;
+    Place place;
+  };
+
+  void on_key(Place place, const std::string& tag, YAML::anchor_t anchor, const std::string& name) {
+    if (tag == "?" && name == "<<") throw ManifestFailure{place, "merge keys (<<) are not supported: write the members out"};
+    if (tag != "?" && tag != "!" && tag != std::string(core_tag) + "str")
+      throw ManifestFailure{place, "the name of a member is a text: " + tag.substr(0, 64) + " cannot be used here"};
+    // Names are not values: an alias of one has nothing to repeat.
+    if (anchor != YAML::NullAnchor) throw ManifestFailure{place, "the name of a member cannot have an anchor"};
+    builder_->key(place, name);
+  }
+
+  void add_scalar(Place place, const std::string& tag, const std::string& value) {
+    if (tag == "!" || tag == std::string(core_tag) + "str") return builder_->string(place, value);
+    const auto plain = resolve_plain(value);
+    if (tag != "?" && !tag.empty()) {
+      const bool fits = (tag == std::string(core_tag) + "int" && plain.type == ScalarType::integer) ||
+                        (tag == std::string(core_tag) + "float" && (plain.type == ScalarType::number || plain.type == ScalarType::integer)) ||
+                        (tag == std::string(core_tag) + "bool" && plain.type == ScalarType::boolean) ||
+                        (tag == std::string(core_tag) + "null" && plain.type == ScalarType::null);
+      if (!fits) throw ManifestFailure{place, "the tag " + tag.substr(0, 64) + " does not fit here or is not supported"};
+    }
+    switch (plain.type) {
+      case ScalarType::text: return builder_->string(place, value);
+      case ScalarType::no_json:
+        throw ManifestFailure{place, "JSON has no such number; put it in quotes if it is meant as text"};
+      default: builder_->scalar(place, plain.json);
+    }
+  }
+
+  void begin(const YAML::Mark& mark, const std::string& tag, std::string_view wanted, YAML::anchor_t anchor) {
+    const auto place = place_of(mark);
+    is_empty_ = false;
+    if (builder_->expects_key()) throw ManifestFailure{place, "the name of a member is a text, not a list or an object"};
+    if (!tag.empty() && tag != "?" && tag != "!" && tag != std::string(core_tag).append(wanted))
+      throw ManifestFailure{place, "the tag " + tag.substr(0, 64) + " does not fit here or is not supported"};
+    open_.push_back({anchor, builder_->begin_piece(), place});
+  }
+
+  void end() {
+    const auto [anchor, piece, place] = open_.back();
+    open_.pop_back();
+    builder_->end_container(place);
+    remember(anchor, builder_->end_piece(piece));
+  }
+
+  void remember(YAML::anchor_t anchor, const ManifestBuilder::Piece& piece) {
+    if (anchor != YAML::NullAnchor) anchors_[anchor] = piece;
+  }
+
+  std::vector<Manifest> manifests_;
+  std::optional<ManifestBuilder> builder_;
+  std::map<YAML::anchor_t, ManifestBuilder::Piece> anchors_;
+  std::vector<Open> open_;
+  Place start_;
+  bool is_empty_ = true;
+};
+
+Result<std::vector<Manifest>> parse_yaml(std::string_view text) {
+  std::istringstream stream{std::string(text)};
+  Documents documents;
+  try {
+    YAML::Parser parser(stream);
+    while (parser.HandleNextDocument(documents)) {
+    }
+  } catch (const ManifestFailure& failure) {
+    return failure.error();
+  } catch (const YAML::Exception& failure) {
+    return ManifestFailure{place_of(failure.mark), failure.msg}.error();
+  }
+  return documents.take();
+}
+
+/// Refuses what no text file has: bytes that are not UTF-8, control characters.
+Result<> check_characters(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const bool is_control = (c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F;
+    const auto length = is_control ? 0 : json::utf8_length(text.substr(i));
+    if (length == 0) {
+      const auto [line, column] = json::position_of(text, i);
+      return ManifestFailure{{line, column}, is_control ? "there is a control character" : "this is not UTF-8"}.error();
+    }
+    i += length;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<Manifest>> parse_manifests(std::string_view text) {
+  if (text.size() > max_manifest_size)
+    return Error(ErrorCode::exhausted, "a manifest file may have up to 4 MiB; this one has " + std::to_string(text.size()) + " bytes");
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  IRONCORE_CHECK(check_characters(text));
+  // JSON goes through our own reader: it knows what YAML's does not (pairs of surrogates) and says better what is missing.
+  const auto first = text.find_first_not_of(" \t\r\n");
+  const bool is_json = first != std::string_view::npos && text[first] == '{';
+  if (!is_json) return parse_yaml(text);
+  auto manifest = read_json_manifest(text);
+  if (manifest) {
+    std::vector<Manifest> one;
+    one.push_back(std::move(*manifest));
+    return one;
+  }
+  auto several = parse_yaml(text);
+  if (several) return several;
+  const auto second = text.find_first_not_of(" \t\r\n", first + 1);
+  const bool is_quoted = second == std::string_view::npos || text[second] == '"' || text[second] == '}';
+  if (is_quoted) return manifest.error();
+  return several;
+}
+
+}  // namespace ironcore::api
