@@ -13,7 +13,8 @@ std::optional<PathStep> take_step(std::string_view& path) {
     return step;
   }
   if (path.starts_with('.')) path.remove_prefix(1);
-  const auto end = std::min(path.find_first_of(".["), path.size());
+  std::size_t end = 0;
+  while (end < path.size() && path[end] != '.' && path[end] != '[') ++end;
   if (end == 0) return std::nullopt;
   const PathStep step{path.substr(0, end), false};
   path.remove_prefix(end);

@@ -2,6 +2,8 @@
 // Two declared structs → the merge patch between them; and one field of a struct as text.
 #pragma once
 
+#include <array>
+#include <charconv>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -93,6 +95,29 @@ void write_difference_members(json::Text& out, const T& from, const T& to) {
   write_difference(out, from.unknown, to.unknown);
 }
 
+template <class T>
+std::optional<std::string> find_text(const T& value, std::string_view path);
+
+namespace detail {
+template <class T, std::size_t I>
+std::optional<std::string> find_in_member(const T& value, std::string_view path) {
+  constexpr auto pointer = json::MemberAt<T, I>::pointer;
+  const auto& member = value.*pointer;
+  if constexpr (std::is_integral_v<std::remove_cvref_t<decltype(member)>>) {
+    if (is_left_out(member, default_of<T>().*pointer)) return std::nullopt;
+  } else {
+    if (is_left_out(member, member)) return std::nullopt;
+  }
+  return find_text(member, path);
+}
+template <class T>
+using FindInMember = std::optional<std::string> (*)(const T&, std::string_view);
+template <class T, std::size_t... I>
+constexpr auto member_finders(std::index_sequence<I...>) {
+  return std::array<FindInMember<T>, sizeof...(I)>{&find_in_member<T, I>...};
+}
+}  // namespace detail
+
 /// The scalar at `path`, which starts at `value`. Absent (as in JSON), no scalar, or bytes: nothing.
 template <class T>
 std::optional<std::string> find_text(const T& value, std::string_view path) {
@@ -102,16 +127,10 @@ std::optional<std::string> find_text(const T& value, std::string_view path) {
   } else if constexpr (DescribedStruct<T>) {
     const auto step = take_step(path);
     if (!step || step->is_bracketed) return std::nullopt;
-    std::optional<std::string> found;
-    bool is_known = false;
-    for_each_member<T>([&](auto descriptor) {
-      using Descriptor = decltype(descriptor);
-      if (is_known || json::member_name<Descriptor> != step->name) return;
-      is_known = true;
-      const auto& member = value.*Descriptor::pointer;
-      if (!is_left_out(member, default_of<T>().*Descriptor::pointer)) found = find_text(member, path);
-    });
-    if (is_known) return found;
+    static constexpr auto finders = detail::member_finders<T>(std::make_index_sequence<json::member_count<T>>());
+    const auto& names = json::member_names<T>;
+    for (std::size_t i = 0; i < names.size(); ++i)
+      if (names[i] == step->name) return finders[i](value, path);
     const auto unknown = value.unknown.members().find(step->name);
     if (unknown == value.unknown.members().end()) return std::nullopt;
     const auto tree = json::parse_tree(unknown->second, json::Nulls::drop);

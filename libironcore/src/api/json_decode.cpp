@@ -174,7 +174,7 @@ void Decoding::read_unknown(const FieldPath& at, std::string_view key, std::span
   }
   if (!is_patch) {
     json::Text text;
-    if (reader.copy(text)) out.set(std::move(name), text.text());
+    if (reader.copy(text, json::Order::sort)) out.set(std::move(name), text.text());
     return;
   }
   // Nulls inside count in a patch, and `copy` would drop them.
@@ -190,7 +190,7 @@ void Decoding::read_unknown(const FieldPath& at, std::string_view key, std::span
   const auto merged = json::to_text(*value);
   // Lists came over as they are; a null in one of their objects means absent like everywhere.
   json::Text text;
-  if (!json::Reader(merged).copy(text)) return void(reader.fail("the unknown member \"" + name + "\" cannot be merged"));
+  if (!json::Reader(merged).copy(text, json::Order::sort)) return void(reader.fail("the unknown member \"" + name + "\" cannot be merged"));
   out.set(std::move(name), text.text());
 }
 

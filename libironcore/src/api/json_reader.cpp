@@ -94,7 +94,7 @@ bool Reader::begin_list() {
 }
 
 bool Reader::next_member(std::string_view& key) {
-  if (failed_) return false;
+  if (failed_) [[unlikely]] return false;
   skip_blanks();
   const auto bit = std::uint64_t{1} << (depth_ - 1);
   const bool is_first = (at_start_ & bit) != 0;
@@ -298,12 +298,12 @@ bool Reader::skip() {
   return copy(nowhere);
 }
 
-bool Reader::copy(Text& out) {
+bool Reader::copy(Text& out, Order order) {
   std::string_view text;
   bool flag = false;
   switch (peek()) {
-    case Type::object: return copy_object(out);
-    case Type::list: return copy_list(out);
+    case Type::object: return copy_object(out, order);
+    case Type::list: return copy_list(out, order);
     case Type::string:
       if (!read_string(text)) return false;
       append_string(out, text);
@@ -324,40 +324,51 @@ bool Reader::copy(Text& out) {
   return false;
 }
 
-bool Reader::copy_object(Text& out) {
-  // The keys as they were written into `out`, which may move: offsets, not views.
-  struct Key {
-    std::size_t from, size;
+bool Reader::copy_object(Text& out, Order order) {
+  // Places in `out`, which may move: offsets, not views. A member that is null leaves only its name, for the check.
+  struct Member {
+    std::size_t from, key_size, size;
   };
-  std::vector<Key> keys;
+  std::vector<Member> members;
+  std::vector<std::string> null_keys;
   if (!begin_object()) return false;
   out.add('{');
+  const auto start = out.size();
   std::string_view key;
-  std::vector<std::string> null_keys;
   while (next_member(key)) {
-    const auto start = out.size();
+    const auto from = out.size();
     append_string(out, key);
-    const Key written{start, out.size() - start};
+    const auto key_size = out.size() - from;
     out.add(':');
     if (peek() == Type::null) {
       if (failed_ || !read_null()) return false;
-      null_keys.emplace_back(out.view().substr(start, written.size));
-      out.truncate(start);
+      null_keys.emplace_back(out.view().substr(from, key_size));
+      out.truncate(from);
       continue;
     }
-    keys.push_back(written);
-    if (!copy(out)) return false;
+    if (!copy(out, order)) return false;
+    members.push_back({from, key_size, out.size() - from});
     out.add(',');
   }
   if (failed_) return false;
-  if (keys.size() + null_keys.size() > 1) {
+  const auto name_of = [&](const Member& member) { return out.view().substr(member.from, member.key_size); };
+  if (members.size() + null_keys.size() > 1) {
     std::vector<std::string_view> names;
-    names.reserve(keys.size() + null_keys.size());
-    for (const auto& [from, size] : keys) names.push_back(out.view().substr(from, size));
+    names.reserve(members.size() + null_keys.size());
+    for (const auto& member : members) names.push_back(name_of(member));
     names.insert(names.end(), null_keys.begin(), null_keys.end());
     std::sort(names.begin(), names.end());
     if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
       return fail("the object that ends here has the member " + std::string(twice->substr(0, 256)) + " twice");
+  }
+  const auto by_name = [&](const Member& a, const Member& b) { return name_of(a) < name_of(b); };
+  if (order == Order::sort && !std::is_sorted(members.begin(), members.end(), by_name)) {
+    std::sort(members.begin(), members.end(), by_name);
+    std::string sorted;
+    sorted.reserve(out.size() - start);
+    for (const auto& member : members) sorted.append(out.view().substr(member.from, member.size)).append(",");
+    out.truncate(start);
+    out.add(sorted);
   }
   if (out.back() == ',') {
     out.replace_back('}');
@@ -367,14 +378,14 @@ bool Reader::copy_object(Text& out) {
   return true;
 }
 
-bool Reader::copy_list(Text& out) {
+bool Reader::copy_list(Text& out, Order order) {
   if (!begin_list()) return false;
   out.add('[');
   bool is_first = true;
   while (next_item()) {
     if (!is_first) out.add(',');
     is_first = false;
-    if (!copy(out)) return false;
+    if (!copy(out, order)) return false;
   }
   if (failed_) return false;
   out.add(']');

@@ -20,6 +20,12 @@ inline constexpr unsigned max_depth = 32;
 
 enum class Type { object, list, string, number, boolean, null };
 
+/// Of the members of an object that is copied.
+enum class Order {
+  keep,
+  sort,  ///< by name: equal values become equal texts
+};
+
 /// Why not Boost.JSON: its tree forgets that a member came twice and rewrites numbers, and building it costs more than
 /// reading straight into the structs. A fuzz target compares the two on what is legal.
 ///
@@ -57,7 +63,7 @@ class Reader {
   bool skip();
   /// Appends one value without blanks, strings in one spelling, numbers as they are written. Members that are null are
   /// left out: null means absent.
-  bool copy(Text& out);
+  bool copy(Text& out, Order order = Order::keep);
 
   /// True if nothing but blanks is left and nothing has failed.
   bool finish();
@@ -101,8 +107,8 @@ class Reader {
   bool read_escape(std::string& out);
   bool read_hex4(std::uint32_t& out);
   bool expect_word(std::string_view word);
-  bool copy_object(Text& out);
-  bool copy_list(Text& out);
+  bool copy_object(Text& out, Order order);
+  bool copy_list(Text& out, Order order);
 
   const char* begin_;
   const char* at_;  // the end after a failure, so that nothing is read any more

@@ -28,11 +28,12 @@ class Text {
   std::string_view view() const noexcept { return {begin_, size()}; }
   std::string text() const { return std::string(begin_, at_); }
 
-  void add(char c) {
-    if (at_ == end_) grow(1);
+  [[gnu::always_inline]] void add(char c) {
+    if (at_ == end_) [[unlikely]] grow(1);
     *at_++ = c;
   }
-  void add(std::string_view text) {
+  // Inline, the names of members are copied by a few moves of constant size.
+  [[gnu::always_inline]] void add(std::string_view text) {
     char* const to = room(text.size());
     if (!text.empty()) std::memcpy(to, text.data(), text.size());
     at_ = to + text.size();
@@ -44,14 +45,14 @@ class Text {
   }
 
   /// Room for `size` characters; write there, then call `written`.
-  char* room(std::size_t size) {
-    if (static_cast<std::size_t>(end_ - at_) < size) grow(size);
+  [[gnu::always_inline]] char* room(std::size_t size) {
+    if (static_cast<std::size_t>(end_ - at_) < size) [[unlikely]] grow(size);
     return at_;
   }
   void written(const char* end) noexcept { at_ = begin_ + (end - begin_); }
 
  private:
-  void grow(std::size_t size) {
+  [[gnu::noinline]] void grow(std::size_t size) {
     const auto used = this->size();
     const auto capacity = std::max(2 * static_cast<std::size_t>(end_ - begin_), used + size);
     std::unique_ptr<char[]> larger(new char[capacity]);
@@ -74,24 +75,45 @@ inline bool is_plain(char c) noexcept {
   return static_cast<signed char>(c) >= 0x20 && c != '"' && c != '\\';
 }
 
+/// For eight bytes in memory order: the top bit of each that is not plain, and of some above the first such one.
+inline std::uint64_t mark_special(std::uint64_t bytes) noexcept {
+  constexpr std::uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+  // A borrow may mark a byte too many, but only above a right one.
+  const auto control = (bytes - ones * 0x20) & ~bytes;
+  const auto quote = ((bytes ^ ones * '"') - ones) & ~(bytes ^ ones * '"');
+  const auto backslash = ((bytes ^ ones * '\\') - ones) & ~(bytes ^ ones * '\\');
+  return (bytes | control | quote | backslash) & tops;
+}
+
 /// The first byte that is not plain, or `end`. Eight at a time.
 inline const char* skip_plain(const char* at, const char* end) noexcept {
   if constexpr (std::endian::native == std::endian::little) {
-    constexpr std::uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
     while (end - at >= 8) {
       std::uint64_t bytes = 0;
       std::memcpy(&bytes, at, 8);
-      // Each term marks the bytes in question; a borrow may mark further ones, but only above a right one.
-      const auto control = (bytes - ones * 0x20) & ~bytes;
-      const auto quote = ((bytes ^ ones * '"') - ones) & ~(bytes ^ ones * '"');
-      const auto backslash = ((bytes ^ ones * '\\') - ones) & ~(bytes ^ ones * '\\');
-      const auto found = (bytes | control | quote | backslash) & tops;
-      if (found != 0) return at + std::countr_zero(found) / 8;
+      if (const auto found = mark_special(bytes); found != 0) return at + std::countr_zero(found) / 8;
       at += 8;
     }
   }
   while (at != end && is_plain(*at)) ++at;
   return at;
+}
+
+/// Copies what is plain from `at` to `to`, where there is room for all of it. Both end behind the last byte copied.
+inline void copy_plain(const char*& at, const char* end, char*& to) noexcept {
+  if constexpr (std::endian::native == std::endian::little) {
+    while (end - at >= 8) {
+      std::uint64_t bytes = 0;
+      std::memcpy(&bytes, at, 8);
+      std::memcpy(to, &bytes, 8);
+      const auto found = mark_special(bytes);
+      const auto count = found != 0 ? std::countr_zero(found) / 8 : 8;
+      at += count;
+      to += count;
+      if (found != 0) return;
+    }
+  }
+  while (at != end && is_plain(*at)) *to++ = *at++;
 }
 
 }  // namespace ironcore::api::json

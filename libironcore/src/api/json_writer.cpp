@@ -38,24 +38,27 @@ void indent(std::string& out, unsigned depth) {
 }  // namespace
 
 void append_string(Text& out, std::string_view text) {
-  out.add('"');
   const char* at = text.data();
   const char* const end = at + text.size();
+  char* to = out.room(text.size() + 2);
+  *to++ = '"';
   while (true) {
-    const char* const special = skip_plain(at, end);
-    out.add({at, static_cast<std::size_t>(special - at)});
-    if (special == end) break;
-    at = special + 1;
-    if (static_cast<unsigned char>(*special) < 0x80) {
-      append_escaped(out, *special);
-    } else if (const auto length = utf8_length({special, static_cast<std::size_t>(end - special)}); length != 0) {
-      out.add({special, length});
-      at = special + length;
+    copy_plain(at, end, to);
+    if (at == end) break;
+    out.written(to);
+    if (static_cast<unsigned char>(*at) < 0x80) {
+      append_escaped(out, *at++);
+    } else if (const auto length = utf8_length({at, static_cast<std::size_t>(end - at)}); length != 0) {
+      out.add({at, length});
+      at += length;
     } else {
       out.add("\xEF\xBF\xBD");
+      ++at;
     }
+    to = out.room(static_cast<std::size_t>(end - at) + 1);
   }
-  out.add('"');
+  *to++ = '"';
+  out.written(to);
 }
 
 void append_time(Text& out, WallTime time) {

@@ -22,8 +22,9 @@ struct Revision {
   friend auto operator<=>(const Revision&, const Revision&) = default;
 };
 
-/// Members of a JSON object that this version does not know: kept as they came, written back as they were.
-/// Every described struct has one as `unknown`; it costs a pointer when empty.
+/// Members of a JSON object that this version does not know: kept and written back, numbers as they were written; only blanks,
+/// members that are null, and the order of members are not kept. Every described struct has one as `unknown`; it costs a
+/// pointer when empty.
 class Unknown {
  public:
   Unknown() = default;
@@ -36,6 +37,7 @@ class Unknown {
   using Members = std::map<std::string, std::string, std::less<>>;  ///< name → JSON text
   bool is_empty() const noexcept { return !members_ || members_->empty(); }
   const Members& members() const noexcept;
+  /// `json` is canonical: without blanks, members sorted by name, none of them null.
   void set(std::string name, std::string json);
   void remove(std::string_view name);
 

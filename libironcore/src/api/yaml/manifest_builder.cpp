@@ -167,8 +167,9 @@ Manifest ManifestBuilder::finish() {
 }
 
 Manifest ManifestBuilder::finish_with(std::string_view json) {
+  const auto from = json.find_first_not_of(" \t\r\n"), to = json.find_last_not_of(" \t\r\n");
   Manifest manifest;
-  manifest.json_ = json;
+  if (from != std::string_view::npos) manifest.json_ = json.substr(from, to - from + 1);
   manifest.entries_ = std::move(entries_);
   return manifest;
 }

@@ -23,13 +23,69 @@ Place place_of(const YAML::Mark& mark) {
   return {from_1(mark.line), from_1(mark.column)};
 }
 
+/// What yaml-cpp lets pass although it is not YAML, looked up in the text itself.
+class Leniency {
+ public:
+  explicit Leniency(std::string_view text) : text_(text) {}
+
+  /// A quoted text that the end of the file ends.
+  void check_quotes(const YAML::Mark& mark) const {
+    auto at = offset(mark);
+    // Anchor and tag come before the quote.
+    while (at < text_.size() && (text_[at] == '&' || text_[at] == '!')) {
+      at = std::min(text_.find_first_of(" \t\r\n", at), text_.size());
+      at = std::min(text_.find_first_not_of(" \t\r\n", at), text_.size());
+    }
+    if (at == text_.size() || (text_[at] != '\'' && text_[at] != '"')) return;
+    const char quote = text_[at];
+    for (auto i = at + 1; i < text_.size(); ++i) {
+      const bool is_escape = quote == '"' ? text_[i] == '\\' : text_.substr(i).starts_with("''");
+      if (is_escape) {
+        ++i;
+      } else if (text_[i] == quote) {
+        return;
+      }
+    }
+    throw ManifestFailure{place_of(mark), "the quote that starts here does not end"};
+  }
+
+  /// A document after the first that nothing separates from the one before.
+  void check_separator(const YAML::Mark& mark) const {
+    const auto start = offset(mark);
+    if (text_.substr(start).starts_with("---")) return;
+    auto before = text_.substr(0, start);
+    while (!before.empty()) {
+      // The last line that is not blank and no comment must end the document before.
+      const auto newline = before.substr(0, before.size() - 1).rfind('\n');
+      const auto line = before.substr(newline == std::string_view::npos ? 0 : newline + 1);
+      const auto content = line.find_first_not_of(" \t\r\n");
+      if (content != std::string_view::npos && line[content] != '#') {
+        if (line.starts_with("...") || line.starts_with("%")) return;
+        break;
+      }
+      before.remove_suffix(line.size());
+    }
+    throw ManifestFailure{place_of(mark), "something follows the end of the document: separate documents by ---"};
+  }
+
+ private:
+  std::size_t offset(const YAML::Mark& mark) const {
+    return mark.pos < 0 ? text_.size() : std::min(static_cast<std::size_t>(mark.pos), text_.size());
+  }
+
+  std::string_view text_;
+};
+
 /// One document at a time.
 class Documents final : public YAML::EventHandler {
  public:
+  explicit Documents(std::string_view text) : leniency_(text) {}
+
   std::vector<Manifest> take() { return std::move(manifests_); }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
-    start_ = place_of(mark);
+    if (!is_first_) leniency_.check_separator(mark);
+    is_first_ = false;
     builder_.emplace();
     anchors_.clear();
     open_.clear();
@@ -61,6 +117,7 @@ class Documents final : public YAML::EventHandler {
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
     const auto place = place_of(mark);
+    if (tag != "?") leniency_.check_quotes(mark);
     if (builder_->expects_key()) return on_key(place, tag, anchor, value);
     is_empty_ = false;
     const auto piece = builder_->begin_piece();
@@ -139,13 +196,14 @@ class Documents final : public YAML::EventHandler {
   std::optional<ManifestBuilder> builder_;
   std::map<YAML::anchor_t, ManifestBuilder::Piece> anchors_;
   std::vector<Open> open_;
-  Place start_;
+  Leniency leniency_;
+  bool is_first_ = true;
   bool is_empty_ = true;
 };
 
 Result<std::vector<Manifest>> parse_yaml(std::string_view text) {
   std::istringstream stream{std::string(text)};
-  Documents documents;
+  Documents documents(text);
   try {
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(documents)) {
@@ -162,7 +220,7 @@ Result<std::vector<Manifest>> parse_yaml(std::string_view text) {
 Result<> check_characters(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto c = static_cast<unsigned char>(text[i]);
-    const bool is_control = (c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F;
+    const bool is_control = c < 0x20 && c != '\n' && c != '\r' && c != '\t';
     const auto length = is_control ? 0 : json::utf8_length(text.substr(i));
     if (length == 0) {
       const auto [line, column] = json::position_of(text, i);

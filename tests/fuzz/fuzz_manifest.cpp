@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fuzz target: any bytes as a manifest, through YAML or JSON, decoding, admission, patches and printing.
+#include <boost/json/parse.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "ironcore/api/object.hpp"
+#include "ironcore/api/yaml.hpp"
+#include "json_reader.hpp"
+
+using namespace ironcore;
+using namespace ironcore::api;
+
+namespace {
+
+void require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "fuzz_manifest: %s\n", what);
+  std::abort();
+}
+
+/// Whoever accepts a text as JSON, we or Boost, the other does too, beyond what we refuse on purpose.
+void compare_with_boost(std::string_view text) {
+  json::Reader reader(text);
+  const bool ours = reader.skip() && reader.finish();
+  boost::json::error_code failure;
+  boost::json::parse_options options;
+  options.max_depth = json::max_depth;
+  boost::json::parse(text, failure, {}, options);
+  if (ours) {
+    // Boost turns numbers into doubles; we keep them as they are written.
+    require(!failure || failure == boost::json::error::exponent_overflow, "we accept what is not JSON");
+  } else {
+    const Error error = reader.error();
+    const auto on_purpose = error.message().find("twice") != std::string::npos || error.message().find("nested deeper") != std::string::npos;
+    require(failure || on_purpose, "we refuse what is JSON");
+  }
+}
+
+void try_object(std::string_view text) {
+  const auto refused = Object::decode(text, UnknownFields::refuse);
+  const auto object = Object::decode(text);
+  require(!refused || object.has_value(), "keeping unknown fields refuses more than refusing them");
+  if (!object) return;
+  const auto json = object->json();
+  const auto again = Object::decode(json);
+  require(again.has_value() && *again == *object && again->json() == json, "an object does not come back from its JSON");
+  const auto& kind = object->kind();
+  require(kind.cells(*object, WallTime()).size() == kind.columns().size(), "cells and columns differ");
+  (void)field_text(*object, kind.info().placement);
+  const auto admitted = kind.admit_create(*object);
+  if (!admitted) {
+    require(!admitted.error().fields().empty(), "admission refuses without naming a field");
+    return;
+  }
+  const auto twice = kind.admit_create(*admitted);
+  require(twice.has_value() && *twice == *admitted, "admission does not accept what it made");
+  require(kind.admit_update(*admitted, *admitted).has_value(), "no change is refused");
+  const auto patch = merge_patch(*object, *admitted);
+  const auto patched = apply_merge_patch(*object, patch);
+  require(patched.has_value() && *patched == *admitted, "a patch does not lead where it should");
+  const auto applied = three_way_patch(json, json, *admitted);
+  require(!applied || *applied == "{}", "applying again changes something");
+  const auto yaml = to_yaml(json);
+  require(yaml.has_value(), "an object cannot be printed");
+  const auto printed = parse_manifests(*yaml);
+  require(printed.has_value() && printed->size() == 1, "printed YAML cannot be read");
+  require(Object::decode(printed->front().json()).value() == *object, "printed YAML is another object");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  compare_with_boost(text);
+  try_object(text);
+  const auto manifests = parse_manifests(text);
+  if (!manifests) return 0;
+  for (const auto& manifest : *manifests) {
+    json::Reader reader(manifest.json());
+    require(reader.skip() && reader.finish(), "a manifest is no JSON");
+    try_object(manifest.json());
+    const auto object = Object::decode(manifest.json(), UnknownFields::refuse);
+    if (!object) {
+      for (const auto& line : locate(object.error(), manifest, "f")) require(line.starts_with("f:"), "an error has no place");
+    }
+  }
+  return 0;
+}
