@@ -25,20 +25,26 @@ Instant MachinePoolAnnouncer::next_step() const {
   return is_hurried_ ? std::max(next_announcement_, Instant{}) : next_beat_;
 }
 
-bool MachinePoolAnnouncer::renew_lease() {
+Result<void> MachinePoolAnnouncer::check_owner(const api::MachinePool& pool) const {
+  const auto& owner = pool.spec.provider_id;
+  if (owner.empty() || owner == options_.provider_id) return {};
+  return Error(ErrorCode::wrong_state, "machine pool " + options_.pool + " belongs to provider " + owner + ", this is " +
+                                           options_.provider_id + "; give this one another pool, or delete the pool first");
+}
+
+Result<void> MachinePoolAnnouncer::renew_lease() {
   const auto lease = store_.acquire_lease(std::string(machine_pool_lease_prefix) + options_.pool, options_.provider_id,
                                           options_.lease_time_to_live);
-  if (lease) return true;
-  if (lease.error().code() == ErrorCode::conflict) {
-    if (last_trouble_ != lease.error().message())
-      log_.error("another provider serves this machine pool; stop one of them, or give each its own pool",
-                 {{"pool", options_.pool}, {"error", lease.error().message()}});
-    last_trouble_ = lease.error().message();
-    return false;
-  }
-  // Not being able to ask is no reason to leave guests alone: what was ours stays ours.
-  log_.warning("cannot renew the lease of the machine pool", {{"pool", options_.pool}, {"error", lease.error().message()}});
-  return is_ours_;
+  if (!lease) return lease.error();
+  lease_token_ = lease->token;
+  return {};
+}
+
+/// A lease that is kept by somebody who may not use it would keep the right one from working.
+void MachinePoolAnnouncer::give_lease_back() {
+  if (!lease_token_) return;
+  const auto released = store_.release_lease(std::string(machine_pool_lease_prefix) + options_.pool, *lease_token_);
+  if (released || released.error().code() != ErrorCode::unavailable) lease_token_.reset();
 }
 
 api::MachinePoolStatus MachinePoolAnnouncer::status_for(const api::MachinePool& pool) {
@@ -91,11 +97,7 @@ Result<void> MachinePoolAnnouncer::announce() {
     if (!created && created.error().code() == ErrorCode::already_exists) created = store::get<api::MachinePool>(store_, "", options_.pool);
     IRONCORE_TRY(pool, std::move(created));
   }
-  if (!pool->spec.provider_id.empty() && pool->spec.provider_id != options_.provider_id) {
-    is_ours_ = false;
-    return Error(ErrorCode::wrong_state, "machine pool " + options_.pool + " belongs to provider " + pool->spec.provider_id + ", this is " +
-                                             options_.provider_id + "; give this one another pool, or delete the pool first");
-  }
+  IRONCORE_CHECK(check_owner(*pool));
   auto wanted = *pool;
   wanted.spec.provider_id = options_.provider_id;
   for (const auto& [key, value] : options_.labels) wanted.metadata.labels[key] = value;
@@ -110,6 +112,12 @@ Result<void> MachinePoolAnnouncer::announce() {
   return {};
 }
 
+Result<void> MachinePoolAnnouncer::beat() {
+  if (const auto pool = pools_.get(options_.pool)) IRONCORE_CHECK(check_owner(*pool));
+  IRONCORE_CHECK(within(renew_lease(), "renew the lease of the machine pool"));
+  return within(announce(), "announce the machine pool");
+}
+
 bool MachinePoolAnnouncer::step() {
   const auto now = clock_.now();
   {
@@ -121,15 +129,18 @@ bool MachinePoolAnnouncer::step() {
     next_announcement_ = now + std::chrono::milliseconds(100);  // many classes that come at once are told at once
   }
   const bool was_ours = is_ours_;
-  is_ours_ = renew_lease();
-  if (is_ours_) {
-    if (const auto announced = announce(); !announced) {
-      if (last_trouble_ != announced.error().message())
-        log_.error("cannot announce the machine pool", {{"pool", options_.pool}, {"error", announced.error().message()}});
-      last_trouble_ = announced.error().message();
-    } else {
-      last_trouble_.clear();
-    }
+  const auto beaten = beat();
+  if (beaten) {
+    last_trouble_.clear();
+    is_ours_ = true;
+  } else {
+    const auto code = beaten.error().code();
+    // Not being able to ask is no reason to leave guests alone: what was ours stays ours.
+    if (code == ErrorCode::conflict || code == ErrorCode::wrong_state) is_ours_ = false;
+    if (code == ErrorCode::wrong_state) give_lease_back();
+    if (last_trouble_ != beaten.error().message())
+      log_.error("this provider does not serve its machine pool", {{"pool", options_.pool}, {"error", beaten.error().message()}});
+    last_trouble_ = beaten.error().message();
   }
   if (is_ours_ && !was_ours && on_ours_) on_ours_();
   return true;

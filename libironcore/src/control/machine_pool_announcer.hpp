@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "ironcore/compute/host.hpp"
@@ -33,7 +34,10 @@ class MachinePoolAnnouncer {
   void on_ours(std::function<void()> callback) { on_ours_ = std::move(callback); }
 
  private:
-  bool renew_lease();
+  Result<void> beat();
+  Result<void> check_owner(const api::MachinePool& pool) const;
+  Result<void> renew_lease();
+  void give_lease_back();
   Result<void> announce();
   api::MachinePoolStatus status_for(const api::MachinePool& pool);
 
@@ -47,6 +51,7 @@ class MachinePoolAnnouncer {
   std::function<void()> on_ours_;
   std::atomic<bool> is_ours_{false};
   std::string last_trouble_;
+  std::optional<std::uint64_t> lease_token_;
 
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
