@@ -2,6 +2,7 @@
 // Classes in use stay, NoExecute drives machines away, silent pools become unknown.
 #include <doctest/doctest.h>
 
+#include "ironcore/control/claim_release.hpp"
 #include "ironcore/control/finalizers.hpp"
 #include "ironcore/control/machine_class_protection.hpp"
 #include "ironcore/control/machine_eviction.hpp"
@@ -278,4 +279,46 @@ TEST_CASE("what cannot be seen is no evidence: an outage of the leases makes no 
   world.store.set_faults({});
   world.quiet(60s);
   CHECK(world.is_unknown("host-1"));
+}
+
+// ---- claims -------------------------------------------------------------------------------------------------------
+
+TEST_CASE("a claim ends with the machine that made it, not with its name") {
+  World world;
+  Informer<api::Machine> machines(world.store, world.clock, world.log);
+  Informer<api::NetworkInterface> interfaces(world.store, world.clock, world.log);
+  Informer<api::Volume> volumes(world.store, world.clock, world.log);
+  ClaimRelease release(world.store, machines, interfaces, volumes, world.clock, world.log);
+  const std::vector<std::function<bool()>> parts{[&] { return machines.step(); }, [&] { return interfaces.step(); },
+                                                 [&] { return volumes.step(); }, [&] { return release.step(); }};
+  const auto web = world.create(machine("web"));
+  const auto create_claimed = [&](const std::string& name, const std::string& uid) {
+    api::NetworkInterface interface;
+    interface.metadata.namespace_ = "default";
+    interface.metadata.name = name;
+    interface.spec.machine_ref = api::LocalUidReference{.name = "web", .uid = uid};
+    interface.spec.provider_id = "handle";
+    world.create(interface);
+  };
+  create_claimed("held", web->metadata.uid);
+  create_claimed("stale", "00000000-0000-4000-8000-000000000000");
+  create_claimed("planned", "");
+  api::Volume volume;
+  volume.metadata.namespace_ = "default";
+  volume.metadata.name = "data";
+  volume.spec.claim_ref = api::LocalUidReference{.name = "web", .uid = web->metadata.uid};
+  world.create(volume);
+  const auto claim = [&](const std::string& name) { return world.get<api::NetworkInterface>(name, "default")->spec.machine_ref; };
+  world.settle(parts);
+  CHECK(claim("held"));
+  CHECK_FALSE(claim("stale"));
+  CHECK(claim("planned"));
+  CHECK(world.get<api::Volume>("data", "default")->spec.claim_ref);
+  world.remove<api::Machine>("web");
+  world.create(machine("web"));
+  world.settle(parts);
+  CHECK_FALSE(claim("held"));
+  CHECK(world.get<api::NetworkInterface>("held", "default")->spec.provider_id.empty());
+  CHECK_FALSE(world.get<api::Volume>("data", "default")->spec.claim_ref);
+  CHECK(claim("planned"));
 }

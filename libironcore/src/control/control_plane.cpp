@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "ironcore/control/claim_release.hpp"
 #include "ironcore/control/controller.hpp"
 #include "ironcore/control/machine_class_protection.hpp"
 #include "ironcore/control/machine_eviction.hpp"
@@ -20,11 +21,14 @@ class ControlPlane::Body {
         machines_(store, clock, log),
         pools_(store, clock, log),
         classes_(store, clock, log),
+        interfaces_(store, clock, log),
+        volumes_(store, clock, log),
         scheduler_events_(store, {.component = "machine-scheduler"}, clock, log),
         eviction_events_(store, {.component = "machine-eviction"}, clock, log),
         scheduler_(store, machines_, pools_, classes_, scheduler_events_, options_.scheduler, clock, log),
         protection_((add_machine_indexes(machines_), store), classes_, machines_, clock, log),
         eviction_(store, pools_, machines_, eviction_events_, clock, log),
+        release_(store, machines_, interfaces_, volumes_, clock, log),
         health_(store, pools_, options_.health, clock, log),
         leadership_(store, options_.leader, clock, log) {}
 
@@ -33,6 +37,8 @@ class ControlPlane::Body {
         [this](std::stop_token s) { machines_.run(s); },
         [this](std::stop_token s) { pools_.run(s); },
         [this](std::stop_token s) { classes_.run(s); },
+        [this](std::stop_token s) { interfaces_.run(s); },
+        [this](std::stop_token s) { volumes_.run(s); },
         [this](std::stop_token s) { scheduler_events_.run(s); },
         [this](std::stop_token s) { eviction_events_.run(s); },
         [this](std::stop_token s) {
@@ -41,6 +47,7 @@ class ControlPlane::Body {
                 [this, &lease](std::stop_token t) { scheduler_.run(t, lease); },
                 [this](std::stop_token t) { protection_.run(t); },
                 [this](std::stop_token t) { eviction_.run(t); },
+                [this](std::stop_token t) { release_.run(t); },
                 [this](std::stop_token t) { health_.run(t); },
             });
           });
@@ -52,6 +59,8 @@ class ControlPlane::Body {
     bool did = machines_.step();
     did = pools_.step() || did;
     did = classes_.step() || did;
+    did = interfaces_.step() || did;
+    did = volumes_.step() || did;
     if (active_ && !scheduler_.is_active()) resign();  // the store has refused the token: ask again at the next turn
     const auto lease = leadership_.step();
     if (lease && (!active_ || active_->token != lease->token)) {
@@ -66,6 +75,7 @@ class ControlPlane::Body {
       did = scheduler_.step() || did;
       did = protection_.step() || did;
       did = eviction_.step() || did;
+      did = release_.step() || did;
       did = health_.step() || did;
     }
     did = scheduler_events_.step() || did;
@@ -89,11 +99,14 @@ class ControlPlane::Body {
   Informer<api::Machine> machines_;
   Informer<api::MachinePool> pools_;
   Informer<api::MachineClass> classes_;
+  Informer<api::NetworkInterface> interfaces_;
+  Informer<api::Volume> volumes_;
   EventRecorder scheduler_events_;
   EventRecorder eviction_events_;
   MachineScheduler scheduler_;
   MachineClassProtection protection_;
   MachineEviction eviction_;
+  ClaimRelease release_;
   MachinePoolHealth health_;
   Leadership leadership_;  // of step; run has its own
   std::optional<store::HoldsLease> active_;

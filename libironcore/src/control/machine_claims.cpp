@@ -97,18 +97,48 @@ Result<void> MachineClaims::claim_volume(const api::Machine& machine, const api:
 Result<void> MachineClaims::release_unused(const api::Machine& machine, const std::set<std::string>& used_interfaces,
                                            const std::set<std::string>& used_volumes) {
   const auto& uid = machine.metadata.uid;
-  for (const auto& interface : interfaces_.by_index(by_claimer, uid)) {
-    if (used_interfaces.contains(interface->metadata.name)) continue;
-    auto released = *interface;
-    released.spec.machine_ref.reset();
-    released.spec.provider_id.clear();
-    IRONCORE_CHECK(write_unless_gone(store_, *interface, std::move(released), "release network interface"));
+  for (const auto& interface : interfaces_.by_index(by_claimer, uid))
+    if (!used_interfaces.contains(interface->metadata.name)) IRONCORE_CHECK(release(*interface));
+  for (const auto& volume : volumes_.by_index(by_claimer, uid))
+    if (!used_volumes.contains(volume->metadata.name)) IRONCORE_CHECK(release(*volume));
+  return {};
+}
+
+Result<void> MachineClaims::release(const api::NetworkInterface& interface) {
+  auto released = interface;
+  released.spec.machine_ref.reset();
+  released.spec.provider_id.clear();
+  return write_unless_gone(store_, interface, std::move(released), "release network interface");
+}
+
+Result<void> MachineClaims::release(const api::Volume& volume) {
+  auto released = volume;
+  released.spec.claim_ref.reset();
+  return write_unless_gone(store_, volume, std::move(released), "release volume");
+}
+
+Result<void> MachineClaims::release_all(const api::Machine& machine) {
+  IRONCORE_CHECK(release_unused(machine, {}, {}));
+  const auto& uid = machine.metadata.uid;
+  const auto& namespace_ = machine.metadata.namespace_;
+  std::set<std::string> names;
+  for (const auto& entry : machine.spec.network_interfaces) names.insert(interface_name(machine, entry));
+  for (const auto& entry : machine.status.network_interfaces)
+    if (entry.network_interface_ref) names.insert(entry.network_interface_ref->name);
+  for (const auto& name : names) {
+    const auto interface = store::get<api::NetworkInterface>(store_, namespace_, name);
+    if (!interface && interface.error().code() != ErrorCode::not_found) return interface.error();
+    if (interface && (*interface)->spec.machine_ref && (*interface)->spec.machine_ref->uid == uid) IRONCORE_CHECK(release(**interface));
   }
-  for (const auto& volume : volumes_.by_index(by_claimer, uid)) {
-    if (used_volumes.contains(volume->metadata.name)) continue;
-    auto released = *volume;
-    released.spec.claim_ref.reset();
-    IRONCORE_CHECK(write_unless_gone(store_, *volume, std::move(released), "release volume"));
+  names.clear();
+  for (const auto& entry : machine.spec.volumes) names.insert(volume_name(machine, entry));
+  for (const auto& entry : machine.status.volumes)
+    if (entry.volume_ref) names.insert(entry.volume_ref->name);
+  names.erase("");
+  for (const auto& name : names) {
+    const auto volume = store::get<api::Volume>(store_, namespace_, name);
+    if (!volume && volume.error().code() != ErrorCode::not_found) return volume.error();
+    if (volume && (*volume)->spec.claim_ref && (*volume)->spec.claim_ref->uid == uid) IRONCORE_CHECK(release(**volume));
   }
   return {};
 }

@@ -30,10 +30,15 @@ class MachineClaims {
   /// Takes the machine's claim off all that it does not name. `conflict`: again.
   Result<void> release_unused(const api::Machine& machine, const std::set<std::string>& used_interfaces,
                               const std::set<std::string>& used_volumes);
+  /// The same for a machine that goes: also what the cache does not show yet, for nobody comes back to look.
+  Result<void> release_all(const api::Machine& machine);
   /// Writes the handle of the attached device into `spec.providerID`, or clears it.
   Result<void> note_handle(const api::Machine& machine, const std::string& interface, const std::string& handle);
 
  private:
+  Result<void> release(const api::NetworkInterface& interface);
+  Result<void> release(const api::Volume& volume);
+
   store::Store& store_;
   Informer<api::NetworkInterface> interfaces_;
   Informer<api::Volume> volumes_;

@@ -144,8 +144,15 @@ class MachineProvider::Body {
     });
     classes_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
     pools_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
-    claims_.interfaces().on_change([this](const auto& before, const auto& after) { wake_users(by_interface, key_of(after ? *after : *before)); });
-    claims_.volumes().on_change([this](const auto& before, const auto& after) { wake_users(by_volume, key_of(after ? *after : *before)); });
+    // Those that name it, and the one that has claimed it but may not name it any more.
+    claims_.interfaces().on_change([this](const auto& before, const auto& after) {
+      wake_users(by_interface, key_of(after ? *after : *before));
+      if (after && after->spec.machine_ref) wake_users(by_uid, after->spec.machine_ref->uid);
+    });
+    claims_.volumes().on_change([this](const auto& before, const auto& after) {
+      wake_users(by_volume, key_of(after ? *after : *before));
+      if (after && after->spec.claim_ref) wake_users(by_uid, after->spec.claim_ref->uid);
+    });
     announcer_.on_ours([this] { wake_all(); });
     wakeups_->body = this;
     host_.on_change([wakeups = wakeups_](const Uid& uid) {

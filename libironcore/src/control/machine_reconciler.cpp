@@ -246,7 +246,7 @@ Result<Requeue> MachineReconciler::tear_down(const api::Machine& machine) {
   }
   IRONCORE_CHECK(write_status(machine, *removed, {}));
   if (removed->state != compute::MachineState::terminated) return when(*removed);
-  IRONCORE_CHECK(parts_.claims.release_unused(machine, {}, {}));
+  IRONCORE_CHECK(parts_.claims.release_all(machine));
   const auto current = newest(cache_key(machine.metadata.namespace_, machine.metadata.name));
   if (!current || current->metadata.uid != machine.metadata.uid) return Requeue{};
   const auto dropped = drop_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), current), api::machine_finalizer);

@@ -21,7 +21,7 @@ struct ControlPlaneOptions {
   MachinePoolHealthOptions health;
 };
 
-/// Caches of machines, pools and classes are kept warm all the time; scheduler, eviction, class protection and pool health work only while
+/// Caches of machines, pools and classes are kept warm all the time; scheduler, eviction, class protection, claim release and pool health work only while
 /// this process holds the lease. A standby takes over within `leader.time_to_live`. Thread: any.
 class ControlPlane {
  public:

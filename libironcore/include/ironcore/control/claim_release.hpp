@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// ClaimRelease: interfaces and volumes that name a machine which is gone are free again.
+#pragma once
+
+#include <string>
+
+#include "ironcore/api/compute.hpp"
+#include "ironcore/control/controller.hpp"
+#include "ironcore/control/informer.hpp"
+
+namespace ironcore::control {
+
+/// Takes a claim off once no machine with the claim's uid exists, whatever its name: one that was made anew is another machine. A provider
+/// releases what it claimed; this is for what slipped through (a write that arrived late, a finalizer removed by hand). Claims without a uid are
+/// somebody's plan and stay. Thread: any.
+class ClaimRelease {
+ public:
+  /// Listens to the informers, so make it before they run.
+  ClaimRelease(store::Store& store, Informer<api::Machine>& machines, Informer<api::NetworkInterface>& interfaces,
+               Informer<api::Volume>& volumes, Clock& clock, Log& log);
+
+  /// Until a stop is requested. `step` for those who own the loop: false if there was nothing to do.
+  void run(std::stop_token stop);
+  bool step();
+
+ private:
+  /// Whether the claimer is gone; asked of the store, because the cache may not have seen it yet.
+  Result<bool> is_orphaned(const std::string& namespace_, const api::LocalUidReference& claim);
+  Result<Requeue> release_interface(const std::string& key);
+  Result<Requeue> release_volume(const std::string& key);
+
+  store::Store& store_;
+  Informer<api::Machine>& machines_;
+  Informer<api::NetworkInterface>& interfaces_;
+  Informer<api::Volume>& volumes_;
+  Controller controller_;
+};
+
+}  // namespace ironcore::control

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Claims without a claimer.
+#include "ironcore/control/claim_release.hpp"
+
+namespace ironcore::control {
+
+namespace {
+
+constexpr const char* by_claimer = "claimer-uid";
+// Keys of both kinds share one queue.
+constexpr char interface_mark = 'i';
+constexpr char volume_mark = 'v';
+
+template <class T>
+std::string marked(char mark, const T& object) {
+  return mark + cache_key(object.metadata.namespace_, object.metadata.name);
+}
+
+template <class T>
+Result<Requeue> write(store::Store& store, const T& before, T after) {
+  const auto known = store::Object::of(before);
+  store::Transaction transaction;
+  transaction.operations.emplace_back(store::Patch{store::key_of(known), api::merge_patch(known, store::Object::of(std::move(after)))});
+  transaction.preconditions.emplace_back(store::Unchanged{store::key_of(known), before.metadata.resource_version});
+  IRONCORE_CHECK(store.commit(transaction));
+  return Requeue{};
+}
+
+}  // namespace
+
+ClaimRelease::ClaimRelease(store::Store& store, Informer<api::Machine>& machines, Informer<api::NetworkInterface>& interfaces,
+                           Informer<api::Volume>& volumes, Clock& clock, Log& log)
+    : store_(store),
+      machines_(machines),
+      interfaces_(interfaces),
+      volumes_(volumes),
+      controller_({.name = "claim-release"},
+                  [this](const std::string& key, std::stop_token) {
+                    return key.front() == interface_mark ? release_interface(key.substr(1)) : release_volume(key.substr(1));
+                  },
+                  clock, log) {
+  interfaces_.add_index(by_claimer, [](const api::NetworkInterface& interface) -> std::vector<std::string> {
+    if (!interface.spec.machine_ref) return {};
+    return {interface.spec.machine_ref->uid};
+  });
+  volumes_.add_index(by_claimer, [](const api::Volume& volume) -> std::vector<std::string> {
+    if (!volume.spec.claim_ref) return {};
+    return {volume.spec.claim_ref->uid};
+  });
+  interfaces_.on_change([this](const auto&, const auto& after) {
+    if (after && after->spec.machine_ref) controller_.queue().add(marked(interface_mark, *after));
+  });
+  volumes_.on_change([this](const auto&, const auto& after) {
+    if (after && after->spec.claim_ref) controller_.queue().add(marked(volume_mark, *after));
+  });
+  machines_.on_change([this](const auto& before, const auto& after) {
+    if (after) return;
+    for (const auto& each : interfaces_.by_index(by_claimer, before->metadata.uid)) controller_.queue().add(marked(interface_mark, *each));
+    for (const auto& each : volumes_.by_index(by_claimer, before->metadata.uid)) controller_.queue().add(marked(volume_mark, *each));
+  });
+}
+
+Result<bool> ClaimRelease::is_orphaned(const std::string& namespace_, const api::LocalUidReference& claim) {
+  if (claim.uid.empty()) return false;
+  const auto cached = machines_.get(cache_key(namespace_, claim.name));
+  if (cached && cached->metadata.uid == claim.uid) return false;
+  const auto machine = store::get<api::Machine>(store_, namespace_, claim.name);
+  if (machine) return (*machine)->metadata.uid != claim.uid;
+  if (machine.error().code() == ErrorCode::not_found) return true;
+  return machine.error();
+}
+
+Result<Requeue> ClaimRelease::release_interface(const std::string& key) {
+  const auto interface = interfaces_.get(key);
+  if (!interface || !interface->spec.machine_ref) return Requeue{};
+  IRONCORE_TRY(const bool is_free, is_orphaned(interface->metadata.namespace_, *interface->spec.machine_ref));
+  if (!is_free) return Requeue{};
+  auto released = *interface;
+  released.spec.machine_ref.reset();
+  released.spec.provider_id.clear();
+  return write(store_, *interface, std::move(released));
+}
+
+Result<Requeue> ClaimRelease::release_volume(const std::string& key) {
+  const auto volume = volumes_.get(key);
+  if (!volume || !volume->spec.claim_ref) return Requeue{};
+  IRONCORE_TRY(const bool is_free, is_orphaned(volume->metadata.namespace_, *volume->spec.claim_ref));
+  if (!is_free) return Requeue{};
+  auto released = *volume;
+  released.spec.claim_ref.reset();
+  return write(store_, *volume, std::move(released));
+}
+
+bool ClaimRelease::step() {
+  return machines_.has_synced() && interfaces_.has_synced() && volumes_.has_synced() && controller_.step();
+}
+
+void ClaimRelease::run(std::stop_token stop) {
+  if (machines_.wait_until_synced(stop) && interfaces_.wait_until_synced(stop) && volumes_.wait_until_synced(stop)) controller_.run(stop);
+}
+
+}  // namespace ironcore::control
