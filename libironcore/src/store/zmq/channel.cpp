@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// Requests of a client: sent again until answered, from a pool of connections.
+#include "channel.hpp"
+
+#include <algorithm>
+
+namespace ironcore::store::zmq {
+
+namespace {
+// An answer is lost only when the server dies or the connection breaks, so asking again is rare and need not be quick.
+constexpr Duration first_resend = std::chrono::milliseconds(400);
+constexpr Duration last_resend = std::chrono::seconds(5);
+constexpr std::size_t pool_size = 128;
+
+bool is_ipc(const std::string& endpoint) { return endpoint.starts_with("ipc://"); }
+}  // namespace
+
+Result<void> check_options(const ClientOptions& options) {
+  if (is_ipc(options.endpoint)) {
+    if (options.keys) return Error(ErrorCode::invalid, "keys are for tcp endpoints; " + options.endpoint + " needs none");
+    if (options.endpoint.size() == 6) return Error(ErrorCode::invalid, "endpoint ipc:// names no path");
+    return {};
+  }
+  if (options.endpoint.starts_with("tcp://")) {
+    if (!options.keys) {
+      return Error(ErrorCode::invalid, "endpoint " + options.endpoint +
+                                           " needs keys: give a key file and the server's public key");
+    }
+    if (options.endpoint.rfind(':') <= 5) return Error(ErrorCode::invalid, "endpoint " + options.endpoint + " names no port");
+    return {};
+  }
+  return Error(ErrorCode::invalid, "endpoint '" + options.endpoint + "' is neither ipc://PATH nor tcp://HOST:PORT");
+}
+
+Result<void> prepare_client_socket(Socket& socket, const ClientOptions& options) {
+  // A request waits in our hands until there is a connection: what the caller gave up on is never delivered later.
+  IRONCORE_CHECK(socket.set(ZMQ_IMMEDIATE, 1));
+  IRONCORE_CHECK(socket.set(ZMQ_RECONNECT_IVL, 20));
+  IRONCORE_CHECK(socket.set(ZMQ_RECONNECT_IVL_MAX, 1000));
+  IRONCORE_CHECK(socket.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(max_reply_bytes)));
+  if (!is_ipc(options.endpoint)) {
+    // Notices a host that vanished; on ipc the kernel tells.
+    IRONCORE_CHECK(socket.set(ZMQ_HEARTBEAT_IVL, 3000));
+    IRONCORE_CHECK(socket.set(ZMQ_HEARTBEAT_TIMEOUT, 9000));
+    IRONCORE_CHECK(socket.set(ZMQ_IPV6, 1));
+  }
+  if (options.keys) {
+    const auto set_key = [&](int option, const std::string& key, const char* which) -> Result<void> {
+      if (key.size() != 40 || zmq_setsockopt(socket.native(), option, key.c_str(), 41) != 0)
+        return Error(ErrorCode::invalid, std::string(which) + " is not a key of 40 Z85 characters");
+      return {};
+    };
+    IRONCORE_CHECK(set_key(ZMQ_CURVE_SERVERKEY, options.keys->server_public_key, "the server's public key"));
+    IRONCORE_CHECK(set_key(ZMQ_CURVE_PUBLICKEY, options.keys->own.public_key, "the own public key"));
+    IRONCORE_CHECK(set_key(ZMQ_CURVE_SECRETKEY, options.keys->own.secret_key, "the own secret key"));
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Channel>> Channel::open(const std::shared_ptr<Context::Native>& context,
+                                               const ClientOptions& options, const std::string& endpoint, Clock& clock) {
+  IRONCORE_TRY(auto socket, Socket::open(context, ZMQ_DEALER));
+  IRONCORE_CHECK(prepare_client_socket(socket, options));
+  IRONCORE_CHECK(socket.connect(endpoint));
+  return std::unique_ptr<Channel>(new Channel(std::move(socket), endpoint, clock));
+}
+
+void Channel::start(std::uint64_t id, std::string request) {
+  id_ = id;
+  request_ = std::move(request);
+  is_busy_ = true;
+  is_sent_ = false;
+  sends_ = 0;
+  resend_after_ = first_resend;
+}
+
+Result<std::optional<Answer>> Channel::advance() {
+  if (is_sent_) {
+    while (auto message = socket_.receive()) {
+      if (message->has_more()) {
+        while (message && message->has_more()) message = socket_.receive();
+        continue;
+      }
+      Answer answer{std::move(*message), {}};
+      auto read = decode_header(answer.message.bytes(), answer.header);
+      if (!read && read.error().code() == ErrorCode::unsupported) {
+        is_busy_ = false;
+        return std::move(read).error();
+      }
+      if (!read || answer.header.request_id != id_) continue;  // the late answer to a request that was sent twice
+      is_busy_ = false;
+      return std::optional<Answer>(std::move(answer));
+    }
+  }
+  const auto now = clock_.now();
+  if (!is_sent_ || now >= resend_at_) {
+    Message message{std::string_view(request_)};
+    is_sent_ = socket_.send(message);
+    if (is_sent_) {
+      ++sends_;
+      resend_at_ = now + resend_after_;
+      resend_after_ = std::min(resend_after_ * 2, last_resend);
+    }
+  }
+  return std::optional<Answer>();
+}
+
+zmq_pollitem_t Channel::poll_item() const noexcept {
+  return zmq::poll_item(socket_, static_cast<short>(is_sent_ ? ZMQ_POLLIN : ZMQ_POLLOUT));
+}
+
+Result<Answer> Channel::finish(Instant deadline, const std::shared_ptr<Wake>& cancel) {
+  for (;;) {
+    IRONCORE_TRY(auto answer, advance());
+    if (answer) return std::move(*answer);
+    const auto now = clock_.now();
+    if (now >= deadline) {
+      if (sends_ == 0) return Error(ErrorCode::unavailable, "no server answers at " + endpoint_ + ": is it running, and may you open it?");
+      return Error(ErrorCode::timeout, "no answer from " + endpoint_ + " in time: the server is overloaded or went away");
+    }
+    zmq_pollitem_t items[2] = {poll_item(), zmq::poll_item(cancel ? cancel->fd() : -1, ZMQ_POLLIN)};
+    poll(std::span(items, cancel ? 2 : 1), std::min(deadline, next_send()), clock_);
+    if (cancel && items[1].revents != 0) return Error(ErrorCode::cancelled, "stopped while waiting for " + endpoint_);
+  }
+}
+
+std::uint32_t milliseconds_until(Instant deadline, const Clock& clock) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock.now()).count();
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 1, 3'600'000));
+}
+
+Result<std::unique_ptr<Channel>> ClientCore::take() {
+  {
+    std::lock_guard lock(mutex_);
+    if (is_closed_) return Error(ErrorCode::cancelled, "the store was closed");
+    if (!free_.empty()) {
+      auto channel = std::move(free_.back());
+      free_.pop_back();
+      return channel;
+    }
+  }
+  return Channel::open(context, options, options.endpoint, clock);
+}
+
+void ClientCore::give_back(std::unique_ptr<Channel> channel) {
+  if (channel == nullptr || channel->is_busy()) return;  // its answer may still come: never mix it up with the next one's
+  std::lock_guard lock(mutex_);
+  if (!is_closed_ && free_.size() < pool_size) free_.push_back(std::move(channel));
+}
+
+Result<ServerFacts> ClientCore::hello(Instant deadline) {
+  IRONCORE_TRY(auto answer, call(HelloRequest{options.program}, deadline));
+  IRONCORE_TRY(auto hello, reply<HelloReply>(answer));
+  ServerFacts facts;
+  facts.epoch = hello.epoch;
+  facts.instance = hello.instance;
+  facts.heartbeat = std::chrono::milliseconds(std::clamp<std::uint32_t>(hello.heartbeat_ms, 10, 60'000));
+  if (is_ipc(options.endpoint)) {
+    facts.changes_endpoint = options.endpoint + ".changes";
+    facts.streams_endpoint = options.endpoint + ".streams";
+  } else {
+    const auto host = options.endpoint.substr(0, options.endpoint.rfind(':') + 1);
+    facts.changes_endpoint = host + std::to_string(hello.changes_port);
+    facts.streams_endpoint = host + std::to_string(hello.streams_port);
+  }
+  std::lock_guard lock(mutex_);
+  facts_ = facts;
+  return facts;
+}
+
+ServerFacts ClientCore::facts() const {
+  std::lock_guard lock(mutex_);
+  return facts_;
+}
+
+void ClientCore::saw_epoch(Text epoch) {
+  std::lock_guard lock(mutex_);
+  if (facts_.epoch != epoch) facts_.epoch = epoch;
+}
+
+void ClientCore::close() {
+  std::vector<std::unique_ptr<Channel>> channels;
+  std::lock_guard lock(mutex_);
+  is_closed_ = true;
+  channels.swap(free_);
+  for (const auto& watcher : watchers_)
+    if (const auto wake = watcher.lock()) wake->set();
+}
+
+bool ClientCore::is_closed() const {
+  std::lock_guard lock(mutex_);
+  return is_closed_;
+}
+
+void ClientCore::wake_on_close(std::weak_ptr<Wake> wake) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(watchers_, [](const auto& watcher) { return watcher.expired(); });
+  watchers_.push_back(std::move(wake));
+}
+
+}  // namespace ironcore::store::zmq
