@@ -68,7 +68,7 @@ Result<void> Authorizer::may_read(const Peer& peer, const Query& query) const {
   const auto resource = query.kind->resource();
   const auto placement = std::string(query.kind->info().placement);
   const std::string* space = query.namespace_.empty() ? query.fields.required("metadata.namespace") : &query.namespace_;
-  static const std::string cluster;
+  const std::string cluster;
   if (query.kind->info().scope == api::Scope::cluster) space = &cluster;
   return ask(peer, {Verb::read, resource, space, placement.empty() ? nullptr : query.fields.required(placement),
                     query.fields.required("metadata.name")});
@@ -82,6 +82,12 @@ Result<void> Authorizer::may_change(const Peer& peer, Verb verb, const Key& key)
     if (object) pool = placement_of(*object);
   }
   return ask(peer, {verb, resource, &key.namespace_, &pool, &key.name});
+}
+
+Result<void> Authorizer::may_read_name(const Peer& peer, const Key& key) const {
+  const auto resource = key.kind->resource();
+  const std::string nowhere;
+  return ask(peer, {Verb::read, resource, &key.namespace_, &nowhere, &key.name});
 }
 
 Result<void> Authorizer::may_commit(const Peer& peer, const Transaction& transaction) const {

@@ -34,6 +34,8 @@ class Authorizer {
   Result<void> may_read(const Peer& peer, const Object& object) const;
   /// The whole of what the query can ever match.
   Result<void> may_read(const Peer& peer, const Query& query) const;
+  /// An object of this name that is not there, or is not placed.
+  Result<void> may_read_name(const Peer& peer, const Key& key) const;
   Result<void> may_commit(const Peer& peer, const Transaction& transaction) const;
   Result<void> may_lease(const Peer& peer, std::string_view name) const;
   Result<void> may_open_stream(const Peer& peer, const Object& object) const;

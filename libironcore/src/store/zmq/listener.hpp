@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// The server's ends of its endpoints: one set of sockets on the local path, one on TCP with CURVE.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "authorizer.hpp"
+#include "ironcore/store/zmq_server.hpp"
+#include "socket.hpp"
+
+namespace ironcore::store::zmq {
+
+/// A socket file of ours; removed at the end unless somebody else has taken its place.
+class SocketFile {
+ public:
+  SocketFile() noexcept = default;
+  SocketFile(std::string path, std::uint64_t inode) noexcept : path_(std::move(path)), inode_(inode) {}
+  SocketFile(SocketFile&& other) noexcept : path_(std::move(other.path_)), inode_(other.inode_) { other.path_.clear(); }
+  SocketFile& operator=(SocketFile&& other) noexcept;
+  ~SocketFile() { remove(); }
+
+ private:
+  void remove() noexcept;
+  std::string path_;
+  std::uint64_t inode_ = 0;
+};
+
+struct Listener {
+  bool is_local = false;
+  std::string endpoint;  ///< that clients are told
+  std::uint16_t changes_port = 0;
+  std::uint16_t streams_port = 0;
+  Socket requests;  ///< ROUTER
+  Socket changes;   ///< XPUB
+  Socket streams;   ///< ROUTER
+  std::vector<SocketFile> files;
+};
+
+Result<std::unique_ptr<Listener>> listen_local(const Context& context, const ServerOptions& options);
+Result<std::unique_ptr<Listener>> listen_tcp(const Context& context, const ServerOptions& options);
+
+/// Answers ZeroMQ's questions about keys (ZAP, ZeroMQ RFC 27). Thread: one.
+class KeyChecker {
+ public:
+  /// `wrong_state` when the context has one already.
+  static Result<std::unique_ptr<KeyChecker>> open(const Context& context);
+  const Socket& socket() const noexcept { return socket_; }
+  /// Returns how many keys were refused.
+  std::size_t answer(const Authorizer& authorizer);
+
+ private:
+  explicit KeyChecker(Socket socket) : socket_(std::move(socket)) {}
+  Socket socket_;
+};
+
+}  // namespace ironcore::store::zmq

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the server does with requests: quick ones at once, commits together, long ones in slices.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "authorizer.hpp"
+#include "codec.hpp"
+#include "counters.hpp"
+#include "listener.hpp"
+#include "publisher.hpp"
+
+namespace ironcore::store::zmq {
+
+/// Where an answer goes to.
+struct Origin {
+  Listener* listener = nullptr;
+  Message routing_id;
+  std::uint64_t request_id = 0;
+  std::string public_key;
+  Peer peer() const noexcept { return {listener->is_local, public_key}; }
+};
+
+/// What the streams add to the requests: gives out the right to open one.
+using StreamGranter = std::function<Result<RandomId>(const Peer& peer, const Object& object, Text what)>;
+
+/// Thread: loop.
+class Requests {
+ public:
+  Requests(LocalStore& store, const KindTable& kinds, const Authorizer& authorizer, Publisher& publisher,
+           const ServerOptions& options, std::uint64_t instance, StreamGranter grant_stream, Clock& clock, Log& log, Counters& counters);
+  ~Requests();
+  void add(Listener& listener) { listeners_.push_back(&listener); }
+
+  /// Takes some of what is waiting: answers what is quick, collects commits. True = there may be more.
+  bool read();
+  /// Carries the collected commits out and answers them.
+  void commit();
+  /// One slice of a long request, some milliseconds; true = there is more to do.
+  bool work();
+
+ private:
+  struct Pending;
+  struct ListJob;
+  struct ChangesJob;
+
+  void take(Listener& listener, Message routing_id, Message message);
+  Result<void> carry_out(Origin& origin, MessageType type, std::string_view message);
+  Result<void> take_commit(Origin& origin, std::string_view message);
+  template <class Record>
+  void answer(const Origin& origin, const Record& record);
+  void answer_error(const Origin& origin, const Error& error);
+  void answer_commit(const Origin& origin, const Result<Committed>& result);
+  void remember(RandomId id, std::shared_ptr<const Result<Committed>> result);
+  bool work(ListJob& job);
+  bool work(ChangesJob& job);
+
+  LocalStore& store_;
+  const KindTable& kinds_;
+  const Authorizer& authorizer_;
+  Publisher& publisher_;
+  const ServerOptions& options_;
+  const std::uint64_t instance_;
+  const StreamGranter grant_stream_;
+  Clock& clock_;
+  Log& log_;
+  Counters& counters_;
+  std::vector<Listener*> listeners_;
+
+  // Commits found waiting, one place for each; a commit that was sent twice has two origins.
+  std::vector<Transaction> transactions_;
+  std::vector<Pending> pending_;
+  std::size_t pending_bytes_ = 0;
+
+  struct Order {
+    bool operator()(const RandomId& a, const RandomId& b) const noexcept {
+      return a.high != b.high ? a.high < b.high : a.low < b.low;
+    }
+  };
+  struct Remembered {
+    std::shared_ptr<const Result<Committed>> result;
+    Instant until;
+  };
+  std::map<RandomId, Remembered, Order> remembered_;
+  std::deque<RandomId> remembered_order_;
+
+  std::deque<ListJob> lists_;
+  std::deque<ChangesJob> replays_;
+  bool is_list_turn_ = false;
+  std::map<const api::Kind*, double> bytes_per_object_;
+};
+
+}  // namespace ironcore::store::zmq

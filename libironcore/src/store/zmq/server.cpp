@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// The server's loop: who is ready, who is next.
+#include "ironcore/store/zmq_server.hpp"
+
+#include <algorithm>
+#include <atomic>
+
+#include "authorizer.hpp"
+#include "counters.hpp"
+#include "listener.hpp"
+#include "publisher.hpp"
+#include "requests.hpp"
+
+namespace ironcore::store::zmq {
+
+namespace {
+
+/// Set by whoever commits; wakes the loop only when it sleeps.
+struct ChangeSignal {
+  std::atomic<bool> has_changed{true};
+  std::atomic<bool> is_sleeping{false};
+  std::shared_ptr<Wake> wake;
+};
+
+class ZmqServer final : public Server {
+ public:
+  ZmqServer(LocalStore& store, ServerOptions options, Clock& clock, Log& log)
+      : store_(store),
+        options_(std::move(options)),
+        clock_(clock),
+        log_(log),
+        instance_(random_number() | 1),  // never 0, which stands for none
+        authorizer_(store, options_.tcp ? options_.tcp->identities : Identities()),
+        publisher_(store, kinds_, authorizer_, options_, instance_, clock),
+        requests_(store, kinds_, authorizer_, publisher_, options_, instance_,
+                  [](const Peer&, const Object&, Text) -> Result<RandomId> { return Error(ErrorCode::unsupported, "this server relays no streams"); },
+                  clock, log, counters_) {}
+
+  Result<void> open(Context& context) {
+    if (options_.path.empty() && !options_.tcp) return Error(ErrorCode::invalid, "the server has neither a path nor a tcp endpoint");
+    signal_ = std::make_shared<ChangeSignal>();
+    IRONCORE_TRY(signal_->wake, Wake::create());
+    if (!options_.path.empty()) {
+      IRONCORE_TRY(auto listener, listen_local(context, options_));
+      add(std::move(listener));
+    }
+    if (options_.tcp) {
+      IRONCORE_TRY(key_checker_, KeyChecker::open(context));
+      IRONCORE_TRY(auto listener, listen_tcp(context, options_));
+      add(std::move(listener));
+    }
+    return {};
+  }
+
+  Result<void> run(std::stop_token stop) override;
+
+  std::string ipc_endpoint() const override { return endpoint(true); }
+  std::string tcp_endpoint() const override { return endpoint(false); }
+  void replace_identities(Identities identities) override { authorizer_.replace(std::move(identities)); }
+  ServerCounters counters() const override { return counters_.read(); }
+
+ private:
+  void add(std::unique_ptr<Listener> listener) {
+    publisher_.add(*listener);
+    requests_.add(*listener);
+    listeners_.push_back(std::move(listener));
+  }
+  std::string endpoint(bool is_local) const {
+    for (const auto& listener : listeners_)
+      if (listener->is_local == is_local) return listener->endpoint;
+    return {};
+  }
+  /// True = there is more to publish.
+  bool publish();
+
+  LocalStore& store_;
+  const ServerOptions options_;
+  Clock& clock_;
+  Log& log_;
+  const std::uint64_t instance_;
+  const KindTable kinds_;
+  Counters counters_;
+  Authorizer authorizer_;
+  Publisher publisher_;
+  Requests requests_;
+  std::shared_ptr<ChangeSignal> signal_;
+  std::unique_ptr<KeyChecker> key_checker_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  Instant complain_again_{};
+};
+
+bool ZmqServer::publish() {
+  const auto before = publisher_.count();
+  auto published = publisher_.publish();
+  counters_.published.add(publisher_.count() - before);
+  if (published) return *published;
+  if (clock_.now() >= complain_again_) {
+    log_.error("cannot publish changes, watches fall behind", {{"error", published.error().message()}});
+    complain_again_ = clock_.now() + std::chrono::seconds(60);
+  }
+  return false;
+}
+
+Result<void> ZmqServer::run(std::stop_token stop) {
+  IRONCORE_CHECK(publisher_.start());
+  const StopWake stop_wake(stop, signal_->wake);
+  struct Unsubscribe {
+    LocalStore& store;
+    ~Unsubscribe() { store.on_change({}); }
+  } const unsubscribe{store_};
+  store_.on_change([signal = signal_] {
+    signal->has_changed.store(true);
+    if (signal->is_sleeping.load()) signal->wake->set();
+  });
+
+  std::vector<zmq_pollitem_t> items;
+  items.push_back(poll_item(signal_->wake->fd(), ZMQ_POLLIN));
+  if (key_checker_) items.push_back(poll_item(key_checker_->socket(), ZMQ_POLLIN));
+  const auto first_listener = items.size();
+  for (const auto& listener : listeners_) {
+    items.push_back(poll_item(listener->requests, ZMQ_POLLIN));
+    items.push_back(poll_item(listener->changes, ZMQ_POLLIN));
+  }
+  const auto is_ready = [&](std::size_t which) {
+    for (auto i = first_listener + which; i < items.size(); i += 2)
+      if (items[i].revents != 0) return true;
+    return false;
+  };
+
+  bool is_busy = false;
+  while (!stop.stop_requested()) {
+    signal_->is_sleeping.store(!is_busy);
+    const bool may_sleep = !is_busy && !signal_->has_changed.load();
+    poll(items, may_sleep ? publisher_.next_tick() : Instant(), clock_);
+    signal_->is_sleeping.store(false);
+    if (items[0].revents != 0) signal_->wake->clear();
+
+    if (key_checker_ && items[1].revents != 0) counters_.unknown_keys.add(key_checker_->answer(authorizer_));
+    if (is_ready(1)) counters_.refused.add(publisher_.read_subscriptions());
+    is_busy = false;
+    if (is_ready(0)) {
+      is_busy = requests_.read();
+      requests_.commit();
+    }
+    if (signal_->has_changed.exchange(false) && publish()) signal_->has_changed.store(true);
+    is_busy = requests_.work() || is_busy;
+    publisher_.tick();
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::create(Context& context, LocalStore& store, ServerOptions options, Clock& clock, Log& log) {
+  auto server = std::make_unique<ZmqServer>(store, std::move(options), clock, log);
+  IRONCORE_CHECK(server->open(context));
+  return std::unique_ptr<Server>(std::move(server));
+}
+
+}  // namespace ironcore::store::zmq
