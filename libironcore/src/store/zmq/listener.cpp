@@ -83,6 +83,9 @@ Result<void> open_sockets(Listener& listener, const Context& context, const Serv
   IRONCORE_CHECK(prepare_router(listener.requests, waiting_answers, waiting_requests));
   IRONCORE_TRY(listener.streams, Socket::open(context, ZMQ_ROUTER));
   IRONCORE_CHECK(prepare_router(listener.streams, waiting_stream_messages, waiting_requests));
+  // Answered by the peer's I/O thread: a stopped process or a vanished host is forgotten, a busy one is not.
+  IRONCORE_CHECK(listener.streams.set(ZMQ_HEARTBEAT_IVL, 2000));
+  IRONCORE_CHECK(listener.streams.set(ZMQ_HEARTBEAT_TIMEOUT, 6000));
   IRONCORE_TRY(listener.changes, Socket::open(context, ZMQ_XPUB));
   IRONCORE_CHECK(listener.changes.set(ZMQ_XPUB_MANUAL, 1));  // each subscription is admitted or not
   IRONCORE_CHECK(listener.changes.set(ZMQ_SNDHWM, static_cast<int>(options.subscriber_messages)));
@@ -96,8 +99,8 @@ Result<void> secure(Socket& socket, const TcpOptions& tcp) {
     return Error(ErrorCode::invalid, "the server's secret key is not a key of 40 Z85 characters");
   IRONCORE_CHECK(socket.set(ZMQ_ZAP_DOMAIN, key_domain));
   IRONCORE_CHECK(socket.set(ZMQ_IPV6, 1));
-  IRONCORE_CHECK(socket.set(ZMQ_HEARTBEAT_IVL, 3000));
-  IRONCORE_CHECK(socket.set(ZMQ_HEARTBEAT_TIMEOUT, 9000));
+  IRONCORE_CHECK(socket.set(ZMQ_HEARTBEAT_IVL, 2000));
+  IRONCORE_CHECK(socket.set(ZMQ_HEARTBEAT_TIMEOUT, 6000));
   IRONCORE_CHECK(socket.set(ZMQ_HANDSHAKE_IVL, 10'000));
   // A host that takes nothing for this long is cut off, its queue freed; it comes back and resyncs.
   return socket.set(ZMQ_TCP_MAXRT, 30'000);

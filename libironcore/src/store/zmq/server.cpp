@@ -10,6 +10,7 @@
 #include "listener.hpp"
 #include "publisher.hpp"
 #include "requests.hpp"
+#include "stream_relay.hpp"
 
 namespace ironcore::store::zmq {
 
@@ -32,9 +33,10 @@ class ZmqServer final : public Server {
         instance_(random_number() | 1),  // never 0, which stands for none
         authorizer_(store, options_.tcp ? options_.tcp->identities : Identities()),
         publisher_(store, kinds_, authorizer_, options_, instance_, clock),
+        relay_(kinds_, authorizer_, options_, instance_, clock, log, counters_),
         requests_(store, kinds_, authorizer_, publisher_, options_, instance_,
-                  [](const Peer&, const Object&, Text) -> Result<RandomId> { return Error(ErrorCode::unsupported, "this server relays no streams"); },
-                  clock, log, counters_) {}
+                  [this](const Peer& peer, const Object& object, Text what) { return relay_.grant(peer, object, what); }, clock, log,
+                  counters_) {}
 
   Result<void> open(Context& context) {
     if (options_.path.empty() && !options_.tcp) return Error(ErrorCode::invalid, "the server has neither a path nor a tcp endpoint");
@@ -63,6 +65,7 @@ class ZmqServer final : public Server {
   void add(std::unique_ptr<Listener> listener) {
     publisher_.add(*listener);
     requests_.add(*listener);
+    relay_.add(*listener);
     listeners_.push_back(std::move(listener));
   }
   std::string endpoint(bool is_local) const {
@@ -82,6 +85,7 @@ class ZmqServer final : public Server {
   Counters counters_;
   Authorizer authorizer_;
   Publisher publisher_;
+  StreamRelay relay_;
   Requests requests_;
   std::shared_ptr<ChangeSignal> signal_;
   std::unique_ptr<KeyChecker> key_checker_;
@@ -120,9 +124,10 @@ Result<void> ZmqServer::run(std::stop_token stop) {
   for (const auto& listener : listeners_) {
     items.push_back(poll_item(listener->requests, ZMQ_POLLIN));
     items.push_back(poll_item(listener->changes, ZMQ_POLLIN));
+    items.push_back(poll_item(listener->streams, ZMQ_POLLIN));
   }
   const auto is_ready = [&](std::size_t which) {
-    for (auto i = first_listener + which; i < items.size(); i += 2)
+    for (auto i = first_listener + which; i < items.size(); i += 3)
       if (items[i].revents != 0) return true;
     return false;
   };
@@ -131,7 +136,7 @@ Result<void> ZmqServer::run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     signal_->is_sleeping.store(!is_busy);
     const bool may_sleep = !is_busy && !signal_->has_changed.load();
-    poll(items, may_sleep ? publisher_.next_tick() : Instant(), clock_);
+    poll(items, may_sleep ? std::min(publisher_.next_tick(), relay_.next_tick()) : Instant(), clock_);
     signal_->is_sleeping.store(false);
     if (items[0].revents != 0) signal_->wake->clear();
 
@@ -144,8 +149,11 @@ Result<void> ZmqServer::run(std::stop_token stop) {
     }
     if (signal_->has_changed.exchange(false) && publish()) signal_->has_changed.store(true);
     is_busy = requests_.work() || is_busy;
+    if (is_ready(2)) is_busy = relay_.read() || is_busy;
     publisher_.tick();
+    relay_.tick();
   }
+  relay_.close_all();
   return {};
 }
 

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t subscription_messages = 1000;  // waiting in this process; more wait at the server
 constexpr std::uint32_t replay_limit = 1000;
+/// After this many revisions of no concern the reader is told how far it is; as the local bodies do.
+constexpr std::uint64_t bookmark_interval = 1000;
 
 /// How this query looks from the publications' side.
 struct Subscription {
@@ -82,6 +84,8 @@ class RemoteWatch final : public Watch {
   void heard() { silent_at_ = core_->clock.now() + 3 * heartbeat_; }
   void schedule_safety_replay();
   void push(Change::Type type, std::uint64_t revision, std::optional<Object> object);
+  /// Nothing of concern happened up to `revision`.
+  void move_on(std::uint64_t revision);
   Result<std::vector<Change>> deliver(std::size_t limit);
 
   const std::shared_ptr<ClientCore> core_;
@@ -94,6 +98,7 @@ class RemoteWatch final : public Watch {
 
   std::deque<Change> ready_;
   std::uint64_t through_ = 0;  ///< everything up to here is in `ready_` or was delivered
+  std::uint64_t told_ = 0;     ///< up to here the reader knows that
   std::string epoch_;
   std::uint64_t instance_ = 0;
   Duration heartbeat_{};
@@ -117,11 +122,10 @@ Result<void> RemoteWatch::open(Revision from) {
       const auto revision = object.metadata().resource_version.value;
       push(Change::Type::added, revision, std::move(object));
     }
-    through_ = page.revision.value;
     epoch_ = core_->facts().epoch;
-    push(Change::Type::bookmark, through_, std::nullopt);
+    push(Change::Type::bookmark, page.revision.value, std::nullopt);
   } else {
-    through_ = from.value;
+    through_ = told_ = from.value;
     epoch_ = facts.epoch;
   }
   // Also when there was a list: it tells whether we may subscribe, and `gone` belongs to the opening.
@@ -159,8 +163,13 @@ void RemoteWatch::schedule_safety_replay() {
 }
 
 void RemoteWatch::push(Change::Type type, std::uint64_t revision, std::optional<Object> object) {
-  if (type == Change::Type::bookmark && !ready_.empty() && ready_.back().type == Change::Type::bookmark) ready_.pop_back();
   ready_.push_back({type, Revision{revision}, std::move(object)});
+  through_ = told_ = revision;
+}
+
+void RemoteWatch::move_on(std::uint64_t revision) {
+  through_ = std::max(through_, revision);
+  if (ready_.empty() && through_ - told_ >= bookmark_interval) push(Change::Type::bookmark, through_, std::nullopt);
 }
 
 Result<std::vector<Change>> RemoteWatch::deliver(std::size_t limit) {
@@ -233,7 +242,7 @@ Result<void> RemoteWatch::take_replay(const Answer& answer) {
                                                              : Change::Type::modified;
     push(type, change.revision, std::move(object));
   }
-  through_ = std::max(through_, reply.through);
+  move_on(reply.through);
   epoch_ = reply.epoch;
   is_pushed_ = reply.is_pushed;
   needs_replay_ = reply.has_more;
@@ -307,7 +316,7 @@ Result<void> RemoteWatch::take_change(const ChangeMessage& change) {
   const bool is_elsewhere = (!query_.namespace_.empty() && change.namespace_ != query_.namespace_) ||
                             (subscription_.name && change.name != *subscription_.name);
   if (is_elsewhere) {
-    through_ = change.revision;
+    move_on(change.revision);
     return {};
   }
   const bool changed = change.change == ChangeType::modified || change.change == ChangeType::entered;
@@ -325,8 +334,9 @@ Result<void> RemoteWatch::take_change(const ChangeMessage& change) {
     else if (change.change == ChangeType::deleted)
       type = Change::Type::deleted;
     push(type, change.revision, std::move(object));
+  } else {
+    move_on(change.revision);
   }
-  through_ = change.revision;
   return {};
 }
 
@@ -334,9 +344,8 @@ void RemoteWatch::take_bookmark(const BookmarkMessage& bookmark) {
   const auto last = subscription_.is_placed ? bookmark.last_on_topic : bookmark.last_of_resource;
   if (bookmark.epoch != epoch_ || last > through_) {
     needs_replay_ = true;
-  } else if (bookmark.revision > through_) {
-    through_ = bookmark.revision;
-    push(Change::Type::bookmark, through_, std::nullopt);
+  } else {
+    move_on(bookmark.revision);
   }
 }
 

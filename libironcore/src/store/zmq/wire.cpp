@@ -55,7 +55,7 @@ IRONCORE_WIRE(HeartbeatMessage, archive(record.epoch, record.instance, record.re
 IRONCORE_WIRE(GrantStreamRequest, archive(record.key, record.what))
 IRONCORE_WIRE(GrantStreamReply, archive(record.grant_high, record.grant_low))
 IRONCORE_WIRE(ServeStreams, archive(record.resource, record.pool))
-IRONCORE_WIRE(ServeStreamsReply)
+IRONCORE_WIRE(ServeStreamsReply, archive(record.instance))
 IRONCORE_WIRE(OpenStream, archive(record.grant_high, record.grant_low, record.credit))
 IRONCORE_WIRE(OfferStream, archive(record.key, record.uid, record.what, record.identity, record.credit))
 IRONCORE_WIRE(AcceptStream, archive(record.credit))

@@ -301,6 +301,7 @@ struct ServeStreams {
 };
 struct ServeStreamsReply {
   static constexpr MessageType type = reply_to(MessageType::serve_streams);
+  std::uint64_t instance = 0;  ///< another one than before: the streams are gone
 };
 struct OpenStream {
   static constexpr MessageType type = MessageType::open_stream;
