@@ -17,6 +17,7 @@
 #include "ironcore/store/zmq_stream.hpp"
 #include "local_fixture.hpp"
 #include "objects.hpp"
+#include "result_text.hpp"
 
 namespace ironcore::test {
 

@@ -11,6 +11,7 @@
 
 #include "codec.hpp"
 #include "messages.hpp"
+#include "result_text.hpp"
 #include "wire.hpp"
 
 using namespace ironcore;

@@ -3,6 +3,8 @@
 #include "channel.hpp"
 
 #include <algorithm>
+#include <cstring>
+#include <utility>
 
 namespace ironcore::store::zmq {
 
@@ -13,6 +15,49 @@ constexpr Duration last_resend = std::chrono::seconds(5);
 constexpr std::size_t pool_size = 128;
 
 bool is_ipc(const std::string& endpoint) { return endpoint.starts_with("ipc://"); }
+
+/// What ZeroMQ tells about one socket's connection. Thread: one.
+class ConnectionMonitor {
+ public:
+  static Result<ConnectionMonitor> open(const std::shared_ptr<Context::Native>& context, const Socket& watched) {
+    const auto name = "inproc://monitor-" + std::to_string(random_number());
+    if (zmq_socket_monitor(watched.native(), name.c_str(), ZMQ_EVENT_ALL) != 0) return zmq_error("watch a connection");
+    IRONCORE_TRY(auto socket, Socket::open(context, ZMQ_PAIR));
+    IRONCORE_CHECK(socket.connect(name));
+    return ConnectionMonitor(watched.native(), std::move(socket));
+  }
+  ConnectionMonitor(ConnectionMonitor&& other) noexcept
+      : watched_(std::exchange(other.watched_, nullptr)), socket_(std::move(other.socket_)), events_(other.events_) {}
+  ~ConnectionMonitor() { close(); }
+  void close() noexcept {
+    if (watched_ != nullptr) zmq_socket_monitor(std::exchange(watched_, nullptr), nullptr, 0);
+  }
+
+  zmq_pollitem_t poll_item() const noexcept { return zmq::poll_item(socket_, ZMQ_POLLIN); }
+  bool is_key_refused() {
+    read();
+    return (events_ & ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) != 0;
+  }
+  bool has_connected() const noexcept { return (events_ & ZMQ_EVENT_CONNECTED) != 0; }
+  bool has_shaken_hands() const noexcept { return (events_ & ZMQ_EVENT_HANDSHAKE_SUCCEEDED) != 0; }
+
+ private:
+  ConnectionMonitor(void* watched, Socket socket) noexcept : watched_(watched), socket_(std::move(socket)) {}
+  void read() {
+    while (auto frame = socket_.receive()) {
+      // A frame of number and value, then one with the address.
+      if (frame->has_more() && frame->bytes().size() >= 2) {
+        std::uint16_t event;
+        std::memcpy(&event, frame->bytes().data(), sizeof event);
+        events_ |= event;
+      }
+    }
+  }
+  void* watched_;
+  Socket socket_;
+  unsigned events_ = 0;
+};
+
 }  // namespace
 
 Result<void> check_options(const ClientOptions& options) {
@@ -150,6 +195,39 @@ void ClientCore::give_back(std::unique_ptr<Channel> channel) {
 
 Result<ServerFacts> ClientCore::hello(Instant deadline) {
   IRONCORE_TRY(auto answer, call(HelloRequest{options.program}, deadline));
+  return take_hello(answer);
+}
+
+Result<ServerFacts> ClientCore::first_hello(Instant deadline) {
+  IRONCORE_TRY(auto channel, take());
+  IRONCORE_TRY(auto monitor, ConnectionMonitor::open(context, channel->socket()));
+  const auto id = channel->next_id();
+  channel->start(id, encode(id, milliseconds_until(deadline, clock), HelloRequest{options.program}));
+  for (;;) {
+    IRONCORE_TRY(auto answer, channel->advance());
+    if (answer) {
+      auto facts = take_hello(*answer);
+      monitor.close();
+      give_back(std::move(channel));
+      return facts;
+    }
+    if (monitor.is_key_refused()) {
+      return Error(ErrorCode::forbidden, options.endpoint + " does not know the key " + options.keys->own.public_key +
+                                             ": add it to the server's identities file");
+    }
+    if (clock.now() >= deadline) {
+      if (options.keys && monitor.has_connected() && !monitor.has_shaken_hands()) {
+        return Error(ErrorCode::forbidden, options.endpoint +
+                                               " breaks off before the handshake is done: check that the server's public key is right");
+      }
+      return channel->finish(deadline).error();
+    }
+    zmq_pollitem_t items[2] = {channel->poll_item(), monitor.poll_item()};
+    poll(items, std::min(deadline, channel->next_send()), clock);
+  }
+}
+
+Result<ServerFacts> ClientCore::take_hello(const Answer& answer) {
   IRONCORE_TRY(auto hello, reply<HelloReply>(answer));
   ServerFacts facts;
   facts.epoch = hello.epoch;

@@ -38,6 +38,7 @@ class Channel {
   /// Until an answer comes. `unavailable` if the server could not be reached at all, `timeout` if it did not answer, `cancelled`.
   Result<Answer> finish(Instant deadline, const std::shared_ptr<Wake>& cancel = nullptr);
 
+  const Socket& socket() const noexcept { return socket_; }
   /// What to wait for before the next `advance`, and until when at most.
   zmq_pollitem_t poll_item() const noexcept;
   Instant next_send() const noexcept { return is_sent_ ? resend_at_ : Instant::max(); }
@@ -74,7 +75,7 @@ struct ServerFacts {
 /// Sets the identity, time-outs and keep-alives of a client's socket.
 Result<void> prepare_client_socket(Socket& socket, const ClientOptions& options);
 
-/// `unavailable` or `forbidden` with what ZeroMQ saw on a fresh connection: for the error of `connect`.
+/// The endpoint can be one, and has the keys that it needs.
 Result<void> check_options(const ClientOptions& options);
 
 /// What the store and its watches share: options, a pool of channels, what is known of the server. Thread: any.
@@ -95,6 +96,8 @@ class ClientCore {
 
   /// Asks the server who it is.
   Result<ServerFacts> hello(Instant deadline);
+  /// The same over a fresh connection, and when it fails, what ZeroMQ saw of it: `forbidden` when keys are the reason.
+  Result<ServerFacts> first_hello(Instant deadline);
   ServerFacts facts() const;
   void saw_epoch(Text epoch);
 
@@ -111,6 +114,8 @@ class ClientCore {
   void wake_on_close(std::weak_ptr<Wake> wake);
 
  private:
+  Result<ServerFacts> take_hello(const Answer& answer);
+
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<Channel>> free_;
   ServerFacts facts_;

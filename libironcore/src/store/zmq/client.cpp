@@ -115,7 +115,7 @@ Result<Committed> RemoteStore::commit(const Transaction& transaction) {
 Result<std::unique_ptr<Store>> connect(Context& context, ClientOptions options, Clock& clock, Log& log) {
   IRONCORE_CHECK(check_options(options));
   auto core = std::make_shared<ClientCore>(context.native(), std::move(options), clock, log);
-  IRONCORE_CHECK(within(core->hello(clock.now() + core->options.connect_timeout), "connect to the store"));
+  IRONCORE_CHECK(within(core->first_hello(clock.now() + core->options.connect_timeout), "connect to the store"));
   return std::unique_ptr<Store>(std::make_unique<RemoteStore>(std::move(core)));
 }
 

@@ -19,6 +19,7 @@ namespace ironcore::store::zmq {
 namespace {
 
 constexpr std::string_view key_domain = "ironcore";
+constexpr std::size_t max_path_bytes = 95;  // what the kernel takes, less our longest suffix
 // Waiting for one peer, in messages: a peer that asks without reading gets at most this much of our memory.
 constexpr int waiting_answers = 32;
 constexpr int waiting_requests = 64;
@@ -129,8 +130,8 @@ void SocketFile::remove() noexcept {
 }
 
 Result<std::unique_ptr<Listener>> listen_local(const Context& context, const ServerOptions& options) {
-  if (options.path.size() + 8 >= sizeof(sockaddr_un::sun_path))
-    return Error(ErrorCode::invalid, "socket path " + options.path + " is longer than 95 bytes");
+  if (options.path.size() > max_path_bytes)
+    return Error(ErrorCode::invalid, "socket path " + options.path + " is longer than " + std::to_string(max_path_bytes) + " bytes");
   if (options.path.front() != '/')
     return Error(ErrorCode::invalid, "socket path '" + options.path + "' must be absolute");
   auto listener = std::make_unique<Listener>();

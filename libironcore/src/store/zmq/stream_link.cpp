@@ -37,8 +37,7 @@ class LinkStream final : public Stream {
     if (!state_->end && !state_->has_sent_close && !state_->is_offered) {
       // What waits is lost here; `close` is for those who care.
       link_->send_locked(encode(state_->id, 0, CloseStream{to_record(Error(ErrorCode::gone, "the other side went away"))}));
-      if (link_->pump_ == StreamLink::Pump::waiters && !link_->is_pumping_) link_->flush();
-      link_->wake_->set();
+      link_->hurry();
     }
     link_->streams_.erase(state_->id);
   }
@@ -58,7 +57,7 @@ class LinkStream final : public Stream {
     if (state_->consumed >= stream_window / 4) {
       link_->send_locked(encode(state_->id, 0, StreamCredit{state_->consumed}));
       state_->consumed = 0;
-      link_->wake_->set();
+      link_->hurry();
     }
     return bytes;
   }
@@ -74,9 +73,11 @@ class LinkStream final : public Stream {
       if (count == 0) break;
       state_->waiting.append(bytes.substr(taken, count));
       taken += count;
-      if (link_->pump_ == StreamLink::Pump::waiters && !link_->is_pumping_) link_->flush();
-      link_->wake_->set();
+      link_->hurry();
     }
+    // Where nobody else moves the messages, they are on their way when this returns, as far as the deadline allows.
+    if (link_->pump_ == StreamLink::Pump::waiters)
+      link_->wait_until(lock, deadline, stop, [&] { return state_->waiting.empty() || state_->end; });
     return taken;
   }
 
@@ -108,6 +109,7 @@ Result<std::shared_ptr<StreamLink>> StreamLink::open(const ClientCore& core, con
 }
 
 StreamLink::~StreamLink() {
+  if (!socket_) return;
   for (auto& bytes : outbox_) {
     Message message(std::move(bytes));
     if (!socket_.send(message)) break;
@@ -188,13 +190,23 @@ std::optional<Answer> StreamLink::next_answer() {
   return answer;
 }
 
-void StreamLink::fail(const Error& error) {
+void StreamLink::end(const Error& error) {
   std::lock_guard lock(mutex_);
-  failure_ = error;
-  for (auto& [id, state] : streams_)
-    if (!state->end) state->end = error;
+  for (auto& [id, state] : streams_) {
+    if (state->end) continue;
+    state->end = error;
+    if (!state->has_sent_close) send_locked(encode(id, 0, CloseStream{to_record(Error(ErrorCode::unavailable, "the provider stopped serving streams"))}));
+  }
   streams_.clear();
+  flush();
+  outbox_.clear();
+  socket_.close();  // the last words have a tenth of a second; who still holds a stream does not hold the connection
   changed_.notify_all();
+}
+
+void StreamLink::hurry() {
+  if (pump_ == Pump::waiters && !is_pumping_) flush();
+  wake_->set();
 }
 
 Instant StreamLink::last_heard() const {
@@ -213,7 +225,7 @@ bool StreamLink::wait_until(std::unique_lock<std::mutex>& lock, Instant deadline
     const auto now = clock_.now();
     if (now >= deadline || stop.stop_requested()) return false;
     if (pump_ == Pump::waiters && !is_pumping_) {
-      // The server pings a connection with a stream every two seconds.
+      // The server pings a connection with a stream every second.
       if (now - last_heard_ > stream_silence) {
         const Error lost(ErrorCode::unavailable, "the server was lost: nothing was heard from it for 10 s");
         for (auto& [id, state] : streams_)
@@ -256,6 +268,7 @@ void StreamLink::pump_once(Instant deadline) {
 
 /// False = something is left, because the network takes no more now.
 bool StreamLink::flush() {
+  if (!socket_) return true;
   while (!outbox_.empty()) {
     Message message{std::string_view(outbox_.front())};
     if (!socket_.send(message)) return false;

@@ -25,7 +25,7 @@ inline constexpr std::size_t stream_chunk = 16 * 1024;
 /// Each message costs this much credit beside its bytes, so that many small ones are bounded too.
 inline constexpr std::uint32_t stream_message_cost = 64;
 /// How often each side says that it is there, and how long it may say nothing.
-inline constexpr Duration stream_ping = std::chrono::seconds(2);
+inline constexpr Duration stream_ping = std::chrono::seconds(1);
 inline constexpr Duration stream_silence = std::chrono::seconds(10);
 
 /// Somebody has to move the messages. With `Pump::waiters`, whoever waits for something does it for everybody; with `Pump::owner` only
@@ -57,8 +57,8 @@ class StreamLink : public std::enable_shared_from_this<StreamLink> {
   /// Asks the handler, then accepts or refuses. What the handler writes meanwhile is sent after the acceptance.
   void settle(Offer offer, const StreamWorker::Handler& handler);
   std::optional<Answer> next_answer();
-  /// Ends every stream with this error.
-  void fail(const Error& error);
+  /// Ends every stream with this error, tells the other sides, and gives up the connection. Not while somebody pumps.
+  void end(const Error& error);
 
   /// Since when nothing was heard.
   Instant last_heard() const;
@@ -74,6 +74,8 @@ class StreamLink : public std::enable_shared_from_this<StreamLink> {
   bool flush();
   bool flush(State& state);
   void take(Message message);
+  /// Something is to be sent: at once if nobody else moves messages.
+  void hurry();
   void send_locked(std::string message) { outbox_.push_back(std::move(message)); }
 
   Socket socket_;  ///< only the pumping thread
@@ -89,7 +91,6 @@ class StreamLink : public std::enable_shared_from_this<StreamLink> {
   std::deque<Message> offers_;
   std::deque<Answer> answers_;
   Instant last_heard_;
-  std::optional<Error> failure_;
 };
 
 }  // namespace ironcore::store::zmq

@@ -60,7 +60,7 @@ class ZmqStreamWorker final : public StreamWorker {
         outcome = Error(ErrorCode::unavailable, "the server was lost: nothing was heard from it for 10 s");
     }
     const bool is_told = stop.stop_requested();
-    link->fail(is_told ? Error(ErrorCode::cancelled, "the worker was stopped") : outcome.error());
+    link->end(is_told ? Error(ErrorCode::cancelled, "the worker was stopped") : outcome.error());
     return is_told ? Result<void>() : outcome;
   }
 
