@@ -45,7 +45,9 @@ TEST_CASE("an IPv6 address is written as RFC 5952 asks") {
       {"1:2:3:4:5:6:7.8.9.10", "1:2:3:4:5:6:708:90a"},
       {"fe80::1", "fe80::1"},
   };
-  for (const auto& [text, canonical] : cases) {
+  for (const auto& row : cases) {
+    const auto* text = row.first;
+    const auto* canonical = row.second;
     CAPTURE(text);
     CHECK(ip(text).to_text() == canonical);
     CHECK(ip(canonical) == ip(text));

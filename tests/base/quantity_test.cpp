@@ -33,7 +33,9 @@ TEST_CASE("quantities are printed in the canonical form of Kubernetes") {
       {"00001.500", "1500m"}, {"9223372036854775807", "9223372036854775807"},
       {"-9223372036854775807", "-9223372036854775807"},
   };
-  for (const auto& [text, canonical] : cases) {
+  for (const auto& row : cases) {
+    const auto* text = row.first;
+    const auto* canonical = row.second;
     CAPTURE(text);
     if (std::string_view(canonical) == "overflow") {
       CHECK(Quantity::parse(text).has_error());

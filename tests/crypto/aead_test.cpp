@@ -26,7 +26,7 @@ Bytes from_hex(std::string_view text) {
 TEST_CASE("what was sealed opens again, whatever its size") {
   SeededRandom random(4);
   const auto key = SealKey::random();
-  for (const std::size_t size : {0, 1, 15, 16, 17, 1000, 100'000}) {
+  for (const auto size : std::initializer_list<std::size_t>{0, 1, 15, 16, 17, 1000, 100'000}) {
     Bytes plain(size);
     random.fill(plain);
     for (const auto* place : {"", "secret/default/db"}) {

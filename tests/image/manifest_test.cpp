@@ -86,7 +86,9 @@ TEST_CASE("malformed manifests are refused with the field that is wrong") {
       {with("\"size\":7", "\"size\":7,\"platform\":[]"), "layers[0].platform"},
       {with("\"size\":7", "\"size\":7,\"annotations\":5"), "layers[0].annotations"},
   };
-  for (const auto& [text, wanted] : cases) {
+  for (const auto& row : cases) {
+    const auto& text = row.first;
+    const auto* wanted = row.second;
     CAPTURE(text);
     const auto manifest = parse_manifest(text);
     REQUIRE(manifest.has_error());
