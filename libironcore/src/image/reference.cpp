@@ -90,10 +90,13 @@ Result<Reference> Reference::parse(std::string_view text) {
   }
 
   if (reference.kind_ == Kind::layout) {
+    while (rest.size() > 1 && rest.back() == '/') rest.remove_suffix(1);
     if (!rest.starts_with('/') || rest.size() < 2) return wrong("the path of the layout must be absolute");
     if (!all_parts(rest, [](std::string_view part) { return part != ".." && part != "."; }))
       return wrong("the path of the layout must not contain '.' or '..'");
-    while (rest.size() > 1 && rest.back() == '/') rest.remove_suffix(1);
+    // Behind a trailing slash they would be part of the name here and a tag or digest once the slash is gone.
+    if (rest.find_first_of(":@", after_slash()) != std::string_view::npos)
+      return wrong("the last part of the layout's path must not contain ':' or '@'");
     reference.location_ = rest;
     return reference;
   }
@@ -101,14 +104,14 @@ Result<Reference> Reference::parse(std::string_view text) {
   const auto first = rest.substr(0, slash);
   const bool has_host = slash != std::string_view::npos &&
                         (first.find('.') != std::string_view::npos || first.find(':') != std::string_view::npos || first == "localhost");
-  const auto repository = has_host ? rest.substr(slash + 1) : rest;
-  if (has_host && !is_host(first)) return wrong("the registry's host is malformed");
+  const auto host = has_host ? std::string(first) : std::string("docker.io");
+  const auto repository = has_host                          ? std::string(rest.substr(slash + 1))
+                          : slash == std::string_view::npos ? "library/" + std::string(rest)
+                                                            : std::string(rest);
+  if (!is_host(host)) return wrong("the registry's host is malformed");
   if (repository.size() > 255 || !all_parts(repository, is_repository_part))
-    return wrong("the repository must be lower-case words joined by '/', '-', '.' or '_'");
-  if (has_host)
-    reference.location_ = rest;
-  else
-    reference.location_ = (slash == std::string_view::npos ? "docker.io/library/" : "docker.io/") + std::string(repository);
+    return wrong("the repository must be at most 255 characters: lower-case words joined by '/', '-', '.' or '_'");
+  reference.location_ = host + "/" + repository;
   return reference;
 }
 
