@@ -370,9 +370,12 @@ Result<void> Engine::collect_history() {
       }
       const bool is_history_short = outdated.size() < forgotten_at_once;
       drop(std::move(outdated));
-      const auto end = outdated_.begin() + static_cast<std::ptrdiff_t>(std::min(outdated_.size(), forgotten_at_once));
-      is_finished = is_history_short && end == outdated_.end();
-      if (outdated_.empty()) return {};
+      // The newest record stays even if it only says that something was removed: it tells which revision comes next.
+      const bool is_newest_last = !outdated_.empty() && outdated_.back() == last_;
+      const auto count = std::min(outdated_.size() - (is_newest_last ? 1 : 0), forgotten_at_once);
+      const auto end = outdated_.begin() + static_cast<std::ptrdiff_t>(count);
+      is_finished = is_history_short && outdated_.size() - count == (is_newest_last ? 1 : 0);
+      if (count == 0) return {};
       const std::vector<Revision> some(outdated_.begin(), end);
       IRONCORE_CHECK(journal_->forget(some));
       outdated_.erase(outdated_.begin(), end);

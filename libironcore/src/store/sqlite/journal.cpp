@@ -16,10 +16,6 @@ namespace ironcore::store::sqlite {
 
 namespace {
 
-/// The log is copied into the file when it has this many pages (16 MiB): seldom enough that it does not show among single writes (one in
-/// thousands waits for it), and soon enough that opening after a crash takes no time.
-constexpr int checkpoint_frames = 4096;
-
 std::int64_t digest_of(const JournalRecord& record) {
   Digest digest;
   digest.add(record.revision.value);
@@ -64,8 +60,8 @@ Result<void> read_records(Database& database, const std::function<Result<void>(J
   }
 }
 
-Result<std::unique_ptr<Journal>> SqliteJournal::create(Database database, std::optional<FileLock> lock, std::string epoch) {
-  std::unique_ptr<SqliteJournal> journal(new SqliteJournal(std::move(database), std::move(lock), std::move(epoch)));
+Result<std::unique_ptr<Journal>> SqliteJournal::create(Database database, std::optional<FileLock> lock, std::string epoch, int checkpoint_pages) {
+  std::unique_ptr<SqliteJournal> journal(new SqliteJournal(std::move(database), std::move(lock), std::move(epoch), checkpoint_pages));
   IRONCORE_CHECK(journal->prepare_statements());
   return std::unique_ptr<Journal>(std::move(journal));
 }
@@ -92,7 +88,7 @@ Result<void> SqliteJournal::prepare_statements() {
   int done = 0;
   const int code = sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &log_frames_, &done);
   if (code != SQLITE_OK) return database_.error(code);
-  checkpoint_at_ = checkpoint_frames;
+  checkpoint_at_ = checkpoint_pages_;
   return {};
 }
 
@@ -192,14 +188,15 @@ Result<void> SqliteJournal::cut_log(const LogHeader& header_before) {
   return {};
 }
 
-/// A failure changes nothing: the log goes on growing, and it is tried again later.
+/// Seldom enough that it does not show among single writes (one in thousands waits for it), and soon enough that opening after a crash takes
+/// no time. A failure changes nothing: the log goes on growing, and it is tried again later.
 void SqliteJournal::checkpoint_if_due() {
   if (log_frames_ < checkpoint_at_) return;
   int all = 0;
   int done = 0;
   const int code = sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &all, &done);
   // When everything is copied, the next commit starts the log anew. When a reader (a backup) stands in the way, it grows meanwhile.
-  checkpoint_at_ = code == SQLITE_OK && all == done ? checkpoint_frames : log_frames_ + checkpoint_frames;
+  checkpoint_at_ = code == SQLITE_OK && all == done ? checkpoint_pages_ : log_frames_ + checkpoint_pages_;
 }
 
 // ---- opening ------------------------------------------------------------------------------------------------------
@@ -232,7 +229,7 @@ Result<std::unique_ptr<Journal>> open_journal(const std::filesystem::path& file,
   if (mode != "wal") return Error(ErrorCode::unsupported, "store file " + file.string() + ": this file system cannot share memory between processes: use a local one");
   IRONCORE_CHECK(database.execute("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"));
   IRONCORE_TRY(auto epoch, prepare_schema(database));
-  return SqliteJournal::create(std::move(database), std::move(lock), std::move(epoch));
+  return SqliteJournal::create(std::move(database), std::move(lock), std::move(epoch), options.checkpoint_pages);
 }
 
 Result<std::unique_ptr<LocalStore>> open(const std::filesystem::path& file, Clock& clock, Log& log, LocalStoreOptions options) {

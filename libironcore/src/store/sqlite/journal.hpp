@@ -24,7 +24,7 @@ Result<void> read_records(Database& database, const std::function<Result<void>(J
 class SqliteJournal final : public Journal {
  public:
   /// The connection is set up, its schema is that of this version.
-  static Result<std::unique_ptr<Journal>> create(Database database, std::optional<FileLock> lock, std::string epoch);
+  static Result<std::unique_ptr<Journal>> create(Database database, std::optional<FileLock> lock, std::string epoch, int checkpoint_pages);
   ~SqliteJournal() override;
 
   Result<void> load(const std::function<Result<void>(JournalRecord)>& each) override { return read_records(database_, each); }
@@ -33,8 +33,8 @@ class SqliteJournal final : public Journal {
   const std::string& epoch() const override { return epoch_; }
 
  private:
-  SqliteJournal(Database database, std::optional<FileLock> lock, std::string epoch)
-      : lock_(std::move(lock)), database_(std::move(database)), epoch_(std::move(epoch)) {}
+  SqliteJournal(Database database, std::optional<FileLock> lock, std::string epoch, int checkpoint_pages)
+      : lock_(std::move(lock)), database_(std::move(database)), epoch_(std::move(epoch)), checkpoint_pages_(checkpoint_pages) {}
   Result<void> prepare_statements();
   Result<void> insert(const JournalRecord& record);
   /// Runs `statements` as one transaction.
@@ -56,6 +56,7 @@ class SqliteJournal final : public Journal {
   std::optional<Error> broken_;  ///< why nothing can be written any more
 
   int log_frames_ = 0;           ///< of the write-ahead log after the last commit that succeeded
+  const int checkpoint_pages_;
   int checkpoint_at_ = 0;        ///< frames
 };
 
