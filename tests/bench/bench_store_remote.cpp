@@ -145,6 +145,14 @@ class Child {
   UniqueFd up_, down_;
 };
 
+/// Of this process, all of its threads, in seconds.
+double cpu() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto of = [](const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6; };
+  return of(usage.ru_utime) + of(usage.ru_stime);
+}
+
 double rss_mb(pid_t pid) {
   std::ifstream status("/proc/" + std::to_string(pid) + "/statm");
   double total = 0, resident = 0;
@@ -192,7 +200,7 @@ std::unique_ptr<store::Store> connect(wire::Context& context, const fs::path& di
 
 /// A server process on a SQLite store; `prepare` fills it first. Says 1 when it serves; then `meanwhile` runs beside the server.
 Child serve(const fs::path& directory, std::function<void(store::LocalStore&)> prepare = {},
-            std::function<void(store::LocalStore&, Child::Pipes)> meanwhile = {}, store::LocalStoreOptions store_options = {}, bool is_durable = true) {
+            std::function<void(store::LocalStore&, wire::Server&, Child::Pipes)> meanwhile = {}, store::LocalStoreOptions store_options = {}, bool is_durable = true) {
   return Child([=](Child::Pipes pipes) {
     SystemClock clock;
     NullLog log;
@@ -208,7 +216,7 @@ Child serve(const fs::path& directory, std::function<void(store::LocalStore&)> p
     auto server = must(wire::Server::create(*context, *store, options, clock, log), "serve");
     std::jthread loop([&](std::stop_token stop) { must(server->run(stop), "run"); });
     pipes.say(1);
-    if (meanwhile) meanwhile(*store, pipes);
+    if (meanwhile) meanwhile(*store, *server, pipes);
     for (;;) pipes.wait();
   });
 }
@@ -270,7 +278,12 @@ void bench_create(const fs::path& where) {
     return etcd_writes(directory.path);
   }();
   Directory directory(where);
-  auto server = serve(directory.path);
+  auto server = serve(directory.path, {}, [](store::LocalStore&, wire::Server& running, Child::Pipes pipes) {
+    pipes.wait();
+    const auto counters = running.counters();
+    pipes.say(static_cast<double>(counters.commits) / static_cast<double>(counters.commit_batches));
+    pipes.say(cpu() / static_cast<double>(counters.commits));
+  });
   server.hear();
   std::vector<Child> clients;
   for (int p = 0; p < processes; ++p) {
@@ -293,21 +306,32 @@ void bench_create(const fs::path& where) {
       }
       std::this_thread::sleep_for(std::chrono::duration<double>(warm_up));
       counts = true;
+      const double cpu_before = cpu();
       const auto start = steady_clock::now();
       std::this_thread::sleep_for(std::chrono::duration<double>(measured));
       counts = false;
       const auto rate = static_cast<double>(done) / since(start);
+      const auto cpu_each = (cpu() - cpu_before) / static_cast<double>(done);
       stop = true;
       workers.clear();
       pipes.say(rate);
+      pipes.say(cpu_each);
       pipes.wait();
     });
   }
-  double rate = 0;
-  for (auto& client : clients) rate += client.hear();
+  double rate = 0, client_cpu = 0;
+  for (auto& client : clients) {
+    rate += client.hear();
+    client_cpu += client.hear() / processes;
+  }
   clients.clear();
+  server.go();
+  const double batch = server.hear();
+  const double server_cpu = server.hear();
   const auto bytes = Object::of(machine("c0-0-100000")).json().size();
-  print("store.create", rate, "objects/s", R"("clients":64,"client_processes":2,"bytes_of_json":)" + std::to_string(bytes));
+  print("store.create", rate, "objects/s", R"("clients":64,"client_processes":2,"bytes_of_json":)" + std::to_string(bytes) + R"(,"commits_per_sync":)" + std::to_string(batch) +
+                                                  R"(,"server_cpu_us":)" + std::to_string(server_cpu * 1e6) + R"(,"client_cpu_us":)" +
+                                                  std::to_string(client_cpu * 1e6));
   if (etcd > 0) {
     print("etcd.create", etcd, "writes/s", R"("command":"etcdctl check perf --load=xl","bytes_of_value":1024)");
     print("store.create.ratio", rate / etcd, "", R"("to_reach":5)");
@@ -472,7 +496,7 @@ void bench_fanout(const fs::path& where) {
   const auto json = Object::of(machine("f-100")).json();
   {
     // Commits come from the server's own process, as those of a controller in ironcored.
-    auto server = serve(directory.path, {}, [](store::LocalStore& store, Child::Pipes pipes) {
+    auto server = serve(directory.path, {}, [](store::LocalStore& store, wire::Server&, Child::Pipes pipes) {
       for (int i = 0;; ++i) {
         pipes.wait();
         const double start = now();
@@ -548,7 +572,7 @@ void bench_stopped(const fs::path& where) {
     if (i % 1000 == 0) must(store.collect(), "collect");
   };
   // The same writes with nobody listening first: what the store itself needs.
-  const auto body = [=](store::LocalStore& store, Child::Pipes pipes) {
+  const auto body = [=](store::LocalStore& store, wire::Server&, Child::Pipes pipes) {
     for (int i = 0; i < objects; ++i) must(store.commit(creation("m-" + std::to_string(i))), "create");
     pipes.wait();
     for (int i = 0; i < changes; ++i) change(store, i);

@@ -6,13 +6,14 @@
 #include <cstring>
 #include <utility>
 
+#include "shared_channel.hpp"
+
 namespace ironcore::store::zmq {
 
 namespace {
-// An answer is lost only when the server dies or the connection breaks, so asking again is rare and need not be quick.
-constexpr Duration first_resend = std::chrono::milliseconds(400);
-constexpr Duration last_resend = std::chrono::seconds(5);
 constexpr std::size_t pool_size = 128;
+// Fewer than the answers that a server keeps for one connection (listener.cpp), so that none is dropped.
+constexpr std::size_t calls_per_connection = 32;
 
 bool is_ipc(const std::string& endpoint) { return endpoint.starts_with("ipc://"); }
 
@@ -59,6 +60,11 @@ class ConnectionMonitor {
 };
 
 }  // namespace
+
+Error no_answer(const std::string& endpoint, unsigned sends) {
+  if (sends == 0) return Error(ErrorCode::unavailable, "no server answers at " + endpoint + ": is it running, and may you open it?");
+  return Error(ErrorCode::timeout, "no answer from " + endpoint + " in time: the server is overloaded or went away");
+}
 
 Result<void> check_options(const ClientOptions& options) {
   if (is_ipc(options.endpoint)) {
@@ -159,10 +165,7 @@ Result<Answer> Channel::finish(Instant deadline, const std::shared_ptr<Wake>& ca
     IRONCORE_TRY(auto answer, advance());
     if (answer) return std::move(*answer);
     const auto now = clock_.now();
-    if (now >= deadline) {
-      if (sends_ == 0) return Error(ErrorCode::unavailable, "no server answers at " + endpoint_ + ": is it running, and may you open it?");
-      return Error(ErrorCode::timeout, "no answer from " + endpoint_ + " in time: the server is overloaded or went away");
-    }
+    if (now >= deadline) return no_answer(endpoint_, sends_);
     zmq_pollitem_t items[2] = {poll_item(), zmq::poll_item(cancel ? cancel->fd() : -1, ZMQ_POLLIN)};
     poll(std::span(items, cancel ? 2 : 1), std::min(deadline, next_send()), clock_);
     if (cancel && items[1].revents != 0) return Error(ErrorCode::cancelled, "stopped while waiting for " + endpoint_);
@@ -191,6 +194,16 @@ void ClientCore::give_back(std::unique_ptr<Channel> channel) {
   if (channel == nullptr || channel->is_busy()) return;  // its answer may still come: never mix it up with the next one's
   std::lock_guard lock(mutex_);
   if (!is_closed_ && free_.size() < pool_size) free_.push_back(std::move(channel));
+}
+
+Result<std::shared_ptr<SharedChannel>> ClientCore::share() {
+  std::lock_guard lock(mutex_);
+  if (is_closed_) return Error(ErrorCode::cancelled, "the store was closed");
+  for (const auto& channel : shared_)
+    if (channel->in_flight() < calls_per_connection) return channel;
+  IRONCORE_TRY(auto channel, SharedChannel::open(context, options, options.endpoint, clock));
+  shared_.push_back(channel);
+  return channel;
 }
 
 Result<ServerFacts> ClientCore::hello(Instant deadline) {
@@ -261,6 +274,7 @@ void ClientCore::close() {
   std::lock_guard lock(mutex_);
   is_closed_ = true;
   channels.swap(free_);
+  shared_.clear();
   for (const auto& watcher : watchers_)
     if (const auto wake = watcher.lock()) wake->set();
 }

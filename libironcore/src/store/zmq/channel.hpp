@@ -63,6 +63,14 @@ class Channel {
   Duration resend_after_{};
 };
 
+// An answer is lost only when the server dies or the connection breaks, so asking again is rare and need not be quick.
+inline constexpr Duration first_resend = std::chrono::milliseconds(400);
+inline constexpr Duration last_resend = std::chrono::seconds(5);
+/// The error of a request without an answer: `unavailable` when it could never be sent, otherwise `timeout`.
+Error no_answer(const std::string& endpoint, unsigned sends);
+
+class SharedChannel;
+
 /// What a client knows about its server.
 struct ServerFacts {
   std::string epoch;
@@ -90,6 +98,7 @@ class ClientCore {
   Log& log;
   const KindTable kinds;
 
+  /// For long requests and for those that are waited for beside other things.
   Result<std::unique_ptr<Channel>> take();
   /// Only channels without an open request may be given back; others are dropped.
   void give_back(std::unique_ptr<Channel> channel);
@@ -101,7 +110,10 @@ class ClientCore {
   ServerFacts facts() const;
   void saw_epoch(Text epoch);
 
-  /// One request on a channel of the pool. `id` of the request is chosen by the channel.
+  /// For short requests: a connection with few calls on it.
+  Result<std::shared_ptr<SharedChannel>> share();
+
+  /// One short request.
   template <class Request>
   Result<Answer> call(const Request& request, Instant deadline);
   /// The record of an answer; the error if it is one.
@@ -118,22 +130,13 @@ class ClientCore {
 
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<Channel>> free_;
+  std::vector<std::shared_ptr<SharedChannel>> shared_;
   ServerFacts facts_;
   bool is_closed_ = false;
   std::vector<std::weak_ptr<Wake>> watchers_;
 };
 
 std::uint32_t milliseconds_until(Instant deadline, const Clock& clock);
-
-template <class Request>
-Result<Answer> ClientCore::call(const Request& request, Instant deadline) {
-  IRONCORE_TRY(auto channel, take());
-  const auto id = channel->next_id();
-  channel->start(id, encode(id, milliseconds_until(deadline, clock), request));
-  auto answer = channel->finish(deadline);
-  give_back(std::move(channel));
-  return answer;
-}
 
 template <class Reply>
 Result<Reply> ClientCore::reply(const Answer& answer) {

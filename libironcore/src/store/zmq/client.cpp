@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The remote body of the Store seam.
-#include "channel.hpp"
+#include <atomic>
+
 #include "ironcore/store/zmq.hpp"
+#include "shared_channel.hpp"
 #include "watch.hpp"
 
 namespace ironcore::store::zmq {
@@ -63,42 +65,37 @@ class RemoteStore final : public Store {
   Instant deadline() const { return core_->clock.now() + core_->options.timeout; }
 
   std::shared_ptr<ClientCore> core_;
+  // Together the id of a commit: random for this client, and counted.
+  const std::uint64_t commits_of_ = random_number();
+  std::atomic<std::uint64_t> commits_{random_number()};
 };
 
 Result<Committed> RemoteStore::commit(const Transaction& transaction) {
   const auto until = deadline();
   EncodedTransaction encoded(transaction, core_->kinds);
-  const auto commit_id = random_id();
-  encoded.request.id_high = commit_id.high;
-  encoded.request.id_low = commit_id.low;
+  encoded.request.id_high = commits_of_;
+  encoded.request.id_low = commits_.fetch_add(1, std::memory_order_relaxed);
   encoded.request.instance = core_->facts().instance;
 
-  IRONCORE_TRY(auto channel, core_->take());
+  IRONCORE_TRY(const auto channel, core_->share());
   for (;;) {
     const auto id = channel->next_id();
     auto bytes = encode(id, milliseconds_until(until, core_->clock), encoded.request);
     if (bytes.size() > max_request_bytes) {
-      core_->give_back(std::move(channel));
       return Error(ErrorCode::exhausted, "the transaction takes " + std::to_string(bytes.size()) + " bytes, at most " +
                                              std::to_string(max_request_bytes) + " fit into one request: split it");
     }
-    channel->start(id, std::move(bytes));
-    auto answer = channel->finish(until);
-    if (!answer) return std::move(answer).error();
-    if (answer->header.type == MessageType::restarted) {
+    unsigned sends = 0;
+    IRONCORE_TRY(const auto answer, channel->call(id, std::move(bytes), until, &sends));
+    if (answer.header.type == MessageType::restarted) {
       // This start of the server has not seen it. Whether an earlier one has is certain only if we sent it once.
-      const bool was_sent_once = channel->sends() == 1;
-      IRONCORE_TRY(auto restarted, decode<RestartedReply>(answer->message.bytes()));
-      if (!was_sent_once) {
-        core_->give_back(std::move(channel));
-        return Error(ErrorCode::timeout, "the server was restarted before it answered: the write may have happened");
-      }
+      IRONCORE_TRY(auto restarted, decode<RestartedReply>(answer.message.bytes()));
+      if (sends > 1) return Error(ErrorCode::timeout, "the server was restarted before it answered: the write may have happened");
       encoded.request.instance = restarted.instance;
       IRONCORE_CHECK(core_->hello(until));
       continue;
     }
-    core_->give_back(std::move(channel));
-    IRONCORE_TRY(auto reply, core_->reply<CommitReply>(*answer));
+    IRONCORE_TRY(auto reply, core_->reply<CommitReply>(answer));
     Committed committed{Revision{reply.revision}, {}};
     committed.objects.reserve(reply.objects.size());
     for (const auto& record : reply.objects) {

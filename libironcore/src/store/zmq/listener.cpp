@@ -21,8 +21,8 @@ namespace {
 constexpr std::string_view key_domain = "ironcore";
 constexpr std::size_t max_path_bytes = 95;  // what the kernel takes, less our longest suffix
 // Waiting for one peer, in messages: a peer that asks without reading gets at most this much of our memory.
-constexpr int waiting_answers = 32;
-constexpr int waiting_requests = 64;
+constexpr int waiting_answers = 128;
+constexpr int waiting_requests = 128;
 // Streams are bounded by credit; see stream_relay.hpp for why this is enough.
 constexpr int waiting_stream_messages = 4096;
 

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "authorizer.hpp"
@@ -79,16 +80,15 @@ class Requests {
   std::vector<Pending> pending_;
   std::size_t pending_bytes_ = 0;
 
-  struct Order {
-    bool operator()(const RandomId& a, const RandomId& b) const noexcept {
-      return a.high != b.high ? a.high < b.high : a.low < b.low;
-    }
+  struct Hash {
+    // The lower half counts, the upper half is random.
+    std::size_t operator()(const RandomId& id) const noexcept { return id.high ^ (id.low * 0x9e3779b97f4a7c15ULL); }
   };
   struct Remembered {
     std::shared_ptr<const Result<Committed>> result;
     Instant until;
   };
-  std::map<RandomId, Remembered, Order> remembered_;
+  std::unordered_map<RandomId, Remembered, Hash> remembered_;
   std::deque<RandomId> remembered_order_;
 
   std::deque<ListJob> lists_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opening streams: a grant from the request socket, then a connection of its own for each stream.
 #include "ironcore/store/zmq_stream.hpp"
+#include "shared_channel.hpp"
 #include "stream_link.hpp"
 
 namespace ironcore::store::zmq {
