@@ -35,7 +35,7 @@ struct ServerOptions {
   std::size_t page_bytes = 256 * 1024;              ///< and not more than about this
   std::size_t inline_bytes = 4096;                  ///< larger objects are published by key and revision only
   std::size_t subscriber_messages = 2000;           ///< waiting for one slow subscriber; what comes then is dropped and replayed later
-  std::size_t remembered_commits = 10'000;          ///< answers kept, so that a commit that is sent twice happens once
+  std::size_t remembered_commits = 50'000;          ///< answers kept (about 240 bytes each, a minute), so that a commit that is sent twice happens once
   Duration stream_grant = std::chrono::seconds(60); ///< a granted stream must be opened within this time
   Duration stream_silence = std::chrono::seconds(10);  ///< a peer that says nothing for this long is gone
   std::string program = "ironcore";                 ///< told to clients

@@ -261,9 +261,18 @@ void Requests::remember(RandomId id, std::shared_ptr<const Result<Committed>> re
   const auto now = clock_.now();
   if (!remembered_.emplace(id, Remembered{std::move(result), now + remember_for}).second) return;
   remembered_order_.push_back(id);
-  while (remembered_order_.size() > options_.remembered_commits ||
-         (!remembered_order_.empty() && remembered_.find(remembered_order_.front())->second.until <= now)) {
+  if (remembered_order_.size() > options_.remembered_commits) {
     remembered_.erase(remembered_order_.front());
+    remembered_order_.pop_front();
+  }
+}
+
+void Requests::forget_old() {
+  const auto now = clock_.now();
+  while (!remembered_order_.empty()) {
+    const auto oldest = remembered_.find(remembered_order_.front());
+    if (oldest->second.until > now) return;
+    remembered_.erase(oldest);
     remembered_order_.pop_front();
   }
 }

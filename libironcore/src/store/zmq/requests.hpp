@@ -46,6 +46,8 @@ class Requests {
   void commit();
   /// One slice of a long request, some milliseconds; true = there is more to do.
   bool work();
+  /// Answers to commits that nobody will ask for again.
+  void forget_old();
 
  private:
   struct Pending;

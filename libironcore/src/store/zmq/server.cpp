@@ -152,6 +152,7 @@ Result<void> ZmqServer::run(std::stop_token stop) {
     if (is_ready(2)) is_busy = relay_.read() || is_busy;
     publisher_.tick();
     relay_.tick();
+    requests_.forget_old();
   }
   relay_.close_all();
   return {};
