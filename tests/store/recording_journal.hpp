@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -16,11 +17,19 @@
 
 namespace ironcore::test {
 
+/// A JournalRecord with texts of its own.
+struct KeptRecord {
+  store::JournalRecord::Type type;
+  store::Revision previous;
+  std::string resource, namespace_, name, body;
+  std::int64_t time;
+};
+
 /// What a journal has kept; shared by the journals of successive stores. Thread: any.
 struct Recording {
   std::mutex mutex;
   std::condition_variable changed;
-  std::map<std::uint64_t, store::JournalRecord> records;
+  std::map<std::uint64_t, KeptRecord> records;
   std::vector<std::size_t> appends;     ///< how many records each append had
   std::optional<Error> failure;         ///< of the next append
   std::optional<Error> forget_failure;  ///< of the next forget
@@ -51,9 +60,19 @@ class RecordingJournal final : public store::Journal {
  public:
   explicit RecordingJournal(std::shared_ptr<Recording> recording) : recording_(std::move(recording)) {}
 
-  Result<void> load(const std::function<Result<void>(store::JournalRecord)>& each) override {
+  Result<void> load(const std::function<Result<void>(const store::JournalRecord&)>& each) override {
     const std::lock_guard lock(recording_->mutex);
-    for (auto at = recording_->records.rbegin(); at != recording_->records.rend(); ++at) IRONCORE_CHECK(each(at->second));
+    for (auto at = recording_->records.rbegin(); at != recording_->records.rend(); ++at) {
+      const auto& kept = at->second;
+      IRONCORE_CHECK(each({.revision = {at->first},
+                           .previous = kept.previous,
+                           .type = kept.type,
+                           .resource = kept.resource,
+                           .namespace_ = kept.namespace_,
+                           .name = kept.name,
+                           .body = kept.body,
+                           .time = kept.time}));
+    }
     return {};
   }
 
@@ -69,7 +88,9 @@ class RecordingJournal final : public store::Journal {
       const auto newest = recording_->records.empty() ? 0 : recording_->records.rbegin()->first;
       if (record.revision.value != newest + 1 && !recording_->records.empty())
         return Error(ErrorCode::internal, "revision " + std::to_string(record.revision.value) + " follows " + std::to_string(newest));
-      recording_->records.emplace(record.revision.value, record);
+      recording_->records.emplace(record.revision.value,
+                                  KeptRecord{record.type, record.previous, std::string(record.resource), std::string(record.namespace_),
+                                             std::string(record.name), std::string(record.body), record.time});
     }
     return {};
   }

@@ -39,13 +39,20 @@ class KindOf final : public Kind {
   }
 
   Result<Object> admit_create(const Object& wanted) const override {
+    return admitted(std::make_shared<T>(wanted.as<T>()));
+  }
+
+  Result<Object> admit_create(const Object& wanted, Birth birth) const override {
     auto value = std::make_shared<T>(wanted.as<T>());
-    Checks checks;
-    complete(*value, nullptr, checks);
-    check_metadata(value->metadata, T::info, names_, checks);
-    check(*value, checks);
-    IRONCORE_CHECK(std::move(checks).result());
-    return Object(*this, std::move(value));
+    auto& metadata = value->metadata;
+    metadata.name = std::move(birth.name);
+    metadata.uid = std::move(birth.uid);
+    metadata.resource_version = birth.resource_version;
+    metadata.generation = 1;
+    metadata.creation_timestamp = birth.creation_timestamp;
+    metadata.deletion_timestamp.reset();
+    if constexpr (has_status_member) value->status = {};
+    return admitted(std::move(value));
   }
 
   Result<Object> admit_update(const Object& current, const Object& wanted) const override {
@@ -71,6 +78,13 @@ class KindOf final : public Kind {
     }
   }
 
+  Object combine(const Object& spec_of, const Object& status_of, Metadata metadata) const override {
+    auto value = std::make_shared<T>(spec_of.as<T>());
+    if constexpr (has_status_member) value->status = status_of.as<T>().status;
+    value->metadata = std::move(metadata);
+    return Object(*this, std::move(value));
+  }
+
   bool has_status() const override { return has_status_member; }
 
   bool is_same_spec(const Object& a, const Object& b) const override {
@@ -90,6 +104,13 @@ class KindOf final : public Kind {
     auto value = std::make_shared<T>(from.as<T>());
     value->metadata = std::move(metadata);
     return Object(*this, std::move(value));
+  }
+
+  Object with_metadata(Object&& from, Metadata metadata) const override {
+    if (from.is_shared()) return with_metadata(from, std::move(metadata));
+    // Made by one of the functions here, so never const in itself; and nobody else can see it.
+    const_cast<T&>(from.as<T>()).metadata = std::move(metadata);
+    return std::move(from);
   }
 
   std::span<const Column> columns() const override { return table_.columns; }
@@ -125,6 +146,15 @@ class KindOf final : public Kind {
 
  private:
   static constexpr bool has_status_member = requires(T& value) { value.status; };
+
+  Result<Object> admitted(std::shared_ptr<T> value) const {
+    Checks checks;
+    complete(*value, nullptr, checks);
+    check_metadata(value->metadata, T::info, names_, checks);
+    check(*value, checks);
+    IRONCORE_CHECK(std::move(checks).result());
+    return Object(*this, std::move(value));
+  }
 
   static const T& of(const void* value) { return *static_cast<const T*>(value); }
 

@@ -3,9 +3,11 @@
 #include "ironcore/store/local_store.hpp"
 
 #include <algorithm>
+#include <array>
 #include <deque>
-#include <new>
+#include <optional>
 #include <utility>
+#include <variant>
 
 #include "ironcore/api/core.hpp"
 #include "local_store/group_commit.hpp"
@@ -21,6 +23,10 @@ using namespace local_store;
 
 /// One batch takes about this many operations: more would not be faster, but everybody in it would wait longer.
 constexpr std::size_t batch_operations = 4096;
+/// And not much more JSON than this.
+constexpr std::size_t batch_bytes = 32 * 1024 * 1024;
+/// Room for JSON that is kept between batches.
+constexpr std::size_t kept_bytes = 1024 * 1024;
 /// Records forgotten at a time, between which commits may go on.
 constexpr std::size_t forgotten_at_once = 500;
 /// Events deleted at a time.
@@ -43,17 +49,31 @@ struct Job {
     for (const auto& transaction : transactions) sum += transaction.operations.size();
     return sum;
   }
-  void fail(const Error& error) {
-    for (auto& result : committed) result = error;
-    leased = error;
-    done = error;
+};
+
+/// The kernel's generator, asked for more than one uid at a time.
+class BufferedRandom final : public Random {
+ public:
+  void fill(std::span<std::byte> bytes) override {
+    for (auto& byte : bytes) {
+      if (used_ == buffer_.size()) {
+        source_.fill(buffer_);
+        used_ = 0;
+      }
+      byte = buffer_[used_++];
+    }
   }
+
+ private:
+  SystemRandom source_;
+  std::array<std::byte, 1024> buffer_{};
+  std::size_t used_ = buffer_.size();
 };
 
 class Engine final : public LocalStore {
  public:
   Engine(std::unique_ptr<Journal> journal, LocalStoreOptions options, Clock& clock)
-      : journal_(std::move(journal)), options_(options), clock_(clock), random_(options.random != nullptr ? *options.random : system_random_) {}
+      : journal_(std::move(journal)), options_(options), clock_(clock), random_(options.random != nullptr ? *options.random : buffered_random_) {}
 
   ~Engine() override {
     const std::lock_guard lock(published_->mutex);
@@ -65,7 +85,6 @@ class Engine final : public LocalStore {
   }
 
   Result<void> start() {
-    IRONCORE_CHECK(make_blanks());
     IRONCORE_TRY(auto loaded, local_store::load(*journal_));
     fill(std::move(loaded));
     if (head_.find(key<api::Namespace>("", "default")) != nullptr) return {};
@@ -122,13 +141,13 @@ class Engine final : public LocalStore {
   Result<std::vector<RawChange>> changes(Revision from, std::size_t limit) override;
 
  private:
-  Result<void> make_blanks();
   void fill(Loaded loaded);
   void run(Job& job) {
     group_.run(job, batch_operations, [this](const std::vector<Job*>& jobs) { work(jobs); });
   }
   void work(const std::vector<Job*>& jobs) noexcept;
-  void work_on_batch(const std::vector<Job*>& jobs, Staging& staging);
+  using Outcome = std::variant<Result<Committed>*, Result<Lease>*>;
+  void finish(Staging& staging, const std::vector<Outcome>& outcomes);
   void drop(std::vector<HistoryEntry> outdated);
   Result<void> collect_events();
   Result<void> collect_history();
@@ -136,14 +155,14 @@ class Engine final : public LocalStore {
   std::unique_ptr<Journal> journal_;
   const LocalStoreOptions options_;
   Clock& clock_;
-  SystemRandom system_random_;
+  BufferedRandom buffered_random_;
   Random& random_;
-  std::vector<Object> blanks_;
 
   GroupCommit<Job> group_;
   // Of the thread that leads the group:
   Head head_;
   Revision last_;
+  std::string bodies_;
   std::deque<Revision> outdated_;  ///< records that nobody needs any more; of one name the older ones first
 
   Leases leases_;
@@ -154,20 +173,10 @@ class Engine final : public LocalStore {
 
 // ---- opening ------------------------------------------------------------------------------------------------------
 
-Result<void> Engine::make_blanks() {
-  for (const auto* kind : api::kinds()) {
-    const auto text = R"({"apiVersion":")" + kind->api_version() + R"(","kind":")" + std::string(kind->info().kind) + R"("})";
-    IRONCORE_TRY(auto blank, kind->decode(text));
-    blanks_.push_back(std::move(blank));
-  }
-  return {};
-}
-
 void Engine::fill(Loaded loaded) {
   const auto now = clock_.now();
   auto& published = *published_;
-  for (const auto& object : loaded.objects) head_.put(object);
-  head_.keep();
+  for (const auto& object : loaded.objects) head_.change(nullptr, &object);
   std::sort(loaded.objects.begin(), loaded.objects.end(), [](const Object& a, const Object& b) {
     return &a.kind() != &b.kind() ? std::less<const void*>()(&a.kind(), &b.kind()) : name_of(a) < name_of(b);
   });
@@ -242,33 +251,41 @@ void Engine::work(const std::vector<Job*>& jobs) noexcept {
     jobs.front()->done = jobs.front()->alone();
     return;
   }
-  Staging staging({head_, leases_, *published_, random_, blanks_}, last_, clock_.now(), clock_.wall());
-  try {
-    work_on_batch(jobs, staging);
-  } catch (const std::bad_alloc&) {
-    staging.roll_back_all();
-    for (auto* job : jobs) job->fail(Error(ErrorCode::exhausted, "out of memory: nothing was written"));
-    return;
+  // Nearly always there is one append; a batch of very large objects is cut into several.
+  std::vector<Outcome> outcomes;
+  std::optional<Staging> staging;
+  for (auto* job : jobs) {
+    const auto steps = job->transactions.size() + (job->lease ? 1 : 0);
+    for (std::size_t i = 0; i < steps; ++i) {
+      if (!staging) staging.emplace(Workplace{head_, leases_, *published_, random_, bodies_}, last_, clock_.now(), clock_.wall());
+      if (i < job->transactions.size()) {
+        job->committed[i] = execute(*staging, job->transactions[i]);
+        outcomes.emplace_back(&job->committed[i]);
+      } else {
+        job->leased = job->lease(*staging);
+        outcomes.emplace_back(&job->leased);
+      }
+      if (bodies_.size() < batch_bytes) continue;
+      finish(*staging, outcomes);
+      staging.reset();
+      outcomes.clear();
+    }
   }
+  if (staging) finish(*staging, outcomes);
+  if (bodies_.capacity() > kept_bytes) bodies_ = {};
 }
 
-void Engine::work_on_batch(const std::vector<Job*>& jobs, Staging& staging) {
-  for (auto* job : jobs) {
-    for (std::size_t i = 0; i < job->transactions.size(); ++i) job->committed[i] = execute(staging, job->transactions[i]);
-    if (job->lease) job->leased = job->lease(staging);
-  }
-  if (staging.records().empty()) return;
+void Engine::finish(Staging& staging, const std::vector<Outcome>& outcomes) {
+  if (staging.size() == 0) return;
   if (auto appended = journal_->append(staging.records()); !appended) {
-    staging.roll_back_all();
-    for (auto* job : jobs) job->fail(appended.error());
+    staging.roll_back(0);
+    for (const auto& outcome : outcomes) std::visit([&](auto* result) { *result = appended.error(); }, outcome);
     return;
   }
-  [&]() noexcept {  // what is durable must become visible: there is no way back from here
-    last_ = staging.last();
-    drop(staging.publish(options_.history_changes));
-    const std::lock_guard lock(wake_mutex_);
-    if (wake_) wake_();
-  }();
+  last_ = staging.last();
+  drop(staging.publish(options_.history_changes));
+  const std::lock_guard lock(wake_mutex_);
+  if (wake_) wake_();
 }
 
 /// Notes which records are not needed without this part of the history; the objects go with the argument.

@@ -42,6 +42,14 @@ enum class UnknownFields {
 
 class Object;
 
+/// What the store gives to a new object.
+struct Birth {
+  std::string name;  ///< the generated one, if it was generated
+  std::string uid;
+  Revision resource_version;
+  WallTime creation_timestamp;
+};
+
 /// The kinds are a fixed table (`kinds()`). Thread: any (immutable).
 class Kind {
  public:
@@ -55,6 +63,8 @@ class Kind {
 
   /// Fills in defaults and checks a new object. All errors are reported, not only the first.
   virtual Result<Object> admit_create(const Object& wanted) const = 0;
+  /// The same for an object that begins to exist: with this birth, generation 1, no status, and not being deleted.
+  virtual Result<Object> admit_create(const Object& wanted, Birth birth) const = 0;
   /// The same for a change of `current` into `wanted`: immutable and set-once fields, and the kind's own update rules.
   virtual Result<Object> admit_update(const Object& current, const Object& wanted) const = 0;
   /// Takes metadata and spec (and what else is not status) from `spec_of`, status from `status_of`.
@@ -62,7 +72,11 @@ class Kind {
   virtual bool has_status() const = 0;
   /// True when everything but metadata and status is the same: `generation` does not grow.
   virtual bool is_same_spec(const Object& a, const Object& b) const = 0;
+  /// Both at once, in one copy.
+  virtual Object combine(const Object& spec_of, const Object& status_of, Metadata metadata) const = 0;
   virtual Object with_metadata(const Object& object, Metadata metadata) const = 0;
+  /// Without a copy if nobody else has the object.
+  virtual Object with_metadata(Object&& object, Metadata metadata) const = 0;
 
   virtual std::span<const Column> columns() const = 0;
   /// One cell for each column, for the table of `ironcorectl get`; `now` for the Age column.

@@ -17,7 +17,7 @@ class Object {
  public:
   template <class T>
   static Object of(T value) {
-    return Object(kind_of<T>(), std::make_shared<const T>(std::move(value)));
+    return Object(kind_of<T>(), std::make_shared<T>(std::move(value)));
   }
   /// A manifest: `apiVersion` and `kind` choose the kind.
   static Result<Object> decode(std::string_view json, UnknownFields unknown = UnknownFields::keep);
@@ -45,6 +45,7 @@ class Object {
   /// Internal: for Kind.
   Object(const Kind& kind, std::shared_ptr<const void> value) : kind_(&kind), value_(std::move(value)) {}
   const void* value() const noexcept { return value_.get(); }
+  bool is_shared() const noexcept { return value_.use_count() > 1; }
 
  private:
   const Kind* kind_;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ironcore/base/log.hpp"
@@ -15,17 +16,17 @@
 
 namespace ironcore::store {
 
-/// One line of history: an object's new state, its removal, or a lease's new holder.
+/// One line of history: an object's new state, its removal, or a lease's new holder. The texts are borrowed for the call that it is given to.
 struct JournalRecord {
   enum class Type : std::uint8_t { object = 1, removed = 2, lease = 3 };
   Revision revision;       ///< every number is used once, none is left out
   Revision previous;       ///< the record that this one supersedes; 0 = there is none
   Type type = Type::object;
-  std::string resource;    ///< `machines.compute.ironcore.dev`; empty for leases
-  std::string namespace_;
-  std::string name;        ///< of the object or the lease
+  std::string_view resource;    ///< `machines.compute.ironcore.dev`; empty for leases
+  std::string_view namespace_;
+  std::string_view name;        ///< of the object or the lease
   /// object: canonical JSON; removed: the last state, empty when it is that of `previous`; lease: holder and time to live as JSON
-  std::string body;
+  std::string_view body;
   std::int64_t time = 0;   ///< wall clock, seconds since 1970: for retention by age
 };
 
@@ -34,7 +35,7 @@ class Journal {
  public:
   virtual ~Journal() = default;
   /// Hands every kept record to `each`, newest first, so that the first one seen of a name is its state.
-  virtual Result<void> load(const std::function<Result<void>(JournalRecord)>& each) = 0;
+  virtual Result<void> load(const std::function<Result<void>(const JournalRecord&)>& each) = 0;
   /// All records or none, durable when it returns. After an error nothing of them may ever appear.
   virtual Result<void> append(std::span<const JournalRecord> records) = 0;
   /// Forgets these records; they are superseded and older than the history that is kept. Need not be durable at once.

@@ -13,8 +13,8 @@ namespace ironcore::store::sqlite {
 struct JournalOptions {
   /// Name of an SQLite VFS; empty = the operating system's. Tests give one that loses unsynced writes.
   std::string vfs;
-  /// Pages (4 KiB) in the write-ahead log after which it is copied into the file. More = seldomer, and a longer log to read after a crash.
-  int checkpoint_pages = 4096;
+  /// Pages (8 KiB) in the write-ahead log after which it is copied into the file. More = seldomer, and a longer log to read after a crash.
+  int checkpoint_pages = 1024;
 };
 
 /// Opens or creates `file` (mode 0600): WAL, synchronous=FULL, one writer; a second process gets `wrong_state` naming the holder. Checks header, application id

@@ -24,6 +24,8 @@ using api::Revision;
 inline constexpr std::size_t max_object_bytes = 1536 * 1024;
 /// Most operations of one transaction.
 inline constexpr std::size_t max_operations = 10'000;
+/// Most that the objects which one transaction writes may have together, as canonical JSON.
+inline constexpr std::size_t max_transaction_bytes = 64 * 1024 * 1024;
 
 struct Key {
   const api::Kind* kind = nullptr;

@@ -5,7 +5,9 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace ironcore::store::local_store {
@@ -19,50 +21,68 @@ class GroupCommit {
   /// `enough` of `job.weight()` makes one batch, but at least one job.
   template <class Work>
   void run(Job& job, std::size_t enough, Work&& work) {
-    Waiting self{&job};
-    std::vector<Waiting*> batch;
+    std::vector<Waiting> batch;
+    const auto signal = std::make_shared<Signal>();
     {
       std::unique_lock lock(mutex_);
-      queue_.push_back(&self);
-      if (is_busy_) self.changed.wait(lock, [&] { return self.state != State::waiting; });
-      if (self.state == State::done) return;
+      queue_.push_back({&job, signal});
+      if (is_busy_) {
+        lock.unlock();
+        if (signal->wait() == State::done) return;
+        lock.lock();
+      }
       is_busy_ = true;
       std::size_t weight = 0;
-      while (!queue_.empty() && (batch.empty() || weight + queue_.front()->job->weight() <= enough)) {
-        weight += queue_.front()->job->weight();
-        batch.push_back(queue_.front());
+      while (!queue_.empty() && (batch.empty() || weight + queue_.front().job->weight() <= enough)) {
+        weight += queue_.front().job->weight();
+        batch.push_back(std::move(queue_.front()));
         queue_.pop_front();
       }
     }
     std::vector<Job*> jobs;
     jobs.reserve(batch.size());
-    for (auto* waiting : batch) jobs.push_back(waiting->job);
+    for (const auto& waiting : batch) jobs.push_back(waiting.job);
     work(jobs);
-    // Notified under the lock: a follower that wakes by itself might otherwise be gone, and its condition with it.
-    const std::lock_guard lock(mutex_);
-    for (auto* waiting : batch) {
-      if (waiting == &self) continue;
-      waiting->state = State::done;
-      waiting->changed.notify_one();
+    Waiting next{};
+    {
+      const std::lock_guard lock(mutex_);
+      is_busy_ = !queue_.empty();
+      if (is_busy_) next = queue_.front();
     }
-    is_busy_ = !queue_.empty();
-    if (is_busy_) {
-      queue_.front()->state = State::leading;
-      queue_.front()->changed.notify_one();
-    }
+    // The next leader last: those who are done may come back in time for its batch. The signals are shared, because who is done may leave at once.
+    for (const auto& waiting : batch)
+      if (waiting.signal != signal) waiting.signal->set(State::done);
+    if (next.signal) next.signal->set(State::leading);
   }
 
  private:
-  enum class State { waiting, leading, done };
+  enum class State : int { waiting, leading, done };
+  /// With a mutex of its own, so that waking many does not make them queue up for one.
+  struct Signal {
+    std::mutex mutex;
+    std::condition_variable changed;
+    State state = State::waiting;
+    void set(State wanted) {
+      {
+        const std::lock_guard lock(mutex);
+        state = wanted;
+      }
+      changed.notify_one();
+    }
+    State wait() {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [&] { return state != State::waiting; });
+      return state;
+    }
+  };
   struct Waiting {
     Job* job;
-    State state = State::waiting;
-    std::condition_variable changed{};
+    std::shared_ptr<Signal> signal;
   };
 
   std::mutex mutex_;
   bool is_busy_ = false;
-  std::deque<Waiting*> queue_;
+  std::deque<Waiting> queue_;
 };
 
 }  // namespace ironcore::store::local_store

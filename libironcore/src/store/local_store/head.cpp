@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The writer's view and how it is taken back.
+// The writer's view.
 #include "head.hpp"
 
 #include <functional>
@@ -27,40 +27,20 @@ const Object* Head::find(const api::Kind& kind, NameView name) const {
   return found == objects_.end() ? nullptr : &*found;
 }
 
-void Head::put(const Object& object) {
-  const auto* found = find(object.kind(), name_of(object));
-  Undo undo{found != nullptr ? std::optional(*found) : std::nullopt, object};
-  apply(undo.before ? &*undo.before : nullptr, &object);
-  changes_.push_back(std::move(undo));
-}
-
-void Head::erase(const Object& object) {
-  const auto* found = find(object.kind(), name_of(object));
-  if (found == nullptr) return;
-  Undo undo{*found, std::nullopt};
-  apply(&*undo.before, nullptr);
-  changes_.push_back(std::move(undo));
-}
-
-void Head::roll_back(Mark mark) {
-  while (changes_.size() > mark) {
-    const auto undo = std::move(changes_.back());
-    changes_.pop_back();
-    apply(undo.after ? &*undo.after : nullptr, undo.before ? &*undo.before : nullptr);
+void Head::change(const Object* before, const Object* after) {
+  if (before == nullptr) {
+    index(*objects_.insert(*after).first);
+    return;
   }
-}
-
-void Head::apply(const Object* before, const Object* after) {
-  if (before != nullptr) unindex(*before);
-  if (before != nullptr && after != nullptr) {
-    // Kind and name are the same, so hash and equality do not change under the set's feet.
-    const_cast<Object&>(*objects_.find(*before)) = *after;
-  } else if (before != nullptr) {
-    objects_.erase(objects_.find(*before));
+  unindex(*before);
+  const auto found = objects_.find(*before);
+  if (after == nullptr) {
+    objects_.erase(found);
   } else {
-    objects_.insert(*after);
+    // Kind and name are the same, so hash and equality do not change under the set's feet.
+    const_cast<Object&>(*found) = *after;
+    index(*after);
   }
-  if (after != nullptr) index(*after);
 }
 
 void Head::index(const Object& object) {

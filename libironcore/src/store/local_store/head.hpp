@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -21,25 +20,20 @@ struct KeyOrder {
   bool operator()(const Key& a, const Key& b) const;
 };
 
-/// Every change can be taken back until `keep` is called. Readers never look here. Thread: one at a time.
+/// Readers never look here. Thread: one at a time.
 class Head {
  public:
   const Object* find(const api::Kind& kind, NameView name) const;
   const Object* find(const Key& key) const { return key.kind == nullptr ? nullptr : find(*key.kind, {key.namespace_, key.name}); }
 
-  /// Adds, or replaces the one of that kind and name.
-  void put(const Object& object);
-  void erase(const Object& object);
+  /// From one state of an object to the next; null = it does not exist. `before` must be what `find` returns now. The other way round, it takes
+  /// a change back.
+  void change(const Object* before, const Object* after);
 
   /// Objects whose metadata names this namespace.
   std::size_t count_in(std::string_view namespace_) const;
   /// Objects with an owner reference of this uid, in order.
   std::vector<Key> owned_by(const std::string& uid) const;
-
-  using Mark = std::size_t;
-  Mark mark() const noexcept { return changes_.size(); }
-  void roll_back(Mark mark);
-  void keep() noexcept { changes_.clear(); }
 
  private:
   struct Name {
@@ -61,19 +55,13 @@ class Head {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>()(text); }
   };
-  struct Undo {
-    std::optional<Object> before;
-    std::optional<Object> after;
-  };
 
-  void apply(const Object* before, const Object* after);
   void index(const Object& object);
   void unindex(const Object& object);
 
   std::unordered_set<Object, Hash, Equal> objects_;
   std::unordered_map<std::string, std::size_t, TextHash, std::equal_to<>> namespaces_;
   std::unordered_map<std::string, std::set<Key, KeyOrder>> owned_;
-  std::vector<Undo> changes_;
 };
 
 }  // namespace ironcore::store::local_store

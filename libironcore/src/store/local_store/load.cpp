@@ -3,6 +3,8 @@
 #include "load.hpp"
 
 #include <algorithm>
+#include <deque>
+#include <functional>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -16,50 +18,71 @@ namespace ironcore::store::local_store {
 
 namespace {
 
+/// What a record is about: its name, and its kind; null for a lease.
+struct Subject {
+  const api::Kind* kind;
+  NameView name;
+  friend bool operator==(const Subject&, const Subject&) = default;
+};
+struct SubjectHash {
+  std::size_t operator()(const Subject& subject) const noexcept {
+    const std::hash<std::string_view> hash;
+    return (hash(subject.name.name) * 31 + hash(subject.name.namespace_)) ^ std::hash<const void*>()(subject.kind);
+  }
+};
+
 struct Record {
   JournalRecord::Type type;
   Revision revision;
   Revision previous;
   std::int64_t time;
-  std::string name;              ///< of all records of one thing the same
-  std::optional<Object> object;  ///< filled in from the record before, if this one has no body
+  std::size_t subject;           ///< number of the Subject
+  std::optional<Object> object;  ///< none if the record has no body
 };
 
-std::string full_name(const JournalRecord& record) { return record.resource + '/' + record.namespace_ + '/' + record.name; }
+std::string title(const JournalRecord& record) {
+  return std::string(record.resource) + " " + std::string(record.namespace_) + "/" + std::string(record.name);
+}
 
-Error damaged(Revision revision, const std::string& name, std::string_view why) {
-  return Error(ErrorCode::corrupt, "journal record " + std::to_string(revision.value) + " (" + name + "): " + std::string(why) +
+Error damaged(Revision revision, const std::string& title, std::string_view why) {
+  return Error(ErrorCode::corrupt, "journal record " + std::to_string(revision.value) + " (" + title + "): " + std::string(why) +
                                        "; restore a backup, or ask for help and keep the file");
 }
 
 class Loader {
  public:
-  Result<void> add(JournalRecord record) {
-    const auto name = full_name(record);
-    if (!records_.empty() && record.revision >= records_.back().revision) return damaged(record.revision, name, "is out of order");
-    if (record.revision == Revision{} || record.previous >= record.revision) return damaged(record.revision, name, "has an impossible revision");
-    const bool is_newest = seen_.insert(name).second;
-    Record entry{record.type, record.revision, record.previous, record.time, name, std::nullopt};
-    if (record.type == JournalRecord::Type::lease) {
-      const auto terms = LeaseTerms::from_json(record.body);
-      if (!terms) return damaged(record.revision, name, terms.error().message());
-      if (is_newest) result_.leases.push_back({record.name, record.revision, *terms});
-      if (!is_newest) superseded_.push_back(record.revision);
-    } else {
-      IRONCORE_TRY(const auto* kind, kind_of(record));
+  Result<void> add(const JournalRecord& record) {
+    const auto fail = [&](std::string_view why) { return damaged(record.revision, title(record), why); };
+    if (!records_.empty() && record.revision >= records_.back().revision) return fail("is out of order");
+    if (record.revision == Revision{} || record.previous >= record.revision) return fail("has an impossible revision");
+    const NameView name{record.namespace_, record.name};
+    Record entry{record.type, record.revision, record.previous, record.time, 0, std::nullopt};
+    const api::Kind* kind = nullptr;
+    if (record.type != JournalRecord::Type::lease) {
+      IRONCORE_TRY(kind, kind_of(record.resource));
       if (!record.body.empty()) {
         auto object = kind->decode(record.body);
-        if (!object) return damaged(record.revision, name, object.error().message());
-        if (name_of(*object) != NameView{record.namespace_, record.name}) return damaged(record.revision, name, "holds another object");
-        if (record.type == JournalRecord::Type::object && object->metadata().resource_version != record.revision)
-          return damaged(record.revision, name, "holds another revision");
+        if (!object) return fail(object.error().message());
+        if (name_of(*object) != name) return fail("holds another object");
+        if (record.type == JournalRecord::Type::object && object->metadata().resource_version != record.revision) return fail("holds another revision");
         entry.object = *std::move(object);
       } else if (record.type == JournalRecord::Type::object) {
-        return damaged(record.revision, name, "is empty");
+        return fail("is empty");
       }
-      if (is_newest && record.type == JournalRecord::Type::object) result_.objects.push_back(*entry.object);
-      if (!is_newest || record.type == JournalRecord::Type::removed) superseded_.push_back(record.revision);
     }
+    // The name has to live as long as the table of subjects: in the object, or in a copy.
+    const auto found = subjects_.find(Subject{kind, name});
+    const bool is_newest = found == subjects_.end();
+    entry.subject = is_newest ? subjects_.size() : found->second;
+    if (is_newest) subjects_.emplace(Subject{kind, entry.object ? name_of(*entry.object) : keep(name)}, entry.subject);
+
+    if (record.type == JournalRecord::Type::lease) {
+      const auto terms = LeaseTerms::from_json(record.body);
+      if (!terms) return fail(terms.error().message());
+      if (is_newest) result_.leases.push_back({std::string(record.name), record.revision, *terms});
+    }
+    if (is_newest && record.type == JournalRecord::Type::object) result_.objects.push_back(*entry.object);
+    if (!is_newest || record.type == JournalRecord::Type::removed) superseded_.push_back(record.revision);
     by_revision_.emplace(record.revision.value, records_.size());
     records_.push_back(std::move(entry));
     return {};
@@ -81,15 +104,16 @@ class Loader {
   }
 
  private:
-  Result<const api::Kind*> kind_of(const JournalRecord& record) {
-    auto& kind = kinds_[record.resource];
-    if (kind != nullptr) return kind;
-    for (const auto* candidate : api::kinds())
-      if (candidate->resource() == record.resource) kind = candidate;
-    if (kind == nullptr)
-      return Error(ErrorCode::unsupported, "the store holds objects of the kind " + record.resource +
-                                               ", which this program does not know: use the newer program that wrote them");
-    return kind;
+  Result<const api::Kind*> kind_of(std::string_view resource) {
+    for (const auto& [known, kind] : kinds_)
+      if (known == resource) return kind;
+    return Error(ErrorCode::unsupported, "the store holds objects of the kind " + std::string(resource) +
+                                             ", which this program does not know: use the newer program that wrote them");
+  }
+
+  NameView keep(NameView name) {
+    const auto& namespace_ = names_.emplace_back(name.namespace_);
+    return {namespace_, names_.emplace_back(name.name)};
   }
 
   const Record* find(Revision revision) const {
@@ -110,7 +134,8 @@ class Loader {
         const auto* previous = find(record.previous);
         if (record.previous != Revision{} && (previous == nullptr || !previous->object)) break;
         if (previous != nullptr) {
-          if (previous->name != record.name) return damaged(record.revision, record.name, "supersedes a record of something else");
+          if (previous->subject != record.subject)
+            return damaged(record.revision, "superseding " + std::to_string(record.previous.value), "the superseded record is about something else");
           entry.previous = previous->object;
         }
         if (!record.object && !entry.previous) break;
@@ -126,11 +151,18 @@ class Loader {
     return {};
   }
 
+  static std::vector<std::pair<std::string, const api::Kind*>> known_kinds() {
+    std::vector<std::pair<std::string, const api::Kind*>> result;
+    for (const auto* kind : api::kinds()) result.emplace_back(kind->resource(), kind);
+    return result;
+  }
+
+  const std::vector<std::pair<std::string, const api::Kind*>> kinds_ = known_kinds();
   Loaded result_;
   std::vector<Record> records_;  ///< newest first
   std::unordered_map<std::uint64_t, std::size_t> by_revision_;
-  std::unordered_set<std::string> seen_;
-  std::unordered_map<std::string, const api::Kind*> kinds_;
+  std::unordered_map<Subject, std::size_t, SubjectHash> subjects_;
+  std::deque<std::string> names_;
   std::vector<Revision> superseded_;
 };
 
@@ -138,7 +170,7 @@ class Loader {
 
 Result<Loaded> load(Journal& journal) {
   Loader loader;
-  IRONCORE_CHECK(journal.load([&](JournalRecord record) { return loader.add(std::move(record)); }));
+  IRONCORE_CHECK(journal.load([&](const JournalRecord& record) { return loader.add(record); }));
   return loader.finish();
 }
 

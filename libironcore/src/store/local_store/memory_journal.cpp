@@ -9,7 +9,7 @@ namespace {
 
 class MemoryJournal final : public Journal {
  public:
-  Result<void> load(const std::function<Result<void>(JournalRecord)>&) override { return {}; }
+  Result<void> load(const std::function<Result<void>(const JournalRecord&)>&) override { return {}; }
   Result<void> append(std::span<const JournalRecord>) override { return {}; }
   Result<void> forget(std::span<const Revision>) override { return {}; }
   const std::string& epoch() const override { return epoch_; }

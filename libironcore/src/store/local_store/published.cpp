@@ -18,7 +18,7 @@ std::string placement_of(const Object& object) {
 }
 
 Published::Published() {
-  for (const auto* kind : api::kinds()) tables.push_back({kind, {}, {}});
+  for (const auto* kind : api::kinds()) tables.push_back({kind, kind->resource(), {}, {}});
 }
 
 KindTables* Published::tables_of(const api::Kind& kind) {
@@ -26,7 +26,7 @@ KindTables* Published::tables_of(const api::Kind& kind) {
   return found == tables.end() ? nullptr : &*found;
 }
 
-void Published::apply(const HistoryEntry& entry) {
+void Published::apply(HistoryEntry entry) {
   if (entry.object) {
     auto& of_kind = *tables_of(entry.object->kind());
     const bool is_placed = !of_kind.kind->info().placement.empty();
@@ -48,8 +48,8 @@ void Published::apply(const HistoryEntry& entry) {
       if (entry.type != Change::Type::deleted) of_kind.placed[place].put(*entry.object);
     }
   }
-  history.push(entry);
   revision = entry.revision;
+  history.push(std::move(entry));
 }
 
 Result<Published::View> Published::view(const Query& query, const NameView* after, std::size_t enough) {

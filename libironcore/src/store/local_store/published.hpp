@@ -6,12 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "ironcore/store/local_store.hpp"
@@ -53,8 +53,9 @@ class History {
 /// All objects of one kind, and those of each placement (`KindInfo::placement`), if the kind has one.
 struct KindTables {
   const api::Kind* kind;
+  std::string resource;  ///< of the kind
   Table all;
-  std::map<std::string, Table, std::less<>> placed;
+  std::unordered_map<std::string, Table> placed;
 };
 
 /// The name of the value that the kind is placed by; an object that is not placed has an empty one.
@@ -73,7 +74,7 @@ struct Published {
   Published();
   KindTables* tables_of(const api::Kind& kind);
   /// Puts one change into the tables and the history.
-  void apply(const HistoryEntry& entry);
+  void apply(HistoryEntry entry);
 
   /// The objects that can match, and the revision of the moment. The caller filters, without the lock. `unsupported` for a foreign kind.
   struct View {

@@ -54,7 +54,7 @@ Result<void> Removal::finish(const Object& last_state) {
   IRONCORE_CHECK(staging_.remove(last_state));
   for (auto& key : staging_.head().owned_by(metadata.uid)) queue_.push_back({std::move(key), metadata.uid});
   if (metadata.namespace_.empty() || staging_.head().count_in(metadata.namespace_) > 0) return {};
-  const auto* found = staging_.find(key<api::Namespace>("", metadata.namespace_));
+  const auto* found = staging_.head().find(api::kind_of<api::Namespace>(), {{}, metadata.namespace_});
   if (found == nullptr || !found->metadata().deletion_timestamp || !found->metadata().finalizers.empty()) return {};
   const Object emptied = *found;
   return finish(emptied);

@@ -8,12 +8,8 @@
 namespace ironcore::store::local_store {
 
 Staging::Staging(Workplace place, Revision last, Instant now, WallTime wall)
-    : place_(place), first_(last), last_(last), now_(now), timestamp_(std::chrono::floor<std::chrono::seconds>(wall)) {}
-
-const Object& Staging::blank(const api::Kind& kind) const {
-  for (const auto& blank : place_.blanks)
-    if (&blank.kind() == &kind) return blank;
-  return place_.blanks.front();  // not reached: transactions on foreign kinds are refused before
+    : place_(place), first_(last), last_(last), now_(now), timestamp_(std::chrono::floor<std::chrono::seconds>(wall)) {
+  place_.bodies.clear();
 }
 
 std::vector<Key> Staging::keys_in(const std::string& namespace_) const {
@@ -34,68 +30,52 @@ std::vector<Key> Staging::keys_in(const std::string& namespace_) const {
   return keys;
 }
 
-JournalRecord Staging::record_of(JournalRecord::Type type, const Object& object) const {
-  const auto& metadata = object.metadata();
-  JournalRecord record;
-  record.revision = next();
-  record.type = type;
-  record.resource = object.kind().resource();
-  record.namespace_ = metadata.namespace_;
-  record.name = metadata.name;
-  record.time = std::chrono::duration_cast<std::chrono::seconds>(timestamp_.time_since_epoch()).count();
-  return record;
-}
-
-void Staging::add(JournalRecord record, HistoryEntry entry) {
-  entry.time = record.time;
-  entry.revision = record.revision;
-  if (entry.previous) record.previous = entry.previous->metadata().resource_version;
-  entry.previous_revision = record.previous;
-  last_ = record.revision;
-  records_.push_back(std::move(record));
+void Staging::add(HistoryEntry entry, std::string_view body) {
+  entry.time = std::chrono::duration_cast<std::chrono::seconds>(timestamp_.time_since_epoch()).count();
+  entry.revision = next();
+  if (entry.previous) entry.previous_revision = entry.previous->metadata().resource_version;
+  last_ = entry.revision;
+  place_.bodies += body;
+  body_ends_.push_back(place_.bodies.size());
   entries_.push_back(std::move(entry));
 }
 
 Result<void> Staging::put(const Object& object) {
-  auto record = record_of(JournalRecord::Type::object, object);
-  record.body = object.json();
-  if (record.body.size() > max_object_bytes)
-    return Error(ErrorCode::exhausted, "is " + std::to_string(record.body.size()) + " bytes as JSON, the most is " +
-                                           std::to_string(max_object_bytes) + ": split it or store large data elsewhere");
+  const auto body = object.json();
+  if (body.size() > max_object_bytes)
+    return Error(ErrorCode::exhausted, "is " + std::to_string(body.size()) + " bytes as JSON, the most is " + std::to_string(max_object_bytes) +
+                                           ": split it or store large data elsewhere");
+  if (place_.bodies.size() - transaction_begin_ + body.size() > max_transaction_bytes)
+    return Error(ErrorCode::exhausted, "the transaction writes more than " + std::to_string(max_transaction_bytes) + " bytes of JSON: split it");
   HistoryEntry entry;
   entry.object = object;
   const auto* previous = place_.head.find(object.kind(), name_of(object));
   if (previous != nullptr) entry.previous = *previous;
   entry.type = entry.previous ? Change::Type::modified : Change::Type::added;
-  place_.head.put(object);
-  add(std::move(record), std::move(entry));
+  place_.head.change(entry.previous ? &*entry.previous : nullptr, &object);
+  add(std::move(entry), body);
   return {};
 }
 
 Result<void> Staging::remove(const Object& last_state) {
   const auto* current = place_.head.find(last_state.kind(), name_of(last_state));
   if (current == nullptr) return Error(ErrorCode::internal, "removal of " + key_of(last_state).to_text() + ", which is not there");
-  auto record = record_of(JournalRecord::Type::removed, last_state);
   HistoryEntry entry;
   entry.type = Change::Type::deleted;
   entry.previous = *current;
   entry.object = last_state;
-  if (current->value() != last_state.value()) record.body = last_state.json();
-  place_.head.erase(last_state);
-  add(std::move(record), std::move(entry));
+  const auto body = current->value() == last_state.value() ? std::string() : last_state.json();
+  place_.head.change(&*entry.previous, nullptr);
+  add(std::move(entry), body);
   return {};
 }
 
 void Staging::add_lease(const std::string& name, Revision previous, LeaseTerms terms) {
-  JournalRecord record;
-  record.revision = next();
-  record.previous = previous;
-  record.type = JournalRecord::Type::lease;
-  record.name = name;
-  record.body = terms.to_json();
-  record.time = std::chrono::duration_cast<std::chrono::seconds>(timestamp_.time_since_epoch()).count();
-  leases_.push_back({name, record.revision, std::move(terms)});
-  add(std::move(record), {});
+  HistoryEntry entry;
+  entry.previous_revision = previous;
+  const auto body = terms.to_json();
+  leases_.push_back({name, next(), std::move(terms)});
+  add(std::move(entry), body);
 }
 
 Result<Lease> Staging::acquire(const std::string& name, const std::string& holder, Duration time_to_live) {
@@ -112,29 +92,67 @@ Result<void> Staging::release(const std::string& name, std::uint64_t token) {
   return {};
 }
 
-void Staging::roll_back(const Mark& mark) {
-  place_.head.roll_back(mark.head);
-  records_.resize(mark.records);
-  entries_.resize(mark.records);
-  last_ = {first_.value + mark.records};
-  while (leases_.size() > mark.leases) {
-    place_.leases.abandon(leases_.back().name);
-    leases_.pop_back();
+std::size_t Staging::begin_transaction() {
+  transaction_begin_ = place_.bodies.size();
+  return entries_.size();
+}
+
+void Staging::roll_back(std::size_t size) {
+  while (entries_.size() > size) {
+    const auto& entry = entries_.back();
+    if (!entry.object) {
+      place_.leases.abandon(leases_.back().name);
+      leases_.pop_back();
+    } else {
+      place_.head.change(entry.type == Change::Type::deleted ? nullptr : &*entry.object, entry.previous ? &*entry.previous : nullptr);
+    }
+    entries_.pop_back();
+    body_ends_.pop_back();
   }
+  place_.bodies.resize(size == 0 ? 0 : body_ends_.back());
+  last_ = {first_.value + size};
+}
+
+std::vector<JournalRecord> Staging::records() const {
+  std::vector<JournalRecord> records;
+  records.reserve(entries_.size());
+  const std::string_view bodies = place_.bodies;
+  std::size_t body_begin = 0;
+  auto lease = leases_.begin();
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const auto& entry = entries_[i];
+    JournalRecord record;
+    record.revision = entry.revision;
+    record.previous = entry.previous_revision;
+    record.time = entry.time;
+    if (entry.object) {
+      const auto& metadata = entry.object->metadata();
+      record.type = entry.type == Change::Type::deleted ? JournalRecord::Type::removed : JournalRecord::Type::object;
+      record.resource = place_.published.tables_of(entry.object->kind())->resource;
+      record.namespace_ = metadata.namespace_;
+      record.name = metadata.name;
+    } else {
+      record.type = JournalRecord::Type::lease;
+      record.name = (lease++)->name;
+    }
+    record.body = bodies.substr(body_begin, body_ends_[i] - body_begin);
+    body_begin = body_ends_[i];
+    records.push_back(record);
+  }
+  return records;
 }
 
 std::vector<HistoryEntry> Staging::publish(std::size_t history_limit) {
   std::vector<HistoryEntry> outdated;
   {
     const std::lock_guard lock(place_.published.mutex);
-    for (const auto& entry : entries_) {
-      place_.published.apply(entry);
+    for (auto& entry : entries_) {
+      place_.published.apply(std::move(entry));
       if (place_.published.history.size() > history_limit) outdated.push_back(place_.published.history.pop());
     }
     place_.published.changed.notify_all();
   }
   for (auto& lease : leases_) place_.leases.settle(lease.name, lease.revision, std::move(lease.terms), now_);
-  place_.head.keep();
   return outdated;
 }
 

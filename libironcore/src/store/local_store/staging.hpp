@@ -20,10 +20,10 @@ struct Workplace {
   Leases& leases;
   Published& published;
   Random& random;
-  const std::vector<Object>& blanks;  ///< for each of `kinds()`: an object with nothing set
+  std::string& bodies;  ///< room for the JSON of one batch, kept from one to the next
 };
 
-/// One revision for each change, in order. A transaction that fails is taken back with `roll_back`, a batch that fails with `roll_back_all`.
+/// One revision for each change, in order.
 /// Thread: one.
 class Staging {
  public:
@@ -35,7 +35,6 @@ class Staging {
   Instant now() const noexcept { return now_; }
   /// Whole seconds, as in Kubernetes.
   WallTime timestamp() const noexcept { return timestamp_; }
-  const Object& blank(const api::Kind& kind) const;
   /// Everything in the namespace, in order.
   std::vector<Key> keys_in(const std::string& namespace_) const;
 
@@ -52,22 +51,19 @@ class Staging {
   Result<Lease> acquire(const std::string& name, const std::string& holder, Duration time_to_live);
   Result<void> release(const std::string& name, std::uint64_t token);
 
-  struct Mark {
-    Head::Mark head;
-    std::size_t records;
-    std::size_t leases;
-  };
-  Mark mark() const { return {place_.head.mark(), records_.size(), leases_.size()}; }
-  void roll_back(const Mark& mark);
-  void roll_back_all() { roll_back({0, 0, 0}); }
+  /// Returns how many changes were made so far.
+  std::size_t begin_transaction();
+  std::size_t size() const noexcept { return entries_.size(); }
+  /// Takes all but the first `size` changes back.
+  void roll_back(std::size_t size);
 
-  const std::vector<JournalRecord>& records() const noexcept { return records_; }
+  /// For the journal; valid until the next change.
+  std::vector<JournalRecord> records() const;
   /// Makes everything visible; it is durable now. Returns history that became too old, to be destroyed without a lock.
   std::vector<HistoryEntry> publish(std::size_t history_limit);
 
  private:
-  JournalRecord record_of(JournalRecord::Type type, const Object& object) const;
-  void add(JournalRecord record, HistoryEntry entry);
+  void add(HistoryEntry entry, std::string_view body);
   void add_lease(const std::string& name, Revision previous, LeaseTerms terms);
 
   struct StagedLease {
@@ -81,8 +77,9 @@ class Staging {
   Revision last_;
   Instant now_;
   WallTime timestamp_;
-  std::vector<JournalRecord> records_;
-  std::vector<HistoryEntry> entries_;  ///< one for each record
+  std::size_t transaction_begin_ = 0;   ///< in `bodies`
+  std::vector<HistoryEntry> entries_;   ///< one for each revision
+  std::vector<std::size_t> body_ends_;  ///< in `bodies`, one for each revision
   std::vector<StagedLease> leases_;
 };
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ironcore/api/object.hpp"
@@ -17,10 +18,8 @@ struct NameView {
   std::string_view name;
   friend auto operator<=>(const NameView&, const NameView&) = default;
 };
-inline NameView name_of(const api::Object& object) {
-  const auto& metadata = object.metadata();
-  return {metadata.namespace_, metadata.name};
-}
+inline NameView name_of(const api::Metadata& metadata) { return {metadata.namespace_, metadata.name}; }
+inline NameView name_of(const api::Object& object) { return name_of(object.metadata()); }
 
 /// Sorted chunks. A snapshot shares the chunks; the next change of a shared chunk makes a copy of that chunk (not of its objects).
 /// So a reader never keeps the lock for long, however much it reads. Thread: one at a time; what a snapshot holds never changes.
@@ -28,9 +27,15 @@ class Table {
  public:
   static constexpr std::size_t chunk_capacity = 128;
 
+  /// With the metadata at hand, a search touches nothing of the object but its name.
+  struct Entry {
+    const api::Metadata* metadata;
+    api::Object object;
+    explicit Entry(const api::Object& from) : metadata(&from.metadata()), object(from) {}
+  };
   struct Chunk {
-    std::vector<api::Object> objects;  ///< sorted, never empty
-    bool is_shared = false;            ///< a snapshot may hold it; read and written only by who may change the table
+    std::vector<Entry> entries;  ///< sorted, never empty
+    bool is_shared = false;      ///< a snapshot may hold it; read and written only by who may change the table
   };
 
   /// Consecutive chunks; `begin` and `end` cut off what is outside the range in the first and the last one.
@@ -40,10 +45,10 @@ class Table {
     template <class F>
     void for_each(F&& each) const {
       for (std::size_t i = 0; i < chunks_.size(); ++i) {
-        const auto& objects = chunks_[i]->objects;
-        const std::size_t last = i + 1 == chunks_.size() ? end_ : objects.size();
+        const auto& entries = chunks_[i]->entries;
+        const std::size_t last = i + 1 == chunks_.size() ? end_ : entries.size();
         for (std::size_t at = i == 0 ? begin_ : 0; at < last; ++at)
-          if (!each(objects[at])) return;
+          if (!each(entries[at].object)) return;
       }
     }
     std::size_t size() const;
@@ -63,18 +68,22 @@ class Table {
   /// Replaces everything. `sorted` is in order, without duplicates.
   void fill(const std::vector<api::Object>& sorted);
 
-  bool is_empty() const noexcept { return chunks_.empty(); }
+  bool is_empty() const noexcept { return slots_.empty(); }
   std::size_t size() const noexcept { return size_; }
 
   /// What comes after `after`, if given, and lies in `namespace_`, unless that is empty; not necessarily more than `enough` objects.
   Snapshot snapshot(std::string_view namespace_ = {}, const NameView* after = nullptr, std::size_t enough = static_cast<std::size_t>(-1));
 
  private:
-  using Chunks = std::vector<std::shared_ptr<Chunk>>;
-  std::size_t chunk_for(NameView name) const;
-  Chunk& writable(std::size_t index);
+  struct Slot {
+    const api::Metadata* first;  ///< of the chunk's first entry
+    std::shared_ptr<Chunk> chunk;
+    explicit Slot(std::shared_ptr<Chunk> from) : first(from->entries.front().metadata), chunk(std::move(from)) {}
+  };
+  std::size_t slot_for(NameView name) const;
+  static std::vector<Entry>& writable(Slot& slot);
 
-  Chunks chunks_;
+  std::vector<Slot> slots_;
   std::size_t size_ = 0;
 };
 

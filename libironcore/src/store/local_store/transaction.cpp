@@ -60,7 +60,7 @@ class Execution {
   Result<Object> run(const Delete& operation);
 
  private:
-  Result<void> generate_name(const api::Kind& kind, Metadata& metadata);
+  Result<std::string> generate_name(const api::Kind& kind, const Metadata& metadata);
   Result<void> check_namespace(const Metadata& metadata) const;
   Result<void> check_owners(const api::Kind& kind, const Metadata& metadata, const Metadata* before) const;
   Result<Object> change(const Object& current, const Object& wanted, Part part);
@@ -69,17 +69,17 @@ class Execution {
   Removal removal_;
 };
 
-Result<void> Execution::generate_name(const api::Kind& kind, Metadata& metadata) {
+Result<std::string> Execution::generate_name(const api::Kind& kind, const Metadata& metadata) {
   const auto prefix = metadata.generate_name.substr(0, longest_generated_name - suffix_length);
   for (int attempt = 0; attempt < name_attempts; ++attempt) {
-    metadata.name = prefix + random_suffix(suffix_length, staging_.random());
-    if (staging_.head().find(kind, {metadata.namespace_, metadata.name}) == nullptr) return {};
+    auto name = prefix + random_suffix(suffix_length, staging_.random());
+    if (staging_.head().find(kind, {metadata.namespace_, name}) == nullptr) return name;
   }
   return Error(ErrorCode::already_exists, "no free name was found for generateName " + metadata.generate_name + ": use a longer prefix");
 }
 
 Result<void> Execution::check_namespace(const Metadata& metadata) const {
-  const auto* found = staging_.find(key<api::Namespace>("", metadata.namespace_));
+  const auto* found = staging_.head().find(api::kind_of<api::Namespace>(), {{}, metadata.namespace_});
   if (found == nullptr) return Error(ErrorCode::not_found, "namespace " + metadata.namespace_ + " does not exist: create it first");
   if (found->metadata().deletion_timestamp)
     return Error(ErrorCode::wrong_state, "namespace " + metadata.namespace_ + " is being deleted: wait until it is gone, or use another one");
@@ -106,20 +106,15 @@ Result<void> Execution::check_owners(const api::Kind& kind, const Metadata& meta
 
 Result<Object> Execution::run(const Create& operation) {
   const auto& kind = operation.object.kind();
-  auto metadata = operation.object.metadata();
-  if (metadata.name.empty() && !metadata.generate_name.empty()) {
-    IRONCORE_CHECK(generate_name(kind, metadata));
+  auto name = operation.object.metadata().name;
+  if (name.empty() && !operation.object.metadata().generate_name.empty()) {
+    IRONCORE_TRY(name, generate_name(kind, operation.object.metadata()));
   }
-  metadata.uid = Uid::random(staging_.random()).to_text();
-  metadata.resource_version = staging_.next();
-  metadata.generation = 1;
-  metadata.creation_timestamp = staging_.timestamp();
-  metadata.deletion_timestamp.reset();
-  auto wanted = operation.object;
-  if (kind.has_status()) wanted = kind.combine(wanted, staging_.blank(kind));
-  wanted = kind.with_metadata(wanted, std::move(metadata));
-  IRONCORE_TRY(auto admitted, kind.admit_create(wanted));
-  if (staging_.find(key_of(admitted)) != nullptr) return Error(ErrorCode::already_exists, "it exists already");
+  IRONCORE_TRY(auto admitted, kind.admit_create(operation.object, {.name = std::move(name),
+                                                                   .uid = Uid::random(staging_.random()).to_text(),
+                                                                   .resource_version = staging_.next(),
+                                                                   .creation_timestamp = staging_.timestamp()}));
+  if (staging_.head().find(kind, name_of(admitted)) != nullptr) return Error(ErrorCode::already_exists, "it exists already");
   if (kind.info().scope == api::Scope::namespaced) {
     IRONCORE_CHECK(check_namespace(admitted.metadata()));
   }
@@ -173,8 +168,8 @@ Result<Object> Execution::change(const Object& current, const Object& wanted, Pa
     for (const auto& finalizer : metadata.finalizers)
       if (std::find(before.finalizers.begin(), before.finalizers.end(), finalizer) == before.finalizers.end())
         return Error(ErrorCode::wrong_state, "finalizer " + finalizer + " cannot be added: the object is being deleted");
-  const auto combined = part == Part::status ? kind.combine(current, wanted) : kind.combine(wanted, current);
-  IRONCORE_TRY(auto admitted, kind.admit_update(current, kind.with_metadata(combined, std::move(metadata))));
+  const auto combined = part == Part::status ? kind.combine(current, wanted, std::move(metadata)) : kind.combine(wanted, current, std::move(metadata));
+  IRONCORE_TRY(auto admitted, kind.admit_update(current, combined));
   if (admitted == current) return current;
   IRONCORE_CHECK(check_owners(kind, admitted.metadata(), &before));
 
@@ -187,7 +182,7 @@ Result<Object> Execution::change(const Object& current, const Object& wanted, Pa
   metadata = admitted.metadata();
   metadata.resource_version = staging_.next();
   if (!kind.is_same_spec(current, admitted)) ++metadata.generation;
-  admitted = kind.with_metadata(admitted, std::move(metadata));
+  admitted = kind.with_metadata(std::move(admitted), std::move(metadata));
   IRONCORE_CHECK(staging_.put(admitted));
   return admitted;
 }
@@ -260,10 +255,10 @@ Result<void> run_all(Staging& staging, const Transaction& transaction, Committed
 }  // namespace
 
 Result<Committed> execute(Staging& staging, const Transaction& transaction) {
-  const auto mark = staging.mark();
+  const auto size = staging.begin_transaction();
   Committed committed;
   if (auto result = run_all(staging, transaction, committed); !result) {
-    staging.roll_back(mark);
+    staging.roll_back(size);
     return std::move(result).error();
   }
   committed.revision = staging.last();

@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <vector>
 
 #include "digest.hpp"
 #include "ironcore/base/file.hpp"
@@ -37,7 +39,7 @@ Result<void> prepare_connection(Database& database) {
       "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY;");
 }
 
-Result<void> read_records(Database& database, const std::function<Result<void>(JournalRecord)>& each) {
+Result<void> read_records(Database& database, const std::function<Result<void>(const JournalRecord&)>& each) {
   IRONCORE_TRY(auto statement, database.prepare("SELECT revision, previous, type, resource, namespace, name, time, digest, body FROM journal ORDER BY revision DESC"));
   while (true) {
     IRONCORE_TRY(const bool is_there, statement.step());
@@ -56,7 +58,7 @@ Result<void> read_records(Database& database, const std::function<Result<void>(J
     if (!is_type_known || statement.integer(7) != digest_of(record))
       return Error(ErrorCode::corrupt, "store file " + database.file().string() + ": record " + std::to_string(record.revision.value) +
                                            " is damaged (its checksum is wrong): restore a backup");
-    IRONCORE_CHECK(each(std::move(record)));
+    IRONCORE_CHECK(each(record));
   }
 }
 
@@ -84,10 +86,14 @@ Result<void> SqliteJournal::prepare_statements() {
         return SQLITE_OK;
       },
       this);
-  // What a crash left in the log.
+  // What a crash left in the log goes into the file, so that the log is empty; unless somebody else reads it just now.
   int done = 0;
-  const int code = sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &log_frames_, &done);
-  if (code != SQLITE_OK) return database_.error(code);
+  const int code = sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, &log_frames_, &done);
+  if (code == SQLITE_OK && log_frames_ == 0) {
+    make_room_in_log();
+  } else if (code != SQLITE_OK && code != SQLITE_BUSY) {
+    return database_.error(code);
+  }
   checkpoint_at_ = checkpoint_pages_;
   return {};
 }
@@ -160,6 +166,22 @@ sqlite3_file* SqliteJournal::log_file() const {
   return code == SQLITE_OK && log != nullptr && log->pMethods != nullptr ? log : nullptr;
 }
 
+/// Writing into a file costs half the time of extending it, so the log gets its usual size now, of zeros, which SQLite takes for an empty
+/// log; later it is overwritten from the beginning again and again. It is also some room to go on with when the disk is full. Without success
+/// nothing is lost but time.
+void SqliteJournal::make_room_in_log() {
+  auto* log = log_file();
+  const auto page_size = database_.integer_of("PRAGMA page_size");
+  if (log == nullptr || !page_size) return;
+  const std::vector<char> zeros(256 * 1024);
+  const auto size = 32 + static_cast<std::int64_t>(checkpoint_pages_) * (24 + *page_size);
+  for (std::int64_t at = 0; at < size; at += static_cast<std::int64_t>(zeros.size())) {
+    const auto count = std::min(static_cast<std::int64_t>(zeros.size()), size - at);
+    if (log->pMethods->xWrite(log, zeros.data(), static_cast<int>(count), at) != SQLITE_OK) return;
+  }
+  (void)log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+}
+
 /// Changes when the log starts anew.
 auto SqliteJournal::log_header() const -> Result<LogHeader> {
   LogHeader header{};
@@ -188,7 +210,7 @@ Result<void> SqliteJournal::cut_log(const LogHeader& header_before) {
   return {};
 }
 
-/// Seldom enough that it does not show among single writes (one in thousands waits for it), and soon enough that opening after a crash takes
+/// Seldom enough that it does not show among single writes (one in hundreds waits for it), and soon enough that opening after a crash takes
 /// no time. A failure changes nothing: the log goes on growing, and it is tried again later.
 void SqliteJournal::checkpoint_if_due() {
   if (log_frames_ < checkpoint_at_) return;
@@ -223,8 +245,8 @@ Result<std::unique_ptr<Journal>> open_journal(const std::filesystem::path& file,
   }
   IRONCORE_TRY(auto database, Database::open(file, Database::Access::create, options.vfs));
   IRONCORE_CHECK(prepare_connection(database));
-  // Before the first table: it cannot be changed later. Objects have about a kibibyte, so that three share a page.
-  IRONCORE_CHECK(database.execute("PRAGMA page_size = 4096"));
+  // Before the first table: it cannot be changed later. Objects have about a kibibyte, and one commit of many should not be many pages.
+  IRONCORE_CHECK(database.execute("PRAGMA page_size = 8192"));
   IRONCORE_TRY(const auto mode, database.text_of("PRAGMA journal_mode = WAL"));
   if (mode != "wal") return Error(ErrorCode::unsupported, "store file " + file.string() + ": this file system cannot share memory between processes: use a local one");
   IRONCORE_CHECK(database.execute("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"));

@@ -18,7 +18,7 @@ namespace ironcore::store::sqlite {
 Result<void> prepare_connection(Database& database);
 
 /// Calls `each` for every record, newest first; `corrupt` for one whose digest is wrong.
-Result<void> read_records(Database& database, const std::function<Result<void>(JournalRecord)>& each);
+Result<void> read_records(Database& database, const std::function<Result<void>(const JournalRecord&)>& each);
 
 /// Thread: one at a time.
 class SqliteJournal final : public Journal {
@@ -27,7 +27,7 @@ class SqliteJournal final : public Journal {
   static Result<std::unique_ptr<Journal>> create(Database database, std::optional<FileLock> lock, std::string epoch, int checkpoint_pages);
   ~SqliteJournal() override;
 
-  Result<void> load(const std::function<Result<void>(JournalRecord)>& each) override { return read_records(database_, each); }
+  Result<void> load(const std::function<Result<void>(const JournalRecord&)>& each) override { return read_records(database_, each); }
   Result<void> append(std::span<const JournalRecord> records) override;
   Result<void> forget(std::span<const Revision> revisions) override;
   const std::string& epoch() const override { return epoch_; }
@@ -41,6 +41,7 @@ class SqliteJournal final : public Journal {
   template <class F>
   Result<void> transact(F&& statements);
   sqlite3_file* log_file() const;
+  void make_room_in_log();
   using LogHeader = std::array<char, 32>;
   Result<LogHeader> log_header() const;
   Result<void> cut_log(const LogHeader& header_before);

@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 class ReadOnlyJournal final : public Journal {
  public:
   ReadOnlyJournal(Database& database, std::string epoch) : database_(database), epoch_(std::move(epoch)) {}
-  Result<void> load(const std::function<Result<void>(JournalRecord)>& each) override { return read_records(database_, each); }
+  Result<void> load(const std::function<Result<void>(const JournalRecord&)>& each) override { return read_records(database_, each); }
   Result<void> append(std::span<const JournalRecord>) override { return Error(ErrorCode::unsupported, "this journal is only read"); }
   Result<void> forget(std::span<const Revision>) override { return Error(ErrorCode::unsupported, "this journal is only read"); }
   const std::string& epoch() const override { return epoch_; }
