@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How fast the embedded store is: commits, lists, opening, memory; beside what the disk alone needs. Prints one JSON line per figure.
+// How fast the embedded store is: commits, lists, opening, memory; beside what the disk alone needs. Prints
+// one JSON line per figure.
 #include <fcntl.h>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -52,7 +53,9 @@ class Stopwatch {
   static double cpu() {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
-    const auto of = [](const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6; };
+    const auto of = [](const timeval& time) {
+      return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+    };
     return of(usage.ru_utime) + of(usage.ru_stime);
   }
   std::chrono::steady_clock::time_point start_;
@@ -94,17 +97,20 @@ api::Machine machine(std::size_t number) {
   result.metadata.annotations["note"] = std::string(230, 'x');
   result.metadata.finalizers = {std::string(api::machine_finalizer)};
   result.spec.machine_class_ref.name = "small";
-  result.spec.machine_pool_ref = api::LocalReference{.name = "pool-" + std::to_string(number % 10'000), .unknown = {}};
+  result.spec.machine_pool_ref =
+      api::LocalReference{.name = "pool-" + std::to_string(number % 10'000), .unknown = {}};
   api::MachineVolume volume;
   volume.name = "root";
   volume.device = "oda";
-  volume.local_disk = api::LocalDisk{.size_limit = Quantity::bytes(10LL << 30), .image = "registry.example/os:1", .unknown = {}};
+  volume.local_disk = api::LocalDisk{
+      .size_limit = Quantity::bytes(10LL << 30), .image = "registry.example/os:1", .unknown = {}};
   result.spec.volumes.push_back(volume);
   api::MachineNetworkInterface nic;
   nic.name = "primary";
   nic.network_interface_ref = api::LocalReference{.name = "nic-" + std::to_string(number), .unknown = {}};
   result.spec.network_interfaces.push_back(nic);
-  result.spec.ignition_ref = api::SecretKeySelector{.name = "ignition", .key = "ignition.yaml", .unknown = {}};
+  result.spec.ignition_ref =
+      api::SecretKeySelector{.name = "ignition", .key = "ignition.yaml", .unknown = {}};
   return result;
 }
 
@@ -117,7 +123,8 @@ Transaction create(std::size_t number) {
 void fill(store::LocalStore& store, std::size_t count) {
   for (std::size_t begin = 0; begin < count; begin += 1000) {
     Transaction many;
-    for (std::size_t i = begin; i < std::min(begin + 1000, count); ++i) many.operations.emplace_back(Create{Object::of(machine(i))});
+    for (std::size_t i = begin; i < std::min(begin + 1000, count); ++i)
+      many.operations.emplace_back(Create{Object::of(machine(i))});
     must(store.commit(many));
   }
 }
@@ -137,7 +144,9 @@ Quantiles bare_append(const fs::path& directory, int count) {
   std::vector<double> times;
   for (int i = 0; i < count; ++i) {
     const Stopwatch watch;
-    if (write(fd.get(), block.data(), block.size()) != static_cast<ssize_t>(block.size()) || fdatasync(fd.get()) != 0) fail("append");
+    if (write(fd.get(), block.data(), block.size()) != static_cast<ssize_t>(block.size()) ||
+        fdatasync(fd.get()) != 0)
+      fail("append");
     times.push_back(watch.seconds());
   }
   return quantiles(std::move(times));
@@ -164,12 +173,14 @@ void bench_threads(store::LocalStore& store, std::size_t per_thread) {
     std::vector<std::jthread> running;
     for (std::size_t thread = 0; thread < threads; ++thread)
       running.emplace_back([&store, thread, per_thread] {
-        for (std::size_t i = 0; i < per_thread; ++i) must(store.commit(create(10'000'000 + thread * 100'000 + i)));
+        for (std::size_t i = 0; i < per_thread; ++i)
+          must(store.commit(create(10'000'000 + thread * 100'000 + i)));
       });
   }
   const auto count = static_cast<double>(threads * per_thread);
   print("store.commit.threads", count / watch.seconds(), "objects/s", R"("body":"sqlite","threads":64)");
-  print("store.commit.threads.cpu", watch.cpu_seconds() / count * 1e6, "us/object", R"("body":"sqlite","threads":64)");
+  print("store.commit.threads.cpu", watch.cpu_seconds() / count * 1e6, "us/object",
+        R"("body":"sqlite","threads":64)");
 }
 
 void bench_single_writes(store::LocalStore& store, const fs::path& directory) {
@@ -204,14 +215,17 @@ void bench_patches(store::LocalStore& store) {
   std::vector<Transaction> batch;
   const Stopwatch watch;
   for (std::size_t i = 0; i < count; ++i) {
-    batch.emplace_back().operations.emplace_back(Patch{store::key<api::Machine>("default", machine(i % 10'000).metadata.name),
-                                                       R"({"status":{"machineID":"test://)" + std::to_string(i) + R"("}})", store::Part::status});
+    batch.emplace_back().operations.emplace_back(
+        Patch{store::key<api::Machine>("default", machine(i % 10'000).metadata.name),
+              R"({"status":{"machineID":"test://)" + std::to_string(i) + R"("}})", store::Part::status});
     if (batch.size() < 64) continue;
     for (auto& result : store.commit_all(batch)) must(std::move(result));
     batch.clear();
   }
-  print("store.patch.local", static_cast<double>(count) / watch.seconds(), "patches/s", R"("body":"sqlite","batch":64)");
-  print("store.patch.local.cpu", watch.cpu_seconds() / static_cast<double>(count) * 1e6, "us/patch", R"("body":"sqlite","batch":64)");
+  print("store.patch.local", static_cast<double>(count) / watch.seconds(), "patches/s",
+        R"("body":"sqlite","batch":64)");
+  print("store.patch.local.cpu", watch.cpu_seconds() / static_cast<double>(count) * 1e6, "us/patch",
+        R"("body":"sqlite","batch":64)");
 }
 
 void bench_reading(const fs::path& directory, Clock& clock, Log& log) {
@@ -222,9 +236,11 @@ void bench_reading(const fs::path& directory, Clock& clock, Log& log) {
   {
     const Stopwatch watch;
     fill(*store, count);
-    print("store.fill.local", static_cast<double>(count) / watch.seconds(), "objects/s", R"("body":"sqlite","batch":1000)");
+    print("store.fill.local", static_cast<double>(count) / watch.seconds(), "objects/s",
+          R"("body":"sqlite","batch":1000)");
   }
-  print("store.memory.machine", (rss_in_mib() - rss_before) * 1024 / static_cast<double>(count), "KiB/object", R"("objects":100000)");
+  print("store.memory.machine", (rss_in_mib() - rss_before) * 1024 / static_cast<double>(count), "KiB/object",
+        R"("objects":100000)");
   store::Query query;
   query.kind = &api::kind_of<api::Machine>();
   std::vector<double> times;
@@ -254,7 +270,8 @@ void bench_reading(const fs::path& directory, Clock& clock, Log& log) {
   print("store.list.pool.us", quantiles(times).p50 * 1e6, "us", R"("objects":100000,"found":10)");
   times.clear();
   for (std::size_t i = 0; i < 100'000; ++i) {
-    const auto key = store::key<api::Machine>("default", "machine-" + std::to_string(100'000'000 + i * 7919 % count));
+    const auto key =
+        store::key<api::Machine>("default", "machine-" + std::to_string(100'000'000 + i * 7919 % count));
     const Stopwatch watch;
     must(store->get(key));
     times.push_back(watch.seconds());
@@ -300,8 +317,10 @@ int main(int argc, char** argv) {
     bench_batches(*store::memory_store(clock, log), "memory", 1000);
     bench_batches(*must(store::sqlite::open(directory / "batches.db", clock, log)), "sqlite", 1000);
   }
-  if (is_wanted(argc, argv, "threads")) bench_threads(*must(store::sqlite::open(directory / "threads.db", clock, log)), 500);
-  if (is_wanted(argc, argv, "writes")) bench_single_writes(*must(store::sqlite::open(directory / "writes.db", clock, log)), directory);
+  if (is_wanted(argc, argv, "threads"))
+    bench_threads(*must(store::sqlite::open(directory / "threads.db", clock, log)), 500);
+  if (is_wanted(argc, argv, "writes"))
+    bench_single_writes(*must(store::sqlite::open(directory / "writes.db", clock, log)), directory);
   if (is_wanted(argc, argv, "patches")) {
     const auto store = must(store::sqlite::open(directory / "patches.db", clock, log));
     fill(*store, 10'000);

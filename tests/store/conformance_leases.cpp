@@ -59,7 +59,8 @@ void lease_conformance(StoreUnderTest& under_test) {
     CHECK(code_of(store.release_lease("nothing", 1)) == ErrorCode::not_found);
   }
   SUBCASE("leases are listed by prefix, in order") {
-    for (const auto* name : {"machinepool/b", "scheduler", "machinepool/a"}) REQUIRE(store.acquire_lease(name, "one", seconds(10)).has_value());
+    for (const auto* name : {"machinepool/b", "scheduler", "machinepool/a"})
+      REQUIRE(store.acquire_lease(name, "one", seconds(10)).has_value());
     const auto all = store.leases("").value();
     const auto pools = store.leases("machinepool/").value();
     CHECK(all.size() == 3);
@@ -91,12 +92,24 @@ void lease_conformance(StoreUnderTest& under_test) {
 void store_conformance(const MakeStore& make_store) {
   const auto under_test = make_store();
   auto& store = under_test->store();
-  SUBCASE("writing") { writing_conformance(store); }
-  SUBCASE("deleting") { deleting_conformance(store); }
-  SUBCASE("committing") { transaction_conformance(*under_test); }
-  SUBCASE("reading") { reading_conformance(store); }
-  SUBCASE("watching") { watching_conformance(store); }
-  SUBCASE("leasing") { lease_conformance(*under_test); }
+  SUBCASE("writing") {
+    writing_conformance(store);
+  }
+  SUBCASE("deleting") {
+    deleting_conformance(store);
+  }
+  SUBCASE("committing") {
+    transaction_conformance(*under_test);
+  }
+  SUBCASE("reading") {
+    reading_conformance(store);
+  }
+  SUBCASE("watching") {
+    watching_conformance(store);
+  }
+  SUBCASE("leasing") {
+    lease_conformance(*under_test);
+  }
 }
 
 }  // namespace ironcore::test

@@ -24,7 +24,8 @@ void reading_conformance(Store& store) {
     CHECK(names_of(page.objects) == Texts{"z", "a", "b", "c"});
     CHECK(page.revision == store.revision().value());
     CHECK(page.continue_at.empty());
-    CHECK(names_of(store.list(query<api::Machine>({}, {}, "default")).value().objects) == Texts{"a", "b", "c"});
+    CHECK(names_of(store.list(query<api::Machine>({}, {}, "default")).value().objects) ==
+          Texts{"a", "b", "c"});
     CHECK(names_of(store.list(query<api::Machine>({}, {}, "a-space")).value().objects) == Texts{"z"});
     CHECK(names_of(store.list(query<api::Machine>({}, {}, "a")).value().objects).empty());
     CHECK(names_of(store.list(query<api::Machine>({}, {}, "zzz")).value().objects).empty());
@@ -38,7 +39,9 @@ void reading_conformance(Store& store) {
     must(store, make(web));
     must(store, make(db));
     must(store, make(machine("bare")));
-    const auto select = [&](std::string labels) { return names_of(store.list(query<api::Machine>(std::move(labels))).value().objects); };
+    const auto select = [&](std::string labels) {
+      return names_of(store.list(query<api::Machine>(std::move(labels))).value().objects);
+    };
     CHECK(select("app=web") == Texts{"web"});
     CHECK(select("app!=web") == Texts{"bare", "db"});
     CHECK(select("app in (db,web)") == Texts{"db", "web"});
@@ -54,7 +57,9 @@ void reading_conformance(Store& store) {
     auto off = machine_on("d", "pool-1");
     off.spec.power = api::Power::off;
     must(store, make(off));
-    const auto select = [&](std::string fields) { return names_of(store.list(query<api::Machine>({}, std::move(fields))).value().objects); };
+    const auto select = [&](std::string fields) {
+      return names_of(store.list(query<api::Machine>({}, std::move(fields))).value().objects);
+    };
     CHECK(select("spec.machinePoolRef.name=pool-1") == Texts{"a", "d"});
     CHECK(select("spec.machinePoolRef.name=pool-3").empty());
     CHECK(select("spec.machinePoolRef.name=") == Texts{"c"});
@@ -104,13 +109,15 @@ void reading_conformance(Store& store) {
     CHECK(names_of(first.objects) == Texts{"a", "b"});
     must(store, Delete{key<api::Machine>("default", "b")});
     must(store, Delete{key<api::Machine>("default", "c")});
-    const auto second = store.list(query<api::Machine>(), {.limit = 2, .continue_at = first.continue_at}).value();
+    const auto second =
+        store.list(query<api::Machine>(), {.limit = 2, .continue_at = first.continue_at}).value();
     CHECK(names_of(second.objects) == Texts{"d"});
     CHECK(second.revision > first.revision);
     CHECK(second.continue_at.empty());
   }
   SUBCASE("a place to continue at that nobody named is refused") {
-    CHECK(code_of(store.list(query<api::Machine>(), {.limit = 2, .continue_at = "garbage"})) == ErrorCode::invalid);
+    CHECK(code_of(store.list(query<api::Machine>(), {.limit = 2, .continue_at = "garbage"})) ==
+          ErrorCode::invalid);
   }
   SUBCASE("what was read does not change any more") {
     const auto created = must(store, make(machine("a")));

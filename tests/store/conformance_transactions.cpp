@@ -15,12 +15,16 @@ void together(Store& store) {
   SUBCASE("all operations or none") {
     must(store, make(machine("taken")));
     const auto before = store.revision().value();
-    const auto result = store.commit({.operations = {make(machine("a")), make(machine("b")), make(machine("taken"))}, .preconditions = {}});
+    const auto result =
+        store.commit({.operations = {make(machine("a")), make(machine("b")), make(machine("taken"))},
+                      .preconditions = {}});
     CHECK(code_of(result) == ErrorCode::already_exists);
-    CHECK_MESSAGE(result.error().message().find("operation 3") != std::string::npos, result.error().message());
+    CHECK_MESSAGE(result.error().message().find("operation 3") != std::string::npos,
+                  result.error().message());
     CHECK(store.revision().value() == before);
     CHECK_FALSE(exists<api::Machine>(store, "a"));
-    const auto committed = store.commit({.operations = {make(machine("a")), make(machine("b"))}, .preconditions = {}}).value();
+    const auto committed =
+        store.commit({.operations = {make(machine("a")), make(machine("b"))}, .preconditions = {}}).value();
     CHECK(committed.objects.size() == 2);
     CHECK(committed.revision == committed.objects[1].metadata().resource_version);
     CHECK(committed.objects[0].metadata().resource_version.value + 1 == committed.revision.value);
@@ -28,11 +32,13 @@ void together(Store& store) {
   }
   SUBCASE("later operations see what earlier ones did") {
     const auto key_a = key<api::Machine>("default", "a");
-    const auto committed = store
-                               .commit({.operations = {make(namespace_object("space")), make(machine("b", "space")), make(machine("a")),
-                                                       Patch{key_a, R"({"spec":{"power":"Off"}})"}, Delete{key_a}, make(machine("a"))},
-                                        .preconditions = {}})
-                               .value();
+    const auto committed =
+        store
+            .commit({.operations = {make(namespace_object("space")), make(machine("b", "space")),
+                                    make(machine("a")), Patch{key_a, R"({"spec":{"power":"Off"}})"},
+                                    Delete{key_a}, make(machine("a"))},
+                     .preconditions = {}})
+            .value();
     CHECK(committed.objects[3].metadata().generation == 2);
     CHECK(committed.objects[4] == committed.objects[3]);
     CHECK(committed.objects[5].metadata().uid != committed.objects[2].metadata().uid);
@@ -44,9 +50,10 @@ void together(Store& store) {
     auto owned = machine("owned");
     owned.metadata.owner_references = {owned_by(owner)};
     must(store, make(owned));
-    const Transaction fails{.operations = {Delete{key<api::Machine>("default", "owner")}, make(namespace_object("space")),
-                                           make(machine("inside", "space")), Delete{key<api::Machine>("default", "nobody")}},
-                            .preconditions = {}};
+    const Transaction fails{
+        .operations = {Delete{key<api::Machine>("default", "owner")}, make(namespace_object("space")),
+                       make(machine("inside", "space")), Delete{key<api::Machine>("default", "nobody")}},
+        .preconditions = {}};
     CHECK(code_of(store.commit(fails)) == ErrorCode::not_found);
     CHECK(exists<api::Machine>(store, "owned"));
     CHECK(code_of(store, make(machine("inside", "space"))) == ErrorCode::not_found);
@@ -60,12 +67,14 @@ void together(Store& store) {
   }
   SUBCASE("there is a limit to the number of operations") {
     Transaction transaction;
-    for (std::size_t i = 0; i <= store::max_operations; ++i) transaction.operations.push_back(Delete{key<api::Machine>("default", "nobody")});
+    for (std::size_t i = 0; i <= store::max_operations; ++i)
+      transaction.operations.push_back(Delete{key<api::Machine>("default", "nobody")});
     CHECK(code_of(store.commit(transaction)) == ErrorCode::exhausted);
   }
   SUBCASE("a namespace is deleted with what the same transaction put into it") {
     const auto committed =
-        store.commit({.operations = {make(namespace_object("space")), make(machine("a", "space")), Delete{key<api::Namespace>("", "space")}},
+        store.commit({.operations = {make(namespace_object("space")), make(machine("a", "space")),
+                                     Delete{key<api::Namespace>("", "space")}},
                       .preconditions = {}});
     REQUIRE(committed.has_value());
     CHECK_FALSE(exists<api::Machine>(store, "a", "space"));
@@ -80,35 +89,49 @@ void preconditions(StoreUnderTest& under_test) {
   SUBCASE("something else must be unchanged") {
     const auto first = must(store, make(machine("a")));
     const auto revision = first.metadata().resource_version;
-    CHECK(store.commit({.operations = {make(machine("b"))}, .preconditions = {Unchanged{key_a, revision}}}).has_value());
+    CHECK(store.commit({.operations = {make(machine("b"))}, .preconditions = {Unchanged{key_a, revision}}})
+              .has_value());
     must(store, Patch{key_a, R"({"metadata":{"labels":{"x":"1"}}})"});
-    CHECK(code_of(store.commit({.operations = {make(machine("c"))}, .preconditions = {Unchanged{key_a, revision}}})) == ErrorCode::conflict);
+    CHECK(code_of(store.commit({.operations = {make(machine("c"))},
+                                .preconditions = {Unchanged{key_a, revision}}})) == ErrorCode::conflict);
     must(store, Delete{key_a});
-    CHECK(code_of(store.commit({.operations = {make(machine("c"))}, .preconditions = {Unchanged{key_a, revision}}})) == ErrorCode::conflict);
+    CHECK(code_of(store.commit({.operations = {make(machine("c"))},
+                                .preconditions = {Unchanged{key_a, revision}}})) == ErrorCode::conflict);
     CHECK_FALSE(exists<api::Machine>(store, "c"));
   }
   SUBCASE("something else must not exist") {
     CHECK(store.commit({.operations = {make(machine("b"))}, .preconditions = {Absent{key_a}}}).has_value());
     must(store, make(machine("a")));
-    CHECK(code_of(store.commit({.operations = {make(machine("c"))}, .preconditions = {Absent{key_a}}})) == ErrorCode::conflict);
+    CHECK(code_of(store.commit({.operations = {make(machine("c"))}, .preconditions = {Absent{key_a}}})) ==
+          ErrorCode::conflict);
   }
   SUBCASE("preconditions are about the moment before the transaction") {
     CHECK(store.commit({.operations = {make(machine("a"))}, .preconditions = {Absent{key_a}}}).has_value());
   }
   SUBCASE("only the holder of a lease may write under it") {
     const auto first = store.acquire_lease("scheduler", "one", std::chrono::seconds(10)).value();
-    CHECK(store.commit({.operations = {make(machine("a"))}, .preconditions = {HoldsLease{"scheduler", first.token}}}).has_value());
-    CHECK(code_of(store.commit({.operations = {make(machine("b"))}, .preconditions = {HoldsLease{"scheduler", first.token + 1}}})) ==
+    CHECK(store
+              .commit({.operations = {make(machine("a"))},
+                       .preconditions = {HoldsLease{"scheduler", first.token}}})
+              .has_value());
+    CHECK(code_of(store.commit({.operations = {make(machine("b"))},
+                                .preconditions = {HoldsLease{"scheduler", first.token + 1}}})) ==
           ErrorCode::forbidden);
-    CHECK(code_of(store.commit({.operations = {make(machine("b"))}, .preconditions = {HoldsLease{"nobody", 1}}})) == ErrorCode::forbidden);
+    CHECK(code_of(store.commit({.operations = {make(machine("b"))},
+                                .preconditions = {HoldsLease{"nobody", 1}}})) == ErrorCode::forbidden);
     under_test.advance(std::chrono::seconds(11));
-    CHECK_MESSAGE(store.commit({.operations = {make(machine("b"))}, .preconditions = {HoldsLease{"scheduler", first.token}}}).has_value(),
+    CHECK_MESSAGE(store
+                      .commit({.operations = {make(machine("b"))},
+                               .preconditions = {HoldsLease{"scheduler", first.token}}})
+                      .has_value(),
                   "expired, but nobody took it");
     const auto second = store.acquire_lease("scheduler", "two", std::chrono::seconds(10)).value();
-    CHECK(code_of(store.commit({.operations = {make(machine("c"))}, .preconditions = {HoldsLease{"scheduler", first.token}}})) ==
+    CHECK(code_of(store.commit({.operations = {make(machine("c"))},
+                                .preconditions = {HoldsLease{"scheduler", first.token}}})) ==
           ErrorCode::forbidden);
     REQUIRE(store.release_lease("scheduler", second.token).has_value());
-    CHECK(code_of(store.commit({.operations = {make(machine("c"))}, .preconditions = {HoldsLease{"scheduler", second.token}}})) ==
+    CHECK(code_of(store.commit({.operations = {make(machine("c"))},
+                                .preconditions = {HoldsLease{"scheduler", second.token}}})) ==
           ErrorCode::forbidden);
     CHECK_FALSE(exists<api::Machine>(store, "c"));
   }
@@ -117,8 +140,12 @@ void preconditions(StoreUnderTest& under_test) {
 }  // namespace
 
 void transaction_conformance(StoreUnderTest& under_test) {
-  SUBCASE("transactions") { together(under_test.store()); }
-  SUBCASE("preconditions") { preconditions(under_test); }
+  SUBCASE("transactions") {
+    together(under_test.store());
+  }
+  SUBCASE("preconditions") {
+    preconditions(under_test);
+  }
 }
 
 }  // namespace ironcore::test

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A process with an SQLite store is killed in a write storm, again and again; the next one finds all that was acknowledged.
+// A process with an SQLite store is killed in a write storm, again and again; the next one finds all that was
+// acknowledged.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -30,21 +31,25 @@ constexpr int threads = 4;
 constexpr int pairs_per_thread = 8;
 constexpr store::LocalStoreOptions options{.history_changes = 20'000};
 
-/// What the writer tells before and after each commit: an atomic record on a pipe. Nothing of it is lost by the kill.
+/// What the writer tells before and after each commit: an atomic record on a pipe. Nothing of it is lost by
+/// the kill.
 struct Message {
   enum class Kind : int { intended, acknowledged } kind;
   int pair;
   int value;  ///< -1 = absent
 };
 
-PairValue value_of(const Message& message) { return message.value < 0 ? PairValue() : PairValue(message.value); }
+PairValue value_of(const Message& message) {
+  return message.value < 0 ? PairValue() : PairValue(message.value);
+}
 
 void tell(int fd, const Message& message) {
   if (write(fd, &message, sizeof(message)) != static_cast<ssize_t>(sizeof(message))) _exit(3);
 }
 
 /// Never returns. The ledger is that of the parent, so that it knows which pairs exist.
-[[noreturn]] void write_storm(const std::filesystem::path& file, const Ledger& ledger, std::uint64_t seed, int fd) {
+[[noreturn]] void write_storm(const std::filesystem::path& file, const Ledger& ledger, std::uint64_t seed,
+                              int fd) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   SystemClock clock;
   NullLog log;
@@ -57,12 +62,14 @@ void tell(int fd, const Message& message) {
     writers.emplace_back([&, thread] {
       std::mt19937_64 random(seed * 100 + static_cast<std::uint64_t>(thread));
       std::vector<PairValue> values;
-      for (int i = 0; i < pairs_per_thread; ++i) values.push_back(ledger.value(thread * pairs_per_thread + i));
+      for (int i = 0; i < pairs_per_thread; ++i)
+        values.push_back(ledger.value(thread * pairs_per_thread + i));
       for (int round = 0;; ++round) {
         const auto index = random() % pairs_per_thread;
         const int pair = thread * pairs_per_thread + static_cast<int>(index);
         const auto from = values[index];
-        const auto to = from && random() % 4 == 0 ? PairValue() : PairValue(static_cast<int>(random() % 1'000'000));
+        const auto to =
+            from && random() % 4 == 0 ? PairValue() : PairValue(static_cast<int>(random() % 1'000'000));
         tell(fd, {Message::Kind::intended, pair, to.value_or(-1)});
         if (!(*store)->commit(pair_transaction(pair, from, to, random() % 3000))) _exit(4);
         tell(fd, {Message::Kind::acknowledged, pair, to.value_or(-1)});

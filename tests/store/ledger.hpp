@@ -24,7 +24,9 @@ class Violation : public std::runtime_error {
 /// The value of a pair; nothing = it does not exist.
 using PairValue = std::optional<int>;
 
-inline std::string pair_name(int pair, char half) { return "pair-" + std::to_string(pair) + "-" + half; }
+inline std::string pair_name(int pair, char half) {
+  return "pair-" + std::to_string(pair) + "-" + half;
+}
 
 /// Brings pair `pair` from one value to another, both halves in one transaction.
 inline store::Transaction pair_transaction(int pair, PairValue from, PairValue to, std::size_t padding = 0) {
@@ -34,7 +36,8 @@ inline store::Transaction pair_transaction(int pair, PairValue from, PairValue t
     if (!to) {
       transaction.operations.emplace_back(store::Delete{key});
     } else if (from) {
-      transaction.operations.emplace_back(store::Patch{key, R"({"metadata":{"labels":{"value":")" + std::to_string(*to) + R"("}}})"});
+      transaction.operations.emplace_back(
+          store::Patch{key, R"({"metadata":{"labels":{"value":")" + std::to_string(*to) + R"("}}})"});
     } else {
       api::Secret object;
       object.metadata.name = key.name;
@@ -68,9 +71,12 @@ class Ledger {
     for (auto& [pair, entry] : pairs_) {
       const auto a = read(store, pair, 'a');
       const auto b = read(store, pair, 'b');
-      if (a != b) throw Violation("pair " + std::to_string(pair) + " was written by half: " + text(a) + " and " + text(b));
+      if (a != b)
+        throw Violation("pair " + std::to_string(pair) + " was written by half: " + text(a) + " and " +
+                        text(b));
       if (a != entry.acknowledged && !(entry.intended && a == *entry.intended))
-        throw Violation("pair " + std::to_string(pair) + " is " + text(a) + ", acknowledged was " + text(entry.acknowledged) +
+        throw Violation("pair " + std::to_string(pair) + " is " + text(a) + ", acknowledged was " +
+                        text(entry.acknowledged) +
                         (entry.intended ? ", intended " + text(*entry.intended) : ""));
       entry.acknowledged = a;
       entry.intended.reset();
@@ -99,7 +105,9 @@ class Mirror {
     store::Query query;
     query.kind = &api::kind_of<api::Secret>();
     auto watch = store.watch(query, at_);
-    if (!watch) throw Violation("the watch cannot be resumed after revision " + std::to_string(at_.value) + ": " + watch.error().message());
+    if (!watch)
+      throw Violation("the watch cannot be resumed after revision " + std::to_string(at_.value) + ": " +
+                      watch.error().message());
     const auto end = store.revision().value();
     while (at_ < end) {
       const auto changes = (*watch)->next(Instant{});
@@ -109,7 +117,9 @@ class Mirror {
     }
     std::map<std::string, store::Object> listed;
     for (auto& object : store.list(query, {}).value().objects) listed.emplace(object.name(), object);
-    if (listed != objects_) throw Violation("what the watch told differs from what the store has, at revision " + std::to_string(end.value));
+    if (listed != objects_)
+      throw Violation("what the watch told differs from what the store has, at revision " +
+                      std::to_string(end.value));
     at_ = std::max(at_, end);
   }
   store::Revision at() const noexcept { return at_; }
@@ -123,7 +133,8 @@ class Mirror {
     }
     const auto& name = change.object->name();
     const auto fail = [&](const char* what) {
-      throw Violation("change " + std::to_string(change.revision.value) + " of " + name + " after revision " + std::to_string(at_.value) + ": " + what);
+      throw Violation("change " + std::to_string(change.revision.value) + " of " + name + " after revision " +
+                      std::to_string(at_.value) + ": " + what);
     };
     if (is_begun_ && change.revision <= at_) fail("it was told already");
     const bool is_there = objects_.contains(name);

@@ -17,10 +17,11 @@ class ShiftedClock final : public Clock {
  public:
   Instant now() const override { return real_.now() + Duration(ahead_.load()); }
   WallTime wall() const override { return real_.wall() + Duration(ahead_.load()); }
-  bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable_any& condition, std::stop_token stop, Instant deadline,
-            const std::function<bool()>& ready) override {
+  bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable_any& condition, std::stop_token stop,
+            Instant deadline, const std::function<bool()>& ready) override {
     const Duration ahead(ahead_.load());
-    return real_.wait(lock, condition, std::move(stop), deadline < Instant::min() + ahead ? deadline : deadline - ahead, ready);
+    return real_.wait(lock, condition, std::move(stop),
+                      deadline < Instant::min() + ahead ? deadline : deadline - ahead, ready);
   }
   void advance(Duration span) { ahead_ += span.count(); }
 
@@ -31,7 +32,8 @@ class ShiftedClock final : public Clock {
 
 class LocalUnderTest : public StoreUnderTest {
  public:
-  explicit LocalUnderTest(std::unique_ptr<store::Journal> journal = store::memory_journal(), store::LocalStoreOptions options = {}) {
+  explicit LocalUnderTest(std::unique_ptr<store::Journal> journal = store::memory_journal(),
+                          store::LocalStoreOptions options = {}) {
     store_ = store::LocalStore::open(std::move(journal), options, clock_, log_).value();
   }
   store::LocalStore& store() override { return *store_; }

@@ -46,10 +46,13 @@ api::Event event(std::string name) {
   return result;
 }
 
-Transaction creation(std::string name) { return {.operations = {make(machine(std::move(name)))}, .preconditions = {}}; }
+Transaction creation(std::string name) {
+  return {.operations = {make(machine(std::move(name)))}, .preconditions = {}};
+}
 
 void relabel(store::Store& store, const std::string& name, int value) {
-  must(store, Patch{key<api::Machine>("default", name), R"({"metadata":{"labels":{"n":")" + std::to_string(value) + R"("}}})"});
+  must(store, Patch{key<api::Machine>("default", name),
+                    R"({"metadata":{"labels":{"n":")" + std::to_string(value) + R"("}}})"});
 }
 
 }  // namespace
@@ -68,7 +71,8 @@ TEST_CASE("commits that wait for the journal share the next append") {
   start(0);
   fixture.recording->wait_until_held();
   for (int i = 1; i < 20; ++i) start(i);
-  // The first append is still under way, so the others queue up behind it, however long they take to get there.
+  // The first append is still under way, so the others queue up behind it, however long they take to get
+  // there.
   CHECK(fixture.store->list(query<api::Machine>()).value().objects.empty());
   CHECK(acknowledged == 0);
   fixture.recording->release();
@@ -82,7 +86,8 @@ TEST_CASE("independent transactions share one append, and fail one by one") {
   Fixture fixture;
   must(*fixture.store, make(machine("taken")));
   const auto before = fixture.recording->append_count();
-  const std::vector<Transaction> transactions{creation("a"), creation("taken"), creation("a"), creation("b"), {}};
+  const std::vector<Transaction> transactions{
+      creation("a"), creation("taken"), creation("a"), creation("b"), {}};
   const auto results = fixture.store->commit_all(transactions);
   REQUIRE(results.size() == 5);
   CHECK(results[0].has_value());
@@ -103,7 +108,9 @@ TEST_CASE("nobody sees what is not durable yet") {
   const auto revision = fixture.store->revision().value();
   fixture.recording->hold();
   std::jthread writer([&] {
-    (void)fixture.store->commit({.operations = {make(machine("new")), Delete{key<api::Machine>("default", "old")}}, .preconditions = {}});
+    (void)fixture.store->commit(
+        {.operations = {make(machine("new")), Delete{key<api::Machine>("default", "old")}},
+         .preconditions = {}});
   });
   fixture.recording->wait_until_held();
   CHECK(fixture.store->revision().value() == revision);
@@ -127,7 +134,9 @@ TEST_CASE("a journal that fails makes the whole batch fail and changes nothing")
 
   fixture.recording->failure = Error(ErrorCode::exhausted, "the disk is full");
   const std::vector<Transaction> transactions{
-      creation("a"), creation("a"), {.operations = {Delete{key<api::Machine>("default", "owner")}}, .preconditions = {}},
+      creation("a"),
+      creation("a"),
+      {.operations = {Delete{key<api::Machine>("default", "owner")}}, .preconditions = {}},
       {.operations = {make(namespace_object("space")), make(machine("b", "space"))}, .preconditions = {}}};
   for (const auto& result : fixture.store->commit_all(transactions)) {
     CHECK(code_of(result) == ErrorCode::exhausted);
@@ -143,7 +152,8 @@ TEST_CASE("a journal that fails makes the whole batch fail and changes nothing")
   CHECK(created.metadata().resource_version.value == revision.value + 1);
   must(*fixture.store, Delete{key<api::Machine>("default", "owner")});
   CHECK_FALSE(exists<api::Machine>(*fixture.store, "owned"));
-  CHECK(texts_of(watch->next(fixture.clock.now()).value()) == Texts{"added a", "deleted owner", "deleted owned"});
+  CHECK(texts_of(watch->next(fixture.clock.now()).value()) ==
+        Texts{"added a", "deleted owner", "deleted owned"});
 }
 
 TEST_CASE("a lease that could not be written is not held") {
@@ -155,7 +165,9 @@ TEST_CASE("a lease that could not be written is not held") {
   fixture.recording->failure = Error(ErrorCode::exhausted, "the disk is full");
   CHECK(code_of(fixture.store->release_lease("scheduler", lease.token)) == ErrorCode::exhausted);
   CHECK(fixture.store->leases("").value().at(0).is_held);
-  CHECK(fixture.store->commit({.operations = {}, .preconditions = {store::HoldsLease{"scheduler", lease.token}}}).has_value());
+  CHECK(fixture.store
+            ->commit({.operations = {}, .preconditions = {store::HoldsLease{"scheduler", lease.token}}})
+            .has_value());
 }
 
 TEST_CASE("what changes nothing is not written") {
@@ -219,7 +231,8 @@ TEST_CASE("history is kept for a time, and what nobody needs is forgotten by the
   REQUIRE(fixture.store->collect().has_value());
   CHECK(code_of(fixture.store->watch(query<api::Machine>(), {middle.value - 1})) == ErrorCode::gone);
   auto watch = fixture.store->watch(query<api::Machine>(), middle).value();
-  CHECK(texts_of(watch->next(fixture.clock.now()).value()) == Texts{"modified a", "modified a", "modified a"});
+  CHECK(texts_of(watch->next(fixture.clock.now()).value()) ==
+        Texts{"modified a", "modified a", "modified a"});
   // The namespace, the last three states of `a`, the one before them, and the lease.
   CHECK(fixture.recording->records.size() == 6);
 
@@ -230,7 +243,8 @@ TEST_CASE("history is kept for a time, and what nobody needs is forgotten by the
   // The lease's last change is there in any case, so that history now begins with it.
   CHECK(code_of(fixture.store->watch(query<api::Machine>(), {middle.value - 2})) == ErrorCode::gone);
   watch = fixture.store->watch(query<api::Machine>(), middle).value();
-  CHECK(texts_of(watch->next(fixture.clock.now()).value()) == Texts{"modified a", "modified a", "modified a"});
+  CHECK(texts_of(watch->next(fixture.clock.now()).value()) ==
+        Texts{"modified a", "modified a", "modified a"});
 
   fixture.clock.advance(2h);
   REQUIRE(fixture.store->collect().has_value());
@@ -265,7 +279,8 @@ TEST_CASE("what a crash kept from being forgotten is forgotten after the next st
   const auto end = fixture.store->revision().value();
   fixture.open();
   REQUIRE(fixture.store->collect().has_value());
-  CHECK_MESSAGE(fixture.recording->records.size() == 3, "the namespace, `a`, and the newest record, which tells the revision");
+  CHECK_MESSAGE(fixture.recording->records.size() == 3,
+                "the namespace, `a`, and the newest record, which tells the revision");
   fixture.open();
   CHECK(fixture.store->revision().value() == end);
   relabel(*fixture.store, "a", 5);
@@ -319,7 +334,8 @@ TEST_CASE("raw changes carry the object before and after") {
   CHECK(fixture.store->changes(start, 2).value().size() == 2);
   CHECK(fixture.store->changes(changes[1].revision, 100).value().size() == 1);
   CHECK(fixture.store->changes(fixture.store->revision().value(), 100).value().empty());
-  CHECK(code_of(fixture.store->changes({fixture.store->revision().value().value + 1}, 100)) == ErrorCode::gone);
+  CHECK(code_of(fixture.store->changes({fixture.store->revision().value().value + 1}, 100)) ==
+        ErrorCode::gone);
 }
 
 TEST_CASE("whoever asked is told after each publication") {
@@ -359,7 +375,9 @@ TEST_CASE("a generated name that is taken is tried again, but not for ever") {
   /// Each value twice.
   class Repeating final : public Random {
    public:
-    void fill(std::span<std::byte> bytes) override { std::fill(bytes.begin(), bytes.end(), static_cast<std::byte>(count_++ / 12)); }
+    void fill(std::span<std::byte> bytes) override {
+      std::fill(bytes.begin(), bytes.end(), static_cast<std::byte>(count_++ / 12));
+    }
 
    private:
     unsigned count_ = 0;
@@ -382,12 +400,24 @@ TEST_CASE("a journal that makes no sense is refused") {
   relabel(*fixture.store, "a", 1);
   auto& records = fixture.recording->records;
   ErrorCode expected = ErrorCode::corrupt;
-  SUBCASE("garbage instead of an object") { records.at(2).body = "{"; }
-  SUBCASE("nothing instead of an object") { records.at(2).body.clear(); }
-  SUBCASE("another object") { records.at(2).name = "c"; }
-  SUBCASE("another revision") { std::swap(records.at(2).body, records.at(4).body); }
-  SUBCASE("a record that supersedes something else") { records.at(4).previous = {3}; }
-  SUBCASE("a record that supersedes itself") { records.at(4).previous = {4}; }
+  SUBCASE("garbage instead of an object") {
+    records.at(2).body = "{";
+  }
+  SUBCASE("nothing instead of an object") {
+    records.at(2).body.clear();
+  }
+  SUBCASE("another object") {
+    records.at(2).name = "c";
+  }
+  SUBCASE("another revision") {
+    std::swap(records.at(2).body, records.at(4).body);
+  }
+  SUBCASE("a record that supersedes something else") {
+    records.at(4).previous = {3};
+  }
+  SUBCASE("a record that supersedes itself") {
+    records.at(4).previous = {4};
+  }
   SUBCASE("a lease without a holder") {
     records.at(2).type = store::JournalRecord::Type::lease;
     records.at(2).body = "{}";
@@ -396,7 +426,8 @@ TEST_CASE("a journal that makes no sense is refused") {
     records.at(2).resource = "spaceships.example.dev";
     expected = ErrorCode::unsupported;
   }
-  const auto opened = LocalStore::open(std::make_unique<RecordingJournal>(fixture.recording), {}, fixture.clock, fixture.log);
+  const auto opened =
+      LocalStore::open(std::make_unique<RecordingJournal>(fixture.recording), {}, fixture.clock, fixture.log);
   REQUIRE(code_of(opened) == expected);
 }
 
@@ -428,7 +459,8 @@ TEST_CASE("readers, writers and watchers at the same time agree in the end") {
       threads.emplace_back([&] {
         while (!is_done) {
           const auto page = fixture.store->list(query<api::Machine>()).value();
-          for (std::size_t i = 1; i < page.objects.size(); ++i) CHECK(page.objects[i - 1].name() < page.objects[i].name());
+          for (std::size_t i = 1; i < page.objects.size(); ++i)
+            CHECK(page.objects[i - 1].name() < page.objects[i].name());
           for (const auto& object : page.objects) CHECK(object.metadata().resource_version <= page.revision);
         }
       });
@@ -450,7 +482,8 @@ TEST_CASE("readers, writers and watchers at the same time agree in the end") {
     is_done = true;
   }
   std::map<std::string, Object> listed;
-  for (const auto& object : fixture.store->list(query<api::Machine>()).value().objects) listed.emplace(object.name(), object);
+  for (const auto& object : fixture.store->list(query<api::Machine>()).value().objects)
+    listed.emplace(object.name(), object);
   CHECK(replica == listed);
   CHECK(listed.size() == static_cast<std::size_t>(writers * (rounds - (rounds + 2) / 3)));
 }

@@ -132,15 +132,21 @@ bool exists(Store& store, const std::string& name, const std::string& namespace_
 /// `added a` for each change but bookmarks.
 inline std::string text_of(const Change& change) {
   switch (change.type) {
-    case Change::Type::added: return "added " + change.object->name();
-    case Change::Type::modified: return "modified " + change.object->name();
-    case Change::Type::deleted: return "deleted " + change.object->name();
-    case Change::Type::bookmark: return "bookmark";
+    case Change::Type::added:
+      return "added " + change.object->name();
+    case Change::Type::modified:
+      return "modified " + change.object->name();
+    case Change::Type::deleted:
+      return "deleted " + change.object->name();
+    case Change::Type::bookmark:
+      return "bookmark";
   }
   return "?";
 }
 
-inline Instant bound() { return std::chrono::steady_clock::now() + long_bound; }
+inline Instant bound() {
+  return std::chrono::steady_clock::now() + long_bound;
+}
 
 /// Reads until `count` changes other than bookmarks are there. Fails when they do not come.
 inline std::vector<Change> read(store::Watch& watch, std::size_t count, std::size_t limit = 1000) {
@@ -148,7 +154,8 @@ inline std::vector<Change> read(store::Watch& watch, std::size_t count, std::siz
   while (result.size() < count) {
     auto changes = watch.next(bound(), {}, limit);
     if (!changes) FAIL(changes.error().message());
-    REQUIRE_MESSAGE(!changes->empty(), "nothing came, " << result.size() << " of " << count << " changes are there");
+    REQUIRE_MESSAGE(!changes->empty(),
+                    "nothing came, " << result.size() << " of " << count << " changes are there");
     for (auto& change : *changes)
       if (change.type != Change::Type::bookmark) result.push_back(std::move(change));
   }
@@ -161,7 +168,9 @@ inline std::vector<std::string> texts_of(const std::vector<Change>& changes) {
   return texts;
 }
 
-inline std::vector<std::string> read_texts(store::Watch& watch, std::size_t count) { return texts_of(read(watch, count)); }
+inline std::vector<std::string> read_texts(store::Watch& watch, std::size_t count) {
+  return texts_of(read(watch, count));
+}
 
 using Texts = std::vector<std::string>;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Simulation: power cuts, failing syncs and a full disk under the SQLite store; nothing acknowledged is lost, nothing is half there.
+// Simulation: power cuts, failing syncs and a full disk under the SQLite store; nothing acknowledged is lost,
+// nothing is half there.
 #include <algorithm>
 #include <random>
 
@@ -42,9 +43,12 @@ class PowerCut {
 
   bool open() {
     // Few pages before each checkpoint, so that cuts hit those as well.
-    auto journal = store::sqlite::open_journal("store.db", {.vfs = disk_.name(), .checkpoint_pages = static_cast<int>(8 + below(60))});
+    auto journal = store::sqlite::open_journal(
+        "store.db", {.vfs = disk_.name(), .checkpoint_pages = static_cast<int>(8 + below(60))});
     if (!journal) return lose(journal.error());
-    auto opened = store::LocalStore::open(*std::move(journal), {.history_changes = 5000, .history_age = std::chrono::seconds(20)}, clock_, log_);
+    auto opened = store::LocalStore::open(*std::move(journal),
+                                          {.history_changes = 5000, .history_age = std::chrono::seconds(20)},
+                                          clock_, log_);
     if (!opened) return lose(opened.error());
     store_ = *std::move(opened);
     return true;
@@ -145,7 +149,8 @@ class PowerCut {
       expect_refusal(pairs, results);
       for (const auto& result : results) {
         if (result || !disk_.has_power()) continue;
-        if (result.error().code() != ErrorCode::exhausted) throw Violation("a full disk is called " + result.error().message());
+        if (result.error().code() != ErrorCode::exhausted)
+          throw Violation("a full disk is called " + result.error().message());
         ++tally_.full;
       }
       // Reads go on.
@@ -176,8 +181,9 @@ class PowerCut {
 int main(int argc, char** argv) {
   Tally tally;
   const int code = simulate(argc, argv, 40, [&](std::uint64_t seed) { PowerCut(seed, tally).run(); });
-  std::printf("%llu cuts, %llu acknowledged transactions, %llu failed syncs, %llu refused for want of room\n",
-              static_cast<unsigned long long>(tally.cuts), static_cast<unsigned long long>(tally.acknowledged),
-              static_cast<unsigned long long>(tally.failed_syncs), static_cast<unsigned long long>(tally.full));
+  std::printf(
+      "%llu cuts, %llu acknowledged transactions, %llu failed syncs, %llu refused for want of room\n",
+      static_cast<unsigned long long>(tally.cuts), static_cast<unsigned long long>(tally.acknowledged),
+      static_cast<unsigned long long>(tally.failed_syncs), static_cast<unsigned long long>(tally.full));
   return code;
 }

@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::size_t sector = 512;
 
-sqlite3_vfs& system_vfs() { return *sqlite3_vfs_find(nullptr); }
+sqlite3_vfs& system_vfs() {
+  return *sqlite3_vfs_find(nullptr);
+}
 
 }  // namespace
 
@@ -84,7 +86,8 @@ struct VfsCalls {
       content.resize(end);
     }
     content.replace(begin, end - begin, static_cast<const char*>(data), end - begin);
-    (*handle.file)->pending.push_back({false, begin, std::string(static_cast<const char*>(data), end - begin)});
+    (*handle.file)
+        ->pending.push_back({false, begin, std::string(static_cast<const char*>(data), end - begin)});
     return SQLITE_OK;
   }
 
@@ -136,7 +139,8 @@ struct VfsCalls {
     *out = nullptr;
     const auto wanted = static_cast<std::size_t>(index);
     if (wanted >= regions.size() && extend == 0) return SQLITE_OK;
-    while (regions.size() <= wanted) regions.push_back(std::make_unique<char[]>(static_cast<std::size_t>(size)));
+    while (regions.size() <= wanted)
+      regions.push_back(std::make_unique<char[]>(static_cast<std::size_t>(size)));
     *out = regions[wanted].get();
     return SQLITE_OK;
   }
@@ -220,7 +224,9 @@ SimulatedDisk::SimulatedDisk(std::uint64_t seed) : random_(seed) {
   sqlite3_vfs_register(&vfs_, 0);
 }
 
-SimulatedDisk::~SimulatedDisk() { sqlite3_vfs_unregister(&vfs_); }
+SimulatedDisk::~SimulatedDisk() {
+  sqlite3_vfs_unregister(&vfs_);
+}
 
 bool SimulatedDisk::operate() {
   if (has_power_ && ++operations_ >= cut_at_) has_power_ = false;
@@ -259,7 +265,8 @@ void SimulatedDisk::power_on() {
       continue;
     }
     auto content = file.durable;
-    // What was on its way: none, all, or any part of it; in the order of the writes, or not; in whole writes, or in sectors.
+    // What was on its way: none, all, or any part of it; in the order of the writes, or not; in whole writes,
+    // or in sectors.
     const auto chance = random_() % 4;
     if (random_() % 2 == 0) std::shuffle(file.pending.begin(), file.pending.end(), random_);
     const bool is_torn = random_() % 2 == 0;

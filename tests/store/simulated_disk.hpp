@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A disk in memory under SQLite: writes that were not synced can be lost, torn and reordered; syncs can fail; the disk can be full.
+// A disk in memory under SQLite: writes that were not synced can be lost, torn and reordered; syncs can fail;
+// the disk can be full.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +17,8 @@
 
 namespace ironcore::test {
 
-/// An SQLite VFS of its own name. Must outlive every database that was opened on it. Only for one connection at a time (locks are not kept).
-/// Thread: any.
+/// An SQLite VFS of its own name. Must outlive every database that was opened on it. Only for one connection
+/// at a time (locks are not kept). Thread: any.
 class SimulatedDisk {
  public:
   explicit SimulatedDisk(std::uint64_t seed);
@@ -31,10 +32,12 @@ class SimulatedDisk {
   /// The power goes at the `operations`-th operation from now on: everything fails until `power_on`.
   void cut_power_after(std::uint64_t operations);
   bool has_power() const;
-  /// What was synced is there; of what was not, a random part, in random order, in pieces. Then the disk works again.
+  /// What was synced is there; of what was not, a random part, in random order, in pieces. Then the disk
+  /// works again.
   void power_on();
 
-  /// The next sync of a file whose name ends with `suffix` fails. Its writes stay unsynced, or reach the disk all the same.
+  /// The next sync of a file whose name ends with `suffix` fails. Its writes stay unsynced, or reach the disk
+  /// all the same.
   void fail_next_sync(std::string suffix);
   /// Most bytes of all files together; writes beyond fail as on a full disk.
   void set_capacity(std::optional<std::uint64_t> bytes);
@@ -52,8 +55,8 @@ class SimulatedDisk {
     std::string data;
   };
   struct File {
-    std::string content;   ///< as the program sees it
-    std::string durable;   ///< as of the last sync
+    std::string content;      ///< as the program sees it
+    std::string durable;      ///< as of the last sync
     bool is_durable = false;  ///< the name survives
     std::vector<Pending> pending;
     std::vector<std::unique_ptr<char[]>> shared_memory;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The frame of a simulation program: runs seeds, and for one that fails prints the command that runs it again.
+// The frame of a simulation program: runs seeds, and for one that fails prints the command that runs it
+// again.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,8 @@
 
 namespace ironcore::test {
 
-/// `PROGRAM [SEEDS [FIRST_SEED]]`; without arguments as many seeds as IRONCORE_SIM_SEEDS says, or `usual`. `run(seed)` throws what went wrong.
+/// `PROGRAM [SEEDS [FIRST_SEED]]`; without arguments as many seeds as IRONCORE_SIM_SEEDS says, or `usual`.
+/// `run(seed)` throws what went wrong.
 template <class F>
 int simulate(int argc, char** argv, std::uint64_t usual, F&& run) {
   const char* wanted = argc > 1 ? argv[1] : std::getenv("IRONCORE_SIM_SEEDS");
@@ -20,12 +22,13 @@ int simulate(int argc, char** argv, std::uint64_t usual, F&& run) {
     try {
       run(seed);
     } catch (const std::exception& failure) {
-      std::fprintf(stderr, "seed %llu: %s\nagain: %s 1 %llu\n", static_cast<unsigned long long>(seed), failure.what(), argv[0],
-                   static_cast<unsigned long long>(seed));
+      std::fprintf(stderr, "seed %llu: %s\nagain: %s 1 %llu\n", static_cast<unsigned long long>(seed),
+                   failure.what(), argv[0], static_cast<unsigned long long>(seed));
       return 1;
     }
   }
-  std::printf("%llu seeds from %llu: as promised\n", static_cast<unsigned long long>(count), static_cast<unsigned long long>(first));
+  std::printf("%llu seeds from %llu: as promised\n", static_cast<unsigned long long>(count),
+              static_cast<unsigned long long>(first));
   return 0;
 }
 

@@ -23,7 +23,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::unique_ptr<store::LocalStore> open(const fs::path& file, Clock& clock, store::LocalStoreOptions options = {}) {
+std::unique_ptr<store::LocalStore> open(const fs::path& file, Clock& clock,
+                                        store::LocalStoreOptions options = {}) {
   static NullLog log;
   auto opened = sqlite::open(file, clock, log, options);
   if (!opened) FAIL(opened.error().message());
@@ -50,7 +51,8 @@ void fill(const fs::path& file, int machines) {
   const auto store = open(file, clock);
   for (int begin = 0; begin < machines; begin += 1000) {
     Transaction many;
-    for (int i = begin; i < std::min(begin + 1000, machines); ++i) many.operations.push_back(make(machine("m-" + std::to_string(i))));
+    for (int i = begin; i < std::min(begin + 1000, machines); ++i)
+      many.operations.push_back(make(machine("m-" + std::to_string(i))));
     REQUIRE(store->commit(many).has_value());
   }
 }
@@ -68,7 +70,8 @@ void check_refused(const fs::path& file, ErrorCode code) {
 class SqliteUnderTest : public LocalUnderTest {
  public:
   explicit SqliteUnderTest(std::unique_ptr<TemporaryDirectory> directory)
-      : LocalUnderTest(sqlite::open_journal(directory->path() / "store.db").value()), directory_(std::move(directory)) {}
+      : LocalUnderTest(sqlite::open_journal(directory->path() / "store.db").value()),
+        directory_(std::move(directory)) {}
 
  private:
   std::unique_ptr<TemporaryDirectory> directory_;
@@ -111,7 +114,8 @@ TEST_CASE("everything is there after the store was closed and opened again") {
   CHECK(store->revision().value() == revision);
   CHECK(store->epoch() == epoch);
   CHECK(store->list(query<api::Machine>()).value().objects == objects);
-  CHECK(names_of(store->list(query<api::Machine>({}, "spec.machinePoolRef.name=pool-1")).value().objects) == Texts{"owned"});
+  CHECK(names_of(store->list(query<api::Machine>({}, "spec.machinePoolRef.name=pool-1")).value().objects) ==
+        Texts{"owned"});
 
   SUBCASE("history goes on without hole or duplicate") {
     must(*store, make(machine("later")));
@@ -136,7 +140,8 @@ TEST_CASE("everything is there after the store was closed and opened again") {
   }
   SUBCASE("owners and namespaces are known") {
     must(*store, Delete{key<api::Machine>("default", "owner")});
-    CHECK(store->get(key<api::Machine>("default", "owned")).value().metadata().deletion_timestamp.has_value());
+    CHECK(
+        store->get(key<api::Machine>("default", "owned")).value().metadata().deletion_timestamp.has_value());
     must(*store, Delete{key<api::Namespace>("", "space")});
     CHECK_FALSE(exists<api::Machine>(*store, "inside", "space"));
     CHECK_FALSE(exists<api::Namespace>(*store, "space"));
@@ -152,7 +157,9 @@ TEST_CASE("a store that is closed without warning has everything that was acknow
     SystemClock clock;
     NullLog log;
     auto store = sqlite::open(file, clock, log).value();
-    for (int i = 0; i < 100; ++i) (void)store->commit({.operations = {make(machine("m-" + std::to_string(i)))}, .preconditions = {}}).value();
+    for (int i = 0; i < 100; ++i)
+      (void)store->commit({.operations = {make(machine("m-" + std::to_string(i)))}, .preconditions = {}})
+          .value();
     _exit(0);
   }
   int status = 0;
@@ -247,7 +254,8 @@ TEST_CASE("a truncated store is refused") {
   const auto file = directory.path() / "store.db";
   fill(file, 500);
   const auto size = fs::file_size(file);
-  for (const auto part : {size / 2, size / 2 + 100, size - 4096, std::uintmax_t{4096}, std::uintmax_t{300}, std::uintmax_t{50}}) {
+  for (const auto part : {size / 2, size / 2 + 100, size - 4096, std::uintmax_t{4096}, std::uintmax_t{300},
+                          std::uintmax_t{50}}) {
     CAPTURE(part);
     const auto copy = directory.path() / ("cut-" + std::to_string(part) + ".db");
     fs::copy_file(file, copy);
@@ -296,7 +304,8 @@ TEST_CASE("a directory that cannot be written is named") {
   const auto place = directory.path() / "place";
   fs::create_directory(place);
   fs::permissions(directory.path(), fs::perms::owner_all | fs::perms::others_exec | fs::perms::others_read);
-  fs::permissions(place, fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
+  fs::permissions(
+      place, fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
   // Root may write everywhere, so it is tried as nobody.
   int result[2];
   REQUIRE(pipe(result) == 0);
@@ -305,7 +314,8 @@ TEST_CASE("a directory that cannot be written is named") {
   if (child == 0) {
     if (getuid() == 0 && setresuid(65534, 65534, 65534) != 0) _exit(2);
     const auto opened = try_open(place / "store.db");
-    const std::string text = opened ? "opened" : std::string(name(opened.error().code())) + " " + opened.error().message();
+    const std::string text =
+        opened ? "opened" : std::string(name(opened.error().code())) + " " + opened.error().message();
     _exit(write(result[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : 3);
   }
   close(result[1]);
@@ -352,13 +362,18 @@ TEST_CASE("a store in use can be checked and backed up") {
     CHECK(store->epoch() != epoch);
     CHECK(store->list(query<api::Machine>()).value().objects.size() == 500);
     must(*store, make(machine("again")));
-    CHECK(open(directory.path() / "store.db.before-restore", clock)->list(query<api::Machine>()).value().objects.size() == 501);
+    CHECK(open(directory.path() / "store.db.before-restore", clock)
+              ->list(query<api::Machine>())
+              .value()
+              .objects.size() == 501);
     store.reset();
-    CHECK_MESSAGE(code_of(sqlite::restore(copy, file)) == ErrorCode::already_exists, "the file that was kept is not overwritten");
+    CHECK_MESSAGE(code_of(sqlite::restore(copy, file)) == ErrorCode::already_exists,
+                  "the file that was kept is not overwritten");
   }
   SUBCASE("and restored where there was nothing") {
     REQUIRE(sqlite::restore(copy, directory.path() / "new.db").has_value());
-    CHECK(open(directory.path() / "new.db", clock)->list(query<api::Machine>()).value().objects.size() == 500);
+    CHECK(open(directory.path() / "new.db", clock)->list(query<api::Machine>()).value().objects.size() ==
+          500);
   }
   SUBCASE("a store in use is not replaced") {
     store = open(file, clock);
@@ -371,7 +386,8 @@ TEST_CASE("a store in use can be checked and backed up") {
     CHECK(exists<api::Machine>(*open(file, clock), "later"));
   }
   SUBCASE("a backup of nothing is an error") {
-    CHECK(code_of(sqlite::backup(directory.path() / "none.db", directory.path() / "x.db")) == ErrorCode::not_found);
+    CHECK(code_of(sqlite::backup(directory.path() / "none.db", directory.path() / "x.db")) ==
+          ErrorCode::not_found);
     CHECK(code_of(sqlite::check(directory.path() / "none.db")) == ErrorCode::not_found);
     CHECK_FALSE(fs::exists(directory.path() / "none.db"));
     CHECK(code_of(sqlite::backup(file, directory.path() / "missing" / "x.db")) == ErrorCode::not_found);

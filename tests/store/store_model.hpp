@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a store of machines and namespaces should hold, said as simply as possible: values that are copied, searches from end to end.
+// What a store of machines and namespaces should hold, said as simply as possible: values that are copied,
+// searches from end to end.
 #pragma once
 
 #include <algorithm>
@@ -32,8 +33,8 @@ struct ModelMachine {
   friend bool operator==(const ModelMachine&, const ModelMachine&) = default;
 };
 
-/// Each call does what the operation of that name must do, or says which error must come. A failed call may leave anything behind: the caller
-/// works on a copy.
+/// Each call does what the operation of that name must do, or says which error must come. A failed call may
+/// leave anything behind: the caller works on a copy.
 struct Model {
   std::map<Place, ModelMachine> machines;
   std::map<std::string, bool> namespaces;  ///< → is being deleted
@@ -62,7 +63,9 @@ struct Model {
     auto& machine = found->second;
     if (machine.is_deleting)
       for (const auto& finalizer : wanted.finalizers)
-        if (std::find(machine.finalizers.begin(), machine.finalizers.end(), finalizer) == machine.finalizers.end()) return ErrorCode::wrong_state;
+        if (std::find(machine.finalizers.begin(), machine.finalizers.end(), finalizer) ==
+            machine.finalizers.end())
+          return ErrorCode::wrong_state;
     auto result = wanted;
     result.incarnation = machine.incarnation;
     result.is_deleting = machine.is_deleting;
@@ -145,7 +148,8 @@ struct Model {
     machines.erase(place);
     ++changes;
     const auto space = namespaces.find(place.first);
-    const bool is_empty = std::none_of(machines.begin(), machines.end(), [&](const auto& entry) { return entry.first.first == place.first; });
+    const bool is_empty = std::none_of(machines.begin(), machines.end(),
+                                       [&](const auto& entry) { return entry.first.first == place.first; });
     if (space != namespaces.end() && space->second && is_empty) {
       namespaces.erase(space);
       ++changes;
@@ -161,7 +165,9 @@ struct Model {
         if (machine.owners.contains(owner)) owned.push_back(place);
       for (const auto& place : owned) {
         auto& machine = machines.at(place);
-        const bool has_other = std::any_of(machine.owners.begin(), machine.owners.end(), [&](auto other) { return other != owner && find(other) != nullptr; });
+        const bool has_other = std::any_of(machine.owners.begin(), machine.owners.end(), [&](auto other) {
+          return other != owner && find(other) != nullptr;
+        });
         if (has_other) {
           machine.owners.erase(owner);
           ++changes;

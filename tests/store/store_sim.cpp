@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Simulation: random transactions against a local store and against a simple model; journals fail, stores are reopened, history is forgotten.
+// Simulation: random transactions against a local store and against a simple model; journals fail, stores are
+// reopened, history is forgotten.
 #include <random>
 
 #include "ironcore/sim/virtual_clock.hpp"
@@ -34,14 +35,16 @@ struct Reader {
 
 class StoreSimulation {
  public:
-  explicit StoreSimulation(std::uint64_t seed) : random_(seed), store_random_(seed + 1), options_{.history_changes = 50 + seed % 400} {
+  explicit StoreSimulation(std::uint64_t seed)
+      : random_(seed), store_random_(seed + 1), options_{.history_changes = 50 + seed % 400} {
     options_.history_age = std::chrono::minutes(30);
     options_.random = &store_random_;
     open();
     model_.namespaces["default"] = false;
     log_end_ = store_->revision().value();
     for (const auto* selector : {"", "color=red", "color!=red", "color"})
-      for (const auto* fields : {"", "spec.machinePoolRef.name=pool-0", "spec.machinePoolRef.name=", "metadata.namespace=space-1"}) {
+      for (const auto* fields : {"", "spec.machinePoolRef.name=pool-0",
+                                 "spec.machinePoolRef.name=", "metadata.namespace=space-1"}) {
         Reader reader;
         reader.query.kind = &api::kind_of<api::Machine>();
         reader.query.labels = store::LabelSelector::parse(selector).value();
@@ -78,7 +81,8 @@ class StoreSimulation {
     auto opened = LocalStore::open(std::make_unique<RecordingJournal>(recording_), options_, clock_, log_);
     if (!opened) fail("open: " + opened.error().message());
     store_ = *std::move(opened);
-    if (revision != Revision{} && store_->revision().value() != revision) fail("the revision changed while the store was closed");
+    if (revision != Revision{} && store_->revision().value() != revision)
+      fail("the revision changed while the store was closed");
   }
 
   // ---- what is done ----
@@ -87,7 +91,8 @@ class StoreSimulation {
   Place random_place() { return {random_namespace(), "m-" + std::to_string(below(12))}; }
   Place existing_place() {
     if (model_.machines.empty() || below(8) == 0) return random_place();
-    return std::next(model_.machines.begin(), static_cast<std::ptrdiff_t>(below(model_.machines.size())))->first;
+    return std::next(model_.machines.begin(), static_cast<std::ptrdiff_t>(below(model_.machines.size())))
+        ->first;
   }
   static store::Key key_of(const Place& place) { return store::key<api::Machine>(place.first, place.second); }
   std::string quoted_list(const std::vector<std::string>& words) {
@@ -103,7 +108,8 @@ class StoreSimulation {
   }
 
   /// Adds one operation to the transaction and does the same to the model.
-  Model::Failure operate(Model& model, store::Transaction& transaction, std::vector<std::optional<Incarnation>>& created) {
+  Model::Failure operate(Model& model, store::Transaction& transaction,
+                         std::vector<std::optional<Incarnation>>& created) {
     created.emplace_back();
     const auto place = existing_place();
     const auto found = model.machines.find(place);
@@ -116,7 +122,8 @@ class StoreSimulation {
       case 0:
       case 1:
       case 2:
-      case 3: return create(model, transaction, created);
+      case 3:
+        return create(model, transaction, created);
       case 4:
       case 5: {
         const auto* color = below(2) == 0 ? "red" : "blue";
@@ -131,19 +138,22 @@ class StoreSimulation {
         return patch(wanted.is_on ? R"({"spec":{"power":"On"}})" : R"({"spec":{"power":"Off"}})");
       case 8:
         wanted.machine_id = "test://" + std::to_string(below(3));
-        return patch(R"({"status":{"machineID":")" + wanted.machine_id + R"("},"spec":{"power":"Off"}})", store::Part::status);
+        return patch(R"({"status":{"machineID":")" + wanted.machine_id + R"("},"spec":{"power":"Off"}})",
+                     store::Part::status);
       case 9:
         wanted.finalizers = random_finalizers();
         return patch(R"({"metadata":{"finalizers":)" + quoted_list(wanted.finalizers) + "}}");
       case 10:
         if (wanted.pool.empty()) wanted.pool = "pool-" + std::to_string(below(2));
         return patch(R"({"spec":{"machinePoolRef":{"name":")" + wanted.pool + R"("}}})");
-      case 11: return update(model, transaction, place);
+      case 11:
+        return update(model, transaction, place);
       case 12:
       case 13: {
         const bool is_orphaning = below(3) == 0;
-        transaction.operations.emplace_back(
-            store::Delete{.key = key_of(place), .propagation = is_orphaning ? store::Propagation::orphan : store::Propagation::cascade});
+        transaction.operations.emplace_back(store::Delete{
+            .key = key_of(place),
+            .propagation = is_orphaning ? store::Propagation::orphan : store::Propagation::cascade});
         return model.erase(place, is_orphaning);
       }
       case 14: {
@@ -161,7 +171,8 @@ class StoreSimulation {
     }
   }
 
-  Model::Failure create(Model& model, store::Transaction& transaction, std::vector<std::optional<Incarnation>>& created) {
+  Model::Failure create(Model& model, store::Transaction& transaction,
+                        std::vector<std::optional<Incarnation>>& created) {
     const auto place = random_place();
     api::Machine object;
     ModelMachine machine;
@@ -173,13 +184,21 @@ class StoreSimulation {
     machine.finalizers = random_finalizers();
     for (std::uint64_t i = below(3); i > 0 && !uids_.empty(); --i) {
       // Also owners that are gone, or that live in another namespace.
-      const auto& [owner, known] = *std::next(uids_.begin(), static_cast<std::ptrdiff_t>(below(4) == 0 ? below(uids_.size()) : uids_.size() - 1 - below(std::min<std::size_t>(uids_.size(), 8))));
+      const auto& [owner, known] =
+          *std::next(uids_.begin(),
+                     static_cast<std::ptrdiff_t>(
+                         below(4) == 0 ? below(uids_.size())
+                                       : uids_.size() - 1 - below(std::min<std::size_t>(uids_.size(), 8))));
       if (!machine.owners.insert(owner).second) continue;
-      object.metadata.owner_references.push_back({.api_version = "compute.ironcore.dev/v1alpha1", .kind = "Machine", .name = known.second, .uid = known.first});
+      object.metadata.owner_references.push_back({.api_version = "compute.ironcore.dev/v1alpha1",
+                                                  .kind = "Machine",
+                                                  .name = known.second,
+                                                  .uid = known.first});
     }
     object.metadata.labels = machine.labels;
     object.metadata.finalizers = machine.finalizers;
-    if (!machine.pool.empty()) object.spec.machine_pool_ref = api::LocalReference{.name = machine.pool, .unknown = {}};
+    if (!machine.pool.empty())
+      object.spec.machine_pool_ref = api::LocalReference{.name = machine.pool, .unknown = {}};
     transaction.operations.emplace_back(store::Create{Object::of(object)});
     const auto failure = model.create(place, machine);
     if (!failure) created.back() = model.last_incarnation;
@@ -222,8 +241,9 @@ class StoreSimulation {
         failure = operate(next, transaction, made);
       }
       // Updates name revisions, which the model does not know: only alone.
-      if (std::any_of(transaction.operations.begin(), transaction.operations.end(),
-                      [](const auto& operation) { return std::holds_alternative<store::Update>(operation); }) &&
+      if (std::any_of(
+              transaction.operations.begin(), transaction.operations.end(),
+              [](const auto& operation) { return std::holds_alternative<store::Update>(operation); }) &&
           (count > 1 || transaction.operations.size() > 1))
         continue;
       transactions.push_back(std::move(transaction));
@@ -237,22 +257,27 @@ class StoreSimulation {
     const auto results = store_->commit_all(transactions);
     if (is_failing) {
       for (const auto& result : results)
-        if (result || result.error().code() != ErrorCode::unavailable) fail("a commit does not say that the journal failed");
+        if (result || result.error().code() != ErrorCode::unavailable)
+          fail("a commit does not say that the journal failed");
       if (store_->revision().value() != revision) fail("the revision moved although the journal failed");
       return compare();
     }
     for (std::size_t i = 0; i < results.size(); ++i) {
       if (results[i].has_error() != failures[i].has_value())
-        fail("transaction " + std::to_string(i) + (results[i] ? " succeeded, expected " + std::string(name(*failures[i])) : ": " + results[i].error().message()));
+        fail("transaction " + std::to_string(i) +
+             (results[i] ? " succeeded, expected " + std::string(name(*failures[i]))
+                         : ": " + results[i].error().message()));
       if (failures[i] && results[i].error().code() != *failures[i])
         fail("expected " + std::string(name(*failures[i])) + ": " + results[i].error().message());
       if (failures[i]) continue;
       for (std::size_t k = 0; k < created[i].size(); ++k)
-        if (created[i][k]) uids_[*created[i][k]] = {results[i]->objects[k].metadata().uid, results[i]->objects[k].name()};
+        if (created[i][k])
+          uids_[*created[i][k]] = {results[i]->objects[k].metadata().uid, results[i]->objects[k].name()};
     }
     const auto changed = model.changes - model_.changes;
     if (store_->revision().value().value != revision.value + changed)
-      fail(std::to_string(store_->revision().value().value - revision.value) + " changes were made, expected " + std::to_string(changed));
+      fail(std::to_string(store_->revision().value().value - revision.value) +
+           " changes were made, expected " + std::to_string(changed));
     model_ = std::move(model);
     note_changes();
   }
@@ -270,7 +295,9 @@ class StoreSimulation {
     const auto changes = store_->changes(log_end_, 1'000'000);
     if (!changes) fail("raw changes: " + changes.error().message());
     for (const auto& change : *changes) {
-      if (change.revision.value != log_end_.value + 1) fail("change " + std::to_string(change.revision.value) + " follows " + std::to_string(log_end_.value));
+      if (change.revision.value != log_end_.value + 1)
+        fail("change " + std::to_string(change.revision.value) + " follows " +
+             std::to_string(log_end_.value));
       log_end_ = change.revision;
       all_changes_.push_back(change);
     }
@@ -282,7 +309,8 @@ class StoreSimulation {
     query.kind = &api::kind_of<api::Machine>();
     const auto page = store_->list(query, {}).value();
     if (page.objects.size() != model_.machines.size())
-      fail(std::to_string(page.objects.size()) + " machines are there, expected " + std::to_string(model_.machines.size()));
+      fail(std::to_string(page.objects.size()) + " machines are there, expected " +
+           std::to_string(model_.machines.size()));
     auto expected = model_.machines.begin();
     for (const auto& object : page.objects) {
       const auto& machine = object.as<api::Machine>();
@@ -299,17 +327,20 @@ class StoreSimulation {
           if (known.first == owner.uid) seen.owners.insert(incarnation);
       seen.generation = machine.metadata.generation;
       const Place place{machine.metadata.namespace_, machine.metadata.name};
-      if (place != expected->first || machine.metadata.uid != uids_.at(seen.incarnation).first || !(seen == expected->second))
+      if (place != expected->first || machine.metadata.uid != uids_.at(seen.incarnation).first ||
+          !(seen == expected->second))
         fail("machine " + place.first + "/" + place.second + " is not as expected: " + object.json());
       ++expected;
     }
     query.kind = &api::kind_of<api::Namespace>();
     std::map<std::string, bool> namespaces;
-    for (const auto& object : store_->list(query, {}).value().objects) namespaces[object.name()] = object.metadata().deletion_timestamp.has_value();
+    for (const auto& object : store_->list(query, {}).value().objects)
+      namespaces[object.name()] = object.metadata().deletion_timestamp.has_value();
     if (namespaces != model_.namespaces) fail("the namespaces are not as expected");
     for (const auto& reader : readers_) {
       Texts listed, wanted;
-      for (const auto& object : store_->list(reader.query, {}).value().objects) listed.push_back(object.metadata().uid);
+      for (const auto& object : store_->list(reader.query, {}).value().objects)
+        listed.push_back(object.metadata().uid);
       for (const auto& object : page.objects)
         if (reader.query.matches(object)) wanted.push_back(object.metadata().uid);
       if (listed != wanted) fail("a list with selectors is not what the whole list has");
@@ -332,7 +363,8 @@ class StoreSimulation {
       if (changes->empty()) break;
       for (const auto& change : *changes) {
         if (change.type != Change::Type::bookmark) told.push_back(text_of(change));
-        if (change.revision <= reader.at && change.type != Change::Type::bookmark) fail("told twice: " + text_of(change));
+        if (change.revision <= reader.at && change.type != Change::Type::bookmark)
+          fail("told twice: " + text_of(change));
       }
     }
     Texts wanted;
@@ -340,11 +372,15 @@ class StoreSimulation {
       if (raw.revision <= reader.at || &raw.object.kind() != reader.query.kind) continue;
       const bool before = raw.previous && reader.query.matches(*raw.previous);
       const bool after = raw.type != Change::Type::deleted && reader.query.matches(raw.object);
-      if (after) wanted.push_back(text_of({before ? Change::Type::modified : Change::Type::added, raw.revision, raw.object}));
+      if (after)
+        wanted.push_back(
+            text_of({before ? Change::Type::modified : Change::Type::added, raw.revision, raw.object}));
       if (before && !after) wanted.push_back(text_of({Change::Type::deleted, raw.revision, raw.object}));
     }
-    if (told != wanted) fail("a watch of " + reader.query.labels.to_text() + " " + reader.query.fields.to_text() + " from " + std::to_string(reader.at.value) +
-                             " told " + std::to_string(told.size()) + " changes, expected " + std::to_string(wanted.size()));
+    if (told != wanted)
+      fail("a watch of " + reader.query.labels.to_text() + " " + reader.query.fields.to_text() + " from " +
+           std::to_string(reader.at.value) + " told " + std::to_string(told.size()) + " changes, expected " +
+           std::to_string(wanted.size()));
     reader.at = end;
   }
 

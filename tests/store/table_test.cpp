@@ -30,7 +30,9 @@ std::vector<Object> objects_in(const Table::Snapshot& snapshot) {
 std::vector<Object> range(const Model& model, const std::string& namespace_, const NameView* after) {
   std::vector<Object> result;
   for (const auto& [name, object] : model)
-    if ((namespace_.empty() || name.first == namespace_) && (after == nullptr || *after < NameView{name.first, name.second})) result.push_back(object);
+    if ((namespace_.empty() || name.first == namespace_) &&
+        (after == nullptr || *after < NameView{name.first, name.second}))
+      result.push_back(object);
   return result;
 }
 
@@ -91,7 +93,8 @@ TEST_CASE("a table can be filled at once") {
   std::vector<Object> sorted;
   for (int i = 0; i < 1000; ++i) sorted.push_back(Object::of(machine("m-" + std::to_string(1000 + i))));
   Table table;
-  table.fill(sorted);
+  const std::vector<Table::Entry> entries(sorted.begin(), sorted.end());
+  table.fill(entries);
   CHECK(table.size() == 1000);
   CHECK(objects_in(table.snapshot()) == sorted);
   CHECK(table.find({"default", "m-1500"})->value() == sorted[500].value());

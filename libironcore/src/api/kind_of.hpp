@@ -7,12 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "ironcore/api/kind.hpp"
+#include "ironcore/api/object.hpp"
 #include "json_compare.hpp"
 #include "json_decode.hpp"
 #include "json_encode.hpp"
 #include "rules.hpp"
-#include "ironcore/api/kind.hpp"
-#include "ironcore/api/object.hpp"
 
 namespace ironcore::api {
 
@@ -145,7 +145,7 @@ class KindOf final : public Kind {
   }
 
  private:
-  static constexpr bool has_status_member = requires(T& value) { value.status; };
+  static constexpr bool has_status_member = requires(T & value) { value.status; };
 
   Result<Object> admitted(std::shared_ptr<T> value) const {
     Checks checks;

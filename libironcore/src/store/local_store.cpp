@@ -21,7 +21,8 @@ namespace {
 
 using namespace local_store;
 
-/// One batch takes about this many operations: more would not be faster, but everybody in it would wait longer.
+/// One batch takes about this many operations: more would not be faster, but everybody in it would wait
+/// longer.
 constexpr std::size_t batch_operations = 4096;
 /// And not much more JSON than this.
 constexpr std::size_t batch_bytes = 32 * 1024 * 1024;
@@ -73,7 +74,10 @@ class BufferedRandom final : public Random {
 class Engine final : public LocalStore {
  public:
   Engine(std::unique_ptr<Journal> journal, LocalStoreOptions options, Clock& clock)
-      : journal_(std::move(journal)), options_(options), clock_(clock), random_(options.random != nullptr ? *options.random : buffered_random_) {}
+      : journal_(std::move(journal)),
+        options_(options),
+        clock_(clock),
+        random_(options.random != nullptr ? *options.random : buffered_random_) {}
 
   ~Engine() override {
     const std::lock_guard lock(published_->mutex);
@@ -120,16 +124,21 @@ class Engine final : public LocalStore {
     return std::move(job.committed);
   }
 
-  Result<std::unique_ptr<Watch>> watch(const Query& query, Revision from) override { return open_watch(published_, query, from, clock_); }
+  Result<std::unique_ptr<Watch>> watch(const Query& query, Revision from) override {
+    return open_watch(published_, query, from, clock_);
+  }
 
   Result<Revision> revision() override {
     const std::lock_guard lock(published_->mutex);
     return published_->revision;
   }
 
-  Result<Lease> acquire_lease(const std::string& name, const std::string& holder, Duration time_to_live) override;
+  Result<Lease> acquire_lease(const std::string& name, const std::string& holder,
+                              Duration time_to_live) override;
   Result<void> release_lease(const std::string& name, std::uint64_t token) override;
-  Result<std::vector<Lease>> leases(const std::string& prefix) override { return leases_.list(prefix, clock_.now()); }
+  Result<std::vector<Lease>> leases(const std::string& prefix) override {
+    return leases_.list(prefix, clock_.now());
+  }
 
   void on_change(std::function<void()> wake) override {
     const std::lock_guard lock(wake_mutex_);
@@ -171,38 +180,54 @@ class Engine final : public LocalStore {
   std::function<void()> wake_;
 };
 
-// ---- opening ------------------------------------------------------------------------------------------------------
+// ---- opening
+// ------------------------------------------------------------------------------------------------------
 
 void Engine::fill(Loaded loaded) {
   const auto now = clock_.now();
   auto& published = *published_;
+  head_.reserve(loaded.objects.size());
   for (const auto& object : loaded.objects) head_.change(nullptr, &object);
-  std::sort(loaded.objects.begin(), loaded.objects.end(), [](const Object& a, const Object& b) {
-    return &a.kind() != &b.kind() ? std::less<const void*>()(&a.kind(), &b.kind()) : name_of(a) < name_of(b);
-  });
-  for (auto begin = loaded.objects.begin(); begin != loaded.objects.end();) {
-    const auto end = std::find_if(begin, loaded.objects.end(), [&](const Object& object) { return &object.kind() != &begin->kind(); });
-    auto& of_kind = *published.tables_of(begin->kind());
+  // Oldest first is often in the order of the names already.
+  std::vector<Table::Entry> sorted;
+  sorted.reserve(loaded.objects.size());
+  for (auto at = loaded.objects.rbegin(); at != loaded.objects.rend(); ++at) sorted.emplace_back(*at);
+  const auto is_before = [](const Table::Entry& a, const Table::Entry& b) {
+    const auto* kind_a = &a.object.kind();
+    const auto* kind_b = &b.object.kind();
+    return kind_a != kind_b ? std::less<const void*>()(kind_a, kind_b)
+                            : name_of(*a.metadata) < name_of(*b.metadata);
+  };
+  if (!std::is_sorted(sorted.begin(), sorted.end(), is_before))
+    std::stable_sort(sorted.begin(), sorted.end(), is_before);
+  for (auto begin = sorted.begin(); begin != sorted.end();) {
+    const auto end = std::find_if(begin, sorted.end(), [&](const Table::Entry& entry) {
+      return &entry.object.kind() != &begin->object.kind();
+    });
+    auto& of_kind = *published.tables_of(begin->object.kind());
     of_kind.all.fill({begin, end});
     if (!of_kind.kind->info().placement.empty())
-      for (auto at = begin; at != end; ++at) of_kind.placed[placement_of(*at)].put(*at);
+      for (auto at = begin; at != end; ++at) of_kind.placed[placement_of(at->object)].put(at->object);
     begin = end;
   }
   for (auto& lease : loaded.leases) leases_.settle(lease.name, lease.revision, std::move(lease.terms), now);
   last_ = loaded.revision;
   published.revision = loaded.revision;
-  published.history.start_at(loaded.history.empty() ? Revision{loaded.revision.value + 1} : loaded.history.front().revision);
+  published.history.start_at(loaded.history.empty() ? Revision{loaded.revision.value + 1}
+                                                    : loaded.history.front().revision);
   for (auto& entry : loaded.history) published.history.push(std::move(entry));
   outdated_.assign(loaded.outdated.begin(), loaded.outdated.end());
 }
 
-// ---- reading ------------------------------------------------------------------------------------------------------
+// ---- reading
+// ------------------------------------------------------------------------------------------------------
 
 /// `namespace/name` of the last object of the page before. Neither may contain a slash.
 Result<NameView> parse_position(std::string_view text) {
   const auto slash = text.find('/');
   if (slash == std::string_view::npos)
-    return Error(ErrorCode::invalid, "the place to continue the list at is none that a page has named: list from the beginning");
+    return Error(ErrorCode::invalid,
+                 "the place to continue the list at is none that a page has named: list from the beginning");
   return NameView{text.substr(0, slash), text.substr(slash + 1)};
 }
 
@@ -211,7 +236,8 @@ Result<Page> Engine::list(const Query& query, const ListOptions& options) {
   if (!options.continue_at.empty()) {
     IRONCORE_TRY(after, parse_position(options.continue_at));
   }
-  // Without selectors every object counts, so that a page needs no more of them than it holds, and one that tells whether more follow.
+  // Without selectors every object counts, so that a page needs no more of them than it holds, and one that
+  // tells whether more follow.
   const bool is_selective = !query.labels.is_empty() || !query.fields.is_empty();
   const auto enough = options.limit == 0 || is_selective ? static_cast<std::size_t>(-1) : options.limit + 1;
   IRONCORE_TRY(const auto view, published_->view(query, after ? &*after : nullptr, enough));
@@ -244,7 +270,8 @@ Result<std::vector<LocalStore::RawChange>> Engine::changes(Revision from, std::s
   return result;
 }
 
-// ---- writing ------------------------------------------------------------------------------------------------------
+// ---- writing
+// ------------------------------------------------------------------------------------------------------
 
 void Engine::work(const std::vector<Job*>& jobs) noexcept {
   if (jobs.front()->alone) {
@@ -257,7 +284,9 @@ void Engine::work(const std::vector<Job*>& jobs) noexcept {
   for (auto* job : jobs) {
     const auto steps = job->transactions.size() + (job->lease ? 1 : 0);
     for (std::size_t i = 0; i < steps; ++i) {
-      if (!staging) staging.emplace(Workplace{head_, leases_, *published_, random_, bodies_}, last_, clock_.now(), clock_.wall());
+      if (!staging)
+        staging.emplace(Workplace{head_, leases_, *published_, random_, bodies_}, last_, clock_.now(),
+                        clock_.wall());
       if (i < job->transactions.size()) {
         job->committed[i] = execute(*staging, job->transactions[i]);
         outcomes.emplace_back(&job->committed[i]);
@@ -279,7 +308,8 @@ void Engine::finish(Staging& staging, const std::vector<Outcome>& outcomes) {
   if (staging.size() == 0) return;
   if (auto appended = journal_->append(staging.records()); !appended) {
     staging.roll_back(0);
-    for (const auto& outcome : outcomes) std::visit([&](auto* result) { *result = appended.error(); }, outcome);
+    for (const auto& outcome : outcomes)
+      std::visit([&](auto* result) { *result = appended.error(); }, outcome);
     return;
   }
   last_ = staging.last();
@@ -298,17 +328,22 @@ void Engine::drop(std::vector<HistoryEntry> outdated) {
 
 Result<void> check_lease_words(const std::string& name, const std::string& holder) {
   const auto is_bad = [](const std::string& text) {
-    return text.empty() || text.size() > max_lease_name ||
-           std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; });
+    return text.empty() || text.size() > max_lease_name || std::any_of(text.begin(), text.end(), [](char c) {
+             return static_cast<unsigned char>(c) < ' ' || c == 0x7f;
+           });
   };
   if (is_bad(name)) return Error(ErrorCode::invalid, "the name of a lease has 1 to 253 printable characters");
-  if (is_bad(holder)) return Error(ErrorCode::invalid, "the holder of lease " + name + " must be named with 1 to 253 printable characters");
+  if (is_bad(holder))
+    return Error(ErrorCode::invalid,
+                 "the holder of lease " + name + " must be named with 1 to 253 printable characters");
   return {};
 }
 
-Result<Lease> Engine::acquire_lease(const std::string& name, const std::string& holder, Duration time_to_live) {
+Result<Lease> Engine::acquire_lease(const std::string& name, const std::string& holder,
+                                    Duration time_to_live) {
   IRONCORE_CHECK(check_lease_words(name, holder));
-  if (time_to_live <= Duration::zero()) return Error(ErrorCode::invalid, "the time to live of lease " + name + " must be positive");
+  if (time_to_live <= Duration::zero())
+    return Error(ErrorCode::invalid, "the time to live of lease " + name + " must be positive");
   IRONCORE_TRY(auto renewed, leases_.renew(name, holder, time_to_live, clock_.now()));
   if (renewed) return *std::move(renewed);
   Job job;
@@ -328,7 +363,8 @@ Result<void> Engine::release_lease(const std::string& name, std::uint64_t token)
   return {};
 }
 
-// ---- retention ----------------------------------------------------------------------------------------------------
+// ---- retention
+// ----------------------------------------------------------------------------------------------------
 
 Result<void> Engine::collect() {
   IRONCORE_CHECK(within(collect_events(), "delete old events"));
@@ -352,7 +388,8 @@ Result<void> Engine::collect_events() {
     if (event.last_timestamp) time = std::max(time, *event.last_timestamp);
     if (!event.metadata.deletion_timestamp) events.push_back({time, key_of(object), event.metadata.uid});
   }
-  std::sort(events.begin(), events.end(), [](const Candidate& a, const Candidate& b) { return a.time < b.time; });
+  std::sort(events.begin(), events.end(),
+            [](const Candidate& a, const Candidate& b) { return a.time < b.time; });
   const auto too_many = events.size() - std::min(events.size(), options_.events_limit);
   const auto oldest = clock_.wall() - options_.events_age;
   std::size_t count = too_many;
@@ -361,10 +398,13 @@ Result<void> Engine::collect_events() {
   for (std::size_t begin = 0; begin < count; begin += events_at_once) {
     std::vector<Transaction> transactions;
     for (std::size_t i = begin; i < std::min(begin + events_at_once, count); ++i)
-      transactions.push_back({.operations = {Delete{.key = events[i].key, .revision = {}, .uid = events[i].uid}}, .preconditions = {}});
+      transactions.push_back(
+          {.operations = {Delete{.key = events[i].key, .revision = {}, .uid = events[i].uid}},
+           .preconditions = {}});
     for (const auto& result : commit_all(transactions)) {
       // Somebody else may delete or replace one at the same time.
-      const bool is_expected = result || result.error().code() == ErrorCode::not_found || result.error().code() == ErrorCode::conflict;
+      const bool is_expected = result || result.error().code() == ErrorCode::not_found ||
+                               result.error().code() == ErrorCode::conflict;
       if (!is_expected) return result.error();
     }
   }
@@ -376,7 +416,9 @@ Result<void> Engine::collect_history() {
   while (!is_finished) {
     Job job;
     job.alone = [&]() -> Result<void> {
-      const auto oldest = std::chrono::duration_cast<std::chrono::seconds>((clock_.wall() - options_.history_age).time_since_epoch()).count();
+      const auto oldest = std::chrono::duration_cast<std::chrono::seconds>(
+                              (clock_.wall() - options_.history_age).time_since_epoch())
+                              .count();
       std::vector<HistoryEntry> outdated;
       {
         const std::lock_guard lock(published_->mutex);
@@ -387,7 +429,8 @@ Result<void> Engine::collect_history() {
       }
       const bool is_history_short = outdated.size() < forgotten_at_once;
       drop(std::move(outdated));
-      // The newest record stays even if it only says that something was removed: it tells which revision comes next.
+      // The newest record stays even if it only says that something was removed: it tells which revision
+      // comes next.
       const bool is_newest_last = !outdated_.empty() && outdated_.back() == last_;
       const auto count = std::min(outdated_.size() - (is_newest_last ? 1 : 0), forgotten_at_once);
       const auto end = outdated_.begin() + static_cast<std::ptrdiff_t>(count);
@@ -406,10 +449,12 @@ Result<void> Engine::collect_history() {
 
 }  // namespace
 
-Result<std::unique_ptr<LocalStore>> LocalStore::open(std::unique_ptr<Journal> journal, LocalStoreOptions options, Clock& clock, Log& log) {
+Result<std::unique_ptr<LocalStore>> LocalStore::open(std::unique_ptr<Journal> journal,
+                                                     LocalStoreOptions options, Clock& clock, Log& log) {
   auto engine = std::make_unique<Engine>(std::move(journal), options, clock);
   IRONCORE_CHECK(engine->start());
-  log.debug("store opened", {{"epoch", engine->epoch()}, {"revision", std::to_string(engine->revision()->value)}});
+  log.debug("store opened",
+            {{"epoch", engine->epoch()}, {"revision", std::to_string(engine->revision()->value)}});
   return std::unique_ptr<LocalStore>(std::move(engine));
 }
 

@@ -15,7 +15,9 @@ namespace {
 /// Selectors come from the wire: a longer one is a mistake or an attack.
 constexpr std::size_t max_selector_bytes = 64 * 1024;
 
-bool is_space(char c) { return c == ' ' || c == '\t'; }
+bool is_space(char c) {
+  return c == ' ' || c == '\t';
+}
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
@@ -60,7 +62,9 @@ std::vector<std::string_view> split_requirements(std::string_view text) {
 std::string_view take_word(std::string_view& text) {
   text = trimmed(text);
   std::size_t end = 0;
-  while (end < text.size() && !is_space(text[end]) && text[end] != '=' && text[end] != '!' && text[end] != '(' && text[end] != ')') ++end;
+  while (end < text.size() && !is_space(text[end]) && text[end] != '=' && text[end] != '!' &&
+         text[end] != '(' && text[end] != ')')
+    ++end;
   const auto word = text.substr(0, end);
   text.remove_prefix(end);
   text = trimmed(text);
@@ -69,7 +73,8 @@ std::string_view take_word(std::string_view& text) {
 
 }  // namespace
 
-// ---- labels -------------------------------------------------------------------------------------------------------
+// ---- labels
+// -------------------------------------------------------------------------------------------------------
 
 Result<LabelSelector> LabelSelector::parse(std::string_view text) {
   LabelSelector selector;
@@ -83,7 +88,8 @@ Result<LabelSelector> LabelSelector::parse(std::string_view text) {
       requirement.operation = Operator::does_not_exist;
     }
     requirement.key = take_word(rest);
-    if (requirement.key.empty()) return bad_label_selector(part, "a label key is missing; write it like app=web,tier!=db");
+    if (requirement.key.empty())
+      return bad_label_selector(part, "a label key is missing; write it like app=web,tier!=db");
     if (auto why = check_label_key(requirement.key)) return bad_label_selector(part, "the key " + *why);
     if (requirement.operation == Operator::does_not_exist) {
       if (!rest.empty()) return bad_label_selector(part, "nothing may follow !key");
@@ -93,7 +99,8 @@ Result<LabelSelector> LabelSelector::parse(std::string_view text) {
       requirement.values.emplace_back(trimmed(rest));
     } else if (!rest.empty()) {
       const auto word = take_word(rest);
-      if (word != "in" && word != "notin") return bad_label_selector(part, "the operator must be =, !=, in or notin");
+      if (word != "in" && word != "notin")
+        return bad_label_selector(part, "the operator must be =, !=, in or notin");
       requirement.operation = word == "in" ? Operator::in : Operator::not_in;
       if (rest.size() < 2 || rest.front() != '(' || rest.back() != ')')
         return bad_label_selector(part, "the values must stand in parentheses: zone in (a,b)");
@@ -104,7 +111,8 @@ Result<LabelSelector> LabelSelector::parse(std::string_view text) {
         begin = end + 1;
       }
       std::sort(requirement.values.begin(), requirement.values.end());
-      requirement.values.erase(std::unique(requirement.values.begin(), requirement.values.end()), requirement.values.end());
+      requirement.values.erase(std::unique(requirement.values.begin(), requirement.values.end()),
+                               requirement.values.end());
     }
     for (const auto& value : requirement.values)
       if (auto why = check_label_value(value)) return bad_label_selector(part, "the value " + *why);
@@ -117,16 +125,27 @@ bool LabelSelector::matches(const std::map<std::string, std::string>& labels) co
   for (const auto& requirement : requirements_) {
     const auto found = labels.find(requirement.key);
     const bool is_there = found != labels.end();
-    const auto is_among = [&] { return is_there && std::binary_search(requirement.values.begin(), requirement.values.end(), found->second); };
+    const auto is_among = [&] {
+      return is_there &&
+             std::binary_search(requirement.values.begin(), requirement.values.end(), found->second);
+    };
     bool holds = false;
     switch (requirement.operation) {
       case Operator::equals:
-      case Operator::in: holds = is_among(); break;
+      case Operator::in:
+        holds = is_among();
+        break;
       // As in Kubernetes, an object without the label is not equal to any value.
       case Operator::not_equals:
-      case Operator::not_in: holds = !is_among(); break;
-      case Operator::exists: holds = is_there; break;
-      case Operator::does_not_exist: holds = !is_there; break;
+      case Operator::not_in:
+        holds = !is_among();
+        break;
+      case Operator::exists:
+        holds = is_there;
+        break;
+      case Operator::does_not_exist:
+        holds = !is_there;
+        break;
     }
     if (!holds) return false;
   }
@@ -138,14 +157,23 @@ std::string LabelSelector::to_text() const {
   for (const auto& requirement : requirements_) {
     if (!text.empty()) text += ',';
     switch (requirement.operation) {
-      case Operator::equals: text += requirement.key + '=' + requirement.values.front(); break;
-      case Operator::not_equals: text += requirement.key + "!=" + requirement.values.front(); break;
-      case Operator::exists: text += requirement.key; break;
-      case Operator::does_not_exist: text += '!' + requirement.key; break;
+      case Operator::equals:
+        text += requirement.key + '=' + requirement.values.front();
+        break;
+      case Operator::not_equals:
+        text += requirement.key + "!=" + requirement.values.front();
+        break;
+      case Operator::exists:
+        text += requirement.key;
+        break;
+      case Operator::does_not_exist:
+        text += '!' + requirement.key;
+        break;
       case Operator::in:
       case Operator::not_in:
         text += requirement.key + (requirement.operation == Operator::in ? " in (" : " notin (");
-        for (std::size_t i = 0; i < requirement.values.size(); ++i) text += (i == 0 ? "" : ",") + requirement.values[i];
+        for (std::size_t i = 0; i < requirement.values.size(); ++i)
+          text += (i == 0 ? "" : ",") + requirement.values[i];
         text += ')';
         break;
     }
@@ -153,7 +181,8 @@ std::string LabelSelector::to_text() const {
   return text;
 }
 
-// ---- fields -------------------------------------------------------------------------------------------------------
+// ---- fields
+// -------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -181,8 +210,10 @@ std::optional<std::string> unescaped(std::string_view text) {
 }
 
 bool is_field_path(std::string_view path) {
-  return !path.empty() && path.size() <= 256 && path.front() != '.' && path.back() != '.' && path.find("..") == std::string_view::npos &&
-         std::none_of(path.begin(), path.end(), [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == '=' || c == '!' || c == ','; });
+  return !path.empty() && path.size() <= 256 && path.front() != '.' && path.back() != '.' &&
+         path.find("..") == std::string_view::npos && std::none_of(path.begin(), path.end(), [](char c) {
+           return static_cast<unsigned char>(c) <= ' ' || c == '=' || c == '!' || c == ',';
+         });
 }
 
 }  // namespace
@@ -197,7 +228,8 @@ Result<FieldSelector> FieldSelector::parse(std::string_view text) {
     const auto part = trimmed(text.substr(begin, end - begin));
     begin = end + 1;
     const auto sign = part.find('=');
-    if (sign == std::string_view::npos) return bad_field_selector(part, "= is missing; write it like spec.machinePoolRef.name=pool-a");
+    if (sign == std::string_view::npos)
+      return bad_field_selector(part, "= is missing; write it like spec.machinePoolRef.name=pool-a");
     Requirement requirement{{}, {}, true};
     auto path = part.substr(0, sign);
     if (path.ends_with('!')) {
@@ -205,7 +237,8 @@ Result<FieldSelector> FieldSelector::parse(std::string_view text) {
       path.remove_suffix(1);
     }
     requirement.path = trimmed(path);
-    if (!is_field_path(requirement.path)) return bad_field_selector(part, "the field must be a path like metadata.name");
+    if (!is_field_path(requirement.path))
+      return bad_field_selector(part, "the field must be a path like metadata.name");
     auto value = part.substr(sign + 1);
     if (requirement.is_equal && value.starts_with('=')) value.remove_prefix(1);
     auto plain = unescaped(trimmed(value));
@@ -220,9 +253,12 @@ bool FieldSelector::matches(const api::Object& object) const {
   return std::all_of(requirements_.begin(), requirements_.end(), [&](const Requirement& requirement) {
     const auto& metadata = object.metadata();
     // The two that everybody uses need no copy of the text.
-    if (requirement.path == "metadata.name") return (metadata.name == requirement.value) == requirement.is_equal;
-    if (requirement.path == "metadata.namespace") return (metadata.namespace_ == requirement.value) == requirement.is_equal;
-    return (api::field_text(object, requirement.path).value_or("") == requirement.value) == requirement.is_equal;
+    if (requirement.path == "metadata.name")
+      return (metadata.name == requirement.value) == requirement.is_equal;
+    if (requirement.path == "metadata.namespace")
+      return (metadata.namespace_ == requirement.value) == requirement.is_equal;
+    return (api::field_text(object, requirement.path).value_or("") == requirement.value) ==
+           requirement.is_equal;
   });
 }
 

@@ -12,7 +12,8 @@ std::string Key::to_text() const {
     text = "object";
   } else {
     text = kind->info().kind;
-    std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   }
   text += ' ';
   if (!namespace_.empty()) {
@@ -31,7 +32,8 @@ Key key_of(const Object& object) {
 bool Query::matches(const Object& object) const {
   if (&object.kind() != kind) return false;
   if (!namespace_.empty() && object.metadata().namespace_ != namespace_) return false;
-  return (labels.is_empty() || labels.matches(object.metadata().labels)) && (fields.is_empty() || fields.matches(object));
+  return (labels.is_empty() || labels.matches(object.metadata().labels)) &&
+         (fields.is_empty() || fields.matches(object));
 }
 
 }  // namespace ironcore::store

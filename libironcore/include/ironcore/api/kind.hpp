@@ -18,14 +18,14 @@ enum class Scope { cluster, namespaced };
 
 /// The names of a kind; a declared struct has one as `static constexpr KindInfo info`.
 struct KindInfo {
-  std::string_view group;    ///< `compute.ironcore.dev`; empty for the core group
-  std::string_view version;  ///< `v1alpha1`
-  std::string_view kind;     ///< `Machine`
-  std::string_view plural;   ///< `machines`
+  std::string_view group;       ///< `compute.ironcore.dev`; empty for the core group
+  std::string_view version;     ///< `v1alpha1`
+  std::string_view kind;        ///< `Machine`
+  std::string_view plural;      ///< `machines`
   std::string_view short_name;  ///< `m`; may be empty
   Scope scope;
-  /// Field path whose value decides who works on the object (`spec.machinePoolRef.name`); changes are published on a
-  /// topic that ends with it. Empty = not placed.
+  /// Field path whose value decides who works on the object (`spec.machinePoolRef.name`); changes are
+  /// published on a topic that ends with it. Empty = not placed.
   std::string_view placement = "";
 };
 
@@ -58,14 +58,17 @@ class Kind {
   std::string api_version() const;  ///< `compute.ironcore.dev/v1alpha1`, or `v1` for the core group
   std::string resource() const;     ///< `machines.compute.ironcore.dev`; the word for topics and messages
 
-  /// JSON (or the same as a parsed tree, see codec.hpp) → object. Wrong types and values are `invalid`, each with its field path.
+  /// JSON (or the same as a parsed tree, see codec.hpp) → object. Wrong types and values are `invalid`, each
+  /// with its field path.
   virtual Result<Object> decode(std::string_view json, UnknownFields unknown = UnknownFields::keep) const = 0;
 
   /// Fills in defaults and checks a new object. All errors are reported, not only the first.
   virtual Result<Object> admit_create(const Object& wanted) const = 0;
-  /// The same for an object that begins to exist: with this birth, generation 1, no status, and not being deleted.
+  /// The same for an object that begins to exist: with this birth, generation 1, no status, and not being
+  /// deleted.
   virtual Result<Object> admit_create(const Object& wanted, Birth birth) const = 0;
-  /// The same for a change of `current` into `wanted`: immutable and set-once fields, and the kind's own update rules.
+  /// The same for a change of `current` into `wanted`: immutable and set-once fields, and the kind's own
+  /// update rules.
   virtual Result<Object> admit_update(const Object& current, const Object& wanted) const = 0;
   /// Takes metadata and spec (and what else is not status) from `spec_of`, status from `status_of`.
   virtual Object combine(const Object& spec_of, const Object& status_of) const = 0;
@@ -94,12 +97,14 @@ class Kind {
 /// All kinds of this build, sorted by group and name.
 std::span<const Kind* const> kinds();
 
-/// By `machines`, `Machine`, `machine`, `machines.compute.ironcore.dev` or a short name, in any case. `not_found` names the nearest.
+/// By `machines`, `Machine`, `machine`, `machines.compute.ironcore.dev` or a short name, in any case.
+/// `not_found` names the nearest.
 Result<const Kind*> find_kind(std::string_view word);
 /// By the two words of a manifest.
 Result<const Kind*> find_kind(std::string_view api_version, std::string_view kind);
 
-/// The Kind of a declared struct: `kind_of<Machine>()`. Defined for the structs of the headers in this folder.
+/// The Kind of a declared struct: `kind_of<Machine>()`. Defined for the structs of the headers in this
+/// folder.
 template <class T>
 const Kind& kind_of();
 

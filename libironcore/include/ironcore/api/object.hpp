@@ -27,13 +27,19 @@ class Object {
   const std::string& name() const noexcept { return metadata().name; }
 
   template <class T>
-  bool is() const noexcept { return kind_ == &kind_of<T>(); }
+  bool is() const noexcept {
+    return kind_ == &kind_of<T>();
+  }
   /// The struct. Precondition: `is<T>()`.
   template <class T>
-  const T& as() const noexcept { return *static_cast<const T*>(value_.get()); }
+  const T& as() const noexcept {
+    return *static_cast<const T*>(value_.get());
+  }
   /// The struct, shared: stays valid as long as the pointer. Precondition: `is<T>()`.
   template <class T>
-  std::shared_ptr<const T> share() const noexcept { return std::static_pointer_cast<const T>(value_); }
+  std::shared_ptr<const T> share() const noexcept {
+    return std::static_pointer_cast<const T>(value_);
+  }
 
   /// Canonical JSON: one line, `apiVersion` and `kind` first, empty members left out.
   std::string json() const { return kind_->encode(value_.get()); }
@@ -55,15 +61,17 @@ class Object {
 /// Applies an RFC 7386 merge patch (JSON text): null removes, objects merge, everything else replaces.
 Result<Object> apply_merge_patch(const Object& object, std::string_view patch);
 
-/// The smallest merge patch that turns `from` into `to`; `{}` when they are the same. `resourceVersion` is left out.
+/// The smallest merge patch that turns `from` into `to`; `{}` when they are the same. `resourceVersion` is
+/// left out.
 std::string merge_patch(const Object& from, const Object& to);
 
-/// The text of a scalar field by its JSON path (`spec.machinePoolRef.name`); nullopt when it is absent or no scalar.
-/// `metadata.name`, `metadata.namespace` and the kind's placement cost no JSON.
+/// The text of a scalar field by its JSON path (`spec.machinePoolRef.name`); nullopt when it is absent or no
+/// scalar. `metadata.name`, `metadata.namespace` and the kind's placement cost no JSON.
 std::optional<std::string> field_text(const Object& object, std::string_view path);
 
-/// Three-way merge for `apply`: what changed between `last_applied` (JSON of the previous manifest, may be empty) and `wanted`,
-/// laid over `current`, as a merge patch. Members that others own stay as they are.
-Result<std::string> three_way_patch(std::string_view last_applied, std::string_view wanted, const Object& current);
+/// Three-way merge for `apply`: what changed between `last_applied` (JSON of the previous manifest, may be
+/// empty) and `wanted`, laid over `current`, as a merge patch. Members that others own stay as they are.
+Result<std::string> three_way_patch(std::string_view last_applied, std::string_view wanted,
+                                    const Object& current);
 
 }  // namespace ironcore::api

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// LocalStore: all objects in this process's memory, every write made durable by a Journal before it is acknowledged.
+// LocalStore: all objects in this process's memory, every write made durable by a Journal before it is
+// acknowledged.
 #pragma once
 
 #include <functional>
@@ -16,21 +17,24 @@
 
 namespace ironcore::store {
 
-/// One line of history: an object's new state, its removal, or a lease's new holder. The texts are borrowed for the call that it is given to.
+/// One line of history: an object's new state, its removal, or a lease's new holder. The texts are borrowed
+/// for the call that it is given to.
 struct JournalRecord {
   enum class Type : std::uint8_t { object = 1, removed = 2, lease = 3 };
-  Revision revision;       ///< every number is used once, none is left out
-  Revision previous;       ///< the record that this one supersedes; 0 = there is none
+  Revision revision;  ///< every number is used once, none is left out
+  Revision previous;  ///< the record that this one supersedes; 0 = there is none
   Type type = Type::object;
-  std::string_view resource;    ///< `machines.compute.ironcore.dev`; empty for leases
+  std::string_view resource;  ///< `machines.compute.ironcore.dev`; empty for leases
   std::string_view namespace_;
-  std::string_view name;        ///< of the object or the lease
-  /// object: canonical JSON; removed: the last state, empty when it is that of `previous`; lease: holder and time to live as JSON
+  std::string_view name;  ///< of the object or the lease
+  /// object: canonical JSON; removed: the last state, empty when it is that of `previous`; lease: holder and
+  /// time to live as JSON
   std::string_view body;
-  std::int64_t time = 0;   ///< wall clock, seconds since 1970: for retention by age
+  std::int64_t time = 0;  ///< wall clock, seconds since 1970: for retention by age
 };
 
-/// Where history is kept. The log is the database: an object's state is its newest record. Thread: one at a time, except `epoch` (any).
+/// Where history is kept. The log is the database: an object's state is its newest record. Thread: one at a
+/// time, except `epoch` (any).
 class Journal {
  public:
   virtual ~Journal() = default;
@@ -38,7 +42,8 @@ class Journal {
   virtual Result<void> load(const std::function<Result<void>(const JournalRecord&)>& each) = 0;
   /// All records or none, durable when it returns. After an error nothing of them may ever appear.
   virtual Result<void> append(std::span<const JournalRecord> records) = 0;
-  /// Forgets these records; they are superseded and older than the history that is kept. Need not be durable at once.
+  /// Forgets these records; they are superseded and older than the history that is kept. Need not be durable
+  /// at once.
   virtual Result<void> forget(std::span<const Revision> revisions) = 0;
   /// As `LocalStore::epoch`.
   virtual const std::string& epoch() const = 0;
@@ -58,40 +63,47 @@ Result<JournalContents> examine(Journal& journal);
 std::unique_ptr<Journal> memory_journal();
 
 struct LocalStoreOptions {
-  std::size_t history_changes = 100'000;                 ///< changes kept for watches, at most
-  Duration history_age = std::chrono::hours(1);          ///< and not longer than this
-  std::size_t events_limit = 10'000;                     ///< Event objects kept, at most; the oldest go first
-  Duration events_age = std::chrono::hours(24);          ///< and not longer than this
-  /// Of uids and generated names; null = the kernel's. Must outlive the store; is used by one thread at a time.
+  std::size_t history_changes = 100'000;         ///< changes kept for watches, at most
+  Duration history_age = std::chrono::hours(1);  ///< and not longer than this
+  std::size_t events_limit = 10'000;             ///< Event objects kept, at most; the oldest go first
+  Duration events_age = std::chrono::hours(24);  ///< and not longer than this
+  /// Of uids and generated names; null = the kernel's. Must outlive the store; is used by one thread at a
+  /// time.
   Random* random = nullptr;
 };
 
-/// The engine behind the `memory` and `sqlite` bodies. Concurrent commits share one Journal append (group commit); readers see only what is
-/// durable and are never blocked by it. Objects are kept decoded. Thread: any.
+/// The engine behind the `memory` and `sqlite` bodies. Concurrent commits share one Journal append (group
+/// commit); readers see only what is durable and are never blocked by it. Objects are kept decoded. Thread:
+/// any.
 class LocalStore : public Store {
  public:
   /// Loads the journal. `corrupt` names what is damaged. `clock` and `log` must outlive the store.
-  static Result<std::unique_ptr<LocalStore>> open(std::unique_ptr<Journal> journal, LocalStoreOptions options, Clock& clock, Log& log);
+  static Result<std::unique_ptr<LocalStore>> open(std::unique_ptr<Journal> journal, LocalStoreOptions options,
+                                                  Clock& clock, Log& log);
 
-  /// Independent transactions with one append for all of them: what a server does with the requests that it finds waiting.
+  /// Independent transactions with one append for all of them: what a server does with the requests that it
+  /// finds waiting.
   virtual std::vector<Result<Committed>> commit_all(std::span<const Transaction> transactions) = 0;
 
-  /// Calls `wake` after every publication of changes, on the committing thread; must not block. For servers that poll. There is one:
-  /// another one replaces it, an empty one removes it. When this returns, the one before is not running and will not be called again.
+  /// Calls `wake` after every publication of changes, on the committing thread; must not block. For servers
+  /// that poll. There is one: another one replaces it, an empty one removes it. When this returns, the one
+  /// before is not running and will not be called again.
   virtual void on_change(std::function<void()> wake) = 0;
 
-  /// Applies the retention limits; call it now and then (a daemon: every minute). Between the calls, events and journal grow.
+  /// Applies the retention limits; call it now and then (a daemon: every minute). Between the calls, events
+  /// and journal grow.
   virtual Result<void> collect() = 0;
 
-  /// A random id made when the data was created, changed when a backup is restored: revisions of different epochs do not compare.
+  /// A random id made when the data was created, changed when a backup is restored: revisions of different
+  /// epochs do not compare.
   virtual const std::string& epoch() const = 0;
 
-  /// Raw changes of all kinds for publication: those after `from`, at most `limit`, with the object before, if there was one. `gone` as in watch.
-  /// `type` is added, modified or deleted.
+  /// Raw changes of all kinds for publication: those after `from`, at most `limit`, with the object before,
+  /// if there was one. `gone` as in watch. `type` is added, modified or deleted.
   struct RawChange {
     Change::Type type;
     Revision revision;
-    Object object;                    ///< new state, or the last one when deleted
+    Object object;  ///< new state, or the last one when deleted
     std::optional<Object> previous;
   };
   virtual Result<std::vector<RawChange>> changes(Revision from, std::size_t limit) = 0;

@@ -11,7 +11,8 @@
 
 namespace ironcore::store {
 
-/// `app=web,tier!=db,zone in (a,b),zone notin (c),gpu,!spot`: Kubernetes label selectors. Empty matches everything.
+/// `app=web,tier!=db,zone in (a,b),zone notin (c),gpu,!spot`: Kubernetes label selectors. Empty matches
+/// everything.
 class LabelSelector {
  public:
   LabelSelector() = default;
@@ -32,7 +33,8 @@ class LabelSelector {
   std::vector<Requirement> requirements_;
 };
 
-/// `spec.machinePoolRef.name=pool-a,metadata.name!=x`: any scalar field by its JSON path; an absent field equals "".
+/// `spec.machinePoolRef.name=pool-a,metadata.name!=x`: any scalar field by its JSON path; an absent field
+/// equals "".
 class FieldSelector {
  public:
   FieldSelector() = default;

@@ -28,8 +28,9 @@ Result<Shared<T>> create(Store& store, T value) {
   return object.template share<T>();
 }
 
-/// Writes what differs between two versions of the same object as a merge patch, so that fields that others own stay theirs.
-/// Nothing is written when nothing differs. Fails with `conflict` only if the object was replaced (other uid).
+/// Writes what differs between two versions of the same object as a merge patch, so that fields that others
+/// own stay theirs. Nothing is written when nothing differs. Fails with `conflict` only if the object was
+/// replaced (other uid).
 template <class T>
 Result<Shared<T>> patch(Store& store, const T& before, T after, Part part = Part::object) {
   const Object old_object = Object::of(before);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GroupCommit: one thread at a time works, for itself and for everybody who waits; the others sleep until it is done.
+// GroupCommit: one thread at a time works, for itself and for everybody who waits; the others sleep until it
+// is done.
 #pragma once
 
 #include <condition_variable>
@@ -12,13 +13,14 @@
 
 namespace ironcore::store::local_store {
 
-/// Jobs are queued in order. The thread that finds nobody at work becomes the leader, takes what is waiting, and runs it as one batch; then
-/// the first of those that came meanwhile becomes the next leader. Thread: any.
+/// Jobs are queued in order. The thread that finds nobody at work becomes the leader, takes what is waiting,
+/// and runs it as one batch; then the first of those that came meanwhile becomes the next leader. Thread:
+/// any.
 template <class Job>
 class GroupCommit {
  public:
-  /// Returns when `job` was part of a batch. `work(std::vector<Job*>)` runs on one thread at a time and must not throw. At most about
-  /// `enough` of `job.weight()` makes one batch, but at least one job.
+  /// Returns when `job` was part of a batch. `work(std::vector<Job*>)` runs on one thread at a time and must
+  /// not throw. At most about `enough` of `job.weight()` makes one batch, but at least one job.
   template <class Work>
   void run(Job& job, std::size_t enough, Work&& work) {
     std::vector<Waiting> batch;
@@ -49,7 +51,8 @@ class GroupCommit {
       is_busy_ = !queue_.empty();
       if (is_busy_) next = queue_.front();
     }
-    // The next leader last: those who are done may come back in time for its batch. The signals are shared, because who is done may leave at once.
+    // The next leader last: those who are done may come back in time for its batch. The signals are shared,
+    // because who is done may leave at once.
     for (const auto& waiting : batch)
       if (waiting.signal != signal) waiting.signal->set(State::done);
     if (next.signal) next.signal->set(State::leading);

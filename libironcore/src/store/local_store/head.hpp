@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Head: all objects as the committing thread sees them, staged changes included, with what it needs to find quickly.
+// Head: all objects as the committing thread sees them, staged changes included, with what it needs to find
+// quickly.
 #pragma once
 
 #include <cstddef>
@@ -23,11 +24,15 @@ struct KeyOrder {
 /// Readers never look here. Thread: one at a time.
 class Head {
  public:
+  /// Makes room for this many objects.
+  void reserve(std::size_t count) { objects_.reserve(count); }
   const Object* find(const api::Kind& kind, NameView name) const;
-  const Object* find(const Key& key) const { return key.kind == nullptr ? nullptr : find(*key.kind, {key.namespace_, key.name}); }
+  const Object* find(const Key& key) const {
+    return key.kind == nullptr ? nullptr : find(*key.kind, {key.namespace_, key.name});
+  }
 
-  /// From one state of an object to the next; null = it does not exist. `before` must be what `find` returns now. The other way round, it takes
-  /// a change back.
+  /// From one state of an object to the next; null = it does not exist. `before` must be what `find` returns
+  /// now. The other way round, it takes a change back.
   void change(const Object* before, const Object* after);
 
   /// Objects whose metadata names this namespace.
@@ -43,17 +48,25 @@ class Head {
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(const Name& name) const noexcept;
-    std::size_t operator()(const Object& object) const noexcept { return (*this)(Name{&object.kind(), name_of(object)}); }
+    std::size_t operator()(const Object& object) const noexcept {
+      return (*this)(Name{&object.kind(), name_of(object)});
+    }
   };
   struct Equal {
     using is_transparent = void;
-    bool operator()(const Object& a, const Object& b) const noexcept { return &a.kind() == &b.kind() && name_of(a) == name_of(b); }
-    bool operator()(const Name& a, const Object& b) const noexcept { return a.kind == &b.kind() && a.name == name_of(b); }
+    bool operator()(const Object& a, const Object& b) const noexcept {
+      return &a.kind() == &b.kind() && name_of(a) == name_of(b);
+    }
+    bool operator()(const Name& a, const Object& b) const noexcept {
+      return a.kind == &b.kind() && a.name == name_of(b);
+    }
     bool operator()(const Object& a, const Name& b) const noexcept { return (*this)(b, a); }
   };
   struct TextHash {
     using is_transparent = void;
-    std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>()(text); }
+    std::size_t operator()(std::string_view text) const noexcept {
+      return std::hash<std::string_view>()(text);
+    }
   };
 
   void index(const Object& object);

@@ -9,15 +9,19 @@ namespace ironcore::store::local_store {
 namespace {
 
 Error taken(const std::string& name, const std::string& holder) {
-  return Error(ErrorCode::conflict, "lease " + name + " is held by " + holder + ": wait until it is released or expires");
+  return Error(ErrorCode::conflict,
+               "lease " + name + " is held by " + holder + ": wait until it is released or expires");
 }
 
-Instant after(Instant now, Duration span) { return span > Instant::max() - now ? Instant::max() : now + span; }
+Instant after(Instant now, Duration span) {
+  return span > Instant::max() - now ? Instant::max() : now + span;
+}
 
 }  // namespace
 
 std::string LeaseTerms::to_json() const {
-  return boost::json::serialize(boost::json::object{{"holder", holder}, {"ttlNanoseconds", time_to_live.count()}});
+  return boost::json::serialize(
+      boost::json::object{{"holder", holder}, {"ttlNanoseconds", time_to_live.count()}});
 }
 
 Result<LeaseTerms> LeaseTerms::from_json(std::string_view json) {
@@ -40,7 +44,8 @@ Lease Leases::lease_of(const std::string& name, const Entry& entry, Instant now)
           .is_held = !entry.terms.holder.empty() && now < entry.expires};
 }
 
-Result<std::optional<Lease>> Leases::renew(const std::string& name, const std::string& holder, Duration time_to_live, Instant now) {
+Result<std::optional<Lease>> Leases::renew(const std::string& name, const std::string& holder,
+                                           Duration time_to_live, Instant now) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(name);
   if (found == entries_.end() || found->second.terms.holder.empty()) return std::optional<Lease>();
@@ -58,8 +63,11 @@ Result<std::optional<Lease>> Leases::renew(const std::string& name, const std::s
 Result<Revision> Leases::claim(const std::string& name, const std::string& holder, Instant now) {
   const std::lock_guard lock(mutex_);
   auto& entry = entries_[name];
-  if (entry.is_changing) return Error(ErrorCode::conflict, "lease " + name + " is just being taken by another: wait until it is released or expires");
-  if (!entry.terms.holder.empty() && entry.terms.holder != holder && now < entry.expires) return taken(name, entry.terms.holder);
+  if (entry.is_changing)
+    return Error(ErrorCode::conflict,
+                 "lease " + name + " is just being taken by another: wait until it is released or expires");
+  if (!entry.terms.holder.empty() && entry.terms.holder != holder && now < entry.expires)
+    return taken(name, entry.terms.holder);
   entry.is_changing = true;
   return Revision{entry.token};
 }
@@ -67,11 +75,13 @@ Result<Revision> Leases::claim(const std::string& name, const std::string& holde
 Result<std::optional<Revision>> Leases::claim_release(const std::string& name, std::uint64_t token) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(name);
-  if (found == entries_.end() || found->second.token == 0) return Error(ErrorCode::not_found, "there is no lease " + name);
+  if (found == entries_.end() || found->second.token == 0)
+    return Error(ErrorCode::not_found, "there is no lease " + name);
   auto& entry = found->second;
   if (entry.terms.holder.empty() && token < entry.token) return std::optional<Revision>();
   if (entry.is_changing || entry.token != token)
-    return Error(ErrorCode::forbidden, "lease " + name + " is held with another token: it was lost before it could be released");
+    return Error(ErrorCode::forbidden,
+                 "lease " + name + " is held with another token: it was lost before it could be released");
   entry.is_changing = true;
   return std::optional(Revision{entry.token});
 }
@@ -98,10 +108,11 @@ void Leases::abandon(const std::string& name) {
 Result<void> Leases::check_holder(const HoldsLease& precondition) const {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(precondition.name);
-  const bool is_holder = found != entries_.end() && !found->second.is_changing && !found->second.terms.holder.empty() &&
-                         found->second.token == precondition.token;
+  const bool is_holder = found != entries_.end() && !found->second.is_changing &&
+                         !found->second.terms.holder.empty() && found->second.token == precondition.token;
   if (!is_holder)
-    return Error(ErrorCode::forbidden, "lease " + precondition.name + " was lost: acquire it again before writing");
+    return Error(ErrorCode::forbidden,
+                 "lease " + precondition.name + " was lost: acquire it again before writing");
   return {};
 }
 

@@ -23,13 +23,17 @@ struct LeaseTerms {
   friend bool operator==(const LeaseTerms&, const LeaseTerms&) = default;
 };
 
-/// A change of holder goes `claim` → (journal) → `settle` or `abandon`; while it is under way nobody can renew. Thread: any.
+/// A change of holder goes `claim` → (journal) → `settle` or `abandon`; while it is under way nobody can
+/// renew. Thread: any.
 class Leases {
  public:
-  /// The lease if it is held by `holder` or could be made so without a write; nothing if a claim is needed; `conflict` if another holds it.
-  Result<std::optional<Lease>> renew(const std::string& name, const std::string& holder, Duration time_to_live, Instant now);
+  /// The lease if it is held by `holder` or could be made so without a write; nothing if a claim is needed;
+  /// `conflict` if another holds it.
+  Result<std::optional<Lease>> renew(const std::string& name, const std::string& holder,
+                                     Duration time_to_live, Instant now);
 
-  /// Begins a change of holder. `conflict` if another holds it or is about to. Returns the revision of the lease's record before, or 0.
+  /// Begins a change of holder. `conflict` if another holds it or is about to. Returns the revision of the
+  /// lease's record before, or 0.
   Result<Revision> claim(const std::string& name, const std::string& holder, Instant now);
   /// Begins a release. Nothing if it is released already; `forbidden` if `token` is not the current one.
   Result<std::optional<Revision>> claim_release(const std::string& name, std::uint64_t token);

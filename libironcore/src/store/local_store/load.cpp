@@ -27,7 +27,8 @@ struct Subject {
 struct SubjectHash {
   std::size_t operator()(const Subject& subject) const noexcept {
     const std::hash<std::string_view> hash;
-    return (hash(subject.name.name) * 31 + hash(subject.name.namespace_)) ^ std::hash<const void*>()(subject.kind);
+    return (hash(subject.name.name) * 31 + hash(subject.name.namespace_)) ^
+           std::hash<const void*>()(subject.kind);
   }
 };
 
@@ -45,7 +46,8 @@ std::string title(const JournalRecord& record) {
 }
 
 Error damaged(Revision revision, const std::string& title, std::string_view why) {
-  return Error(ErrorCode::corrupt, "journal record " + std::to_string(revision.value) + " (" + title + "): " + std::string(why) +
+  return Error(ErrorCode::corrupt, "journal record " + std::to_string(revision.value) + " (" + title +
+                                       "): " + std::string(why) +
                                        "; restore a backup, or ask for help and keep the file");
 }
 
@@ -54,7 +56,8 @@ class Loader {
   Result<void> add(const JournalRecord& record) {
     const auto fail = [&](std::string_view why) { return damaged(record.revision, title(record), why); };
     if (!records_.empty() && record.revision >= records_.back().revision) return fail("is out of order");
-    if (record.revision == Revision{} || record.previous >= record.revision) return fail("has an impossible revision");
+    if (record.revision == Revision{} || record.previous >= record.revision)
+      return fail("has an impossible revision");
     const NameView name{record.namespace_, record.name};
     Record entry{record.type, record.revision, record.previous, record.time, 0, std::nullopt};
     const api::Kind* kind = nullptr;
@@ -64,7 +67,9 @@ class Loader {
         auto object = kind->decode(record.body);
         if (!object) return fail(object.error().message());
         if (name_of(*object) != name) return fail("holds another object");
-        if (record.type == JournalRecord::Type::object && object->metadata().resource_version != record.revision) return fail("holds another revision");
+        if (record.type == JournalRecord::Type::object &&
+            object->metadata().resource_version != record.revision)
+          return fail("holds another revision");
         entry.object = *std::move(object);
       } else if (record.type == JournalRecord::Type::object) {
         return fail("is empty");
@@ -74,7 +79,8 @@ class Loader {
     const auto found = subjects_.find(Subject{kind, name});
     const bool is_newest = found == subjects_.end();
     entry.subject = is_newest ? subjects_.size() : found->second;
-    if (is_newest) subjects_.emplace(Subject{kind, entry.object ? name_of(*entry.object) : keep(name)}, entry.subject);
+    if (is_newest)
+      subjects_.emplace(Subject{kind, entry.object ? name_of(*entry.object) : keep(name)}, entry.subject);
 
     if (record.type == JournalRecord::Type::lease) {
       const auto terms = LeaseTerms::from_json(record.body);
@@ -93,7 +99,8 @@ class Loader {
     result_.records = records_.size();
     result_.revision = records_.front().revision;
     IRONCORE_CHECK(build_history());
-    const auto first = result_.history.empty() ? Revision{result_.revision.value + 1} : result_.history.front().revision;
+    const auto first =
+        result_.history.empty() ? Revision{result_.revision.value + 1} : result_.history.front().revision;
     // A record is needed while the one that supersedes it is part of the history: it is the state before.
     std::unordered_set<std::uint64_t> needed;
     for (const auto& entry : result_.history) needed.insert(entry.previous_revision.value);
@@ -107,8 +114,9 @@ class Loader {
   Result<const api::Kind*> kind_of(std::string_view resource) {
     for (const auto& [known, kind] : kinds_)
       if (known == resource) return kind;
-    return Error(ErrorCode::unsupported, "the store holds objects of the kind " + std::string(resource) +
-                                             ", which this program does not know: use the newer program that wrote them");
+    return Error(ErrorCode::unsupported,
+                 "the store holds objects of the kind " + std::string(resource) +
+                     ", which this program does not know: use the newer program that wrote them");
   }
 
   NameView keep(NameView name) {
@@ -135,7 +143,8 @@ class Loader {
         if (record.previous != Revision{} && (previous == nullptr || !previous->object)) break;
         if (previous != nullptr) {
           if (previous->subject != record.subject)
-            return damaged(record.revision, "superseding " + std::to_string(record.previous.value), "the superseded record is about something else");
+            return damaged(record.revision, "superseding " + std::to_string(record.previous.value),
+                           "the superseded record is about something else");
           entry.previous = previous->object;
         }
         if (!record.object && !entry.previous) break;

@@ -20,6 +20,8 @@ class MemoryJournal final : public Journal {
 
 }  // namespace
 
-std::unique_ptr<Journal> memory_journal() { return std::make_unique<MemoryJournal>(); }
+std::unique_ptr<Journal> memory_journal() {
+  return std::make_unique<MemoryJournal>();
+}
 
 }  // namespace ironcore::store

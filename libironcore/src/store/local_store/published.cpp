@@ -22,7 +22,8 @@ Published::Published() {
 }
 
 KindTables* Published::tables_of(const api::Kind& kind) {
-  const auto found = std::find_if(tables.begin(), tables.end(), [&](const KindTables& candidate) { return candidate.kind == &kind; });
+  const auto found = std::find_if(tables.begin(), tables.end(),
+                                  [&](const KindTables& candidate) { return candidate.kind == &kind; });
   return found == tables.end() ? nullptr : &*found;
 }
 
@@ -54,10 +55,12 @@ void Published::apply(HistoryEntry entry) {
 
 Result<Published::View> Published::view(const Query& query, const NameView* after, std::size_t enough) {
   if (query.kind == nullptr) return Error(ErrorCode::invalid, "the query names no kind");
-  const auto* place = query.kind->info().placement.empty() ? nullptr : query.fields.required(query.kind->info().placement);
+  const auto* place =
+      query.kind->info().placement.empty() ? nullptr : query.fields.required(query.kind->info().placement);
   const std::lock_guard lock(mutex);
   auto* of_kind = tables_of(*query.kind);
-  if (of_kind == nullptr) return Error(ErrorCode::unsupported, "this store does not know the kind " + query.kind->resource());
+  if (of_kind == nullptr)
+    return Error(ErrorCode::unsupported, "this store does not know the kind " + query.kind->resource());
   auto* table = &of_kind->all;
   if (place != nullptr) {
     const auto found = of_kind->placed.find(*place);

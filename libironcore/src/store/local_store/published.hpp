@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Published: what readers see, which is what is durable: the objects, and the history of changes that watches read.
+// Published: what readers see, which is what is durable: the objects, and the history of changes that watches
+// read.
 #pragma once
 
 #include <condition_variable>
@@ -37,7 +38,9 @@ class History {
   Revision last() const noexcept { return {first_.value + entries_.size() - 1}; }
   std::size_t size() const noexcept { return entries_.size(); }
   /// Every change after `from` is here.
-  bool reaches_back_to(Revision from) const noexcept { return from.value + 1 >= first_.value && from <= last(); }
+  bool reaches_back_to(Revision from) const noexcept {
+    return from.value + 1 >= first_.value && from <= last();
+  }
   const HistoryEntry& operator[](Revision revision) const { return entries_[revision.value - first_.value]; }
   const HistoryEntry& front() const { return entries_.front(); }
 
@@ -61,8 +64,8 @@ struct KindTables {
 /// The name of the value that the kind is placed by; an object that is not placed has an empty one.
 std::string placement_of(const Object& object);
 
-/// Shared by the store and its watches, which may live longer. Everything is guarded by `mutex`, except that the committing thread, being
-/// the only one that writes, reads `tables` without it.
+/// Shared by the store and its watches, which may live longer. Everything is guarded by `mutex`, except that
+/// the committing thread, being the only one that writes, reads `tables` without it.
 struct Published {
   std::mutex mutex;
   std::condition_variable_any changed;
@@ -76,7 +79,8 @@ struct Published {
   /// Puts one change into the tables and the history.
   void apply(HistoryEntry entry);
 
-  /// The objects that can match, and the revision of the moment. The caller filters, without the lock. `unsupported` for a foreign kind.
+  /// The objects that can match, and the revision of the moment. The caller filters, without the lock.
+  /// `unsupported` for a foreign kind.
   struct View {
     Table::Snapshot objects;
     Revision revision;
@@ -85,7 +89,8 @@ struct Published {
 };
 
 /// A watch on `from`; see Store::watch.
-Result<std::unique_ptr<Watch>> open_watch(std::shared_ptr<Published> published, Query query, Revision from, Clock& clock);
+Result<std::unique_ptr<Watch>> open_watch(std::shared_ptr<Published> published, Query query, Revision from,
+                                          Clock& clock);
 
 Error history_is_gone(Revision from, const History& history);
 

@@ -9,17 +9,19 @@
 
 namespace ironcore::store::local_store {
 
-/// The owner that a reference of `dependent` means, if it exists. `invalid` if it cannot exist: an unknown kind, or one that lives in another
-/// namespace.
-Result<const Object*> find_owner(const Staging& staging, const api::Metadata& dependent, bool is_dependent_namespaced,
-                                 const api::OwnerReference& reference);
+/// The owner that a reference of `dependent` means, if it exists. `invalid` if it cannot exist: an unknown
+/// kind, or one that lives in another namespace.
+Result<const Object*> find_owner(const Staging& staging, const api::Metadata& dependent,
+                                 bool is_dependent_namespaced, const api::OwnerReference& reference);
 
-/// One transaction's deletions. Consequences are queued, so that a chain of any depth needs no stack; `settle` works them off. Thread: one.
+/// One transaction's deletions. Consequences are queued, so that a chain of any depth needs no stack;
+/// `settle` works them off. Thread: one.
 class Removal {
  public:
   explicit Removal(Staging& staging) : staging_(staging) {}
 
-  /// Removes the object, or marks it as being deleted if something has to happen first. Returns its state after that.
+  /// Removes the object, or marks it as being deleted if something has to happen first. Returns its state
+  /// after that.
   Result<Object> start(const Object& object);
   /// Nothing holds this object any more; `last_state` is its state at the end.
   Result<void> finish(const Object& last_state);

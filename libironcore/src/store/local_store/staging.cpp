@@ -8,7 +8,11 @@
 namespace ironcore::store::local_store {
 
 Staging::Staging(Workplace place, Revision last, Instant now, WallTime wall)
-    : place_(place), first_(last), last_(last), now_(now), timestamp_(std::chrono::floor<std::chrono::seconds>(wall)) {
+    : place_(place),
+      first_(last),
+      last_(last),
+      now_(now),
+      timestamp_(std::chrono::floor<std::chrono::seconds>(wall)) {
   place_.bodies.clear();
 }
 
@@ -24,9 +28,11 @@ std::vector<Key> Staging::keys_in(const std::string& namespace_) const {
       });
     }
   }
-  // What is staged but not published. A key twice, or of an object that is gone by now, does no harm: it is looked up again.
+  // What is staged but not published. A key twice, or of an object that is gone by now, does no harm: it is
+  // looked up again.
   for (const auto& entry : entries_)
-    if (entry.object && !entry.previous && entry.object->metadata().namespace_ == namespace_) keys.push_back(key_of(*entry.object));
+    if (entry.object && !entry.previous && entry.object->metadata().namespace_ == namespace_)
+      keys.push_back(key_of(*entry.object));
   return keys;
 }
 
@@ -43,10 +49,13 @@ void Staging::add(HistoryEntry entry, std::string_view body) {
 Result<void> Staging::put(const Object& object) {
   const auto body = object.json();
   if (body.size() > max_object_bytes)
-    return Error(ErrorCode::exhausted, "is " + std::to_string(body.size()) + " bytes as JSON, the most is " + std::to_string(max_object_bytes) +
+    return Error(ErrorCode::exhausted, "is " + std::to_string(body.size()) + " bytes as JSON, the most is " +
+                                           std::to_string(max_object_bytes) +
                                            ": split it or store large data elsewhere");
   if (place_.bodies.size() - transaction_begin_ + body.size() > max_transaction_bytes)
-    return Error(ErrorCode::exhausted, "the transaction writes more than " + std::to_string(max_transaction_bytes) + " bytes of JSON: split it");
+    return Error(ErrorCode::exhausted, "the transaction writes more than " +
+                                           std::to_string(max_transaction_bytes) +
+                                           " bytes of JSON: split it");
   HistoryEntry entry;
   entry.object = object;
   const auto* previous = place_.head.find(object.kind(), name_of(object));
@@ -59,7 +68,8 @@ Result<void> Staging::put(const Object& object) {
 
 Result<void> Staging::remove(const Object& last_state) {
   const auto* current = place_.head.find(last_state.kind(), name_of(last_state));
-  if (current == nullptr) return Error(ErrorCode::internal, "removal of " + key_of(last_state).to_text() + ", which is not there");
+  if (current == nullptr)
+    return Error(ErrorCode::internal, "removal of " + key_of(last_state).to_text() + ", which is not there");
   HistoryEntry entry;
   entry.type = Change::Type::deleted;
   entry.previous = *current;
@@ -83,7 +93,12 @@ Result<Lease> Staging::acquire(const std::string& name, const std::string& holde
   if (renewed) return *std::move(renewed);
   IRONCORE_TRY(const auto previous, place_.leases.claim(name, holder, now_));
   add_lease(name, previous, {holder, time_to_live});
-  return Lease{.name = name, .holder = holder, .token = last_.value, .time_to_live = time_to_live, .renewals = 0, .is_held = true};
+  return Lease{.name = name,
+               .holder = holder,
+               .token = last_.value,
+               .time_to_live = time_to_live,
+               .renewals = 0,
+               .is_held = true};
 }
 
 Result<void> Staging::release(const std::string& name, std::uint64_t token) {
@@ -104,7 +119,8 @@ void Staging::roll_back(std::size_t size) {
       place_.leases.abandon(leases_.back().name);
       leases_.pop_back();
     } else {
-      place_.head.change(entry.type == Change::Type::deleted ? nullptr : &*entry.object, entry.previous ? &*entry.previous : nullptr);
+      place_.head.change(entry.type == Change::Type::deleted ? nullptr : &*entry.object,
+                         entry.previous ? &*entry.previous : nullptr);
     }
     entries_.pop_back();
     body_ends_.pop_back();
@@ -127,7 +143,8 @@ std::vector<JournalRecord> Staging::records() const {
     record.time = entry.time;
     if (entry.object) {
       const auto& metadata = entry.object->metadata();
-      record.type = entry.type == Change::Type::deleted ? JournalRecord::Type::removed : JournalRecord::Type::object;
+      record.type =
+          entry.type == Change::Type::deleted ? JournalRecord::Type::removed : JournalRecord::Type::object;
       record.resource = place_.published.tables_of(entry.object->kind())->resource;
       record.namespace_ = metadata.namespace_;
       record.name = metadata.name;

@@ -14,7 +14,8 @@
 
 namespace ironcore::store::local_store {
 
-/// What staging works on; all of it outlives the staging. Used by the committing thread only, except for `published` and `leases`.
+/// What staging works on; all of it outlives the staging. Used by the committing thread only, except for
+/// `published` and `leases`.
 struct Workplace {
   Head& head;
   Leases& leases;
@@ -46,7 +47,9 @@ class Staging {
   /// Removes; `last_state` differs from the current one when the same write also changed it.
   Result<void> remove(const Object& last_state);
 
-  Result<void> check_holder(const HoldsLease& precondition) const { return place_.leases.check_holder(precondition); }
+  Result<void> check_holder(const HoldsLease& precondition) const {
+    return place_.leases.check_holder(precondition);
+  }
   /// Takes a lease, or renews it after all. The result is complete only after `publish`.
   Result<Lease> acquire(const std::string& name, const std::string& holder, Duration time_to_live);
   Result<void> release(const std::string& name, std::uint64_t token);
@@ -59,7 +62,8 @@ class Staging {
 
   /// For the journal; valid until the next change.
   std::vector<JournalRecord> records() const;
-  /// Makes everything visible; it is durable now. Returns history that became too old, to be destroyed without a lock.
+  /// Makes everything visible; it is durable now. Returns history that became too old, to be destroyed
+  /// without a lock.
   std::vector<HistoryEntry> publish(std::size_t history_limit);
 
  private:

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Table: the objects of one kind in the order of their names, of which a reader takes a snapshot in microseconds.
+// Table: the objects of one kind in the order of their names, of which a reader takes a snapshot in
+// microseconds.
 #pragma once
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -18,11 +20,16 @@ struct NameView {
   std::string_view name;
   friend auto operator<=>(const NameView&, const NameView&) = default;
 };
-inline NameView name_of(const api::Metadata& metadata) { return {metadata.namespace_, metadata.name}; }
-inline NameView name_of(const api::Object& object) { return name_of(object.metadata()); }
+inline NameView name_of(const api::Metadata& metadata) {
+  return {metadata.namespace_, metadata.name};
+}
+inline NameView name_of(const api::Object& object) {
+  return name_of(object.metadata());
+}
 
-/// Sorted chunks. A snapshot shares the chunks; the next change of a shared chunk makes a copy of that chunk (not of its objects).
-/// So a reader never keeps the lock for long, however much it reads. Thread: one at a time; what a snapshot holds never changes.
+/// Sorted chunks. A snapshot shares the chunks; the next change of a shared chunk makes a copy of that chunk
+/// (not of its objects). So a reader never keeps the lock for long, however much it reads. Thread: one at a
+/// time; what a snapshot holds never changes.
 class Table {
  public:
   static constexpr std::size_t chunk_capacity = 128;
@@ -35,7 +42,7 @@ class Table {
   };
   struct Chunk {
     std::vector<Entry> entries;  ///< sorted, never empty
-    bool is_shared = false;      ///< a snapshot may hold it; read and written only by who may change the table
+    bool is_shared = false;  ///< a snapshot may hold it; read and written only by who may change the table
   };
 
   /// Consecutive chunks; `begin` and `end` cut off what is outside the range in the first and the last one.
@@ -66,19 +73,22 @@ class Table {
   /// Nothing happens if there is none of that name.
   void erase(NameView name);
   /// Replaces everything. `sorted` is in order, without duplicates.
-  void fill(const std::vector<api::Object>& sorted);
+  void fill(std::span<const Entry> sorted);
 
   bool is_empty() const noexcept { return slots_.empty(); }
   std::size_t size() const noexcept { return size_; }
 
-  /// What comes after `after`, if given, and lies in `namespace_`, unless that is empty; not necessarily more than `enough` objects.
-  Snapshot snapshot(std::string_view namespace_ = {}, const NameView* after = nullptr, std::size_t enough = static_cast<std::size_t>(-1));
+  /// What comes after `after`, if given, and lies in `namespace_`, unless that is empty; not necessarily more
+  /// than `enough` objects.
+  Snapshot snapshot(std::string_view namespace_ = {}, const NameView* after = nullptr,
+                    std::size_t enough = static_cast<std::size_t>(-1));
 
  private:
   struct Slot {
     const api::Metadata* first;  ///< of the chunk's first entry
     std::shared_ptr<Chunk> chunk;
-    explicit Slot(std::shared_ptr<Chunk> from) : first(from->entries.front().metadata), chunk(std::move(from)) {}
+    explicit Slot(std::shared_ptr<Chunk> from)
+        : first(from->entries.front().metadata), chunk(std::move(from)) {}
   };
   std::size_t slot_for(NameView name) const;
   static std::vector<Entry>& writable(Slot& slot);

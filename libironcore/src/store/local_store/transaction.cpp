@@ -25,16 +25,20 @@ Error field_error(std::string field, FieldError::Reason reason, std::string mess
   return Error(std::vector<FieldError>{{std::move(field), reason, std::move(message)}});
 }
 
-Error is_missing() { return Error(ErrorCode::not_found, "it does not exist"); }
+Error is_missing() {
+  return Error(ErrorCode::not_found, "it does not exist");
+}
 
 Error has_changed(const Object& current, Revision expected) {
-  return Error(ErrorCode::conflict, "it was changed (it is at revision " + std::to_string(current.metadata().resource_version.value) + ", you have " +
-                                        std::to_string(expected.value) + "): read it again, then retry");
+  return Error(ErrorCode::conflict, "it was changed (it is at revision " +
+                                        std::to_string(current.metadata().resource_version.value) +
+                                        ", you have " + std::to_string(expected.value) +
+                                        "): read it again, then retry");
 }
 
 Error was_replaced(const Object& current, const std::string& expected_uid) {
-  return Error(ErrorCode::conflict,
-               "it was deleted and created anew (its uid is " + current.metadata().uid + ", you have " + expected_uid + "): read it again");
+  return Error(ErrorCode::conflict, "it was deleted and created anew (its uid is " + current.metadata().uid +
+                                        ", you have " + expected_uid + "): read it again");
 }
 
 class Execution {
@@ -43,13 +47,16 @@ class Execution {
 
   Result<void> check(const Unchanged& precondition) const {
     const auto* current = staging_.find(precondition.key);
-    if (current == nullptr) return Error(ErrorCode::conflict, precondition.key.to_text() + " does not exist any more: read again, then retry");
+    if (current == nullptr)
+      return Error(ErrorCode::conflict,
+                   precondition.key.to_text() + " does not exist any more: read again, then retry");
     if (current->metadata().resource_version != precondition.revision)
       return has_changed(*current, precondition.revision).within(precondition.key.to_text());
     return {};
   }
   Result<void> check(const Absent& precondition) const {
-    if (staging_.find(precondition.key) != nullptr) return Error(ErrorCode::conflict, precondition.key.to_text() + " exists, but must not");
+    if (staging_.find(precondition.key) != nullptr)
+      return Error(ErrorCode::conflict, precondition.key.to_text() + " exists, but must not");
     return {};
   }
   Result<void> check(const HoldsLease& precondition) const { return staging_.check_holder(precondition); }
@@ -75,31 +82,40 @@ Result<std::string> Execution::generate_name(const api::Kind& kind, const Metada
     auto name = prefix + random_suffix(suffix_length, staging_.random());
     if (staging_.head().find(kind, {metadata.namespace_, name}) == nullptr) return name;
   }
-  return Error(ErrorCode::already_exists, "no free name was found for generateName " + metadata.generate_name + ": use a longer prefix");
+  return Error(ErrorCode::already_exists,
+               "no free name was found for generateName " + metadata.generate_name + ": use a longer prefix");
 }
 
 Result<void> Execution::check_namespace(const Metadata& metadata) const {
   const auto* found = staging_.head().find(api::kind_of<api::Namespace>(), {{}, metadata.namespace_});
-  if (found == nullptr) return Error(ErrorCode::not_found, "namespace " + metadata.namespace_ + " does not exist: create it first");
+  if (found == nullptr)
+    return Error(ErrorCode::not_found,
+                 "namespace " + metadata.namespace_ + " does not exist: create it first");
   if (found->metadata().deletion_timestamp)
-    return Error(ErrorCode::wrong_state, "namespace " + metadata.namespace_ + " is being deleted: wait until it is gone, or use another one");
+    return Error(ErrorCode::wrong_state, "namespace " + metadata.namespace_ +
+                                             " is being deleted: wait until it is gone, or use another one");
   return {};
 }
 
-Result<void> Execution::check_owners(const api::Kind& kind, const Metadata& metadata, const Metadata* before) const {
+Result<void> Execution::check_owners(const api::Kind& kind, const Metadata& metadata,
+                                     const Metadata* before) const {
   for (std::size_t i = 0; i < metadata.owner_references.size(); ++i) {
     const auto& reference = metadata.owner_references[i];
-    // An owner that went away while this one waits for its finalizers must not stand in the way of other changes.
-    const bool was_there = before != nullptr && std::any_of(before->owner_references.begin(), before->owner_references.end(),
-                                                            [&](const auto& other) { return other.uid == reference.uid; });
+    // An owner that went away while this one waits for its finalizers must not stand in the way of other
+    // changes.
+    const bool was_there =
+        before != nullptr && std::any_of(before->owner_references.begin(), before->owner_references.end(),
+                                         [&](const auto& other) { return other.uid == reference.uid; });
     if (was_there) continue;
     const auto field = "metadata.ownerReferences[" + std::to_string(i) + "]";
     const auto owner = find_owner(staging_, metadata, kind.info().scope == api::Scope::namespaced, reference);
     if (!owner) return field_error(field, FieldError::Reason::invalid, owner.error().message());
     if (*owner == nullptr)
-      return Error(ErrorCode::conflict, field + ": the owner " + reference.kind + " " + reference.name + " with uid " + reference.uid +
+      return Error(ErrorCode::conflict, field + ": the owner " + reference.kind + " " + reference.name +
+                                            " with uid " + reference.uid +
                                             " does not exist: read the owner again, then retry");
-    if (reference.uid == metadata.uid) return field_error(field, FieldError::Reason::invalid, "an object cannot own itself");
+    if (reference.uid == metadata.uid)
+      return field_error(field, FieldError::Reason::invalid, "an object cannot own itself");
   }
   return {};
 }
@@ -110,11 +126,13 @@ Result<Object> Execution::run(const Create& operation) {
   if (name.empty() && !operation.object.metadata().generate_name.empty()) {
     IRONCORE_TRY(name, generate_name(kind, operation.object.metadata()));
   }
-  IRONCORE_TRY(auto admitted, kind.admit_create(operation.object, {.name = std::move(name),
-                                                                   .uid = Uid::random(staging_.random()).to_text(),
-                                                                   .resource_version = staging_.next(),
-                                                                   .creation_timestamp = staging_.timestamp()}));
-  if (staging_.head().find(kind, name_of(admitted)) != nullptr) return Error(ErrorCode::already_exists, "it exists already");
+  IRONCORE_TRY(auto admitted,
+               kind.admit_create(operation.object, {.name = std::move(name),
+                                                    .uid = Uid::random(staging_.random()).to_text(),
+                                                    .resource_version = staging_.next(),
+                                                    .creation_timestamp = staging_.timestamp()}));
+  if (staging_.head().find(kind, name_of(admitted)) != nullptr)
+    return Error(ErrorCode::already_exists, "it exists already");
   if (kind.info().scope == api::Scope::namespaced) {
     IRONCORE_CHECK(check_namespace(admitted.metadata()));
   }
@@ -129,9 +147,12 @@ Result<Object> Execution::run(const Update& operation) {
   const Object current = *found;
   const auto& metadata = operation.object.metadata();
   if (metadata.resource_version == Revision{})
-    return field_error("metadata.resourceVersion", FieldError::Reason::required, "is required: an update replaces what you have read; or use a patch");
-  if (!metadata.uid.empty() && metadata.uid != current.metadata().uid) return was_replaced(current, metadata.uid);
-  if (metadata.resource_version != current.metadata().resource_version) return has_changed(current, metadata.resource_version);
+    return field_error("metadata.resourceVersion", FieldError::Reason::required,
+                       "is required: an update replaces what you have read; or use a patch");
+  if (!metadata.uid.empty() && metadata.uid != current.metadata().uid)
+    return was_replaced(current, metadata.uid);
+  if (metadata.resource_version != current.metadata().resource_version)
+    return has_changed(current, metadata.resource_version);
   return change(current, operation.object, operation.part);
 }
 
@@ -141,11 +162,14 @@ Result<Object> Execution::run(const Patch& operation) {
   const Object current = *found;
   IRONCORE_TRY(const auto wanted, api::apply_merge_patch(current, operation.merge_patch));
   const auto& metadata = wanted.metadata();
-  if (!metadata.uid.empty() && metadata.uid != current.metadata().uid) return was_replaced(current, metadata.uid);
-  if (metadata.resource_version != Revision{} && metadata.resource_version != current.metadata().resource_version)
+  if (!metadata.uid.empty() && metadata.uid != current.metadata().uid)
+    return was_replaced(current, metadata.uid);
+  if (metadata.resource_version != Revision{} &&
+      metadata.resource_version != current.metadata().resource_version)
     return has_changed(current, metadata.resource_version);
   if (metadata.name != current.metadata().name || metadata.namespace_ != current.metadata().namespace_)
-    return field_error(metadata.name != current.metadata().name ? "metadata.name" : "metadata.namespace", FieldError::Reason::forbidden,
+    return field_error(metadata.name != current.metadata().name ? "metadata.name" : "metadata.namespace",
+                       FieldError::Reason::forbidden,
                        "is immutable: create another object and delete this one");
   return change(current, wanted, operation.part);
 }
@@ -155,7 +179,8 @@ Result<Object> Execution::change(const Object& current, const Object& wanted, Pa
   const auto& kind = current.kind();
   const auto& before = current.metadata();
   if (part == Part::status && !kind.has_status())
-    return Error(ErrorCode::invalid, std::string(kind.info().kind) + " objects have no status: write the object itself");
+    return Error(ErrorCode::invalid,
+                 std::string(kind.info().kind) + " objects have no status: write the object itself");
 
   auto metadata = part == Part::status ? before : wanted.metadata();
   metadata.generate_name = before.generate_name;
@@ -167,14 +192,18 @@ Result<Object> Execution::change(const Object& current, const Object& wanted, Pa
   if (before.deletion_timestamp)
     for (const auto& finalizer : metadata.finalizers)
       if (std::find(before.finalizers.begin(), before.finalizers.end(), finalizer) == before.finalizers.end())
-        return Error(ErrorCode::wrong_state, "finalizer " + finalizer + " cannot be added: the object is being deleted");
-  const auto combined = part == Part::status ? kind.combine(current, wanted, std::move(metadata)) : kind.combine(wanted, current, std::move(metadata));
+        return Error(ErrorCode::wrong_state,
+                     "finalizer " + finalizer + " cannot be added: the object is being deleted");
+  const auto combined = part == Part::status ? kind.combine(current, wanted, std::move(metadata))
+                                             : kind.combine(wanted, current, std::move(metadata));
   IRONCORE_TRY(auto admitted, kind.admit_update(current, combined));
   if (admitted == current) return current;
   IRONCORE_CHECK(check_owners(kind, admitted.metadata(), &before));
 
-  const bool is_last_finalizer_gone = before.deletion_timestamp && !before.finalizers.empty() && admitted.metadata().finalizers.empty();
-  if (is_last_finalizer_gone && !(current.is<api::Namespace>() && staging_.head().count_in(before.name) > 0)) {
+  const bool is_last_finalizer_gone =
+      before.deletion_timestamp && !before.finalizers.empty() && admitted.metadata().finalizers.empty();
+  if (is_last_finalizer_gone &&
+      !(current.is<api::Namespace>() && staging_.head().count_in(before.name) > 0)) {
     IRONCORE_CHECK(removal_.finish(admitted));
     IRONCORE_CHECK(removal_.settle());
     return admitted;
@@ -191,8 +220,10 @@ Result<Object> Execution::run(const Delete& operation) {
   const auto* found = staging_.find(operation.key);
   if (found == nullptr) return is_missing();
   const Object current = *found;
-  if (!operation.uid.empty() && operation.uid != current.metadata().uid) return was_replaced(current, operation.uid);
-  if (operation.revision != Revision{} && operation.revision != current.metadata().resource_version) return has_changed(current, operation.revision);
+  if (!operation.uid.empty() && operation.uid != current.metadata().uid)
+    return was_replaced(current, operation.uid);
+  if (operation.revision != Revision{} && operation.revision != current.metadata().resource_version)
+    return has_changed(current, operation.revision);
   if (operation.propagation == Propagation::orphan) {
     IRONCORE_CHECK(removal_.orphan_dependents(current));
   }
@@ -208,7 +239,8 @@ std::string title(const Operation& operation) {
     if (key.name.empty()) key.name = create->object.metadata().generate_name;
     return "create " + key.to_text();
   }
-  if (const auto* update = std::get_if<Update>(&operation)) return "update " + key_of(update->object).to_text();
+  if (const auto* update = std::get_if<Update>(&operation))
+    return "update " + key_of(update->object).to_text();
   if (const auto* patch = std::get_if<Patch>(&operation)) return "patch " + patch->key.to_text();
   return "delete " + std::get<Delete>(operation).key.to_text();
 }
@@ -233,7 +265,8 @@ bool is_known(const api::Kind* kind) {
 Result<void> run_all(Staging& staging, const Transaction& transaction, Committed& committed) {
   Execution execution(staging);
   if (transaction.operations.size() > max_operations)
-    return Error(ErrorCode::exhausted, "a transaction may have " + std::to_string(max_operations) + " operations, this one has " +
+    return Error(ErrorCode::exhausted, "a transaction may have " + std::to_string(max_operations) +
+                                           " operations, this one has " +
                                            std::to_string(transaction.operations.size()) + ": split it");
   for (const auto& precondition : transaction.preconditions) {
     IRONCORE_CHECK(std::visit([&](const auto& one) { return execution.check(one); }, precondition));
@@ -241,11 +274,14 @@ Result<void> run_all(Staging& staging, const Transaction& transaction, Committed
   committed.objects.reserve(transaction.operations.size());
   for (std::size_t i = 0; i < transaction.operations.size(); ++i) {
     const auto& operation = transaction.operations[i];
-    auto result = is_known(kind_in(operation)) ? std::visit([&](const auto& one) { return execution.run(one); }, operation)
-                                               : Result<Object>(Error(ErrorCode::unsupported, "this store does not know the kind"));
+    auto result = is_known(kind_in(operation))
+                      ? std::visit([&](const auto& one) { return execution.run(one); }, operation)
+                      : Result<Object>(Error(ErrorCode::unsupported, "this store does not know the kind"));
     if (!result) {
       auto error = std::move(result).error().within(title(operation));
-      return transaction.operations.size() == 1 ? error : std::move(error).within("operation " + std::to_string(i + 1));
+      return transaction.operations.size() == 1
+                 ? error
+                 : std::move(error).within("operation " + std::to_string(i + 1));
     }
     committed.objects.push_back(*std::move(result));
   }

@@ -9,7 +9,8 @@ namespace ironcore::store::local_store {
 
 namespace {
 
-/// After this many changes of no concern the reader is told how far it is, so that it can continue from there.
+/// After this many changes of no concern the reader is told how far it is, so that it can continue from
+/// there.
 constexpr std::uint64_t bookmark_interval = 1000;
 /// Looked at, and copied for filtering, in one go under the lock.
 constexpr std::size_t changes_looked_at = 4096;
@@ -45,7 +46,8 @@ class LocalWatch final : public Watch {
         if (published_->is_closed) return closed();
         if (published_->revision <= at_) {
           if (!changes.empty()) return changes;
-          clock_.wait(lock, published_->changed, stop, deadline, [&] { return published_->is_closed || published_->revision > at_; });
+          clock_.wait(lock, published_->changed, stop, deadline,
+                      [&] { return published_->is_closed || published_->revision > at_; });
           if (published_->is_closed) return closed();
           if (published_->revision <= at_) return changes;
         }
@@ -88,7 +90,9 @@ class LocalWatch final : public Watch {
   /// Moves on over the history and copies what is of the kind.
   void collect(std::size_t limit, std::vector<HistoryEntry>& candidates) {
     const auto last = published_->revision;
-    for (std::size_t looked_at = 0; at_ < last && looked_at < changes_looked_at && candidates.size() < std::min(limit, changes_copied); ++looked_at) {
+    for (std::size_t looked_at = 0;
+         at_ < last && looked_at < changes_looked_at && candidates.size() < std::min(limit, changes_copied);
+         ++looked_at) {
       ++at_.value;
       const auto& entry = published_->history[at_];
       if (entry.object && &entry.object->kind() == query_.kind) candidates.push_back(entry);
@@ -100,7 +104,8 @@ class LocalWatch final : public Watch {
     const bool was_there = entry.previous && query_.matches(*entry.previous);
     const bool is_there = entry.type != Change::Type::deleted && query_.matches(*entry.object);
     if (is_there) {
-      changes.push_back({was_there ? Change::Type::modified : Change::Type::added, entry.revision, std::move(entry.object)});
+      changes.push_back({was_there ? Change::Type::modified : Change::Type::added, entry.revision,
+                         std::move(entry.object)});
     } else if (was_there) {
       changes.push_back({Change::Type::deleted, entry.revision, std::move(entry.object)});
     }
@@ -120,13 +125,16 @@ class LocalWatch final : public Watch {
 
 Error history_is_gone(Revision from, const History& history) {
   if (from > history.last())
-    return Error(ErrorCode::gone, "revision " + std::to_string(from.value) + " is ahead of the store, which is at " +
-                                      std::to_string(history.last().value) + " (was it restored?): list again");
-  return Error(ErrorCode::gone, "changes after revision " + std::to_string(from.value) + " are no longer kept, the oldest kept one is " +
+    return Error(ErrorCode::gone,
+                 "revision " + std::to_string(from.value) + " is ahead of the store, which is at " +
+                     std::to_string(history.last().value) + " (was it restored?): list again");
+  return Error(ErrorCode::gone, "changes after revision " + std::to_string(from.value) +
+                                    " are no longer kept, the oldest kept one is " +
                                     std::to_string(history.first().value) + ": list again");
 }
 
-Result<std::unique_ptr<Watch>> open_watch(std::shared_ptr<Published> published, Query query, Revision from, Clock& clock) {
+Result<std::unique_ptr<Watch>> open_watch(std::shared_ptr<Published> published, Query query, Revision from,
+                                          Clock& clock) {
   if (from == Revision{}) {
     IRONCORE_TRY(auto view, published->view(query, nullptr, static_cast<std::size_t>(-1)));
     auto watch = std::make_unique<LocalWatch>(std::move(published), std::move(query), view.revision, clock);
@@ -140,7 +148,8 @@ Result<std::unique_ptr<Watch>> open_watch(std::shared_ptr<Published> published, 
       return Error(ErrorCode::unsupported, "this store does not know the kind " + query.kind->resource());
     if (!published->history.reaches_back_to(from)) return history_is_gone(from, published->history);
   }
-  return std::unique_ptr<Watch>(std::make_unique<LocalWatch>(std::move(published), std::move(query), from, clock));
+  return std::unique_ptr<Watch>(
+      std::make_unique<LocalWatch>(std::move(published), std::move(query), from, clock));
 }
 
 }  // namespace ironcore::store::local_store

@@ -69,7 +69,8 @@ class Database {
   struct Close {
     void operator()(sqlite3* handle) const noexcept { sqlite3_close_v2(handle); }
   };
-  Database(std::unique_ptr<sqlite3, Close> handle, std::filesystem::path file) : handle_(std::move(handle)), file_(std::move(file)) {}
+  Database(std::unique_ptr<sqlite3, Close> handle, std::filesystem::path file)
+      : handle_(std::move(handle)), file_(std::move(file)) {}
   std::unique_ptr<sqlite3, Close> handle_;
   std::filesystem::path file_;
 };

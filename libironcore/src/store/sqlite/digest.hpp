@@ -9,8 +9,9 @@
 
 namespace ironcore::store::sqlite {
 
-/// 64 bits over numbers and texts. Each step is a bijection of the state and of the eight bytes that it takes in, so any damage within eight
-/// bytes is found for certain, and other damage but for one case in 2^64. No protection against intent.
+/// 64 bits over numbers and texts. Each step is a bijection of the state and of the eight bytes that it takes
+/// in, so any damage within eight bytes is found for certain, and other damage but for one case in 2^64. No
+/// protection against intent.
 class Digest {
  public:
   void add(std::uint64_t value) noexcept {

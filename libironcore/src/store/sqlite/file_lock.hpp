@@ -9,8 +9,9 @@
 
 namespace ironcore::store::sqlite {
 
-/// Holds `<file>.lock` until destroyed or until the process dies, however it dies. A file beside the store, because closing any descriptor of
-/// the store file itself would drop the locks that SQLite has on it in this process. Thread: one.
+/// Holds `<file>.lock` until destroyed or until the process dies, however it dies. A file beside the store,
+/// because closing any descriptor of the store file itself would drop the locks that SQLite has on it in this
+/// process. Thread: one.
 class FileLock {
  public:
   /// `wrong_state` names the process that has it.

@@ -34,13 +34,16 @@ std::int64_t digest_of(const JournalRecord& record) {
 }  // namespace
 
 Result<void> prepare_connection(Database& database) {
-  // The cache is small because hardly anything is read twice, and pages are not mapped: an I/O error would be a signal instead of an error.
+  // The cache is small because hardly anything is read twice, and pages are not mapped: an I/O error would be
+  // a signal instead of an error.
   return database.execute(
-      "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY;");
+      "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA cache_size = "
+      "-1024; PRAGMA temp_store = MEMORY;");
 }
 
 Result<void> read_records(Database& database, const std::function<Result<void>(const JournalRecord&)>& each) {
-  IRONCORE_TRY(auto statement, database.prepare("SELECT revision, previous, type, resource, namespace, name, time, digest, body FROM journal ORDER BY revision DESC"));
+  IRONCORE_TRY(auto statement, database.prepare("SELECT revision, previous, type, resource, namespace, name, "
+                                                "time, digest, body FROM journal ORDER BY revision DESC"));
   while (true) {
     IRONCORE_TRY(const bool is_there, statement.step());
     if (!is_there) return {};
@@ -56,29 +59,39 @@ Result<void> read_records(Database& database, const std::function<Result<void>(c
     const bool is_type_known = type >= 1 && type <= 3;
     record.type = is_type_known ? static_cast<JournalRecord::Type>(type) : JournalRecord::Type::object;
     if (!is_type_known || statement.integer(7) != digest_of(record))
-      return Error(ErrorCode::corrupt, "store file " + database.file().string() + ": record " + std::to_string(record.revision.value) +
+      return Error(ErrorCode::corrupt, "store file " + database.file().string() + ": record " +
+                                           std::to_string(record.revision.value) +
                                            " is damaged (its checksum is wrong): restore a backup");
     IRONCORE_CHECK(each(record));
   }
 }
 
-Result<std::unique_ptr<Journal>> SqliteJournal::create(Database database, std::optional<FileLock> lock, std::string epoch, int checkpoint_pages) {
-  std::unique_ptr<SqliteJournal> journal(new SqliteJournal(std::move(database), std::move(lock), std::move(epoch), checkpoint_pages));
+Result<std::unique_ptr<Journal>> SqliteJournal::create(Database database, std::optional<FileLock> lock,
+                                                       std::string epoch, int checkpoint_pages) {
+  std::unique_ptr<SqliteJournal> journal(
+      new SqliteJournal(std::move(database), std::move(lock), std::move(epoch), checkpoint_pages));
   IRONCORE_CHECK(journal->prepare_statements());
   return std::unique_ptr<Journal>(std::move(journal));
 }
 
-SqliteJournal::~SqliteJournal() { statements_.reset(); }
+SqliteJournal::~SqliteJournal() {
+  statements_.reset();
+}
 
 Result<void> SqliteJournal::prepare_statements() {
   IRONCORE_TRY(auto begin, database_.prepare("BEGIN IMMEDIATE"));
   IRONCORE_TRY(auto commit, database_.prepare("COMMIT"));
   IRONCORE_TRY(auto roll_back, database_.prepare("ROLLBACK"));
-  IRONCORE_TRY(auto insert, database_.prepare("INSERT INTO journal(revision, previous, type, resource, namespace, name, time, digest, body)"
-                                              " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
+  IRONCORE_TRY(
+      auto insert,
+      database_.prepare(
+          "INSERT INTO journal(revision, previous, type, resource, namespace, name, time, digest, body)"
+          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
   IRONCORE_TRY(auto forget, database_.prepare("DELETE FROM journal WHERE revision = ?1"));
-  statements_.emplace(Statements{std::move(begin), std::move(commit), std::move(roll_back), std::move(insert), std::move(forget)});
-  // A hook of our own also switches SQLite's own checkpoints off, which come at the end of a commit whatever the situation.
+  statements_.emplace(Statements{std::move(begin), std::move(commit), std::move(roll_back), std::move(insert),
+                                 std::move(forget)});
+  // A hook of our own also switches SQLite's own checkpoints off, which come at the end of a commit whatever
+  // the situation.
   sqlite3_wal_hook(
       database_.handle(),
       [](void* self, sqlite3*, const char*, int frames) {
@@ -86,9 +99,11 @@ Result<void> SqliteJournal::prepare_statements() {
         return SQLITE_OK;
       },
       this);
-  // What a crash left in the log goes into the file, so that the log is empty; unless somebody else reads it just now.
+  // What a crash left in the log goes into the file, so that the log is empty; unless somebody else reads it
+  // just now.
   int done = 0;
-  const int code = sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, &log_frames_, &done);
+  const int code =
+      sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, &log_frames_, &done);
   if (code == SQLITE_OK && log_frames_ == 0) {
     make_room_in_log();
   } else if (code != SQLITE_OK && code != SQLITE_BUSY) {
@@ -112,8 +127,8 @@ Result<void> SqliteJournal::insert(const JournalRecord& record) {
   return statement.run();
 }
 
-/// A commit that fails may have written everything and only failed to sync it: SQLite would find it in the log after a crash, although its
-/// writer was told that it failed. So it is cut off.
+/// A commit that fails may have written everything and only failed to sync it: SQLite would find it in the
+/// log after a crash, although its writer was told that it failed. So it is cut off.
 template <class F>
 Result<void> SqliteJournal::transact(F&& statements) {
   if (broken_) return *broken_;
@@ -128,9 +143,11 @@ Result<void> SqliteJournal::transact(F&& statements) {
   // Some errors have rolled back already.
   if (sqlite3_get_autocommit(database_.handle()) == 0) (void)statements_->roll_back.run();
   if (auto cut = cut_log(header); !cut) {
-    broken_ = Error(ErrorCode::unavailable, result.error().message() + "; then the log could not be repaired (" + cut.error().message() +
-                                                "): nothing can be written before a restart");
-    return Error(ErrorCode::timeout, broken_->message() + ", which will show whether the last write happened");
+    broken_ = Error(ErrorCode::unavailable,
+                    result.error().message() + "; then the log could not be repaired (" +
+                        cut.error().message() + "): nothing can be written before a restart");
+    return Error(ErrorCode::timeout,
+                 broken_->message() + ", which will show whether the last write happened");
   }
   return result;
 }
@@ -162,13 +179,14 @@ Result<void> SqliteJournal::forget(std::span<const Revision> revisions) {
 /// Null when nothing was ever written to the log.
 sqlite3_file* SqliteJournal::log_file() const {
   sqlite3_file* log = nullptr;
-  const int code = sqlite3_file_control(database_.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&log));
+  const int code = sqlite3_file_control(database_.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER,
+                                        static_cast<void*>(&log));
   return code == SQLITE_OK && log != nullptr && log->pMethods != nullptr ? log : nullptr;
 }
 
-/// Writing into a file costs half the time of extending it, so the log gets its usual size now, of zeros, which SQLite takes for an empty
-/// log; later it is overwritten from the beginning again and again. It is also some room to go on with when the disk is full. Without success
-/// nothing is lost but time.
+/// Writing into a file costs half the time of extending it, so the log gets its usual size now, of zeros,
+/// which SQLite takes for an empty log; later it is overwritten from the beginning again and again. It is
+/// also some room to go on with when the disk is full. Without success nothing is lost but time.
 void SqliteJournal::make_room_in_log() {
   auto* log = log_file();
   const auto page_size = database_.integer_of("PRAGMA page_size");
@@ -192,16 +210,19 @@ auto SqliteJournal::log_header() const -> Result<LogHeader> {
   return header;
 }
 
-/// Ends the write-ahead log after the last commit that succeeded. Format: a header of 32 bytes, then for each page 24 bytes and the page
-/// (https://www.sqlite.org/fileformat2.html#walformat). If the failed commit has started the log anew, nothing in it counts: everything before
-/// is in the main file, or SQLite would not have started it anew.
+/// Ends the write-ahead log after the last commit that succeeded. Format: a header of 32 bytes, then for each
+/// page 24 bytes and the page (https://www.sqlite.org/fileformat2.html#walformat). If the failed commit has
+/// started the log anew, nothing in it counts: everything before is in the main file, or SQLite would not
+/// have started it anew.
 Result<void> SqliteJournal::cut_log(const LogHeader& header_before) {
   auto* log = log_file();
   if (log == nullptr) return {};
   IRONCORE_TRY(const auto page_size, database_.integer_of("PRAGMA page_size"));
   IRONCORE_TRY(const auto header, log_header());
   if (header != header_before) log_frames_ = 0;
-  const auto end = log_frames_ == 0 ? 0 : static_cast<std::int64_t>(header.size()) + static_cast<std::int64_t>(log_frames_) * (24 + page_size);
+  const auto end = log_frames_ == 0 ? 0
+                                    : static_cast<std::int64_t>(header.size()) +
+                                          static_cast<std::int64_t>(log_frames_) * (24 + page_size);
   sqlite3_int64 size = 0;
   int code = log->pMethods->xFileSize(log, &size);
   if (code == SQLITE_OK && size > end) code = log->pMethods->xTruncate(log, end);
@@ -210,18 +231,22 @@ Result<void> SqliteJournal::cut_log(const LogHeader& header_before) {
   return {};
 }
 
-/// Seldom enough that it does not show among single writes (one in hundreds waits for it), and soon enough that opening after a crash takes
-/// no time. A failure changes nothing: the log goes on growing, and it is tried again later.
+/// Seldom enough that it does not show among single writes (one in hundreds waits for it), and soon enough
+/// that opening after a crash takes no time. A failure changes nothing: the log goes on growing, and it is
+/// tried again later.
 void SqliteJournal::checkpoint_if_due() {
   if (log_frames_ < checkpoint_at_) return;
   int all = 0;
   int done = 0;
-  const int code = sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &all, &done);
-  // When everything is copied, the next commit starts the log anew. When a reader (a backup) stands in the way, it grows meanwhile.
+  const int code =
+      sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &all, &done);
+  // When everything is copied, the next commit starts the log anew. When a reader (a backup) stands in the
+  // way, it grows meanwhile.
   checkpoint_at_ = code == SQLITE_OK && all == done ? checkpoint_pages_ : log_frames_ + checkpoint_pages_;
 }
 
-// ---- opening ------------------------------------------------------------------------------------------------------
+// ---- opening
+// ------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -245,16 +270,23 @@ Result<std::unique_ptr<Journal>> open_journal(const std::filesystem::path& file,
   }
   IRONCORE_TRY(auto database, Database::open(file, Database::Access::create, options.vfs));
   IRONCORE_CHECK(prepare_connection(database));
-  // Before the first table: it cannot be changed later. Objects have about a kibibyte, and one commit of many should not be many pages.
+  // Before the first table: it cannot be changed later. Objects have about a kibibyte, and one commit of many
+  // should not be many pages.
   IRONCORE_CHECK(database.execute("PRAGMA page_size = 8192"));
   IRONCORE_TRY(const auto mode, database.text_of("PRAGMA journal_mode = WAL"));
-  if (mode != "wal") return Error(ErrorCode::unsupported, "store file " + file.string() + ": this file system cannot share memory between processes: use a local one");
-  IRONCORE_CHECK(database.execute("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"));
+  if (mode != "wal")
+    return Error(ErrorCode::unsupported,
+                 "store file " + file.string() +
+                     ": this file system cannot share memory between processes: use a local one");
+  IRONCORE_CHECK(database.execute(
+      "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"));
   IRONCORE_TRY(auto epoch, prepare_schema(database));
-  return SqliteJournal::create(std::move(database), std::move(lock), std::move(epoch), options.checkpoint_pages);
+  return SqliteJournal::create(std::move(database), std::move(lock), std::move(epoch),
+                               options.checkpoint_pages);
 }
 
-Result<std::unique_ptr<LocalStore>> open(const std::filesystem::path& file, Clock& clock, Log& log, LocalStoreOptions options) {
+Result<std::unique_ptr<LocalStore>> open(const std::filesystem::path& file, Clock& clock, Log& log,
+                                         LocalStoreOptions options) {
   IRONCORE_TRY(auto journal, open_journal(file));
   return LocalStore::open(std::move(journal), options, clock, log);
 }

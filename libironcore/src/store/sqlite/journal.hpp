@@ -24,17 +24,23 @@ Result<void> read_records(Database& database, const std::function<Result<void>(c
 class SqliteJournal final : public Journal {
  public:
   /// The connection is set up, its schema is that of this version.
-  static Result<std::unique_ptr<Journal>> create(Database database, std::optional<FileLock> lock, std::string epoch, int checkpoint_pages);
+  static Result<std::unique_ptr<Journal>> create(Database database, std::optional<FileLock> lock,
+                                                 std::string epoch, int checkpoint_pages);
   ~SqliteJournal() override;
 
-  Result<void> load(const std::function<Result<void>(const JournalRecord&)>& each) override { return read_records(database_, each); }
+  Result<void> load(const std::function<Result<void>(const JournalRecord&)>& each) override {
+    return read_records(database_, each);
+  }
   Result<void> append(std::span<const JournalRecord> records) override;
   Result<void> forget(std::span<const Revision> revisions) override;
   const std::string& epoch() const override { return epoch_; }
 
  private:
   SqliteJournal(Database database, std::optional<FileLock> lock, std::string epoch, int checkpoint_pages)
-      : lock_(std::move(lock)), database_(std::move(database)), epoch_(std::move(epoch)), checkpoint_pages_(checkpoint_pages) {}
+      : lock_(std::move(lock)),
+        database_(std::move(database)),
+        epoch_(std::move(epoch)),
+        checkpoint_pages_(checkpoint_pages) {}
   Result<void> prepare_statements();
   Result<void> insert(const JournalRecord& record);
   /// Runs `statements` as one transaction.
@@ -56,9 +62,9 @@ class SqliteJournal final : public Journal {
   std::optional<Statements> statements_;
   std::optional<Error> broken_;  ///< why nothing can be written any more
 
-  int log_frames_ = 0;           ///< of the write-ahead log after the last commit that succeeded
+  int log_frames_ = 0;  ///< of the write-ahead log after the last commit that succeeded
   const int checkpoint_pages_;
-  int checkpoint_at_ = 0;        ///< frames
+  int checkpoint_at_ = 0;  ///< frames
 };
 
 }  // namespace ironcore::store::sqlite

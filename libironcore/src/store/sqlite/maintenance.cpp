@@ -25,9 +25,15 @@ namespace fs = std::filesystem;
 class ReadOnlyJournal final : public Journal {
  public:
   ReadOnlyJournal(Database& database, std::string epoch) : database_(database), epoch_(std::move(epoch)) {}
-  Result<void> load(const std::function<Result<void>(const JournalRecord&)>& each) override { return read_records(database_, each); }
-  Result<void> append(std::span<const JournalRecord>) override { return Error(ErrorCode::unsupported, "this journal is only read"); }
-  Result<void> forget(std::span<const Revision>) override { return Error(ErrorCode::unsupported, "this journal is only read"); }
+  Result<void> load(const std::function<Result<void>(const JournalRecord&)>& each) override {
+    return read_records(database_, each);
+  }
+  Result<void> append(std::span<const JournalRecord>) override {
+    return Error(ErrorCode::unsupported, "this journal is only read");
+  }
+  Result<void> forget(std::span<const Revision>) override {
+    return Error(ErrorCode::unsupported, "this journal is only read");
+  }
   const std::string& epoch() const override { return epoch_; }
 
  private:
@@ -45,9 +51,13 @@ Result<Database> open_existing(const fs::path& file) {
   return database;
 }
 
-fs::path directory_of(const fs::path& file) { return file.has_parent_path() ? file.parent_path() : fs::path("."); }
+fs::path directory_of(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
 
-fs::path with_suffix(const fs::path& file, const char* suffix) { return file.string() + suffix; }
+fs::path with_suffix(const fs::path& file, const char* suffix) {
+  return file.string() + suffix;
+}
 
 Result<void> must_not_exist(const fs::path& file) {
   std::error_code failed;
@@ -56,7 +66,8 @@ Result<void> must_not_exist(const fs::path& file) {
   return {};
 }
 
-/// Makes an empty file of mode 0600, which SQLite then fills. What an interrupted run left behind is replaced.
+/// Makes an empty file of mode 0600, which SQLite then fills. What an interrupted run left behind is
+/// replaced.
 Result<void> start_file(const fs::path& file) {
   (void)::unlink(file.c_str());
   const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
@@ -91,7 +102,8 @@ Result<void> publish_file(const fs::path& from, const fs::path& to) {
     if (errno == EEXIST) return must_not_exist(to);
     // Some file systems only know the plain rename.
     IRONCORE_CHECK(must_not_exist(to));
-    if (::rename(from.c_str(), to.c_str()) != 0) return system_error(errno, "rename " + from.string() + " to " + to.string());
+    if (::rename(from.c_str(), to.c_str()) != 0)
+      return system_error(errno, "rename " + from.string() + " to " + to.string());
   }
   return sync_directory(directory_of(to));
 }
@@ -109,18 +121,22 @@ Result<void> check(const fs::path& file, const std::function<void(std::string_vi
     while (true) {
       IRONCORE_TRY(const bool is_there, statement.step());
       if (!is_there) break;
-      if (statement.text(0) != "ok") problems += (problems.empty() ? "" : "; ") + std::string(statement.text(0));
+      if (statement.text(0) != "ok")
+        problems += (problems.empty() ? "" : "; ") + std::string(statement.text(0));
     }
     for (auto& c : problems)
       if (c == '\n') c = ' ';
-    if (!problems.empty()) return Error(ErrorCode::corrupt, "store file " + file.string() + " is damaged: " + problems + ": restore a backup");
+    if (!problems.empty())
+      return Error(ErrorCode::corrupt,
+                   "store file " + file.string() + " is damaged: " + problems + ": restore a backup");
   }
   if (progress) progress("reading every record");
   ReadOnlyJournal journal(database, std::move(epoch));
   IRONCORE_TRY(const auto found, within(examine(journal), "store file " + file.string()));
   if (progress)
-    progress(std::to_string(found.records) + " records: " + std::to_string(found.objects) + " objects, " + std::to_string(found.leases) +
-             " leases, " + std::to_string(found.changes) + " changes of history, revision " + std::to_string(found.revision.value));
+    progress(std::to_string(found.records) + " records: " + std::to_string(found.objects) + " objects, " +
+             std::to_string(found.leases) + " leases, " + std::to_string(found.changes) +
+             " changes of history, revision " + std::to_string(found.revision.value));
   return {};
 }
 
@@ -154,16 +170,20 @@ Result<void> restore(const fs::path& backup, const fs::path& file) {
 
   std::error_code failed;
   if (fs::exists(file, failed)) {
-    // Whole files need no log: it is copied into the file now if that is possible, otherwise it is kept beside it.
+    // Whole files need no log: it is copied into the file now if that is possible, otherwise it is kept
+    // beside it.
     if (auto old = open_existing(file)) (void)old->execute("PRAGMA wal_checkpoint(TRUNCATE)");
     const auto log = with_suffix(file, "-wal");
-    if (fs::exists(log, failed) && ::rename(log.c_str(), kept_log.c_str()) != 0) return system_error(errno, "rename " + log.string());
+    if (fs::exists(log, failed) && ::rename(log.c_str(), kept_log.c_str()) != 0)
+      return system_error(errno, "rename " + log.string());
     (void)::unlink(with_suffix(file, "-shm").c_str());
-    // A second name first, then the replacement: at no moment is there no store, which would be taken for a new one.
+    // A second name first, then the replacement: at no moment is there no store, which would be taken for a
+    // new one.
     if (::link(file.c_str(), kept.c_str()) != 0 && !fs::copy_file(file, kept, failed))
       return system_error(failed.value(), "keep " + file.string() + " as " + kept.string());
   }
-  if (::rename(fresh.c_str(), file.c_str()) != 0) return system_error(errno, "rename " + fresh.string() + " to " + file.string());
+  if (::rename(fresh.c_str(), file.c_str()) != 0)
+    return system_error(errno, "rename " + fresh.string() + " to " + file.string());
   return sync_directory(directory_of(file));
 }
 

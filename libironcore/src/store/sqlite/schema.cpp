@@ -10,18 +10,22 @@ namespace ironcore::store::sqlite {
 
 namespace {
 
-/// Step i makes version i + 1 out of version i; version 0 is an empty file. Steps that were released are never changed.
+/// Step i makes version i + 1 out of version i; version 0 is an empty file. Steps that were released are
+/// never changed.
 constexpr std::array<const char*, schema_version> steps{{
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE journal(revision INTEGER PRIMARY KEY, previous INTEGER NOT NULL, type INTEGER NOT NULL, resource TEXT NOT NULL,"
-    " namespace TEXT NOT NULL, name TEXT NOT NULL, time INTEGER NOT NULL, digest INTEGER NOT NULL, body BLOB NOT NULL) STRICT;",
+    "CREATE TABLE journal(revision INTEGER PRIMARY KEY, previous INTEGER NOT NULL, type INTEGER NOT NULL, "
+    "resource TEXT NOT NULL,"
+    " namespace TEXT NOT NULL, name TEXT NOT NULL, time INTEGER NOT NULL, digest INTEGER NOT NULL, body BLOB "
+    "NOT NULL) STRICT;",
 }};
 
 /// What must be in a file of this version.
 constexpr std::array<const char*, 2> tables{{"journal", "meta"}};
 
 Error not_ours(const Database& database, std::string_view why) {
-  return Error(ErrorCode::corrupt, "store file " + database.file().string() + ": " + std::string(why) + ": name the right file, or restore a backup");
+  return Error(ErrorCode::corrupt, "store file " + database.file().string() + ": " + std::string(why) +
+                                       ": name the right file, or restore a backup");
 }
 
 Result<std::int64_t> recognised_version(Database& database) {
@@ -31,15 +35,20 @@ Result<std::int64_t> recognised_version(Database& database) {
   if (application == 0 && version == 0 && objects == 0) return 0;
   if (application != application_id) return not_ours(database, "this is a database of another application");
   if (version > schema_version)
-    return Error(ErrorCode::unsupported, "store file " + database.file().string() + " has schema version " + std::to_string(version) +
-                                             ", this program knows up to " + std::to_string(schema_version) + ": use the newer program that wrote it");
-  if (version < 1) return not_ours(database, "it has schema version " + std::to_string(version) + ", which never existed");
+    return Error(ErrorCode::unsupported, "store file " + database.file().string() + " has schema version " +
+                                             std::to_string(version) + ", this program knows up to " +
+                                             std::to_string(schema_version) +
+                                             ": use the newer program that wrote it");
+  if (version < 1)
+    return not_ours(database, "it has schema version " + std::to_string(version) + ", which never existed");
   return version;
 }
 
 Result<std::string> epoch_of(Database& database) {
   for (const auto* table : tables) {
-    IRONCORE_TRY(const auto count, database.integer_of("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '" + std::string(table) + "'"));
+    IRONCORE_TRY(const auto count,
+                 database.integer_of("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '" +
+                                     std::string(table) + "'"));
     if (count != 1) return not_ours(database, "the table " + std::string(table) + " is missing");
   }
   IRONCORE_TRY(auto epoch, database.text_of("SELECT value FROM meta WHERE key = 'epoch'"));
@@ -55,7 +64,8 @@ Result<std::string> prepare_schema(Database& database) {
     std::string sql = "BEGIN IMMEDIATE;";
     sql += steps.at(static_cast<std::size_t>(version));
     if (version == 0)
-      sql += "PRAGMA application_id = " + std::to_string(application_id) + ";INSERT INTO meta VALUES('epoch', '" + Uid::random().to_text() + "');";
+      sql += "PRAGMA application_id = " + std::to_string(application_id) +
+             ";INSERT INTO meta VALUES('epoch', '" + Uid::random().to_text() + "');";
     sql += "PRAGMA user_version = " + std::to_string(version + 1) + ";COMMIT;";
     if (auto done = database.execute(sql); !done) {
       if (sqlite3_get_autocommit(database.handle()) == 0) (void)database.execute("ROLLBACK");
@@ -69,7 +79,8 @@ Result<std::string> check_schema(Database& database) {
   IRONCORE_TRY(const auto version, recognised_version(database));
   if (version == 0) return not_ours(database, "it is empty");
   if (version < schema_version)
-    return Error(ErrorCode::wrong_state, "store file " + database.file().string() + " has the older schema version " + std::to_string(version) +
+    return Error(ErrorCode::wrong_state, "store file " + database.file().string() +
+                                             " has the older schema version " + std::to_string(version) +
                                              ": open it once with this program, which converts it");
   return epoch_of(database);
 }

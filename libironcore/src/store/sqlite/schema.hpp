@@ -14,8 +14,9 @@ inline constexpr std::int64_t application_id = 0x49724353;
 /// The version that this program writes. Raised with each step that is added in schema.cpp.
 inline constexpr std::int64_t schema_version = 1;
 
-/// Makes an empty file a store of this version, and lifts an older one to it; one transaction for each step. Returns the epoch.
-/// `unsupported` for a newer one, `corrupt` for the file of another application or a schema that is not ours.
+/// Makes an empty file a store of this version, and lifts an older one to it; one transaction for each step.
+/// Returns the epoch. `unsupported` for a newer one, `corrupt` for the file of another application or a
+/// schema that is not ours.
 Result<std::string> prepare_schema(Database& database);
 
 /// The same without changing anything: only a file of this version passes.
