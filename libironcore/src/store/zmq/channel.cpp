@@ -269,6 +269,23 @@ void ClientCore::saw_epoch(Text epoch) {
   if (facts_.epoch != epoch) facts_.epoch = epoch;
 }
 
+Result<Object> ClientCore::decoded(const api::Kind& kind, Text epoch, std::uint64_t revision, Text json) {
+  const auto place = revision % decoded_.size();
+  {
+    std::lock_guard lock(decoded_mutex_);
+    const auto& known = decoded_[place];
+    if (known && known->revision == revision && decoded_epoch_ == epoch && &known->object.kind() == &kind) return known->object;
+  }
+  IRONCORE_TRY(auto object, kind.decode(json));
+  std::lock_guard lock(decoded_mutex_);
+  if (decoded_epoch_ != epoch) {
+    decoded_epoch_ = epoch;
+    decoded_ = {};
+  }
+  decoded_[place] = Decoded{revision, object};
+  return object;
+}
+
 void ClientCore::close() {
   std::vector<std::unique_ptr<Channel>> channels;
   std::lock_guard lock(mutex_);

@@ -2,6 +2,7 @@
 // One connection to a server's request socket: one request at a time, sent again until it is answered.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -120,6 +121,9 @@ class ClientCore {
   template <class Reply>
   static Result<Reply> reply(const Answer& answer);
 
+  /// The object of a publication. Watches of one client that get the same one share it, decoded once.
+  Result<Object> decoded(const api::Kind& kind, Text epoch, std::uint64_t revision, Text json);
+
   /// The store is gone: watches say `cancelled`.
   void close();
   bool is_closed() const;
@@ -134,6 +138,14 @@ class ClientCore {
   ServerFacts facts_;
   bool is_closed_ = false;
   std::vector<std::weak_ptr<Wake>> watchers_;
+
+  struct Decoded {
+    std::uint64_t revision;
+    Object object;
+  };
+  std::mutex decoded_mutex_;
+  std::string decoded_epoch_;
+  std::array<std::optional<Decoded>, 64> decoded_;  ///< by revision: the newest ones
 };
 
 std::uint32_t milliseconds_until(Instant deadline, const Clock& clock);

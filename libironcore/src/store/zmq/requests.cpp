@@ -35,7 +35,9 @@ Requests::Requests(LocalStore& store, const KindTable& kinds, const Authorizer& 
       grant_stream_(std::move(grant_stream)),
       clock_(clock),
       log_(log),
-      counters_(counters) {}
+      counters_(counters) {
+  remembered_.reserve(options.remembered_commits);
+}
 Requests::~Requests() = default;
 
 template <class Record>

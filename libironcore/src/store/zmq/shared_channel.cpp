@@ -2,8 +2,6 @@
 // Many calls on one connection.
 #include "shared_channel.hpp"
 
-#include <poll.h>
-
 #include <algorithm>
 
 namespace ironcore::store::zmq {
@@ -13,9 +11,7 @@ Result<std::shared_ptr<SharedChannel>> SharedChannel::open(const std::shared_ptr
   IRONCORE_TRY(auto socket, Socket::open(context, ZMQ_DEALER));
   IRONCORE_CHECK(prepare_client_socket(socket, options));
   IRONCORE_CHECK(socket.connect(endpoint));
-  int fd = -1;
-  std::size_t size = sizeof fd;
-  if (zmq_getsockopt(socket.native(), ZMQ_FD, &fd, &size) != 0) return zmq_error("read a socket's descriptor");
+  IRONCORE_TRY(const int fd, socket.fd());
   IRONCORE_TRY(auto wake, Wake::create());
   return std::shared_ptr<SharedChannel>(new SharedChannel(std::move(socket), fd, std::move(wake), endpoint, clock));
 }
@@ -93,8 +89,8 @@ bool SharedChannel::wait_as_reader(std::uint64_t id, Call& call, Instant deadlin
     }
     const auto until = std::min(deadline, call.is_sent ? call.resend_at : Instant::max());
     lock.unlock();
-    zmq_pollitem_t items[2] = {poll_item(fd_, ZMQ_POLLIN), poll_item(wake_->fd(), ZMQ_POLLIN)};
-    poll(items, until, clock_);
+    pollfd items[2] = {{fd_, POLLIN, 0}, {wake_->fd(), POLLIN, 0}};
+    poll_descriptors(items, until, clock_);
     if (items[1].revents != 0) wake_->clear();
     lock.lock();
   }
@@ -138,15 +134,12 @@ void SharedChannel::send_waiting(Instant now) {
   }
 }
 
-/// The descriptor tells each news once, to whoever uses the socket next, whatever that use was. So after each use everything is done that
-/// can be done, until nothing is left but to wait.
+/// After each use of the socket everything is done that can be done, until nothing is left but to wait for its descriptor.
 void SharedChannel::settle(Instant now) {
   for (;;) {
     receive();
     if (not_sent_ == 0) return;
-    int events = 0;
-    std::size_t size = sizeof events;
-    if (zmq_getsockopt(socket_.native(), ZMQ_EVENTS, &events, &size) != 0) return;
+    const int events = socket_.events();
     if ((events & ZMQ_POLLOUT) != 0)
       send_waiting(now);
     else if ((events & ZMQ_POLLIN) == 0)

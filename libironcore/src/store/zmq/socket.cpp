@@ -2,6 +2,7 @@
 // Sockets, messages and waiting, on ZeroMQ's C interface.
 #include "socket.hpp"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -152,6 +153,19 @@ std::optional<Message> Socket::receive() noexcept {
   }
 }
 
+int Socket::events() const noexcept {
+  int events = 0;
+  std::size_t size = sizeof events;
+  return zmq_getsockopt(handle_, ZMQ_EVENTS, &events, &size) == 0 ? events : 0;
+}
+
+Result<int> Socket::fd() const {
+  int fd = -1;
+  std::size_t size = sizeof fd;
+  if (zmq_getsockopt(handle_, ZMQ_FD, &fd, &size) != 0) return zmq_error("read a socket's descriptor");
+  return fd;
+}
+
 Result<std::shared_ptr<Wake>> Wake::create() {
   UniqueFd fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   if (!fd) {
@@ -161,10 +175,13 @@ Result<std::shared_ptr<Wake>> Wake::create() {
   return std::make_shared<Wake>(std::move(fd));
 }
 void Wake::set() noexcept {
+  may_be_set_.store(true);
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto written = ::write(fd_.get(), &one, sizeof one);  // fails only when it is set already
 }
 void Wake::clear() noexcept {
+  // A set in between is either read here or leaves the mark: both are seen by the look that follows.
+  if (!may_be_set_.exchange(false)) return;
   std::uint64_t count;
   [[maybe_unused]] const auto read = ::read(fd_.get(), &count, sizeof count);
 }
@@ -178,6 +195,14 @@ void poll(std::span<zmq_pollitem_t> items, Instant deadline, const Clock& clock)
     if (ready > 0 || (ready == 0 && left <= std::chrono::seconds(60))) return;
     if (ready < 0 && zmq_errno() != EINTR) return;
   }
+}
+
+void poll_descriptors(std::span<pollfd> items, Instant deadline, const Clock& clock) {
+  const auto left = std::clamp<Duration>(deadline - clock.now(), Duration::zero(), std::chrono::hours(1));
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
+  const timespec span{static_cast<time_t>(seconds.count()), static_cast<long>((left - seconds).count())};
+  if (::ppoll(items.data(), items.size(), &span, nullptr) <= 0)
+    for (auto& item : items) item.revents = 0;
 }
 
 RandomId random_id() {

@@ -2,6 +2,7 @@
 // Owners for ZeroMQ's sockets and messages, waiting on them, and the one place where its errors become ours.
 #pragma once
 
+#include <poll.h>
 #include <zmq.h>
 
 #include <atomic>
@@ -88,6 +89,12 @@ class Socket {
   /// Does not wait.
   std::optional<Message> receive() noexcept;
 
+  /// ZMQ_POLLIN and ZMQ_POLLOUT, as far as they hold now.
+  int events() const noexcept;
+  /// Readable when there is news. It tells each news once, to whoever uses the socket next, whatever that use was: before waiting for it,
+  /// receive until nothing is left, or look at `events`.
+  Result<int> fd() const;
+
  private:
   std::shared_ptr<Context::Native> context_;
   void* handle_ = nullptr;
@@ -99,11 +106,13 @@ class Wake {
   static Result<std::shared_ptr<Wake>> create();
   explicit Wake(UniqueFd fd) noexcept : fd_(std::move(fd)) {}
   void set() noexcept;
+  /// Look at what you wait for after this, not before.
   void clear() noexcept;
   int fd() const noexcept { return fd_.get(); }
 
  private:
   UniqueFd fd_;
+  std::atomic<bool> may_be_set_{false};  ///< saves the system call when nothing is to be cleared
 };
 
 /// Sets a Wake when stop is requested.
@@ -124,6 +133,9 @@ inline zmq_pollitem_t poll_item(int fd, short events) { return {nullptr, fd, eve
 
 /// Waits until one of the items is ready or `deadline` has passed on `clock`; the items say which.
 void poll(std::span<zmq_pollitem_t> items, Instant deadline, const Clock& clock);
+
+/// The same for descriptors alone, with one system call; may return early without any of them ready.
+void poll_descriptors(std::span<pollfd> items, Instant deadline, const Clock& clock);
 
 /// 16 random bytes as two numbers; 8 as one.
 struct RandomId {

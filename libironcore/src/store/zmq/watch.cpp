@@ -94,6 +94,7 @@ class RemoteWatch final : public Watch {
   const Subscription subscription_;
   std::shared_ptr<Wake> wake_;
   Socket socket_;
+  int fd_ = -1;
   std::unique_ptr<Channel> channel_;  ///< while a replay is asked for
 
   std::deque<Change> ready_;
@@ -150,6 +151,7 @@ Result<void> RemoteWatch::subscribe() {
   }
   IRONCORE_CHECK(socket_.set(ZMQ_SUBSCRIBE, heartbeat_topic));
   IRONCORE_CHECK(socket_.connect(core_->facts().changes_endpoint));
+  IRONCORE_TRY(fd_, socket_.fd());
   heard();
   return {};
 }
@@ -191,6 +193,7 @@ Result<std::vector<Change>> RemoteWatch::next(Instant deadline, std::stop_token 
   if (can_stop) stop_wake.emplace(stop, wake_);
   for (;;) {
     if (core_->is_closed()) return Error(ErrorCode::cancelled, "the store was closed");
+    const bool reads_publications = !needs_replay_;
     if (!failure_ && ready_.size() < limit) {
       auto advanced = needs_replay_ ? advance_replay() : read_publications(limit);
       if (advanced && needs_replay_ && channel_ == nullptr) advanced = advance_replay();
@@ -205,11 +208,14 @@ Result<std::vector<Change>> RemoteWatch::next(Instant deadline, std::stop_token 
       needs_replay_ = true;
       continue;
     }
-    zmq_pollitem_t items[2] = {poll_item(wake_->fd(), ZMQ_POLLIN),
-                               channel_ ? channel_->poll_item() : poll_item(socket_, ZMQ_POLLIN)};
-    const auto until = channel_ ? std::min(deadline, channel_->next_send())
-                                : std::min({deadline, silent_at_, safety_replay_at_});
-    poll(items, until, core_->clock);
+    if (channel_ != nullptr) {
+      zmq_pollitem_t items[2] = {poll_item(wake_->fd(), ZMQ_POLLIN), channel_->poll_item()};
+      poll(items, std::min(deadline, channel_->next_send()), core_->clock);
+    } else if (reads_publications) {
+      // All of them, so that the descriptor tells when there are more.
+      pollfd items[2] = {{wake_->fd(), POLLIN, 0}, {fd_, POLLIN, 0}};
+      poll_descriptors(items, std::min({deadline, silent_at_, safety_replay_at_}), core_->clock);
+    }
   }
 }
 
@@ -326,7 +332,7 @@ Result<void> RemoteWatch::take_change(const ChangeMessage& change) {
     needs_replay_ = true;
     return {};
   }
-  IRONCORE_TRY(auto object, query_.kind->decode(change.json));
+  IRONCORE_TRY(auto object, core_->decoded(*query_.kind, change.epoch, change.revision, change.json));
   if (query_.matches(object)) {
     auto type = Change::Type::modified;
     if (change.change == ChangeType::added || (change.change == ChangeType::entered && subscription_.is_placed))
