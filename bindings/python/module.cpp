@@ -28,7 +28,7 @@ PYBIND11_MODULE(ironcore, module) {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Failure& caught) {
       const Error& error = caught.error();
-      py::object exception = failure(error.message());
+      py::object exception = static_cast<py::object&>(failure)(error.message());
       exception.attr("code") = std::string(name(error.code()));
       exception.attr("message") = error.message();
       py::list fields;

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// The first machine with the library alone, in one process: store, scheduler, provider, hypervisor.
+//
+//   01_first_machine                                  on a simulated hypervisor, in a second
+//   01_first_machine qemu:///system oci:DIRECTORY     on libvirt, booting the root disk of an OCI image layout
+#include <iostream>
+#include <thread>
+
+#include "ironcore/api/compute.hpp"
+#include "ironcore/compute/host.hpp"
+#include "ironcore/control/control_plane.hpp"
+#include "ironcore/control/machine_provider.hpp"
+#include "ironcore/sim/hypervisor.hpp"
+#include "ironcore/store/local_store.hpp"
+#include "ironcore/store/typed.hpp"
+#ifdef IRONCORE_WITH_LIBVIRT
+#include "ironcore/compute/libvirt.hpp"
+#endif
+
+using namespace ironcore;
+
+namespace {
+
+/// A directory that is gone when the program is.
+struct ScratchDirectory {
+  std::filesystem::path path;
+  ScratchDirectory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "first-machine-XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("cannot make a directory below " + pattern);
+    path = pattern;
+    std::filesystem::permissions(path, std::filesystem::perms(0711));
+  }
+  ~ScratchDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+};
+
+/// Prints every state until the machine is in `wanted`; false if it is deleted first.
+bool follow(store::Store& store, Clock& clock, api::MachineState wanted) {
+  auto watch = store.watch({.kind = &api::kind_of<api::Machine>(), .namespace_ = "", .labels = {}, .fields = {}}, {}).value();
+  const Instant deadline = clock.now() + std::chrono::minutes(2);
+  while (clock.now() < deadline) {
+    for (const store::Change& change : watch->next(deadline).value()) {
+      if (!change.object) continue;
+      if (change.type == store::Change::Type::deleted) return false;
+      const auto& machine = change.object->as<api::Machine>();
+      std::cout << machine.metadata.name << ": " << api::field_text(*change.object, "status.state").value_or("") << '\n';
+      if (machine.status.state == wanted) return true;
+    }
+  }
+  throw std::runtime_error("the machine did not get there within two minutes");
+}
+
+void first_machine(compute::Hypervisor& hypervisor, const std::string& image, Clock& clock, Log& log) {
+  const ScratchDirectory directory;
+  compute::HostOptions host_options;
+  host_options.directory = directory.path;
+
+  // [machine]
+  auto store = store::memory_store(clock, log);  // or store::sqlite::open, or store::zmq::connect
+  auto host = compute::Host::create(hypervisor, host_options, clock, log).value();
+  control::ControlPlane control_plane(*store, {.leader = {.holder = "example"}}, clock, log);
+  auto provider = control::MachineProvider::create(
+      *store, *host, {.pool = "this-host", .provider_id = "example://this-host"}, clock, log).value();
+  std::jthread scheduling([&](std::stop_token stop) { control_plane.run(stop); });
+  std::jthread providing([&](std::stop_token stop) { provider->run(stop); });
+
+  store::create(*store, api::MachineClass{.metadata = {.name = "small"},
+                                          .capabilities = {{"cpu", Quantity(1)}, {"memory", Quantity::bytes(256 << 20)}}}).value();
+  api::Machine machine{.metadata = {.name = "web-1", .namespace_ = "default"},
+                       .spec = {.machine_class_ref = {.name = "small"}}};
+  machine.spec.volumes = {{.name = "root", .local_disk = api::LocalDisk{.image = image}}};
+  store::create(*store, machine).value();
+  follow(*store, clock, api::MachineState::running);
+  // [machine]
+
+  store::remove<api::Machine>(*store, "default", "web-1").value();
+  while (follow(*store, clock, api::MachineState::terminated)) {
+  }
+  std::cout << "web-1: gone\n";
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  try {
+    SystemClock clock;
+    NullLog log;
+    if (count == 1) {
+      sim::Hypervisor hypervisor(clock);
+      std::jthread acting([&](std::stop_token stop) { hypervisor.run(stop); });
+      first_machine(hypervisor, "", clock, log);
+      return 0;
+    }
+#ifdef IRONCORE_WITH_LIBVIRT
+    if (count == 3) {
+      auto loop = compute::libvirt::EventLoop::create().value();
+      auto hypervisor = compute::libvirt::connect(*loop, {.uri = words[1]}, clock, log).value();
+      std::jthread events([&](std::stop_token stop) { loop->run(stop); });
+      first_machine(*hypervisor, words[2], clock, log);
+      return 0;
+    }
+#endif
+    std::cerr << "usage: " << words[0] << " [LIBVIRT-URI IMAGE]\n";
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "error: " << error.what() << '\n';
+    return 1;
+  }
+}
