@@ -21,7 +21,8 @@ std::string decoded_errors(std::string_view json, UnknownFields unknown = Unknow
 
 /// A Machine with this as its spec.
 std::string machine_with(std::string_view spec) {
-  return R"({"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","metadata":{"name":"m"},"spec":)" + std::string(spec) + "}";
+  return R"({"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","metadata":{"name":"m"},"spec":)" +
+         std::string(spec) + "}";
 }
 
 }  // namespace
@@ -50,8 +51,9 @@ TEST_CASE("a machine comes back byte for byte") {
 }
 
 TEST_CASE("what is empty is left out; enumerators and structs in an optional are written") {
-  CHECK(Object::of(Machine()).json() ==
-        R"({"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","spec":{"power":"On"},"status":{"state":"Pending"}})");
+  CHECK(
+      Object::of(Machine()).json() ==
+      R"({"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","spec":{"power":"On"},"status":{"state":"Pending"}})");
   Machine machine;
   machine.spec.guest_config.emplace();
   machine.spec.machine_pool_ref.emplace();
@@ -79,10 +81,12 @@ TEST_CASE("unknown members survive at every depth, sorted behind the known ones"
       R"({"zeta":{"a":[1.50,{"b":"\u00e4"}]},"machineClassRef":{"name":"small","alpha":true},"power":"Off","beta":123456789012345678901,)"
       R"("volumes":[{"name":"root","device":"oda","localDisk":{"image":"x","cache":"none"},"order":1}]})");
   const auto object = Object::decode(json).value();
-  CHECK(object.json() ==
-        R"({"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","metadata":{"name":"m"},"spec":{"machineClassRef":)"
-        R"({"name":"small","alpha":true},"power":"Off","volumes":[{"name":"root","device":"oda","localDisk":{"image":"x","cache":"none"},)"
-        "\"order\":1}],\"beta\":123456789012345678901,\"zeta\":{\"a\":[1.50,{\"b\":\"\xC3\xA4\"}]}},\"status\":{\"state\":\"Pending\"}}");
+  CHECK(
+      object.json() ==
+      R"({"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","metadata":{"name":"m"},"spec":{"machineClassRef":)"
+      R"({"name":"small","alpha":true},"power":"Off","volumes":[{"name":"root","device":"oda","localDisk":{"image":"x","cache":"none"},)"
+      "\"order\":1}],\"beta\":123456789012345678901,\"zeta\":{\"a\":[1.50,{\"b\":\"\xC3\xA4\"}]}},\"status\":"
+      "{\"state\":\"Pending\"}}");
   auto machine = object.as<Machine>();
   machine.spec.power = Power::on;
   const auto changed = Object::decode(Object::of(machine).json()).value();
@@ -90,26 +94,30 @@ TEST_CASE("unknown members survive at every depth, sorted behind the known ones"
 }
 
 TEST_CASE("unknown members are refused for people, with the nearest name") {
-  CHECK(decoded_errors(machine_with(R"({"powr":"On","volumes":[{"name":"a","devise":"oda"}]})"), UnknownFields::refuse) ==
+  CHECK(decoded_errors(machine_with(R"({"powr":"On","volumes":[{"name":"a","devise":"oda"}]})"),
+                       UnknownFields::refuse) ==
         "spec.powr: unknown field (did you mean \"power\"?)\n"
         "spec.volumes[0].devise: unknown field (did you mean \"device\"?)\n");
-  CHECK(decoded_errors(machine_with(R"({"wholly":{"different":[]}})"), UnknownFields::refuse) == "spec.wholly: unknown field\n");
+  CHECK(decoded_errors(machine_with(R"({"wholly":{"different":[]}})"), UnknownFields::refuse) ==
+        "spec.wholly: unknown field\n");
 }
 
 TEST_CASE("every wrong type is reported with its path") {
-  CHECK(decoded_errors(machine_with(
-            R"({"machineClassRef":"small","power":true,"volumes":[{"name":1},{"device":[]},7],"machinePoolSelector":{"a":5},"tolerations":{}})")) ==
-        "spec.machineClassRef: must be an object\n"
-        "spec.power: must be one of On, Off, in quotes\n"
-        "spec.volumes[0].name: must be a string: put the number in quotes\n"
-        "spec.volumes[1].device: must be a string\n"
-        "spec.volumes[2]: must be an object\n"
-        "spec.machinePoolSelector[a]: must be a string: put the number in quotes\n"
-        "spec.tolerations: must be a list\n");
+  CHECK(
+      decoded_errors(machine_with(
+          R"({"machineClassRef":"small","power":true,"volumes":[{"name":1},{"device":[]},7],"machinePoolSelector":{"a":5},"tolerations":{}})")) ==
+      "spec.machineClassRef: must be an object\n"
+      "spec.power: must be one of On, Off, in quotes\n"
+      "spec.volumes[0].name: must be a string: put the number in quotes\n"
+      "spec.volumes[1].device: must be a string\n"
+      "spec.volumes[2]: must be an object\n"
+      "spec.machinePoolSelector[a]: must be a string: put the number in quotes\n"
+      "spec.tolerations: must be a list\n");
 }
 
 TEST_CASE("enumerators are listed when another word is used") {
-  CHECK(decoded_errors(machine_with(R"({"power":"on"})")) == "spec.power: must be one of On, Off (did you mean \"On\"?)\n");
+  CHECK(decoded_errors(machine_with(R"({"power":"on"})")) ==
+        "spec.power: must be one of On, Off (did you mean \"On\"?)\n");
   const auto object = Object::decode(machine_with(R"({"power":"sleep"})"));
   CHECK(wrong_fields(object) == "spec.power not_supported");
 }
@@ -151,21 +159,24 @@ TEST_CASE("whole numbers are checked for their range") {
 TEST_CASE("apiVersion and kind choose the kind and must fit it") {
   CHECK(decoded_errors("{}") == "apiVersion: is required\nkind: is required\n");
   CHECK(decoded_errors("[]") == "a manifest is an object with apiVersion, kind and metadata");
-  CHECK(decoded_errors(R"({"apiVersion":"v1","kind":"Machin"})") == "kind: there is no kind \"Machin\" (did you mean \"Machine\"?)\n");
+  CHECK(decoded_errors(R"({"apiVersion":"v1","kind":"Machin"})") ==
+        "kind: there is no kind \"Machin\" (did you mean \"Machine\"?)\n");
   CHECK(decoded_errors(R"({"apiVersion":"v1","kind":"Machine"})") ==
         "kind: the apiVersion of kind Machine is compute.ironcore.dev/v1alpha1, not \"v1\"\n");
   CHECK(decoded_errors(R"({"apiVersion":1,"kind":"Machine"})") == "apiVersion: must be a string\n");
-  CHECK(decoded_errors(R"({"kind":"Namespace","apiVersion":"v1","kind":"Namespace"})").find("twice") != std::string::npos);
+  CHECK(decoded_errors(R"({"kind":"Namespace","apiVersion":"v1","kind":"Namespace"})").find("twice") !=
+        std::string::npos);
   const auto wrong = kind_of<Secret>().decode(R"({"apiVersion":"v1","kind":"Namespace"})");
   CHECK(wrong_fields(wrong) == "kind invalid");
   CHECK(wrong_fields(kind_of<Secret>().decode("{}")) == "apiVersion required\nkind required");
 }
 
 TEST_CASE("a member that comes twice is refused everywhere") {
-  for (const char* spec : {R"({"power":"On","power":"On"})", R"({"x":1,"x":1})", R"({"machinePoolSelector":{"a":"1","a":"2"}})",
-                           R"({"machinePoolSelector":{"a":null,"a":"2"}})", R"({"machinePoolSelector":{"a":"1","a":null}})",
-                           R"({"x":null,"x":1})", R"({"x":1,"x":null})", R"({"power":null,"power":"On"})",
-                           R"({"volumes":[{"name":"a","name":"b"}]})", R"({"x":{"y":1,"y":2}})"}) {
+  for (const char* spec :
+       {R"({"power":"On","power":"On"})", R"({"x":1,"x":1})", R"({"machinePoolSelector":{"a":"1","a":"2"}})",
+        R"({"machinePoolSelector":{"a":null,"a":"2"}})", R"({"machinePoolSelector":{"a":"1","a":null}})",
+        R"({"x":null,"x":1})", R"({"x":1,"x":null})", R"({"power":null,"power":"On"})",
+        R"({"volumes":[{"name":"a","name":"b"}]})", R"({"x":{"y":1,"y":2}})"}) {
     CAPTURE(spec);
     CHECK(decoded_errors(machine_with(spec)).find("twice") != std::string::npos);
   }
@@ -173,7 +184,8 @@ TEST_CASE("a member that comes twice is refused everywhere") {
 
 TEST_CASE("bytes are base64, with or without line breaks, and never quoted in an error") {
   const auto with = [](std::string_view value) {
-    return R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"k":)" + std::string(value) + "}}";
+    return R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"k":)" + std::string(value) +
+           "}}";
   };
   const auto secret = Object::decode(with(R"("aGVs\nbG8=\n")")).value();
   CHECK(secret.as<Secret>().data.at("k").value == "hello");
@@ -186,11 +198,14 @@ TEST_CASE("times and revisions are read strictly") {
   const auto with = [](std::string_view metadata) {
     return R"({"apiVersion":"v1","kind":"Namespace","metadata":)" + std::string(metadata) + "}";
   };
-  CHECK(decoded_errors(with(R"({"creationTimestamp":"yesterday","resourceVersion":"4x"})")).find("metadata.resourceVersion: must be the decimal") !=
-        std::string::npos);
-  CHECK(decoded_errors(with(R"({"resourceVersion":17})")) == "metadata.resourceVersion: must be a string: put the number in quotes\n");
-  CHECK(Object::decode(with(R"({"creationTimestamp":"2026-11-23T03:45:08+02:00"})")).value().json().find("2026-11-23T01:45:08Z") !=
-        std::string::npos);
+  CHECK(decoded_errors(with(R"({"creationTimestamp":"yesterday","resourceVersion":"4x"})"))
+            .find("metadata.resourceVersion: must be the decimal") != std::string::npos);
+  CHECK(decoded_errors(with(R"({"resourceVersion":17})")) ==
+        "metadata.resourceVersion: must be a string: put the number in quotes\n");
+  CHECK(Object::decode(with(R"({"creationTimestamp":"2026-11-23T03:45:08+02:00"})"))
+            .value()
+            .json()
+            .find("2026-11-23T01:45:08Z") != std::string::npos);
 }
 
 TEST_CASE("an object has a largest size, a list a largest length, a report a largest number of errors") {
@@ -201,10 +216,11 @@ TEST_CASE("an object has a largest size, a list a largest length, a report a lar
 
   std::string volumes = "[{}";
   for (int i = 0; i < 10'000; ++i) volumes += ",{}";
-  CHECK(decoded_errors(machine_with(R"({"volumes":)" + volumes + "]}")).find("more than 10000 elements") != std::string::npos);
+  CHECK(decoded_errors(machine_with(R"({"volumes":)" + volumes + "]}")).find("more than 10000 elements") !=
+        std::string::npos);
 
   std::string numbers = "[1";
   for (int i = 0; i < 100; ++i) numbers += ",1";
-  CHECK(decoded_errors(machine_with(R"({"volumes":)" + numbers + "]}")).find("more than 32 wrong fields; the first is spec.volumes[0]") !=
-        std::string::npos);
+  CHECK(decoded_errors(machine_with(R"({"volumes":)" + numbers + "]}"))
+            .find("more than 32 wrong fields; the first is spec.volumes[0]") != std::string::npos);
 }

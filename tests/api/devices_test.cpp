@@ -16,7 +16,8 @@ MachineVolume disk(std::string name, std::string device = {}) {
 std::string devices(const Result<Object>& object) {
   if (!object) return wrong_fields(object);
   std::string text;
-  for (const auto& volume : object->as<Machine>().spec.volumes) text += volume.name + "=" + volume.device + " ";
+  for (const auto& volume : object->as<Machine>().spec.volumes)
+    text += volume.name + "=" + volume.device + " ";
   return text;
 }
 
@@ -26,7 +27,9 @@ Object with(std::vector<MachineVolume> volumes) {
   return Object::of(machine);
 }
 
-std::string created(std::vector<MachineVolume> volumes) { return devices(kind_of<Machine>().admit_create(with(std::move(volumes)))); }
+std::string created(std::vector<MachineVolume> volumes) {
+  return devices(kind_of<Machine>().admit_create(with(std::move(volumes))));
+}
 
 }  // namespace
 
@@ -75,7 +78,9 @@ TEST_CASE("after the last device there is none") {
 
 TEST_CASE("removing the first volume leaves the second where it is") {
   const auto current = kind_of<Machine>().admit_create(with({disk("a"), disk("b")})).value();
-  const auto update = [&](std::vector<MachineVolume> volumes) { return devices(kind_of<Machine>().admit_update(current, with(std::move(volumes)))); };
+  const auto update = [&](std::vector<MachineVolume> volumes) {
+    return devices(kind_of<Machine>().admit_update(current, with(std::move(volumes))));
+  };
   CHECK(update({disk("b", "odb")}) == "b=odb ");
   CHECK(update({disk("b")}) == "b=odb ");
   CHECK(update({disk("c"), disk("b")}) == "c=oda b=odb ");

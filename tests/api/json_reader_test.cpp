@@ -29,7 +29,8 @@ std::string nested(std::size_t depth, char open, char close) {
 TEST_CASE("values are copied in one spelling, numbers as they are written") {
   CHECK(copied(" { \"a\" : [ 1 , -0.50e+3 , true , false ] } ") == R"({"a":[1,-0.50e+3,true,false]})");
   CHECK(copied("123456789012345678901234567890.5e999") == "123456789012345678901234567890.5e999");
-  CHECK(copied(R"("\u0041\/\"\\\b\f\n\r\t\u00e4\ud83d\ude00")") == "\"A/\\\"\\\\\\u0008\\u000c\\n\\r\\t\xC3\xA4\xF0\x9F\x98\x80\"");
+  CHECK(copied(R"("\u0041\/\"\\\b\f\n\r\t\u00e4\ud83d\ude00")") ==
+        "\"A/\\\"\\\\\\u0008\\u000c\\n\\r\\t\xC3\xA4\xF0\x9F\x98\x80\"");
   CHECK(copied("\"\xC3\xA4 \xE2\x82\xAC \xF0\x9F\x98\x80\"") == "\"\xC3\xA4 \xE2\x82\xAC \xF0\x9F\x98\x80\"");
   CHECK(copied("[]") == "[]");
   CHECK(copied("{}") == "{}");
@@ -52,16 +53,19 @@ TEST_CASE("what is not JSON is refused with line, column and reason") {
   CHECK(copied("{} {}") == "JSON line 1, column 4: something follows the end of the value");
   CHECK(copied("{'a':1}").find("quoted name") != std::string::npos);
   CHECK(copied("// x\n1").find("a value is expected") != std::string::npos);
-  for (const char* text : {"01", "-", "+1", ".5", "1.", "1e", "1e+", "--1", "0x10", "NaN", "Infinity", "tru", "nul", "truex",
-                           "\"", "\"a", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "[", "{", "{\"a\"", "{\"a\":", "[1", "]"}) {
+  for (const char* text :
+       {"01",        "-",           "+1",  ".5",  "1.",     "1e",      "1e+", "--1",  "0x10",
+        "NaN",       "Infinity",    "tru", "nul", "truex",  "\"",      "\"a", "\"\\", "\"\\x\"",
+        "\"\\u12\"", "\"\\u12g4\"", "[",   "{",   "{\"a\"", "{\"a\":", "[1",  "]"}) {
     CAPTURE(text);
     CHECK(copied(text).starts_with("JSON line 1, column "));
   }
 }
 
 TEST_CASE("text that is not UTF-8 is refused") {
-  for (const char* text : {"\"\x80\"", "\"\xC0\xAF\"", "\"\xC3\"", "\"\xE0\x80\x80\"", "\"\xED\xA0\x80\"", "\"\xF0\x80\x80\x80\"",
-                           "\"\xF4\x90\x80\x80\"", "\"\xF8\x88\x80\x80\x80\"", "\"\xFF\"", "\"a\\n\xFF\"", "{\"\xFF\":1}"}) {
+  for (const char* text : {"\"\x80\"", "\"\xC0\xAF\"", "\"\xC3\"", "\"\xE0\x80\x80\"", "\"\xED\xA0\x80\"",
+                           "\"\xF0\x80\x80\x80\"", "\"\xF4\x90\x80\x80\"", "\"\xF8\x88\x80\x80\x80\"",
+                           "\"\xFF\"", "\"a\\n\xFF\"", "{\"\xFF\":1}"}) {
     CAPTURE(text);
     CHECK(copied(text).find("not UTF-8") != std::string::npos);
   }
@@ -74,8 +78,9 @@ TEST_CASE("text that is not UTF-8 is refused") {
 }
 
 TEST_CASE("a member that comes twice is refused, also when one of the two is null") {
-  for (const char* text : {R"({"a":1,"a":1})", R"({"a":1,"b":{"c":1,"d":2,"c":3}})", R"([{"a":1,"a":2}])", R"({"a":null,"a":1})",
-                           R"({"a":1,"a":null})", R"({"a":null,"a":null})", R"({"a":1,"\u0061":1})"}) {
+  for (const char* text :
+       {R"({"a":1,"a":1})", R"({"a":1,"b":{"c":1,"d":2,"c":3}})", R"([{"a":1,"a":2}])", R"({"a":null,"a":1})",
+        R"({"a":1,"a":null})", R"({"a":null,"a":null})", R"({"a":1,"\u0061":1})"}) {
     CAPTURE(text);
     CHECK(copied(text).find("twice") != std::string::npos);
   }
@@ -143,7 +148,11 @@ TEST_CASE("trees merge as RFC 7386 says") {
 }
 
 TEST_CASE("the difference of two trees turns one into the other and is empty for equal ones") {
-  const char* texts[] = {R"({})", R"({"a":1})", R"({"a":{}})", R"({"a":{"b":[1,{"c":2}],"d":"x"}})", R"({"a":{"b":[1]},"e":true})",
+  const char* texts[] = {R"({})",
+                         R"({"a":1})",
+                         R"({"a":{}})",
+                         R"({"a":{"b":[1,{"c":2}],"d":"x"}})",
+                         R"({"a":{"b":[1]},"e":true})",
                          R"({"a":{"d":{"f":1.0}}})"};
   for (const char* from : texts) {
     for (const char* to : texts) {

@@ -18,7 +18,8 @@ TEST_CASE("the kinds are sorted by group and name") {
 }
 
 TEST_CASE("a kind is found by any of its words") {
-  for (const char* word : {"machines", "Machine", "machine", "MACHINES", "m", "machines.compute.ironcore.dev"}) {
+  for (const char* word :
+       {"machines", "Machine", "machine", "MACHINES", "m", "machines.compute.ironcore.dev"}) {
     CAPTURE(word);
     CHECK(find_kind(word).value() == &kind_of<Machine>());
   }
@@ -30,7 +31,8 @@ TEST_CASE("a kind is found by any of its words") {
 TEST_CASE("an unknown word is answered with the nearest kind and the list of kinds") {
   const auto kind = find_kind("machinez");
   CHECK(kind.error().code() == ErrorCode::not_found);
-  CHECK(kind.error().message().starts_with("there is no kind \"machinez\" (did you mean \"machines\"?); there are events, namespaces"));
+  CHECK(kind.error().message().starts_with(
+      "there is no kind \"machinez\" (did you mean \"machines\"?); there are events, namespaces"));
   CHECK(find_kind("").error().code() == ErrorCode::not_found);
   CHECK(find_kind(std::string(100'000, 'x')).error().message().size() < 400);
 }

@@ -9,9 +9,13 @@ using namespace ironcore::api;
 
 namespace {
 
-Object running() { return Object::decode(running_machine).value(); }
+Object running() {
+  return Object::decode(running_machine).value();
+}
 
-Object patched(const Object& object, std::string_view patch) { return apply_merge_patch(object, patch).value(); }
+Object patched(const Object& object, std::string_view patch) {
+  return apply_merge_patch(object, patch).value();
+}
 
 }  // namespace
 
@@ -29,7 +33,9 @@ TEST_CASE("objects share their value and are equal by content") {
 
 TEST_CASE("a merge patch changes what it names and nothing else") {
   const auto before = running();
-  const auto after = patched(before, R"({"spec":{"power":"Off","machinePoolRef":null,"guestConfig":{"hostname":null}},"metadata":{"labels":{"app":null,"new":"x"}}})");
+  const auto after = patched(
+      before,
+      R"({"spec":{"power":"Off","machinePoolRef":null,"guestConfig":{"hostname":null}},"metadata":{"labels":{"app":null,"new":"x"}}})");
   const auto& machine = after.as<Machine>();
   CHECK(machine.spec.power == Power::off);
   CHECK(!machine.spec.machine_pool_ref);
@@ -59,7 +65,10 @@ TEST_CASE("a patch with wrong fields is refused as a whole") {
   CHECK(apply_merge_patch(running(), R"({"kind":"Secret"})").error().fields().at(0).field == "kind");
   CHECK(apply_merge_patch(running(), "[]").has_error());
   CHECK(apply_merge_patch(running(), "{").has_error());
-  CHECK(apply_merge_patch(running(), R"({"metadata":{"labels":{"a":"1","a":"2"}}})").error().message().find("twice") != std::string::npos);
+  CHECK(apply_merge_patch(running(), R"({"metadata":{"labels":{"a":"1","a":"2"}}})")
+            .error()
+            .message()
+            .find("twice") != std::string::npos);
   CHECK(apply_merge_patch(running(), std::string(2'000'000, ' ')).error().code() == ErrorCode::exhausted);
 }
 
@@ -73,9 +82,11 @@ TEST_CASE("the patch between two objects is small and leaves resourceVersion out
   machine.metadata.labels["x"] = "y";
   machine.status.conditions.clear();
   machine.spec.unknown.set("later", "{}");
-  CHECK(merge_patch(running(), Object::of(machine)) ==
-        R"({"metadata":{"labels":{"app":null,"x":"y"}},"spec":{"machinePoolRef":null,"ignitionRef":{"key":"other"},"later":{}},"status":{"conditions":null}})");
-  CHECK(patched(running(), merge_patch(running(), Object::of(machine))) == patched(Object::of(machine), R"({"metadata":{"resourceVersion":"4711"}})"));
+  CHECK(
+      merge_patch(running(), Object::of(machine)) ==
+      R"({"metadata":{"labels":{"app":null,"x":"y"}},"spec":{"machinePoolRef":null,"ignitionRef":{"key":"other"},"later":{}},"status":{"conditions":null}})");
+  CHECK(patched(running(), merge_patch(running(), Object::of(machine))) ==
+        patched(Object::of(machine), R"({"metadata":{"resourceVersion":"4711"}})"));
 }
 
 TEST_CASE("an empty struct in an optional is told from none by a patch") {
@@ -89,7 +100,9 @@ TEST_CASE("an empty struct in an optional is told from none by a patch") {
 }
 
 TEST_CASE("a field is found by its path") {
-  const auto object = patched(running(), R"({"spec":{"later":{"deep":[{"x":"y"},17]}},"metadata":{"labels":{"example.com/a.b":"c"}}})");
+  const auto object =
+      patched(running(),
+              R"({"spec":{"later":{"deep":[{"x":"y"},17]}},"metadata":{"labels":{"example.com/a.b":"c"}}})");
   const auto at = [&](std::string_view path) { return field_text(object, path).value_or("(none)"); };
   CHECK(at("metadata.name") == "web-1");
   CHECK(at("metadata.namespace") == "shop");
@@ -109,9 +122,27 @@ TEST_CASE("a field is found by its path") {
   CHECK(at("spec.later.deep[1]") == "17");
   CHECK(at("apiVersion") == "compute.ironcore.dev/v1alpha1");
   CHECK(at("kind") == "Machine");
-  for (const char* path : {"", ".", "spec", "spec.", "spec.nothing", "spec.volumes", "spec.volumes[9].name", "spec.volumes[x].name", "spec.volumes[",
-                           "spec.volumes[]", "spec.power.more", "metadata.labels", "metadata.labels.none", "metadata.labels[app].x", "spec.later",
-                           "spec.later.deep[9]", "metadata.generateName", "[0]", "spec[power]", "..", "spec..power"}) {
+  for (const char* path : {"",
+                           ".",
+                           "spec",
+                           "spec.",
+                           "spec.nothing",
+                           "spec.volumes",
+                           "spec.volumes[9].name",
+                           "spec.volumes[x].name",
+                           "spec.volumes[",
+                           "spec.volumes[]",
+                           "spec.power.more",
+                           "metadata.labels",
+                           "metadata.labels.none",
+                           "metadata.labels[app].x",
+                           "spec.later",
+                           "spec.later.deep[9]",
+                           "metadata.generateName",
+                           "[0]",
+                           "spec[power]",
+                           "..",
+                           "spec..power"}) {
     CAPTURE(path);
     CHECK(at(path) == "(none)");
   }
@@ -132,7 +163,9 @@ TEST_CASE("applying a manifest again after binding and device naming changes not
   auto stored = kind_of<Machine>().admit_create(Object::decode(manifest).value()).value();
   CHECK(three_way_patch(manifest, manifest, stored).value() == "{}");
   CHECK(three_way_patch("", manifest, stored).value() == "{}");
-  stored = patched(stored, R"({"spec":{"machinePoolRef":{"name":"host-1"},"power":"Off"},"metadata":{"finalizers":["a/b"],"labels":{"theirs":"x"},"uid":"u"},"status":{"state":"Running"}})");
+  stored = patched(
+      stored,
+      R"({"spec":{"machinePoolRef":{"name":"host-1"},"power":"Off"},"metadata":{"finalizers":["a/b"],"labels":{"theirs":"x"},"uid":"u"},"status":{"state":"Running"}})");
   CHECK(three_way_patch(manifest, manifest, stored).value() == "{}");
 }
 
@@ -165,7 +198,9 @@ TEST_CASE("applying a manifest that was printed before does not fight over what 
   const auto stored = running();
   auto text = stored.json();
   CHECK(three_way_patch("", text, stored).value() == "{}");
-  const auto stale = patched(stored, R"({"status":{"state":"Pending"},"metadata":{"generation":1,"resourceVersion":"1","uid":"other"}})");
+  const auto stale = patched(
+      stored,
+      R"({"status":{"state":"Pending"},"metadata":{"generation":1,"resourceVersion":"1","uid":"other"}})");
   CHECK(three_way_patch("", stale.json(), stored).value() == "{}");
 }
 
@@ -174,14 +209,21 @@ TEST_CASE("a secret given as texts is the same on the second apply") {
       R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s","namespace":"n"},"stringData":{"a":"\u00e4","b":"2"}})";
   const auto stored = kind_of<Secret>().admit_create(Object::decode(manifest).value()).value();
   CHECK(three_way_patch(manifest, manifest, stored).value() == "{}");
-  const std::string less = R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s","namespace":"n"},"stringData":{"a":"x"}})";
+  const std::string less =
+      R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s","namespace":"n"},"stringData":{"a":"x"}})";
   CHECK(three_way_patch(manifest, less, stored).value() == R"({"data":{"b":null,"a":"eA=="}})");
 }
 
 TEST_CASE("a manifest that breaks a rule is refused before anything is sent") {
   const auto stored = running();
-  const auto patch = three_way_patch("", R"({"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","metadata":{"name":"web-1","namespace":"shop"},"spec":{"machineClassRef":{"name":"large"}}})", stored);
+  const auto patch = three_way_patch(
+      "",
+      R"({"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","metadata":{"name":"web-1","namespace":"shop"},"spec":{"machineClassRef":{"name":"large"}}})",
+      stored);
   CHECK(wrong_fields(patch) == "spec.machineClassRef forbidden");
   CHECK(three_way_patch("", "[]", stored).has_error());
-  CHECK(three_way_patch("{", "{}", stored).error().message().starts_with("read the manifest that was applied last: "));
+  CHECK(three_way_patch("{", "{}", stored)
+            .error()
+            .message()
+            .starts_with("read the manifest that was applied last: "));
 }

@@ -28,7 +28,8 @@ struct Field {
   std::vector<const char*> wrong;
 };
 
-/// Visits every place that the description knows, with one element in each list and the entry `k` in each map.
+/// Visits every place that the description knows, with one element in each list and the entry `k` in each
+/// map.
 template <class T>
 void walk(const Field& at, const std::function<void(const Field&)>& visit) {
   auto here = at;
@@ -59,9 +60,11 @@ void walk(const Field& at, const std::function<void(const Field&)>& visit) {
   } else {
     if constexpr (std::same_as<T, std::string>) here.wrong = {"true", "17", "[]", "{}"};
     if constexpr (std::same_as<T, bool>) here.wrong = {"\"true\"", "1", "[]", "{}"};
-    if constexpr (Integer<T>) here.wrong = {"\"1\"", "1.5", "1e1", "true", "[]", "{}", "99999999999999999999999"};
+    if constexpr (Integer<T>)
+      here.wrong = {"\"1\"", "1.5", "1e1", "true", "[]", "{}", "99999999999999999999999"};
     if constexpr (DescribedEnum<T>) here.wrong = {"\"Nonsense\"", "\"\"", "true", "1", "[]", "{}"};
-    if constexpr (std::same_as<T, Revision>) here.wrong = {"1", "\"-1\"", "\"x\"", "\"99999999999999999999999\"", "[]", "{}"};
+    if constexpr (std::same_as<T, Revision>)
+      here.wrong = {"1", "\"-1\"", "\"x\"", "\"99999999999999999999999\"", "[]", "{}"};
     if constexpr (std::same_as<T, WallTime>) here.wrong = {"1", "\"\"", "\"yesterday\"", "[]", "{}"};
     if constexpr (std::same_as<T, Quantity>) here.wrong = {"\"\"", "\"much\"", "1e99999", "true", "[]", "{}"};
     if constexpr (std::same_as<T, Bytes>) here.wrong = {"1", "\"%\"", "\"a\"", "[]", "{}"};
@@ -69,7 +72,9 @@ void walk(const Field& at, const std::function<void(const Field&)>& visit) {
   }
 }
 
-json::Tree parsed(std::string_view text) { return json::parse_tree(text, json::Nulls::keep).value(); }
+json::Tree parsed(std::string_view text) {
+  return json::parse_tree(text, json::Nulls::keep).value();
+}
 
 /// The value at `steps`; the last one is made if it is missing.
 json::Tree& at(json::Tree& tree, const std::vector<std::string>& steps) {
@@ -80,7 +85,7 @@ json::Tree& at(json::Tree& tree, const std::vector<std::string>& steps) {
       continue;
     }
     auto* const found = place->find(step);
-    place = found != nullptr ? found : &place->members.emplace_back(step, json::Tree()).second;
+    place = found != nullptr ? found : &place->add(step, json::Tree());
   }
   return *place;
 }
@@ -185,7 +190,7 @@ TEST_CASE("a value of a wrong type is refused in every field of every kind, by i
       // Null is absent everywhere, and so is a member that a patch removes.
       if (!field.path.ends_with("]")) {
         auto tree = base;
-        at(tree, field.steps) = json::Tree::null();
+        at(tree, field.steps) = json::Tree();
         CHECK(Object::decode(json::to_text(tree)).has_value());
       }
     });
@@ -222,7 +227,8 @@ TEST_CASE("a field is found by its path wherever the description has one") {
     auto tree = parsed(object.json());
     walk<T>({}, [&](const Field& field) {
       const auto& value = at(tree, field.steps);
-      const bool is_scalar = value.type == json::Type::string || value.type == json::Type::number || value.type == json::Type::boolean;
+      const bool is_scalar = value.type == json::Type::string || value.type == json::Type::number ||
+                             value.type == json::Type::boolean;
       const bool is_secret = T::info.kind == "Secret" && field.path == "data[k]";
       CAPTURE(field.path);
       CHECK(field_text(object, field.path).has_value() == (is_scalar && !is_secret));
@@ -235,7 +241,8 @@ TEST_CASE("text that is cut off or changed by a byte is refused or read, never m
   for_each_kind([&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto json = random_object<T>(3).json();
-    for (std::size_t size = 0; size < json.size(); ++size) CHECK(Object::decode(std::string_view(json).substr(0, size)).has_error());
+    for (std::size_t size = 0; size < json.size(); ++size)
+      CHECK(Object::decode(std::string_view(json).substr(0, size)).has_error());
     for (int i = 0; i < 3000; ++i) {
       auto changed = json;
       changed[engine() % changed.size()] = static_cast<char>(engine());

@@ -15,9 +15,12 @@ enum class Filling { random, full };
 
 class RandomValues {
  public:
-  explicit RandomValues(std::uint64_t seed, Filling filling = Filling::random) : engine_(seed), filling_(filling) {}
+  explicit RandomValues(std::uint64_t seed, Filling filling = Filling::random)
+      : engine_(seed), filling_(filling) {}
 
-  std::size_t below(std::size_t bound) { return std::uniform_int_distribution<std::size_t>(0, bound - 1)(engine_); }
+  std::size_t below(std::size_t bound) {
+    return std::uniform_int_distribution<std::size_t>(0, bound - 1)(engine_);
+  }
   bool chance(std::size_t percent) { return filling_ == Filling::full || below(100) < percent; }
 
   template <class T>
@@ -47,9 +50,11 @@ class RandomValues {
       const std::uint64_t values[] = {1, 4711, UINT64_MAX};
       out.value = values[below(3)];
     } else if constexpr (std::same_as<T, WallTime>) {
-      out = WallTime(std::chrono::seconds(below(4'000'000'000)) + std::chrono::nanoseconds(below(3) * 250'000'001));
+      out = WallTime(std::chrono::seconds(below(4'000'000'000)) +
+                     std::chrono::nanoseconds(below(3) * 250'000'001));
     } else if constexpr (std::same_as<T, Quantity>) {
-      const char* texts[] = {"1", "500m", "10Gi", "-3", "1e3", "0", "1500Mi", "3n", "9223372036854775807", "8E"};
+      const char* texts[] = {"1", "500m", "10Gi", "-3", "1e3", "0", "1500Mi", "3n", "9223372036854775807",
+                             "8E"};
       out = Quantity::parse(texts[below(10)]).value();
     } else {
       static_assert(std::same_as<T, Bytes>);
@@ -59,7 +64,8 @@ class RandomValues {
 
   json::Tree tree(unsigned depth) {
     const auto kind = below(depth == 0 ? 3 : 5);
-    json::Tree value{.type = json::Type::number, .scalar = {}, .members = {}, .items = {}};
+    json::Tree value;
+    value.type = json::Type::number;
     const char* numbers[] = {"0", "-1.50", "1e999", "123456789012345678901234567890"};
     if (kind == 0) {
       value.scalar = numbers[below(4)];
@@ -76,14 +82,22 @@ class RandomValues {
       for (auto count = below(4); count > 0; --count) value.items.push_back(tree(depth - 1));
     } else {
       value.type = json::Type::object;
-      for (std::size_t i = below(4); i > 0; --i) value.members.emplace_back("m" + std::to_string(i), tree(depth - 1));
+      for (std::size_t i = below(4); i > 0; --i) value.add("m" + std::to_string(i), tree(depth - 1));
     }
     return value;
   }
 
   std::string text() {
-    const char* texts[] = {"a", "web-1", "example.com/key", "two words", "\"quoted\\\"", "line\nbreak\ttab", "\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80",
-                           "\x01\x1F\x7F", "null", "0"};
+    const char* texts[] = {"a",
+                           "web-1",
+                           "example.com/key",
+                           "two words",
+                           "\"quoted\\\"",
+                           "line\nbreak\ttab",
+                           "\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80",
+                           "\x01\x1F\x7F",
+                           "null",
+                           "0"};
     std::string out = texts[below(10)];
     if (below(3) == 0) out += std::to_string(below(1000));
     return out;

@@ -21,11 +21,16 @@ std::string row(const Object& object) {
   CHECK(columns.size() == cells.size());
   std::string text;
   for (std::size_t i = 0; i < cells.size(); ++i)
-    text += (i == 0 ? "" : columns[i].is_wide ? " | " : " ") + std::string(columns[i].header) + "=" + cells[i];
+    text += (i == 0               ? ""
+             : columns[i].is_wide ? " | "
+                                  : " ") +
+            std::string(columns[i].header) + "=" + cells[i];
   return text;
 }
 
-std::string age_after(Duration span) { return age(noon - span, noon); }
+std::string age_after(Duration span) {
+  return age(noon - span, noon);
+}
 
 }  // namespace
 
@@ -53,7 +58,8 @@ TEST_CASE("ages are written as kubectl writes them") {
 
 TEST_CASE("a machine in the table") {
   CHECK(row(Object::decode(running_machine).value()) ==
-        "NAME=web-1 MACHINECLASSREF=small IMAGE=registry.example/images/debian:12 MACHINEPOOLREF=host-17 STATE=Running AGE=10h"
+        "NAME=web-1 MACHINECLASSREF=small IMAGE=registry.example/images/debian:12 MACHINEPOOLREF=host-17 "
+        "STATE=Running AGE=10h"
         " | POWER=On | VOLUMES=1/2 | NICS=1/1 | MACHINEID=libvirt://6f1c1c5e");
   CHECK(row(Object::of(small_machine())) ==
         "NAME=web-1 MACHINECLASSREF=small IMAGE=<none> MACHINEPOOLREF=<none> STATE=Pending AGE=<unknown>"
@@ -71,7 +77,9 @@ TEST_CASE("classes and pools in the table") {
   CHECK(row(Object::of(small)) == "NAME=small CPU=2 MEMORY=4Gi AGE=5s");
   MachinePool pool;
   pool.metadata.name = "host";
-  CHECK(row(Object::of(pool)) == "NAME=host MACHINECLASSES=<none> AGE=<unknown> | READY=<none> | CPU=<none> | MEMORY=<none> | TAINTS=<none> | PROVIDERID=<none>");
+  CHECK(row(Object::of(pool)) ==
+        "NAME=host MACHINECLASSES=<none> AGE=<unknown> | READY=<none> | CPU=<none> | MEMORY=<none> | "
+        "TAINTS=<none> | PROVIDERID=<none>");
   pool.status.available_machine_classes = {{.name = "small"}, {.name = "large"}};
   pool.status.conditions = {{.type = "Ready", .status = ConditionStatus::true_}};
   pool.spec.taints = {{.key = "a", .value = "b"}, {.key = "c", .effect = TaintEffect::no_execute}};
@@ -80,14 +88,22 @@ TEST_CASE("classes and pools in the table") {
 }
 
 TEST_CASE("volumes and network interfaces show what is kept but not read yet") {
-  const auto volume = Object::decode(
-      R"({"apiVersion":"storage.ironcore.dev/v1alpha1","kind":"Volume","metadata":{"name":"v"},"spec":{"volumeClassRef":{"name":"fast"},)"
-      R"("resources":{"storage":"5Gi"},"claimRef":{"name":"m"},"dataSource":{"osImage":{"image":"debian:12"}}},"status":{"state":"Available"}})").value();
-  CHECK(row(volume) == "NAME=v VOLUMEPOOLREF=<none> IMAGE=debian:12 VOLUMECLASS=fast STATE=Available AGE=<unknown> | SIZE=5Gi | CLAIMREF=m");
-  const auto nic = Object::decode(
-      R"({"apiVersion":"networking.ironcore.dev/v1alpha1","kind":"NetworkInterface","metadata":{"name":"n"},"spec":{"networkRef":{"name":"net"}},)"
-      R"("status":{"ips":["10.0.0.1","fd00::1"],"prefixes":["10.1.0.0/24","10.2.0.0/24"],"virtualIP":"203.0.113.5"}})").value();
-  CHECK(row(nic) == "NAME=n NETWORK=net MACHINE=<none> IPS=10.0.0.1,fd00::1 PREFIXES=10.1.0.0/24,10.2.0.0/24 VIRTUALIP=203.0.113.5 STATE=Pending AGE=<unknown> | PROVIDERID=<none>");
+  const auto volume =
+      Object::decode(
+          R"({"apiVersion":"storage.ironcore.dev/v1alpha1","kind":"Volume","metadata":{"name":"v"},"spec":{"volumeClassRef":{"name":"fast"},)"
+          R"("resources":{"storage":"5Gi"},"claimRef":{"name":"m"},"dataSource":{"osImage":{"image":"debian:12"}}},"status":{"state":"Available"}})")
+          .value();
+  CHECK(row(volume) ==
+        "NAME=v VOLUMEPOOLREF=<none> IMAGE=debian:12 VOLUMECLASS=fast STATE=Available AGE=<unknown> | "
+        "SIZE=5Gi | CLAIMREF=m");
+  const auto nic =
+      Object::decode(
+          R"({"apiVersion":"networking.ironcore.dev/v1alpha1","kind":"NetworkInterface","metadata":{"name":"n"},"spec":{"networkRef":{"name":"net"}},)"
+          R"("status":{"ips":["10.0.0.1","fd00::1"],"prefixes":["10.1.0.0/24","10.2.0.0/24"],"virtualIP":"203.0.113.5"}})")
+          .value();
+  CHECK(row(nic) ==
+        "NAME=n NETWORK=net MACHINE=<none> IPS=10.0.0.1,fd00::1 PREFIXES=10.1.0.0/24,10.2.0.0/24 "
+        "VIRTUALIP=203.0.113.5 STATE=Pending AGE=<unknown> | PROVIDERID=<none>");
 }
 
 TEST_CASE("namespaces, secrets and events in the table") {
@@ -110,5 +126,6 @@ TEST_CASE("namespaces, secrets and events in the table") {
   event.first_timestamp = noon - 60s;
   event.last_timestamp = noon - 10s;
   CHECK(row(Object::of(event)) ==
-        "LAST SEEN=10s TYPE=Warning REASON=Lost OBJECT=machinepool/host MESSAGE=no heartbeat | SOURCE=pools, h | FIRST SEEN=60s | COUNT=3 | NAME=e");
+        "LAST SEEN=10s TYPE=Warning REASON=Lost OBJECT=machinepool/host MESSAGE=no heartbeat | SOURCE=pools, "
+        "h | FIRST SEEN=60s | COUNT=3 | NAME=e");
 }

@@ -40,17 +40,63 @@ TEST_CASE("plain scalars mean what the YAML 1.2 core schema says") {
     const char* json;
   };
   const Row rows[] = {
-      {"null", "null"}, {"~", "null"}, {"", "null"}, {"Null", "null"}, {"true", "true"}, {"False", "false"}, {"TRUE", "true"},
-      {"on", "\"on\""}, {"yes", "\"yes\""}, {"Off", "\"Off\""}, {"n", "\"n\""}, {"tRuE", "\"tRuE\""},
-      {"0", "0"}, {"-0", "-0"}, {"007", "7"}, {"+12", "12"}, {"0o17", "15"}, {"0x1F", "31"}, {"0b1", "\"0b1\""}, {"1_000", "\"1_000\""},
-      {"1.50", "1.50"}, {".5", "0.5"}, {"5.", "5"}, {"-.5e+3", "-0.5e+3"}, {"1e3", "1e3"}, {"1E3", "1e3"}, {"00.10", "0.10"},
+      {"null", "null"},
+      {"~", "null"},
+      {"", "null"},
+      {"Null", "null"},
+      {"true", "true"},
+      {"False", "false"},
+      {"TRUE", "true"},
+      {"on", "\"on\""},
+      {"yes", "\"yes\""},
+      {"Off", "\"Off\""},
+      {"n", "\"n\""},
+      {"tRuE", "\"tRuE\""},
+      {"0", "0"},
+      {"-0", "-0"},
+      {"007", "7"},
+      {"+12", "12"},
+      {"0o17", "15"},
+      {"0x1F", "31"},
+      {"0b1", "\"0b1\""},
+      {"1_000", "\"1_000\""},
+      {"1.50", "1.50"},
+      {".5", "0.5"},
+      {"5.", "5"},
+      {"-.5e+3", "-0.5e+3"},
+      {"1e3", "1e3"},
+      {"1E3", "1e3"},
+      {"00.10", "0.10"},
       {"123456789012345678901234567890", "123456789012345678901234567890"},
-      {"500m", "\"500m\""}, {"10Gi", "\"10Gi\""}, {"12:30", "\"12:30\""}, {"2026-11-23", "\"2026-11-23\""}, {"1.2.3", "\"1.2.3\""},
-      {"--", "\"--\""}, {"+", "\"+\""}, {".", "\".\""}, {"e3", "\"e3\""}, {"1e", "\"1e\""}, {"0x", "\"0x\""}, {"0xg", "\"0xg\""}, {"0o8", "\"0o8\""},
-      {"'on'", "\"on\""}, {"\"5\"", "\"5\""}, {"'null'", "\"null\""}, {"\"a\\tb\\u00e4\"", "\"a\\tb\xC3\xA4\""}, {"\"\"", "\"\""},
-      {"!!str 5", "\"5\""}, {"!!int 5", "5"}, {"!!float 5", "5"}, {"!!bool true", "true"}, {"! 5", "\"5\""},
-      {"[1, 'a', {b: c}]", "[1,\"a\",{\"b\":\"c\"}]"}, {"{}", "{}"}, {"[]", "[]"},
-      {"|\n  a\n   b\n\n  c\n", "\"a\\n b\\n\\nc\\n\""}, {"|-\n  a\n", "\"a\""}, {">\n  a\n  b\n", "\"a b\\n\""},
+      {"500m", "\"500m\""},
+      {"10Gi", "\"10Gi\""},
+      {"12:30", "\"12:30\""},
+      {"2026-11-23", "\"2026-11-23\""},
+      {"1.2.3", "\"1.2.3\""},
+      {"--", "\"--\""},
+      {"+", "\"+\""},
+      {".", "\".\""},
+      {"e3", "\"e3\""},
+      {"1e", "\"1e\""},
+      {"0x", "\"0x\""},
+      {"0xg", "\"0xg\""},
+      {"0o8", "\"0o8\""},
+      {"'on'", "\"on\""},
+      {"\"5\"", "\"5\""},
+      {"'null'", "\"null\""},
+      {"\"a\\tb\\u00e4\"", "\"a\\tb\xC3\xA4\""},
+      {"\"\"", "\"\""},
+      {"!!str 5", "\"5\""},
+      {"!!int 5", "5"},
+      {"!!float 5", "5"},
+      {"!!bool true", "true"},
+      {"! 5", "\"5\""},
+      {"[1, 'a', {b: c}]", "[1,\"a\",{\"b\":\"c\"}]"},
+      {"{}", "{}"},
+      {"[]", "[]"},
+      {"|\n  a\n   b\n\n  c\n", "\"a\\n b\\n\\nc\\n\""},
+      {"|-\n  a\n", "\"a\""},
+      {">\n  a\n  b\n", "\"a b\\n\""},
   };
   for (const auto& [yaml, json] : rows) {
     CAPTURE(yaml);
@@ -59,7 +105,8 @@ TEST_CASE("plain scalars mean what the YAML 1.2 core schema says") {
 }
 
 TEST_CASE("what has no JSON form is refused in its place") {
-  CHECK(value(".inf") == "line 1, column 4: JSON has no such number; put it in quotes if it is meant as text");
+  CHECK(value(".inf") ==
+        "line 1, column 4: JSON has no such number; put it in quotes if it is meant as text");
   CHECK(value("-.Inf").starts_with("line 1, column 4: "));
   CHECK(value(".nan").starts_with("line 1, column 4: "));
   CHECK(value("0xFFFFFFFFFFFFFFFFF").starts_with("line 1, column 4: "));
@@ -74,18 +121,22 @@ TEST_CASE("several documents, and empty ones between them") {
   CHECK(parsed("# nothing\n") == "");
   CHECK(parsed("---\n---\na: 1\n---\n# only a comment\n---\nb: 2\n...\n") == "{\"a\":1}\n{\"b\":2}\n");
   CHECK(parsed("{\"a\":1}\n---\n{\"b\":2}\n") == "{\"a\":1}\n{\"b\":2}\n");
-  CHECK(parsed("\xEF\xBB\xBF" "a: 1\n") == "{\"a\":1}\n");
+  CHECK(parsed("\xEF\xBB\xBF"
+               "a: 1\n") == "{\"a\":1}\n");
   CHECK(parsed("%YAML 1.2\n---\na: 1\n") == "{\"a\":1}\n");
 }
 
 TEST_CASE("anchors and aliases repeat values, within limits") {
-  CHECK(parsed("a: &x {b: [1, 2]}\nc: *x\nd: [*x, *x]\n") == "{\"a\":{\"b\":[1,2]},\"c\":{\"b\":[1,2]},\"d\":[{\"b\":[1,2]},{\"b\":[1,2]}]}\n");
+  CHECK(parsed("a: &x {b: [1, 2]}\nc: *x\nd: [*x, *x]\n") ==
+        "{\"a\":{\"b\":[1,2]},\"c\":{\"b\":[1,2]},\"d\":[{\"b\":[1,2]},{\"b\":[1,2]}]}\n");
   CHECK(parsed("- &x one\n- *x\n- &y [*x]\n- *y\n") == "[\"one\",\"one\",[\"one\"],[\"one\"]]\n");
   CHECK(parsed("a: &x 1\nb: &x 2\nc: *x\n") == "{\"a\":1,\"b\":2,\"c\":2}\n");
   CHECK(parsed("a: &x [*x]\n") == "line 1, column 8: an alias cannot stand inside what it stands for");
   CHECK(parsed("a: *nobody\n").starts_with("line 1, column 4: "));
-  CHECK(parsed("a: &x b\n*x : c\n") == "line 2, column 1: an alias cannot be the name of a member: write it out");
-  CHECK(parsed("a: {b: 1}\nc:\n  <<: {d: 1}\n") == "line 3, column 3: merge keys (<<) are not supported: write the members out");
+  CHECK(parsed("a: &x b\n*x : c\n") ==
+        "line 2, column 1: an alias cannot be the name of a member: write it out");
+  CHECK(parsed("a: {b: 1}\nc:\n  <<: {d: 1}\n") ==
+        "line 3, column 3: merge keys (<<) are not supported: write the members out");
 
   // A billion laughs.
   std::string bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n";
@@ -104,12 +155,14 @@ TEST_CASE("anchors and aliases repeat values, within limits") {
   CHECK(parse_manifests(heavy + "]\n").error().message().find("1.5 MiB") != std::string::npos);
   // And with depth.
   std::string deep = "a0: &a0 [x]\n";
-  for (int i = 1; i < 40; ++i) deep += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [*a" + std::to_string(i - 1) + "]\n";
+  for (int i = 1; i < 40; ++i)
+    deep += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [*a" + std::to_string(i - 1) + "]\n";
   CHECK(parsed(deep).find("nested deeper than 32 levels") != std::string::npos);
 }
 
 TEST_CASE("depth and size are bounded") {
-  CHECK(parsed(std::string(32, '[') + std::string(32, ']')) == std::string(32, '[') + std::string(32, ']') + "\n");
+  CHECK(parsed(std::string(32, '[') + std::string(32, ']')) ==
+        std::string(32, '[') + std::string(32, ']') + "\n");
   CHECK(parsed(std::string(33, '[') + std::string(33, ']')).find("nested deeper") != std::string::npos);
   CHECK(parsed(std::string(100'000, '[')).starts_with("line 1, column "));
   CHECK(parsed(std::string(2'000, '{')).starts_with("line 1, column "));
@@ -126,7 +179,8 @@ TEST_CASE("a member that comes twice is refused, in YAML and in JSON") {
 }
 
 TEST_CASE("names of members are texts") {
-  CHECK(parsed("1: a\ntrue: b\n1.0: c\nyes: d\n") == "{\"1\":\"a\",\"true\":\"b\",\"1.0\":\"c\",\"yes\":\"d\"}\n");
+  CHECK(parsed("1: a\ntrue: b\n1.0: c\nyes: d\n") ==
+        "{\"1\":\"a\",\"true\":\"b\",\"1.0\":\"c\",\"yes\":\"d\"}\n");
   CHECK(parsed("[a]: b\n").find("a text, not a list") != std::string::npos);
   CHECK(parsed("? {a: b}\n: c\n").find("a text, not a list") != std::string::npos);
   CHECK(parsed("a:\n  : b\n").starts_with("line 2, column 3: the name of a member is missing"));
@@ -134,8 +188,29 @@ TEST_CASE("names of members are texts") {
 }
 
 TEST_CASE("malformed YAML is refused with line and column") {
-  for (const char* text : {"a: b: c\n", "a: [1, 2\n", "a: {b\n", "a: 'x\n", "a: \"\\q\"\n", "a: \"\\ud800\"\n", "a\nb: c\n", "a: *\n", "a: &\n", "\ta: b\n", "a:\n\t- b\n",
-                           "a: @x\n", "a: `x\n", "- a\nb: c\n", "a: 'x\n", "? 'x\n", "a: !!str &b \"x\nc: d\n", "a: 'it''s\n", "a: \"x\\\"\n",  "--- a\n--- b\nc: d\n}\n", "]\n", "a: |x\n  b\n", "--- a\nb\n: c"}) {
+  for (const char* text : {"a: b: c\n",
+                           "a: [1, 2\n",
+                           "a: {b\n",
+                           "a: 'x\n",
+                           "a: \"\\q\"\n",
+                           "a: \"\\ud800\"\n",
+                           "a\nb: c\n",
+                           "a: *\n",
+                           "a: &\n",
+                           "\ta: b\n",
+                           "a:\n\t- b\n",
+                           "a: @x\n",
+                           "a: `x\n",
+                           "- a\nb: c\n",
+                           "a: 'x\n",
+                           "? 'x\n",
+                           "a: !!str &b \"x\nc: d\n",
+                           "a: 'it''s\n",
+                           "a: \"x\\\"\n",
+                           "--- a\n--- b\nc: d\n}\n",
+                           "]\n",
+                           "a: |x\n  b\n",
+                           "--- a\nb\n: c"}) {
     CAPTURE(text);
     const auto error = parsed(text);
     CAPTURE(error);
@@ -143,7 +218,8 @@ TEST_CASE("malformed YAML is refused with line and column") {
   }
   CHECK(parsed("a: \"\xFF\"\n") == "line 1, column 5: this is not UTF-8");
   CHECK(parsed(std::string_view("a: \0\n", 5)) == "line 1, column 4: there is a control character");
-  CHECK(parsed("{\"a\": 1,\n \"b\" 2}") == "JSON line 2, column 6: a colon is missing after the name of a member");
+  CHECK(parsed("{\"a\": 1,\n \"b\" 2}") ==
+        "JSON line 2, column 6: a colon is missing after the name of a member");
 }
 
 TEST_CASE("JSON stays as it is, with pairs of surrogates") {
@@ -181,29 +257,40 @@ TEST_CASE("fields are found by their path") {
 
 TEST_CASE("wrong fields are reported with file, line and column") {
   const auto manifest = parse_manifests(
-      "apiVersion: compute.ironcore.dev/v1alpha1\nkind: Machine\nmetadata:\n  name: web-1\nspec:\n  powr: On\n  volumes:\n  - name: 5\n").value().at(0);
+                            "apiVersion: compute.ironcore.dev/v1alpha1\nkind: Machine\nmetadata:\n  name: "
+                            "web-1\nspec:\n  powr: On\n  volumes:\n  - name: 5\n")
+                            .value()
+                            .at(0);
   const auto object = Object::decode(manifest.json(), UnknownFields::refuse);
   CHECK(locate(object.error(), manifest, "web.yaml") ==
-        std::vector<std::string>{"web.yaml:6:3: spec.powr: unknown field (did you mean \"power\"?)",
-                                 "web.yaml:8:5: spec.volumes[0].name: must be a string: put the number in quotes"});
-  CHECK(locate(Error(ErrorCode::conflict, "somebody was faster"), manifest, "-") == std::vector<std::string>{"-:1:1: somebody was faster"});
+        std::vector<std::string>{
+            "web.yaml:6:3: spec.powr: unknown field (did you mean \"power\"?)",
+            "web.yaml:8:5: spec.volumes[0].name: must be a string: put the number in quotes"});
+  CHECK(locate(Error(ErrorCode::conflict, "somebody was faster"), manifest, "-") ==
+        std::vector<std::string>{"-:1:1: somebody was faster"});
 }
 
 TEST_CASE("a machine in YAML is the machine in JSON") {
   const auto yaml = to_yaml(running_machine).value();
-  CHECK(yaml.starts_with("apiVersion: compute.ironcore.dev/v1alpha1\nkind: Machine\nmetadata:\n  name: web-1\n"));
-  CHECK(yaml.find("\n  power: \"On\"\n  networkInterfaces:\n  - name: nic\n    ephemeral:\n") != std::string::npos);
+  CHECK(yaml.starts_with(
+      "apiVersion: compute.ironcore.dev/v1alpha1\nkind: Machine\nmetadata:\n  name: web-1\n"));
+  CHECK(yaml.find("\n  power: \"On\"\n  networkInterfaces:\n  - name: nic\n    ephemeral:\n") !=
+        std::string::npos);
   CHECK(parsed(yaml) == std::string(running_machine) + "\n");
 }
 
 TEST_CASE("printed YAML reads back as the same JSON") {
-  for (const char* json :
-       {R"({"a":[],"b":{},"c":null,"d":"","e":[[],[[1,2],[3]],{}]})", R"([{"a":[{"b":1,"c":[2]}]},{"d":"x"}])", R"("text")", "17", "[]", "{}",
-        R"({"a":"on","b":"1","c":"0x1","d":"null","e":"2026-01-01","f":"12:30","g":"1_0","h":"~","i":"- x","j":"a: b","k":"a #b","l":"a:","m":" x","n":"x ","o":"'q'"})",
-        R"({"on":1,"1":2,"a b":3,"a: b":4,"":5,"- ":6,"?":7,"<<":8})", "{\"a\":\"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\",\"b\":\"\xC2\x85\xEF\xBB\xBF\"}",
-        R"({"a":"x\ny\n","b":"x\n y","c":"x\n\n\n","d":"\nx","e":" x\ny","f":"x\t\ny","g":"x \ny","h":"\n","i":"---\n...\n","j":"# no comment\n","k":"a\r\nb"})",
-        R"({"l":["x\ny","x\n"],"m":[["x\ny\n"]]})", "{\"a\":\"\\u0001\x7F\\\"\\\\\"}", R"({"n":[1.50,-0,1e999,123456789012345678901234567890]})",
-        R"({"a":"y","b":"NO","c":"=","d":"%x","e":"@x","f":"`x","g":"!x","h":"&x","i":"*x","j":"|","k":">","l":"[x","m":"}","n":",","o":"x,y","p":"x]"})"}) {
+  for (
+      const char* json :
+      {R"({"a":[],"b":{},"c":null,"d":"","e":[[],[[1,2],[3]],{}]})", R"([{"a":[{"b":1,"c":[2]}]},{"d":"x"}])",
+       R"("text")", "17", "[]", "{}",
+       R"({"a":"on","b":"1","c":"0x1","d":"null","e":"2026-01-01","f":"12:30","g":"1_0","h":"~","i":"- x","j":"a: b","k":"a #b","l":"a:","m":" x","n":"x ","o":"'q'"})",
+       R"({"on":1,"1":2,"a b":3,"a: b":4,"":5,"- ":6,"?":7,"<<":8})",
+       "{\"a\":\"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\",\"b\":\"\xC2\x85\xEF\xBB\xBF\"}",
+       R"({"a":"x\ny\n","b":"x\n y","c":"x\n\n\n","d":"\nx","e":" x\ny","f":"x\t\ny","g":"x \ny","h":"\n","i":"---\n...\n","j":"# no comment\n","k":"a\r\nb"})",
+       R"({"l":["x\ny","x\n"],"m":[["x\ny\n"]]})", "{\"a\":\"\\u0001\x7F\\\"\\\\\"}",
+       R"({"n":[1.50,-0,1e999,123456789012345678901234567890]})",
+       R"({"a":"y","b":"NO","c":"=","d":"%x","e":"@x","f":"`x","g":"!x","h":"&x","i":"*x","j":"|","k":">","l":"[x","m":"}","n":",","o":"x,y","p":"x]"})"}) {
     CAPTURE(json);
     const auto yaml = to_yaml(json).value();
     CAPTURE(yaml);
@@ -214,10 +301,12 @@ TEST_CASE("printed YAML reads back as the same JSON") {
 }
 
 TEST_CASE("texts of several lines are printed as blocks") {
-  CHECK(to_yaml(R"({"a":{"b":"line 1\n  line 2\n","c":"x\ny"}})").value() == "a:\n  b: |\n    line 1\n      line 2\n  c: |-\n    x\n    y\n");
+  CHECK(to_yaml(R"({"a":{"b":"line 1\n  line 2\n","c":"x\ny"}})").value() ==
+        "a:\n  b: |\n    line 1\n      line 2\n  c: |-\n    x\n    y\n");
 }
 
 TEST_CASE("JSON is indented for people") {
-  CHECK(to_indented_json(R"({"a":[1,{}],"b":"c"})").value() == "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": \"c\"\n}\n");
+  CHECK(to_indented_json(R"({"a":[1,{}],"b":"c"})").value() ==
+        "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": \"c\"\n}\n");
   CHECK(to_indented_json("[1").has_error());
 }

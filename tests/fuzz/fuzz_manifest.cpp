@@ -35,7 +35,8 @@ void compare_with_boost(std::string_view text) {
     require(!failure || failure == boost::json::error::exponent_overflow, "we accept what is not JSON");
   } else {
     const Error error = reader.error();
-    const auto on_purpose = error.message().find("twice") != std::string::npos || error.message().find("nested deeper") != std::string::npos;
+    const auto on_purpose = error.message().find("twice") != std::string::npos ||
+                            error.message().find("nested deeper") != std::string::npos;
     require(failure || on_purpose, "we refuse what is JSON");
   }
 }
@@ -47,7 +48,8 @@ void try_object(std::string_view text) {
   if (!object) return;
   const auto json = object->json();
   const auto again = Object::decode(json);
-  require(again.has_value() && *again == *object && again->json() == json, "an object does not come back from its JSON");
+  require(again.has_value() && *again == *object && again->json() == json,
+          "an object does not come back from its JSON");
   const auto& kind = object->kind();
   require(kind.cells(*object, WallTime()).size() == kind.columns().size(), "cells and columns differ");
   (void)field_text(*object, kind.info().placement);
@@ -85,7 +87,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     try_object(manifest.json());
     const auto object = Object::decode(manifest.json(), UnknownFields::refuse);
     if (!object) {
-      for (const auto& line : locate(object.error(), manifest, "f")) require(line.starts_with("f:"), "an error has no place");
+      for (const auto& line : locate(object.error(), manifest, "f"))
+        require(line.starts_with("f:"), "an error has no place");
     }
   }
   return 0;

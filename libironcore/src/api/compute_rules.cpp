@@ -2,8 +2,8 @@
 // Defaults and rules of MachineClass, MachinePool and Machine.
 #include <algorithm>
 
-#include "rules.hpp"
 #include "ironcore/base/uid.hpp"
+#include "rules.hpp"
 
 namespace ironcore::api {
 
@@ -19,7 +19,8 @@ class OneSource {
   /// Whether the rules of this source are worth checking.
   bool take(std::string_view member, bool is_there) {
     if (!is_there) return false;
-    if (++count_ > 1) checks_.add(FieldPath(at_, member), Reason::forbidden, "must not be set: there is another source");
+    if (++count_ > 1)
+      checks_.add(FieldPath(at_, member), Reason::forbidden, "must not be set: there is another source");
     return count_ == 1;
   }
   void finish(std::string_view choices) {
@@ -60,7 +61,8 @@ void check_ephemeral(const FieldPath& at, const EphemeralVolume& volume, Checks&
   const auto& wanted = volume.volume_template->spec;
   check_template_metadata(FieldPath(pattern, "metadata"), volume.volume_template->metadata, checks);
   check_volume_spec(spec, wanted, checks);
-  checks.forbidden(FieldPath(spec, "claimRef"), wanted.claim_ref.has_value(), "the machine of the template claims it");
+  checks.forbidden(FieldPath(spec, "claimRef"), wanted.claim_ref.has_value(),
+                   "the machine of the template claims it");
   checks.forbidden(FieldPath(spec, "unclaimable"), wanted.unclaimable.value_or(false),
                    "the machine of the template claims it");
 }
@@ -80,7 +82,8 @@ void check_source(const FieldPath& at, const MachineVolume& volume, Checks& chec
     check_size_limit(disk, volume.local_disk->size_limit, checks);
     const auto& image = volume.local_disk->image;
     if (std::any_of(image.begin(), image.end(), [](unsigned char c) { return c <= ' ' || c == 0x7F; }))
-      checks.add(FieldPath(disk, "image"), Reason::invalid, "must be an image reference such as registry/name:tag, without blanks");
+      checks.add(FieldPath(disk, "image"), Reason::invalid,
+                 "must be an image reference such as registry/name:tag, without blanks");
     checks.not_longer(FieldPath(disk, "image"), image.size(), 1024, "characters");
   }
   if (source.take("ephemeral", volume.ephemeral.has_value()))
@@ -128,7 +131,8 @@ void check_efi_vars(const FieldPath& at, const MachineSpec& spec, Checks& checks
     checks.required(FieldPath(entry, "name"), variable.name, "each EFI variable has a name");
     checks.unique(FieldPath(entry, "name"), variable.name, names);
     if (!variable.uuid.empty() && !Uid::parse(variable.uuid))
-      checks.add(FieldPath(entry, "uuid"), Reason::invalid, "must be a UUID such as 8be4df61-93ca-11d2-aa0d-00e098032b8c");
+      checks.add(FieldPath(entry, "uuid"), Reason::invalid,
+                 "must be a UUID such as 8be4df61-93ca-11d2-aa0d-00e098032b8c");
   }
 }
 
@@ -171,15 +175,19 @@ void name_devices(Machine& machine, const Machine* current, Checks& checks) {
   }
 }
 
-void check_volume_changes(const FieldPath& at, const Machine& current, const Machine& wanted, Checks& checks) {
+void check_volume_changes(const FieldPath& at, const Machine& current, const Machine& wanted,
+                          Checks& checks) {
   for (std::size_t i = 0; i < wanted.spec.volumes.size(); ++i) {
     const auto& name = wanted.spec.volumes[i].name;
     if (find_volume(current.spec, name) != nullptr) continue;
     const auto& attached = current.status.volumes;
-    if (std::any_of(attached.begin(), attached.end(), [&](const auto& volume) { return volume.name == name; })) {
+    if (std::any_of(attached.begin(), attached.end(),
+                    [&](const auto& volume) { return volume.name == name; })) {
       const FieldPath entry(at, i);
-      checks.add(FieldPath(entry, "name"), Reason::duplicate,
-                 "\"" + name + "\" is still being detached: use another name, or wait until it is gone from status.volumes");
+      checks.add(
+          FieldPath(entry, "name"), Reason::duplicate,
+          "\"" + name +
+              "\" is still being detached: use another name, or wait until it is gone from status.volumes");
     }
   }
   for (const auto& before : current.spec.volumes) {
@@ -189,14 +197,17 @@ void check_volume_changes(const FieldPath& at, const Machine& current, const Mac
     const FieldPath image(disk, "image");
     const auto* const after = find_volume(wanted.spec, before.name);
     if (after == nullptr) {
-      checks.add(image, Reason::forbidden, "a volume made from an image cannot be removed: create another machine");
+      checks.add(image, Reason::forbidden,
+                 "a volume made from an image cannot be removed: create another machine");
     } else if (!after->local_disk || after->local_disk->image != before.local_disk->image) {
-      checks.add(image, Reason::forbidden, "cannot be changed or removed after creation: create another machine");
+      checks.add(image, Reason::forbidden,
+                 "cannot be changed or removed after creation: create another machine");
     }
   }
 }
 
-void check_hostname_change(const FieldPath& at, const MachineSpec& current, const MachineSpec& wanted, Checks& checks) {
+void check_hostname_change(const FieldPath& at, const MachineSpec& current, const MachineSpec& wanted,
+                           Checks& checks) {
   const auto hostname = [](const MachineSpec& spec) {
     return spec.guest_config ? std::string_view(spec.guest_config->hostname) : std::string_view();
   };
@@ -249,7 +260,8 @@ void check(const Machine& object, Checks& checks) {
   const FieldPath root;
   const FieldPath at(root, "spec");
   const auto& spec = object.spec;
-  checks.required_reference(FieldPath(at, "machineClassRef"), spec.machine_class_ref, "the class says how large the machine is");
+  checks.required_reference(FieldPath(at, "machineClassRef"), spec.machine_class_ref,
+                            "the class says how large the machine is");
   checks.labels(FieldPath(at, "machinePoolSelector"), spec.machine_pool_selector);
   checks.optional_reference(FieldPath(at, "machinePoolRef"), spec.machine_pool_ref);
   check_network_interfaces(FieldPath(at, "networkInterfaces"), spec, checks);
@@ -266,8 +278,10 @@ void check(const Machine& object, Checks& checks) {
 void check_change(const Machine& current, const Machine& wanted, Checks& checks) {
   const FieldPath root;
   const FieldPath at(root, "spec");
-  checks.immutable(FieldPath(at, "machineClassRef"), current.spec.machine_class_ref, wanted.spec.machine_class_ref);
-  checks.set_once(FieldPath(at, "machinePoolRef"), current.spec.machine_pool_ref, wanted.spec.machine_pool_ref);
+  checks.immutable(FieldPath(at, "machineClassRef"), current.spec.machine_class_ref,
+                   wanted.spec.machine_class_ref);
+  checks.set_once(FieldPath(at, "machinePoolRef"), current.spec.machine_pool_ref,
+                  wanted.spec.machine_pool_ref);
   check_volume_changes(FieldPath(at, "volumes"), current, wanted, checks);
   const FieldPath guest(at, "guestConfig");
   check_hostname_change(FieldPath(guest, "hostname"), current.spec, wanted.spec, checks);

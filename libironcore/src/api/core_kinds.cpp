@@ -18,16 +18,18 @@ std::vector<std::string> namespace_cells(const Namespace& object, WallTime now) 
 constexpr Column secret_columns[] = {{"NAME", false}, {"TYPE", false}, {"DATA", false}, {"AGE", false}};
 
 std::vector<std::string> secret_cells(const Secret& object, WallTime now) {
-  return {object.metadata.name, or_none(object.type), std::to_string(object.data.size()), age(object.metadata, now)};
+  return {object.metadata.name, or_none(object.type), std::to_string(object.data.size()),
+          age(object.metadata, now)};
 }
 
-constexpr Column event_columns[] = {{"LAST SEEN", false}, {"TYPE", false},   {"REASON", false},    {"OBJECT", false},
-                                    {"MESSAGE", false},   {"SOURCE", true},  {"FIRST SEEN", true}, {"COUNT", true},
-                                    {"NAME", true}};
+constexpr Column event_columns[] = {{"LAST SEEN", false}, {"TYPE", false},    {"REASON", false},
+                                    {"OBJECT", false},    {"MESSAGE", false}, {"SOURCE", true},
+                                    {"FIRST SEEN", true}, {"COUNT", true},    {"NAME", true}};
 
 std::vector<std::string> event_cells(const Event& object, WallTime now) {
   std::string involved;
-  for (const char c : object.involved_object.kind) involved += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  for (const char c : object.involved_object.kind)
+    involved += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   involved += '/';
   involved += object.involved_object.name;
   auto source = object.source.component;

@@ -14,7 +14,8 @@ void FieldPath::append(std::string& out) const {
   if (step_ == Step::root) return;
   parent_->append(out);
   switch (step_) {
-    case Step::root: break;
+    case Step::root:
+      break;
     case Step::member:
       if (!out.empty()) out += '.';
       out += name_;

@@ -8,13 +8,16 @@
 
 namespace ironcore::api {
 
-/// One step of a path, linked to the step above it; both, and the name, must outlive it. The root is `FieldPath()`.
+/// One step of a path, linked to the step above it; both, and the name, must outlive it. The root is
+/// `FieldPath()`.
 class FieldPath {
  public:
   constexpr FieldPath() = default;
-  constexpr FieldPath(const FieldPath& parent, std::string_view member) : parent_(&parent), name_(member), step_(Step::member) {}
+  constexpr FieldPath(const FieldPath& parent, std::string_view member)
+      : parent_(&parent), name_(member), step_(Step::member) {}
   /// An element of a list.
-  constexpr FieldPath(const FieldPath& parent, std::size_t index) : parent_(&parent), index_(index), step_(Step::index) {}
+  constexpr FieldPath(const FieldPath& parent, std::size_t index)
+      : parent_(&parent), index_(index), step_(Step::index) {}
   /// An entry of a map, or an element that is known by its name: `labels[a.b/c]`.
   static constexpr FieldPath entry(const FieldPath& parent, std::string_view key) {
     FieldPath path(parent, key);

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <charconv>
 
-#include "json_text.hpp"
-#include "json_tree.hpp"
 #include "ironcore/base/base64.hpp"
 #include "ironcore/base/names.hpp"
+#include "json_text.hpp"
+#include "json_tree.hpp"
 
 namespace ironcore::api {
 
@@ -39,10 +39,17 @@ void Decoding::twice(std::string_view key) {
 
 bool Decoding::read_text(const FieldPath& at, std::string_view& out) {
   switch (reader.peek()) {
-    case json::Type::string: return reader.read_string(out);
-    case json::Type::number: wrong_type(at, "a string: put the number in quotes"); return false;
-    case json::Type::boolean: wrong_type(at, "a string: put true or false in quotes"); return false;
-    default: wrong_type(at, "a string"); return false;
+    case json::Type::string:
+      return reader.read_string(out);
+    case json::Type::number:
+      wrong_type(at, "a string: put the number in quotes");
+      return false;
+    case json::Type::boolean:
+      wrong_type(at, "a string: put true or false in quotes");
+      return false;
+    default:
+      wrong_type(at, "a string");
+      return false;
   }
 }
 
@@ -70,11 +77,14 @@ void Decoding::read_quantity(const FieldPath& at, Quantity& out) {
     case json::Type::number:
       if (!reader.read_number(text)) return;
       break;
-    default: return wrong_type(at, "an amount such as 2, 500m or 10Gi");
+    default:
+      return wrong_type(at, "an amount such as 2, 500m or 10Gi");
   }
   // The longest amount that means something is far below this; the message quotes the text.
-  if (text.size() > 64) return note(at, Reason::invalid, "must be an amount such as 2, 500m or 10Gi, not a text of " +
-                                                             std::to_string(text.size()) + " characters");
+  if (text.size() > 64)
+    return note(at, Reason::invalid,
+                "must be an amount such as 2, 500m or 10Gi, not a text of " + std::to_string(text.size()) +
+                    " characters");
   auto amount = Quantity::parse(text);
   if (!amount) return note(at, Reason::invalid, amount.error().message());
   out = *amount;
@@ -111,7 +121,8 @@ void Decoding::read_bytes(const FieldPath& at, Bytes& out) {
   std::string joined;
   if (text.find_first_of("\r\n") != std::string_view::npos) {
     // `base64 FILE` breaks its lines; Kubernetes takes that as well.
-    std::copy_if(text.begin(), text.end(), std::back_inserter(joined), [](char c) { return c != '\r' && c != '\n'; });
+    std::copy_if(text.begin(), text.end(), std::back_inserter(joined),
+                 [](char c) { return c != '\r' && c != '\n'; });
     text = joined;
   }
   auto bytes = base64_decode(text);
@@ -154,7 +165,8 @@ std::size_t Decoding::read_enumerator(const FieldPath& at, std::span<const std::
   return std::string_view::npos;
 }
 
-void Decoding::read_unknown(const FieldPath& at, std::string_view key, std::span<const std::string_view> known,
+void Decoding::read_unknown(const FieldPath& at, std::string_view key,
+                            std::span<const std::string_view> known,
                             std::set<std::string, std::less<>>& nulls, Unknown& out) {
   std::string name(key);
   if (unknown == UnknownFields::refuse) {
@@ -180,8 +192,10 @@ void Decoding::read_unknown(const FieldPath& at, std::string_view key, std::span
   // Nulls inside count in a patch, and `copy` would drop them.
   const auto start = reader.offset();
   if (!reader.skip()) return;
-  const auto patch = json::parse_tree(reader.text().substr(start, reader.offset() - start), json::Nulls::keep);
-  auto value = is_there ? json::parse_tree(before->second, json::Nulls::drop) : Result<json::Tree>(json::Tree::null());
+  const auto patch =
+      json::parse_tree(reader.text().substr(start, reader.offset() - start), json::Nulls::keep);
+  auto value =
+      is_there ? json::parse_tree(before->second, json::Nulls::drop) : Result<json::Tree>(json::Tree());
   if (!patch || !value) {
     reader.fail("the unknown member \"" + name + "\" cannot be merged");
     return;
@@ -190,13 +204,15 @@ void Decoding::read_unknown(const FieldPath& at, std::string_view key, std::span
   const auto merged = json::to_text(*value);
   // Lists came over as they are; a null in one of their objects means absent like everywhere.
   json::Text text;
-  if (!json::Reader(merged).copy(text, json::Order::sort)) return void(reader.fail("the unknown member \"" + name + "\" cannot be merged"));
+  if (!json::Reader(merged).copy(text, json::Order::sort))
+    return void(reader.fail("the unknown member \"" + name + "\" cannot be merged"));
   out.set(std::move(name), text.text());
 }
 
 Result<> check_size(std::string_view text) {
   if (text.size() <= json::max_text_size) return {};
-  return Error(ErrorCode::exhausted, "an object may take up to 1.5 MiB (" + std::to_string(json::max_text_size) +
+  return Error(ErrorCode::exhausted, "an object may take up to 1.5 MiB (" +
+                                         std::to_string(json::max_text_size) +
                                          " bytes) as JSON; this one takes " + std::to_string(text.size()));
 }
 

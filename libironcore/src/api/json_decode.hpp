@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON → declared structs, in one pass; the same pass merges an RFC 7386 patch into a struct that has values already.
+// JSON → declared structs, in one pass; the same pass merges an RFC 7386 patch into a struct that has values
+// already.
 #pragma once
 
 #include <array>
@@ -13,9 +14,9 @@
 #include <vector>
 
 #include "field_path.hpp"
+#include "ironcore/api/kind.hpp"
 #include "json_reader.hpp"
 #include "shapes.hpp"
-#include "ironcore/api/kind.hpp"
 
 namespace ironcore::api {
 
@@ -135,7 +136,8 @@ void read_list(Decoding& in, const FieldPath& at, std::vector<T>& out) {
   while (in.reader.next_item()) {
     const FieldPath item(at, out.size());
     if (out.size() == max_list_size) {
-      in.reader.fail("the list " + at.text() + " has more than " + std::to_string(max_list_size) + " elements");
+      in.reader.fail("the list " + at.text() + " has more than " + std::to_string(max_list_size) +
+                     " elements");
       return;
     }
     read(in, item, out.emplace_back());
@@ -211,7 +213,8 @@ void read(Decoding& in, const FieldPath& at, T& out) {
 Result<> check_size(std::string_view text);
 /// Finds what reading a patch cannot see: that a member comes twice.
 Result<> check_patch(std::string_view patch);
-/// The errors of a finished reading, if there are any. A manifest needs `apiVersion` and `kind`, a patch does not.
+/// The errors of a finished reading, if there are any. A manifest needs `apiVersion` and `kind`, a patch does
+/// not.
 Result<> finish_decoding(Decoding& in);
 
 template <KindStruct T>

@@ -4,15 +4,15 @@
 
 #include <string>
 
+#include "ironcore/base/base64.hpp"
 #include "json_writer.hpp"
 #include "shapes.hpp"
-#include "ironcore/base/base64.hpp"
 
 namespace ironcore::api {
 
-/// Absent in JSON: an empty text or container, an optional without value, a zero whose default is zero. Enumerators are
-/// always written, and so is a struct in an optional, even if `{}`. A plain struct that would be `{}` is left out: the
-/// caller sees that after writing it.
+/// Absent in JSON: an empty text or container, an optional without value, a zero whose default is zero.
+/// Enumerators are always written, and so is a struct in an optional, even if `{}`. A plain struct that would
+/// be `{}` is left out: the caller sees that after writing it.
 template <class T>
 bool is_left_out(const T& value, const T& fallback) {
   if constexpr (std::same_as<T, std::string> || is_list<T> || is_string_map<T>) {

@@ -22,10 +22,12 @@ struct NameText {
   }
 };
 
-constexpr char to_upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
+constexpr char to_upper(char c) {
+  return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+}
 
-/// `provider_id` → `providerID`, `namespace_` → `namespace`, `ips` → `ips`. With `pascal` (enumerators) the first word is
-/// capitalised too: `internal_ip` → `InternalIP`, `true_` → `True`.
+/// `provider_id` → `providerID`, `namespace_` → `namespace`, `ips` → `ips`. With `pascal` (enumerators) the
+/// first word is capitalised too: `internal_ip` → `InternalIP`, `true_` → `True`.
 enum class FirstWord { lower, upper };
 constexpr NameText json_spelling(std::string_view name, FirstWord first) {
   NameText out;
@@ -103,9 +105,11 @@ inline constexpr auto member_names = detail::names_of_members<T>(std::make_index
 
 /// `NoSchedule`, `NoExecute`: in the order of `enumerator_values`.
 template <class E>
-inline constexpr auto enumerator_names = detail::EnumeratorNames<boost::describe::describe_enumerators<E>>::names;
+inline constexpr auto enumerator_names =
+    detail::EnumeratorNames<boost::describe::describe_enumerators<E>>::names;
 template <class E>
-inline constexpr auto enumerator_values = detail::EnumeratorValues<boost::describe::describe_enumerators<E>>::values;
+inline constexpr auto enumerator_values =
+    detail::EnumeratorValues<boost::describe::describe_enumerators<E>>::values;
 
 /// Empty for a value that is no enumerator.
 template <class E>

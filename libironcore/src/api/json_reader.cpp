@@ -11,7 +11,9 @@ namespace ironcore::api::json {
 
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 }  // namespace
 
@@ -76,7 +78,8 @@ Type Reader::peek_slowly() {
 }
 
 bool Reader::enter() {
-  if (depth_ == max_depth) return fail("the value is nested deeper than " + std::to_string(max_depth) + " levels");
+  if (depth_ == max_depth)
+    return fail("the value is nested deeper than " + std::to_string(max_depth) + " levels");
   ++at_;
   at_start_ |= std::uint64_t{1} << depth_;
   ++depth_;
@@ -94,7 +97,8 @@ bool Reader::begin_list() {
 }
 
 bool Reader::next_member(std::string_view& key) {
-  if (failed_) [[unlikely]] return false;
+  if (failed_) [[unlikely]]
+    return false;
   skip_blanks();
   const auto bit = std::uint64_t{1} << (depth_ - 1);
   const bool is_first = (at_start_ & bit) != 0;
@@ -153,7 +157,8 @@ bool Reader::read_quoted(std::string_view& out) {
     if (*at_ == '\\') return read_escaped(from, out);
     const auto length = static_cast<unsigned char>(*at_) < 0x20 ? 0 : utf8_length({at_, end_});
     if (length == 0)
-      return fail(static_cast<unsigned char>(*at_) < 0x20 ? "a control character must be escaped" : "this is not UTF-8");
+      return fail(static_cast<unsigned char>(*at_) < 0x20 ? "a control character must be escaped"
+                                                          : "this is not UTF-8");
     at_ += length;
   }
 }
@@ -177,7 +182,8 @@ bool Reader::read_escaped(const char* from, std::string_view& out) {
     }
     const auto length = static_cast<unsigned char>(*at_) < 0x20 ? 0 : utf8_length({at_, end_});
     if (length == 0)
-      return fail(static_cast<unsigned char>(*at_) < 0x20 ? "a control character must be escaped" : "this is not UTF-8");
+      return fail(static_cast<unsigned char>(*at_) < 0x20 ? "a control character must be escaped"
+                                                          : "this is not UTF-8");
     scratch_.append(at_, length);
     at_ += length;
   }
@@ -206,16 +212,35 @@ bool Reader::read_hex4(std::uint32_t& out) {
 bool Reader::read_escape(std::string& out) {
   if (at_ == end_) return fail("the text ends inside quotes");
   switch (*at_++) {
-    case '"': out += '"'; return true;
-    case '\\': out += '\\'; return true;
-    case '/': out += '/'; return true;
-    case 'b': out += '\b'; return true;
-    case 'f': out += '\f'; return true;
-    case 'n': out += '\n'; return true;
-    case 'r': out += '\r'; return true;
-    case 't': out += '\t'; return true;
-    case 'u': break;
-    default: --at_; return fail("there is no such escape");
+    case '"':
+      out += '"';
+      return true;
+    case '\\':
+      out += '\\';
+      return true;
+    case '/':
+      out += '/';
+      return true;
+    case 'b':
+      out += '\b';
+      return true;
+    case 'f':
+      out += '\f';
+      return true;
+    case 'n':
+      out += '\n';
+      return true;
+    case 'r':
+      out += '\r';
+      return true;
+    case 't':
+      out += '\t';
+      return true;
+    case 'u':
+      break;
+    default:
+      --at_;
+      return fail("there is no such escape");
   }
   std::uint32_t code = 0;
   if (!read_hex4(code)) return false;
@@ -302,8 +327,10 @@ bool Reader::copy(Text& out, Order order) {
   std::string_view text;
   bool flag = false;
   switch (peek()) {
-    case Type::object: return copy_object(out, order);
-    case Type::list: return copy_list(out, order);
+    case Type::object:
+      return copy_object(out, order);
+    case Type::list:
+      return copy_list(out, order);
     case Type::string:
       if (!read_string(text)) return false;
       append_string(out, text);
@@ -325,7 +352,8 @@ bool Reader::copy(Text& out, Order order) {
 }
 
 bool Reader::copy_object(Text& out, Order order) {
-  // Places in `out`, which may move: offsets, not views. A member that is null leaves only its name, for the check.
+  // Places in `out`, which may move: offsets, not views. A member that is null leaves only its name, for the
+  // check.
   struct Member {
     std::size_t from, key_size, size;
   };
@@ -359,7 +387,8 @@ bool Reader::copy_object(Text& out, Order order) {
     names.insert(names.end(), null_keys.begin(), null_keys.end());
     std::sort(names.begin(), names.end());
     if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
-      return fail("the object that ends here has the member " + std::string(twice->substr(0, 256)) + " twice");
+      return fail("the object that ends here has the member " + std::string(twice->substr(0, 256)) +
+                  " twice");
   }
   const auto by_name = [&](const Member& a, const Member& b) { return name_of(a) < name_of(b); };
   if (order == Order::sort && !std::is_sorted(members.begin(), members.end(), by_name)) {

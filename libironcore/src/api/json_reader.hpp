@@ -26,11 +26,11 @@ enum class Order {
   sort,  ///< by name: equal values become equal texts
 };
 
-/// Why not Boost.JSON: its tree forgets that a member came twice and rewrites numbers, and building it costs more than
-/// reading straight into the structs. A fuzz target compares the two on what is legal.
+/// Why not Boost.JSON: its tree forgets that a member came twice and rewrites numbers, and building it costs
+/// more than reading straight into the structs. A fuzz target compares the two on what is legal.
 ///
-/// A failure is sticky: afterwards everything returns false or null, and `error()` says where and why, by line and column.
-/// Use: look at `peek()`, then call the one function that reads this type, or `skip()`.
+/// A failure is sticky: afterwards everything returns false or null, and `error()` says where and why, by
+/// line and column. Use: look at `peek()`, then call the one function that reads this type, or `skip()`.
 class Reader {
  public:
   explicit Reader(std::string_view text);
@@ -46,7 +46,8 @@ class Reader {
 
   /// Enters an object; then call `next_member` until it returns false.
   bool begin_object();
-  /// False at the end of the object (which is then left) or after a failure. `key` is valid until the next call.
+  /// False at the end of the object (which is then left) or after a failure. `key` is valid until the next
+  /// call.
   bool next_member(std::string_view& key);
   /// Enters a list; then call `next_item` before each item until it returns false.
   bool begin_list();
@@ -61,8 +62,8 @@ class Reader {
 
   /// Passes over one value, checking it like `copy`.
   bool skip();
-  /// Appends one value without blanks, strings in one spelling, numbers as they are written. Members that are null are
-  /// left out: null means absent.
+  /// Appends one value without blanks, strings in one spelling, numbers as they are written. Members that are
+  /// null are left out: null means absent.
   bool copy(Text& out, Order order = Order::keep);
 
   /// True if nothing but blanks is left and nothing has failed.
@@ -72,7 +73,9 @@ class Reader {
   Error error() const;
   std::string_view text() const noexcept { return {begin_, static_cast<std::size_t>(end_ - begin_)}; }
   /// Bytes read so far.
-  std::size_t offset() const noexcept { return static_cast<std::size_t>((failed_ ? failed_at_ : at_) - begin_); }
+  std::size_t offset() const noexcept {
+    return static_cast<std::size_t>((failed_ ? failed_at_ : at_) - begin_);
+  }
 
   /// Where the name of the member last entered starts.
   std::size_t key_offset() const noexcept { return static_cast<std::size_t>(key_at_ - begin_); }
@@ -85,7 +88,9 @@ class Reader {
   static constexpr auto first_bytes = [] {
     std::array<std::uint8_t, 256> table{};
     table.fill(no_value);
-    const auto set = [&](char c, Type type) { table[static_cast<unsigned char>(c)] = static_cast<std::uint8_t>(type); };
+    const auto set = [&](char c, Type type) {
+      table[static_cast<unsigned char>(c)] = static_cast<std::uint8_t>(type);
+    };
     set('{', Type::object);
     set('[', Type::list);
     set('"', Type::string);

@@ -13,8 +13,8 @@
 
 namespace ironcore::api::json {
 
-/// Appending to a std::string asks for its capacity and writes a terminator for each character: half of the time of
-/// encoding an object went there.
+/// Appending to a std::string asks for its capacity and writes a terminator for each character: half of the
+/// time of encoding an object went there.
 class Text {
  public:
   Text() = default;
@@ -29,7 +29,8 @@ class Text {
   std::string text() const { return std::string(begin_, at_); }
 
   [[gnu::always_inline]] void add(char c) {
-    if (at_ == end_) [[unlikely]] grow(1);
+    if (at_ == end_) [[unlikely]]
+      grow(1);
     *at_++ = c;
   }
   // Inline, the names of members are copied by a few moves of constant size.
@@ -46,7 +47,8 @@ class Text {
 
   /// Room for `size` characters; write there, then call `written`.
   [[gnu::always_inline]] char* room(std::size_t size) {
-    if (static_cast<std::size_t>(end_ - at_) < size) [[unlikely]] grow(size);
+    if (static_cast<std::size_t>(end_ - at_) < size) [[unlikely]]
+      grow(size);
     return at_;
   }
   void written(const char* end) noexcept { at_ = begin_ + (end - begin_); }
@@ -75,7 +77,8 @@ inline bool is_plain(char c) noexcept {
   return static_cast<signed char>(c) >= 0x20 && c != '"' && c != '\\';
 }
 
-/// For eight bytes in memory order: the top bit of each that is not plain, and of some above the first such one.
+/// For eight bytes in memory order: the top bit of each that is not plain, and of some above the first such
+/// one.
 inline std::uint64_t mark_special(std::uint64_t bytes) noexcept {
   constexpr std::uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
   // A borrow may mark a byte too many, but only above a right one.
@@ -99,7 +102,8 @@ inline const char* skip_plain(const char* at, const char* end) noexcept {
   return at;
 }
 
-/// Copies what is plain from `at` to `to`, where there is room for all of it. Both end behind the last byte copied.
+/// Copies what is plain from `at` to `to`, where there is room for all of it. Both end behind the last byte
+/// copied.
 inline void copy_plain(const char*& at, const char* end, char*& to) noexcept {
   if constexpr (std::endian::native == std::endian::little) {
     while (end - at >= 8) {

@@ -11,12 +11,13 @@ namespace ironcore::api::json {
 
 namespace {
 
-/// Finds members of one object by name in constant time: an object from outside may have as many as fit in its size.
+/// Finds members of one object by name in constant time: an object from outside may have as many as fit in
+/// its size.
 class Index {
  public:
   explicit Index(const Tree& object) {
     places_.reserve(object.members.size());
-    for (std::size_t i = 0; i < object.members.size(); ++i) places_.emplace(object.members[i].first, i);
+    for (std::size_t i = 0; i < object.members.size(); ++i) places_.emplace(object.members[i].name, i);
   }
   /// `npos` if there is none.
   std::size_t find(std::string_view name) const {
@@ -39,7 +40,7 @@ bool read_tree(Reader& reader, Nulls nulls, Tree& out) {
         Tree value;
         if (!read_tree(reader, nulls, value)) return false;
         if (value.type == Type::null && nulls == Nulls::drop) continue;
-        out.members.emplace_back(std::move(name), std::move(value));
+        out.add(std::move(name), std::move(value));
       }
       return !reader.has_failed();
     case Type::list:
@@ -59,21 +60,47 @@ bool read_tree(Reader& reader, Nulls nulls, Tree& out) {
 
 }  // namespace
 
+Tree Tree::object() {
+  Tree tree;
+  tree.type = Type::object;
+  return tree;
+}
+
+Tree Tree::list() {
+  Tree tree;
+  tree.type = Type::list;
+  return tree;
+}
+
+Tree Tree::scalar_of(Type type, std::string text) {
+  Tree tree;
+  tree.type = type;
+  tree.scalar = std::move(text);
+  return tree;
+}
+
+Tree& Tree::add(std::string name, Tree value) {
+  return members.emplace_back(Member{std::move(name), std::move(value)}).value;
+}
+
 const Tree* Tree::find(std::string_view name) const noexcept {
   for (const auto& [key, value] : members)
     if (key == name) return &value;
   return nullptr;
 }
 
-Tree* Tree::find(std::string_view name) noexcept { return const_cast<Tree*>(std::as_const(*this).find(name)); }
+Tree* Tree::find(std::string_view name) noexcept {
+  return const_cast<Tree*>(std::as_const(*this).find(name));
+}
 
 bool operator==(const Tree& a, const Tree& b) {
-  if (a.type != b.type || a.scalar != b.scalar || a.items != b.items || a.members.size() != b.members.size()) return false;
+  if (a.type != b.type || a.scalar != b.scalar || a.items != b.items || a.members.size() != b.members.size())
+    return false;
   if (a.members.empty()) return true;
   const Index in_b(b);
   return std::all_of(a.members.begin(), a.members.end(), [&](const auto& member) {
-    const auto place = in_b.find(member.first);
-    return place != std::string_view::npos && member.second == b.members[place].second;
+    const auto place = in_b.find(member.name);
+    return place != std::string_view::npos && member.value == b.members[place].value;
   });
 }
 
@@ -113,8 +140,11 @@ void append(Text& out, const Tree& tree) {
       out.add(']');
       break;
     }
-    case Type::null: out.add("null"); break;
-    default: out.add(tree.scalar);
+    case Type::null:
+      out.add("null");
+      break;
+    default:
+      out.add(tree.scalar);
   }
 }
 
@@ -131,7 +161,7 @@ void merge(Tree& target, const Tree& patch) {
   }
   if (target.type != Type::object) target = Tree::object();
   // Views into the names stay valid only while `members` does not move: new members wait.
-  std::vector<std::pair<std::string, Tree>> added;
+  std::vector<Member> added;
   std::vector<bool> is_removed(target.members.size(), false);
   {
     const Index in_target(target);
@@ -140,10 +170,10 @@ void merge(Tree& target, const Tree& patch) {
       if (value.type == Type::null) {
         if (place != std::string_view::npos) is_removed[place] = true;
       } else if (place != std::string_view::npos) {
-        merge(target.members[place].second, value);
+        merge(target.members[place].value, value);
       } else {
-        auto& fresh = added.emplace_back(name, Tree()).second;
-        merge(fresh, value);  // not a copy: nulls inside the patch mean absent
+        // Not a copy: nulls inside the patch mean absent.
+        merge(added.emplace_back(Member{name, Tree()}).value, value);
       }
     }
   }
@@ -162,19 +192,19 @@ Tree difference(const Tree& from, const Tree& to) {
   const Index in_from(from);
   const Index in_to(to);
   for (const auto& [name, value] : from.members)
-    if (in_to.find(name) == std::string_view::npos) patch.members.emplace_back(name, Tree::null());
+    if (in_to.find(name) == std::string_view::npos) patch.add(name, Tree());
   for (const auto& [name, value] : to.members) {
     const auto place = in_from.find(name);
     if (place == std::string_view::npos) {
-      patch.members.emplace_back(name, value);
+      patch.add(name, value);
       continue;
     }
-    const auto& before = from.members[place].second;
+    const auto& before = from.members[place].value;
     if (before == value) continue;
     if (before.type == Type::object && value.type == Type::object) {
-      patch.members.emplace_back(name, difference(before, value));
+      patch.add(name, difference(before, value));
     } else {
-      patch.members.emplace_back(name, value);
+      patch.add(name, value);
     }
   }
   return patch;

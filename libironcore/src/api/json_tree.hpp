@@ -4,30 +4,38 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
+#include "ironcore/base/result.hpp"
 #include "json_reader.hpp"
 #include "json_text.hpp"
-#include "ironcore/base/result.hpp"
 
 namespace ironcore::api::json {
+
+struct Member;
 
 /// Scalars keep their text: no number loses a digit here.
 struct Tree {
   Type type = Type::null;
-  std::string scalar;                                ///< canonical JSON text, quotes included
-  std::vector<std::pair<std::string, Tree>> members;  ///< of an object, in their order, no name twice
-  std::vector<Tree> items;                           ///< of a list
+  std::string scalar;           ///< canonical JSON text, quotes included
+  std::vector<Member> members;  ///< of an object, in their order, no name twice
+  std::vector<Tree> items;      ///< of a list
 
-  static Tree object() { return Tree{.type = Type::object, .scalar = {}, .members = {}, .items = {}}; }
-  static Tree null() { return {}; }
+  static Tree object();
+  static Tree list();
+  static Tree scalar_of(Type type, std::string text);
 
   const Tree* find(std::string_view name) const noexcept;
   Tree* find(std::string_view name) noexcept;
+  Tree& add(std::string name, Tree value);
 
   /// Order of members does not count; numbers are compared as text.
   friend bool operator==(const Tree& a, const Tree& b);
+};
+
+struct Member {
+  std::string name;
+  Tree value;
 };
 
 enum class Nulls {
@@ -41,7 +49,8 @@ std::string to_text(const Tree& tree);
 
 /// RFC 7386.
 void merge(Tree& target, const Tree& patch);
-/// The smallest patch that turns `from` into `to`. An empty object means they are the same. Precondition: both are objects.
+/// The smallest patch that turns `from` into `to`. An empty object means they are the same. Precondition:
+/// both are objects.
 Tree difference(const Tree& from, const Tree& to);
 
 }  // namespace ironcore::api::json

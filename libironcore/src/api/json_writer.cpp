@@ -12,11 +12,21 @@ void append_escaped(Text& out, char c) {
   constexpr std::string_view digits = "0123456789abcdef";
   out.add('\\');
   switch (c) {
-    case '"': out.add('"'); break;
-    case '\\': out.add('\\'); break;
-    case '\n': out.add('n'); break;
-    case '\r': out.add('r'); break;
-    case '\t': out.add('t'); break;
+    case '"':
+      out.add('"');
+      break;
+    case '\\':
+      out.add('\\');
+      break;
+    case '\n':
+      out.add('n');
+      break;
+    case '\r':
+      out.add('r');
+      break;
+    case '\t':
+      out.add('t');
+      break;
     default:
       out.add("u00");
       out.add(digits[static_cast<unsigned char>(c) >> 4]);
@@ -131,8 +141,11 @@ std::string indented(std::string_view json) {
         out += c;
         indent(out, depth);
         break;
-      case ':': out += ": "; break;
-      default: out += c;
+      case ':':
+        out += ": ";
+        break;
+      default:
+        out += c;
     }
   }
   return out;

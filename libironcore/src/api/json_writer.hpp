@@ -10,8 +10,8 @@
 
 namespace ironcore::api::json {
 
-/// A quoted JSON string. Bytes that are not UTF-8 (a C++ caller may have put them there) become U+FFFD, so that whatever
-/// is written can be read again.
+/// A quoted JSON string. Bytes that are not UTF-8 (a C++ caller may have put them there) become U+FFFD, so
+/// that whatever is written can be read again.
 void append_string(Text& out, std::string_view text);
 
 /// Quoted, as `to_rfc3339`, but without an allocation.

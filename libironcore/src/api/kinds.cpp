@@ -40,9 +40,8 @@ std::string Kind::resource() const {
 std::span<const Kind* const> kinds() {
   // By group, then by name.
   static const std::array<const Kind*, 8> all{
-      &kind_of<Event>(),       &kind_of<Namespace>(), &kind_of<Secret>(),
-      &kind_of<Machine>(),     &kind_of<MachineClass>(), &kind_of<MachinePool>(),
-      &kind_of<NetworkInterface>(), &kind_of<Volume>(),
+      &kind_of<Event>(),        &kind_of<Namespace>(),   &kind_of<Secret>(),           &kind_of<Machine>(),
+      &kind_of<MachineClass>(), &kind_of<MachinePool>(), &kind_of<NetworkInterface>(), &kind_of<Volume>(),
   };
   return all;
 }
@@ -61,9 +60,9 @@ Result<const Kind*> find_kind(std::string_view word) {
   std::string list;
   for (const auto* const kind : kinds()) list.append(list.empty() ? "" : ", ").append(kind->info().plural);
   const auto shown = wanted.substr(0, 64);
-  return Error(ErrorCode::not_found,
-               "there is no kind \"" + shown + "\"" + did_you_mean(shown, std::span<const std::string>(words)) +
-                   "; there are " + list);
+  return Error(ErrorCode::not_found, "there is no kind \"" + shown + "\"" +
+                                         did_you_mean(shown, std::span<const std::string>(words)) +
+                                         "; there are " + list);
 }
 
 Result<const Kind*> find_kind(std::string_view api_version, std::string_view kind) {
@@ -74,8 +73,9 @@ Result<const Kind*> find_kind(std::string_view api_version, std::string_view kin
     if (api_version.size() == slash + names.version.size() && api_version.ends_with(names.version) &&
         api_version.starts_with(names.group) && (slash == 0 || api_version[slash - 1] == '/'))
       return candidate;
-    return Error(ErrorCode::not_found, "the apiVersion of kind " + std::string(kind) + " is " + candidate->api_version() +
-                                           ", not \"" + std::string(api_version.substr(0, 64)) + "\"");
+    return Error(ErrorCode::not_found, "the apiVersion of kind " + std::string(kind) + " is " +
+                                           candidate->api_version() + ", not \"" +
+                                           std::string(api_version.substr(0, 64)) + "\"");
   }
   std::vector<std::string_view> names;
   for (const auto* const candidate : kinds()) names.push_back(candidate->info().kind);

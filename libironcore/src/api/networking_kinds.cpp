@@ -7,15 +7,16 @@ namespace ironcore::api {
 
 namespace {
 
-constexpr Column nic_columns[] = {{"NAME", false},     {"NETWORK", false},   {"MACHINE", false}, {"IPS", false},
-                                  {"PREFIXES", false}, {"VIRTUALIP", false}, {"STATE", false},   {"AGE", false},
-                                  {"PROVIDERID", true}};
+constexpr Column nic_columns[] = {{"NAME", false},  {"NETWORK", false},  {"MACHINE", false},
+                                  {"IPS", false},   {"PREFIXES", false}, {"VIRTUALIP", false},
+                                  {"STATE", false}, {"AGE", false},      {"PROVIDERID", true}};
 
 std::vector<std::string> nic_cells(const NetworkInterface& object, WallTime now) {
   std::vector<std::string> prefixes;
   // Kept as unknown, so each look reads the text again: a few are enough for a table.
-  while (auto prefix = prefixes.size() < 16 ? find_text(object.status, "prefixes[" + std::to_string(prefixes.size()) + "]")
-                                            : std::nullopt)
+  while (auto prefix = prefixes.size() < 16
+                           ? find_text(object.status, "prefixes[" + std::to_string(prefixes.size()) + "]")
+                           : std::nullopt)
     prefixes.push_back(std::move(*prefix));
   return {object.metadata.name,
           or_none(object.spec.network_ref.name),

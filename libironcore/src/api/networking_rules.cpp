@@ -10,7 +10,8 @@ void check_network_interface_spec(const FieldPath& at, const NetworkInterfaceSpe
   checks.dns_subdomain(FieldPath(network, "name"), spec.network_ref.name);
   checks.optional_reference(FieldPath(at, "machineRef"), spec.machine_ref);
   const FieldPath attributes(at, "attributes");
-  for (const auto& [key, value] : spec.attributes) checks.required(FieldPath::entry(attributes, key), key, "an attribute has a name");
+  for (const auto& [key, value] : spec.attributes)
+    checks.required(FieldPath::entry(attributes, key), key, "an attribute has a name");
 }
 
 void complete(NetworkInterface&, const NetworkInterface*, Checks&) {}

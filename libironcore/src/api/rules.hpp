@@ -62,7 +62,8 @@ class Checks {
   /// Empty or absent → a value, and never again.
   template <class T>
   void set_once(const FieldPath& at, const T& current, const T& wanted) {
-    if (!(current == T()) && !(current == wanted)) add(at, Reason::forbidden, "cannot be changed or removed once it is set");
+    if (!(current == T()) && !(current == wanted))
+      add(at, Reason::forbidden, "cannot be changed or removed once it is set");
   }
 
   /// `names` remembers what was seen at the places before.
@@ -80,8 +81,8 @@ void check_metadata_change(const Metadata& current, const Metadata& wanted, Chec
 /// Labels and annotations only.
 void check_template_metadata(const FieldPath& at, const TemplateMetadata& metadata, Checks& checks);
 
-/// Each kind has these three: `complete` fills in what admission gives out (`current` is null for a new object), `check`
-/// looks at one version, `check_change` at the step between two.
+/// Each kind has these three: `complete` fills in what admission gives out (`current` is null for a new
+/// object), `check` looks at one version, `check_change` at the step between two.
 void complete(MachineClass& object, const MachineClass* current, Checks& checks);
 void check(const MachineClass& object, Checks& checks);
 void check_change(const MachineClass& current, const MachineClass& wanted, Checks& checks);

@@ -11,11 +11,11 @@
 #include <type_traits>
 #include <vector>
 
-#include "json_names.hpp"
 #include "ironcore/api/core.hpp"
 #include "ironcore/api/metadata.hpp"
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/quantity.hpp"
+#include "json_names.hpp"
 
 namespace ironcore::api {
 
@@ -41,7 +41,9 @@ inline constexpr bool is_string_map<std::map<std::string, T>> = true;
 
 /// The struct of a kind: it has `apiVersion` and `kind` in JSON, from its `info`.
 template <class T>
-concept KindStruct = DescribedStruct<T> && requires { T::info; };
+concept KindStruct = DescribedStruct<T> && requires {
+  T::info;
+};
 
 namespace detail {
 template <KindStruct T>

@@ -10,7 +10,8 @@ std::string age(const std::optional<WallTime>& since, WallTime now) {
   const auto total = duration_cast<seconds>(now - *since).count();
   // A clock may be a little ahead of another one's.
   if (total < 0) return total < -1 ? "<invalid>" : "0s";
-  const auto pair = [](std::int64_t large, const char* large_unit, std::int64_t small, const char* small_unit) {
+  const auto pair = [](std::int64_t large, const char* large_unit, std::int64_t small,
+                       const char* small_unit) {
     auto text = std::to_string(large) + large_unit;
     if (small != 0) text += std::to_string(small) + small_unit;
     return text;
@@ -27,7 +28,9 @@ std::string age(const std::optional<WallTime>& since, WallTime now) {
   return std::to_string(year) + "y";
 }
 
-std::string or_none(std::string_view text) { return text.empty() ? "<none>" : std::string(text); }
+std::string or_none(std::string_view text) {
+  return text.empty() ? "<none>" : std::string(text);
+}
 
 std::string list_or_none(const std::vector<std::string>& items) {
   std::string text;

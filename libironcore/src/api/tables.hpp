@@ -14,7 +14,9 @@ namespace ironcore::api {
 
 /// How long ago, as kubectl says it: `5s`, `3m20s`, `4h`, `2d`; `<unknown>` without a time.
 std::string age(const std::optional<WallTime>& since, WallTime now);
-inline std::string age(const Metadata& metadata, WallTime now) { return age(metadata.creation_timestamp, now); }
+inline std::string age(const Metadata& metadata, WallTime now) {
+  return age(metadata.creation_timestamp, now);
+}
 
 /// The text, or `<none>`.
 std::string or_none(std::string_view text);

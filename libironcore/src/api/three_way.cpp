@@ -4,10 +4,10 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "json_tree.hpp"
 #include "ironcore/api/core.hpp"
 #include "ironcore/api/object.hpp"
 #include "ironcore/base/base64.hpp"
+#include "json_tree.hpp"
 
 namespace ironcore::api {
 
@@ -29,16 +29,18 @@ std::optional<Named> by_name(const Tree* list) {
   if (list->type != Type::list) return std::nullopt;
   for (const auto& item : list->items) {
     const auto* const name = member_of(&item, "name");
-    if (name == nullptr || name->type != Type::string || !named.emplace(name->scalar, &item).second) return std::nullopt;
+    if (name == nullptr || name->type != Type::string || !named.emplace(name->scalar, &item).second)
+      return std::nullopt;
   }
   return named;
 }
 
 Tree overlay(const Tree* current, const Tree* last, const Tree& wanted);
 
-/// Elements that are known by their name keep what others added to them; elements that others added stay, behind ours.
+/// Elements that are known by their name keep what others added to them; elements that others added stay,
+/// behind ours.
 Tree overlay_named(const Tree* current, const Named& currents, const Named& lasts, const Tree& wanted) {
-  Tree result{.type = Type::list, .scalar = {}, .members = {}, .items = {}};
+  Tree result = Tree::list();
   std::unordered_set<std::string_view> ours;
   const auto find = [](const Named& named, std::string_view name) {
     const auto found = named.find(name);
@@ -77,18 +79,18 @@ Tree overlay(const Tree* current, const Tree* last, const Tree& wanted) {
     const auto ours = wanteds.find(name);
     const auto before = lasts.find(name);
     if (ours != wanteds.end()) {
-      result.members.emplace_back(name, overlay(&value, before == lasts.end() ? nullptr : before->second, *ours->second));
+      result.add(name, overlay(&value, before == lasts.end() ? nullptr : before->second, *ours->second));
     } else if (before == lasts.end()) {
-      result.members.emplace_back(name, value);
+      result.add(name, value);
     }
   }
   for (const auto& [name, value] : wanted.members)
-    if (!currents.contains(name)) result.members.emplace_back(name, value);
+    if (!currents.contains(name)) result.add(name, value);
   return result;
 }
 
 void remove(Tree& object, std::string_view name) {
-  std::erase_if(object.members, [&](const auto& member) { return member.first == name; });
+  std::erase_if(object.members, [&](const auto& member) { return member.name == name; });
 }
 
 /// `stringData` is another spelling of `data`: compare what it becomes.
@@ -104,22 +106,23 @@ void move_string_data(Tree& secret) {
     std::string_view value;
     reader.read_string(value);
     // Base64 needs no escapes.
-    Tree bytes{.type = Type::string, .scalar = '"' + base64_encode(value) + '"', .members = {}, .items = {}};
-    patch.members.emplace_back(key, std::move(bytes));
+    patch.add(key, Tree::scalar_of(Type::string, '"' + base64_encode(value) + '"'));
   }
   json::merge(data, patch);
   remove(secret, "stringData");
   remove(secret, "data");
-  secret.members.emplace_back("data", std::move(data));
+  secret.add("data", std::move(data));
 }
 
 /// A manifest as its author means it: without what only the store and the providers write.
 Result<Tree> read_manifest(std::string_view text, const Kind& kind) {
   IRONCORE_TRY(auto tree, json::parse_tree(text, json::Nulls::drop));
-  if (tree.type != Type::object) return Error(ErrorCode::invalid, "a manifest is an object with apiVersion, kind and metadata");
+  if (tree.type != Type::object)
+    return Error(ErrorCode::invalid, "a manifest is an object with apiVersion, kind and metadata");
   if (kind.has_status()) remove(tree, "status");
   if (auto* const metadata = tree.find("metadata")) {
-    for (const std::string_view name : {"uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"})
+    for (const std::string_view name :
+         {"uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"})
       remove(*metadata, name);
   }
   if (&kind == &kind_of<Secret>()) move_string_data(tree);
@@ -128,7 +131,8 @@ Result<Tree> read_manifest(std::string_view text, const Kind& kind) {
 
 }  // namespace
 
-Result<std::string> three_way_patch(std::string_view last_applied, std::string_view wanted, const Object& current) {
+Result<std::string> three_way_patch(std::string_view last_applied, std::string_view wanted,
+                                    const Object& current) {
   const auto& kind = current.kind();
   IRONCORE_TRY(const auto ours, read_manifest(wanted, kind));
   IRONCORE_TRY(const auto last, within(read_manifest(last_applied.empty() ? "{}" : last_applied, kind),

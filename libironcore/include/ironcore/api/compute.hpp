@@ -11,8 +11,8 @@ namespace ironcore::api {
 
 /// What a machine of this class gets. `cpu` and `memory` are required and positive.
 struct MachineClass {
-  static constexpr KindInfo info{"compute.ironcore.dev", "v1alpha1", "MachineClass", "machineclasses", "mc",
-                                 Scope::cluster};
+  static constexpr KindInfo info{"compute.ironcore.dev", "v1alpha1", "MachineClass",
+                                 "machineclasses",       "mc",       Scope::cluster};
   Metadata metadata;
   ResourceList capabilities;  ///< immutable
   Unknown unknown;
@@ -56,9 +56,9 @@ struct MachinePoolDaemonEndpoints {
 };
 BOOST_DESCRIBE_STRUCT(MachinePoolDaemonEndpoints, (), (machinepoollet_endpoint))
 
-/// `capacity` is written by the provider: `cpu` and `memory` of the whole host beside `class/machine.<class>` counts of an empty
-/// host. `allocatable` is what is left of it for machines altogether (host reserve taken off, machines NOT taken off): only the
-/// scheduler subtracts machines, and it does so once.
+/// `capacity` is written by the provider: `cpu` and `memory` of the whole host beside `class/machine.<class>`
+/// counts of an empty host. `allocatable` is what is left of it for machines altogether (host reserve taken
+/// off, machines NOT taken off): only the scheduler subtracts machines, and it does so once.
 struct MachinePoolStatus {
   MachinePoolState state = MachinePoolState::pending;
   std::vector<Condition> conditions;  ///< `Ready`
@@ -71,11 +71,12 @@ struct MachinePoolStatus {
   friend bool operator==(const MachinePoolStatus&, const MachinePoolStatus&) = default;
 };
 BOOST_DESCRIBE_STRUCT(MachinePoolStatus, (),
-                      (state, conditions, available_machine_classes, addresses, daemon_endpoints, capacity, allocatable))
+                      (state, conditions, available_machine_classes, addresses, daemon_endpoints, capacity,
+                       allocatable))
 
 struct MachinePool {
-  static constexpr KindInfo info{"compute.ironcore.dev", "v1alpha1", "MachinePool", "machinepools", "mp",
-                                 Scope::cluster};
+  static constexpr KindInfo info{"compute.ironcore.dev", "v1alpha1", "MachinePool",
+                                 "machinepools",         "mp",       Scope::cluster};
   Metadata metadata;
   MachinePoolSpec spec;
   MachinePoolStatus status;
@@ -197,8 +198,8 @@ struct MachineSpec {
   friend bool operator==(const MachineSpec&, const MachineSpec&) = default;
 };
 BOOST_DESCRIBE_STRUCT(MachineSpec, (),
-                      (machine_class_ref, machine_pool_selector, machine_pool_ref, power, network_interfaces, volumes,
-                       ignition_ref, efi_vars, tolerations, guest_config))
+                      (machine_class_ref, machine_pool_selector, machine_pool_ref, power, network_interfaces,
+                       volumes, ignition_ref, efi_vars, tolerations, guest_config))
 
 enum class MachineState { pending, running, shutdown, terminating, terminated };
 BOOST_DESCRIBE_ENUM(MachineState, pending, running, shutdown, terminating, terminated)
@@ -213,7 +214,8 @@ struct MachineNetworkInterfaceStatus {
   std::optional<LocalReference> network_interface_ref;
   std::optional<WallTime> last_state_transition_time;
   Unknown unknown;
-  friend bool operator==(const MachineNetworkInterfaceStatus&, const MachineNetworkInterfaceStatus&) = default;
+  friend bool operator==(const MachineNetworkInterfaceStatus&,
+                         const MachineNetworkInterfaceStatus&) = default;
 };
 BOOST_DESCRIBE_STRUCT(MachineNetworkInterfaceStatus, (),
                       (name, handle, state, network_interface_ref, last_state_transition_time))
@@ -241,11 +243,13 @@ struct MachineStatus {
   friend bool operator==(const MachineStatus&, const MachineStatus&) = default;
 };
 BOOST_DESCRIBE_STRUCT(MachineStatus, (),
-                      (machine_id, observed_generation, state, conditions, network_interfaces, volumes, reboot_token))
+                      (machine_id, observed_generation, state, conditions, network_interfaces, volumes,
+                       reboot_token))
 
 struct Machine {
-  static constexpr KindInfo info{"compute.ironcore.dev", "v1alpha1", "Machine", "machines", "m", Scope::namespaced,
-                                 "spec.machinePoolRef.name"};
+  static constexpr KindInfo info{
+      "compute.ironcore.dev",    "v1alpha1", "Machine", "machines", "m", Scope::namespaced,
+      "spec.machinePoolRef.name"};
   Metadata metadata;
   MachineSpec spec;
   MachineStatus status;
@@ -267,8 +271,11 @@ inline constexpr std::string_view machine_finalizer = "machinepoollet.ironcore.d
 Result<std::string> device_name(std::size_t index);
 Result<std::size_t> device_index(std::string_view name);
 
-template <> const Kind& kind_of<MachineClass>();
-template <> const Kind& kind_of<MachinePool>();
-template <> const Kind& kind_of<Machine>();
+template <>
+const Kind& kind_of<MachineClass>();
+template <>
+const Kind& kind_of<MachinePool>();
+template <>
+const Kind& kind_of<Machine>();
 
 }  // namespace ironcore::api

@@ -36,8 +36,8 @@ struct Bytes {
 struct Secret {
   static constexpr KindInfo info{"", "v1", "Secret", "secrets", "", Scope::namespaced};
   Metadata metadata;
-  std::string type;                                ///< `Opaque` by default, `compute.ironcore.dev/ignition` …; immutable
-  std::map<std::string, Bytes> data;               ///< together at most 1 MiB
+  std::string type;                   ///< `Opaque` by default, `compute.ironcore.dev/ignition` …; immutable
+  std::map<std::string, Bytes> data;  ///< together at most 1 MiB
   std::map<std::string, std::string> string_data;  ///< write-only: moved into `data` at admission
   std::optional<bool> immutable;                   ///< true = data may not change any more
   Unknown unknown;
@@ -67,7 +67,8 @@ struct EventSource {
 };
 BOOST_DESCRIBE_STRUCT(EventSource, (), (component, host))
 
-/// Something that happened to an object. The same thing again raises `count` instead of adding an object. Bounded by count and age.
+/// Something that happened to an object. The same thing again raises `count` instead of adding an object.
+/// Bounded by count and age.
 struct Event {
   static constexpr KindInfo info{"", "v1", "Event", "events", "ev", Scope::namespaced};
   Metadata metadata;
@@ -84,11 +85,14 @@ struct Event {
   friend bool operator==(const Event&, const Event&) = default;
 };
 BOOST_DESCRIBE_STRUCT(Event, (),
-                      (metadata, involved_object, reason, message, action, type, source, count, first_timestamp,
-                       last_timestamp))
+                      (metadata, involved_object, reason, message, action, type, source, count,
+                       first_timestamp, last_timestamp))
 
-template <> const Kind& kind_of<Namespace>();
-template <> const Kind& kind_of<Secret>();
-template <> const Kind& kind_of<Event>();
+template <>
+const Kind& kind_of<Namespace>();
+template <>
+const Kind& kind_of<Secret>();
+template <>
+const Kind& kind_of<Event>();
 
 }  // namespace ironcore::api

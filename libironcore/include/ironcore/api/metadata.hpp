@@ -22,9 +22,9 @@ struct Revision {
   friend auto operator<=>(const Revision&, const Revision&) = default;
 };
 
-/// Members of a JSON object that this version does not know: kept and written back, numbers as they were written; only blanks,
-/// members that are null, and the order of members are not kept. Every described struct has one as `unknown`; it costs a
-/// pointer when empty.
+/// Members of a JSON object that this version does not know: kept and written back, numbers as they were
+/// written; only blanks, members that are null, and the order of members are not kept. Every described struct
+/// has one as `unknown`; it costs a pointer when empty.
 class Unknown {
  public:
   Unknown() = default;
@@ -59,7 +59,8 @@ struct OwnerReference {
 };
 BOOST_DESCRIBE_STRUCT(OwnerReference, (), (api_version, kind, name, uid, controller, block_owner_deletion))
 
-/// Set by the store, whatever the writer says: uid, resource_version, generation, creation_timestamp, deletion_timestamp.
+/// Set by the store, whatever the writer says: uid, resource_version, generation, creation_timestamp,
+/// deletion_timestamp.
 struct Metadata {
   std::string name;
   std::string generate_name;  ///< a prefix; the store appends a random suffix when `name` is empty

@@ -12,7 +12,7 @@ BOOST_DESCRIBE_ENUM(NetworkInterfaceState, pending, available, error)
 
 struct NetworkInterfaceSpec {
   std::string provider_id;
-  LocalReference network_ref;                   ///< immutable; empty name = the host's user-mode network
+  LocalReference network_ref;                    ///< immutable; empty name = the host's user-mode network
   std::optional<LocalUidReference> machine_ref;  ///< the machine that uses it
   std::map<std::string, std::string> attributes;
   Unknown unknown;
@@ -29,10 +29,11 @@ struct NetworkInterfaceStatus {
 };
 BOOST_DESCRIBE_STRUCT(NetworkInterfaceStatus, (), (state, last_state_transition_time, ips))
 
-/// Further members of the spec (`ips`, `prefixes`, `virtualIP`, …) are kept as unknown until the network pillar reads them.
+/// Further members of the spec (`ips`, `prefixes`, `virtualIP`, …) are kept as unknown until the network
+/// pillar reads them.
 struct NetworkInterface {
-  static constexpr KindInfo info{"networking.ironcore.dev", "v1alpha1", "NetworkInterface", "networkinterfaces", "nic",
-                                 Scope::namespaced};
+  static constexpr KindInfo info{"networking.ironcore.dev", "v1alpha1", "NetworkInterface",
+                                 "networkinterfaces",       "nic",      Scope::namespaced};
   Metadata metadata;
   NetworkInterfaceSpec spec;
   NetworkInterfaceStatus status;
@@ -41,6 +42,7 @@ struct NetworkInterface {
 };
 BOOST_DESCRIBE_STRUCT(NetworkInterface, (), (metadata, spec, status))
 
-template <> const Kind& kind_of<NetworkInterface>();
+template <>
+const Kind& kind_of<NetworkInterface>();
 
 }  // namespace ironcore::api

@@ -11,11 +11,11 @@ enum class VolumeState { pending, available, error };
 BOOST_DESCRIBE_ENUM(VolumeState, pending, available, error)
 
 struct VolumeSpec {
-  std::optional<LocalReference> volume_class_ref;   ///< immutable
-  std::optional<LocalReference> volume_pool_ref;    ///< set once
-  std::optional<LocalUidReference> claim_ref;       ///< the machine that uses it
+  std::optional<LocalReference> volume_class_ref;  ///< immutable
+  std::optional<LocalReference> volume_pool_ref;   ///< set once
+  std::optional<LocalUidReference> claim_ref;      ///< the machine that uses it
   ResourceList resources;
-  std::optional<bool> unclaimable;                  ///< nobody may claim it; excludes `claim_ref`
+  std::optional<bool> unclaimable;  ///< nobody may claim it; excludes `claim_ref`
   Unknown unknown;
   friend bool operator==(const VolumeSpec&, const VolumeSpec&) = default;
 };
@@ -45,8 +45,9 @@ BOOST_DESCRIBE_STRUCT(VolumeStatus, (), (volume_id, state, last_state_transition
 
 /// Further members of the spec are kept as unknown until the storage pillar reads them.
 struct Volume {
-  static constexpr KindInfo info{"storage.ironcore.dev", "v1alpha1", "Volume", "volumes", "vol", Scope::namespaced,
-                                 "spec.volumePoolRef.name"};
+  static constexpr KindInfo info{
+      "storage.ironcore.dev",   "v1alpha1", "Volume", "volumes", "vol", Scope::namespaced,
+      "spec.volumePoolRef.name"};
   Metadata metadata;
   VolumeSpec spec;
   VolumeStatus status;
@@ -55,6 +56,7 @@ struct Volume {
 };
 BOOST_DESCRIBE_STRUCT(Volume, (), (metadata, spec, status))
 
-template <> const Kind& kind_of<Volume>();
+template <>
+const Kind& kind_of<Volume>();
 
 }  // namespace ironcore::api

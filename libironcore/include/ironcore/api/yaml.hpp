@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Manifests as people write and read them: YAML or JSON text → JSON, with the place of each field; and back to YAML.
+// Manifests as people write and read them: YAML or JSON text → JSON, with the place of each field; and back
+// to YAML.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +31,8 @@ class Manifest {
  public:
   /// One object, ready for `Object::decode`.
   const std::string& json() const noexcept { return json_; }
-  /// Where a field (`spec.volumes[1].device`, as in a FieldError) is, or the innermost field around it that is there.
+  /// Where a field (`spec.volumes[1].device`, as in a FieldError) is, or the innermost field around it that
+  /// is there.
   Place find(std::string_view field) const;
 
  private:
@@ -44,18 +46,18 @@ class Manifest {
   std::vector<Entry> entries_;
 };
 
-/// The documents of a file, separated by `---`; empty ones are left out. YAML follows the 1.2 core schema: `on` and `yes` are
-/// texts, quoted text stays text. Anchors and aliases work; merge keys (`<<`), tags of one's own, duplicate members, names of
-/// members that are no text, and nesting deeper than 32 levels do not. `invalid` (or `exhausted` for the sizes above) with
-/// line and column: `line 3, column 7: …`.
+/// The documents of a file, separated by `---`; empty ones are left out. YAML follows the 1.2 core schema:
+/// `on` and `yes` are texts, quoted text stays text. Anchors and aliases work; merge keys (`<<`), tags of
+/// one's own, duplicate members, names of members that are no text, and nesting deeper than 32 levels do not.
+/// `invalid` (or `exhausted` for the sizes above) with line and column: `line 3, column 7: …`.
 Result<std::vector<Manifest>> parse_manifests(std::string_view text);
 
-/// An error about the object of a manifest, for the person who wrote the file: one line for each wrong field, or one in all.
-/// `web.yaml:12:5: spec.powr: unknown field (did you mean "power"?)`
+/// An error about the object of a manifest, for the person who wrote the file: one line for each wrong field,
+/// or one in all. `web.yaml:12:5: spec.powr: unknown field (did you mean "power"?)`
 std::vector<std::string> locate(const Error& error, const Manifest& manifest, std::string_view file);
 
-/// Block style, as `kubectl get -o yaml` prints; what YAML 1.1 would take for something else is quoted. `invalid` for text that is
-/// no JSON.
+/// Block style, as `kubectl get -o yaml` prints; what YAML 1.1 would take for something else is quoted.
+/// `invalid` for text that is no JSON.
 Result<std::string> to_yaml(std::string_view json);
 /// Indented by two blanks.
 Result<std::string> to_indented_json(std::string_view json);

@@ -13,7 +13,9 @@ namespace ironcore::api {
 
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 template <std::size_t N>
 bool is_one_of(std::string_view text, const std::array<std::string_view, N>& words) {
@@ -108,10 +110,14 @@ bool needs_quotes(std::string_view text) {
   if (text.empty() || resolve_plain(text).type != ScalarType::text) return true;
   static constexpr std::array<std::string_view, 8> old_words{"y", "n", "yes", "no", "on", "off", "<<", "="};
   if (is_one_of(lower(text), old_words)) return true;
-  // Older YAML reads 1_000, 0b11, 12:30 and dates as numbers and times: nothing that starts like one stays bare.
+  // Older YAML reads 1_000, 0b11, 12:30 and dates as numbers and times: nothing that starts like one stays
+  // bare.
   const char first = text.front();
-  if (is_digit(first) || (text.size() > 1 && (first == '.' || first == '+') && (is_digit(text[1]) || text[1] == '.'))) return true;
-  if (std::string_view("-?:,[]{}#&*!|>'\"%@`= ").find(first) != std::string_view::npos || text.back() == ' ' || text.back() == ':')
+  if (is_digit(first) ||
+      (text.size() > 1 && (first == '.' || first == '+') && (is_digit(text[1]) || text[1] == '.')))
+    return true;
+  if (std::string_view("-?:,[]{}#&*!|>'\"%@`= ").find(first) != std::string_view::npos ||
+      text.back() == ' ' || text.back() == ':')
     return true;
   if (text.find(": ") != std::string_view::npos || text.find(" #") != std::string_view::npos) return true;
   for (std::size_t i = 0; i < text.size();) {

@@ -17,8 +17,8 @@ struct PlainScalar {
 };
 PlainScalar resolve_plain(std::string_view text);
 
-/// Whether the text must be quoted to stay a text: for us, for readers of YAML 1.1 (`On`, `yes`, `12:30`, `1_000`, dates), and
-/// for the grammar of plain scalars.
+/// Whether the text must be quoted to stay a text: for us, for readers of YAML 1.1 (`On`, `yes`, `12:30`,
+/// `1_000`, dates), and for the grammar of plain scalars.
 bool needs_quotes(std::string_view text);
 
 }  // namespace ironcore::api

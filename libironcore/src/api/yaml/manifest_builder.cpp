@@ -10,7 +10,9 @@ namespace ironcore::api {
 
 namespace {
 
-std::string shown(std::string_view name) { return "\"" + std::string(name.substr(0, 64)) + "\""; }
+std::string shown(std::string_view name) {
+  return "\"" + std::string(name.substr(0, 64)) + "\"";
+}
 
 /// Feeds a reader's values to a builder.
 class JsonPlaces {
@@ -64,7 +66,8 @@ class JsonPlaces {
 }  // namespace
 
 Error ManifestFailure::error() const {
-  return Error(code, "line " + std::to_string(place.line) + ", column " + std::to_string(place.column) + ": " + message);
+  return Error(code, "line " + std::to_string(place.line) + ", column " + std::to_string(place.column) +
+                         ": " + message);
 }
 
 std::size_t ManifestBuilder::add_entry(std::size_t parent, std::string step, Place place) {
@@ -80,7 +83,9 @@ void ManifestBuilder::check_size(Place place) const {
 std::size_t ManifestBuilder::begin_value(Place place, std::size_t values) {
   values_ += values;
   if (values_ > max_manifest_values)
-    throw ManifestFailure{place, "the document has more than " + std::to_string(max_manifest_values) + " values, aliases counted as often as they are used",
+    throw ManifestFailure{place,
+                          "the document has more than " + std::to_string(max_manifest_values) +
+                              " values, aliases counted as often as they are used",
                           ErrorCode::exhausted};
   check_size(place);
   if (levels_.empty()) return add_entry(0, {}, place);
@@ -99,18 +104,24 @@ void ManifestBuilder::end_value(unsigned height) {
 
 void ManifestBuilder::begin(Place place, bool is_object) {
   if (levels_.size() == json::max_depth)
-    throw ManifestFailure{place, "the value is nested deeper than " + std::to_string(json::max_depth) + " levels"};
+    throw ManifestFailure{place,
+                          "the value is nested deeper than " + std::to_string(json::max_depth) + " levels"};
   const auto entry = begin_value(place, 1);
   json_.add(is_object ? '{' : '[');
   levels_.push_back({.is_object = is_object, .entry = entry, .names = {}});
 }
 
-void ManifestBuilder::begin_object(Place place) { begin(place, true); }
-void ManifestBuilder::begin_list(Place place) { begin(place, false); }
+void ManifestBuilder::begin_object(Place place) {
+  begin(place, true);
+}
+void ManifestBuilder::begin_list(Place place) {
+  begin(place, false);
+}
 
 void ManifestBuilder::key(Place place, std::string_view name) {
   auto& level = levels_.back();
-  if (!level.names.emplace(name).second) throw ManifestFailure{place, "the member " + shown(name) + " comes twice"};
+  if (!level.names.emplace(name).second)
+    throw ManifestFailure{place, "the member " + shown(name) + " comes twice"};
   if (level.count++ > 0) json_.add(',');
   json::append_string(json_, name);
   json_.add(':');
@@ -141,11 +152,13 @@ void ManifestBuilder::string(Place place, std::string_view text) {
 
 void ManifestBuilder::repeat(Place place, const Piece& piece) {
   if (levels_.size() + piece.height > json::max_depth)
-    throw ManifestFailure{place, "the value is nested deeper than " + std::to_string(json::max_depth) + " levels"};
+    throw ManifestFailure{place,
+                          "the value is nested deeper than " + std::to_string(json::max_depth) + " levels"};
   if (json_.size() + piece.size > json::max_text_size)
     throw ManifestFailure{place, "the document takes more than 1.5 MiB as JSON", ErrorCode::exhausted};
   begin_value(place, piece.values);
-  json_.add(std::string(json_.view().substr(piece.from, piece.size)));  // a copy: the text may move while it grows
+  json_.add(
+      std::string(json_.view().substr(piece.from, piece.size)));  // a copy: the text may move while it grows
   end_value(piece.height);
 }
 
@@ -156,7 +169,10 @@ ManifestBuilder::Piece ManifestBuilder::begin_piece() const {
 }
 
 ManifestBuilder::Piece ManifestBuilder::end_piece(const Piece& begun) const {
-  return {.from = begun.from, .size = json_.size() - begun.from, .values = values_ - begun.values, .height = last_height_};
+  return {.from = begun.from,
+          .size = json_.size() - begun.from,
+          .values = values_ - begun.values,
+          .height = last_height_};
 }
 
 Manifest ManifestBuilder::finish() {
@@ -175,7 +191,8 @@ Manifest ManifestBuilder::finish_with(std::string_view json) {
 }
 
 Place Manifest::find(std::string_view field) const {
-  // How much of `field` each entry stands for; npos: it is somewhere else. Parents come before their children.
+  // How much of `field` each entry stands for; npos: it is somewhere else. Parents come before their
+  // children.
   constexpr auto elsewhere = std::string_view::npos;
   std::vector<std::size_t> covered(entries_.size(), elsewhere);
   Place best;
@@ -202,7 +219,8 @@ Place Manifest::find(std::string_view field) const {
         const auto after = rest.substr(dot + step.size());
         if (after.empty() || after.front() == '.' || after.front() == '[') used = dot + step.size();
       }
-      if (used == 0 && rest.starts_with('[') && rest.substr(1).starts_with(step) && rest.substr(1 + step.size()).starts_with(']'))
+      if (used == 0 && rest.starts_with('[') && rest.substr(1).starts_with(step) &&
+          rest.substr(1 + step.size()).starts_with(']'))
         used = step.size() + 2;
     }
     if (used == 0) continue;
@@ -229,10 +247,12 @@ Result<Manifest> read_json_manifest(std::string_view json) {
 std::vector<std::string> locate(const Error& error, const Manifest& manifest, std::string_view file) {
   const auto line = [&](std::string_view field, const std::string& message) {
     const auto place = manifest.find(field);
-    return std::string(file) + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " + message;
+    return std::string(file) + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " +
+           message;
   };
   std::vector<std::string> lines;
-  for (const auto& field : error.fields()) lines.push_back(line(field.field, field.field + ": " + field.message));
+  for (const auto& field : error.fields())
+    lines.push_back(line(field.field, field.field + ": " + field.message));
   if (lines.empty()) lines.push_back(line({}, error.message()));
   return lines;
 }

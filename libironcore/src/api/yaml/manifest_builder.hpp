@@ -21,8 +21,8 @@ struct ManifestFailure {
   Error error() const;
 };
 
-/// Takes the values of one document in their order; throws ManifestFailure (parsers of YAML report by exceptions, so
-/// this travels through one).
+/// Takes the values of one document in their order; throws ManifestFailure (parsers of YAML report by
+/// exceptions, so this travels through one).
 class ManifestBuilder {
  public:
   /// A piece of JSON that can be repeated: what an anchor stands for.

@@ -19,7 +19,9 @@ constexpr std::string_view core_tag = "tag:yaml.org,2002:";
 
 Place place_of(const YAML::Mark& mark) {
   // yaml-cpp counts from 0, and gives -1 where it does not know.
-  const auto from_1 = [](int number) { return number < 0 ? std::size_t{1} : static_cast<std::size_t>(number) + 1; };
+  const auto from_1 = [](int number) {
+    return number < 0 ? std::size_t{1} : static_cast<std::size_t>(number) + 1;
+  };
   return {from_1(mark.line), from_1(mark.column)};
 }
 
@@ -65,7 +67,8 @@ class Leniency {
       }
       before.remove_suffix(line.size());
     }
-    throw ManifestFailure{place_of(mark), "something follows the end of the document: separate documents by ---"};
+    throw ManifestFailure{place_of(mark),
+                          "something follows the end of the document: separate documents by ---"};
   }
 
  private:
@@ -101,7 +104,8 @@ class Documents final : public YAML::EventHandler {
     if (builder_->depth() == 0) return;  // an empty document
     const auto place = place_of(mark);
     if (builder_->expects_key())
-      throw ManifestFailure{place, "the name of a member is missing here; put it in quotes if it is null or ~"};
+      throw ManifestFailure{place,
+                            "the name of a member is missing here; put it in quotes if it is null or ~"};
     const auto piece = builder_->begin_piece();
     builder_->scalar(place, "null");
     remember(anchor, builder_->end_piece(piece));
@@ -109,13 +113,16 @@ class Documents final : public YAML::EventHandler {
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto place = place_of(mark);
-    if (builder_->expects_key()) throw ManifestFailure{place, "an alias cannot be the name of a member: write it out"};
+    if (builder_->expects_key())
+      throw ManifestFailure{place, "an alias cannot be the name of a member: write it out"};
     const auto found = anchors_.find(anchor);
-    if (found == anchors_.end()) throw ManifestFailure{place, "an alias cannot stand inside what it stands for"};
+    if (found == anchors_.end())
+      throw ManifestFailure{place, "an alias cannot stand inside what it stands for"};
     builder_->repeat(place, found->second);
   }
 
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
     const auto place = place_of(mark);
     if (tag != "?") leniency_.check_quotes(mark);
     if (builder_->expects_key()) return on_key(place, tag, anchor, value);
@@ -132,7 +139,8 @@ class Documents final : public YAML::EventHandler {
   }
   void OnSequenceEnd() override { end(); }
 
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
     begin(mark, tag, "map", anchor);
     builder_->begin_object(place_of(mark));
   }
@@ -146,11 +154,14 @@ class Documents final : public YAML::EventHandler {
   };
 
   void on_key(Place place, const std::string& tag, YAML::anchor_t anchor, const std::string& name) {
-    if (tag == "?" && name == "<<") throw ManifestFailure{place, "merge keys (<<) are not supported: write the members out"};
+    if (tag == "?" && name == "<<")
+      throw ManifestFailure{place, "merge keys (<<) are not supported: write the members out"};
     if (tag != "?" && tag != "!" && tag != std::string(core_tag) + "str")
-      throw ManifestFailure{place, "the name of a member is a text: " + tag.substr(0, 64) + " cannot be used here"};
+      throw ManifestFailure{place,
+                            "the name of a member is a text: " + tag.substr(0, 64) + " cannot be used here"};
     // Names are not values: an alias of one has nothing to repeat.
-    if (anchor != YAML::NullAnchor) throw ManifestFailure{place, "the name of a member cannot have an anchor"};
+    if (anchor != YAML::NullAnchor)
+      throw ManifestFailure{place, "the name of a member cannot have an anchor"};
     builder_->key(place, name);
   }
 
@@ -159,23 +170,29 @@ class Documents final : public YAML::EventHandler {
     const auto plain = resolve_plain(value);
     if (tag != "?" && !tag.empty()) {
       const bool fits = (tag == std::string(core_tag) + "int" && plain.type == ScalarType::integer) ||
-                        (tag == std::string(core_tag) + "float" && (plain.type == ScalarType::number || plain.type == ScalarType::integer)) ||
+                        (tag == std::string(core_tag) + "float" &&
+                         (plain.type == ScalarType::number || plain.type == ScalarType::integer)) ||
                         (tag == std::string(core_tag) + "bool" && plain.type == ScalarType::boolean) ||
                         (tag == std::string(core_tag) + "null" && plain.type == ScalarType::null);
-      if (!fits) throw ManifestFailure{place, "the tag " + tag.substr(0, 64) + " does not fit here or is not supported"};
+      if (!fits)
+        throw ManifestFailure{place,
+                              "the tag " + tag.substr(0, 64) + " does not fit here or is not supported"};
     }
     switch (plain.type) {
-      case ScalarType::text: return builder_->string(place, value);
+      case ScalarType::text:
+        return builder_->string(place, value);
       case ScalarType::no_json:
         throw ManifestFailure{place, "JSON has no such number; put it in quotes if it is meant as text"};
-      default: builder_->scalar(place, plain.json);
+      default:
+        builder_->scalar(place, plain.json);
     }
   }
 
   void begin(const YAML::Mark& mark, const std::string& tag, std::string_view wanted, YAML::anchor_t anchor) {
     const auto place = place_of(mark);
     is_empty_ = false;
-    if (builder_->expects_key()) throw ManifestFailure{place, "the name of a member is a text, not a list or an object"};
+    if (builder_->expects_key())
+      throw ManifestFailure{place, "the name of a member is a text, not a list or an object"};
     if (!tag.empty() && tag != "?" && tag != "!" && tag != std::string(core_tag).append(wanted))
       throw ManifestFailure{place, "the tag " + tag.substr(0, 64) + " does not fit here or is not supported"};
     open_.push_back({anchor, builder_->begin_piece(), place});
@@ -224,7 +241,9 @@ Result<> check_characters(std::string_view text) {
     const auto length = is_control ? 0 : json::utf8_length(text.substr(i));
     if (length == 0) {
       const auto [line, column] = json::position_of(text, i);
-      return ManifestFailure{{line, column}, is_control ? "there is a control character" : "this is not UTF-8"}.error();
+      return ManifestFailure{{line, column},
+                             is_control ? "there is a control character" : "this is not UTF-8"}
+          .error();
     }
     i += length;
   }
@@ -235,10 +254,12 @@ Result<> check_characters(std::string_view text) {
 
 Result<std::vector<Manifest>> parse_manifests(std::string_view text) {
   if (text.size() > max_manifest_size)
-    return Error(ErrorCode::exhausted, "a manifest file may have up to 4 MiB; this one has " + std::to_string(text.size()) + " bytes");
+    return Error(ErrorCode::exhausted, "a manifest file may have up to 4 MiB; this one has " +
+                                           std::to_string(text.size()) + " bytes");
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   IRONCORE_CHECK(check_characters(text));
-  // JSON goes through our own reader: it knows what YAML's does not (pairs of surrogates) and says better what is missing.
+  // JSON goes through our own reader: it knows what YAML's does not (pairs of surrogates) and says better
+  // what is missing.
   const auto first = text.find_first_not_of(" \t\r\n");
   const bool is_json = first != std::string_view::npos && text[first] == '{';
   if (!is_json) return parse_yaml(text);

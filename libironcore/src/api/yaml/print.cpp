@@ -10,7 +10,8 @@ namespace ironcore::api {
 
 namespace {
 
-/// Whether the text can stand as it is behind `|`: lines of printable ASCII, of which the first is not blank at its start.
+/// Whether the text can stand as it is behind `|`: lines of printable ASCII, of which the first is not blank
+/// at its start.
 bool is_literal(std::string_view text) {
   if (text.find('\n') == std::string_view::npos || text.front() == '\n' || text.front() == ' ') return false;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -76,8 +77,10 @@ class Printer {
     std::string_view scalar;
     bool flag = false;
     switch (reader_.peek()) {
-      case json::Type::object: return object(depth, at);
-      case json::Type::list: return list(depth, at);
+      case json::Type::object:
+        return object(depth, at);
+      case json::Type::list:
+        return list(depth, at);
       case json::Type::string:
         blank(at);
         if (reader_.read_string(scalar)) text(scalar, depth);
@@ -144,7 +147,9 @@ class Printer {
 
 }  // namespace
 
-Result<std::string> to_yaml(std::string_view json) { return Printer(json).print(); }
+Result<std::string> to_yaml(std::string_view json) {
+  return Printer(json).print();
+}
 
 Result<std::string> to_indented_json(std::string_view json) {
   json::Reader reader(json);
