@@ -222,6 +222,19 @@ TEST_CASE("malformed YAML is refused with line and column") {
         "JSON line 2, column 6: a colon is missing after the name of a member");
 }
 
+TEST_CASE("quotes are found behind characters of several bytes and behind line breaks of other systems") {
+  CHECK(parsed("a: \xC3\xA4\r\nb: 'x'\r\nc: !!str \"\xE2\x82\xAC\"\r\nd: &e 'it''s'\r\n") ==
+        "{\"a\":\"\xC3\xA4\",\"b\":\"x\",\"c\":\"\xE2\x82\xAC\",\"d\":\"it's\"}\n");
+  CHECK(parsed("a: \xC3\xA4\r\nb: 'x\r\n").find("the quote that starts here does not end") !=
+        std::string::npos);
+}
+
+TEST_CASE("a stray mark between documents ends the reading") {
+  CHECK(parsed("--- a\n...\n, b\n").starts_with("line 3, column 1: "));
+  CHECK(parsed(", b\n").starts_with("line 1, column 1: "));
+  CHECK(parsed("a: 1\n, b\n").starts_with("line 2, column 1: "));
+}
+
 TEST_CASE("JSON stays as it is, with pairs of surrogates") {
   constexpr std::string_view text = "{\n  \"a\": \"\\ud83d\\ude00\", \"b\": 1e2 }\n";
   CHECK(parse_manifests(text).value().at(0).json() + "\n" == text);

@@ -87,6 +87,9 @@ class Documents final : public YAML::EventHandler {
   std::vector<Manifest> take() { return std::move(manifests_); }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
+    // At a stray comma or bracket the parser finds one empty document after the other and never moves on.
+    if (mark.pos == last_start_) throw ManifestFailure{place_of(mark), "this does not belong here"};
+    last_start_ = mark.pos;
     if (!is_first_) leniency_.check_separator(mark);
     is_first_ = false;
     builder_.emplace();
@@ -214,6 +217,7 @@ class Documents final : public YAML::EventHandler {
   std::map<YAML::anchor_t, ManifestBuilder::Piece> anchors_;
   std::vector<Open> open_;
   Leniency leniency_;
+  int last_start_ = -1;
   bool is_first_ = true;
   bool is_empty_ = true;
 };
