@@ -325,6 +325,21 @@ TEST_CASE("a pool that has changed since it was seen is looked at again before a
   CHECK(world.scheduler.usage("host-1").machines == 0);
 }
 
+TEST_CASE("a class that goes while its machine is being bound stops the binding, for nobody would know what the machine takes") {
+  Scheduling world;
+  world.create_pool("host-1", room_for(100));
+  world.create(machine("web"));
+  world.settle({[&] { return world.machines.step(); }, [&] { return world.pools.step(); }, [&] { return world.classes.step(); }});
+  world.remove<api::MachineClass>("small");
+  world.scheduler.step();
+  CHECK(world.pool_of("web").empty());
+  world.pass(1s, world.parts());
+  CHECK(world.pool_of("web").empty());
+  world.create(machine_class("small"));
+  world.pass(1s, world.parts());
+  CHECK(world.pool_of("web") == "host-1");
+}
+
 TEST_CASE("when the answer of a commit is lost, the same binding is asked for again, and nobody is bound twice") {
   for (const auto when : {FaultyStore::Fault::When::before, FaultyStore::Fault::When::after}) {
     Scheduling world;

@@ -79,8 +79,10 @@ void MachineScheduler::see_class(const store::Shared<api::MachineClass>& before,
   const std::lock_guard lock(mutex_);
   if (!after) {
     placement_.remove_class(before->metadata.name);
+    class_revisions_.erase(before->metadata.name);
   } else {
     placement_.set_class(after->metadata.name, size_of(*after));
+    class_revisions_[after->metadata.name] = after->metadata.resource_version;
   }
   wake();
 }
@@ -224,7 +226,7 @@ auto MachineScheduler::decide_batch() -> std::vector<Binding> {
     waiting.state = Waiting::State::binding;
     placement_.assume(uid, group.demand.machine_class, *pool);
     const auto revision = pool_revisions_.at(*pool);
-    batch.push_back({waiting.machine, std::move(*pool), revision});
+    batch.push_back({waiting.machine, std::move(*pool), revision, class_revisions_.at(group.demand.machine_class)});
   }
   for (const auto& text : to_announce_) announce(groups_.at(text));
   to_announce_.clear();
@@ -242,13 +244,17 @@ void MachineScheduler::bind(std::span<const Binding> bindings, Open& open) {
   store::Transaction transaction;
   transaction.operations.reserve(bindings.size());
   transaction.preconditions.reserve(2 * bindings.size() + 1);
-  std::unordered_map<std::string_view, bool> pools;
+  std::unordered_set<std::string_view> pools, classes;
   for (const auto& binding : bindings) {
     const auto& metadata = binding.machine->metadata;
     auto key = store::key<api::Machine>(metadata.namespace_, metadata.name);
     transaction.preconditions.emplace_back(store::Unchanged{key, metadata.resource_version});
-    if (pools.try_emplace(binding.pool).second)
+    if (pools.insert(binding.pool).second)
       transaction.preconditions.emplace_back(store::Unchanged{store::key<api::MachinePool>("", binding.pool), binding.pool_revision});
+    // A class that goes at this moment takes its size along: the machine could not be accounted for.
+    const auto& machine_class = binding.machine->spec.machine_class_ref.name;
+    if (classes.insert(machine_class).second)
+      transaction.preconditions.emplace_back(store::Unchanged{store::key<api::MachineClass>("", machine_class), binding.class_revision});
     // A pool's name is a DNS subdomain: nothing in it needs escaping.
     transaction.operations.emplace_back(
         store::Patch{std::move(key), R"({"spec":{"machinePoolRef":{"name":")" + binding.pool + R"("}}})"});

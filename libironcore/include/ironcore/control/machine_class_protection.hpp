@@ -16,7 +16,8 @@ inline constexpr const char* machines_by_pool = "pool";
 void add_machine_indexes(Informer<api::Machine>& machines);
 
 /// Puts the finalizer `compute.ironcore.dev/machineclass` on every class and takes it off a class that is being deleted once no machine
-/// refers to it: neither in the cache nor, asked last, in the store. Thread: any.
+/// refers to it: neither in the cache nor, asked last, in the store. A class that is deleted before it got its finalizer is not protected.
+/// Thread: any.
 class MachineClassProtection {
  public:
   /// Listens to the informers, so make it before they run; `machines` has the indexes above.

@@ -35,8 +35,8 @@ struct MachineSchedulerOptions {
   WorkQueueOptions retry = {.first_delay = std::chrono::milliseconds(20), .longest_delay = std::chrono::seconds(30)};  ///< of failed bindings
 };
 
-/// Decides in memory, oldest machine first, and binds in batches: one commit sets `spec.machinePoolRef` of many machines, each only if neither machine nor
-/// pool have changed since they were seen, and only while the lease is held. One machine in conflict does not hold up the others. Machines for
+/// Decides in memory, oldest machine first, and binds in batches: one commit sets `spec.machinePoolRef` of many machines, each only if neither machine, pool
+/// nor class have changed since they were seen, and only while the lease is held. One machine in conflict does not hold up the others. Machines for
 /// which there is no room wait, grouped by what they ask for, and are tried again when something that may help has changed;
 /// why they wait is told as an `OutOfCapacity` event. While it is not active it only keeps its accounts. Thread: any.
 class MachineScheduler {
@@ -85,6 +85,7 @@ class MachineScheduler {
     store::Shared<api::Machine> machine;
     std::string pool;
     store::Revision pool_revision;
+    store::Revision class_revision;
   };
   /// What became of some bindings, beside those that are settled.
   struct Open {
@@ -131,6 +132,7 @@ class MachineScheduler {
   std::uint64_t machines_refresh_ = 0, pools_refresh_ = 0, classes_refresh_ = 0;
   Placement placement_;
   std::unordered_map<std::string, store::Revision> pool_revisions_;
+  std::unordered_map<std::string, store::Revision> class_revisions_;
   std::unordered_map<std::string, Waiting> waiting_;  // by uid
   Groups groups_;                                     // by Demand::text
   std::set<std::tuple<WallTime, std::string, std::string>> heads_;  // first turn of every group that is not blocked, and its text
