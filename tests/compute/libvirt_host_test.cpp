@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+// Machines with real guests: boot, stop in every way, plug, adopt, survive libvirt's death, and leave nothing.
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <map>
+
+#include "hypervisor_conformance.hpp"
+#include "ironcore/compute/host.hpp"
+#include "ironcore/crypto/digest.hpp"
+#include "libvirt_environment.hpp"
+
+namespace ironcore::tests {
+
+using namespace std::chrono_literals;
+using compute::MachineSpec;
+using compute::MachineState;
+using compute::MachineStatus;
+using compute::Power;
+
+namespace {
+
+class RealHost {
+ public:
+  RealHost() { restart(); }
+  ~RealHost() {
+    for (const auto& domain : hypervisor->domains().value()) {
+      (void)hypervisor->destroy(domain.uid);
+      (void)hypervisor->undefine(domain.uid);
+    }
+  }
+
+  /// As if the process had been killed and started again.
+  void restart() {
+    host.reset();
+    hypervisor = environment.connect();
+    host = compute::Host::create(*hypervisor, {.directory = directory.path() / "state", .shutdown_repeat = 2s}, environment.clock(),
+                                 environment.log()).value();
+  }
+
+  /// Boots the kernel of the image, which takes less time than its disk does.
+  MachineSpec spec(const std::string& command_line = {}) const {
+    MachineSpec spec;
+    spec.uid = Uid::random();
+    spec.name = "web-1";
+    spec.memory_bytes = std::uint64_t{160} << 20;
+    spec.kernel = compute::KernelBoot{environment.image_reference(), command_line};
+    spec.nics.push_back({"net", {}, compute::UserNetwork{}});
+    spec.shutdown_grace = 4min;
+    return spec;
+  }
+
+  MachineStatus apply(const MachineSpec& spec) {
+    auto status = host->apply(spec);
+    REQUIRE_MESSAGE(status.has_value(), status.error().message());
+    return count(*status);
+  }
+  MachineStatus count(const MachineStatus& status) {
+    for (const auto& event : status.events) ++events[event.reason];
+    return status;
+  }
+  MachineStatus reach(const MachineSpec& spec, MachineState state) {
+    MachineStatus status;
+    CHECK_MESSAGE(environment.wait_until([&] { return (status = apply(spec)).state == state; }), status.message);
+    return status;
+  }
+  bool wait_for_text(const Uid& uid, const std::string& text, std::size_t times = 1) {
+    const bool found = environment.wait_until([&] { return tests::count(console(uid), text) >= times; });
+    CHECK_MESSAGE(found, "waited for \"", text, "\" in: ", console(uid));
+    return found;
+  }
+  std::string console(const Uid& uid) const { return host->console_log(uid, 1 << 20).value(); }
+  void run(const MachineSpec& spec) {
+    reach(spec, MachineState::running);
+    REQUIRE(wait_for_text(spec.uid, "guest: ready"));
+  }
+  void check_removed(const MachineSpec& spec, Duration grace = 0s) {
+    CHECK(environment.wait_until([&] {
+      const auto status = host->remove(spec.uid, grace);
+      REQUIRE_MESSAGE(status.has_value(), status.error().message());
+      return count(*status).state == MachineState::terminated;
+    }));
+    CHECK(hypervisor->domains()->empty());
+    CHECK(std::filesystem::is_empty(directory.path() / "state" / "machines"));
+    CHECK(std::filesystem::is_empty(directory.path() / "state" / "secrets"));
+  }
+  std::int64_t process(const Uid& uid) const { return hypervisor->domain(uid).value().process; }
+
+  LibvirtEnvironment& environment = LibvirtEnvironment::get();
+  TemporaryDirectory directory;
+  std::unique_ptr<compute::Hypervisor> hypervisor;
+  std::unique_ptr<compute::Host> host;
+  std::map<std::string, int> events;
+};
+
+struct stat stat_of(const std::filesystem::path& path) {
+  struct stat out {};
+  REQUIRE_MESSAGE(::stat(path.c_str(), &out) == 0, path);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a guest boots from a disk made of an image, reads its ignition, and its files are for QEMU only") {
+  RealHost host;
+  auto spec = host.spec();
+  spec.kernel.reset();
+  spec.disks.push_back({"root", "vda", "", compute::LocalDisk{std::uint64_t{256} << 20, host.environment.image_reference()}});
+  spec.disks.push_back({"data", "vdb", "", compute::LocalDisk{8 << 20}});
+  spec.ignition = R"({"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"/etc/hostname","contents":{"source":"data:,web-1"}}]}})";
+  host.run(spec);
+  const std::string console = host.console(spec.uid);
+  CHECK(console.find("booted from disk") != std::string::npos);
+  CHECK(console.find("disk vda bytes=268435456 serial=vda-" + compute::derived_handle(spec.uid, "root")) != std::string::npos);
+  CHECK(console.find("disk vdb bytes=8388608") != std::string::npos);
+  CHECK(console.find("ignition " + crypto::sha256(spec.ignition).hex()) != std::string::npos);
+  CHECK(console.find("hostname web-1") != std::string::npos);
+
+  const auto owner = host.hypervisor->file_owner();
+  REQUIRE(owner.has_value());
+  const auto state = host.directory.path() / "state";
+  const auto secret = stat_of(state / "secrets" / spec.uid.to_text() / "ignition");
+  CHECK((secret.st_mode & 0777) == 0400);
+  CHECK(secret.st_uid == owner->user);
+  const auto disk = stat_of(state / "machines" / spec.uid.to_text() / "disks" / "root.qcow2");
+  CHECK((disk.st_mode & 0777) == 0600);
+  CHECK(disk.st_uid == owner->user);
+  // The shared image stays ours, or one guest's QEMU could change what others boot.
+  for (const auto& blob : std::filesystem::recursive_directory_iterator(state / "images")) {
+    if (blob.is_regular_file()) CHECK_MESSAGE(stat_of(blob.path()).st_uid == ::geteuid(), blob.path());
+  }
+
+  // More room for both disks, one while it is in use.
+  std::get<compute::LocalDisk>(spec.disks[1].source).size_bytes = 16 << 20;
+  CHECK(host.apply(spec).disks[0].size_bytes == 16 << 20);
+  auto port = host.host->console(spec.uid);
+  REQUIRE(port.has_value());
+  REQUIRE((*port)->write("cat /sys/block/vdb/size\r", host.environment.clock().now() + 1min).has_value());
+  CHECK(host.wait_for_text(spec.uid, "32768"));
+  port->reset();
+
+  // The disk keeps its content when the power is switched off and on.
+  spec.power = Power::off;
+  host.reach(spec, MachineState::shutdown);
+  spec.power = Power::on;
+  host.reach(spec, MachineState::running);
+  CHECK(host.wait_for_text(spec.uid, "guest: ready", 2));
+  host.check_removed(spec);
+}
+
+TEST_CASE("power off works by the agent alone, by the power button alone, and against a guest that ignores both") {
+  RealHost host;
+  MachineSpec spec;
+  SUBCASE("agent") {
+    spec = host.spec("ironcore.acpi=off");
+    host.run(spec);
+    spec.power = Power::off;
+    host.reach(spec, MachineState::shutdown);
+    CHECK(host.console(spec.uid).find("agent poweroff") != std::string::npos);
+    CHECK(host.events["ShutdownForced"] == 0);
+  }
+  SUBCASE("power button") {
+    spec = host.spec("ironcore.agent=off");
+    host.run(spec);
+    spec.power = Power::off;
+    host.reach(spec, MachineState::shutdown);
+    CHECK(host.console(spec.uid).find("power button") != std::string::npos);
+    CHECK(host.events["ShutdownForced"] == 0);
+  }
+  SUBCASE("neither") {
+    spec = host.spec("ironcore.agent=off ironcore.acpi=off");
+    spec.shutdown_grace = 8s;
+    host.run(spec);
+    spec.power = Power::off;
+    const auto start = host.environment.clock().now();
+    host.reach(spec, MachineState::shutdown);
+    CHECK(host.environment.clock().now() - start >= 8s);
+    CHECK(host.events["ShutdownForced"] == 1);
+  }
+  CHECK(host.host->status(spec.uid)->state == MachineState::shutdown);
+  host.check_removed(spec);
+}
+
+TEST_CASE("a guest that powers itself off stays off, and a reboot token starts it again once") {
+  RealHost host;
+  auto spec = host.spec();
+  host.run(spec);
+  auto port = host.host->console(spec.uid);
+  REQUIRE(port.has_value());
+  REQUIRE((*port)->write("poweroff -f\r", host.environment.clock().now() + 1min).has_value());
+  host.reach(spec, MachineState::shutdown);
+  CHECK(host.events["GuestShutdown"] == 1);
+  const auto closed = (*port)->read(host.environment.clock().now() + 1min, {});
+  if (!closed.has_value()) CHECK(closed.error().code() == ErrorCode::gone);
+  host.restart();
+  CHECK(host.apply(spec).state == MachineState::shutdown);
+
+  spec.reboot_token = "1";
+  auto status = host.reach(spec, MachineState::running);
+  CHECK(status.reboot_token == "1");
+  REQUIRE(host.wait_for_text(spec.uid, "guest: ready", 2));
+  spec.reboot_token = "2";
+  CHECK(host.environment.wait_until([&] { return host.apply(spec).reboot_token == "2"; }));
+  REQUIRE(host.wait_for_text(spec.uid, "guest: ready", 3));
+  CHECK(host.apply(spec).reboot_token == "2");
+  CHECK(host.events["Rebooted"] == 2);
+  host.check_removed(spec, 1min);
+}
+
+TEST_CASE("disks and NICs of a running machine follow its spec") {
+  RealHost host;
+  auto spec = host.spec();
+  host.run(spec);
+  spec.disks.push_back({"data", "vdb", "serial-1", compute::LocalDisk{8 << 20}});
+  spec.nics.push_back({"second", {}, compute::UserNetwork{}});
+  auto status = host.apply(spec);
+  CHECK(status.disks.size() == 1);
+  CHECK(status.nics.size() == 2);
+  const auto file = host.directory.path() / "state" / "machines" / spec.uid.to_text() / "disks" / "data.raw";
+  CHECK(std::filesystem::exists(file));
+  auto port = host.host->console(spec.uid);
+  REQUIRE(port.has_value());
+  REQUIRE((*port)->write("until [ -e /sys/block/vda/serial ]; do :; done; cat /sys/block/vda/serial\r",
+                         host.environment.clock().now() + 1min).has_value());
+  CHECK(host.wait_for_text(spec.uid, "serial-1"));
+  const auto process = host.process(spec.uid);
+
+  spec.disks.clear();
+  spec.nics.pop_back();
+  CHECK(host.environment.wait_until([&] {
+    status = host.apply(spec);
+    const bool is_attached = !host.hypervisor->domain(spec.uid)->disks.empty();
+    CHECK((!is_attached || std::filesystem::exists(file)));
+    return status.disks.empty() && status.nics.size() == 1;
+  }));
+  CHECK_FALSE(std::filesystem::exists(file));
+  CHECK(host.process(spec.uid) == process);
+  host.check_removed(spec);
+}
+
+TEST_CASE("a new process adopts the running guest, and libvirt may die and come back meanwhile") {
+  RealHost host;
+  auto spec = host.spec();
+  host.run(spec);
+  const auto process = host.process(spec.uid);
+  CHECK(process > 0);
+  host.restart();
+  CHECK(host.apply(spec).state == MachineState::running);
+  CHECK(host.process(spec.uid) == process);
+
+  std::mutex mutex;
+  std::vector<Uid> changes;
+  host.host->on_change([&](const Uid& uid) {
+    std::lock_guard guard(mutex);
+    changes.push_back(uid);
+  });
+  const auto has_change = [&](const Uid& uid) {
+    std::lock_guard guard(mutex);
+    return std::find(changes.begin(), changes.end(), uid) != changes.end();
+  };
+  auto port = host.host->console(spec.uid);
+  REQUIRE(port.has_value());
+  host.environment.kill_daemon();
+  CHECK(host.environment.wait_until([&] { return has_change(Uid()); }));
+  CHECK(host.environment.wait_until([&] {
+    const auto bytes = (*port)->read(host.environment.clock().now(), {});
+    return !bytes.has_value() && bytes.error().code() == ErrorCode::gone;
+  }));
+  port->reset();
+  CHECK(host.environment.wait_until([&] { return host.host->apply(spec).has_value(); }));
+  CHECK(host.apply(spec).state == MachineState::running);
+  CHECK(host.process(spec.uid) == process);
+  CHECK(tests::count(host.console(spec.uid), "guest: ready") == 1);
+
+  // Events arrive over the new connection, and the console is free.
+  CHECK(host.host->console(spec.uid).has_value());
+  {
+    std::lock_guard guard(mutex);
+    changes.clear();
+  }
+  REQUIRE(host.hypervisor->destroy(spec.uid).has_value());
+  CHECK(host.environment.wait_until([&] { return has_change(spec.uid); }));
+  CHECK(host.apply(spec).state == MachineState::running);
+  CHECK(host.events["Lost"] == 1);
+  CHECK(host.host->orphans({})->size() == 1);
+  host.host->on_change({});
+  host.check_removed(spec);
+}
+
+TEST_CASE("a process that holds a console and dies frees it") {
+  RealHost host;
+  auto spec = host.spec();
+  host.run(spec);
+  auto other = host.environment.connect();
+  auto held = other->console(spec.uid);
+  REQUIRE(held.has_value());
+  CHECK(host.host->console(spec.uid).error().code() == ErrorCode::wrong_state);
+  SUBCASE("it lets go") { held->reset(); }
+  SUBCASE("its connection ends before its console") {
+    other.reset();
+    const auto bytes = (*held)->read(host.environment.clock().now(), {});
+    CHECK((bytes.has_value() || bytes.error().code() == ErrorCode::gone));
+    held->reset();
+  }
+  CHECK(host.environment.wait_until([&] { return host.host->console(spec.uid).has_value(); }));
+  host.check_removed(spec);
+}
+
+TEST_CASE("a crash of QEMU is noticed and repaired") {
+  RealHost host;
+  auto spec = host.spec();
+  host.run(spec);
+  const auto process = host.process(spec.uid);
+  REQUIRE(::kill(static_cast<pid_t>(process), SIGKILL) == 0);
+  CHECK(host.environment.wait_until([&] { return host.apply(spec).state == MachineState::running && host.process(spec.uid) != process; }));
+  CHECK(host.events["Crashed"] == 1);
+  host.check_removed(spec);
+}
+
+TEST_CASE("a machine that cannot start says why, and removing it leaves nothing") {
+  RealHost host;
+  auto spec = host.spec();
+  spec.nics[0].device = compute::Tap{"no-such-tap"};
+  const auto failed = host.host->apply(spec);
+  REQUIRE_FALSE(failed.has_value());
+  CHECK(failed.error().message().find("machine web-1: start: ") == 0);
+  CHECK(failed.error().message().find('\n') == std::string::npos);
+  const auto status = host.host->status(spec.uid).value();
+  CHECK(status.state == MachineState::pending);
+  CHECK(status.message == failed.error().message());
+  host.check_removed(spec);
+}
+
+}  // namespace ironcore::tests
