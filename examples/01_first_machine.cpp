@@ -36,17 +36,22 @@ struct ScratchDirectory {
   }
 };
 
-/// Prints every state until the machine is in `wanted`; false if it is deleted first.
-bool follow(store::Store& store, Clock& clock, api::MachineState wanted) {
-  auto watch = store.watch({.kind = &api::kind_of<api::Machine>(), .namespace_ = "", .labels = {}, .fields = {}}, {}).value();
+/// Prints every state until the machine is in `wanted`, or, without one, until it is gone.
+void follow(store::Store& store, Clock& clock, std::optional<api::MachineState> wanted) {
+  auto watch = store.watch({.kind = &api::kind_of<api::Machine>()}, {}).value();
   const Instant deadline = clock.now() + std::chrono::minutes(2);
+  bool is_there = false;
   while (clock.now() < deadline) {
     for (const store::Change& change : watch->next(deadline).value()) {
-      if (!change.object) continue;
-      if (change.type == store::Change::Type::deleted) return false;
-      const auto& machine = change.object->as<api::Machine>();
-      std::cout << machine.metadata.name << ": " << api::field_text(*change.object, "status.state").value_or("") << '\n';
-      if (machine.status.state == wanted) return true;
+      using Type = store::Change::Type;
+      if (change.object) {
+        const auto& machine = change.object->as<api::Machine>();
+        std::cout << "web-1: " << api::field_text(*change.object, "status.state").value_or("") << std::endl;
+        is_there = change.type != Type::deleted;
+        if (is_there && machine.status.state == wanted) return;
+      }
+      // The first bookmark ends the list of what exists.
+      if (!is_there && !wanted && (change.type == Type::deleted || change.type == Type::bookmark)) return;
     }
   }
   throw std::runtime_error("the machine did not get there within two minutes");
@@ -60,7 +65,7 @@ void first_machine(compute::Hypervisor& hypervisor, const std::string& image, Cl
   // [machine]
   auto store = store::memory_store(clock, log);  // or store::sqlite::open, or store::zmq::connect
   auto host = compute::Host::create(hypervisor, host_options, clock, log).value();
-  control::ControlPlane control_plane(*store, {.leader = {.holder = "example"}}, clock, log);
+  control::ControlPlane control_plane(*store, {.holder = "example"}, clock, log);
   auto provider = control::MachineProvider::create(
       *store, *host, {.pool = "this-host", .provider_id = "example://this-host"}, clock, log).value();
   std::jthread scheduling([&](std::stop_token stop) { control_plane.run(stop); });
@@ -76,8 +81,7 @@ void first_machine(compute::Hypervisor& hypervisor, const std::string& image, Cl
   // [machine]
 
   store::remove<api::Machine>(*store, "default", "web-1").value();
-  while (follow(*store, clock, api::MachineState::terminated)) {
-  }
+  follow(*store, clock, std::nullopt);
   std::cout << "web-1: gone\n";
 }
 

@@ -64,6 +64,13 @@ Result<Outcome> apply_once(store::Store& store, const Manifest& manifest) {
     return Outcome::created;
   }
   IRONCORE_CHECK(current);
+  const auto& meant = manifest.object.metadata().resource_version;
+  if (meant.value != 0 && meant != current->metadata().resource_version) {
+    return Error(ErrorCode::wrong_state, text_of(manifest.object) + " has changed: the manifest names resourceVersion " +
+                                             std::to_string(meant.value) + ", it is " +
+                                             std::to_string(current->metadata().resource_version.value) +
+                                             " now; leave resourceVersion out, or start from what is there");
+  }
   if (current->metadata().deletion_timestamp) {
     return Error(ErrorCode::wrong_state, "is being deleted: wait until it is gone, then apply again");
   }

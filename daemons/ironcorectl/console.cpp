@@ -142,10 +142,24 @@ Result<bool> copy_input(Session& session, store::zmq::Stream& stream, Output& ou
 
 }  // namespace
 
+namespace {
+
+/// A provider needs a moment to find a server that was restarted; so a missing one is waited for, not long.
+Result<std::unique_ptr<store::zmq::Stream>> open_stream(Session& session, const store::Key& key, std::string_view what) {
+  IRONCORE_TRY(auto* const streams, session.streams());
+  const Instant deadline = session.clock().now() + std::chrono::seconds(10);
+  for (;;) {
+    auto opened = streams->open(key, what);
+    if (opened || opened.error().code() != ErrorCode::unavailable || session.clock().now() >= deadline) return opened;
+    if (!sleep_for(session.clock(), std::chrono::milliseconds(200), session.stop())) return opened;
+  }
+}
+
+}  // namespace
+
 Result<void> console(Session& session, const ConsoleOptions& options) {
   IRONCORE_TRY(const auto key, the_machine(session, options.names));
-  IRONCORE_TRY(auto* const streams, session.streams());
-  IRONCORE_TRY(const auto stream, streams->open(key, program::console_stream));
+  IRONCORE_TRY(const auto stream, open_stream(session, key, program::console_stream));
   std::string reason;
   Result<bool> left = false;
   {
@@ -168,8 +182,7 @@ Result<void> console(Session& session, const ConsoleOptions& options) {
 
 Result<void> logs(Session& session, const LogsOptions& options) {
   IRONCORE_TRY(const auto key, the_machine(session, options.names));
-  IRONCORE_TRY(auto* const streams, session.streams());
-  IRONCORE_TRY(const auto stream, streams->open(key, program::log_stream));
+  IRONCORE_TRY(const auto stream, open_stream(session, key, program::log_stream));
   const std::string wish = program::to_text({.tail = options.tail, .is_follow = options.is_follow});
   IRONCORE_CHECK(stream->write(wish, session.clock().now() + std::chrono::seconds(10), session.stop()));
   while (!session.stop().stop_requested()) {

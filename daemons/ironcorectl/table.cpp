@@ -10,7 +10,8 @@ namespace ironcore::ctl {
 namespace {
 
 constexpr std::size_t gap = 2;
-constexpr std::size_t narrowest = 6;
+constexpr std::size_t narrow = 6;     // still readable
+constexpr std::size_t narrowest = 3;  // when that makes the lines fit
 
 bool is_continuation(char c) {
   return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
@@ -68,12 +69,18 @@ void Table::print(std::ostream& out, const Terminal& terminal, std::size_t inden
     const auto needed = [&] {
       return indent_ + std::accumulate(widths_.begin(), widths_.end(), std::size_t{0}) + gap * (columns - 1);
     };
-    while (needed() > terminal.width) {
-      const auto widest = std::max_element(widths_.begin(), widths_.end());
-      if (*widest <= narrowest) break;
-      --*widest;
-      is_cut_ = true;
-    }
+    const auto shrink_to = [&](std::size_t least) {
+      while (needed() > terminal.width) {
+        const auto widest = std::max_element(widths_.begin(), widths_.end());
+        if (*widest <= least) return;
+        --*widest;
+        is_cut_ = true;
+      }
+    };
+    shrink_to(narrow);
+    const auto readable = widths_;
+    shrink_to(narrowest);
+    if (needed() > terminal.width) widths_ = readable;
   }
   printed_ = 0;
   print_rows(out);

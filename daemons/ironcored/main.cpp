@@ -35,7 +35,7 @@ Result<void> serve(const ironcored::Options& options, program::Daemon& daemon) {
   control::ControlPlaneOptions control_options{.health = options.health};
   // The store belongs to one process at a time, so the one that was killed is gone: its lease is ours without
   // waiting.
-  control_options.leader.holder = "ironcored";
+  control_options.holder = "ironcored";
   control::ControlPlane control_plane(*store, control_options, daemon.clock, daemon.log);
 
   const auto collect = [&](std::stop_token stop) -> Result<void> {

@@ -30,6 +30,9 @@ auto when_available(program::Daemon& daemon, const char* what, F open) {
 Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
   auto& [clock, log, signals, readiness] = daemon;
   IRONCORE_CHECK(program::make_directory(options.host.directory, 0711));
+  IRONCORE_TRY(const auto claimed, program::claim_directory(options.host.directory));
+  auto provider_options = options.provider;
+  provider_options.holder = options.provider.provider_id + "#" + claimed.id;
   IRONCORE_TRY(const auto client, providerd::client_options(options));
 
   IRONCORE_TRY(const auto events, compute::libvirt::EventLoop::create());
@@ -43,7 +46,7 @@ Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
                  return store::zmq::connect(*context, client, clock, log);
                }));
   IRONCORE_TRY(const auto provider,
-               control::MachineProvider::create(*store, *host, options.provider, clock, log));
+               control::MachineProvider::create(*store, *host, provider_options, clock, log));
 
   providerd::MachineStreams streams(*provider, clock, log);
   IRONCORE_TRY(const auto worker,

@@ -44,7 +44,8 @@ void fill(CLI::App& app, const Command& command, Collected& collected) {
       collected.arguments.emplace_back(&argument, given);
       return true;
     });
-    option->type_size(1)->expected(0, static_cast<int>(argument.most));
+    // CLI11 fills a place up to its minimum; only with extra arguments allowed does it go on from there.
+    option->type_size(1)->expected(1, static_cast<int>(argument.most))->allow_extra_args(argument.most > 1);
   }
 }
 

@@ -80,7 +80,10 @@ int run_daemon(Command program, int argc, const char* const* argv, const Environ
   Readiness readiness({readiness_options}, *log);
   Daemon daemon{clock, *log, signals, readiness};
   log->info("starting", {{"program", program.name}, {"version", std::string(version())}});
-  const auto served = serve(daemon);
+  const auto served = [&] {
+    const std::stop_callback tell(signals.stop(), [&] { readiness.stopping(); });
+    return serve(daemon);
+  }();
   if (!served) {
     log->error("stopped by an error", {{"error", served.error().message()}});
     return report(served.error());

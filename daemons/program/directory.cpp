@@ -2,6 +2,8 @@
 // Default places and safe modes of directories.
 #include "program/directory.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +11,7 @@
 #include <cstdlib>
 
 #include "ironcore/base/file.hpp"
+#include "ironcore/base/uid.hpp"
 
 namespace ironcore::program {
 namespace {
@@ -64,6 +67,28 @@ Result<void> make_directory(const std::filesystem::path& directory, mode_t mode)
     return system_error(errno, "take rights from " + directory.string());
   }
   return {};
+}
+
+Result<ClaimedDirectory> claim_directory(const std::filesystem::path& directory) {
+  const auto path = directory / "instance";
+  ClaimedDirectory claimed{.id = "",
+                           .lock = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600))};
+  if (!claimed.lock) return system_error(errno, "open " + path.string());
+  if (::flock(claimed.lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return system_error(errno, "lock " + path.string());
+    return Error(ErrorCode::wrong_state,
+                 "directory " + directory.string() + " is in use by another process: end it first, or name another one");
+  }
+  IRONCORE_TRY(const std::string known, read_file(path, 1024));
+  if (const auto id = Uid::parse(known)) {
+    claimed.id = id->to_text();
+    return claimed;
+  }
+  claimed.id = Uid::random().to_text();
+  const auto written = ::pwrite(claimed.lock.get(), claimed.id.data(), claimed.id.size(), 0);
+  if (written != static_cast<ssize_t>(claimed.id.size()) || ::fsync(claimed.lock.get()) != 0)
+    return system_error(errno, "write " + path.string());
+  return claimed;
 }
 
 Result<void> make_endpoint_directory(const std::string& endpoint) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "ironcore/base/result.hpp"
+#include "ironcore/base/unique_fd.hpp"
 
 namespace ironcore::program {
 
@@ -31,6 +32,15 @@ std::string default_endpoint(const Environment& environment);
 /// Makes the directory, and those above it as 0755. One that exists must belong to us (or root) and gets
 /// `mode` if it has more rights than that: what is in it is nobody else's business.
 Result<void> make_directory(const std::filesystem::path& directory, mode_t mode);
+
+/// A directory that only one process works in at a time.
+struct ClaimedDirectory {
+  std::string id;   ///< random, made with the directory, the same at every start
+  UniqueFd lock;    ///< the claim ends when it is closed, also by a crash
+};
+
+/// `wrong_state` while another process has it.
+Result<ClaimedDirectory> claim_directory(const std::filesystem::path& directory);
 
 /// Makes the directory of an `ipc://` endpoint (0755: the socket itself is 0600). Other endpoints need
 /// nothing.

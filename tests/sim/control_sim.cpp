@@ -133,7 +133,7 @@ class Cloud {
 
   void start(PlaneActor& plane) {
     ControlPlaneOptions options;
-    options.leader.holder = plane.name + "-" + std::to_string(++plane.starts);
+    options.holder = plane.name + "-" + std::to_string(++plane.starts);
     options.scheduler.batch = 1 + pick(20);
     plane.plane = std::make_unique<ControlPlane>(*plane.store, options, clock_, log_);
   }

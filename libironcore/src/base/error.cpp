@@ -2,6 +2,8 @@
 // Words for error codes, and how errors of several fields become one line.
 #include "ironcore/base/error.hpp"
 
+#include <ostream>
+
 namespace ironcore {
 
 std::string_view name(ErrorCode code) noexcept {
@@ -62,6 +64,8 @@ Error Error::within(std::string_view context) && {
   message_ = std::move(text);
   return std::move(*this);
 }
+
+std::ostream& operator<<(std::ostream& out, const Error& error) { return out << error.message(); }
 
 void throw_exception_from_error(const Error& error, const boost::source_location&) {
   throw Failure(error);

@@ -66,6 +66,13 @@ std::optional<std::string_view> nearest_of(std::string_view word, std::span<cons
       limit = steps;
     }
   }
+  if (best || word.size() < 3) return best;
+  // Somebody who stopped typing meant the only word that goes on like this.
+  for (const auto& candidate : candidates) {
+    if (!std::string_view(candidate).starts_with(word)) continue;
+    if (best) return std::nullopt;
+    best = candidate;
+  }
   return best;
 }
 

@@ -6,6 +6,7 @@
 
 #include "ironcore/control/claim_release.hpp"
 #include "ironcore/control/controller.hpp"
+#include "ironcore/control/leader.hpp"
 #include "ironcore/control/machine_class_protection.hpp"
 #include "ironcore/control/machine_eviction.hpp"
 
@@ -16,6 +17,10 @@ class ControlPlane::Body {
   Body(store::Store& store, ControlPlaneOptions options, Clock& clock, Log& log)
       : store_(store),
         options_(std::move(options)),
+        leader_{.lease = "control-plane",
+                .holder = options_.holder,
+                .time_to_live = options_.lease_time_to_live,
+                .renew_every = options_.renew_every},
         clock_(clock),
         log_(log),
         machines_(store, clock, log),
@@ -30,7 +35,7 @@ class ControlPlane::Body {
         eviction_(store, pools_, machines_, eviction_events_, clock, log),
         release_(store, machines_, interfaces_, volumes_, clock, log),
         health_(store, pools_, options_.health, clock, log),
-        leadership_(store, options_.leader, clock, log) {}
+        leadership_(store, leader_, clock, log) {}
 
   void run(std::stop_token stop) {
     run_together(std::move(stop), {
@@ -42,7 +47,7 @@ class ControlPlane::Body {
         [this](std::stop_token s) { scheduler_events_.run(s); },
         [this](std::stop_token s) { eviction_events_.run(s); },
         [this](std::stop_token s) {
-          run_while_active(store_, options_.leader, clock_, log_, s, [this](std::stop_token active, const store::HoldsLease& lease) {
+          run_while_active(store_, leader_, clock_, log_, s, [this](std::stop_token active, const store::HoldsLease& lease) {
             run_together(active, {
                 [this, &lease](std::stop_token t) { scheduler_.run(t, lease); },
                 [this](std::stop_token t) { protection_.run(t); },
@@ -94,6 +99,7 @@ class ControlPlane::Body {
  private:
   store::Store& store_;
   const ControlPlaneOptions options_;
+  const LeaderOptions leader_;
   Clock& clock_;
   Log& log_;
   Informer<api::Machine> machines_;

@@ -30,8 +30,8 @@ std::optional<store::HoldsLease> Leadership::step() {
   } else if (lease.error().code() == ErrorCode::conflict || lease.error().code() == ErrorCode::forbidden) {
     if (held_) log_.warning("another process has become the active one", {{"lease", options_.lease}, {"error", lease.error().message()}});
     held_.reset();
-  } else if (held_) {
-    log_.warning("the lease cannot be renewed now", {{"lease", options_.lease}, {"error", lease.error().message()}});
+  } else {
+    log_.warning(held_ ? "the lease cannot be renewed now" : "the lease cannot be taken", {{"lease", options_.lease}, {"error", lease.error().message()}});
   }
   if (held_ && expires_ > asked_at) next_step_ = std::min(next_step_, expires_);
   return active();

@@ -33,7 +33,8 @@ Result<void> MachinePoolAnnouncer::check_owner(const api::MachinePool& pool) con
 }
 
 Result<void> MachinePoolAnnouncer::renew_lease() {
-  const auto lease = store_.acquire_lease(std::string(machine_pool_lease_prefix) + options_.pool, options_.provider_id,
+  const auto lease = store_.acquire_lease(std::string(machine_pool_lease_prefix) + options_.pool,
+                                          options_.holder.empty() ? options_.provider_id : options_.holder,
                                           options_.lease_time_to_live);
   if (!lease) return lease.error();
   lease_token_ = lease->token;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/assert/source_location.hpp>
+#include <iosfwd>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -67,6 +68,9 @@ class Error {
   std::string message_;
   std::vector<FieldError> fields_;
 };
+
+/// The message; also what doctest and Boost print for a failed Result.
+std::ostream& operator<<(std::ostream& out, const Error& error);
 
 /// The exception that `Result::value()` throws, for those who like exceptions (Python included).
 class Failure : public std::runtime_error {

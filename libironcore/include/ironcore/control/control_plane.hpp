@@ -8,7 +8,6 @@
 
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
-#include "ironcore/control/leader.hpp"
 #include "ironcore/control/machine_pool_health.hpp"
 #include "ironcore/control/machine_scheduler.hpp"
 #include "ironcore/store/store.hpp"
@@ -16,13 +15,15 @@
 namespace ironcore::control {
 
 struct ControlPlaneOptions {
-  LeaderOptions leader = {.lease = "control-plane", .holder = ""};  ///< `holder` is required
+  std::string holder;  ///< required: this process among those that could be the active one; unique for each start
+  Duration lease_time_to_live = std::chrono::seconds(15);  ///< after this without renewal another process takes over
+  Duration renew_every = std::chrono::seconds(5);          ///< less than half of it
   MachineSchedulerOptions scheduler;
   MachinePoolHealthOptions health;
 };
 
 /// Caches of machines, pools and classes are kept warm all the time; scheduler, eviction, class protection, claim release and pool health work only while
-/// this process holds the lease. A standby takes over within `leader.time_to_live`. Thread: any.
+/// this process holds the lease `control-plane`. A standby takes over within `lease_time_to_live`. Thread: any.
 class ControlPlane {
  public:
   /// Everything given by reference must outlive it.

@@ -23,6 +23,9 @@ namespace ironcore::control {
 struct MachineProviderOptions {
   std::string pool;         ///< name of the MachinePool; made when absent
   std::string provider_id;  ///< `libvirt://host-1`: identity of this host, the same after every restart
+  /// Who holds the pool's lease: the same after a restart, so that machines are taken over at once; another one for another copy of
+  /// this host's provider, which then waits. Empty = `provider_id`.
+  std::string holder;
   std::string type = "libvirt";               ///< the TYPE of `status.machineID`
   std::map<std::string, std::string> labels;  ///< put on the pool and kept there: `topology.ironcore.dev/zone` …
   std::vector<std::string> classes;           ///< machine classes offered; empty = every one that fits this host

@@ -277,7 +277,12 @@ Result<std::vector<Manifest>> parse_manifests(std::string_view text) {
   if (several) return several;
   const auto second = text.find_first_not_of(" \t\r\n", first + 1);
   const bool is_quoted = second == std::string_view::npos || text[second] == '"' || text[second] == '}';
-  if (is_quoted) return manifest.error();
+  if (is_quoted) {
+    // The same form of place as for YAML.
+    const Error error = manifest.error();
+    const bool has_place = error.message().starts_with("JSON line ");
+    return Error(error.code(), error.message().substr(has_place ? 5 : 0));
+  }
   return several;
 }
 
