@@ -8,6 +8,7 @@
 #include "ironcore/control/controller.hpp"
 #include "ironcore/control/leader.hpp"
 #include "ironcore/control/machine_class_protection.hpp"
+#include "ironcore/control/machine_ephemerals.hpp"
 #include "ironcore/control/machine_eviction.hpp"
 
 namespace ironcore::control {
@@ -33,6 +34,7 @@ class ControlPlane::Body {
         scheduler_(store, machines_, pools_, classes_, scheduler_events_, options_.scheduler, clock, log),
         protection_((add_machine_indexes(machines_), store), classes_, machines_, clock, log),
         eviction_(store, pools_, machines_, eviction_events_, clock, log),
+        ephemerals_(store, machines_, interfaces_, volumes_, clock, log),
         release_(store, machines_, interfaces_, volumes_, clock, log),
         health_(store, pools_, options_.health, clock, log),
         leadership_(store, leader_, clock, log) {}
@@ -52,6 +54,7 @@ class ControlPlane::Body {
                 [this, &lease](std::stop_token t) { scheduler_.run(t, lease); },
                 [this](std::stop_token t) { protection_.run(t); },
                 [this](std::stop_token t) { eviction_.run(t); },
+                [this](std::stop_token t) { ephemerals_.run(t); },
                 [this](std::stop_token t) { release_.run(t); },
                 [this](std::stop_token t) { health_.run(t); },
             });
@@ -80,6 +83,7 @@ class ControlPlane::Body {
       did = scheduler_.step() || did;
       did = protection_.step() || did;
       did = eviction_.step() || did;
+      did = ephemerals_.step() || did;
       did = release_.step() || did;
       did = health_.step() || did;
     }
@@ -112,6 +116,7 @@ class ControlPlane::Body {
   MachineScheduler scheduler_;
   MachineClassProtection protection_;
   MachineEviction eviction_;
+  MachineEphemerals ephemerals_;
   ClaimRelease release_;
   MachinePoolHealth health_;
   Leadership leadership_;  // of step; run has its own

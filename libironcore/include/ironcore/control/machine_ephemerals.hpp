@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// MachineEphemerals: makes the network interfaces and volumes that machines describe inline, and removes them with the entry.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "ironcore/api/compute.hpp"
+#include "ironcore/control/controller.hpp"
+#include "ironcore/control/informer.hpp"
+
+namespace ironcore::control {
+
+/// Marks what was made here; only such objects are removed here.
+inline constexpr const char* ephemeral_managed_by = "common.ironcore.dev/ephemeral-managed-by";
+inline constexpr const char* ephemeral_manager = "ephemeral-manager";
+
+/// For an entry `x` with `ephemeral` of machine `m` there is an object `m-x`, made from the template, controlled by the machine and so
+/// deleted with it. An object of that name that belongs to somebody else is left alone; the machine waits. Changes of a template do not
+/// reach objects that exist. Thread: any.
+class MachineEphemerals {
+ public:
+  /// Listens to the informers, so make it before they run.
+  MachineEphemerals(store::Store& store, Informer<api::Machine>& machines, Informer<api::NetworkInterface>& interfaces,
+                    Informer<api::Volume>& volumes, Clock& clock, Log& log);
+
+  /// Until a stop is requested. `step` for those who own the loop: false if there was nothing to do.
+  void run(std::stop_token stop);
+  bool step();
+
+ private:
+  Result<Requeue> reconcile(const std::string& key);
+  template <class T>
+  Result<void> make(const api::Machine& machine, T wanted, const api::TemplateMetadata& metadata);
+  template <class T>
+  Result<void> remove_unwanted(const api::Machine& machine, Informer<T>& informer, const std::set<std::string>& wanted);
+
+  store::Store& store_;
+  Informer<api::Machine>& machines_;
+  Informer<api::NetworkInterface>& interfaces_;
+  Informer<api::Volume>& volumes_;
+  Log& log_;
+  Controller controller_;
+};
+
+}  // namespace ironcore::control
