@@ -84,10 +84,10 @@ class Daemon:
         self.process.wait()
 
 
-def end_process(identity, seconds=20):
+def end_process(identity, signals=(signal.SIGTERM, signal.SIGKILL), seconds=20):
     """Ends a process of an earlier run, named by pid and start time; does nothing when it is another one by now."""
     pid, started = identity
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number in signals:
         if started is None or start_time(pid) != started:
             return
         os.kill(pid, number)
