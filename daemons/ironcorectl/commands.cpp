@@ -194,10 +194,10 @@ void add_machine_commands(std::vector<Command>& all, Options& o, const Runner& r
        .run = [&o, run] { return run([&o](Session& session) { return console(session, o.console); }); }});
   all.push_back({.name = "logs",
                  .summary = "Print what a machine wrote to its serial port.",
-                 .examples = "ironcorectl logs web-1\nironcorectl logs web-1 --tail 4Ki -F",
-                 .settings = {program::bytes("tail", o.logs.tail,
-                                             "only so many bytes from the end; 0 = all that is kept"),
-                              with_letter('F', program::toggle("follow", o.logs.is_follow,
+                 .examples = "ironcorectl logs web-1\nironcorectl logs web-1 --tail 20 -f",
+                 .settings = {program::count("tail", o.logs.tail,
+                                             "only so many lines from the end; 0 = all that is kept"),
+                              with_letter('f', program::toggle("follow", o.logs.is_follow,
                                                                "go on with what is written from now on"))},
                  .arguments = {machines(o.logs.names, 1)},
                  .run = [&o, run] { return run([&o](Session& session) { return logs(session, o.logs); }); }});

@@ -21,7 +21,7 @@ Result<void> console(Session& session, const ConsoleOptions& options);
 
 struct LogsOptions {
   std::vector<std::string> names;
-  std::uint64_t tail = 0;  ///< only so many bytes from the end; 0 = everything that is kept
+  std::uint64_t tail = 0;  ///< only so many lines from the end; 0 = everything that is kept
   bool is_follow = false;
 };
 

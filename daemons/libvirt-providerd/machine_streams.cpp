@@ -41,6 +41,18 @@ Result<std::string> read_line(store::zmq::Stream& stream, Clock& clock, const st
 
 }  // namespace
 
+std::string_view last_lines(std::string_view text, std::uint64_t count) {
+  if (count == 0) return text;
+  std::size_t start = text.size();
+  while (start > 0 && count > 0) {
+    // The line break before `start` is the end of the line that is taken.
+    const auto at = start < 2 ? std::string_view::npos : text.rfind('\n', start - 2);
+    start = at == std::string_view::npos ? 0 : at + 1;
+    --count;
+  }
+  return text.substr(start);
+}
+
 std::string_view appended(std::string_view before, std::string_view now) {
   if (now.starts_with(before)) return now.substr(before.size());
   // The oldest part was dropped: what is left of it is the beginning of what there is now.
@@ -130,9 +142,7 @@ void MachineStreams::copy_log(const store::Key& machine, store::zmq::Stream& str
   if (!request) return close(stream, request.error().message());
   auto text = machines_.console_log(machine.namespace_, machine.name, whole_log);
   if (!text) return close(stream, text.error().message());
-  std::string_view first = *text;
-  if (request->tail != 0 && first.size() > request->tail) first.remove_prefix(first.size() - request->tail);
-  if (!send(stream, first, clock_, stop)) return;
+  if (!send(stream, last_lines(*text, request->tail), clock_, stop)) return;
   while (request->is_follow && !stop.stop_requested()) {
     auto input = stream.read(clock_.now() + log_poll, stop);
     if (!input) return;  // the client left

@@ -51,6 +51,9 @@ class MachineStreams {
   std::list<Session> sessions_;
 };
 
+/// The last `count` lines; one that is not ended yet counts. All of it for 0.
+std::string_view last_lines(std::string_view text, std::uint64_t count);
+
 /// What was appended to a log that is read whole again and again, and loses its oldest part now and then.
 std::string_view appended(std::string_view before, std::string_view now);
 

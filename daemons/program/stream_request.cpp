@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads and writes the first line of a log stream: `tail=4096 follow=1`.
+// Reads and writes the first line of a log stream: `tail=20 follow=1`.
 #include "program/stream_request.hpp"
 
 #include <charconv>

@@ -16,7 +16,7 @@ inline constexpr std::string_view log_stream = "log";
 /// The first line that the client sends on a log stream; the log follows. The provider closes the stream at
 /// its end, or, when following, when the machine is gone.
 struct LogRequest {
-  std::uint64_t tail = 0;  ///< bytes from the end; 0 = everything that is kept
+  std::uint64_t tail = 0;  ///< lines from the end; 0 = everything that is kept
   bool is_follow = false;
 };
 

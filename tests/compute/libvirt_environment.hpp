@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A private libvirtd with real QEMU for one test program, and the guest image to boot in it.
+// A private libvirtd with real QEMU for one program, and the guest image to boot in it.
 #pragma once
-
-#include <doctest/doctest.h>
 
 #include <functional>
 #include <memory>

@@ -26,10 +26,20 @@ TEST_CASE("a log that was replaced altogether is printed altogether") {
   CHECK(providerd::appended("something", "") == "");
 }
 
+TEST_CASE("the last lines of a log") {
+  CHECK(providerd::last_lines("one\ntwo\nthree\n", 2) == "two\nthree\n");
+  CHECK(providerd::last_lines("one\ntwo\nlogin: ", 2) == "two\nlogin: ");
+  CHECK(providerd::last_lines("one\n\n\n", 2) == "\n\n");
+  CHECK(providerd::last_lines("one\ntwo\n", 9) == "one\ntwo\n");
+  CHECK(providerd::last_lines("one\ntwo\n", 0) == "one\ntwo\n");
+  CHECK(providerd::last_lines("\n", 1) == "\n");
+  CHECK(providerd::last_lines("", 3) == "");
+}
+
 TEST_CASE("a log request survives the way to the provider") {
-  const auto read = program::parse_log_request(program::to_text({.tail = 4096, .is_follow = true}));
+  const auto read = program::parse_log_request(program::to_text({.tail = 20, .is_follow = true}));
   REQUIRE(read.has_value());
-  CHECK(read->tail == 4096);
+  CHECK(read->tail == 20);
   CHECK(read->is_follow);
 }
 

@@ -122,9 +122,7 @@ class Mirror {
                       std::to_string(end.value));
     at_ = std::max(at_, end);
   }
-  store::Revision at() const noexcept { return at_; }
-
- private:
+  /// One change that a watch told. Throws Violation when it cannot follow on what was told before.
   void apply(const store::Change& change) {
     if (change.type == store::Change::Type::bookmark) {
       at_ = change.revision;
@@ -148,6 +146,10 @@ class Mirror {
     if (is_begun_) at_ = change.revision;
   }
 
+  store::Revision at() const noexcept { return at_; }
+  const std::map<std::string, store::Object>& objects() const noexcept { return objects_; }
+
+ private:
   store::Revision at_;
   bool is_begun_ = false;
   std::map<std::string, store::Object> objects_;

@@ -23,6 +23,11 @@ def start_time(pid):
     return None if fields[0] == "Z" else int(fields[19])
 
 
+def resident_mb(pid):
+    pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def wait_until(what, condition, seconds=30, pause=0.02):
     """Polls until the condition is true; the last value it had is in the error."""
     end = time.monotonic() + seconds

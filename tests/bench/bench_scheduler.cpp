@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast machines get their pools: decisions in memory, and bindings through a durable store. One JSON line per figure.
 //
-// bench_control [MACHINES [POOLS]]   100,000 onto 10,000 unless told otherwise; the store's file lies in the working directory
+// bench_scheduler [MACHINES [POOLS]]   100,000 onto 10,000 unless told otherwise; the store's file lies in the working directory
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,9 +15,7 @@
 #include "ironcore/control/controller.hpp"
 #include "ironcore/control/machine_scheduler.hpp"
 #include "ironcore/store/local_store.hpp"
-#ifdef IRONCORE_HAS_SQLITE
 #include "ironcore/store/sqlite.hpp"
-#endif
 
 using namespace ironcore;
 using namespace ironcore::control;
@@ -178,8 +176,7 @@ int main(int argc, char** argv) {
     const auto memory = store::memory_store(clock, log);
     bench_bound(clock, log, *memory, machines, pools, "memory");
   }
-#ifdef IRONCORE_HAS_SQLITE
-  const auto directory = std::filesystem::current_path() / ("bench-control-" + std::to_string(::getpid()));
+  const auto directory = std::filesystem::current_path() / ("bench-scheduler-" + std::to_string(::getpid()));
   std::filesystem::create_directories(directory);
   int code = 0;
   {
@@ -194,7 +191,4 @@ int main(int argc, char** argv) {
   std::error_code ignored;
   std::filesystem::remove_all(directory, ignored);
   return code;
-#else
-  return 0;
-#endif
 }
