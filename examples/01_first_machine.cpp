@@ -67,12 +67,15 @@ void first_machine(compute::Hypervisor& hypervisor, const std::string& image, Cl
   auto host = compute::Host::create(hypervisor, host_options, clock, log).value();
   control::ControlPlane control_plane(*store, {.holder = "example"}, clock, log);
   auto provider = control::MachineProvider::create(
-      *store, *host, {.pool = "this-host", .provider_id = "example://this-host"}, clock, log).value();
+                      *store, *host, {.pool = "this-host", .provider_id = "example://this-host"}, clock, log)
+                      .value();
   std::jthread scheduling([&](std::stop_token stop) { control_plane.run(stop); });
   std::jthread providing([&](std::stop_token stop) { provider->run(stop); });
 
-  store::create(*store, api::MachineClass{.metadata = {.name = "small"},
-                                          .capabilities = {{"cpu", Quantity(1)}, {"memory", Quantity::bytes(256 << 20)}}}).value();
+  store::create(*store,
+                api::MachineClass{.metadata = {.name = "small"},
+                                  .capabilities = {{"cpu", Quantity(1)}, {"memory", Quantity::bytes(256 << 20)}}})
+      .value();
   api::Machine machine{.metadata = {.name = "web-1", .namespace_ = "default"},
                        .spec = {.machine_class_ref = {.name = "small"}}};
   machine.spec.volumes = {{.name = "root", .local_disk = api::LocalDisk{.image = image}}};

@@ -22,7 +22,8 @@ PYBIND11_MODULE(ironcore, module) {
   module.doc() = "Infrastructure as a service as a library: values, the object store, virtual machines.";
 
   static py::exception<Failure> failure(module, "Error");
-  failure.attr("__doc__") = "A call failed. `code` is a word such as 'not_found', `fields` lists (field, reason, message).";
+  failure.attr("__doc__") =
+      "A call failed. `code` is a word such as 'not_found', `fields` lists (field, reason, message).";
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);

@@ -51,10 +51,14 @@ api::Object object_of(const py::object& value) {
 
 const char* word(Change::Type type) {
   switch (type) {
-    case Change::Type::added: return "added";
-    case Change::Type::modified: return "modified";
-    case Change::Type::deleted: return "deleted";
-    case Change::Type::bookmark: return "bookmark";
+    case Change::Type::added:
+      return "added";
+    case Change::Type::modified:
+      return "modified";
+    case Change::Type::deleted:
+      return "deleted";
+    case Change::Type::bookmark:
+      return "bookmark";
   }
   return "bookmark";
 }
@@ -81,39 +85,63 @@ void bind_store(py::module_& module) {
 
   py::class_<LocalStore, StorePointer>(module, "Store", "The one place where objects live.")
       .def_static("memory", [] { return StorePointer(store::memory_store(clock(), log())); })
-      .def_static("sqlite", [](const std::string& file) { return StorePointer(value_of(store::sqlite::open(file, clock(), log()))); },
-                  py::arg("file"), "Opens or creates a durable store; one process at a time.")
-      .def("get", [](LocalStore& self, const std::string& kind, const std::string& name, const std::string& namespace_) {
-             return from_json(value_of(self.get(make_key(kind, name, namespace_))).json());
-           }, py::arg("kind"), py::arg("name"), py::arg("namespace") = "default")
-      .def("list", [](LocalStore& self, const std::string& kind, const std::string& namespace_, const std::string& labels,
-                      const std::string& fields) {
-             py::list list;
-             for (const auto& object : value_of(self.list(make_query(kind, namespace_, labels, fields))).objects)
-               list.append(from_json(object.json()));
-             return list;
-           }, py::arg("kind"), py::arg("namespace") = "", py::arg("labels") = "", py::arg("fields") = "",
-           "All objects of a kind; an empty namespace means all namespaces.")
-      .def("create", [](LocalStore& self, const py::object& value) { return commit_one(self, store::Create{object_of(value)}); },
-           py::arg("object"), "Makes a new object from a dict (or JSON text) and returns it as stored.")
-      .def("update", [](LocalStore& self, const py::object& value, bool status) {
-             return commit_one(self, store::Update{object_of(value), status ? store::Part::status : store::Part::object});
-           }, py::arg("object"), py::arg("status") = false, "Replaces it; fails with 'conflict' if somebody else was faster.")
-      .def("patch", [](LocalStore& self, const std::string& kind, const std::string& name, const py::object& patch,
-                       const std::string& namespace_, bool status) {
-             return commit_one(self, store::Patch{make_key(kind, name, namespace_), to_json(patch),
-                                                  status ? store::Part::status : store::Part::object});
-           }, py::arg("kind"), py::arg("name"), py::arg("patch"), py::arg("namespace") = "default", py::arg("status") = false,
-           "Applies an RFC 7386 merge patch.")
-      .def("delete", [](LocalStore& self, const std::string& kind, const std::string& name, const std::string& namespace_) {
-             return commit_one(self, store::Delete{make_key(kind, name, namespace_)});
-           }, py::arg("kind"), py::arg("name"), py::arg("namespace") = "default")
-      .def("watch", [](const StorePointer& self, const std::string& kind, std::uint64_t revision, const std::string& namespace_,
-                       const std::string& labels, const std::string& fields) {
-             auto watch = value_of(self->watch(make_query(kind, namespace_, labels, fields), api::Revision{revision}));
-             return PythonWatch{self, std::move(watch)};
-           }, py::arg("kind"), py::arg("revision") = 0, py::arg("namespace") = "", py::arg("labels") = "", py::arg("fields") = "",
-           "Changes after `revision`; 0 = first everything that exists, as 'added'.")
+      .def_static(
+          "sqlite",
+          [](const std::string& file) { return StorePointer(value_of(store::sqlite::open(file, clock(), log()))); },
+          py::arg("file"), "Opens or creates a durable store; one process at a time.")
+      .def(
+          "get",
+          [](LocalStore& self, const std::string& kind, const std::string& name, const std::string& namespace_) {
+            return from_json(value_of(self.get(make_key(kind, name, namespace_))).json());
+          },
+          py::arg("kind"), py::arg("name"), py::arg("namespace") = "default")
+      .def(
+          "list",
+          [](LocalStore& self, const std::string& kind, const std::string& namespace_, const std::string& labels,
+             const std::string& fields) {
+            py::list list;
+            for (const auto& object : value_of(self.list(make_query(kind, namespace_, labels, fields))).objects)
+              list.append(from_json(object.json()));
+            return list;
+          },
+          py::arg("kind"), py::arg("namespace") = "", py::arg("labels") = "", py::arg("fields") = "",
+          "All objects of a kind; an empty namespace means all namespaces.")
+      .def(
+          "create",
+          [](LocalStore& self, const py::object& value) { return commit_one(self, store::Create{object_of(value)}); },
+          py::arg("object"), "Makes a new object from a dict (or JSON text) and returns it as stored.")
+      .def(
+          "update",
+          [](LocalStore& self, const py::object& value, bool status) {
+            return commit_one(self,
+                              store::Update{object_of(value), status ? store::Part::status : store::Part::object});
+          },
+          py::arg("object"), py::arg("status") = false,
+          "Replaces it; fails with 'conflict' if somebody else was faster.")
+      .def(
+          "patch",
+          [](LocalStore& self, const std::string& kind, const std::string& name, const py::object& patch,
+             const std::string& namespace_, bool status) {
+            return commit_one(self, store::Patch{make_key(kind, name, namespace_), to_json(patch),
+                                                 status ? store::Part::status : store::Part::object});
+          },
+          py::arg("kind"), py::arg("name"), py::arg("patch"), py::arg("namespace") = "default",
+          py::arg("status") = false, "Applies an RFC 7386 merge patch.")
+      .def(
+          "delete",
+          [](LocalStore& self, const std::string& kind, const std::string& name, const std::string& namespace_) {
+            return commit_one(self, store::Delete{make_key(kind, name, namespace_)});
+          },
+          py::arg("kind"), py::arg("name"), py::arg("namespace") = "default")
+      .def(
+          "watch",
+          [](const StorePointer& self, const std::string& kind, std::uint64_t revision, const std::string& namespace_,
+             const std::string& labels, const std::string& fields) {
+            auto watch = value_of(self->watch(make_query(kind, namespace_, labels, fields), api::Revision{revision}));
+            return PythonWatch{self, std::move(watch)};
+          },
+          py::arg("kind"), py::arg("revision") = 0, py::arg("namespace") = "", py::arg("labels") = "",
+          py::arg("fields") = "", "Changes after `revision`; 0 = first everything that exists, as 'added'.")
       .def_property_readonly("revision", [](LocalStore& self) { return value_of(self.revision()).value; });
 }
 

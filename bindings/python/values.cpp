@@ -21,9 +21,12 @@ py::class_<T> value_class(py::module_& module, const char* type_name, const char
   type.def("__str__", [](const T& value) { return value.to_text(); });
   type.def("__repr__", [type_name](const T& value) { return std::string(type_name) + "('" + value.to_text() + "')"; });
   type.def("__hash__", [](const T& value) { return std::hash<T>()(value); });
-  type.def("__eq__", [](const T& a, const T& b) { return a == b; }, py::is_operator());
-  type.def("__lt__", [](const T& a, const T& b) { return (a <=> b) < 0; }, py::is_operator());
-  type.def("__le__", [](const T& a, const T& b) { return (a <=> b) <= 0; }, py::is_operator());
+  type.def(
+      "__eq__", [](const T& a, const T& b) { return a == b; }, py::is_operator());
+  type.def(
+      "__lt__", [](const T& a, const T& b) { return (a <=> b) < 0; }, py::is_operator());
+  type.def(
+      "__le__", [](const T& a, const T& b) { return (a <=> b) <= 0; }, py::is_operator());
   return type;
 }
 
@@ -42,14 +45,19 @@ void bind_values(py::module_& module) {
   value_class<MacAddress>(module, "MacAddress", "An Ethernet address.");
   value_class<Vni>(module, "Vni", "A virtual network identifier (24 bits).")
       .def_property_readonly("value", &Vni::value);
-  value_class<Uid>(module, "Uid", "The identity of an object: a UUID.")
-      .def_static("random", [] { return Uid::random(); });
+  value_class<Uid>(module, "Uid", "The identity of an object: a UUID.").def_static("random", [] {
+    return Uid::random();
+  });
   value_class<Quantity>(module, "Quantity", "An amount as Kubernetes writes it: 500m, 10Gi.")
       .def_static("bytes", &Quantity::bytes, py::arg("count"))
       .def("value", &Quantity::value, "Rounded away from zero to a whole number.")
       .def("milli_value", [](const Quantity& quantity) { return value_of(quantity.milli_value()); })
-      .def("__add__", [](const Quantity& a, const Quantity& b) { return value_of(Quantity::add(a, b)); }, py::is_operator())
-      .def("__sub__", [](const Quantity& a, const Quantity& b) { return value_of(Quantity::subtract(a, b)); }, py::is_operator());
+      .def(
+          "__add__", [](const Quantity& a, const Quantity& b) { return value_of(Quantity::add(a, b)); },
+          py::is_operator())
+      .def(
+          "__sub__", [](const Quantity& a, const Quantity& b) { return value_of(Quantity::subtract(a, b)); },
+          py::is_operator());
 }
 
 }  // namespace ironcore::python

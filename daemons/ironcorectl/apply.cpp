@@ -66,7 +66,8 @@ Result<Outcome> apply_once(store::Store& store, const Manifest& manifest) {
   IRONCORE_CHECK(current);
   const auto& meant = manifest.object.metadata().resource_version;
   if (meant.value != 0 && meant != current->metadata().resource_version) {
-    return Error(ErrorCode::wrong_state, text_of(manifest.object) + " has changed: the manifest names resourceVersion " +
+    return Error(ErrorCode::wrong_state, text_of(manifest.object) +
+                                             " has changed: the manifest names resourceVersion " +
                                              std::to_string(meant.value) + ", it is " +
                                              std::to_string(current->metadata().resource_version.value) +
                                              " now; leave resourceVersion out, or start from what is there");
@@ -121,8 +122,7 @@ Result<void> apply(Session& session, const ManifestOptions& options) {
   IRONCORE_TRY(store::Store* const store, session.store());
   return for_each(session, manifests, [&](const Manifest& manifest) -> Result<std::string> {
     if (manifest.object.name().empty()) {
-      return Error(ErrorCode::invalid,
-                   "metadata.name is missing: apply needs one, create takes generateName");
+      return Error(ErrorCode::invalid, "metadata.name is missing: apply needs one, create takes generateName");
     }
     IRONCORE_TRY(const Outcome outcome, apply_one(*store, manifest));
     return text_of(manifest.object) + ' ' + std::string(word(outcome));

@@ -28,21 +28,17 @@ Argument kind_and_names(std::vector<std::string>& target, std::size_t least) {
 }
 
 Argument machines(std::vector<std::string>& target, std::size_t most) {
-  return {.name = "MACHINE",
-          .help = "name of a machine",
-          .most = most,
-          .target = &target,
-          .choices = {"@machines"}};
+  return {.name = "MACHINE", .help = "name of a machine", .most = most, .target = &target, .choices = {"@machines"}};
 }
 
 Setting files(std::vector<std::string>& target) {
-  return with_letter('f', program::texts("filename", target, "FILE",
-                                         "manifest, directory of manifests, or - for standard input"));
+  return with_letter(
+      'f', program::texts("filename", target, "FILE", "manifest, directory of manifests, or - for standard input"));
 }
 
 Setting selector(std::string& target) {
-  return with_letter(
-      'l', program::text("selector", target, "LABELS", "only objects with these labels: app=web,tier!=db"));
+  return with_letter('l',
+                     program::text("selector", target, "LABELS", "only objects with these labels: app=web,tier!=db"));
 }
 
 Setting all_namespaces(bool& target) {
@@ -90,24 +86,22 @@ void add_object_commands(std::vector<Command>& all, Options& o, const Runner& ru
                      return create(session, o.create);
                    });
                  }});
-  all.push_back(
-      {.name = "get",
-       .summary = "Show objects.",
-       .examples = "ironcorectl get machines -o wide\nironcorectl get machine web-1 -o yaml\nironcorectl get "
-                   "machines -A -w\n"
-                   "ironcorectl get machines --field-selector status.state=Running",
-       .settings = {output(o.get.format), all_namespaces(o.get.is_all_namespaces), selector(o.get.labels),
-                    program::text("field-selector", o.get.fields, "FIELDS",
-                                  "only objects with these values: status.state=Running"),
-                    with_letter('w', program::toggle("watch", o.get.is_watch, "then show every change"))},
-       .arguments = {kind_and_names(o.get.words, 1)},
-       .run = [&o, run] { return run([&o](Session& session) { return get(session, o.get); }); }});
-  all.push_back(
-      {.name = "describe",
-       .summary = "Show everything about objects, with conditions and events.",
-       .examples = "ironcorectl describe machine web-1",
-       .arguments = {kind_and_names(o.describe.words, 1)},
-       .run = [&o, run] { return run([&o](Session& session) { return describe(session, o.describe); }); }});
+  all.push_back({.name = "get",
+                 .summary = "Show objects.",
+                 .examples = "ironcorectl get machines -o wide\nironcorectl get machine web-1 -o yaml\nironcorectl get "
+                             "machines -A -w\n"
+                             "ironcorectl get machines --field-selector status.state=Running",
+                 .settings = {output(o.get.format), all_namespaces(o.get.is_all_namespaces), selector(o.get.labels),
+                              program::text("field-selector", o.get.fields, "FIELDS",
+                                            "only objects with these values: status.state=Running"),
+                              with_letter('w', program::toggle("watch", o.get.is_watch, "then show every change"))},
+                 .arguments = {kind_and_names(o.get.words, 1)},
+                 .run = [&o, run] { return run([&o](Session& session) { return get(session, o.get); }); }});
+  all.push_back({.name = "describe",
+                 .summary = "Show everything about objects, with conditions and events.",
+                 .examples = "ironcorectl describe machine web-1",
+                 .arguments = {kind_and_names(o.describe.words, 1)},
+                 .run = [&o, run] { return run([&o](Session& session) { return describe(session, o.describe); }); }});
   all.push_back(
       {.name = "delete",
        .summary = "Delete objects and wait until they are gone.",
@@ -117,8 +111,7 @@ void add_object_commands(std::vector<Command>& all, Options& o, const Runner& ru
                     program::toggle("all", o.remove.is_all, "every object of the kind in the namespace"),
                     program::toggle("now", o.remove.is_now, "do not wait until they are gone"),
                     program::toggle("orphan", o.remove.is_orphan, "what they own stays"),
-                    program::toggle("ignore-not-found", o.remove.is_missing_fine,
-                                    "what is not there is no error"),
+                    program::toggle("ignore-not-found", o.remove.is_missing_fine, "what is not there is no error"),
                     timeout(o.remove.timeout)},
        .arguments = {kind_and_names(o.remove.words, 0)},
        .run = [&o, run] { return run([&o](Session& session) { return remove(session, o.remove); }); }});
@@ -127,80 +120,74 @@ void add_object_commands(std::vector<Command>& all, Options& o, const Runner& ru
                  .examples = "EDITOR=nano ironcorectl edit machine web-1",
                  .arguments = {kind_and_names(o.edit.words, 1)},
                  .run = [&o, run] { return run([&o](Session& session) { return edit(session, o.edit); }); }});
-  all.push_back(
-      {.name = "wait",
-       .summary = "Wait until objects are as wanted.",
-       .examples = "ironcorectl wait machine/web-1 --for state=Running --timeout 2m\nironcorectl wait "
-                   "machinepool/host-1 --for condition=Ready\n"
-                   "ironcorectl wait machine/web-1 --for spec.machinePoolRef.name=host-1\nironcorectl wait "
-                   "machine/web-1 --for delete",
-       .settings = {program::text("for", o.wait.condition, "WHAT",
-                                  "condition=NAME[=STATUS], state=STATE, FIELD=VALUE, exists or delete"),
-                    timeout(o.wait.timeout)},
-       .arguments = {kind_and_names(o.wait.words, 1)},
-       .run = [&o, run] { return run([&o](Session& session) { return wait(session, o.wait); }); }});
-  all.push_back(
-      {.name = "events",
-       .summary = "Show what happened, the latest last.",
-       .examples = "ironcorectl events web-1\nironcorectl events machinepool/host-1\nironcorectl events -A",
-       .settings = {all_namespaces(o.events.is_all_namespaces)},
-       .arguments = {kind_and_names(o.events.words, 0)},
-       .run = [&o, run] { return run([&o](Session& session) { return events(session, o.events); }); }});
-  all.push_back(
-      {.name = "explain",
-       .summary = "Say for each pool why a machine fits there or not.",
-       .examples = "ironcorectl explain machine web-1",
-       .arguments = {kind_and_names(o.explain.words, 1)},
-       .run = [&o, run] { return run([&o](Session& session) { return explain(session, o.explain); }); }});
+  all.push_back({.name = "wait",
+                 .summary = "Wait until objects are as wanted.",
+                 .examples = "ironcorectl wait machine/web-1 --for state=Running --timeout 2m\nironcorectl wait "
+                             "machinepool/host-1 --for condition=Ready\n"
+                             "ironcorectl wait machine/web-1 --for spec.machinePoolRef.name=host-1\nironcorectl wait "
+                             "machine/web-1 --for delete",
+                 .settings = {program::text("for", o.wait.condition, "WHAT",
+                                            "condition=NAME[=STATUS], state=STATE, FIELD=VALUE, exists or delete"),
+                              timeout(o.wait.timeout)},
+                 .arguments = {kind_and_names(o.wait.words, 1)},
+                 .run = [&o, run] { return run([&o](Session& session) { return wait(session, o.wait); }); }});
+  all.push_back({.name = "events",
+                 .summary = "Show what happened, the latest last.",
+                 .examples = "ironcorectl events web-1\nironcorectl events machinepool/host-1\nironcorectl events -A",
+                 .settings = {all_namespaces(o.events.is_all_namespaces)},
+                 .arguments = {kind_and_names(o.events.words, 0)},
+                 .run = [&o, run] { return run([&o](Session& session) { return events(session, o.events); }); }});
+  all.push_back({.name = "explain",
+                 .summary = "Say for each pool why a machine fits there or not.",
+                 .examples = "ironcorectl explain machine web-1",
+                 .arguments = {kind_and_names(o.explain.words, 1)},
+                 .run = [&o, run] { return run([&o](Session& session) { return explain(session, o.explain); }); }});
 }
 
 void add_machine_commands(std::vector<Command>& all, Options& o, const Runner& run) {
-  Argument wish{
-      .name = "on|off", .help = "what the machines shall be", .target = nullptr, .choices = {"on", "off"}};
+  Argument wish{.name = "on|off", .help = "what the machines shall be", .target = nullptr, .choices = {"on", "off"}};
   wish.name = "on|off MACHINE…";
   wish.help = "on or off, then names of machines";
   wish.least = 2;
   wish.most = any_number;
   wish.target = &o.power_words;
-  all.push_back({.name = "power",
-                 .summary = "Switch machines on or off; off asks the guest first.",
-                 .examples = "ironcorectl power off web-1 --wait\nironcorectl power on web-1",
-                 .settings = {program::toggle("wait", o.power.is_wait, "wait until they are"),
-                              timeout(o.power.timeout)},
-                 .arguments = {wish},
-                 .run = [&o, run] {
-                   return run([&o](Session& session) {
-                     o.power.wish = o.power_words.front();
-                     o.power.names.assign(o.power_words.begin() + 1, o.power_words.end());
-                     return power(session, o.power);
-                   });
-                 }});
+  all.push_back(
+      {.name = "power",
+       .summary = "Switch machines on or off; off asks the guest first.",
+       .examples = "ironcorectl power off web-1 --wait\nironcorectl power on web-1",
+       .settings = {program::toggle("wait", o.power.is_wait, "wait until they are"), timeout(o.power.timeout)},
+       .arguments = {wish},
+       .run = [&o, run] {
+         return run([&o](Session& session) {
+           o.power.wish = o.power_words.front();
+           o.power.names.assign(o.power_words.begin() + 1, o.power_words.end());
+           return power(session, o.power);
+         });
+       }});
   all.push_back(
       {.name = "reboot",
        .summary = "Restart guests.",
        .examples = "ironcorectl reboot web-1 --wait",
-       .settings = {program::toggle("wait", o.reboot.is_wait, "wait until it was done"),
-                    timeout(o.reboot.timeout)},
+       .settings = {program::toggle("wait", o.reboot.is_wait, "wait until it was done"), timeout(o.reboot.timeout)},
        .arguments = {machines(o.reboot.names, any_number)},
        .run = [&o, run] { return run([&o](Session& session) { return reboot(session, o.reboot); }); }});
   all.push_back(
       {.name = "console",
        .summary = "Attach to a machine's serial port; Ctrl-] leaves.",
        .examples = "ironcorectl console web-1\nprintf 'uptime\\n' | ironcorectl console web-1",
-       .settings = {program::duration(
-           "linger", o.console.linger,
-           "after piped input ends: leave when the guest is silent for this long")},
+       .settings = {program::duration("linger", o.console.linger,
+                                      "after piped input ends: leave when the guest is silent for this long")},
        .arguments = {machines(o.console.names, 1)},
        .run = [&o, run] { return run([&o](Session& session) { return console(session, o.console); }); }});
-  all.push_back({.name = "logs",
-                 .summary = "Print what a machine wrote to its serial port.",
-                 .examples = "ironcorectl logs web-1\nironcorectl logs web-1 --tail 20 -f",
-                 .settings = {program::count("tail", o.logs.tail,
-                                             "only so many lines from the end; 0 = all that is kept"),
-                              with_letter('f', program::toggle("follow", o.logs.is_follow,
-                                                               "go on with what is written from now on"))},
-                 .arguments = {machines(o.logs.names, 1)},
-                 .run = [&o, run] { return run([&o](Session& session) { return logs(session, o.logs); }); }});
+  all.push_back(
+      {.name = "logs",
+       .summary = "Print what a machine wrote to its serial port.",
+       .examples = "ironcorectl logs web-1\nironcorectl logs web-1 --tail 20 -f",
+       .settings = {program::count("tail", o.logs.tail, "only so many lines from the end; 0 = all that is kept"),
+                    with_letter('f',
+                                program::toggle("follow", o.logs.is_follow, "go on with what is written from now on"))},
+       .arguments = {machines(o.logs.names, 1)},
+       .run = [&o, run] { return run([&o](Session& session) { return logs(session, o.logs); }); }});
 }
 
 }  // namespace
@@ -215,20 +202,19 @@ Result<void> version(Session& session, const VersionOptions& options) {
 }
 
 Command commands(Options& o, Runner run) {
-  Command program{
-      .name = "ironcorectl",
-      .summary = "Looks at and changes the objects of an IronCore control plane.",
-      .examples =
-          "ironcorectl apply -f examples/quickstart.yaml\nironcorectl get machines -w\nironcorectl console "
-          "first-machine",
-      .settings = {with_letter('n', program::text("namespace", o.session.namespace_, "NAME",
-                                                  "where objects are looked for and made")),
-                   with_letter('s', program::text("server", o.session.server, "ENDPOINT",
-                                                  "ipc:///path or tcp://host:port; also $IRONCORE_SERVER")),
-                   program::optional_text("key-file", o.session.key_file, "FILE",
-                                          "our key pair, for tcp (ironcored keygen makes one)"),
-                   program::optional_text("server-key", o.session.server_key, "KEY",
-                                          "the server's public key, for tcp")}};
+  Command program{.name = "ironcorectl",
+                  .summary = "Looks at and changes the objects of an IronCore control plane.",
+                  .examples =
+                      "ironcorectl apply -f examples/quickstart.yaml\nironcorectl get machines -w\nironcorectl console "
+                      "first-machine",
+                  .settings = {with_letter('n', program::text("namespace", o.session.namespace_, "NAME",
+                                                              "where objects are looked for and made")),
+                               with_letter('s', program::text("server", o.session.server, "ENDPOINT",
+                                                              "ipc:///path or tcp://host:port; also $IRONCORE_SERVER")),
+                               program::optional_text("key-file", o.session.key_file, "FILE",
+                                                      "our key pair, for tcp (ironcored keygen makes one)"),
+                               program::optional_text("server-key", o.session.server_key, "KEY",
+                                                      "the server's public key, for tcp")}};
   add_object_commands(program.commands, o, run);
   add_machine_commands(program.commands, o, run);
   program.commands.push_back(
@@ -236,23 +222,22 @@ Command commands(Options& o, Runner run) {
        .summary = "Show the versions of client and server.",
        .settings = {program::toggle("client", o.version.is_client_only, "do not ask the server")},
        .run = [&o, run] { return run([&o](Session& session) { return version(session, o.version); }); }});
-  program.commands.push_back(
-      {.name = "completion",
-       .summary = "Print a script that completes commands in a shell.",
-       .examples = "source <(ironcorectl completion bash)\nironcorectl completion fish | source",
-       .arguments = {{.name = "bash|zsh|fish",
-                      .help = "the shell",
-                      .target = &o.completion_words,
-                      .choices = {"bash", "zsh", "fish"}}},
-       .run = [&o, run] {
-         return run([&o](Session& session) -> Result<void> {
-           Options unused;
-           IRONCORE_TRY(const std::string script,
-                        completion_script(commands(unused, {}), o.completion_words.front()));
-           session.out() << script;
-           return {};
-         });
-       }});
+  program.commands.push_back({.name = "completion",
+                              .summary = "Print a script that completes commands in a shell.",
+                              .examples = "source <(ironcorectl completion bash)\nironcorectl completion fish | source",
+                              .arguments = {{.name = "bash|zsh|fish",
+                                             .help = "the shell",
+                                             .target = &o.completion_words,
+                                             .choices = {"bash", "zsh", "fish"}}},
+                              .run = [&o, run] {
+                                return run([&o](Session& session) -> Result<void> {
+                                  Options unused;
+                                  IRONCORE_TRY(const std::string script,
+                                               completion_script(commands(unused, {}), o.completion_words.front()));
+                                  session.out() << script;
+                                  return {};
+                                });
+                              }});
   return program;
 }
 

@@ -36,8 +36,7 @@ std::string valued_flags(const Command& program) {
     for (const Setting& setting : settings) {
       if (setting.form == Setting::Form::toggle) continue;
       for (std::string word : {"--" + setting.name, std::string("-") + setting.letter}) {
-        if (word.back() != '\0' && std::find(words.begin(), words.end(), word) == words.end())
-          words.push_back(word);
+        if (word.back() != '\0' && std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
       }
     }
   };
@@ -50,8 +49,7 @@ std::string valued_flags(const Command& program) {
 
 std::string kinds() {
   std::string text;
-  for (const api::Kind* kind : api::kinds())
-    text += (text.empty() ? "" : " ") + std::string(kind->info().plural);
+  for (const api::Kind* kind : api::kinds()) text += (text.empty() ? "" : " ") + std::string(kind->info().plural);
   return text;
 }
 
@@ -125,8 +123,8 @@ std::string bash_function(const Command& program) {
 }
 
 std::string bash_script(const Command& program) {
-  return "# bash completion of ironcorectl: source <(ironcorectl completion bash)\n" +
-         bash_function(program) + "complete -F _ironcorectl ironcorectl\n";
+  return "# bash completion of ironcorectl: source <(ironcorectl completion bash)\n" + bash_function(program) +
+         "complete -F _ironcorectl ironcorectl\n";
 }
 
 std::string zsh_script(const Command& program) {

@@ -127,8 +127,7 @@ Result<bool> copy_input(Session& session, store::zmq::Stream& stream, Output& ou
     const auto key = is_raw ? bytes.find(leave) : std::string_view::npos;
     bytes = bytes.substr(0, key);
     while (!bytes.empty() && !output.is_over && !session.stop().stop_requested()) {
-      auto taken =
-          stream.write(bytes, session.clock().now() + std::chrono::milliseconds(200), session.stop());
+      auto taken = stream.write(bytes, session.clock().now() + std::chrono::milliseconds(200), session.stop());
       if (!taken) {
         IRONCORE_CHECK(ended(taken.error(), nullptr));
         return false;
@@ -145,12 +144,18 @@ Result<bool> copy_input(Session& session, store::zmq::Stream& stream, Output& ou
 namespace {
 
 /// A provider needs a moment to find a server that was restarted; so a missing one is waited for, not long.
-Result<std::unique_ptr<store::zmq::Stream>> open_stream(Session& session, const store::Key& key, std::string_view what) {
+Result<std::unique_ptr<store::zmq::Stream>> open_stream(Session& session, const store::Key& key,
+                                                        std::string_view what) {
   IRONCORE_TRY(auto* const streams, session.streams());
   const Instant deadline = session.clock().now() + std::chrono::seconds(10);
+  // Whoever has just left may still be on the way out.
+  const Instant held_until = session.clock().now() + std::chrono::seconds(1);
   for (;;) {
     auto opened = streams->open(key, what);
-    if (opened || opened.error().code() != ErrorCode::unavailable || session.clock().now() >= deadline) return opened;
+    if (opened) return opened;
+    const bool is_away = opened.error().code() == ErrorCode::unavailable && session.clock().now() < deadline;
+    const bool is_held = opened.error().code() == ErrorCode::wrong_state && session.clock().now() < held_until;
+    if (!is_away && !is_held) return opened;
     if (!sleep_for(session.clock(), std::chrono::milliseconds(200), session.stop())) return opened;
   }
 }
@@ -164,8 +169,7 @@ Result<void> console(Session& session, const ConsoleOptions& options) {
   Result<bool> left = false;
   {
     const RawTerminal terminal(STDIN_FILENO);
-    if (terminal.is_raw())
-      session.err() << "connected to " << text_of(key) << "; Ctrl-] leaves\r" << std::endl;
+    if (terminal.is_raw()) session.err() << "connected to " << text_of(key) << "; Ctrl-] leaves\r" << std::endl;
     Output output(session, *stream, options.linger);
     {
       const std::jthread reader([&](std::stop_token stop) { output.run(std::move(stop)); });

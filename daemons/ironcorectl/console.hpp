@@ -12,8 +12,8 @@ namespace ironcore::ctl {
 
 struct ConsoleOptions {
   std::vector<std::string> names;
-  Duration linger = std::chrono::seconds(
-      2);  ///< input that is no terminal ended: leave when the guest says nothing for this long
+  Duration linger =
+      std::chrono::seconds(2);  ///< input that is no terminal ended: leave when the guest says nothing for this long
 };
 
 /// The terminal becomes raw until Ctrl-] or the end of the guest; it is put back in any case.

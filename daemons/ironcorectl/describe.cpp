@@ -43,8 +43,8 @@ bool is_empty(const json::value& value) {
 /// Names of fields become titles; keys that users chose (labels, data) stay as they are.
 bool has_free_keys(std::string_view member) {
   return member == "labels" || member == "annotations" || member == "data" || member == "capabilities" ||
-         member == "capacity" || member == "allocatable" || member == "machinePoolSelector" ||
-         member == "attributes" || member == "volumeAttributes" || member == "resources";
+         member == "capacity" || member == "allocatable" || member == "machinePoolSelector" || member == "attributes" ||
+         member == "volumeAttributes" || member == "resources";
 }
 
 class Outline {
@@ -61,8 +61,7 @@ class Outline {
       out_ << label << '\n';
       for (const json::value& element : *array) this->element(element, indent + 2);
     } else {
-      out_ << label << std::string(label.size() < column ? column - label.size() : 1, ' ') << scalar(value)
-           << '\n';
+      out_ << label << std::string(label.size() < column ? column - label.size() : 1, ' ') << scalar(value) << '\n';
     }
   }
 
@@ -109,8 +108,8 @@ void print_conditions(Session& session, const json::array& conditions) {
       return value ? scalar(*value) : std::string();
     };
     const auto since = parse_rfc3339(cell("lastTransitionTime"));
-    table.add({cell("type"), cell("status"), since ? age_text(*since, session.clock().wall()) : "",
-               cell("reason"), cell("message")});
+    table.add({cell("type"), cell("status"), since ? age_text(*since, session.clock().wall()) : "", cell("reason"),
+               cell("message")});
   }
   session.out() << '\n';
   table.print(session.out(), session.terminal());
@@ -142,8 +141,7 @@ Result<void> describe_one(Session& session, store::Store& store, const api::Obje
   IRONCORE_TRY(const auto all, events_of(store, object));
   if (!all.empty()) {
     session.out() << '\n';
-    event_table(all, session.clock().wall(), EventColumns::of_one_object)
-        .print(session.out(), session.terminal());
+    event_table(all, session.clock().wall(), EventColumns::of_one_object).print(session.out(), session.terminal());
   }
   return {};
 }

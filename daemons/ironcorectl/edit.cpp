@@ -124,8 +124,7 @@ class Edit {
       const auto written = write(original, scratch.path());
       if (written) return {};
       reason = written.error().message();
-      if (written.error().code() == ErrorCode::unavailable ||
-          written.error().code() == ErrorCode::not_found) {
+      if (written.error().code() == ErrorCode::unavailable || written.error().code() == ErrorCode::not_found) {
         scratch.keep();
         return Error(written.error().code(), reason + "; what you wrote is kept in " + scratch.path());
       }
@@ -136,8 +135,7 @@ class Edit {
   Result<void> write(const api::Object& original, const std::string& file) {
     IRONCORE_TRY(const auto manifests, read_manifests(session_, {file}));
     if (manifests.size() != 1 || !(store::key_of(manifests.front().object) == key_)) {
-      return Error(ErrorCode::invalid,
-                   "kind, namespace and name cannot be edited: make a new object instead");
+      return Error(ErrorCode::invalid, "kind, namespace and name cannot be edited: make a new object instead");
     }
     const json::value mine = json::parse(api::merge_patch(original, manifests.front().object));
     if (mine.as_object().empty()) {
@@ -147,8 +145,8 @@ class Edit {
     for (;;) {
       IRONCORE_TRY(const api::Object current, store_.get(key_));
       if (overlaps(mine, json::parse(api::merge_patch(original, current)))) {
-        return Error(ErrorCode::conflict, "somebody else changed the same field meanwhile: look at " +
-                                              text_of(key_) + " and edit again");
+        return Error(ErrorCode::conflict,
+                     "somebody else changed the same field meanwhile: look at " + text_of(key_) + " and edit again");
       }
       json::object patch = mine.as_object();
       auto& metadata = patch["metadata"];

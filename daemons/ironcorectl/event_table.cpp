@@ -31,8 +31,7 @@ void sort_by_time(Events& events) {
 }
 
 Result<Events> events_of(store::Store& store, const api::Object& object) {
-  store::Query query{.namespace_ =
-                         object.metadata().namespace_};  // of cluster-scoped objects they lie anywhere
+  store::Query query{.namespace_ = object.metadata().namespace_};  // of cluster-scoped objects they lie anywhere
   IRONCORE_TRY(query.fields, store::FieldSelector::parse("involvedObject.uid=" + object.metadata().uid));
   IRONCORE_TRY(auto events, store::list<api::Event>(store, query));
   sort_by_time(events);
@@ -50,9 +49,8 @@ std::string age_text(WallTime since, WallTime now) {
 
 Table event_table(const Events& events, WallTime now, EventColumns columns) {
   const bool is_many = columns == EventColumns::of_many;
-  Table table(
-      is_many ? std::vector<std::string>{"Last seen", "Type", "Object", "Reason", "Message", "Count", "From"}
-              : std::vector<std::string>{"Last seen", "Type", "Reason", "Message", "Count", "From"});
+  Table table(is_many ? std::vector<std::string>{"Last seen", "Type", "Object", "Reason", "Message", "Count", "From"}
+                      : std::vector<std::string>{"Last seen", "Type", "Reason", "Message", "Count", "From"});
   for (const auto& event : events) {
     std::vector<std::string> row{age_text(time_of(*event), now),
                                  event->type == api::EventType::warning ? "Warning" : "Normal"};
@@ -82,16 +80,13 @@ Result<void> events(Session& session, const EventsOptions& options) {
   const bool is_cluster = key && key->kind->info().scope == api::Scope::cluster;
   if (!options.is_all_namespaces && !is_cluster) query.namespace_ = session.namespace_();
   std::string fields;
-  if (key)
-    fields =
-        "involvedObject.kind=" + std::string(key->kind->info().kind) + ",involvedObject.name=" + key->name;
+  if (key) fields = "involvedObject.kind=" + std::string(key->kind->info().kind) + ",involvedObject.name=" + key->name;
   if (!any_kind_name.empty()) fields = "involvedObject.name=" + any_kind_name;
   IRONCORE_TRY(query.fields, store::FieldSelector::parse(fields));
   IRONCORE_TRY(auto found, store::list<api::Event>(*store, query));
   sort_by_time(found);
   if (found.empty()) {
-    session.err() << "no events" << (query.namespace_.empty() ? "" : " in namespace " + query.namespace_)
-                  << '\n';
+    session.err() << "no events" << (query.namespace_.empty() ? "" : " in namespace " + query.namespace_) << '\n';
     return {};
   }
   event_table(found, session.clock().wall(), key ? EventColumns::of_one_object : EventColumns::of_many)

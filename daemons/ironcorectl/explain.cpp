@@ -17,8 +17,7 @@ Result<void> explain(Session& session, const ExplainOptions& options) {
     return Error(ErrorCode::invalid, "explain takes one machine: `explain machine NAME`");
   }
   IRONCORE_TRY(store::Store* const store, session.store());
-  IRONCORE_TRY(const auto explanation,
-               control::explain_machine(*store, keys.front().namespace_, keys.front().name));
+  IRONCORE_TRY(const auto explanation, control::explain_machine(*store, keys.front().namespace_, keys.front().name));
   const std::string name = text_of(keys.front());
   if (explanation.pool.empty()) {
     session.out() << name << " is not placed: " << explanation.summary << '\n';

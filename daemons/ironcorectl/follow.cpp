@@ -56,8 +56,7 @@ std::string state_text(const api::Object& object) {
     const auto* type = members.if_contains("type");
     const auto* status = members.if_contains("status");
     const auto* message = members.if_contains("message");
-    if (!type || !type->is_string() || type->as_string() != "Ready" || !message || !message->is_string())
-      continue;
+    if (!type || !type->is_string() || type->as_string() != "Ready" || !message || !message->is_string()) continue;
     if (status && status->is_string() && status->as_string() == "True") continue;
     if (!message->as_string().empty()) text += (text.empty() ? "" : ": ") + std::string(message->as_string());
   }

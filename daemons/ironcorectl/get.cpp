@@ -56,8 +56,7 @@ class Getter {
     IRONCORE_TRY(store::Store* const store, session_.store());
     IRONCORE_TRY(store::Query query, query_of(selection));
     if (!selection.names.empty()) {
-      if (!options_.fields.empty())
-        return Error(ErrorCode::invalid, "-w takes a name or --field-selector, not both");
+      if (!options_.fields.empty()) return Error(ErrorCode::invalid, "-w takes a name or --field-selector, not both");
       IRONCORE_TRY(query.fields, store::FieldSelector::parse("metadata.name=" + selection.names.front()));
     }
     Table table = new_table(*selection.kind);
@@ -86,9 +85,7 @@ class Getter {
   }
 
  private:
-  bool is_table() const {
-    return options_.format == OutputFormat::table || options_.format == OutputFormat::wide;
-  }
+  bool is_table() const { return options_.format == OutputFormat::table || options_.format == OutputFormat::wide; }
 
   static std::string_view word(store::Change::Type type) {
     switch (type) {

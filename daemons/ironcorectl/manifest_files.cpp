@@ -37,8 +37,7 @@ Result<std::vector<File>> read_directory(const std::filesystem::path& directory)
     if (extension == ".yaml" || extension == ".yml" || extension == ".json") paths.push_back(entry->path());
   }
   if (error) return system_error(error.value(), "read " + directory.string());
-  if (paths.empty())
-    return Error(ErrorCode::invalid, directory.string() + ": no .yaml, .yml or .json file in it");
+  if (paths.empty()) return Error(ErrorCode::invalid, directory.string() + ": no .yaml, .yml or .json file in it");
   std::sort(paths.begin(), paths.end());
   std::vector<File> files;
   for (const auto& path : paths) {
@@ -109,8 +108,7 @@ Result<Manifest> read_object(const Session& session, std::string text, Manifest 
 Result<void> read_document(const Session& session, const std::string& file, api::Manifest document,
                            std::vector<Manifest>& all) {
   const auto shared = std::make_shared<const api::Manifest>(std::move(document));
-  Manifest empty{
-      .object = api::Object::of(api::Namespace()), .json = "", .file = file, .document = shared, .path = ""};
+  Manifest empty{.object = api::Object::of(api::Namespace()), .json = "", .file = file, .document = shared, .path = ""};
   const auto tree = json::parse(shared->json());
   const auto* members = tree.if_object();
   const auto* kind = members ? members->if_contains("kind") : nullptr;
@@ -137,8 +135,7 @@ Error Manifest::located(const Error& error) const {
   for (FieldError& field : fields) field.field.insert(0, path);
   const Error with_path = fields.empty() ? error : Error(std::move(fields));
   std::string text;
-  for (const std::string& line : api::locate(with_path, *document, file))
-    text += (text.empty() ? "" : "\n") + line;
+  for (const std::string& line : api::locate(with_path, *document, file)) text += (text.empty() ? "" : "\n") + line;
   return {error.code(), std::move(text)};
 }
 

@@ -19,7 +19,7 @@ struct Manifest {
   std::string json;
   std::string file;                               ///< `web.yaml`
   std::shared_ptr<const api::Manifest> document;  ///< where each field is
-  std::string path;  ///< of the object in the document: empty, or `items[2].` in a List
+  std::string path;                               ///< of the object in the document: empty, or `items[2].` in a List
 
   /// The error with the place in the file: `web.yaml:12:5: spec.powr: …`, one line for each wrong field.
   Error located(const Error& error) const;

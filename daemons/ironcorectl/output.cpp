@@ -28,8 +28,7 @@ void print(Session& session, std::span<const api::Object> objects, OutputFormat 
   std::ostream& out = session.out();
   if (format == OutputFormat::json && objects.size() != 1) {
     std::string list = R"({"apiVersion":"v1","kind":"List","items":[)";
-    for (const api::Object& object : objects)
-      list += (&object == &objects.front() ? "" : ",") + object.json();
+    for (const api::Object& object : objects) list += (&object == &objects.front() ? "" : ",") + object.json();
     out << api::to_indented_json(list + "]}").value();
     return;
   }

@@ -25,8 +25,8 @@ Result<void> power(Session& session, const PowerOptions& options) {
   const Instant deadline = session.clock().now() + options.timeout;
   for (const store::Key& key : keys) {
     if (options.is_wait) {
-      IRONCORE_CHECK(wait_for(session, key, is_on ? "state=Running" : "state=Shutdown",
-                              deadline - session.clock().now()));
+      IRONCORE_CHECK(
+          wait_for(session, key, is_on ? "state=Running" : "state=Shutdown", deadline - session.clock().now()));
     }
     session.out() << text_of(key) << (options.is_wait ? (is_on ? " running" : " shut down") : " power ")
                   << (options.is_wait ? "" : options.wish) << std::endl;

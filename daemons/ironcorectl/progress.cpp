@@ -15,8 +15,7 @@ void Progress::show(const std::string& text) {
     shown_ = clean;
     return;
   }
-  const auto seconds =
-      std::chrono::duration_cast<std::chrono::seconds>(session_.clock().now() - begun_).count();
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(session_.clock().now() - begun_).count();
   session_.err() << "\r\033[K"
                  << shortened(clean + " (" + std::to_string(seconds) + "s)", session_.terminal().width - 1)
                  << std::flush;

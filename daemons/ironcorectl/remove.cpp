@@ -28,8 +28,7 @@ Result<std::vector<store::Key>> wanted_keys(Session& session, const DeleteOption
   IRONCORE_TRY(const auto selections, parse_selections(options.words));
   IRONCORE_TRY(store::Store* const store, session.store());
   for (const Selection& selection : selections) {
-    if (!selection.names.empty())
-      return Error(ErrorCode::invalid, "give either names or -l or --all, not both");
+    if (!selection.names.empty()) return Error(ErrorCode::invalid, "give either names or -l or --all, not both");
     store::Query query{.kind = selection.kind, .namespace_ = session.namespace_of(*selection.kind)};
     IRONCORE_TRY(query.labels, store::LabelSelector::parse(options.labels));
     IRONCORE_TRY(const auto page, store->list(query));
@@ -51,8 +50,7 @@ Result<void> remove(Session& session, const DeleteOptions& options) {
     if (done) {
       marked.push_back(key);
     } else if (!(options.is_missing_fine && done.error().code() == ErrorCode::not_found)) {
-      errors =
-          errors ? Error(errors->code(), errors->message() + '\n' + done.error().message()) : done.error();
+      errors = errors ? Error(errors->code(), errors->message() + '\n' + done.error().message()) : done.error();
     }
   }
   const Instant deadline = session.clock().now() + options.timeout;

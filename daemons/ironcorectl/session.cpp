@@ -37,8 +37,7 @@ Result<store::Store*> Session::store() {
   if (!store_) {
     IRONCORE_TRY(auto client, client_options());
     IRONCORE_TRY(auto* const shared, context());
-    IRONCORE_TRY(store_,
-                 within(store::zmq::connect(*shared, std::move(client), clock_, log_), options_.server));
+    IRONCORE_TRY(store_, within(store::zmq::connect(*shared, std::move(client), clock_, log_), options_.server));
   }
   return store_.get();
 }
@@ -47,8 +46,8 @@ Result<store::zmq::StreamClient*> Session::streams() {
   if (!streams_) {
     IRONCORE_TRY(auto client, client_options());
     IRONCORE_TRY(auto* const shared, context());
-    IRONCORE_TRY(streams_, within(store::zmq::StreamClient::connect(*shared, std::move(client), clock_, log_),
-                                  options_.server));
+    IRONCORE_TRY(streams_,
+                 within(store::zmq::StreamClient::connect(*shared, std::move(client), clock_, log_), options_.server));
   }
   return streams_.get();
 }

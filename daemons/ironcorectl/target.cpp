@@ -30,8 +30,8 @@ Result<std::string> checked_name(std::string_view name) {
 Result<std::vector<Selection>> parse_selections(const std::vector<std::string>& words) {
   std::vector<Selection> selections;
   const auto add = [&](const api::Kind* kind, std::vector<std::string> names) {
-    const auto same = std::find_if(selections.begin(), selections.end(),
-                                   [&](const Selection& s) { return s.kind == kind; });
+    const auto same =
+        std::find_if(selections.begin(), selections.end(), [&](const Selection& s) { return s.kind == kind; });
     if (same == selections.end()) {
       selections.push_back({kind, std::move(names)});
     } else {
@@ -85,8 +85,7 @@ Result<std::vector<store::Key>> parse_keys(const Session& session, const std::ve
   return keys;
 }
 
-Result<std::vector<store::Key>> parse_machines(const Session& session,
-                                               const std::vector<std::string>& names) {
+Result<std::vector<store::Key>> parse_machines(const Session& session, const std::vector<std::string>& names) {
   std::vector<store::Key> keys;
   for (std::string_view name : names) {
     if (const auto slash = name.find('/'); slash != std::string_view::npos) {

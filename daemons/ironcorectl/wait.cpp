@@ -23,9 +23,8 @@ Result<Condition> parse_condition(const std::string& text) {
   if (text == "delete") return Condition{Condition::Type::deleted, "", ""};
   const auto equals = text.find('=');
   if (equals == std::string::npos || equals == 0) {
-    return Error(
-        ErrorCode::invalid,
-        "--for: expected condition=NAME, state=STATE, FIELD=VALUE, exists or delete, not \"" + text + '"');
+    return Error(ErrorCode::invalid,
+                 "--for: expected condition=NAME, state=STATE, FIELD=VALUE, exists or delete, not \"" + text + '"');
   }
   const std::string left = text.substr(0, equals), right = text.substr(equals + 1);
   if (left == "condition") {
@@ -38,8 +37,7 @@ Result<Condition> parse_condition(const std::string& text) {
   // kubectl's spelling of the same: jsonpath={.status.state}=Running
   if (left == "jsonpath" && right.starts_with("{.")) {
     const auto close = right.find("}=");
-    if (close == std::string::npos)
-      return Error(ErrorCode::invalid, "--for: expected jsonpath={.FIELD}=VALUE");
+    if (close == std::string::npos) return Error(ErrorCode::invalid, "--for: expected jsonpath={.FIELD}=VALUE");
     return Condition{Condition::Type::field, right.substr(2, close - 2), right.substr(close + 2)};
   }
   return Condition{Condition::Type::field, path, right};
@@ -49,15 +47,13 @@ Result<Condition> parse_condition(const std::string& text) {
 std::string condition_status(const api::Object& object, const std::string& type) {
   const auto tree = boost::json::parse(object.json());
   const auto* status = tree.as_object().if_contains("status");
-  const auto* conditions =
-      status && status->is_object() ? status->as_object().if_contains("conditions") : nullptr;
+  const auto* conditions = status && status->is_object() ? status->as_object().if_contains("conditions") : nullptr;
   if (!conditions || !conditions->is_array()) return "";
   for (const auto& condition : conditions->as_array()) {
     if (!condition.is_object()) continue;
     const auto* name = condition.as_object().if_contains("type");
     const auto* value = condition.as_object().if_contains("status");
-    if (name && value && name->is_string() && value->is_string() &&
-        std::string_view(name->as_string()) == type) {
+    if (name && value && name->is_string() && value->is_string() && std::string_view(name->as_string()) == type) {
       return std::string(value->as_string());
     }
   }
@@ -94,8 +90,8 @@ std::string present(const Condition& condition, const api::Object* object) {
   return text;
 }
 
-Result<void> wait_one(Session& session, const store::Key& key, const Condition& condition,
-                      const std::string& words, Instant deadline) {
+Result<void> wait_one(Session& session, const store::Key& key, const Condition& condition, const std::string& words,
+                      Instant deadline) {
   Progress progress(session);
   std::string last;
   std::string uid;
@@ -131,8 +127,7 @@ Result<void> wait(Session& session, const WaitOptions& options) {
   return {};
 }
 
-Result<void> wait_for(Session& session, const store::Key& key, const std::string& condition,
-                      Duration timeout) {
+Result<void> wait_for(Session& session, const store::Key& key, const std::string& condition, Duration timeout) {
   IRONCORE_TRY(const auto parsed, parse_condition(condition));
   return wait_one(session, key, parsed, condition, session.clock().now() + timeout);
 }

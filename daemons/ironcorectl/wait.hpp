@@ -8,14 +8,13 @@ namespace ironcore::ctl {
 
 struct WaitOptions {
   std::vector<std::string> words;  ///< KIND/NAME… or KIND NAME…
-  std::string condition;  ///< `condition=Ready[=True]`, `state=Running`, `spec.power=On`, `exists`, `delete`
+  std::string condition;           ///< `condition=Ready[=True]`, `state=Running`, `spec.power=On`, `exists`, `delete`
   Duration timeout = std::chrono::seconds(30);
 };
 
 Result<void> wait(Session& session, const WaitOptions& options);
 
 /// The same for one object and a condition that is known to be right, with progress.
-Result<void> wait_for(Session& session, const store::Key& key, const std::string& condition,
-                      Duration timeout);
+Result<void> wait_for(Session& session, const store::Key& key, const std::string& condition, Duration timeout);
 
 }  // namespace ironcore::ctl

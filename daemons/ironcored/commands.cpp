@@ -19,8 +19,7 @@ int run_check(const Options& options) {
 
 int run_backup(const Options& options) {
   const std::filesystem::path target = options.words.front();
-  if (const auto done = store::sqlite::backup(options.database(), target); !done)
-    return program::report(done.error());
+  if (const auto done = store::sqlite::backup(options.database(), target); !done) return program::report(done.error());
   std::cout << "backup written to " << target.string() << '\n';
   return program::exit_ok;
 }
@@ -29,8 +28,7 @@ int run_restore(const Options& options) {
   const std::filesystem::path backup = options.words.front();
   if (const auto made = program::make_directory(options.state_directory, 0700); !made)
     return program::report(made.error());
-  if (const auto done = store::sqlite::restore(backup, options.database()); !done)
-    return program::report(done.error());
+  if (const auto done = store::sqlite::restore(backup, options.database()); !done) return program::report(done.error());
   std::cout << options.database().string() << " is now a copy of " << backup.string() << '\n';
   return program::exit_ok;
 }
@@ -43,8 +41,7 @@ int run_keygen(const Options& options) {
   }
   const auto keys = store::zmq::make_key_pair();
   if (!keys) return program::report(keys.error());
-  if (const auto saved = store::zmq::save_key_pair(file, *keys); !saved)
-    return program::report(saved.error());
+  if (const auto saved = store::zmq::save_key_pair(file, *keys); !saved) return program::report(saved.error());
   std::cout << keys->public_key << '\n';
   return program::exit_ok;
 }

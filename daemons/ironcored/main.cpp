@@ -25,11 +25,10 @@ Result<void> serve(const ironcored::Options& options, program::Daemon& daemon) {
   IRONCORE_CHECK(program::make_directory(options.state_directory, 0700));
   for (const auto& endpoint : options.listen) IRONCORE_CHECK(program::make_endpoint_directory(endpoint));
   IRONCORE_TRY(auto server_options, ironcored::server_options(options));
-  IRONCORE_TRY(const auto store,
-               store::sqlite::open(options.database(), daemon.clock, daemon.log, options.retention));
+  IRONCORE_TRY(const auto store, store::sqlite::open(options.database(), daemon.clock, daemon.log, options.retention));
   IRONCORE_TRY(const auto context, store::zmq::Context::create());
-  IRONCORE_TRY(const auto server, store::zmq::Server::create(*context, *store, std::move(server_options),
-                                                             daemon.clock, daemon.log));
+  IRONCORE_TRY(const auto server,
+               store::zmq::Server::create(*context, *store, std::move(server_options), daemon.clock, daemon.log));
   daemon.signals.on_hangup([&] { reload(options, *server, daemon.log); });
 
   control::ControlPlaneOptions control_options{.health = options.health};

@@ -38,8 +38,7 @@ Result<std::optional<std::string>> the_endpoint(const Options& options, std::str
   for (const std::string& endpoint : options.listen) {
     if (!endpoint.starts_with(scheme)) continue;
     if (found)
-      return Error(ErrorCode::invalid,
-                   "listen: two endpoints of " + std::string(scheme) + " are one too many");
+      return Error(ErrorCode::invalid, "listen: two endpoints of " + std::string(scheme) + " are one too many");
     found = endpoint;
   }
   return found;
@@ -80,37 +79,34 @@ program::Command grammar(Options& o) {
           count_of("retention-events", o.retention.events_limit, "Event objects kept, at most"),
           duration("retention-events-age", o.retention.events_age, "and not longer than this"),
           duration("retention-every", o.collect_every, "how often they are looked at"),
-          duration("pool-grace", o.health.grace,
-                   "a pool that shows no progress for so long is not ready any more"),
+          duration("pool-grace", o.health.grace, "a pool that shows no progress for so long is not ready any more"),
           duration("pool-look-every", o.health.look_every, "how often pools are looked at")}};
-  program.commands = {
-      {.name = "check",
-       .summary = "Read every page and record of the store; it may be in use.",
-       .examples = "ironcored check --state-directory /var/lib/ironcore",
-       .run = [&o] { return run_check(o); }},
-      {.name = "backup",
-       .summary = "Copy the store, which may be in use, to a new file.",
-       .examples = "ironcored backup /backup/ironcore-monday.db",
-       .arguments = {{.name = "TARGET", .help = "the file to make", .target = &o.words}},
-       .run = [&o] { return run_backup(o); }},
-      {.name = "restore",
-       .summary = "Replace the store, which must not be in use, by a backup.",
-       .examples = "ironcored restore /backup/ironcore-monday.db",
-       .arguments = {{.name = "BACKUP", .help = "what `backup` made", .target = &o.words}},
-       .run = [&o] { return run_restore(o); }},
-      {.name = "keygen",
-       .summary = "Make a key pair for tcp and print its public key.",
-       .examples = "ironcored keygen server.key",
-       .arguments = {{.name = "FILE", .help = "the file to make, mode 0600", .target = &o.words}},
-       .run = [&o] { return run_keygen(o); }}};
+  program.commands = {{.name = "check",
+                       .summary = "Read every page and record of the store; it may be in use.",
+                       .examples = "ironcored check --state-directory /var/lib/ironcore",
+                       .run = [&o] { return run_check(o); }},
+                      {.name = "backup",
+                       .summary = "Copy the store, which may be in use, to a new file.",
+                       .examples = "ironcored backup /backup/ironcore-monday.db",
+                       .arguments = {{.name = "TARGET", .help = "the file to make", .target = &o.words}},
+                       .run = [&o] { return run_backup(o); }},
+                      {.name = "restore",
+                       .summary = "Replace the store, which must not be in use, by a backup.",
+                       .examples = "ironcored restore /backup/ironcore-monday.db",
+                       .arguments = {{.name = "BACKUP", .help = "what `backup` made", .target = &o.words}},
+                       .run = [&o] { return run_restore(o); }},
+                      {.name = "keygen",
+                       .summary = "Make a key pair for tcp and print its public key.",
+                       .examples = "ironcored keygen server.key",
+                       .arguments = {{.name = "FILE", .help = "the file to make, mode 0600", .target = &o.words}},
+                       .run = [&o] { return run_keygen(o); }}};
   return program;
 }
 
 Result<void> check(const Options& options) {
   if (options.listen.empty()) return Error(ErrorCode::invalid, "listen: at least one endpoint is needed");
   for (const std::string& endpoint : options.listen) {
-    if (!endpoint.starts_with(ipc_scheme) && !endpoint.starts_with(tcp_scheme))
-      return wrong_endpoint(endpoint);
+    if (!endpoint.starts_with(ipc_scheme) && !endpoint.starts_with(tcp_scheme)) return wrong_endpoint(endpoint);
   }
   IRONCORE_CHECK(the_endpoint(options, ipc_scheme));
   IRONCORE_TRY(const auto tcp, the_endpoint(options, tcp_scheme));
@@ -121,11 +117,9 @@ Result<void> check(const Options& options) {
       return Error(ErrorCode::invalid,
                    "key-file: tcp is offered only with keys; make them with `ironcored keygen FILE`");
     if (!has_identities)
-      return Error(ErrorCode::invalid,
-                   "identities-file: tcp is offered only to known keys; say which in a file");
+      return Error(ErrorCode::invalid, "identities-file: tcp is offered only to known keys; say which in a file");
   } else if (has_keys || has_identities) {
-    return Error(ErrorCode::invalid,
-                 "key-file and identities-file are for tcp; add --listen tcp://address:port");
+    return Error(ErrorCode::invalid, "key-file and identities-file are for tcp; add --listen tcp://address:port");
   }
   if (options.retention.history_changes == 0)
     return Error(ErrorCode::invalid, "retention-changes: watches need at least 1");

@@ -10,15 +10,13 @@ namespace ironcore::providerd {
 namespace {
 
 constexpr auto key_latency =
-    std::chrono::milliseconds(20);  // a key press waits at most this long for the guest's output
+    std::chrono::milliseconds(20);                         // a key press waits at most this long for the guest's output
 constexpr auto log_poll = std::chrono::milliseconds(300);  // a log that is followed is read so often
-constexpr auto patience =
-    std::chrono::seconds(10);  // for the client's first line, and for a client that does not read
-constexpr std::size_t whole_log = 64 << 20;  // more than is ever kept
+constexpr auto patience = std::chrono::seconds(10);  // for the client's first line, and for a client that does not read
+constexpr std::size_t whole_log = 64 << 20;          // more than is ever kept
 
 /// Hands all bytes over; waits for a client that reads slowly, as long as it takes.
-Result<void> send(store::zmq::Stream& stream, std::string_view bytes, Clock& clock,
-                  const std::stop_token& stop) {
+Result<void> send(store::zmq::Stream& stream, std::string_view bytes, Clock& clock, const std::stop_token& stop) {
   while (!bytes.empty()) {
     IRONCORE_TRY(const std::size_t taken, stream.write(bytes, clock.now() + patience, stop));
     bytes.remove_prefix(taken);
@@ -90,13 +88,11 @@ Result<void> MachineStreams::take(const store::zmq::StreamRequest& request,
   if (request.what == program::console_stream) {
     IRONCORE_TRY(auto opened, machines_.console(request.object.namespace_, request.object.name));
     const auto console = std::shared_ptr<compute::Console>(std::move(opened));
-    return start(
-        [this, shared, console](std::stop_token stop) { copy_console(*console, *shared, std::move(stop)); });
+    return start([this, shared, console](std::stop_token stop) { copy_console(*console, *shared, std::move(stop)); });
   }
   if (request.what == program::log_stream) {
-    return start([this, shared, key = request.object](std::stop_token stop) {
-      copy_log(key, *shared, std::move(stop));
-    });
+    return start(
+        [this, shared, key = request.object](std::stop_token stop) { copy_log(key, *shared, std::move(stop)); });
   }
   return Error(ErrorCode::unsupported, "this provider has no stream \"" + request.what + '"');
 }
@@ -119,8 +115,7 @@ void MachineStreams::close(store::zmq::Stream& stream, std::string_view reason) 
   stream.close(reason, clock_.now() + patience);
 }
 
-void MachineStreams::copy_console(compute::Console& console, store::zmq::Stream& stream,
-                                  std::stop_token stop) {
+void MachineStreams::copy_console(compute::Console& console, store::zmq::Stream& stream, std::stop_token stop) {
   while (!stop.stop_requested()) {
     const auto output = console.read(clock_.now() + key_latency, stop);
     if (!output) return close(stream, output.error().message());

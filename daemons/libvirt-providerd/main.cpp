@@ -22,8 +22,7 @@ auto when_available(program::Daemon& daemon, const char* what, F open) {
     if (opened || opened.error().code() != ErrorCode::unavailable) return within(std::move(opened), what);
     if (!is_told) daemon.log.warning("waiting", {{"for", what}, {"because", opened.error().message()}});
     is_told = true;
-    if (!sleep_for(daemon.clock, std::chrono::milliseconds(500), daemon.stop()))
-      return within(std::move(opened), what);
+    if (!sleep_for(daemon.clock, std::chrono::milliseconds(500), daemon.stop())) return within(std::move(opened), what);
   }
 }
 
@@ -42,18 +41,16 @@ Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
   IRONCORE_TRY(const auto host, compute::Host::create(*hypervisor, options.host, clock, log));
 
   IRONCORE_TRY(const auto context, store::zmq::Context::create());
-  IRONCORE_TRY(const auto store, when_available(daemon, "ironcored", [&] {
-                 return store::zmq::connect(*context, client, clock, log);
-               }));
-  IRONCORE_TRY(const auto provider,
-               control::MachineProvider::create(*store, *host, provider_options, clock, log));
+  IRONCORE_TRY(const auto store,
+               when_available(daemon, "ironcored", [&] { return store::zmq::connect(*context, client, clock, log); }));
+  IRONCORE_TRY(const auto provider, control::MachineProvider::create(*store, *host, provider_options, clock, log));
 
   providerd::MachineStreams streams(*provider, clock, log);
-  IRONCORE_TRY(const auto worker,
-               store::zmq::StreamWorker::create(
-                   *context, client, api::kind_of<api::Machine>(), options.provider.pool,
-                   [&](const auto& request, auto stream) { return streams.take(request, std::move(stream)); },
-                   clock, log));
+  IRONCORE_TRY(
+      const auto worker,
+      store::zmq::StreamWorker::create(
+          *context, client, api::kind_of<api::Machine>(), options.provider.pool,
+          [&](const auto& request, auto stream) { return streams.take(request, std::move(stream)); }, clock, log));
 
   const auto deliver_events = [&](std::stop_token stop) -> Result<void> {
     events->run(std::move(stop));

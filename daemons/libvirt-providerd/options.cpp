@@ -45,8 +45,7 @@ program::Command grammar(Options& o) {
           "--server-key '<Z85>'\n"
           "libvirt-providerd --config /etc/ironcore/libvirt-providerd.yaml --check-config",
       .settings = {
-          text("pool-name", o.provider.pool, "NAME",
-               "the MachinePool that this host is; made when absent; required"),
+          text("pool-name", o.provider.pool, "NAME", "the MachinePool that this host is; made when absent; required"),
           text("provider-id", o.provider.provider_id, "TYPE://ID",
                "identity of this host; from the pool's name when not given"),
           text("server", o.server, "ENDPOINT", "where ironcored listens"),
@@ -54,10 +53,9 @@ program::Command grammar(Options& o) {
           text("server-key", o.server_key, "KEY", "the server's public key, for tcp"),
           text("libvirt-uri", o.libvirt_uri, "URI", "qemu:///system, qemu:///session, or with ?socket=PATH"),
           path("directory", o.host.directory, "where disks, image copies and logs of the machines lie"),
-          choice<Accelerator>(
-              "accelerator", o.host.accelerator,
-              {{"auto", Accelerator::automatic}, {"kvm", Accelerator::kvm}, {"tcg", Accelerator::tcg}},
-              "what runs the guests; auto takes KVM where it works"),
+          choice<Accelerator>("accelerator", o.host.accelerator,
+                              {{"auto", Accelerator::automatic}, {"kvm", Accelerator::kvm}, {"tcg", Accelerator::tcg}},
+                              "what runs the guests; auto takes KVM where it works"),
           text("region", o.region, "NAME", std::string("label ") + region_label + " of the pool"),
           text("zone", o.zone, "NAME", std::string("label ") + zone_label + " of the pool"),
           labels("label", o.provider.labels, "more labels of the pool"),
@@ -71,10 +69,8 @@ program::Command grammar(Options& o) {
                                   {"agent", ShutdownSignal::agent},
                                   {"acpi", ShutdownSignal::acpi}},
                                  "how guests are asked to stop"),
-          duration("shutdown-grace", o.provider.shutdown_grace,
-                   "a guest that has not stopped by then is switched off"),
-          duration("shutdown-repeat", o.host.shutdown_repeat,
-                   "a guest that does not react is asked again after this"),
+          duration("shutdown-grace", o.provider.shutdown_grace, "a guest that has not stopped by then is switched off"),
+          duration("shutdown-repeat", o.host.shutdown_repeat, "a guest that does not react is asked again after this"),
           duration("heartbeat", o.provider.heartbeat_every, "how often the pool says that it is alive"),
           duration("lease", o.provider.lease_time_to_live,
                    "another process may take the pool over after this; more than twice heartbeat"),
@@ -87,11 +83,9 @@ Result<void> check(Options& options) {
   if (const auto wrong = check_dns_subdomain(options.provider.pool)) {
     return Error(ErrorCode::invalid, "pool-name: \"" + options.provider.pool + "\" " + *wrong);
   }
-  if (options.provider.provider_id.empty())
-    options.provider.provider_id = "libvirt://" + options.provider.pool;
+  if (options.provider.provider_id.empty()) options.provider.provider_id = "libvirt://" + options.provider.pool;
   if (options.provider.provider_id.find("://") == std::string::npos) {
-    return Error(ErrorCode::invalid,
-                 "provider-id: expected TYPE://ID, not \"" + options.provider.provider_id + '"');
+    return Error(ErrorCode::invalid, "provider-id: expected TYPE://ID, not \"" + options.provider.provider_id + '"');
   }
   if (options.provider.workers == 0) return Error(ErrorCode::invalid, "workers: at least 1 is needed");
   if (options.provider.lease_time_to_live <= 2 * options.provider.heartbeat_every) {
@@ -108,8 +102,7 @@ Result<void> check(Options& options) {
 }
 
 Result<store::zmq::ClientOptions> client_options(const Options& options) {
-  store::zmq::ClientOptions client{.endpoint = options.server,
-                                   .program = "libvirt-providerd/" + options.provider.pool};
+  store::zmq::ClientOptions client{.endpoint = options.server, .program = "libvirt-providerd/" + options.provider.pool};
   if (!options.key_file.empty()) {
     IRONCORE_TRY(auto keys, store::zmq::load_key_pair(options.key_file));
     client.keys = store::zmq::ClientKeys{std::move(keys), options.server_key};

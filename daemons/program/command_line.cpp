@@ -20,8 +20,7 @@ struct Collected {
 };
 
 void add(CLI::App& app, const Setting& setting, Collected& collected) {
-  const std::string names =
-      (setting.letter ? std::string("-") + setting.letter + "," : "") + "--" + setting.name;
+  const std::string names = (setting.letter ? std::string("-") + setting.letter + "," : "") + "--" + setting.name;
   if (setting.form == Setting::Form::toggle) {
     app.add_flag_callback(names, [&] { collected.settings.emplace_back(&setting, Words{"true"}); });
     return;
@@ -68,8 +67,8 @@ class Reader {
         for (const Setting& setting : program_.settings) settings.push_back(&setting);
       }
       const std::string flag = word.substr(0, word.find('='));
-      return fail(command, "unknown flag " + flag +
-                               nearest_setting(flag.substr(flag.find_first_not_of('-')), settings, "--"));
+      return fail(command,
+                  "unknown flag " + flag + nearest_setting(flag.substr(flag.find_first_not_of('-')), settings, "--"));
     }
     if (!command.commands.empty()) {
       std::vector<std::string> names;
@@ -136,8 +135,7 @@ Reading read_command_line(const Command& program, int argc, const char* const* a
     for (const auto& [which, values] : collected.arguments) {
       if (which == &argument) words = values;
     }
-    if (words.size() < argument.least)
-      return reader.fail(command, argument.name + " is missing: " + argument.help);
+    if (words.size() < argument.least) return reader.fail(command, argument.name + " is missing: " + argument.help);
     if (argument.target) *argument.target = std::move(words);
   }
   return reading;

@@ -16,8 +16,7 @@ constexpr std::size_t max_config_bytes = 1 << 20;
 
 class ConfigReader {
  public:
-  ConfigReader(std::string file, const std::vector<const Setting*>& settings,
-               const std::set<std::string>& already)
+  ConfigReader(std::string file, const std::vector<const Setting*>& settings, const std::set<std::string>& already)
       : file_(std::move(file)), settings_(settings), already_(already) {}
 
   Result<void> read_mapping(const YAML::Node& mapping, const std::string& prefix) {
@@ -39,8 +38,7 @@ class ConfigReader {
   Error error(const YAML::Node& at, const std::string& message) const { return error(at.Mark(), message); }
   Error error(const YAML::Mark& at, const std::string& message) const {
     const std::string where =
-        at.is_null() ? file_
-                     : file_ + ':' + std::to_string(at.line + 1) + ':' + std::to_string(at.column + 1);
+        at.is_null() ? file_ : file_ + ':' + std::to_string(at.line + 1) + ':' + std::to_string(at.column + 1);
     return {ErrorCode::invalid, where + ": " + message};
   }
 
@@ -81,8 +79,7 @@ class ConfigReader {
     }
     if (already_.contains(setting.name)) return {};
     if (words.empty()) return {};
-    if (const auto done = setting.set(words); !done)
-      return error(value, setting.name + ": " + done.error().message());
+    if (const auto done = setting.set(words); !done) return error(value, setting.name + ": " + done.error().message());
     return {};
   }
 

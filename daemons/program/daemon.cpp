@@ -25,8 +25,7 @@ int report(const Error& error) {
 }
 
 int run_daemon(Command program, int argc, const char* const* argv, const Environment& environment,
-               const std::function<Result<void>()>& check,
-               const std::function<Result<void>(Daemon&)>& serve) {
+               const std::function<Result<void>()>& check, const std::function<Result<void>(Daemon&)>& serve) {
   LogOptions log_options{.use_colour = environment.has_colour};
   ReadinessOptions readiness_options{.notify_socket = environment.notify_socket};
   std::filesystem::path config_file;
@@ -39,9 +38,8 @@ int run_daemon(Command program, int argc, const char* const* argv, const Environ
                                                {"warning", LogLevel::warning},
                                                {"error", LogLevel::error}},
                                               "drop log lines below this"));
-  program.settings.push_back(choice<LogFormat>("log-format", log_options.format,
-                                               {{"text", LogFormat::text}, {"json", LogFormat::json}},
-                                               "how log lines look"));
+  program.settings.push_back(choice<LogFormat>(
+      "log-format", log_options.format, {{"text", LogFormat::text}, {"json", LogFormat::json}}, "how log lines look"));
   program.settings.push_back(
       path("ready-file", readiness_options.ready_file, "this file appears when the program serves"));
   const std::size_t config_keys = program.settings.size();

@@ -56,12 +56,11 @@ Result<void> make_directory(const std::filesystem::path& directory, mode_t mode)
   struct stat found {};
   if (::stat(directory.c_str(), &found) != 0) return system_error(errno, "look at " + directory.string());
   if (!S_ISDIR(found.st_mode)) {
-    return Error(ErrorCode::wrong_state,
-                 directory.string() + " is not a directory: move it away or name another one");
+    return Error(ErrorCode::wrong_state, directory.string() + " is not a directory: move it away or name another one");
   }
   if (found.st_uid != ::geteuid() && found.st_uid != 0) {
-    return Error(ErrorCode::forbidden, directory.string() + " belongs to user " +
-                                           std::to_string(found.st_uid) + ": name a directory of your own");
+    return Error(ErrorCode::forbidden, directory.string() + " belongs to user " + std::to_string(found.st_uid) +
+                                           ": name a directory of your own");
   }
   if ((found.st_mode & 07777 & ~mode) != 0 && ::chmod(directory.c_str(), mode) != 0) {
     return system_error(errno, "take rights from " + directory.string());
@@ -76,8 +75,8 @@ Result<ClaimedDirectory> claim_directory(const std::filesystem::path& directory)
   if (!claimed.lock) return system_error(errno, "open " + path.string());
   if (::flock(claimed.lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return system_error(errno, "lock " + path.string());
-    return Error(ErrorCode::wrong_state,
-                 "directory " + directory.string() + " is in use by another process: end it first, or name another one");
+    return Error(ErrorCode::wrong_state, "directory " + directory.string() +
+                                             " is in use by another process: end it first, or name another one");
   }
   IRONCORE_TRY(const std::string known, read_file(path, 1024));
   if (const auto id = Uid::parse(known)) {

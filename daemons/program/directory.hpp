@@ -35,8 +35,8 @@ Result<void> make_directory(const std::filesystem::path& directory, mode_t mode)
 
 /// A directory that only one process works in at a time.
 struct ClaimedDirectory {
-  std::string id;   ///< random, made with the directory, the same at every start
-  UniqueFd lock;    ///< the claim ends when it is closed, also by a crash
+  std::string id;  ///< random, made with the directory, the same at every start
+  UniqueFd lock;   ///< the claim ends when it is closed, also by a crash
 };
 
 /// `wrong_state` while another process has it.

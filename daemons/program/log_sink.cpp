@@ -64,17 +64,15 @@ class SpdlogLog final : public Log {
         logger_("", std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>(
                         options.use_colour ? spdlog::color_mode::always : spdlog::color_mode::never)) {
     logger_.set_level(level_of(options.level));
-    logger_.set_pattern(options.format == LogFormat::json
-                            ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})"
-                            : "time=%Y-%m-%dT%H:%M:%S.%eZ level=%^%l%$ %v",
+    logger_.set_pattern(options.format == LogFormat::json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})"
+                                                          : "time=%Y-%m-%dT%H:%M:%S.%eZ level=%^%l%$ %v",
                         spdlog::pattern_time_type::utc);
   }
 
   void write(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) override {
     const auto at = level_of(level);
     if (!logger_.should_log(at)) return;
-    const std::string line =
-        format_ == LogFormat::json ? json_text(message, fields) : logfmt_text(message, fields);
+    const std::string line = format_ == LogFormat::json ? json_text(message, fields) : logfmt_text(message, fields);
     logger_.log(at, spdlog::string_view_t(line.data(), line.size()));
   }
 

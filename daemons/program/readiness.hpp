@@ -11,9 +11,8 @@
 namespace ironcore::program {
 
 struct ReadinessOptions {
-  std::string notify_socket;  ///< `$NOTIFY_SOCKET` of the service manager; empty = none
-  std::filesystem::path
-      ready_file;  ///< appears, with the process id in it, when ready; goes at the end; empty = none
+  std::string notify_socket;         ///< `$NOTIFY_SOCKET` of the service manager; empty = none
+  std::filesystem::path ready_file;  ///< appears, with the process id in it, when ready; goes at the end; empty = none
 };
 
 /// Announces by the service manager's datagram protocol, by a file, and by the log line `ready`. Thread: one.

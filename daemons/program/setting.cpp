@@ -27,8 +27,7 @@ Setting text(std::string name, std::string& target, std::string placeholder, std
           .get = [&target] { return std::vector{target}; }};
 }
 
-Setting optional_text(std::string name, std::optional<std::string>& target, std::string placeholder,
-                      std::string help) {
+Setting optional_text(std::string name, std::optional<std::string>& target, std::string placeholder, std::string help) {
   return {.name = std::move(name),
           .placeholder = std::move(placeholder),
           .help = std::move(help),
@@ -52,17 +51,15 @@ Setting texts(std::string name, std::vector<std::string>& target, std::string pl
 }
 
 Setting path(std::string name, std::filesystem::path& target, std::string help) {
-  return {
-      .name = std::move(name),
-      .placeholder = "PATH",
-      .help = std::move(help),
-      .set = [&target](const std::vector<std::string>& given) -> Result<void> {
-        if (given.back().empty()) return expected("a path", "");
-        target = given.back();
-        return {};
-      },
-      .get =
-          [&target] { return target.empty() ? std::vector<std::string>() : std::vector{target.string()}; }};
+  return {.name = std::move(name),
+          .placeholder = "PATH",
+          .help = std::move(help),
+          .set = [&target](const std::vector<std::string>& given) -> Result<void> {
+            if (given.back().empty()) return expected("a path", "");
+            target = given.back();
+            return {};
+          },
+          .get = [&target] { return target.empty() ? std::vector<std::string>() : std::vector{target.string()}; }};
 }
 
 Setting toggle(std::string name, bool& target, std::string help) {
@@ -70,8 +67,7 @@ Setting toggle(std::string name, bool& target, std::string help) {
           .form = Setting::Form::toggle,
           .help = std::move(help),
           .set = [&target](const std::vector<std::string>& given) -> Result<void> {
-            if (given.back() != "true" && given.back() != "false")
-              return expected("true or false", given.back());
+            if (given.back() != "true" && given.back() != "false") return expected("true or false", given.back());
             target = given.back() == "true";
             return {};
           },
@@ -84,8 +80,7 @@ Setting duration(std::string name, Duration& target, std::string help) {
           .help = std::move(help),
           .set = [&target](const std::vector<std::string>& given) -> Result<void> {
             const auto parsed = parse_duration(given.back());
-            if (!parsed || *parsed < Duration::zero())
-              return expected("a time such as 90s, 5m or 1h30m", given.back());
+            if (!parsed || *parsed < Duration::zero()) return expected("a time such as 90s, 5m or 1h30m", given.back());
             target = *parsed;
             return {};
           },
@@ -93,17 +88,16 @@ Setting duration(std::string name, Duration& target, std::string help) {
 }
 
 Setting bytes(std::string name, std::uint64_t& target, std::string help) {
-  return {
-      .name = std::move(name),
-      .placeholder = "BYTES",
-      .help = std::move(help),
-      .set = [&target](const std::vector<std::string>& given) -> Result<void> {
-        const auto parsed = Quantity::parse(given.back());
-        if (!parsed || parsed->sign() < 0) return expected("a size such as 512Mi or 4G", given.back());
-        target = static_cast<std::uint64_t>(parsed->value());
-        return {};
-      },
-      .get = [&target] { return std::vector{Quantity::bytes(static_cast<std::int64_t>(target)).to_text()}; }};
+  return {.name = std::move(name),
+          .placeholder = "BYTES",
+          .help = std::move(help),
+          .set = [&target](const std::vector<std::string>& given) -> Result<void> {
+            const auto parsed = Quantity::parse(given.back());
+            if (!parsed || parsed->sign() < 0) return expected("a size such as 512Mi or 4G", given.back());
+            target = static_cast<std::uint64_t>(parsed->value());
+            return {};
+          },
+          .get = [&target] { return std::vector{Quantity::bytes(static_cast<std::int64_t>(target)).to_text()}; }};
 }
 
 Setting count(std::string name, std::uint64_t& target, std::string help) {
@@ -114,8 +108,7 @@ Setting count(std::string name, std::uint64_t& target, std::string help) {
             const std::string& word = given.back();
             std::uint64_t number = 0;
             const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-            if (error != std::errc() || end != word.data() + word.size())
-              return expected("a whole number", word);
+            if (error != std::errc() || end != word.data() + word.size()) return expected("a whole number", word);
             target = number;
             return {};
           },

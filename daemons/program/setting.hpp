@@ -39,8 +39,7 @@ struct Setting {
 };
 
 Setting text(std::string name, std::string& target, std::string placeholder, std::string help);
-Setting optional_text(std::string name, std::optional<std::string>& target, std::string placeholder,
-                      std::string help);
+Setting optional_text(std::string name, std::optional<std::string>& target, std::string placeholder, std::string help);
 Setting texts(std::string name, std::vector<std::string>& target, std::string placeholder, std::string help);
 Setting path(std::string name, std::filesystem::path& target, std::string help);
 Setting toggle(std::string name, bool& target, std::string help);
@@ -76,8 +75,7 @@ Setting choice(std::string name, E& target, std::vector<std::pair<std::string, E
     setting.placeholder += value.first;
     setting.choices.push_back(value.first);
   }
-  setting.set = [&target, values,
-                 words = setting.choices](const std::vector<std::string>& given) -> Result<void> {
+  setting.set = [&target, values, words = setting.choices](const std::vector<std::string>& given) -> Result<void> {
     IRONCORE_TRY(const std::size_t index, find_choice(given.back(), words));
     target = values[index].second;
     return {};

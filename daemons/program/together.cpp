@@ -8,8 +8,7 @@
 
 namespace ironcore::program {
 
-Result<void> run_together(Signals& signals, std::vector<Part> parts,
-                          const std::function<Result<void>()>& started) {
+Result<void> run_together(Signals& signals, std::vector<Part> parts, const std::function<Result<void>()>& started) {
   std::mutex mutex;
   std::optional<Error> first_error;
   const auto fail = [&](Error error) {

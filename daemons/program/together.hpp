@@ -19,7 +19,6 @@ struct Part {
 
 /// Gives each part a thread, calls `started` when all have one, and returns when all have ended. A part that
 /// ends before it was told to takes the others with it; the first error is returned.
-Result<void> run_together(Signals& signals, std::vector<Part> parts,
-                          const std::function<Result<void>()>& started);
+Result<void> run_together(Signals& signals, std::vector<Part> parts, const std::function<Result<void>()>& started);
 
 }  // namespace ironcore::program

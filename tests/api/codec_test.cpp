@@ -94,10 +94,10 @@ TEST_CASE("unknown members survive at every depth, sorted behind the known ones"
 }
 
 TEST_CASE("unknown members are refused for people, with the nearest name") {
-  CHECK(decoded_errors(machine_with(R"({"powr":"On","volumes":[{"name":"a","devise":"oda"}]})"),
-                       UnknownFields::refuse) ==
-        "spec.powr: unknown field (did you mean \"power\"?)\n"
-        "spec.volumes[0].devise: unknown field (did you mean \"device\"?)\n");
+  CHECK(
+      decoded_errors(machine_with(R"({"powr":"On","volumes":[{"name":"a","devise":"oda"}]})"), UnknownFields::refuse) ==
+      "spec.powr: unknown field (did you mean \"power\"?)\n"
+      "spec.volumes[0].devise: unknown field (did you mean \"device\"?)\n");
   CHECK(decoded_errors(machine_with(R"({"wholly":{"different":[]}})"), UnknownFields::refuse) ==
         "spec.wholly: unknown field\n");
 }
@@ -184,8 +184,7 @@ TEST_CASE("a member that comes twice is refused everywhere") {
 
 TEST_CASE("bytes are base64, with or without line breaks, and never quoted in an error") {
   const auto with = [](std::string_view value) {
-    return R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"k":)" + std::string(value) +
-           "}}";
+    return R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"k":)" + std::string(value) + "}}";
   };
   const auto secret = Object::decode(with(R"("aGVs\nbG8=\n")")).value();
   CHECK(secret.as<Secret>().data.at("k").value == "hello");

@@ -16,8 +16,7 @@ MachineVolume disk(std::string name, std::string device = {}) {
 std::string devices(const Result<Object>& object) {
   if (!object) return wrong_fields(object);
   std::string text;
-  for (const auto& volume : object->as<Machine>().spec.volumes)
-    text += volume.name + "=" + volume.device + " ";
+  for (const auto& volume : object->as<Machine>().spec.volumes) text += volume.name + "=" + volume.device + " ";
   return text;
 }
 

@@ -53,19 +53,18 @@ TEST_CASE("what is not JSON is refused with line, column and reason") {
   CHECK(copied("{} {}") == "JSON line 1, column 4: something follows the end of the value");
   CHECK(copied("{'a':1}").find("quoted name") != std::string::npos);
   CHECK(copied("// x\n1").find("a value is expected") != std::string::npos);
-  for (const char* text :
-       {"01",        "-",           "+1",  ".5",  "1.",     "1e",      "1e+", "--1",  "0x10",
-        "NaN",       "Infinity",    "tru", "nul", "truex",  "\"",      "\"a", "\"\\", "\"\\x\"",
-        "\"\\u12\"", "\"\\u12g4\"", "[",   "{",   "{\"a\"", "{\"a\":", "[1",  "]"}) {
+  for (const char* text : {"01",        "-",           "+1",  ".5",  "1.",     "1e",      "1e+", "--1",  "0x10",
+                           "NaN",       "Infinity",    "tru", "nul", "truex",  "\"",      "\"a", "\"\\", "\"\\x\"",
+                           "\"\\u12\"", "\"\\u12g4\"", "[",   "{",   "{\"a\"", "{\"a\":", "[1",  "]"}) {
     CAPTURE(text);
     CHECK(copied(text).starts_with("JSON line 1, column "));
   }
 }
 
 TEST_CASE("text that is not UTF-8 is refused") {
-  for (const char* text : {"\"\x80\"", "\"\xC0\xAF\"", "\"\xC3\"", "\"\xE0\x80\x80\"", "\"\xED\xA0\x80\"",
-                           "\"\xF0\x80\x80\x80\"", "\"\xF4\x90\x80\x80\"", "\"\xF8\x88\x80\x80\x80\"",
-                           "\"\xFF\"", "\"a\\n\xFF\"", "{\"\xFF\":1}"}) {
+  for (const char* text :
+       {"\"\x80\"", "\"\xC0\xAF\"", "\"\xC3\"", "\"\xE0\x80\x80\"", "\"\xED\xA0\x80\"", "\"\xF0\x80\x80\x80\"",
+        "\"\xF4\x90\x80\x80\"", "\"\xF8\x88\x80\x80\x80\"", "\"\xFF\"", "\"a\\n\xFF\"", "{\"\xFF\":1}"}) {
     CAPTURE(text);
     CHECK(copied(text).find("not UTF-8") != std::string::npos);
   }

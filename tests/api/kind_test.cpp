@@ -18,8 +18,7 @@ TEST_CASE("the kinds are sorted by group and name") {
 }
 
 TEST_CASE("a kind is found by any of its words") {
-  for (const char* word :
-       {"machines", "Machine", "machine", "MACHINES", "m", "machines.compute.ironcore.dev"}) {
+  for (const char* word : {"machines", "Machine", "machine", "MACHINES", "m", "machines.compute.ironcore.dev"}) {
     CAPTURE(word);
     CHECK(find_kind(word).value() == &kind_of<Machine>());
   }

@@ -65,10 +65,8 @@ TEST_CASE("a patch with wrong fields is refused as a whole") {
   CHECK(apply_merge_patch(running(), R"({"kind":"Secret"})").error().fields().at(0).field == "kind");
   CHECK(apply_merge_patch(running(), "[]").has_error());
   CHECK(apply_merge_patch(running(), "{").has_error());
-  CHECK(apply_merge_patch(running(), R"({"metadata":{"labels":{"a":"1","a":"2"}}})")
-            .error()
-            .message()
-            .find("twice") != std::string::npos);
+  CHECK(apply_merge_patch(running(), R"({"metadata":{"labels":{"a":"1","a":"2"}}})").error().message().find("twice") !=
+        std::string::npos);
   CHECK(apply_merge_patch(running(), std::string(2'000'000, ' ')).error().code() == ErrorCode::exhausted);
 }
 
@@ -101,8 +99,7 @@ TEST_CASE("an empty struct in an optional is told from none by a patch") {
 
 TEST_CASE("a field is found by its path") {
   const auto object =
-      patched(running(),
-              R"({"spec":{"later":{"deep":[{"x":"y"},17]}},"metadata":{"labels":{"example.com/a.b":"c"}}})");
+      patched(running(), R"({"spec":{"later":{"deep":[{"x":"y"},17]}},"metadata":{"labels":{"example.com/a.b":"c"}}})");
   const auto at = [&](std::string_view path) { return field_text(object, path).value_or("(none)"); };
   CHECK(at("metadata.name") == "web-1");
   CHECK(at("metadata.namespace") == "shop");
@@ -199,8 +196,7 @@ TEST_CASE("applying a manifest that was printed before does not fight over what 
   auto text = stored.json();
   CHECK(three_way_patch("", text, stored).value() == "{}");
   const auto stale = patched(
-      stored,
-      R"({"status":{"state":"Pending"},"metadata":{"generation":1,"resourceVersion":"1","uid":"other"}})");
+      stored, R"({"status":{"state":"Pending"},"metadata":{"generation":1,"resourceVersion":"1","uid":"other"}})");
   CHECK(three_way_patch("", stale.json(), stored).value() == "{}");
 }
 
@@ -222,8 +218,5 @@ TEST_CASE("a manifest that breaks a rule is refused before anything is sent") {
       stored);
   CHECK(wrong_fields(patch) == "spec.machineClassRef forbidden");
   CHECK(three_way_patch("", "[]", stored).has_error());
-  CHECK(three_way_patch("{", "{}", stored)
-            .error()
-            .message()
-            .starts_with("read the manifest that was applied last: "));
+  CHECK(three_way_patch("{", "{}", stored).error().message().starts_with("read the manifest that was applied last: "));
 }

@@ -60,8 +60,7 @@ void walk(const Field& at, const std::function<void(const Field&)>& visit) {
   } else {
     if constexpr (std::same_as<T, std::string>) here.wrong = {"true", "17", "[]", "{}"};
     if constexpr (std::same_as<T, bool>) here.wrong = {"\"true\"", "1", "[]", "{}"};
-    if constexpr (Integer<T>)
-      here.wrong = {"\"1\"", "1.5", "1e1", "true", "[]", "{}", "99999999999999999999999"};
+    if constexpr (Integer<T>) here.wrong = {"\"1\"", "1.5", "1e1", "true", "[]", "{}", "99999999999999999999999"};
     if constexpr (DescribedEnum<T>) here.wrong = {"\"Nonsense\"", "\"\"", "true", "1", "[]", "{}"};
     if constexpr (std::same_as<T, Revision>)
       here.wrong = {"1", "\"-1\"", "\"x\"", "\"99999999999999999999999\"", "[]", "{}"};
@@ -227,8 +226,8 @@ TEST_CASE("a field is found by its path wherever the description has one") {
     auto tree = parsed(object.json());
     walk<T>({}, [&](const Field& field) {
       const auto& value = at(tree, field.steps);
-      const bool is_scalar = value.type == json::Type::string || value.type == json::Type::number ||
-                             value.type == json::Type::boolean;
+      const bool is_scalar =
+          value.type == json::Type::string || value.type == json::Type::number || value.type == json::Type::boolean;
       const bool is_secret = T::info.kind == "Secret" && field.path == "data[k]";
       CAPTURE(field.path);
       CHECK(field_text(object, field.path).has_value() == (is_scalar && !is_secret));

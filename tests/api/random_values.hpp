@@ -15,12 +15,9 @@ enum class Filling { random, full };
 
 class RandomValues {
  public:
-  explicit RandomValues(std::uint64_t seed, Filling filling = Filling::random)
-      : engine_(seed), filling_(filling) {}
+  explicit RandomValues(std::uint64_t seed, Filling filling = Filling::random) : engine_(seed), filling_(filling) {}
 
-  std::size_t below(std::size_t bound) {
-    return std::uniform_int_distribution<std::size_t>(0, bound - 1)(engine_);
-  }
+  std::size_t below(std::size_t bound) { return std::uniform_int_distribution<std::size_t>(0, bound - 1)(engine_); }
   bool chance(std::size_t percent) { return filling_ == Filling::full || below(100) < percent; }
 
   template <class T>
@@ -50,11 +47,9 @@ class RandomValues {
       const std::uint64_t values[] = {1, 4711, UINT64_MAX};
       out.value = values[below(3)];
     } else if constexpr (std::same_as<T, WallTime>) {
-      out = WallTime(std::chrono::seconds(below(4'000'000'000)) +
-                     std::chrono::nanoseconds(below(3) * 250'000'001));
+      out = WallTime(std::chrono::seconds(below(4'000'000'000)) + std::chrono::nanoseconds(below(3) * 250'000'001));
     } else if constexpr (std::same_as<T, Quantity>) {
-      const char* texts[] = {"1", "500m", "10Gi", "-3", "1e3", "0", "1500Mi", "3n", "9223372036854775807",
-                             "8E"};
+      const char* texts[] = {"1", "500m", "10Gi", "-3", "1e3", "0", "1500Mi", "3n", "9223372036854775807", "8E"};
       out = Quantity::parse(texts[below(10)]).value();
     } else {
       static_assert(std::same_as<T, Bytes>);

@@ -17,9 +17,7 @@ TEST_CASE("taints are tolerated if each is matched by a toleration") {
   const Toleration by_key{.key = "broken", .operator_ = TolerationOperator::exists};
   const Toleration everything{.operator_ = TolerationOperator::exists};
   const std::vector<Taint> both{gpu, broken};
-  const auto tolerated = [&](std::vector<Toleration> tolerations) {
-    return are_tolerated(both, tolerations);
-  };
+  const auto tolerated = [&](std::vector<Toleration> tolerations) { return are_tolerated(both, tolerations); };
   CHECK(are_tolerated({}, {}));
   CHECK(!tolerated({}));
   CHECK(!tolerated({by_value}));
@@ -31,10 +29,8 @@ TEST_CASE("taints are tolerated if each is matched by a toleration") {
 TEST_CASE("a toleration matches by key, value and effect") {
   const auto tolerated = [](Toleration toleration) { return is_tolerated(gpu, {&toleration, 1}); };
   CHECK(tolerated({.key = "gpu", .value = "a"}));
-  CHECK(tolerated({.key = "gpu",
-                   .operator_ = TolerationOperator::equal,
-                   .value = "a",
-                   .effect = TaintEffect::no_schedule}));
+  CHECK(tolerated(
+      {.key = "gpu", .operator_ = TolerationOperator::equal, .value = "a", .effect = TaintEffect::no_schedule}));
   CHECK(!tolerated({.key = "gpu", .value = "b"}));
   CHECK(!tolerated({.key = "gpu"}));
   CHECK(!tolerated({.key = "cpu", .value = "a"}));
@@ -51,8 +47,7 @@ TEST_CASE("a condition is found by its type") {
 }
 
 TEST_CASE("setting a condition moves its transition time only when the status changes") {
-  const WallTime first{std::chrono::seconds(100)}, second{std::chrono::seconds(200)},
-      third{std::chrono::seconds(300)};
+  const WallTime first{std::chrono::seconds(100)}, second{std::chrono::seconds(200)}, third{std::chrono::seconds(300)};
   std::vector<Condition> conditions;
   Condition ready{.type = "Ready", .status = ConditionStatus::true_, .reason = "Heartbeat"};
   CHECK(set_condition(conditions, ready, first));

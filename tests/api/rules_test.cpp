@@ -44,8 +44,7 @@ TEST_CASE("rules of metadata") {
           {"a complete machine", "{}", fine},
           {"missing name", R"({"metadata":{"name":null}})", "metadata.name required"},
           {"generateName instead", R"({"metadata":{"name":null,"generateName":"web-"}})", fine},
-          {"bad generateName", R"({"metadata":{"name":null,"generateName":"Web-"}})",
-           "metadata.generateName invalid"},
+          {"bad generateName", R"({"metadata":{"name":null,"generateName":"Web-"}})", "metadata.generateName invalid"},
           {"missing namespace", R"({"metadata":{"namespace":null}})", "metadata.namespace required"},
           {"bad namespace", R"({"metadata":{"namespace":"a.b"}})", "metadata.namespace invalid"},
           {"bad name", R"({"metadata":{"name":"foo*"}})", "metadata.name invalid"},
@@ -55,10 +54,8 @@ TEST_CASE("rules of metadata") {
           {"bad label key", R"({"metadata":{"labels":{"a b":"c"}}})", "metadata.labels[a b] invalid"},
           {"bad label value", R"({"metadata":{"labels":{"a":"b c"}}})", "metadata.labels[a] invalid"},
           {"empty label value", R"({"metadata":{"labels":{"a":""}}})", fine},
-          {"annotations hold any text", R"({"metadata":{"annotations":{"example.com/a":"any { text \n"}}})",
-           fine},
-          {"bad annotation key", R"({"metadata":{"annotations":{"-a":""}}})",
-           "metadata.annotations[-a] invalid"},
+          {"annotations hold any text", R"({"metadata":{"annotations":{"example.com/a":"any { text \n"}}})", fine},
+          {"bad annotation key", R"({"metadata":{"annotations":{"-a":""}}})", "metadata.annotations[-a] invalid"},
           {"finalizers", R"({"metadata":{"finalizers":["example.com/x","plain"]}})", fine},
           {"bad finalizers", R"({"metadata":{"finalizers":["","a b","x","x"]}})",
            "metadata.finalizers[0] required\nmetadata.finalizers[1] invalid\nmetadata.finalizers[3] "
@@ -82,22 +79,21 @@ TEST_CASE("rules of metadata") {
 }
 
 TEST_CASE("rules of changed metadata") {
-  check_steps(
-      small_machine(),
-      {
-          {"nothing", "{}", "{}", fine},
-          {"labels", "{}", R"({"metadata":{"labels":{"a":"b"}}})", fine},
-          {"name", "{}", R"({"metadata":{"name":"other"}})", "metadata.name forbidden"},
-          {"namespace", "{}", R"({"metadata":{"namespace":"other"}})", "metadata.namespace forbidden"},
-          {"a finalizer", "{}", R"({"metadata":{"finalizers":["a/b"]}})", fine},
-          {"a finalizer while being deleted",
-           R"({"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["a/b"]}})",
-           R"({"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["a/b","c/d"]}})",
-           "metadata.finalizers[1] forbidden"},
-          {"one less while being deleted",
-           R"({"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["a/b"]}})",
-           R"({"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"}})", fine},
-      });
+  check_steps(small_machine(),
+              {
+                  {"nothing", "{}", "{}", fine},
+                  {"labels", "{}", R"({"metadata":{"labels":{"a":"b"}}})", fine},
+                  {"name", "{}", R"({"metadata":{"name":"other"}})", "metadata.name forbidden"},
+                  {"namespace", "{}", R"({"metadata":{"namespace":"other"}})", "metadata.namespace forbidden"},
+                  {"a finalizer", "{}", R"({"metadata":{"finalizers":["a/b"]}})", fine},
+                  {"a finalizer while being deleted",
+                   R"({"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["a/b"]}})",
+                   R"({"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["a/b","c/d"]}})",
+                   "metadata.finalizers[1] forbidden"},
+                  {"one less while being deleted",
+                   R"({"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["a/b"]}})",
+                   R"({"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"}})", fine},
+              });
 }
 
 TEST_CASE("rules of taints and tolerations") {
@@ -110,46 +106,41 @@ TEST_CASE("rules of taints and tolerations") {
           {"no key", R"({"spec":{"taints":[{"effect":"NoExecute"}]}})", "spec.taints[0].key required"},
           {"bad key", R"({"spec":{"taints":[{"key":"a b"}]}})", "spec.taints[0].key invalid"},
           {"bad value", R"({"spec":{"taints":[{"key":"a","value":"b c"}]}})", "spec.taints[0].value invalid"},
-          {"twice", R"({"spec":{"taints":[{"key":"a"},{"key":"a","value":"x"}]}})",
-           "spec.taints[1] duplicate"},
+          {"twice", R"({"spec":{"taints":[{"key":"a"},{"key":"a","value":"x"}]}})", "spec.taints[1] duplicate"},
       });
   check_rows(
       small_machine(),
       {
           {"everything is tolerated", R"({"spec":{"tolerations":[{"operator":"Exists"}]}})", fine},
-          {"by value",
-           R"({"spec":{"tolerations":[{"key":"a","operator":"Equal","value":"b","effect":"NoExecute"}]}})",
+          {"by value", R"({"spec":{"tolerations":[{"key":"a","operator":"Equal","value":"b","effect":"NoExecute"}]}})",
            fine},
           {"bad key", R"({"spec":{"tolerations":[{"key":"a b"}]}})", "spec.tolerations[0].key invalid"},
           {"no key", R"({"spec":{"tolerations":[{"value":"a"}]}})", "spec.tolerations[0].operator invalid"},
           {"value beside Exists", R"({"spec":{"tolerations":[{"key":"a","operator":"Exists","value":"b"}]}})",
            "spec.tolerations[0].value invalid"},
-          {"bad value", R"({"spec":{"tolerations":[{"key":"a","value":"b c"}]}})",
-           "spec.tolerations[0].value invalid"},
+          {"bad value", R"({"spec":{"tolerations":[{"key":"a","value":"b c"}]}})", "spec.tolerations[0].value invalid"},
       });
 }
 
 TEST_CASE("rules of a machine class") {
-  check_rows(small_class(),
-             {
-                 {"fine", "{}", fine},
-                 {"no capabilities", R"({"capabilities":null})",
-                  "capabilities[cpu] required\ncapabilities[memory] required"},
-                 {"no memory", R"({"capabilities":{"memory":null}})", "capabilities[memory] required"},
-                 {"zero", R"({"capabilities":{"cpu":0}})", "capabilities[cpu] invalid"},
-                 {"negative", R"({"capabilities":{"memory":-1}})", "capabilities[memory] invalid"},
-                 {"a vendor's resource", R"({"capabilities":{"type-a.vendor.com/gpu":"2"}})", fine},
-                 {"bad resource name", R"({"capabilities":{"a b":"2"}})", "capabilities[a b] invalid"},
-                 {"bad name", R"({"metadata":{"name":"foo*"}})", "metadata.name invalid"},
-             });
-  check_steps(
-      small_class(),
-      {
-          {"other words for the same", "{}", R"({"capabilities":{"cpu":"1000m","memory":"1024Mi"}})", fine},
-          {"changed", "{}", R"({"capabilities":{"cpu":"2"}})", "capabilities forbidden"},
-          {"one more", "{}", R"({"capabilities":{"gpu":"2"}})", "capabilities forbidden"},
-          {"labels", "{}", R"({"metadata":{"labels":{"a":"b"}}})", fine},
-      });
+  check_rows(small_class(), {
+                                {"fine", "{}", fine},
+                                {"no capabilities", R"({"capabilities":null})",
+                                 "capabilities[cpu] required\ncapabilities[memory] required"},
+                                {"no memory", R"({"capabilities":{"memory":null}})", "capabilities[memory] required"},
+                                {"zero", R"({"capabilities":{"cpu":0}})", "capabilities[cpu] invalid"},
+                                {"negative", R"({"capabilities":{"memory":-1}})", "capabilities[memory] invalid"},
+                                {"a vendor's resource", R"({"capabilities":{"type-a.vendor.com/gpu":"2"}})", fine},
+                                {"bad resource name", R"({"capabilities":{"a b":"2"}})", "capabilities[a b] invalid"},
+                                {"bad name", R"({"metadata":{"name":"foo*"}})", "metadata.name invalid"},
+                            });
+  check_steps(small_class(),
+              {
+                  {"other words for the same", "{}", R"({"capabilities":{"cpu":"1000m","memory":"1024Mi"}})", fine},
+                  {"changed", "{}", R"({"capabilities":{"cpu":"2"}})", "capabilities forbidden"},
+                  {"one more", "{}", R"({"capabilities":{"gpu":"2"}})", "capabilities forbidden"},
+                  {"labels", "{}", R"({"metadata":{"labels":{"a":"b"}}})", fine},
+              });
 }
 
 TEST_CASE("rules of a machine pool") {
@@ -159,20 +150,18 @@ TEST_CASE("rules of a machine pool") {
                            {"bad name", R"({"metadata":{"name":"foo*"}})", "metadata.name invalid"},
                            {"subdomain", R"({"metadata":{"name":"foo.bar.baz"}})", fine},
                        });
-  check_steps(a_pool(),
-              {
-                  {"set", "{}", R"({"spec":{"providerID":"libvirt://a"}})", fine},
-                  {"changed", R"({"spec":{"providerID":"libvirt://a"}})",
-                   R"({"spec":{"providerID":"libvirt://b"}})", "spec.providerID forbidden"},
-                  {"removed", R"({"spec":{"providerID":"libvirt://a"}})", "{}", "spec.providerID forbidden"},
-                  {"taints", "{}", R"({"spec":{"taints":[{"key":"a"}]}})", fine},
-              });
+  check_steps(a_pool(), {
+                            {"set", "{}", R"({"spec":{"providerID":"libvirt://a"}})", fine},
+                            {"changed", R"({"spec":{"providerID":"libvirt://a"}})",
+                             R"({"spec":{"providerID":"libvirt://b"}})", "spec.providerID forbidden"},
+                            {"removed", R"({"spec":{"providerID":"libvirt://a"}})", "{}", "spec.providerID forbidden"},
+                            {"taints", "{}", R"({"spec":{"taints":[{"key":"a"}]}})", fine},
+                        });
 }
 
 TEST_CASE("rules of a volume") {
   const auto base = in_shop<Volume>("v");
-  constexpr const char* classful =
-      R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"}}})";
+  constexpr const char* classful = R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"}}})";
   check_rows(
       base,
       {
@@ -189,12 +178,9 @@ TEST_CASE("rules of a volume") {
           {"pool subdomain",
            R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"},"volumePoolRef":{"name":"foo.bar.baz"}}})",
            fine},
-          {"classless with a pool", R"({"spec":{"volumePoolRef":{"name":"p"}}})",
-           "spec.volumePoolRef forbidden"},
-          {"classless with resources", R"({"spec":{"resources":{"storage":"1Gi"}}})",
-           "spec.resources forbidden"},
-          {"classless with selector and tolerations",
-           R"({"spec":{"volumePoolSelector":{},"tolerations":[]}})",
+          {"classless with a pool", R"({"spec":{"volumePoolRef":{"name":"p"}}})", "spec.volumePoolRef forbidden"},
+          {"classless with resources", R"({"spec":{"resources":{"storage":"1Gi"}}})", "spec.resources forbidden"},
+          {"classless with selector and tolerations", R"({"spec":{"volumePoolSelector":{},"tolerations":[]}})",
            "spec.volumePoolSelector forbidden\nspec.tolerations forbidden"},
           {"bad claim", R"({"spec":{"claimRef":{"name":"foo*"}}})", "spec.claimRef.name invalid"},
           {"claimed and unclaimable", R"({"spec":{"claimRef":{"name":"m"},"unclaimable":true}})",
@@ -204,72 +190,67 @@ TEST_CASE("rules of a volume") {
       });
   constexpr const char* pooled =
       R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"},"volumePoolRef":{"name":"p"}}})";
-  check_steps(base, {
-                        {"class", classful,
-                         R"({"spec":{"volumeClassRef":{"name":"slow"},"resources":{"storage":"1Gi"}}})",
-                         "spec.volumeClassRef forbidden"},
-                        {"class added", "{}", classful, "spec.volumeClassRef forbidden"},
-                        {"pool set", classful, pooled, fine},
-                        {"pool removed", pooled, classful, "spec.volumePoolRef forbidden"},
-                        {"claim", "{}", R"({"spec":{"claimRef":{"name":"m"}}})", fine},
-                        {"release", R"({"spec":{"claimRef":{"name":"m"}}})", "{}", fine},
-                        {"encryption added", "{}", R"({"spec":{"encryption":{"secretRef":{"name":"s"}}}})",
-                         "spec.encryption forbidden"},
-                        {"encryption removed", R"({"spec":{"encryption":{"secretRef":{"name":"s"}}}})", "{}",
-                         "spec.encryption forbidden"},
-                    });
+  check_steps(base,
+              {
+                  {"class", classful, R"({"spec":{"volumeClassRef":{"name":"slow"},"resources":{"storage":"1Gi"}}})",
+                   "spec.volumeClassRef forbidden"},
+                  {"class added", "{}", classful, "spec.volumeClassRef forbidden"},
+                  {"pool set", classful, pooled, fine},
+                  {"pool removed", pooled, classful, "spec.volumePoolRef forbidden"},
+                  {"claim", "{}", R"({"spec":{"claimRef":{"name":"m"}}})", fine},
+                  {"release", R"({"spec":{"claimRef":{"name":"m"}}})", "{}", fine},
+                  {"encryption added", "{}", R"({"spec":{"encryption":{"secretRef":{"name":"s"}}}})",
+                   "spec.encryption forbidden"},
+                  {"encryption removed", R"({"spec":{"encryption":{"secretRef":{"name":"s"}}}})", "{}",
+                   "spec.encryption forbidden"},
+              });
 }
 
 TEST_CASE("rules of a network interface") {
   const auto base = in_shop<NetworkInterface>("n");
-  check_rows(
-      base,
-      {
-          {"user-mode network", "{}", fine},
-          {"bad network", R"({"spec":{"networkRef":{"name":"foo*"}}})", "spec.networkRef.name invalid"},
-          {"bad machine", R"({"spec":{"machineRef":{"name":"foo*"}}})", "spec.machineRef.name invalid"},
-          {"attribute without a name", R"({"spec":{"attributes":{"":"x"}}})", "spec.attributes[] required"},
-      });
+  check_rows(base,
+             {
+                 {"user-mode network", "{}", fine},
+                 {"bad network", R"({"spec":{"networkRef":{"name":"foo*"}}})", "spec.networkRef.name invalid"},
+                 {"bad machine", R"({"spec":{"machineRef":{"name":"foo*"}}})", "spec.machineRef.name invalid"},
+                 {"attribute without a name", R"({"spec":{"attributes":{"":"x"}}})", "spec.attributes[] required"},
+             });
   check_steps(
-      base,
-      {
-          {"network", R"({"spec":{"networkRef":{"name":"a"}}})", R"({"spec":{"networkRef":{"name":"b"}}})",
-           "spec.networkRef forbidden"},
-          {"network added", "{}", R"({"spec":{"networkRef":{"name":"b"}}})", "spec.networkRef forbidden"},
-          {"machine", R"({"spec":{"machineRef":{"name":"a"}}})", R"({"spec":{"machineRef":{"name":"b"}}})",
-           fine},
-          {"attributes", "{}", R"({"spec":{"attributes":{"a":"b"}}})", "spec.attributes forbidden"},
-          {"provider", R"({"spec":{"providerID":"a"}})", R"({"spec":{"providerID":"b"}})", fine},
-          {"what we do not know", "{}", R"({"spec":{"ips":[{"value":"10.0.0.1"}]}})", fine},
-      });
+      base, {
+                {"network", R"({"spec":{"networkRef":{"name":"a"}}})", R"({"spec":{"networkRef":{"name":"b"}}})",
+                 "spec.networkRef forbidden"},
+                {"network added", "{}", R"({"spec":{"networkRef":{"name":"b"}}})", "spec.networkRef forbidden"},
+                {"machine", R"({"spec":{"machineRef":{"name":"a"}}})", R"({"spec":{"machineRef":{"name":"b"}}})", fine},
+                {"attributes", "{}", R"({"spec":{"attributes":{"a":"b"}}})", "spec.attributes forbidden"},
+                {"provider", R"({"spec":{"providerID":"a"}})", R"({"spec":{"providerID":"b"}})", fine},
+                {"what we do not know", "{}", R"({"spec":{"ips":[{"value":"10.0.0.1"}]}})", fine},
+            });
 }
 
 TEST_CASE("rules of a secret") {
   const auto base = in_shop<Secret>("s");
-  check_rows(base,
-             {
-                 {"keys are file names", R"({"stringData":{"ignition.yaml":"x","tls_key-1":"y"}})", fine},
-                 {"bad keys", R"({"stringData":{"a/b":"","":"","..":""}})",
-                  "data[] invalid\ndata[..] invalid\ndata[a/b] invalid"},
-                 {"bad data", R"({"data":{"a b":""}})", "data[a b] invalid"},
-             });
+  check_rows(base, {
+                       {"keys are file names", R"({"stringData":{"ignition.yaml":"x","tls_key-1":"y"}})", fine},
+                       {"bad keys", R"({"stringData":{"a/b":"","":"","..":""}})",
+                        "data[] invalid\ndata[..] invalid\ndata[a/b] invalid"},
+                       {"bad data", R"({"data":{"a b":""}})", "data[a b] invalid"},
+                   });
   auto large = base;
   large.data["a"].value = std::string(1024 * 1024, 'x');
   CHECK(created(large, "{}") == fine);
   large.string_data["b"] = "x";
   CHECK(created(large, "{}") == "data too_long");
-  check_steps(base,
-              {
-                  {"type", R"({"type":"a"})", R"({"type":"b"})", "type forbidden"},
-                  {"type left out", R"({"type":"a"})", "{}", fine},
-                  {"data", R"({"stringData":{"a":"1"}})", R"({"stringData":{"a":"2"}})", fine},
-                  {"made immutable", "{}", R"({"immutable":true})", fine},
-                  {"immutable and unchanged", R"({"immutable":true,"data":{"a":"MQ=="}})",
-                   R"({"immutable":true,"stringData":{"a":"1"}})", fine},
-                  {"immutable and changed", R"({"immutable":true,"data":{"a":"MQ=="}})",
-                   R"({"immutable":true,"data":{"a":"Mg=="}})", "data forbidden"},
-                  {"mutable again", R"({"immutable":true})", R"({"immutable":false})", "immutable forbidden"},
-              });
+  check_steps(base, {
+                        {"type", R"({"type":"a"})", R"({"type":"b"})", "type forbidden"},
+                        {"type left out", R"({"type":"a"})", "{}", fine},
+                        {"data", R"({"stringData":{"a":"1"}})", R"({"stringData":{"a":"2"}})", fine},
+                        {"made immutable", "{}", R"({"immutable":true})", fine},
+                        {"immutable and unchanged", R"({"immutable":true,"data":{"a":"MQ=="}})",
+                         R"({"immutable":true,"stringData":{"a":"1"}})", fine},
+                        {"immutable and changed", R"({"immutable":true,"data":{"a":"MQ=="}})",
+                         R"({"immutable":true,"data":{"a":"Mg=="}})", "data forbidden"},
+                        {"mutable again", R"({"immutable":true})", R"({"immutable":false})", "immutable forbidden"},
+                    });
 }
 
 TEST_CASE("rules of an event") {
@@ -282,11 +263,11 @@ TEST_CASE("rules of an event") {
   auto event = an_event();
   event.reason = std::string(129, 'x');
   CHECK(created(event, "{}") == "reason too_long");
-  check_steps(an_event(), {
-                              {"again", "{}", R"({"count":2,"message":"more"})", fine},
-                              {"about another", "{}", R"({"involvedObject":{"name":"other"}})",
-                               "involvedObject forbidden"},
-                          });
+  check_steps(an_event(),
+              {
+                  {"again", "{}", R"({"count":2,"message":"more"})", fine},
+                  {"about another", "{}", R"({"involvedObject":{"name":"other"}})", "involvedObject forbidden"},
+              });
 }
 
 TEST_CASE("rules of a namespace") {

@@ -21,10 +21,7 @@ std::string row(const Object& object) {
   CHECK(columns.size() == cells.size());
   std::string text;
   for (std::size_t i = 0; i < cells.size(); ++i)
-    text += (i == 0               ? ""
-             : columns[i].is_wide ? " | "
-                                  : " ") +
-            std::string(columns[i].header) + "=" + cells[i];
+    text += (i == 0 ? "" : columns[i].is_wide ? " | " : " ") + std::string(columns[i].header) + "=" + cells[i];
   return text;
 }
 

@@ -105,8 +105,7 @@ TEST_CASE("plain scalars mean what the YAML 1.2 core schema says") {
 }
 
 TEST_CASE("what has no JSON form is refused in its place") {
-  CHECK(value(".inf") ==
-        "line 1, column 4: JSON has no such number; put it in quotes if it is meant as text");
+  CHECK(value(".inf") == "line 1, column 4: JSON has no such number; put it in quotes if it is meant as text");
   CHECK(value("-.Inf").starts_with("line 1, column 4: "));
   CHECK(value(".nan").starts_with("line 1, column 4: "));
   CHECK(value("0xFFFFFFFFFFFFFFFFF").starts_with("line 1, column 4: "));
@@ -133,8 +132,7 @@ TEST_CASE("anchors and aliases repeat values, within limits") {
   CHECK(parsed("a: &x 1\nb: &x 2\nc: *x\n") == "{\"a\":1,\"b\":2,\"c\":2}\n");
   CHECK(parsed("a: &x [*x]\n") == "line 1, column 8: an alias cannot stand inside what it stands for");
   CHECK(parsed("a: *nobody\n").starts_with("line 1, column 4: "));
-  CHECK(parsed("a: &x b\n*x : c\n") ==
-        "line 2, column 1: an alias cannot be the name of a member: write it out");
+  CHECK(parsed("a: &x b\n*x : c\n") == "line 2, column 1: an alias cannot be the name of a member: write it out");
   CHECK(parsed("a: {b: 1}\nc:\n  <<: {d: 1}\n") ==
         "line 3, column 3: merge keys (<<) are not supported: write the members out");
 
@@ -161,8 +159,7 @@ TEST_CASE("anchors and aliases repeat values, within limits") {
 }
 
 TEST_CASE("depth and size are bounded") {
-  CHECK(parsed(std::string(32, '[') + std::string(32, ']')) ==
-        std::string(32, '[') + std::string(32, ']') + "\n");
+  CHECK(parsed(std::string(32, '[') + std::string(32, ']')) == std::string(32, '[') + std::string(32, ']') + "\n");
   CHECK(parsed(std::string(33, '[') + std::string(33, ']')).find("nested deeper") != std::string::npos);
   CHECK(parsed(std::string(100'000, '[')).starts_with("line 1, column "));
   CHECK(parsed(std::string(2'000, '{')).starts_with("line 1, column "));
@@ -179,8 +176,7 @@ TEST_CASE("a member that comes twice is refused, in YAML and in JSON") {
 }
 
 TEST_CASE("names of members are texts") {
-  CHECK(parsed("1: a\ntrue: b\n1.0: c\nyes: d\n") ==
-        "{\"1\":\"a\",\"true\":\"b\",\"1.0\":\"c\",\"yes\":\"d\"}\n");
+  CHECK(parsed("1: a\ntrue: b\n1.0: c\nyes: d\n") == "{\"1\":\"a\",\"true\":\"b\",\"1.0\":\"c\",\"yes\":\"d\"}\n");
   CHECK(parsed("[a]: b\n").find("a text, not a list") != std::string::npos);
   CHECK(parsed("? {a: b}\n: c\n").find("a text, not a list") != std::string::npos);
   CHECK(parsed("a:\n  : b\n").starts_with("line 2, column 3: the name of a member is missing"));
@@ -218,15 +214,13 @@ TEST_CASE("malformed YAML is refused with line and column") {
   }
   CHECK(parsed("a: \"\xFF\"\n") == "line 1, column 5: this is not UTF-8");
   CHECK(parsed(std::string_view("a: \0\n", 5)) == "line 1, column 4: there is a control character");
-  CHECK(parsed("{\"a\": 1,\n \"b\" 2}") ==
-        "JSON line 2, column 6: a colon is missing after the name of a member");
+  CHECK(parsed("{\"a\": 1,\n \"b\" 2}") == "line 2, column 6: a colon is missing after the name of a member");
 }
 
 TEST_CASE("quotes are found behind characters of several bytes and behind line breaks of other systems") {
   CHECK(parsed("a: \xC3\xA4\r\nb: 'x'\r\nc: !!str \"\xE2\x82\xAC\"\r\nd: &e 'it''s'\r\n") ==
         "{\"a\":\"\xC3\xA4\",\"b\":\"x\",\"c\":\"\xE2\x82\xAC\",\"d\":\"it's\"}\n");
-  CHECK(parsed("a: \xC3\xA4\r\nb: 'x\r\n").find("the quote that starts here does not end") !=
-        std::string::npos);
+  CHECK(parsed("a: \xC3\xA4\r\nb: 'x\r\n").find("the quote that starts here does not end") != std::string::npos);
 }
 
 TEST_CASE("a stray mark between documents ends the reading") {
@@ -276,19 +270,16 @@ TEST_CASE("wrong fields are reported with file, line and column") {
                             .at(0);
   const auto object = Object::decode(manifest.json(), UnknownFields::refuse);
   CHECK(locate(object.error(), manifest, "web.yaml") ==
-        std::vector<std::string>{
-            "web.yaml:6:3: spec.powr: unknown field (did you mean \"power\"?)",
-            "web.yaml:8:5: spec.volumes[0].name: must be a string: put the number in quotes"});
+        std::vector<std::string>{"web.yaml:6:3: spec.powr: unknown field (did you mean \"power\"?)",
+                                 "web.yaml:8:5: spec.volumes[0].name: must be a string: put the number in quotes"});
   CHECK(locate(Error(ErrorCode::conflict, "somebody was faster"), manifest, "-") ==
         std::vector<std::string>{"-:1:1: somebody was faster"});
 }
 
 TEST_CASE("a machine in YAML is the machine in JSON") {
   const auto yaml = to_yaml(running_machine).value();
-  CHECK(yaml.starts_with(
-      "apiVersion: compute.ironcore.dev/v1alpha1\nkind: Machine\nmetadata:\n  name: web-1\n"));
-  CHECK(yaml.find("\n  power: \"On\"\n  networkInterfaces:\n  - name: nic\n    ephemeral:\n") !=
-        std::string::npos);
+  CHECK(yaml.starts_with("apiVersion: compute.ironcore.dev/v1alpha1\nkind: Machine\nmetadata:\n  name: web-1\n"));
+  CHECK(yaml.find("\n  power: \"On\"\n  networkInterfaces:\n  - name: nic\n    ephemeral:\n") != std::string::npos);
   CHECK(parsed(yaml) == std::string(running_machine) + "\n");
 }
 

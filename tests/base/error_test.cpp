@@ -26,7 +26,9 @@ Result<> start(bool there) {
   return {};
 }
 
-Result<std::unique_ptr<int>> make_owned() { return std::make_unique<int>(4); }
+Result<std::unique_ptr<int>> make_owned() {
+  return std::make_unique<int>(4);
+}
 
 Result<int> take_owned() {
   IRONCORE_TRY(auto owned, make_owned());
@@ -44,7 +46,9 @@ TEST_CASE("context reads from the outside in") {
   CHECK(open_disk(true).value() == 6);
 }
 
-TEST_CASE("a value that can only be moved passes through IRONCORE_TRY") { CHECK(take_owned().value() == 4); }
+TEST_CASE("a value that can only be moved passes through IRONCORE_TRY") {
+  CHECK(take_owned().value() == 4);
+}
 
 TEST_CASE("an error of several fields names them all and keeps them") {
   const Error error({{"spec.power", FieldError::Reason::not_supported, "must be On or Off"},

@@ -12,25 +12,72 @@ using namespace ironcore;
 
 namespace {
 
-Quantity q(std::string_view text) { return Quantity::parse(text).value(); }
+Quantity q(std::string_view text) {
+  return Quantity::parse(text).value();
+}
 
 }  // namespace
 
 TEST_CASE("quantities are printed in the canonical form of Kubernetes") {
   const std::pair<const char*, const char*> cases[] = {
-      {"0", "0"},           {"-0", "0"},          {"0Ki", "0"},          {"0.0", "0"},         {"0e5", "0"},
-      {"1", "1"},           {"+1", "1"},          {"-1", "-1"},          {"1.5", "1500m"},     {"0.5", "500m"},
-      {".5", "500m"},       {"5.", "5"},          {"500m", "500m"},      {"1000m", "1"},       {"1500m", "1500m"},
-      {"1000", "1k"},       {"1000k", "1M"},      {"1024", "1024"},      {"100", "100"},       {"123000", "123k"},
-      {"10Gi", "10Gi"},     {"1.5Gi", "1536Mi"},  {"1024Mi", "1Gi"},     {"2048Ki", "2Mi"},    {"0.5Ki", "512"},
-      {"1Ki", "1Ki"},       {"1023Ki", "1023Ki"}, {"1000Ki", "1000Ki"},  {"0.0009765625Ki", "1"},
-      {"1025.5Ki", "1050112"}, {"1.1Ki", "1126400m"}, {"-1.5Gi", "-1536Mi"}, {"-0.5Ki", "-512"},
-      {"1e3", "1e3"},       {"1E3", "1e3"},       {"1e0", "1"},          {"1e+3", "1e3"},      {"1500e-3", "1500e-3"},
-      {"1e-3", "1e-3"},     {"12e2", "1200"},     {"1.5e3", "1500"},     {"1E", "1E"},         {"1e9", "1e9"},
-      {"1e1", "10"},        {"1e2", "100"},       {"1e4", "10e3"},       {"3.001e3", "3001"},
-      {"8Ei", "overflow"},  {"7Ei", "7Ei"},       {"9E", "9E"},          {"1n", "1n"},         {"1000n", "1u"},
-      {"0.1n", "1n"},       {"-0.1n", "-1n"},     {"1.0000000001", "1000000001n"},             {"0.000001m", "1n"},
-      {"00001.500", "1500m"}, {"9223372036854775807", "9223372036854775807"},
+      {"0", "0"},
+      {"-0", "0"},
+      {"0Ki", "0"},
+      {"0.0", "0"},
+      {"0e5", "0"},
+      {"1", "1"},
+      {"+1", "1"},
+      {"-1", "-1"},
+      {"1.5", "1500m"},
+      {"0.5", "500m"},
+      {".5", "500m"},
+      {"5.", "5"},
+      {"500m", "500m"},
+      {"1000m", "1"},
+      {"1500m", "1500m"},
+      {"1000", "1k"},
+      {"1000k", "1M"},
+      {"1024", "1024"},
+      {"100", "100"},
+      {"123000", "123k"},
+      {"10Gi", "10Gi"},
+      {"1.5Gi", "1536Mi"},
+      {"1024Mi", "1Gi"},
+      {"2048Ki", "2Mi"},
+      {"0.5Ki", "512"},
+      {"1Ki", "1Ki"},
+      {"1023Ki", "1023Ki"},
+      {"1000Ki", "1000Ki"},
+      {"0.0009765625Ki", "1"},
+      {"1025.5Ki", "1050112"},
+      {"1.1Ki", "1126400m"},
+      {"-1.5Gi", "-1536Mi"},
+      {"-0.5Ki", "-512"},
+      {"1e3", "1e3"},
+      {"1E3", "1e3"},
+      {"1e0", "1"},
+      {"1e+3", "1e3"},
+      {"1500e-3", "1500e-3"},
+      {"1e-3", "1e-3"},
+      {"12e2", "1200"},
+      {"1.5e3", "1500"},
+      {"1E", "1E"},
+      {"1e9", "1e9"},
+      {"1e1", "10"},
+      {"1e2", "100"},
+      {"1e4", "10e3"},
+      {"3.001e3", "3001"},
+      {"8Ei", "overflow"},
+      {"7Ei", "7Ei"},
+      {"9E", "9E"},
+      {"1n", "1n"},
+      {"1000n", "1u"},
+      {"0.1n", "1n"},
+      {"-0.1n", "-1n"},
+      {"1.0000000001", "1000000001n"},
+      {"0.000001m", "1n"},
+      {"00001.500", "1500m"},
+      {"9223372036854775807", "9223372036854775807"},
       {"-9223372036854775807", "-9223372036854775807"},
   };
   for (const auto& row : cases) {
@@ -91,9 +138,9 @@ TEST_CASE("sums keep the family and refuse to overflow") {
 }
 
 TEST_CASE("malformed quantities are refused") {
-  for (const auto* text : {"", " ", "1 ", " 1", "-", "+", ".", "-.", "m", "Ki", "1.2.3", "1,5", "1K", "1ki", "1mi", "1g", "1kk",
-                           "1KiKi", "1Ki5", "1e", "1e+", "1ee3", "1e3.5", "1e3Ki", "--1", "+-1", "0x10", "1_000", "1\n",
-                           "inf", "nan", "1i", "1Eii"}) {
+  for (const auto* text : {"",      " ",     "1 ",  " 1",  "-",    "+",     ".",     "-.",   "m",   "Ki",  "1.2.3",
+                           "1,5",   "1K",    "1ki", "1mi", "1g",   "1kk",   "1KiKi", "1Ki5", "1e",  "1e+", "1ee3",
+                           "1e3.5", "1e3Ki", "--1", "+-1", "0x10", "1_000", "1\n",   "inf",  "nan", "1i",  "1Eii"}) {
     CAPTURE(text);
     const auto result = Quantity::parse(text);
     REQUIRE(result.has_error());
@@ -117,7 +164,8 @@ TEST_CASE("a quantity out of range is refused, not capped") {
 
 TEST_CASE("any quantity survives being printed and read, value and text") {
   SeededRandom random(17);
-  const char* endings[] = {"", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "e3", "e-3", "e7", "E-9"};
+  const char* endings[] = {"",   "n",  "u",  "m",  "k",  "M",  "G",  "T",   "P",  "E",
+                           "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "e3", "e-3", "e7", "E-9"};
   int accepted = 0;
   for (int i = 0; i < 50000; ++i) {
     std::string text = random.below(4) == 0 ? "-" : "";
@@ -132,8 +180,8 @@ TEST_CASE("any quantity survives being printed and read, value and text") {
     ++accepted;
     const auto printed = parsed->to_text();
     const auto again = Quantity::parse(printed);
-    const bool same = again.has_value() && *again == *parsed && again->to_text() == printed &&
-                      printed.find('.') == std::string::npos;
+    const bool same =
+        again.has_value() && *again == *parsed && again->to_text() == printed && printed.find('.') == std::string::npos;
     if (!same) FAIL_CHECK(text << " was printed as " << printed);
   }
   CHECK(accepted > 20000);

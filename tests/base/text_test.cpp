@@ -18,8 +18,8 @@ TEST_CASE("control characters and malformed UTF-8 are replaced") {
   CHECK(in_quotes("a\nb\tc\x7f") == "\"a?b?c?\"");
   CHECK(in_quotes(std::string_view("\0", 1)) == "\"?\"");
   CHECK(in_quotes("\xff\xc3") == "\"??\"");
-  CHECK(in_quotes("\xc0\xaf") == "\"??\"");          // overlong
-  CHECK(in_quotes("\xed\xa0\x80") == "\"???\"");     // half of a surrogate pair
+  CHECK(in_quotes("\xc0\xaf") == "\"??\"");            // overlong
+  CHECK(in_quotes("\xed\xa0\x80") == "\"???\"");       // half of a surrogate pair
   CHECK(in_quotes("\xf4\x90\x80\x80") == "\"????\"");  // beyond the last character
   CHECK(in_quotes("\xe2\x82") == "\"??\"");
 }

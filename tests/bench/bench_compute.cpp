@@ -111,9 +111,9 @@ class Cloud {
         store_(must(store::sqlite::open(directory / "store.db", clock_, log_), "store")),
         host_(must(compute::Host::create(*hypervisor_, {.directory = directory / "state"}, clock_, log_), "host")),
         control_plane_(*store_, {.holder = "bench"}, clock_, log_),
-        provider_(must(control::MachineProvider::create(*store_, *host_,
-                                                        {.pool = "bench", .provider_id = "libvirt://bench", .shutdown_grace = 0s},
-                                                        clock_, log_),
+        provider_(must(control::MachineProvider::create(
+                           *store_, *host_, {.pool = "bench", .provider_id = "libvirt://bench", .shutdown_grace = 0s},
+                           clock_, log_),
                        "provider")),
         controlling_([this](std::stop_token stop) { control_plane_.run(stop); }),
         providing_([this](std::stop_token stop) { provider_->run(stop); }) {
@@ -225,7 +225,8 @@ void bench_disks(const fs::path& backing) {
   std::vector<double> overlay, raw;
   for (int i = 0; i < 20; ++i) {
     overlay.push_back(milliseconds([&] {
-      must(compute::create_overlay_disk(directory.path() / "overlay.qcow2", std::uint64_t{10} << 30, backing), "overlay");
+      must(compute::create_overlay_disk(directory.path() / "overlay.qcow2", std::uint64_t{10} << 30, backing),
+           "overlay");
     }));
     raw.push_back(milliseconds(
         [&] { must(compute::create_raw_disk(directory.path() / "disk.raw", std::uint64_t{10} << 30), "disk"); }));

@@ -24,11 +24,14 @@ namespace {
 
 constexpr std::int64_t gibibyte = std::int64_t{1} << 30;
 
-double seconds_since(Clock& clock, Instant start) { return std::chrono::duration<double>(clock.now() - start).count(); }
+double seconds_since(Clock& clock, Instant start) {
+  return std::chrono::duration<double>(clock.now() - start).count();
+}
 
-void print(const char* bench, double value, const char* unit, std::size_t machines, std::size_t pools, const std::string& more) {
-  std::printf("{\"bench\":\"%s\",\"value\":%.0f,\"unit\":\"%s\",\"params\":{\"machines\":%zu,\"pools\":%zu%s}}\n", bench, value, unit,
-              machines, pools, more.c_str());
+void print(const char* bench, double value, const char* unit, std::size_t machines, std::size_t pools,
+           const std::string& more) {
+  std::printf("{\"bench\":\"%s\",\"value\":%.0f,\"unit\":\"%s\",\"params\":{\"machines\":%zu,\"pools\":%zu%s}}\n",
+              bench, value, unit, machines, pools, more.c_str());
   std::fflush(stdout);
 }
 
@@ -45,7 +48,8 @@ api::MachineClass machine_class(std::size_t i) {
 api::MachinePool machine_pool(std::size_t i) {
   api::MachinePool made;
   made.metadata.name = "host-" + std::to_string(i);
-  made.metadata.labels = {{"topology.ironcore.dev/region", "r1"}, {"topology.ironcore.dev/zone", "z" + std::to_string(i % 3)}};
+  made.metadata.labels = {{"topology.ironcore.dev/region", "r1"},
+                          {"topology.ironcore.dev/zone", "z" + std::to_string(i % 3)}};
   made.spec.provider_id = "libvirt://" + made.metadata.name;
   if (i % 100 == 99) made.spec.taints = {{.key = "maintenance"}};
   return made;
@@ -101,7 +105,8 @@ void bench_decisions(Clock& clock, std::size_t machines, std::size_t pools) {
     most = std::max(most, count);
   }
   print("scheduler.decisions", static_cast<double>(machines) / elapsed, "decisions/s", machines, pools,
-        ",\"placed\":" + std::to_string(placed) + ",\"fewest_on_a_pool\":" + std::to_string(fewest) + ",\"most_on_a_pool\":" + std::to_string(most));
+        ",\"placed\":" + std::to_string(placed) + ",\"fewest_on_a_pool\":" + std::to_string(fewest) +
+            ",\"most_on_a_pool\":" + std::to_string(most));
 }
 
 /// Commits operations a thousand at a time; ends the program when one is refused.
@@ -119,9 +124,11 @@ void write_all(store::Store& store, std::vector<store::Operation> operations) {
   }
 }
 
-void bench_bound(Clock& clock, Log& log, store::Store& store, std::size_t machines, std::size_t pools, const std::string& body) {
+void bench_bound(Clock& clock, Log& log, store::Store& store, std::size_t machines, std::size_t pools,
+                 const std::string& body) {
   std::vector<store::Operation> operations;
-  for (std::size_t i = 0; i < class_names.size(); ++i) operations.emplace_back(store::Create{store::Object::of(machine_class(i))});
+  for (std::size_t i = 0; i < class_names.size(); ++i)
+    operations.emplace_back(store::Create{store::Object::of(machine_class(i))});
   for (std::size_t i = 0; i < pools; ++i) operations.emplace_back(store::Create{store::Object::of(machine_pool(i))});
   write_all(store, std::move(operations));
   operations.clear();
@@ -129,7 +136,8 @@ void bench_bound(Clock& clock, Log& log, store::Store& store, std::size_t machin
     const auto before = store::Object::of(machine_pool(i));
     auto after = machine_pool(i);
     fill_status(after);
-    operations.emplace_back(store::Patch{store::key_of(before), api::merge_patch(before, store::Object::of(std::move(after))), store::Part::status});
+    operations.emplace_back(store::Patch{
+        store::key_of(before), api::merge_patch(before, store::Object::of(std::move(after))), store::Part::status});
   }
   write_all(store, std::move(operations));
   operations.clear();
@@ -145,8 +153,9 @@ void bench_bound(Clock& clock, Log& log, store::Store& store, std::size_t machin
   MachineScheduler scheduler(store, machine_cache, pool_cache, class_cache, events, {}, clock, log);
   std::stop_source stop;
   std::jthread caches([&] {
-    run_together(stop.get_token(), {[&](std::stop_token s) { machine_cache.run(s); }, [&](std::stop_token s) { pool_cache.run(s); },
-                                    [&](std::stop_token s) { class_cache.run(s); }});
+    run_together(stop.get_token(),
+                 {[&](std::stop_token s) { machine_cache.run(s); }, [&](std::stop_token s) { pool_cache.run(s); },
+                  [&](std::stop_token s) { class_cache.run(s); }});
   });
   machine_cache.wait_until_synced({});
   pool_cache.wait_until_synced({});
@@ -161,7 +170,8 @@ void bench_bound(Clock& clock, Log& log, store::Store& store, std::size_t machin
   scheduling.join();
   caches.join();
   print("scheduler.bound", static_cast<double>(machines) / elapsed, "machines/s", machines, pools,
-        ",\"store\":\"" + body + "\",\"batch\":500,\"created_per_s\":" + std::to_string(static_cast<long>(static_cast<double>(machines) / creating)));
+        ",\"store\":\"" + body + "\",\"batch\":500,\"created_per_s\":" +
+            std::to_string(static_cast<long>(static_cast<double>(machines) / creating)));
 }
 
 }  // namespace

@@ -97,20 +97,18 @@ api::Machine machine(std::size_t number) {
   result.metadata.annotations["note"] = std::string(230, 'x');
   result.metadata.finalizers = {std::string(api::machine_finalizer)};
   result.spec.machine_class_ref.name = "small";
-  result.spec.machine_pool_ref =
-      api::LocalReference{.name = "pool-" + std::to_string(number % 10'000), .unknown = {}};
+  result.spec.machine_pool_ref = api::LocalReference{.name = "pool-" + std::to_string(number % 10'000), .unknown = {}};
   api::MachineVolume volume;
   volume.name = "root";
   volume.device = "oda";
-  volume.local_disk = api::LocalDisk{
-      .size_limit = Quantity::bytes(10LL << 30), .image = "registry.example/os:1", .unknown = {}};
+  volume.local_disk =
+      api::LocalDisk{.size_limit = Quantity::bytes(10LL << 30), .image = "registry.example/os:1", .unknown = {}};
   result.spec.volumes.push_back(volume);
   api::MachineNetworkInterface nic;
   nic.name = "primary";
   nic.network_interface_ref = api::LocalReference{.name = "nic-" + std::to_string(number), .unknown = {}};
   result.spec.network_interfaces.push_back(nic);
-  result.spec.ignition_ref =
-      api::SecretKeySelector{.name = "ignition", .key = "ignition.yaml", .unknown = {}};
+  result.spec.ignition_ref = api::SecretKeySelector{.name = "ignition", .key = "ignition.yaml", .unknown = {}};
   return result;
 }
 
@@ -144,8 +142,7 @@ Quantiles bare_append(const fs::path& directory, int count) {
   std::vector<double> times;
   for (int i = 0; i < count; ++i) {
     const Stopwatch watch;
-    if (write(fd.get(), block.data(), block.size()) != static_cast<ssize_t>(block.size()) ||
-        fdatasync(fd.get()) != 0)
+    if (write(fd.get(), block.data(), block.size()) != static_cast<ssize_t>(block.size()) || fdatasync(fd.get()) != 0)
       fail("append");
     times.push_back(watch.seconds());
   }
@@ -173,14 +170,12 @@ void bench_threads(store::LocalStore& store, std::size_t per_thread) {
     std::vector<std::jthread> running;
     for (std::size_t thread = 0; thread < threads; ++thread)
       running.emplace_back([&store, thread, per_thread] {
-        for (std::size_t i = 0; i < per_thread; ++i)
-          must(store.commit(create(10'000'000 + thread * 100'000 + i)));
+        for (std::size_t i = 0; i < per_thread; ++i) must(store.commit(create(10'000'000 + thread * 100'000 + i)));
       });
   }
   const auto count = static_cast<double>(threads * per_thread);
   print("store.commit.threads", count / watch.seconds(), "objects/s", R"("body":"sqlite","threads":64)");
-  print("store.commit.threads.cpu", watch.cpu_seconds() / count * 1e6, "us/object",
-        R"("body":"sqlite","threads":64)");
+  print("store.commit.threads.cpu", watch.cpu_seconds() / count * 1e6, "us/object", R"("body":"sqlite","threads":64)");
 }
 
 void bench_single_writes(store::LocalStore& store, const fs::path& directory) {
@@ -270,8 +265,7 @@ void bench_reading(const fs::path& directory, Clock& clock, Log& log) {
   print("store.list.pool.us", quantiles(times).p50 * 1e6, "us", R"("objects":100000,"found":10)");
   times.clear();
   for (std::size_t i = 0; i < 100'000; ++i) {
-    const auto key =
-        store::key<api::Machine>("default", "machine-" + std::to_string(100'000'000 + i * 7919 % count));
+    const auto key = store::key<api::Machine>("default", "machine-" + std::to_string(100'000'000 + i * 7919 % count));
     const Stopwatch watch;
     must(store->get(key));
     times.push_back(watch.seconds());

@@ -44,8 +44,12 @@ using store::Transaction;
 
 namespace {
 
-double since(steady_clock::time_point start) { return std::chrono::duration<double>(steady_clock::now() - start).count(); }
-double now() { return std::chrono::duration<double>(steady_clock::now().time_since_epoch()).count(); }
+double since(steady_clock::time_point start) {
+  return std::chrono::duration<double>(steady_clock::now() - start).count();
+}
+double now() {
+  return std::chrono::duration<double>(steady_clock::now().time_since_epoch()).count();
+}
 
 void print(const char* name, double value, const char* unit, const std::string& params = "") {
   std::printf(R"({"bench":"%s","value":%.6g,"unit":"%s","params":{%s}})"
@@ -149,7 +153,9 @@ class Child {
 double cpu() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
-  const auto of = [](const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6; };
+  const auto of = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
   return of(usage.ru_utime) + of(usage.ru_stime);
 }
 
@@ -173,7 +179,8 @@ api::Machine machine(const std::string& name) {
   api::MachineVolume volume;
   volume.name = "root";
   volume.device = "oda";
-  volume.local_disk = api::LocalDisk{.size_limit = Quantity::bytes(10LL << 30), .image = "registry.example/os:1", .unknown = {}};
+  volume.local_disk =
+      api::LocalDisk{.size_limit = Quantity::bytes(10LL << 30), .image = "registry.example/os:1", .unknown = {}};
   result.spec.volumes.push_back(volume);
   api::MachineNetworkInterface nic;
   nic.name = "primary";
@@ -189,7 +196,9 @@ Transaction creation(const std::string& name) {
   return transaction;
 }
 
-std::string endpoint_in(const fs::path& directory) { return "ipc://" + (directory / "s").string(); }
+std::string endpoint_in(const fs::path& directory) {
+  return "ipc://" + (directory / "s").string();
+}
 
 std::unique_ptr<store::Store> connect(wire::Context& context, const fs::path& directory, Clock& clock, Log& log) {
   wire::ClientOptions options;
@@ -200,7 +209,8 @@ std::unique_ptr<store::Store> connect(wire::Context& context, const fs::path& di
 
 /// A server process on a SQLite store; `prepare` fills it first. Says 1 when it serves; then `meanwhile` runs beside the server.
 Child serve(const fs::path& directory, std::function<void(store::LocalStore&)> prepare = {},
-            std::function<void(store::LocalStore&, wire::Server&, Child::Pipes)> meanwhile = {}, store::LocalStoreOptions store_options = {}, bool is_durable = true) {
+            std::function<void(store::LocalStore&, wire::Server&, Child::Pipes)> meanwhile = {},
+            store::LocalStoreOptions store_options = {}, bool is_durable = true) {
   return Child([=](Child::Pipes pipes) {
     SystemClock clock;
     NullLog log;
@@ -236,14 +246,16 @@ double etcd_writes(const fs::path& directory) {
     const int null = ::open("/dev/null", O_RDWR);
     ::dup2(null, 1);
     ::dup2(null, 2);
-    ::execlp("etcd", "etcd", "--data-dir", data.c_str(), "--listen-client-urls", client_url.c_str(), "--advertise-client-urls", client_url.c_str(),
-             "--listen-peer-urls", peer_url.c_str(), "--initial-advertise-peer-urls", peer_url.c_str(), "--initial-cluster",
-             ("default=" + peer_url).c_str(), "--quota-backend-bytes", "8589934592", nullptr);
+    ::execlp("etcd", "etcd", "--data-dir", data.c_str(), "--listen-client-urls", client_url.c_str(),
+             "--advertise-client-urls", client_url.c_str(), "--listen-peer-urls", peer_url.c_str(),
+             "--initial-advertise-peer-urls", peer_url.c_str(), "--initial-cluster", ("default=" + peer_url).c_str(),
+             "--quota-backend-bytes", "8589934592", nullptr);
     std::_Exit(127);
   }
   const auto run = [&](const std::string& arguments) {
     std::string output;
-    if (FILE* pipe = ::popen(("ETCDCTL_API=3 etcdctl --endpoints=" + client_url + " " + arguments + " 2>&1").c_str(), "r")) {
+    if (FILE* pipe =
+            ::popen(("ETCDCTL_API=3 etcdctl --endpoints=" + client_url + " " + arguments + " 2>&1").c_str(), "r")) {
       char buffer[512];
       while (std::fgets(buffer, sizeof buffer, pipe) != nullptr) output += buffer;
       ::pclose(pipe);
@@ -329,9 +341,10 @@ void bench_create(const fs::path& where) {
   const double batch = server.hear();
   const double server_cpu = server.hear();
   const auto bytes = Object::of(machine("c0-0-100000")).json().size();
-  print("store.create", rate, "objects/s", R"("clients":64,"client_processes":2,"bytes_of_json":)" + std::to_string(bytes) + R"(,"commits_per_sync":)" + std::to_string(batch) +
-                                                  R"(,"server_cpu_us":)" + std::to_string(server_cpu * 1e6) + R"(,"client_cpu_us":)" +
-                                                  std::to_string(client_cpu * 1e6));
+  print("store.create", rate, "objects/s",
+        R"("clients":64,"client_processes":2,"bytes_of_json":)" + std::to_string(bytes) + R"(,"commits_per_sync":)" +
+            std::to_string(batch) + R"(,"server_cpu_us":)" + std::to_string(server_cpu * 1e6) + R"(,"client_cpu_us":)" +
+            std::to_string(client_cpu * 1e6));
   if (etcd > 0) {
     print("etcd.create", etcd, "writes/s", R"("command":"etcdctl check perf --load=xl","bytes_of_value":1024)");
     print("store.create.ratio", rate / etcd, "", R"("to_reach":5)");
@@ -356,7 +369,8 @@ Child append_server(const fs::path& directory) {
       zmq_msg_init(&body);
       if (zmq_msg_recv(&id, router.native(), 0) < 0 || zmq_msg_recv(&body, router.native(), 0) < 0) return;
       const auto size = zmq_msg_size(&body);
-      if (::write(file.get(), zmq_msg_data(&body), size) != static_cast<ssize_t>(size) || ::fdatasync(file.get()) != 0) std::_Exit(1);
+      if (::write(file.get(), zmq_msg_data(&body), size) != static_cast<ssize_t>(size) || ::fdatasync(file.get()) != 0)
+        std::_Exit(1);
       zmq_msg_send(&id, router.native(), ZMQ_SNDMORE);
       zmq_msg_send(&body, router.native(), 0);
     }
@@ -565,9 +579,10 @@ void bench_stopped(const fs::path& where) {
   options.history_changes = 2000;
   const auto change = [](store::LocalStore& store, int i) {
     Transaction transaction;
-    transaction.operations.emplace_back(store::Patch{store::key<api::Machine>("default", "m-" + std::to_string(i % objects)),
-                                                     R"({"metadata":{"annotations":{"note":")" + std::string(2500, static_cast<char>('a' + i % 26)) +
-                                                         R"(","n":")" + std::to_string(i) + R"("}}})"});
+    transaction.operations.emplace_back(
+        store::Patch{store::key<api::Machine>("default", "m-" + std::to_string(i % objects)),
+                     R"({"metadata":{"annotations":{"note":")" + std::string(2500, static_cast<char>('a' + i % 26)) +
+                         R"(","n":")" + std::to_string(i) + R"("}}})"});
     must(store.commit(transaction), "patch");
     if (i % 1000 == 0) must(store.collect(), "collect");
   };
@@ -622,7 +637,8 @@ void bench_stopped(const fs::path& where) {
   server.hear();
   const double with_reader = rss_mb(server.pid);
   print("watch.stopped_reader.rss_mb", with_reader, "MiB",
-        R"("changes":60000,"mb_not_read":)" + std::to_string(changes * 3 / 1024) + R"(,"rss_mb_without_reader":)" + std::to_string(server_alone));
+        R"("changes":60000,"mb_not_read":)" + std::to_string(changes * 3 / 1024) + R"(,"rss_mb_without_reader":)" +
+            std::to_string(server_alone));
   const auto start = steady_clock::now();
   ::kill(reader.pid, SIGCONT);
   reader.hear();
@@ -637,7 +653,8 @@ void bench_list(const fs::path& where) {
   auto server = serve(directory.path, [](store::LocalStore& store) {
     for (int first = 0; first < objects; first += 1000) {
       Transaction many;
-      for (int i = first; i < first + 1000; ++i) many.operations.emplace_back(Create{Object::of(machine("m-" + std::to_string(100'000 + i)))});
+      for (int i = first; i < first + 1000; ++i)
+        many.operations.emplace_back(Create{Object::of(machine("m-" + std::to_string(100'000 + i)))});
       must(store.commit(many), "create");
     }
   });
@@ -664,8 +681,9 @@ void bench_list(const fs::path& where) {
     times.push_back(client.hear());
     rss = std::max(rss, client.hear());
   }
-  print("store.list.remote.s", percentile(times, 0.5), "s", R"("objects":100000,"to_reach":1.5,"client_rss_mb":)" + std::to_string(rss) +
-                                                                R"(,"server_rss_mb":)" + std::to_string(rss_mb(server.pid)));
+  print("store.list.remote.s", percentile(times, 0.5), "s",
+        R"("objects":100000,"to_reach":1.5,"client_rss_mb":)" + std::to_string(rss) + R"(,"server_rss_mb":)" +
+            std::to_string(rss_mb(server.pid)));
 }
 
 }  // namespace

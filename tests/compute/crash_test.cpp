@@ -71,19 +71,43 @@ ssize_t pwrite64(int fd, const void* bytes, size_t count, off64_t offset) {
 ssize_t copy_file_range(int in, off64_t* from, int out, off64_t* to, size_t count, unsigned flags) {
   return fuse.step() ? ::syscall(SYS_copy_file_range, in, from, out, to, count, flags) : refused();
 }
-int ftruncate64(int fd, off64_t size) noexcept { return change(SYS_ftruncate, fd, size); }
-int truncate64(const char* path, off64_t size) noexcept { return change(SYS_truncate, path, size); }
-int mkdir(const char* path, mode_t mode) noexcept { return change(SYS_mkdir, path, mode); }
-int chmod(const char* path, mode_t mode) noexcept { return change(SYS_chmod, path, mode); }
-int fchmod(int fd, mode_t mode) noexcept { return change(SYS_fchmod, fd, mode); }
-int rename(const char* from, const char* to) noexcept { return change(SYS_rename, from, to); }
-int link(const char* from, const char* to) noexcept { return change(SYS_link, from, to); }
-int unlink(const char* path) noexcept { return change(SYS_unlink, path); }
-int unlinkat(int directory, const char* path, int flags) noexcept { return change(SYS_unlinkat, directory, path, flags); }
-int rmdir(const char* path) noexcept { return change(SYS_rmdir, path); }
+int ftruncate64(int fd, off64_t size) noexcept {
+  return change(SYS_ftruncate, fd, size);
+}
+int truncate64(const char* path, off64_t size) noexcept {
+  return change(SYS_truncate, path, size);
+}
+int mkdir(const char* path, mode_t mode) noexcept {
+  return change(SYS_mkdir, path, mode);
+}
+int chmod(const char* path, mode_t mode) noexcept {
+  return change(SYS_chmod, path, mode);
+}
+int fchmod(int fd, mode_t mode) noexcept {
+  return change(SYS_fchmod, fd, mode);
+}
+int rename(const char* from, const char* to) noexcept {
+  return change(SYS_rename, from, to);
+}
+int link(const char* from, const char* to) noexcept {
+  return change(SYS_link, from, to);
+}
+int unlink(const char* path) noexcept {
+  return change(SYS_unlink, path);
+}
+int unlinkat(int directory, const char* path, int flags) noexcept {
+  return change(SYS_unlinkat, directory, path, flags);
+}
+int rmdir(const char* path) noexcept {
+  return change(SYS_rmdir, path);
+}
 // Syncing is a step at which one can die, but here nobody pulls the plug: no need to wait for the disk.
-int fsync(int) { return fuse.step() ? 0 : refused(); }
-int fdatasync(int) { return fuse.step() ? 0 : refused(); }
+int fsync(int) {
+  return fuse.step() ? 0 : refused();
+}
+int fdatasync(int) {
+  return fuse.step() ? 0 : refused();
+}
 }
 
 namespace ironcore::tests {
@@ -102,7 +126,9 @@ struct Chapter {
   std::uint64_t starts;  // of a process, in all, when it is reached
 };
 
-Result<MachineStatus> apply(SimHost& host, const MachineSpec& spec) { return host.host->apply(spec); }
+Result<MachineStatus> apply(SimHost& host, const MachineSpec& spec) {
+  return host.host->apply(spec);
+}
 
 std::vector<std::pair<MachineSpec, Chapter>> life(const SimHost& host) {
   std::vector<std::pair<MachineSpec, Chapter>> out;
@@ -115,7 +141,10 @@ std::vector<std::pair<MachineSpec, Chapter>> life(const SimHost& host) {
   spec.disks.push_back({"data", "vdb", "", compute::LocalDisk{1 << 20}});
   out.push_back({spec, {"create", apply, is_running, 1}});
   // A guest that is still booting hears nothing.
-  out.push_back({spec, {"boot", apply, [](SimHost& on, const MachineSpec& of, const MachineStatus&) { return on.inside(of.uid).has_booted; }, 1}});
+  out.push_back(
+      {spec,
+       {"boot", apply,
+        [](SimHost& on, const MachineSpec& of, const MachineStatus&) { return on.inside(of.uid).has_booted; }, 1}});
   auto more = spec;
   more.disks.push_back({"extra", "vdc", "", compute::LocalDisk{1 << 20, host.image}});
   more.nics.push_back({"second", {}, compute::UserNetwork{}});
@@ -123,14 +152,26 @@ std::vector<std::pair<MachineSpec, Chapter>> life(const SimHost& host) {
   out.push_back({spec, {"unplug", apply, is_running, 1}});
   spec.reboot_token = "1";
   out.push_back({spec, {"reboot", apply, is_running, 2}});
-  out.push_back({spec, {"boot again", apply, [](SimHost& on, const MachineSpec& of, const MachineStatus&) { return on.inside(of.uid).has_booted; }, 2}});
+  out.push_back(
+      {spec,
+       {"boot again", apply,
+        [](SimHost& on, const MachineSpec& of, const MachineStatus&) { return on.inside(of.uid).has_booted; }, 2}});
   spec.power = Power::off;
-  out.push_back({spec, {"power off", apply, [](SimHost&, const MachineSpec&, const MachineStatus& status) { return status.state == MachineState::shutdown; }, 2}});
+  out.push_back({spec,
+                 {"power off", apply,
+                  [](SimHost&, const MachineSpec&, const MachineStatus& status) {
+                    return status.state == MachineState::shutdown;
+                  },
+                  2}});
   spec.power = Power::on;
   std::get<compute::LocalDisk>(spec.disks[0].source).size_bytes = 16 << 20;
   out.push_back({spec, {"power on", apply, is_running, 3}});
-  out.push_back({spec, {"remove", [](SimHost& on, const MachineSpec& of) { return on.host->remove(of.uid, 1min); },
-                        [](SimHost&, const MachineSpec&, const MachineStatus& status) { return status.state == MachineState::terminated; }, 3}});
+  out.push_back({spec,
+                 {"remove", [](SimHost& on, const MachineSpec& of) { return on.host->remove(of.uid, 1min); },
+                  [](SimHost&, const MachineSpec&, const MachineStatus& status) {
+                    return status.state == MachineState::terminated;
+                  },
+                  3}});
   return out;
 }
 

@@ -15,7 +15,9 @@ using compute::DiskFormat;
 
 namespace {
 
-bool has_qemu_img() { return std::system("command -v qemu-img >/dev/null 2>&1") == 0; }
+bool has_qemu_img() {
+  return std::system("command -v qemu-img >/dev/null 2>&1") == 0;
+}
 
 /// Runs qemu-img and gives what it printed.
 std::string qemu_img(const std::filesystem::path& directory, const std::string& arguments) {
@@ -51,7 +53,8 @@ TEST_CASE("an overlay is a sound qcow2 file that reads like its image and grows 
   CHECK(info.find("backing file: " + image.string()) != std::string::npos);
   CHECK(info.find("backing file format: raw") != std::string::npos);
   CHECK(info.find("virtual size: 9 TiB") != std::string::npos);
-  qemu_img(directory.path(), "dd if=" + disk.string() + " of=" + (directory.path() / "copy").string() + " -f qcow2 -O raw bs=1M count=3");
+  qemu_img(directory.path(),
+           "dd if=" + disk.string() + " of=" + (directory.path() / "copy").string() + " -f qcow2 -O raw bs=1M count=3");
   CHECK(std::system(("cmp " + image.string() + " " + (directory.path() / "copy").string()).c_str()) == 0);
 }
 

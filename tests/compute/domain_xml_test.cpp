@@ -40,7 +40,9 @@ DomainSpec full_spec() {
   return spec;
 }
 
-bool has(const std::string& xml, std::string_view piece) { return xml.find(piece) != std::string::npos; }
+bool has(const std::string& xml, std::string_view piece) {
+  return xml.find(piece) != std::string::npos;
+}
 
 }  // namespace
 
@@ -71,13 +73,15 @@ TEST_CASE("a definition says what the machine is, word for word") {
            "<target dev='vda' bus='virtio'/><serial>vda-0123456789abcdef</serial><alias name='ua-disk-root'/></disk>",
            "<disk type='block' device='disk'><driver name='qemu' type='raw' discard='unmap' queues='2'/>"
            "<source dev='/dev/vg/data'/><target dev='vdb' bus='virtio'/><alias name='ua-disk-data_2f1'/></disk>",
-           "<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/><alias name='ua-nic-user'/></interface>",
+           "<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/><alias "
+           "name='ua-nic-user'/></interface>",
            "<interface type='network'><source network='default'/><mac",
            "<interface type='ethernet'><target dev='tap0' managed='no'/><mac",
            "<interface type='vhostuser'><source type='unix' path='/run/vhost.sock' mode='server'/><mac",
            "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x3b' slot='0x02' "
            "function='0x1'/></source><alias name='ua-nic-vf'/></hostdev>",
-           "<qemu:override>\n<qemu:device alias='ua-nic-vhost'><qemu:frontend><qemu:property name='vectors' type='unsigned' "
+           "<qemu:override>\n<qemu:device alias='ua-nic-vhost'><qemu:frontend><qemu:property name='vectors' "
+           "type='unsigned' "
            "value='0'/></qemu:frontend></qemu:device>\n</qemu:override>",
        }) {
     CHECK_MESSAGE(has(xml, piece), piece);
@@ -122,7 +126,8 @@ TEST_CASE("there is a port for every device and some to spare") {
   auto spec = full_spec();
   const auto ports = [](const std::string& xml) {
     std::size_t count = 0;
-    for (std::size_t at = xml.find("pcie-root-port"); at != std::string::npos; at = xml.find("pcie-root-port", at + 1)) ++count;
+    for (std::size_t at = xml.find("pcie-root-port"); at != std::string::npos; at = xml.find("pcie-root-port", at + 1))
+      ++count;
     return count;
   };
   CHECK(ports(domain_xml(spec)) == 2 + 5 + 3 + 4);
@@ -149,7 +154,8 @@ TEST_CASE("text from people stays text") {
   const auto plain = parse_xml(domain_xml(full_spec()));
   CHECK(xml->children.size() == plain->children.size());
   CHECK(xml->child("devices")->children.size() == plain->child("devices")->children.size());
-  const std::string readable = "'/><x y=\"&amp;\">\n]]>\xef\xbf\xbd\xef\xbf\xbd\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd";
+  const std::string readable =
+      "'/><x y=\"&amp;\">\n]]>\xef\xbf\xbd\xef\xbf\xbd\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd";
   CHECK(xml->child("os")->child("cmdline")->text == readable);
   CHECK(xml->child("title")->text.find('\n') == std::string::npos);
   CHECK(xml->child("metadata")->children[0].children[0].attribute("key") == readable);
@@ -174,10 +180,11 @@ TEST_CASE("a definition is read back as it was written, and one without our mark
   CHECK(libvirt::disk_target(xml, "absent").empty());
 
   // libvirt may choose another prefix; the namespace counts.
-  const std::string ours = "<domain><uuid>6d1c1c6e-52a5-4b33-9a51-0c3f2f6d2d11</uuid><metadata><a:machine xmlns:a="
-                           "'https://ironcore.dev/libironcore/machine/1'/></metadata><devices><channel><target "
-                           "name='org.qemu.guest_agent.0' state='connected'/></channel><disk><alias name='virtio-disk0'/></disk>"
-                           "<interface><alias name='ua-nic-_zz'/></interface></devices></domain>";
+  const std::string ours =
+      "<domain><uuid>6d1c1c6e-52a5-4b33-9a51-0c3f2f6d2d11</uuid><metadata><a:machine xmlns:a="
+      "'https://ironcore.dev/libironcore/machine/1'/></metadata><devices><channel><target "
+      "name='org.qemu.guest_agent.0' state='connected'/></channel><disk><alias name='virtio-disk0'/></disk>"
+      "<interface><alias name='ua-nic-_zz'/></interface></devices></domain>";
   domain = libvirt::read_domain(parse_xml(ours).value());
   REQUIRE(domain.has_value());
   CHECK(domain->is_agent_connected);
@@ -190,15 +197,17 @@ TEST_CASE("a definition is read back as it was written, and one without our mark
 }
 
 TEST_CASE("XML is read with entities, comments and character data, and bad XML is refused") {
-  const auto read = parse_xml("<?xml version='1.0'?>\n<!-- c --><a x='1&lt;2' y=\"&#x41;&#66;\"> t<b/><![CDATA[<raw>]]><!-- c -->&amp;</a>\n");
+  const auto read = parse_xml(
+      "<?xml version='1.0'?>\n<!-- c --><a x='1&lt;2' y=\"&#x41;&#66;\"> t<b/><![CDATA[<raw>]]><!-- c -->&amp;</a>\n");
   REQUIRE(read.has_value());
   CHECK(read->attribute("x") == "1<2");
   CHECK(read->attribute("y") == "AB");
   CHECK(read->text == " t<raw>&");
   CHECK(read->children.size() == 1);
   CHECK(read->child("c") == nullptr);
-  for (const char* bad : {"", "a", "<", "<a", "<a>", "<a></b>", "<a x></a>", "<a x=1/>", "<a x='1/>", "<a>&bad;</a>", "<a>&#;</a>",
-                          "<a>&#x110000;</a>", "<a>&#xZ;</a>", "<a>&lt</a>", "<a/><b/>", "<!-- ", "<a><![CDATA[</a>", "<a/>x"}) {
+  for (const char* bad :
+       {"", "a", "<", "<a", "<a>", "<a></b>", "<a x></a>", "<a x=1/>", "<a x='1/>", "<a>&bad;</a>", "<a>&#;</a>",
+        "<a>&#x110000;</a>", "<a>&#xZ;</a>", "<a>&lt</a>", "<a/><b/>", "<!-- ", "<a><![CDATA[</a>", "<a/>x"}) {
     CHECK_MESSAGE(!parse_xml(bad).has_value(), bad);
   }
   std::string deep;

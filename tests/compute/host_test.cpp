@@ -118,11 +118,28 @@ TEST_CASE("every wrong field of a spec is named") {
   std::vector<std::string> fields;
   const Error error = result.error();
   for (const auto& field : error.fields()) fields.push_back(field.field);
-  const std::vector<std::string> expected{
-      "uid", "name", "vcpus", "memory_bytes", "disks[0].name", "disks[0].device", "disks[0].serial", "disks[1].serial",
-      "disks[1].source.path", "disks[1].source.format", "disks[2].name", "disks[2].device", "nics[0].name", "nics[0].mac",
-      "nics[0].device.interface", "nics[1].device.address", "nics[2].device.socket", "nics[3].device.network",
-      "kernel.image", "kernel.command_line", "hostname", "shutdown_grace"};
+  const std::vector<std::string> expected{"uid",
+                                          "name",
+                                          "vcpus",
+                                          "memory_bytes",
+                                          "disks[0].name",
+                                          "disks[0].device",
+                                          "disks[0].serial",
+                                          "disks[1].serial",
+                                          "disks[1].source.path",
+                                          "disks[1].source.format",
+                                          "disks[2].name",
+                                          "disks[2].device",
+                                          "nics[0].name",
+                                          "nics[0].mac",
+                                          "nics[0].device.interface",
+                                          "nics[1].device.address",
+                                          "nics[2].device.socket",
+                                          "nics[3].device.network",
+                                          "kernel.image",
+                                          "kernel.command_line",
+                                          "hostname",
+                                          "shutdown_grace"};
   CHECK(fields == expected);
   CHECK(std::filesystem::is_empty(host.directory.path() / "state" / "machines"));
 }
@@ -137,7 +154,8 @@ TEST_CASE("a machine whose image is missing or unfit waits and says why") {
     CHECK(result.error().code() == ErrorCode::not_found);
   }
   SUBCASE("a qcow2 file as root disk, which could name other files of the host") {
-    const auto image = make_image(host.directory.path() / "evil", {.rootfs = std::string("QFI\xfb", 4) + std::string(1000, 'x')});
+    const auto image =
+        make_image(host.directory.path() / "evil", {.rootfs = std::string("QFI\xfb", 4) + std::string(1000, 'x')});
     std::get<compute::LocalDisk>(spec.disks[0].source).image = image;
     const auto result = host.host->apply(spec);
     REQUIRE_FALSE(result.has_value());
@@ -162,7 +180,8 @@ TEST_CASE("a machine boots a kernel from an image, from a copy that the hypervis
   SimHost host;
   auto spec = host.spec();
   spec.disks.clear();
-  const auto image = make_image(host.directory.path() / "kernel", {.kernel = "the kernel", .initramfs = "the initramfs", .command_line = "quiet"});
+  const auto image = make_image(host.directory.path() / "kernel",
+                                {.kernel = "the kernel", .initramfs = "the initramfs", .command_line = "quiet"});
   spec.kernel = compute::KernelBoot{image, "ro"};
   host.run(spec);
   const auto kernel = host.inside(spec.uid).definition.kernel;
@@ -185,7 +204,8 @@ TEST_CASE("a disk has the larger of image and wish, an empty one 500 MiB unless 
   auto status = host.run(spec);
   std::map<std::string, std::uint64_t> sizes;
   for (const auto& disk : status.disks) sizes[disk.name] = disk.size_bytes;
-  CHECK(sizes == std::map<std::string, std::uint64_t>{{"root", 1 << 20}, {"small", 1 << 20}, {"empty", 500u << 20}, {"odd", 1024}});
+  CHECK(sizes == std::map<std::string, std::uint64_t>{
+                     {"root", 1 << 20}, {"small", 1 << 20}, {"empty", 500u << 20}, {"odd", 1024}});
 
   std::get<compute::LocalDisk>(spec.disks[0].source).size_bytes = 64 << 20;
   std::get<compute::LocalDisk>(spec.disks[2].source).size_bytes = 1 << 20;
@@ -321,7 +341,9 @@ TEST_CASE("removing a machine whose guest does not listen takes the grace period
     CHECK(host.clock.now() - start == grace);
     CHECK(host.events["ShutdownForced"] == 1);
   }
-  SUBCASE("without") { CHECK(host.remove(spec.uid, grace).state == MachineState::terminated); }
+  SUBCASE("without") {
+    CHECK(host.remove(spec.uid, grace).state == MachineState::terminated);
+  }
   check_nothing_left(host, spec.uid);
 }
 
@@ -347,9 +369,15 @@ TEST_CASE("another process adopts what runs: nothing is defined, started or stop
 
   SUBCASE("also when its record is lost or damaged") {
     const auto record = host.machine_directory(spec.uid) / "record.json";
-    SUBCASE("lost") { std::filesystem::remove(record); }
-    SUBCASE("damaged") { std::ofstream(record) << "{\"version\":1,\"wish\":7"; }
-    SUBCASE("of a wrong type") { std::ofstream(record) << R"({"version":1,"wish":7})"; }
+    SUBCASE("lost") {
+      std::filesystem::remove(record);
+    }
+    SUBCASE("damaged") {
+      std::ofstream(record) << "{\"version\":1,\"wish\":7";
+    }
+    SUBCASE("of a wrong type") {
+      std::ofstream(record) << R"({"version":1,"wish":7})";
+    }
     host.restart();
     CHECK(host.apply(spec).state == MachineState::running);
     CHECK(host.hypervisor.domain(spec.uid)->process == before.process);

@@ -90,19 +90,19 @@ inline bool contains(const std::vector<std::string>& names, const std::string& n
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-#define IRONCORE_REQUIRE_OK(...)                                          \
-  do {                                                                    \
-    const auto& ironcore_result = (__VA_ARGS__);                          \
+#define IRONCORE_REQUIRE_OK(...)                                                     \
+  do {                                                                               \
+    const auto& ironcore_result = (__VA_ARGS__);                                     \
     REQUIRE_MESSAGE(ironcore_result.has_value(), ironcore_result.error().message()); \
   } while (false)
 
-#define IRONCORE_CHECK_FAILS(code_, ...)                                      \
-  do {                                                                        \
-    const auto& ironcore_result = (__VA_ARGS__);                              \
-    REQUIRE_FALSE(ironcore_result.has_value());                               \
-    CHECK_MESSAGE(ironcore_result.error().code() == ErrorCode::code_,         \
-                  name(ironcore_result.error().code()), ": ", ironcore_result.error().message()); \
-    CHECK(ironcore_result.error().message().find('\n') == std::string::npos); \
+#define IRONCORE_CHECK_FAILS(code_, ...)                                                                          \
+  do {                                                                                                            \
+    const auto& ironcore_result = (__VA_ARGS__);                                                                  \
+    REQUIRE_FALSE(ironcore_result.has_value());                                                                   \
+    CHECK_MESSAGE(ironcore_result.error().code() == ErrorCode::code_, name(ironcore_result.error().code()), ": ", \
+                  ironcore_result.error().message());                                                             \
+    CHECK(ironcore_result.error().message().find('\n') == std::string::npos);                                     \
   } while (false)
 
 // ---- the suite ----
@@ -131,8 +131,8 @@ TEST_CASE_TEMPLATE_DEFINE("the hypervisor has processors and memory", Body, hype
   CHECK(capacity->memory_bytes >= (std::uint64_t{64} << 20));
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a domain is defined, started, forced to stop and undefined, and each step may be repeated", Body,
-                          hypervisor_lifecycle) {
+TEST_CASE_TEMPLATE_DEFINE("a domain is defined, started, forced to stop and undefined, and each step may be repeated",
+                          Body, hypervisor_lifecycle) {
   Body body;
   auto& hypervisor = body.hypervisor();
   EventLog events(hypervisor);
@@ -391,15 +391,15 @@ TEST_CASE_TEMPLATE_DEFINE("the console has one holder, who talks with the guest,
   CHECK_FALSE((*second)->write("x", body.clock().now()).has_value());
 }
 
-#define IRONCORE_HYPERVISOR_CONFORMANCE(Body)                     \
-  TEST_CASE_TEMPLATE_INVOKE(hypervisor_absent, Body);             \
-  TEST_CASE_TEMPLATE_INVOKE(hypervisor_capacity, Body);           \
-  TEST_CASE_TEMPLATE_INVOKE(hypervisor_lifecycle, Body);          \
-  TEST_CASE_TEMPLATE_INVOKE(hypervisor_concurrent, Body);         \
-  TEST_CASE_TEMPLATE_INVOKE(hypervisor_hostile, Body);            \
-  TEST_CASE_TEMPLATE_INVOKE(hypervisor_agent, Body);              \
-  TEST_CASE_TEMPLATE_INVOKE(hypervisor_acpi, Body);               \
-  TEST_CASE_TEMPLATE_INVOKE(hypervisor_hot_plug, Body);           \
+#define IRONCORE_HYPERVISOR_CONFORMANCE(Body)             \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_absent, Body);     \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_capacity, Body);   \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_lifecycle, Body);  \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_concurrent, Body); \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_hostile, Body);    \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_agent, Body);      \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_acpi, Body);       \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_hot_plug, Body);   \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_console, Body)
 
 }  // namespace ironcore::tests

@@ -103,7 +103,8 @@ void LibvirtEnvironment::kill_daemon() const {
     if (process <= 0) continue;
     std::ifstream file("/proc/" + std::to_string(process) + "/cmdline", std::ios::binary);
     const std::string arguments{std::istreambuf_iterator<char>(file), {}};
-    if (arguments == std::string("libvirtd") + '\0' + "-f" + '\0' + (directory_.path() / "libvirtd.conf").string() + '\0') {
+    if (arguments ==
+        std::string("libvirtd") + '\0' + "-f" + '\0' + (directory_.path() / "libvirtd.conf").string() + '\0') {
       ::kill(process, SIGKILL);
     }
   }

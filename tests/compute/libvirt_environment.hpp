@@ -18,7 +18,8 @@ namespace ironcore::tests {
 class LibvirtEnvironment {
  public:
   /// Paths of tests/support/libvirtd and of the guest image's layout. Null and a reason if a part is missing.
-  static std::unique_ptr<LibvirtEnvironment> start(const std::string& script, const std::string& layout, std::string& missing);
+  static std::unique_ptr<LibvirtEnvironment> start(const std::string& script, const std::string& layout,
+                                                   std::string& missing);
   ~LibvirtEnvironment();
 
   /// The one of this program.
@@ -31,7 +32,9 @@ class LibvirtEnvironment {
   const image::CachedImage& image() const { return image_; }
   const std::string& image_reference() const { return reference_; }
 
-  std::unique_ptr<compute::Hypervisor> connect() { return compute::libvirt::connect(*loop_, {.uri = uri_}, clock_, log_).value(); }
+  std::unique_ptr<compute::Hypervisor> connect() {
+    return compute::libvirt::connect(*loop_, {.uri = uri_}, clock_, log_).value();
+  }
   /// Ends the daemon in the hardest way; it is started again by itself. Guests run on.
   void kill_daemon() const;
   bool wait_until(const std::function<bool()>& done, Duration limit = std::chrono::minutes(5));

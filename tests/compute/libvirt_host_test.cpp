@@ -36,8 +36,9 @@ class RealHost {
   void restart() {
     host.reset();
     hypervisor = environment.connect();
-    host = compute::Host::create(*hypervisor, {.directory = directory.path() / "state", .shutdown_repeat = 2s}, environment.clock(),
-                                 environment.log()).value();
+    host = compute::Host::create(*hypervisor, {.directory = directory.path() / "state", .shutdown_repeat = 2s},
+                                 environment.clock(), environment.log())
+               .value();
   }
 
   /// Boots the kernel of the image, which takes less time than its disk does.
@@ -107,13 +108,16 @@ TEST_CASE("a guest boots from a disk made of an image, reads its ignition, and i
   RealHost host;
   auto spec = host.spec();
   spec.kernel.reset();
-  spec.disks.push_back({"root", "vda", "", compute::LocalDisk{std::uint64_t{256} << 20, host.environment.image_reference()}});
+  spec.disks.push_back(
+      {"root", "vda", "", compute::LocalDisk{std::uint64_t{256} << 20, host.environment.image_reference()}});
   spec.disks.push_back({"data", "vdb", "", compute::LocalDisk{8 << 20}});
-  spec.ignition = R"({"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"/etc/hostname","contents":{"source":"data:,web-1"}}]}})";
+  spec.ignition =
+      R"({"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"/etc/hostname","contents":{"source":"data:,web-1"}}]}})";
   host.run(spec);
   const std::string console = host.console(spec.uid);
   CHECK(console.find("booted from disk") != std::string::npos);
-  CHECK(console.find("disk vda bytes=268435456 serial=vda-" + compute::derived_handle(spec.uid, "root")) != std::string::npos);
+  CHECK(console.find("disk vda bytes=268435456 serial=vda-" + compute::derived_handle(spec.uid, "root")) !=
+        std::string::npos);
   CHECK(console.find("disk vdb bytes=8388608") != std::string::npos);
   CHECK(console.find("ignition " + crypto::sha256(spec.ignition).hex()) != std::string::npos);
   CHECK(console.find("hostname web-1") != std::string::npos);
@@ -222,8 +226,10 @@ TEST_CASE("disks and NICs of a running machine follow its spec") {
   CHECK(std::filesystem::exists(file));
   auto port = host.host->console(spec.uid);
   REQUIRE(port.has_value());
-  REQUIRE((*port)->write("until [ -e /sys/block/vda/serial ]; do :; done; cat /sys/block/vda/serial\r",
-                         host.environment.clock().now() + 1min).has_value());
+  REQUIRE((*port)
+              ->write("until [ -e /sys/block/vda/serial ]; do :; done; cat /sys/block/vda/serial\r",
+                      host.environment.clock().now() + 1min)
+              .has_value());
   CHECK(host.wait_for_text(spec.uid, "serial-1"));
   const auto process = host.process(spec.uid);
 
@@ -297,7 +303,9 @@ TEST_CASE("a process that holds a console and dies frees it") {
   auto held = other->console(spec.uid);
   REQUIRE(held.has_value());
   CHECK(host.host->console(spec.uid).error().code() == ErrorCode::wrong_state);
-  SUBCASE("it lets go") { held->reset(); }
+  SUBCASE("it lets go") {
+    held->reset();
+  }
   SUBCASE("its connection ends before its console") {
     other.reset();
     const auto bytes = (*held)->read(host.environment.clock().now(), {});

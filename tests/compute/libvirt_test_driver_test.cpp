@@ -88,7 +88,8 @@ TEST_CASE("a daemon that cannot be reached, and a second event loop, are clear e
   NullLog log;
   Loop loop;
   IRONCORE_CHECK_FAILS(already_exists, compute::libvirt::EventLoop::create());
-  const auto result = compute::libvirt::connect(*loop.loop, {.uri = "qemu+unix:///system?socket=/nonexistent/socket"}, clock, log);
+  const auto result =
+      compute::libvirt::connect(*loop.loop, {.uri = "qemu+unix:///system?socket=/nonexistent/socket"}, clock, log);
   REQUIRE_FALSE(result.has_value());
   CHECK(result.error().code() == ErrorCode::unavailable);
   CHECK(result.error().message().find("is libvirtd running") != std::string::npos);

@@ -69,7 +69,9 @@ TEST_CASE("a guest without an agent, or with one that does nothing, stops at the
   CHECK(host.events["ShutdownForced"] == 0);
 }
 
-TEST_CASE("a guest that does not listen is asked again and again, then forced, and a restart of the process does not extend the grace") {
+TEST_CASE(
+    "a guest that does not listen is asked again and again, then forced, and a restart of the process does not extend "
+    "the grace") {
   SimHost host;
   auto spec = host.spec();
   spec.shutdown_grace = 65s;
@@ -218,7 +220,9 @@ TEST_CASE("a machine with power on comes back after its host was restarted or so
     host.hypervisor.restart_host();
     host.restart();
   }
-  SUBCASE("somebody") { REQUIRE(host.hypervisor.destroy(spec.uid).has_value()); }
+  SUBCASE("somebody") {
+    REQUIRE(host.hypervisor.destroy(spec.uid).has_value());
+  }
   CHECK(host.apply(spec).state == MachineState::running);
   CHECK(host.events["Lost"] == 1);
   CHECK(host.inside(spec.uid).starts == 2);

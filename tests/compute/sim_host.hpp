@@ -73,7 +73,8 @@ struct SimHost {
     CHECK_MESSAGE(status.state == state, status.message);
     return status;
   }
-  compute::MachineStatus reach(const compute::MachineSpec& spec, MachineState state, Duration limit = std::chrono::hours(1)) {
+  compute::MachineStatus reach(const compute::MachineSpec& spec, MachineState state,
+                               Duration limit = std::chrono::hours(1)) {
     return until([&] { return apply(spec); }, state, limit);
   }
   /// Running, and the guest has booted.

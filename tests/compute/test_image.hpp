@@ -13,7 +13,7 @@
 namespace ironcore::tests {
 
 struct ImageContent {
-  std::string rootfs;     // empty = no such layer
+  std::string rootfs;  // empty = no such layer
   std::string kernel;
   std::string initramfs;
   std::string command_line = "console=ttyS0";
@@ -29,9 +29,11 @@ inline std::string make_image(const std::filesystem::path& directory, const Imag
   const auto blob = [&](const std::string& bytes, const std::string& type) {
     const auto digest = crypto::sha256(bytes);
     write_text(directory / "blobs" / "sha256" / digest.hex(), bytes);
-    return R"({"mediaType":")" + type + R"(","digest":")" + digest.to_text() + R"(","size":)" + std::to_string(bytes.size()) + "}";
+    return R"({"mediaType":")" + type + R"(","digest":")" + digest.to_text() + R"(","size":)" +
+           std::to_string(bytes.size()) + "}";
   };
-  const std::string config = blob(R"({"commandLine":")" + content.command_line + R"("})", "application/vnd.ironcore.image.config.v1+json");
+  const std::string config =
+      blob(R"({"commandLine":")" + content.command_line + R"("})", "application/vnd.ironcore.image.config.v1+json");
   std::string layers;
   const auto layer = [&](const std::string& bytes, const std::string& kind) {
     if (bytes.empty()) return;
@@ -40,9 +42,10 @@ inline std::string make_image(const std::filesystem::path& directory, const Imag
   layer(content.rootfs, "rootfs");
   layer(content.kernel, "kernel");
   layer(content.initramfs, "initramfs");
-  std::string manifest = blob(R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":)" + config +
-                                  R"(,"layers":[)" + layers + "]}",
-                              "application/vnd.oci.image.manifest.v1+json");
+  std::string manifest =
+      blob(R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":)" + config +
+               R"(,"layers":[)" + layers + "]}",
+           "application/vnd.oci.image.manifest.v1+json");
   const auto platform = image::Platform::this_machine();
   manifest.pop_back();
   manifest += R"(,"platform":{"os":")" + platform.os + R"(","architecture":")" + platform.architecture +

@@ -30,18 +30,24 @@ TEST_CASE("a key is called again after the time it asked for") {
   sim::VirtualClock clock;
   NullLog log;
   int calls = 0;
-  Controller controller({.name = "test"}, [&](const std::string&, std::stop_token) -> Result<Requeue> {
-    ++calls;
-    return calls < 3 ? Requeue{.after = 10s} : Requeue{};
-  }, clock, log);
+  Controller controller(
+      {.name = "test"},
+      [&](const std::string&, std::stop_token) -> Result<Requeue> {
+        ++calls;
+        return calls < 3 ? Requeue{.after = 10s} : Requeue{};
+      },
+      clock, log);
   controller.queue().add("a");
-  while (controller.step()) {}
+  while (controller.step()) {
+  }
   CHECK(calls == 1);
   clock.advance(10s);
-  while (controller.step()) {}
+  while (controller.step()) {
+  }
   CHECK(calls == 2);
   clock.advance(10s);
-  while (controller.step()) {}
+  while (controller.step()) {
+  }
   CHECK(calls == 3);
   clock.advance(1h);
   CHECK_FALSE(controller.step());
@@ -51,12 +57,15 @@ TEST_CASE("errors are tried again with back-off and logged, conflicts are not wo
   sim::VirtualClock clock;
   CountingLog log;
   int calls = 0;
-  Controller controller({.name = "test"}, [&](const std::string&, std::stop_token) -> Result<Requeue> {
-    ++calls;
-    if (calls == 1) return Error(ErrorCode::unavailable, "the other side is away");
-    if (calls == 2) return Error(ErrorCode::conflict, "somebody was faster");
-    return Requeue{};
-  }, clock, log);
+  Controller controller(
+      {.name = "test"},
+      [&](const std::string&, std::stop_token) -> Result<Requeue> {
+        ++calls;
+        if (calls == 1) return Error(ErrorCode::unavailable, "the other side is away");
+        if (calls == 2) return Error(ErrorCode::conflict, "somebody was faster");
+        return Requeue{};
+      },
+      clock, log);
   controller.queue().add("a");
   CHECK(controller.step());
   CHECK_FALSE(controller.step());
@@ -75,12 +84,15 @@ TEST_CASE("several workers work on different keys at the same time") {
   NullLog log;
   std::atomic<int> inside{0};
   std::atomic<bool> has_met{false};
-  Controller controller({.name = "test", .workers = 3}, [&](const std::string&, std::stop_token stop) -> Result<Requeue> {
-    ++inside;
-    while (inside < 3 && !has_met && !stop.stop_requested()) std::this_thread::yield();
-    has_met = has_met || inside == 3;
-    return Requeue{};
-  }, clock, log);
+  Controller controller(
+      {.name = "test", .workers = 3},
+      [&](const std::string&, std::stop_token stop) -> Result<Requeue> {
+        ++inside;
+        while (inside < 3 && !has_met && !stop.stop_requested()) std::this_thread::yield();
+        has_met = has_met || inside == 3;
+        return Requeue{};
+      },
+      clock, log);
   for (const auto* key : {"a", "b", "c"}) controller.queue().add(key);
   std::jthread runner([&](std::stop_token stop) { controller.run(stop); });
   while (!has_met) std::this_thread::yield();

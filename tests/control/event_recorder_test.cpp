@@ -38,7 +38,9 @@ TEST_CASE("the same event again raises the count, before and after it was writte
   World world;
   const auto about = reference_to(*world.create(machine("web")));
   EventRecorder recorder(world.store, {.component = "tester"}, world.clock, world.log);
-  const auto tell = [&](EventRecorder& by, const std::string& message) { by.record(about, api::EventType::normal, "Said", message); };
+  const auto tell = [&](EventRecorder& by, const std::string& message) {
+    by.record(about, api::EventType::normal, "Said", message);
+  };
   tell(recorder, "x");
   tell(recorder, "x");
   const auto first = world.clock.wall();

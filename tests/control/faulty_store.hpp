@@ -47,7 +47,8 @@ class FaultyStore final : public store::Store {
   Result<store::Revision> revision() override {
     return guarded(Call::revision, nullptr, [&] { return inner_.revision(); });
   }
-  Result<store::Lease> acquire_lease(const std::string& name, const std::string& holder, Duration time_to_live) override {
+  Result<store::Lease> acquire_lease(const std::string& name, const std::string& holder,
+                                     Duration time_to_live) override {
     return guarded(Call::acquire_lease, nullptr, [&] { return inner_.acquire_lease(name, holder, time_to_live); });
   }
   Result<void> release_lease(const std::string& name, std::uint64_t token) override {

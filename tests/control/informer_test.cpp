@@ -120,7 +120,8 @@ TEST_CASE("when the history is gone it lists again, and the handlers hear only w
   world.create(machine("new"));
   int gone = 1;
   world.store.set_faults([&](FaultyStore::Call call, const store::Transaction*) -> std::optional<FaultyStore::Fault> {
-    if (call == FaultyStore::Call::next && gone-- > 0) return FaultyStore::Fault{Error(ErrorCode::gone, "too long ago")};
+    if (call == FaultyStore::Call::next && gone-- > 0)
+      return FaultyStore::Fault{Error(ErrorCode::gone, "too long ago")};
     return std::nullopt;
   });
   world.settle({[&] { return informer.step(); }});
@@ -202,9 +203,12 @@ TEST_CASE("after any history with faults the cache equals the store") {
     world.store.set_faults([&](FaultyStore::Call, const store::Transaction*) -> std::optional<FaultyStore::Fault> {
       if (!has_faults) return std::nullopt;
       switch (pick(10)) {
-        case 0: return FaultyStore::Fault{Error(ErrorCode::unavailable, "no answer")};
-        case 1: return FaultyStore::Fault{Error(ErrorCode::gone, "too long ago")};
-        default: return std::nullopt;
+        case 0:
+          return FaultyStore::Fault{Error(ErrorCode::unavailable, "no answer")};
+        case 1:
+          return FaultyStore::Fault{Error(ErrorCode::gone, "too long ago")};
+        default:
+          return std::nullopt;
       }
     });
     for (int i = 0; i < 400; ++i) {

@@ -15,11 +15,14 @@ using namespace ironcore::control::test;
 
 namespace {
 
-LeaderOptions candidate(const std::string& holder) { return {.lease = "test", .holder = holder}; }
+LeaderOptions candidate(const std::string& holder) {
+  return {.lease = "test", .holder = holder};
+}
 
 }  // namespace
 
-TEST_CASE("the first candidate is active, the second one stands by until the first has been silent for the time to live") {
+TEST_CASE(
+    "the first candidate is active, the second one stands by until the first has been silent for the time to live") {
   World world;
   Leadership first(world.store, candidate("one"), world.clock, world.log);
   Leadership second(world.store, candidate("two"), world.clock, world.log);
@@ -101,15 +104,17 @@ TEST_CASE("a body runs while the lease is held, is stopped when it is lost, and 
   std::atomic<int> started{0}, ended{0};
   std::atomic<bool> is_away{false};
   world.store.set_faults([&](FaultyStore::Call call, const store::Transaction*) -> std::optional<FaultyStore::Fault> {
-    if (is_away && call == FaultyStore::Call::acquire_lease) return FaultyStore::Fault{Error(ErrorCode::unavailable, "no answer")};
+    if (is_away && call == FaultyStore::Call::acquire_lease)
+      return FaultyStore::Fault{Error(ErrorCode::unavailable, "no answer")};
     return std::nullopt;
   });
   std::jthread runner([&](std::stop_token stop) {
-    run_while_active(world.store, candidate("one"), world.clock, world.log, stop, [&](std::stop_token body_stop, const store::HoldsLease&) {
-      ++started;
-      sleep_until(world.clock, Instant::max(), body_stop);
-      ++ended;
-    });
+    run_while_active(world.store, candidate("one"), world.clock, world.log, stop,
+                     [&](std::stop_token body_stop, const store::HoldsLease&) {
+                       ++started;
+                       sleep_until(world.clock, Instant::max(), body_stop);
+                       ++ended;
+                     });
   });
   const auto advance_until = [&](const auto& condition) {
     while (!condition()) {

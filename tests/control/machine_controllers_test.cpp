@@ -30,8 +30,9 @@ struct Controllers : World {
     eviction = std::make_unique<MachineEviction>(store, pools, machines, events_written, clock, log);
   }
   std::vector<std::function<bool()>> parts() {
-    return {[&] { return machines.step(); },    [&] { return pools.step(); },    [&] { return classes.step(); },
-            [&] { return protection->step(); }, [&] { return eviction->step(); }, [&] { return events_written.step(); }};
+    return {[&] { return machines.step(); },  [&] { return pools.step(); },
+            [&] { return classes.step(); },   [&] { return protection->step(); },
+            [&] { return eviction->step(); }, [&] { return events_written.step(); }};
   }
   void run_to_rest() { settle(parts()); }
 
@@ -40,7 +41,9 @@ struct Controllers : World {
     return {[&] { return pools.step(); }, [&] { return health.step(); }};
   }
   void quiet(Duration span) { pass(span, health_parts(), 1s); }
-  const api::Condition* ready(const Shared<api::MachinePool>& pool) { return api::find_condition(pool->status.conditions, "Ready"); }
+  const api::Condition* ready(const Shared<api::MachinePool>& pool) {
+    return api::find_condition(pool->status.conditions, "Ready");
+  }
   bool is_unknown(const std::string& name) {
     const auto pool = get<api::MachinePool>(name);
     const auto* condition = ready(pool);
@@ -52,12 +55,18 @@ struct Controllers : World {
     return is;
   }
   void write_ready(const std::string& name, api::ConditionStatus status, std::int64_t observed_generation = 0) {
-    change<api::MachinePool>(name, [&](api::MachinePool& p) {
-      api::set_condition(p.status.conditions,
-                         {.type = "Ready", .status = status, .reason = "HeartbeatReceived", .observed_generation = observed_generation},
-                         clock.wall());
-      p.status.state = api::MachinePoolState::ready;
-    }, store::Part::status);
+    change<api::MachinePool>(
+        name,
+        [&](api::MachinePool& p) {
+          api::set_condition(p.status.conditions,
+                             {.type = "Ready",
+                              .status = status,
+                              .reason = "HeartbeatReceived",
+                              .observed_generation = observed_generation},
+                             clock.wall());
+          p.status.state = api::MachinePoolState::ready;
+        },
+        store::Part::status);
   }
   void renew(const std::string& name) { REQUIRE(real->acquire_lease("machinepool/" + name, "provider", 40s)); }
 };
@@ -142,7 +151,8 @@ TEST_CASE("a NoExecute taint deletes the machines that do not tolerate it, and t
   on("plain", "host-1");
   on("tolerant", "host-1", {{.key = "broken", .operator_ = api::TolerationOperator::exists}});
   on("mistaken", "host-1", {{.key = "other", .operator_ = api::TolerationOperator::exists}});
-  on("half", "host-1", {{.key = "broken", .operator_ = api::TolerationOperator::exists, .effect = api::TaintEffect::no_schedule}});
+  on("half", "host-1",
+     {{.key = "broken", .operator_ = api::TolerationOperator::exists, .effect = api::TaintEffect::no_schedule}});
   on("elsewhere", "host-2");
   world.create(machine("unbound"));
   world.run_to_rest();
@@ -308,7 +318,9 @@ TEST_CASE("a claim ends with the machine that made it, not with its name") {
   volume.metadata.name = "data";
   volume.spec.claim_ref = api::LocalUidReference{.name = "web", .uid = web->metadata.uid};
   world.create(volume);
-  const auto claim = [&](const std::string& name) { return world.get<api::NetworkInterface>(name, "default")->spec.machine_ref; };
+  const auto claim = [&](const std::string& name) {
+    return world.get<api::NetworkInterface>(name, "default")->spec.machine_ref;
+  };
   world.settle(parts);
   CHECK(claim("held"));
   CHECK_FALSE(claim("stale"));

@@ -34,13 +34,15 @@ struct Ephemerals : World {
 api::Machine with_interface(const std::string& entry) {
   auto made = machine("web-1");
   api::NetworkInterfaceTemplate from{.metadata = {.labels = {{"app", "web"}}}, .spec = {.attributes = {{"a", "b"}}}};
-  made.spec.network_interfaces.push_back({.name = entry, .ephemeral = api::EphemeralNetworkInterface{.network_interface_template = from}});
+  made.spec.network_interfaces.push_back(
+      {.name = entry, .ephemeral = api::EphemeralNetworkInterface{.network_interface_template = from}});
   return made;
 }
 
 api::Machine with_volume(const std::string& entry) {
   auto made = machine("web-1");
-  api::VolumeTemplate from{.spec = {.volume_class_ref = api::LocalReference{.name = "fast"}, .resources = {{"storage", Quantity::bytes(1 << 30)}}}};
+  api::VolumeTemplate from{.spec = {.volume_class_ref = api::LocalReference{.name = "fast"},
+                                    .resources = {{"storage", Quantity::bytes(1 << 30)}}}};
   made.spec.volumes.push_back({.name = entry, .ephemeral = api::EphemeralVolume{.volume_template = from}});
   return made;
 }

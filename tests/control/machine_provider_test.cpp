@@ -80,7 +80,8 @@ TEST_CASE("machines of other hosts, without a host, or managed by others are not
     CHECK_FALSE(world.is_domain_there(world.uid_of(name)));
   }
   // Bound later, it is.
-  world.change<api::Machine>("unbound", [](api::Machine& m) { m.spec.machine_pool_ref = api::LocalReference{.name = "host-1"}; });
+  world.change<api::Machine>("unbound",
+                             [](api::Machine& m) { m.spec.machine_pool_ref = api::LocalReference{.name = "host-1"}; });
   world.run_for(5s);
   CHECK(world.state_of("unbound") == MachineState::running);
 }
@@ -124,7 +125,8 @@ TEST_CASE("a new reboot token reboots once and is acknowledged") {
   world.create(world.on_host("web"));
   world.run_for(10s);
   const auto boots = world.hypervisor.inside(world.uid_of("web")).value().boots;
-  world.change<api::Machine>("web", [](api::Machine& m) { m.metadata.annotations[std::string(api::reboot_annotation)] = "now"; });
+  world.change<api::Machine>(
+      "web", [](api::Machine& m) { m.metadata.annotations[std::string(api::reboot_annotation)] = "now"; });
   world.run_for(20s);
   CHECK(world.get_machine("web")->status.reboot_token == "now");
   CHECK(world.state_of("web") == MachineState::running);
@@ -202,7 +204,8 @@ TEST_CASE("a machine waits for its ignition, says so once, and starts when it is
   world.create(secret);
   world.run_for(20s, 1s);
   CHECK(world.condition("web", "Ready").message == "secret web-ignition has no key ignition.yaml");
-  world.change<api::Secret>("web-ignition", [](api::Secret& s) { s.data["ignition.yaml"] = api::Bytes{"{\"ignition\":1}"}; });
+  world.change<api::Secret>("web-ignition",
+                            [](api::Secret& s) { s.data["ignition.yaml"] = api::Bytes{"{\"ignition\":1}"}; });
   world.run_for(20s, 1s);
   CHECK(world.state_of("web") == MachineState::running);
   const auto inside = world.hypervisor.inside(world.uid_of("web")).value();
@@ -302,7 +305,8 @@ TEST_CASE("the attribute of an interface selects the device on the host") {
     if (std::holds_alternative<compute::UserNetwork>(nic.device)) found[nic.name] = "user";
     if (const auto* d = std::get_if<compute::LibvirtNetwork>(&nic.device)) found[nic.name] = "network=" + d->network;
     if (const auto* d = std::get_if<compute::Tap>(&nic.device)) found[nic.name] = "tap=" + d->interface;
-    if (const auto* d = std::get_if<compute::VhostUser>(&nic.device)) found[nic.name] = "vhost-user=" + d->socket.string();
+    if (const auto* d = std::get_if<compute::VhostUser>(&nic.device))
+      found[nic.name] = "vhost-user=" + d->socket.string();
   }
   CHECK(found == devices);
   CHECK_FALSE(world.get<api::NetworkInterface>("tap", "default")->spec.provider_id.empty());
@@ -327,8 +331,9 @@ TEST_CASE("a wrong device, a network without a provider, a missing interface: th
   CHECK(reason_with([](ProviderWorld&) {}) == "net: network interface web-net does not exist");
   for (const auto* text : {"tap=", "bridge=br0", "vhost-user=relative", "network", "", "userx"}) {
     if (std::string(text).empty()) continue;
-    CHECK(reason_with([&](ProviderWorld& world) { world.create_interface("web-net", text); }).find("write user, network=NAME") !=
-          std::string::npos);
+    CHECK(reason_with([&](ProviderWorld& world) {
+            world.create_interface("web-net", text);
+          }).find("write user, network=NAME") != std::string::npos);
   }
   CHECK(reason_with([](ProviderWorld& world) {
           api::NetworkInterface interface;
@@ -399,8 +404,11 @@ TEST_CASE("an ephemeral interface is used only if it belongs to the machine") {
   api::NetworkInterface owned;
   owned.metadata.namespace_ = "default";
   owned.metadata.name = "web-net";
-  owned.metadata.owner_references = {
-      {.api_version = "compute.ironcore.dev/v1alpha1", .kind = "Machine", .name = "web", .uid = made->metadata.uid, .controller = true}};
+  owned.metadata.owner_references = {{.api_version = "compute.ironcore.dev/v1alpha1",
+                                      .kind = "Machine",
+                                      .name = "web",
+                                      .uid = made->metadata.uid,
+                                      .controller = true}};
   world.create(owned);
   world.run_for(10s);
   CHECK(world.state_of("web") == MachineState::running);
@@ -416,10 +424,13 @@ void create_volume(ProviderWorld& world, const std::string& name, const std::str
   volume.metadata.namespace_ = "default";
   volume.metadata.name = name;
   world.create(volume);
-  world.change<api::Volume>(name, [&](api::Volume& v) {
-    v.status.state = api::VolumeState::available;
-    v.status.access = api::VolumeAccess{.driver = driver, .handle = "handle-" + name};
-  }, store::Part::status);
+  world.change<api::Volume>(
+      name,
+      [&](api::Volume& v) {
+        v.status.state = api::VolumeState::available;
+        v.status.access = api::VolumeAccess{.driver = driver, .handle = "handle-" + name};
+      },
+      store::Part::status);
 }
 
 api::MachineVolume volume_entry(const std::string& name, const std::string& device, const std::string& object) {
@@ -540,7 +551,8 @@ TEST_CASE("only the configured classes are offered") {
   world.options.classes = {"tiny", "no-such-class"};
   world.start();
   world.run_for(1s);
-  CHECK(world.get<api::MachinePool>("host-1")->status.available_machine_classes == std::vector<api::LocalReference>{{.name = "tiny"}});
+  CHECK(world.get<api::MachinePool>("host-1")->status.available_machine_classes ==
+        std::vector<api::LocalReference>{{.name = "tiny"}});
 }
 
 TEST_CASE("a hypervisor that cannot be reached makes the pool not ready, and ready again") {
@@ -569,10 +581,14 @@ TEST_CASE("a pool that was declared unknown is ready again as soon as the provid
   ProviderWorld world;
   world.start();
   world.run_for(1s);
-  world.change<api::MachinePool>("host-1", [](api::MachinePool& p) {
-    p.status.state = api::MachinePoolState::offline;
-    p.status.conditions = {{.type = "Ready", .status = ConditionStatus::unknown, .reason = "MachinePoolStatusUnknown"}};
-  }, store::Part::status);
+  world.change<api::MachinePool>(
+      "host-1",
+      [](api::MachinePool& p) {
+        p.status.state = api::MachinePoolState::offline;
+        p.status.conditions = {
+            {.type = "Ready", .status = ConditionStatus::unknown, .reason = "MachinePoolStatusUnknown"}};
+      },
+      store::Part::status);
   world.run_for(2s);
   const auto pool = world.get<api::MachinePool>("host-1");
   CHECK(api::find_condition(pool->status.conditions, "Ready")->status == ConditionStatus::true_);
@@ -649,7 +665,8 @@ TEST_CASE("a domain without a machine is reported once and left alone") {
   world.change<api::Machine>("web", [](api::Machine& m) { m.metadata.finalizers.clear(); });
   world.provider.reset();
   world.remove<api::Machine>("web");
-  if (const auto left = world.get_machine("web")) world.change<api::Machine>("web", [](api::Machine& m) { m.metadata.finalizers.clear(); });
+  if (const auto left = world.get_machine("web"))
+    world.change<api::Machine>("web", [](api::Machine& m) { m.metadata.finalizers.clear(); });
   REQUIRE_FALSE(world.get_machine("web"));
   world.start();
   world.run_for(5min, 5s);
@@ -679,7 +696,8 @@ TEST_CASE("wrong options are refused, each by name") {
   ProviderWorld world;
   world.start();
   const auto refused = MachineProvider::create(
-      world.store, *world.host, {.pool = "Not A Name", .provider_id = "x", .workers = 0, .lease_time_to_live = 15s}, world.clock, world.log);
+      world.store, *world.host, {.pool = "Not A Name", .provider_id = "x", .workers = 0, .lease_time_to_live = 15s},
+      world.clock, world.log);
   REQUIRE(refused.has_error());
   CHECK(refused.error().code() == ErrorCode::invalid);
   std::vector<std::string> fields;
@@ -701,7 +719,8 @@ TEST_CASE("running on its own threads, a machine comes up and goes") {
   host_options.directory = directory.path() / "state";
   const auto host = compute::Host::create(hypervisor, host_options, clock, log).value();
   const auto store = store::memory_store(clock, log);
-  const auto provider = MachineProvider::create(*store, *host, {.pool = "host-1", .provider_id = "sim://host-1"}, clock, log).value();
+  const auto provider =
+      MachineProvider::create(*store, *host, {.pool = "host-1", .provider_id = "sim://host-1"}, clock, log).value();
   std::jthread guests([&](std::stop_token stop) { hypervisor.run(stop); });
   std::jthread runner([&](std::stop_token stop) { provider->run(stop); });
   REQUIRE(store::create(*store, machine_class("small", 1, gibibyte)));

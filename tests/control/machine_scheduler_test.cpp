@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Machines get pools: at once, later, fairly, never twice, and whoever waits is told why.
-#include "ironcore/control/controller.hpp"
 #include "ironcore/control/machine_scheduler.hpp"
+#include "ironcore/control/controller.hpp"
 
 #include <doctest/doctest.h>
 
@@ -42,13 +42,15 @@ struct Scheduling : World {
 
 /// Fails the n-th commit that binds something (counted from 0) with `error`.
 FaultyStore::Faults fail_binding(int n, Error error, FaultyStore::Fault::When when = FaultyStore::Fault::When::before) {
-  return [n, error, when, seen = 0](FaultyStore::Call call, const store::Transaction* transaction) mutable -> std::optional<FaultyStore::Fault> {
-    if (call != FaultyStore::Call::commit) return std::nullopt;
-    const auto* patch = std::get_if<store::Patch>(&transaction->operations.front());
-    if (patch == nullptr || patch->merge_patch.find("machinePoolRef") == std::string::npos) return std::nullopt;
-    if (seen++ != n) return std::nullopt;
-    return FaultyStore::Fault{error, when};
-  };
+  return
+      [n, error, when, seen = 0](FaultyStore::Call call,
+                                 const store::Transaction* transaction) mutable -> std::optional<FaultyStore::Fault> {
+        if (call != FaultyStore::Call::commit) return std::nullopt;
+        const auto* patch = std::get_if<store::Patch>(&transaction->operations.front());
+        if (patch == nullptr || patch->merge_patch.find("machinePoolRef") == std::string::npos) return std::nullopt;
+        if (seen++ != n) return std::nullopt;
+        return FaultyStore::Fault{error, when};
+      };
 }
 
 }  // namespace
@@ -75,7 +77,8 @@ TEST_CASE("a machine that came before its pool, its class or its room is bound w
   world.create_pool("host-1", room_for(1));
   world.run_to_rest();
   CHECK(world.pool_of("web").empty());
-  world.change<api::MachinePool>("host-1", [](api::MachinePool& p) { p.status.allocatable = room_for(2); }, store::Part::status);
+  world.change<api::MachinePool>(
+      "host-1", [](api::MachinePool& p) { p.status.allocatable = room_for(2); }, store::Part::status);
   world.run_to_rest();
   CHECK(world.pool_of("web") == "host-1");
 }
@@ -119,10 +122,13 @@ TEST_CASE("a pool without condition Ready, with Ready False or Unknown takes not
   Scheduling world;
   world.create_pool("host-1", room_for(8));
   const auto set_ready = [&](std::optional<api::ConditionStatus> status) {
-    world.change<api::MachinePool>("host-1", [&](api::MachinePool& p) {
-      p.status.conditions.clear();
-      if (status) p.status.conditions = {{.type = "Ready", .status = *status, .reason = "Test"}};
-    }, store::Part::status);
+    world.change<api::MachinePool>(
+        "host-1",
+        [&](api::MachinePool& p) {
+          p.status.conditions.clear();
+          if (status) p.status.conditions = {{.type = "Ready", .status = *status, .reason = "Test"}};
+        },
+        store::Part::status);
   };
   int i = 0;
   for (const auto status : {std::optional<api::ConditionStatus>(), std::optional(api::ConditionStatus::false_),
@@ -141,14 +147,16 @@ TEST_CASE("a pool without condition Ready, with Ready False or Unknown takes not
 TEST_CASE("a pool that is being deleted and a class that is not offered are no choice") {
   Scheduling world;
   world.create_pool("host-1", room_for(8));
-  world.change<api::MachinePool>("host-1", [](api::MachinePool& p) { p.status.available_machine_classes = {{.name = "big"}}; },
-                                 store::Part::status);
+  world.change<api::MachinePool>(
+      "host-1", [](api::MachinePool& p) { p.status.available_machine_classes = {{.name = "big"}}; },
+      store::Part::status);
   world.create(machine("web"));
   world.run_to_rest();
   CHECK(world.pool_of("web").empty());
   world.change<api::MachinePool>("host-1", [](api::MachinePool& p) { p.metadata.finalizers = {"example.org/keep"}; });
   world.remove<api::MachinePool>("host-1");
-  world.change<api::MachinePool>("host-1", [](api::MachinePool& p) { p.status.available_machine_classes.clear(); }, store::Part::status);
+  world.change<api::MachinePool>(
+      "host-1", [](api::MachinePool& p) { p.status.available_machine_classes.clear(); }, store::Part::status);
   world.run_to_rest();
   CHECK(world.pool_of("web").empty());
   const auto why = explain_machine(world.store, "default", "web").value();
@@ -263,12 +271,14 @@ TEST_CASE("a waiting machine is told why, in numbers, once") {
   world.create_pool("away-1", room_for(8));
   world.create_pool("away-2", room_for(8));
   for (const auto* name : {"away-1", "away-2"})
-    world.change<api::MachinePool>(name, [](api::MachinePool& p) { p.status.conditions.clear(); }, store::Part::status);
+    world.change<api::MachinePool>(
+        name, [](api::MachinePool& p) { p.status.conditions.clear(); }, store::Part::status);
   world.create(machine("web"));
   world.run_to_rest();
   auto told = world.events("web", "OutOfCapacity");
   REQUIRE(told.size() == 1);
-  CHECK(told.front()->message == "no machine pool can take it now: 4 pools: 2 not ready, 1 taint not tolerated, 1 no room (cpu)");
+  CHECK(told.front()->message ==
+        "no machine pool can take it now: 4 pools: 2 not ready, 1 taint not tolerated, 1 no room (cpu)");
   CHECK(told.front()->type == api::EventType::normal);
 
   // Changes that do not help, again and again.
@@ -281,7 +291,10 @@ TEST_CASE("a waiting machine is told why, in numbers, once") {
   CHECK(told.front()->count == 1);
 
   // A new reason is told.
-  world.change<api::MachinePool>("other", [](api::MachinePool& p) { p.spec.taints.clear(); p.status = {}; });
+  world.change<api::MachinePool>("other", [](api::MachinePool& p) {
+    p.spec.taints.clear();
+    p.status = {};
+  });
   world.remove<api::MachinePool>("other");
   world.run_to_rest();
   CHECK(world.events("web", "OutOfCapacity").size() == 2);
@@ -300,7 +313,8 @@ TEST_CASE("a machine in conflict does not hold up the other machines of its batc
   // After the scheduler has seen them: one is changed, one is deleted, one is bound by hand.
   world.change<api::Machine>("web-3", [](api::Machine& m) { m.metadata.labels["x"] = "y"; });
   world.remove<api::Machine>("web-7");
-  world.change<api::Machine>("web-11", [](api::Machine& m) { m.spec.machine_pool_ref = api::LocalReference{.name = "mine"}; });
+  world.change<api::Machine>("web-11",
+                             [](api::Machine& m) { m.spec.machine_pool_ref = api::LocalReference{.name = "mine"}; });
   REQUIRE(world.scheduler.step());
   CHECK(world.scheduler.bound() == 17);
   CHECK(world.pool_of("web-3").empty());
@@ -316,7 +330,8 @@ TEST_CASE("a pool that has changed since it was seen is looked at again before a
   Scheduling world;
   world.create_pool("host-1", room_for(100));
   world.create(machine("web"));
-  world.settle({[&] { return world.machines.step(); }, [&] { return world.pools.step(); }, [&] { return world.classes.step(); }});
+  world.settle({[&] { return world.machines.step(); }, [&] { return world.pools.step(); },
+                [&] { return world.classes.step(); }});
   world.change<api::MachinePool>("host-1", [](api::MachinePool& p) { p.spec.taints = {{.key = "closed"}}; });
   world.scheduler.step();
   CHECK(world.pool_of("web").empty());
@@ -325,11 +340,14 @@ TEST_CASE("a pool that has changed since it was seen is looked at again before a
   CHECK(world.scheduler.usage("host-1").machines == 0);
 }
 
-TEST_CASE("a class that goes while its machine is being bound stops the binding, for nobody would know what the machine takes") {
+TEST_CASE(
+    "a class that goes while its machine is being bound stops the binding, for nobody would know what the machine "
+    "takes") {
   Scheduling world;
   world.create_pool("host-1", room_for(100));
   world.create(machine("web"));
-  world.settle({[&] { return world.machines.step(); }, [&] { return world.pools.step(); }, [&] { return world.classes.step(); }});
+  world.settle({[&] { return world.machines.step(); }, [&] { return world.pools.step(); },
+                [&] { return world.classes.step(); }});
   world.remove<api::MachineClass>("small");
   world.scheduler.step();
   CHECK(world.pool_of("web").empty());
@@ -456,5 +474,6 @@ TEST_CASE("running on its own threads, machines created meanwhile are all bound"
   while (scheduler.bound() < 200) std::this_thread::yield();
   runner.request_stop();
   runner.join();
-  for (const auto& each : store::list<api::Machine>(*store).value()) CHECK(each->spec.machine_pool_ref->name == "host-1");
+  for (const auto& each : store::list<api::Machine>(*store).value())
+    CHECK(each->spec.machine_pool_ref->name == "host-1");
 }

@@ -25,7 +25,9 @@ PoolView pool(const std::string& name, std::int64_t processors = 8, std::int64_t
   return view;
 }
 
-Demand demand(const std::string& machine_class = "small") { return {.machine_class = machine_class}; }
+Demand demand(const std::string& machine_class = "small") {
+  return {.machine_class = machine_class};
+}
 
 /// A placement that knows `small` (1 processor, 2 GiB) and `big` (4 processors, 16 GiB).
 struct WithClasses : Placement {
@@ -136,9 +138,11 @@ TEST_CASE("room is the least of class count, cpu and memory, and every machine i
   view.class_counts = {{"small", 3}, {"big", 4}};
   placement.set_pool(view);
   int small = 0, big = 0;
-  for (int i = 0; placement.decide(demand("small")); ++i, ++small) REQUIRE(placement.assume("s" + std::to_string(i), "small", "a"));
+  for (int i = 0; placement.decide(demand("small")); ++i, ++small)
+    REQUIRE(placement.assume("s" + std::to_string(i), "small", "a"));
   CHECK(small == 3);  // the count; 13 processors are left
-  for (int i = 0; placement.decide(demand("big")); ++i, ++big) REQUIRE(placement.assume("b" + std::to_string(i), "big", "a"));
+  for (int i = 0; placement.decide(demand("big")); ++i, ++big)
+    REQUIRE(placement.assume("b" + std::to_string(i), "big", "a"));
   CHECK(big == 3);  // the processors: 3 + 3 × 4 = 15; memory 6 + 48 = 54
   CHECK(placement.usage("a") == Placement::Usage{6, 15000, 54 * gibibyte});
   CHECK(obstacle_of(placement, demand("big"), "a") == Obstacle::cpu);
@@ -258,7 +262,8 @@ TEST_CASE("a pool's object becomes a view: readiness, deletion, taints, amounts 
   CHECK_FALSE(view_of(object).is_ready);
   object.status.conditions = {{.type = "Ready", .status = api::ConditionStatus::true_}};
   object.status.available_machine_classes = {{.name = "small"}};
-  object.status.allocatable = {{"cpu", Quantity::milli(7500)}, {"memory", Quantity::bytes(gibibyte)}, {"class/machine.small", Quantity(3)}};
+  object.status.allocatable = {
+      {"cpu", Quantity::milli(7500)}, {"memory", Quantity::bytes(gibibyte)}, {"class/machine.small", Quantity(3)}};
   object.status.capacity = {{"cpu", Quantity(64)}};
   const auto view = view_of(object);
   CHECK(view.is_ready);
@@ -283,7 +288,9 @@ struct Naive {
     if (!api::are_tolerated(view.taints, asked.tolerations)) return 0;
     for (const auto& [key, value] : asked.selector)
       if (!view.labels.contains(key) || view.labels.at(key) != value) return 0;
-    if (!view.classes.empty() && std::find(view.classes.begin(), view.classes.end(), asked.machine_class) == view.classes.end()) return 0;
+    if (!view.classes.empty() &&
+        std::find(view.classes.begin(), view.classes.end(), asked.machine_class) == view.classes.end())
+      return 0;
     std::int64_t cpu = 0, memory = 0, count = 0;
     for (const auto& [uid, where] : placed) {
       if (where.second != view.name) continue;
@@ -293,7 +300,8 @@ struct Naive {
     }
     const auto& size = classes.at(asked.machine_class);
     std::int64_t result = INT64_MAX;
-    if (view.class_counts.contains(asked.machine_class)) result = std::min(result, view.class_counts.at(asked.machine_class) - count);
+    if (view.class_counts.contains(asked.machine_class))
+      result = std::min(result, view.class_counts.at(asked.machine_class) - count);
     if (view.cpu_milli) result = std::min(result, (*view.cpu_milli - cpu) / size.cpu_milli);
     if (view.memory_bytes) result = std::min(result, (*view.memory_bytes - memory) / size.memory_bytes);
     return result == INT64_MAX ? 0 : std::max<std::int64_t>(result, 0);
@@ -331,7 +339,9 @@ TEST_CASE("the heaps give the same answers as looking at every pool every time")
       view.is_ready = pick(8) != 0;
       view.is_deleting = pick(20) == 0;
       view.labels = {{"zone", pick(2) == 0 ? "east" : "west"}, {"rack", std::to_string(pick(3))}};
-      if (pick(4) == 0) view.taints = {{.key = "t", .effect = pick(2) == 0 ? api::TaintEffect::no_schedule : api::TaintEffect::no_execute}};
+      if (pick(4) == 0)
+        view.taints = {
+            {.key = "t", .effect = pick(2) == 0 ? api::TaintEffect::no_schedule : api::TaintEffect::no_execute}};
       if (pick(3) == 0) view.cpu_milli.reset();
       if (pick(3) == 0) view.memory_bytes.reset();
       if (pick(3) == 0) view.class_counts[classes[static_cast<std::size_t>(pick(3))]] = pick(5);
@@ -342,7 +352,8 @@ TEST_CASE("the heaps give the same answers as looking at every pool every time")
     int next_uid = 0;
     for (int i = 0; i < 1500; ++i) {
       switch (pick(10)) {
-        case 0: case 1: {
+        case 0:
+        case 1: {
           auto view = random_pool();
           naive.pools[view.name] = view;
           placement.set_pool(std::move(view));
@@ -356,7 +367,8 @@ TEST_CASE("the heaps give the same answers as looking at every pool every time")
           }
           break;
         }
-        case 3: case 4: {
+        case 3:
+        case 4: {
           if (naive.placed.empty()) break;
           auto victim = std::next(naive.placed.begin(), pick(static_cast<int>(naive.placed.size())));
           placement.remove(victim->first);
@@ -381,6 +393,7 @@ TEST_CASE("the heaps give the same answers as looking at every pool every time")
     }
     // All rooms, too.
     const auto asked = demand("odd");
-    for (const auto& verdict : placement.explain(asked)) CHECK(verdict.room == naive.room(naive.pools.at(verdict.pool), asked));
+    for (const auto& verdict : placement.explain(asked))
+      CHECK(verdict.room == naive.room(naive.pools.at(verdict.pool), asked));
   }
 }

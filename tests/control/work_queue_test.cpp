@@ -78,7 +78,9 @@ TEST_CASE("a delay that is not positive is no delay") {
   CHECK(queue.try_take() == "b");
 }
 
-TEST_CASE("the back-off doubles from 5 ms up to 5 minutes, is jittered downwards by at most half, and starts anew after success") {
+TEST_CASE(
+    "the back-off doubles from 5 ms up to 5 minutes, is jittered downwards by at most half, and starts anew after "
+    "success") {
   sim::VirtualClock clock;
   WorkQueue queue(clock);
   Duration expected = 5ms;

@@ -31,7 +31,8 @@ using namespace std::chrono_literals;
 
 constexpr std::int64_t gibibyte = std::int64_t{1} << 30;
 
-inline api::MachineClass machine_class(const std::string& name, std::int64_t processors = 1, std::int64_t memory = 2 * gibibyte) {
+inline api::MachineClass machine_class(const std::string& name, std::int64_t processors = 1,
+                                       std::int64_t memory = 2 * gibibyte) {
   api::MachineClass made;
   made.metadata.name = name;
   made.capabilities = {{"cpu", Quantity(processors)}, {"memory", Quantity::bytes(memory)}};
@@ -103,19 +104,23 @@ struct World {
   }
 
   /// A ready pool that says what it has.
-  void create_pool(const std::string& name, api::ResourceList allocatable, std::map<std::string, std::string> labels = {},
-                   std::vector<api::Taint> taints = {}) {
+  void create_pool(const std::string& name, api::ResourceList allocatable,
+                   std::map<std::string, std::string> labels = {}, std::vector<api::Taint> taints = {}) {
     api::MachinePool pool;
     pool.metadata.name = name;
     pool.metadata.labels = std::move(labels);
     pool.spec.taints = std::move(taints);
     create(std::move(pool));
-    change<api::MachinePool>(name, [&](api::MachinePool& made) {
-      made.status.state = api::MachinePoolState::ready;
-      made.status.allocatable = allocatable;
-      made.status.capacity = allocatable;
-      api::set_condition(made.status.conditions, {.type = "Ready", .status = api::ConditionStatus::true_, .reason = "Test"}, clock.wall());
-    }, store::Part::status);
+    change<api::MachinePool>(
+        name,
+        [&](api::MachinePool& made) {
+          made.status.state = api::MachinePoolState::ready;
+          made.status.allocatable = allocatable;
+          made.status.capacity = allocatable;
+          api::set_condition(made.status.conditions,
+                             {.type = "Ready", .status = api::ConditionStatus::true_, .reason = "Test"}, clock.wall());
+        },
+        store::Part::status);
   }
   std::string pool_of(const std::string& machine_name) {
     const auto found = get_machine(machine_name);

@@ -43,7 +43,8 @@ TEST_CASE("a secret sealed earlier or elsewhere opens: the format is fixed") {
   Bytes key_bytes;
   for (unsigned i = 0; i < 32; ++i) key_bytes.push_back(static_cast<std::byte>(i));
   const auto key = SealKey::from_bytes(key_bytes).value();
-  const auto sealed = from_hex("49430101a0a1a2a3a4a5a6a7a8a9aaab876c084c26a022de1645e3b2701409d40943e436f4bc39076f446c87c9a0");
+  const auto sealed =
+      from_hex("49430101a0a1a2a3a4a5a6a7a8a9aaab876c084c26a022de1645e3b2701409d40943e436f4bc39076f446c87c9a0");
   CHECK(as_text(unseal(key, sealed, as_bytes("place")).value()) == "attack at dawn");
 }
 

@@ -16,9 +16,13 @@ using namespace ironcore::crypto;
 
 namespace {
 
-Bytes repeated(std::size_t count, unsigned value) { return Bytes(count, static_cast<std::byte>(value)); }
+Bytes repeated(std::size_t count, unsigned value) {
+  return Bytes(count, static_cast<std::byte>(value));
+}
 
-std::string hmac(BytesView key, std::string_view message) { return hex(hmac_sha256(key, as_bytes(message))); }
+std::string hmac(BytesView key, std::string_view message) {
+  return hex(hmac_sha256(key, as_bytes(message)));
+}
 
 }  // namespace
 
@@ -27,7 +31,8 @@ TEST_CASE("SHA-256 agrees with the examples of NIST") {
   CHECK(sha256("abc").hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   CHECK(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq").hex() ==
         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  CHECK(sha256(std::string(1'000'000, 'a')).hex() == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  CHECK(sha256(std::string(1'000'000, 'a')).hex() ==
+        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 TEST_CASE("SHA-512 agrees with the examples of NIST") {
@@ -83,11 +88,12 @@ TEST_CASE("a digest is read and written as OCI does") {
 TEST_CASE("a digest that could leave its directory, or has two spellings, is refused") {
   const auto good = sha256("abc").hex();
   std::string upper = good;
-  std::transform(upper.begin(), upper.end(), upper.begin(), [](char c) { return c >= 'a' ? static_cast<char>(c - 32) : c; });
-  for (const auto& text :
-       {std::string(), good, "sha256:" + upper, "sha256:" + good + "0", "sha256:" + good.substr(1), "sha1:" + good.substr(0, 40),
-        "sha512:" + good, "SHA256:" + good, "sha256:../../../../etc/passwd" + good.substr(21), "sha256:" + std::string(64, '/'),
-        "sha256:" + good + "\n", "sha256: " + good.substr(1)}) {
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](char c) { return c >= 'a' ? static_cast<char>(c - 32) : c; });
+  for (const auto& text : {std::string(), good, "sha256:" + upper, "sha256:" + good + "0", "sha256:" + good.substr(1),
+                           "sha1:" + good.substr(0, 40), "sha512:" + good, "SHA256:" + good,
+                           "sha256:../../../../etc/passwd" + good.substr(21), "sha256:" + std::string(64, '/'),
+                           "sha256:" + good + "\n", "sha256: " + good.substr(1)}) {
     CAPTURE(text);
     const auto digest = Digest::parse(text);
     REQUIRE(digest.has_error());

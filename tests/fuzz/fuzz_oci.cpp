@@ -16,7 +16,8 @@ static void require(bool holds) {
 
 template <class T>
 static void require_one_line(const Result<T>& result) {
-  if (result.has_error()) require(!result.error().message().empty() && result.error().message().find('\n') == std::string::npos);
+  if (result.has_error())
+    require(!result.error().message().empty() && result.error().message().find('\n') == std::string::npos);
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -42,7 +43,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (reference) {
     require(image::Reference::parse(reference->to_text()).value() == *reference);
     if (reference->kind() == image::Reference::Kind::layout)
-      require(reference->location().starts_with('/') && (reference->location() + "/").find("/../") == std::string::npos);
+      require(reference->location().starts_with('/') &&
+              (reference->location() + "/").find("/../") == std::string::npos);
   }
   return 0;
 }

@@ -34,8 +34,12 @@ void query(const QueryRecord& record) {
 // What a record's content turns into; most stand for themselves.
 template <class Record>
 void content(const Record&) {}
-void content(const ListRequest& record) { query(record.query); }
-void content(const ChangesRequest& record) { query(record.query); }
+void content(const ListRequest& record) {
+  query(record.query);
+}
+void content(const ChangesRequest& record) {
+  query(record.query);
+}
 void content(const CommitRequest& record) {
   const auto value = transaction_of(record, kinds());
   if (!value) return;
@@ -43,12 +47,16 @@ void content(const CommitRequest& record) {
   require(again.request.operations.size() == record.operations.size());
   require(transaction_of(again.request, kinds()).has_value());
 }
-void content(const AcquireLeaseReply& record) { lease_of(record.lease); }
+void content(const AcquireLeaseReply& record) {
+  lease_of(record.lease);
+}
 void content(const ErrorReply& record) {
   const auto value = error_of(record);
   require(error_of(to_record(value)) == value);
 }
-void content(const CloseStream& record) { content(record.error); }
+void content(const CloseStream& record) {
+  content(record.error);
+}
 
 /// What is accepted can be written in no other way.
 template <class Record>
@@ -68,11 +76,11 @@ void try_all(std::string_view message, const Header& header) {
 void one(std::string_view message) {
   Header header;
   if (!decode_header(message, header)) return;
-  try_all<HelloRequest, HelloReply, GetRequest, GetReply, ListRequest, ListReply, CommitRequest, CommitReply, ChangesRequest, ChangesReply,
-          RevisionRequest, RevisionReply, AcquireLeaseRequest, AcquireLeaseReply, ReleaseLeaseRequest, ReleaseLeaseReply, LeasesRequest,
-          LeasesReply, ErrorReply, RestartedReply, ChangeMessage, BookmarkMessage, HeartbeatMessage, GrantStreamRequest, GrantStreamReply,
-          ServeStreams, ServeStreamsReply, OpenStream, OfferStream, AcceptStream, StreamData, StreamCredit, CloseStream, Ping>(message,
-                                                                                                                              header);
+  try_all<HelloRequest, HelloReply, GetRequest, GetReply, ListRequest, ListReply, CommitRequest, CommitReply,
+          ChangesRequest, ChangesReply, RevisionRequest, RevisionReply, AcquireLeaseRequest, AcquireLeaseReply,
+          ReleaseLeaseRequest, ReleaseLeaseReply, LeasesRequest, LeasesReply, ErrorReply, RestartedReply, ChangeMessage,
+          BookmarkMessage, HeartbeatMessage, GrantStreamRequest, GrantStreamReply, ServeStreams, ServeStreamsReply,
+          OpenStream, OfferStream, AcceptStream, StreamData, StreamCredit, CloseStream, Ping>(message, header);
 }
 
 }  // namespace

@@ -45,7 +45,9 @@ struct Stage {
     options.directory = cached;
     return Cache::open(std::move(options), clock, log).value();
   }
-  Reference reference(std::string_view end = ":v1") const { return Reference::parse("oci:" + source.string() + std::string(end)).value(); }
+  Reference reference(std::string_view end = ":v1") const {
+    return Reference::parse("oci:" + source.string() + std::string(end)).value();
+  }
   std::size_t files(const fs::path& below) const {
     std::size_t count = 0;
     for (const auto& file : fs::recursive_directory_iterator(cached / below)) count += file.is_regular_file() ? 1 : 0;
@@ -59,7 +61,9 @@ std::string noise(std::size_t size, std::uint64_t seed = 1) {
   return text;
 }
 
-std::string content(const CachedLayer& layer) { return read_file(layer.path, 64 << 20).value(); }
+std::string content(const CachedLayer& layer) {
+  return read_file(layer.path, 64 << 20).value();
+}
 
 /// Runs `work` in a child that dies with this process and gives how it ended.
 template <class Work>
@@ -86,7 +90,8 @@ TEST_CASE("an image is copied once, verified, and its parts are handed out") {
   simple_layout(stage.source);
   const auto cache = stage.cache();
   std::vector<Progress> seen;
-  const auto image = cache->ensure(stage.reference(), amd64, [&](const Progress& progress) { seen.push_back(progress); }).value();
+  const auto image =
+      cache->ensure(stage.reference(), amd64, [&](const Progress& progress) { seen.push_back(progress); }).value();
   REQUIRE(image.rootfs);
   CHECK(content(*image.rootfs) == "the root disk");
   CHECK(image.rootfs->size_bytes == 13);
@@ -105,7 +110,8 @@ TEST_CASE("an image is copied once, verified, and its parts are handed out") {
   CHECK(stage.files("partial") == 0);
 
   seen.clear();
-  const auto again = cache->ensure(stage.reference(), amd64, [&](const Progress& progress) { seen.push_back(progress); }).value();
+  const auto again =
+      cache->ensure(stage.reference(), amd64, [&](const Progress& progress) { seen.push_back(progress); }).value();
   CHECK(again.digest == image.digest);
   CHECK(seen.empty());
 }
@@ -114,7 +120,8 @@ TEST_CASE("an image that is only a squashfs, a UKI or an ISO is handed out as su
   Stage stage;
   const LayoutBuilder layout(stage.source);
   layout.index({layout.manifest({layout.blob(layer_type("squashfs"), "s"), layout.blob(layer_type("uki"), "u"),
-                                 layout.blob(layer_type("iso"), "i")}, tag("v1"), "{}")});
+                                 layout.blob(layer_type("iso"), "i")},
+                                tag("v1"), "{}")});
   const auto image = stage.cache()->ensure(stage.reference(), amd64).value();
   CHECK(content(*image.squashfs) == "s");
   CHECK(content(*image.uki) == "u");
@@ -281,7 +288,8 @@ TEST_CASE("many threads share one copy") {
     for (int i = 0; i < 8; ++i)
       threads.emplace_back([&] {
         std::uint64_t mine = 0;
-        const auto image = cache->ensure(stage.reference(), amd64, [&](const Progress& progress) { mine = progress.done_bytes; });
+        const auto image =
+            cache->ensure(stage.reference(), amd64, [&](const Progress& progress) { mine = progress.done_bytes; });
         copied += mine;
         if (image && crypto::sha256(content(*image->rootfs)) == image->rootfs->digest) ++good;
       });
@@ -329,7 +337,8 @@ TEST_CASE("a stop interrupts the copy and leaves no part behind") {
   simple_layout(stage.source, noise(4 << 20));
   const auto cache = stage.cache();
   std::stop_source stop;
-  const auto image = cache->ensure(stage.reference(), amd64, [&](const Progress&) { stop.request_stop(); }, stop.get_token());
+  const auto image = cache->ensure(
+      stage.reference(), amd64, [&](const Progress&) { stop.request_stop(); }, stop.get_token());
   REQUIRE(image.has_error());
   CHECK(image.error().code() == ErrorCode::cancelled);
   CHECK(stage.files("partial") == 0);

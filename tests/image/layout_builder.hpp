@@ -31,10 +31,13 @@ constexpr std::string_view manifest_type = "application/vnd.oci.image.manifest.v
 constexpr std::string_view index_type = "application/vnd.oci.image.index.v1+json";
 constexpr std::string_view config_type = "application/vnd.ironcore.image.config.v1+json";
 
-inline std::string layer_type(std::string_view kind) { return "application/vnd.ironcore.image." + std::string(kind); }
+inline std::string layer_type(std::string_view kind) {
+  return "application/vnd.ironcore.image." + std::string(kind);
+}
 
 /// A blob as an entry of a list.
-inline std::string entry(std::string_view media_type, const crypto::Digest& digest, std::size_t size, std::string_view more = "") {
+inline std::string entry(std::string_view media_type, const crypto::Digest& digest, std::size_t size,
+                         std::string_view more = "") {
   return "{\"mediaType\":\"" + std::string(media_type) + "\",\"digest\":\"" + digest.to_text() +
          "\",\"size\":" + std::to_string(size) + std::string(more) + "}";
 }
@@ -96,9 +99,10 @@ inline crypto::Digest digest_in(std::string_view entry_text) {
 /// A layout with one image, tagged `v1`, of kernel, initramfs and root disk.
 inline LayoutBuilder simple_layout(const fs::path& where, std::string_view rootfs = "the root disk") {
   LayoutBuilder layout(where);
-  layout.index({layout.manifest({layout.blob(layer_type("rootfs"), rootfs), layout.blob(layer_type("kernel"), "the kernel"),
-                                 layout.blob(layer_type("initramfs"), "the initramfs")},
-                                platform("amd64") + tag("v1"))});
+  layout.index(
+      {layout.manifest({layout.blob(layer_type("rootfs"), rootfs), layout.blob(layer_type("kernel"), "the kernel"),
+                        layout.blob(layer_type("initramfs"), "the initramfs")},
+                       platform("amd64") + tag("v1"))});
   return layout;
 }
 

@@ -15,7 +15,8 @@ namespace {
 const Platform amd64{"linux", "amd64"};
 const Platform arm64{"linux", "arm64"};
 
-Result<Image> resolve(const LayoutBuilder& layout, std::optional<std::string> name = {}, const Platform& wanted = amd64) {
+Result<Image> resolve(const LayoutBuilder& layout, std::optional<std::string> name = {},
+                      const Platform& wanted = amd64) {
   IRONCORE_TRY(const auto opened, Layout::open(layout.directory));
   return opened.resolve(name, {}, wanted);
 }
@@ -82,7 +83,8 @@ TEST_CASE("an image is found by digest, at the top or below, and a tag beside it
 TEST_CASE("an ambiguous or unknown tag is answered with the tags there are") {
   const TemporaryDirectory directory;
   const LayoutBuilder layout(directory.path);
-  layout.index({layout.manifest({rootfs(layout, "a")}, tag("bookworm")), layout.manifest({rootfs(layout, "b")}, tag("bullseye"))});
+  layout.index({layout.manifest({rootfs(layout, "a")}, tag("bookworm")),
+                layout.manifest({rootfs(layout, "b")}, tag("bullseye"))});
   CHECK(resolve(layout).error().message().find("name one of the tags bookworm, bullseye") != std::string::npos);
   const auto error = resolve(layout, "bookwrm").error();
   CHECK(error.code() == ErrorCode::not_found);
@@ -162,7 +164,8 @@ TEST_CASE("indexes inside indexes end somewhere") {
   layout.index(std::vector<std::string>(1000, inner));
   CHECK(resolve(layout).has_value());
   std::vector<std::string> many;
-  for (int i = 0; i < 101; ++i) many.push_back(layout.blob(index_type, index_of({}) + std::string(static_cast<std::size_t>(i), ' ')));
+  for (int i = 0; i < 101; ++i)
+    many.push_back(layout.blob(index_type, index_of({}) + std::string(static_cast<std::size_t>(i), ' ')));
   layout.index(many);
   CHECK(resolve(layout).error().code() == ErrorCode::exhausted);
 }

@@ -43,7 +43,8 @@ TEST_CASE("a manifest's layers are known by their media types, today's and yeste
 }
 
 TEST_CASE("an unknown layer type names the blob") {
-  const auto manifest = parse_manifest(manifest_text("[" + entry("application/vnd.oci.image.layer.v1.tar+gzip", digest, 7) + "]"));
+  const auto manifest =
+      parse_manifest(manifest_text("[" + entry("application/vnd.oci.image.layer.v1.tar+gzip", digest, 7) + "]"));
   REQUIRE(manifest.has_error());
   CHECK(manifest.error().code() == ErrorCode::unsupported);
   CHECK(manifest.error().message().find(digest.to_text()) != std::string::npos);
@@ -109,7 +110,8 @@ TEST_CASE("documents without measure are refused") {
 
 TEST_CASE("an index tells platforms and tags") {
   const auto index = parse_index(index_of({entry(manifest_type, digest, 5, platform("arm64") + tag("v1")),
-                                           entry(manifest_type, digest, 5)})).value();
+                                           entry(manifest_type, digest, 5)}))
+                         .value();
   REQUIRE(index.manifests.size() == 2);
   CHECK(index.manifests[0].platform == Platform{"linux", "arm64"});
   CHECK(index.manifests[0].reference_name == "v1");

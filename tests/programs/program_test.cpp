@@ -21,8 +21,7 @@ struct Line {
 Line read(const Command& command, std::vector<const char*> words) {
   words.insert(words.begin(), "tool");
   std::ostringstream out, err;
-  Line line{program::read_command_line(command, static_cast<int>(words.size()), words.data(), out, err), "",
-            ""};
+  Line line{program::read_command_line(command, static_cast<int>(words.size()), words.data(), out, err), "", ""};
   line.out = out.str();
   line.err = err.str();
   return line;
@@ -31,9 +30,9 @@ Line read(const Command& command, std::vector<const char*> words) {
 }  // namespace
 
 TEST_CASE("log lines quote what would break them") {
-  CHECK(program::logfmt_text("it \"works\"",
-                             {{"a", "1"}, {"b", "two words"}, {"c", ""}, {"d", "x=y"}, {"e", "a\nb"}}) ==
-        R"(msg="it \"works\"" a=1 b="two words" c="" d="x=y" e="a\nb")");
+  CHECK(
+      program::logfmt_text("it \"works\"", {{"a", "1"}, {"b", "two words"}, {"c", ""}, {"d", "x=y"}, {"e", "a\nb"}}) ==
+      R"(msg="it \"works\"" a=1 b="two words" c="" d="x=y" e="a\nb")");
   CHECK(program::json_text("a\\b", {{"k", std::string("\x01", 1)}}) == R"("msg":"a\\b","k":"\u0001")");
 }
 
@@ -41,14 +40,12 @@ TEST_CASE("flags before and after a command, repeated ones and those with = are 
   std::string name = "x";
   std::vector<std::string> files, words;
   bool is_all = false;
-  Command tool{.name = "tool",
-               .settings = {program::with_letter('n', program::text("name", name, "N", "a name"))}};
-  tool.commands.push_back(
-      {.name = "do",
-       .settings = {program::with_letter('f', program::texts("file", files, "F", "files")),
-                    program::with_letter('A', program::toggle("all", is_all, "everything"))},
-       .arguments = {{.name = "WORDS", .least = 0, .most = 10, .target = &words}},
-       .run = [] { return 0; }});
+  Command tool{.name = "tool", .settings = {program::with_letter('n', program::text("name", name, "N", "a name"))}};
+  tool.commands.push_back({.name = "do",
+                           .settings = {program::with_letter('f', program::texts("file", files, "F", "files")),
+                                        program::with_letter('A', program::toggle("all", is_all, "everything"))},
+                           .arguments = {{.name = "WORDS", .least = 0, .most = 10, .target = &words}},
+                           .run = [] { return 0; }});
   const auto line = read(tool, {"do", "-f", "a", "one", "--file=b", "-A", "two", "-n", "y", "-f", "-"});
   REQUIRE_MESSAGE(line.reading.command, line.err);
   CHECK(line.reading.command->name == "do");
@@ -70,10 +67,10 @@ TEST_CASE("one argument too many and one too few are told") {
 
 TEST_CASE("help wins over everything that is wrong") {
   std::uint64_t number = 1;
-  const Command tool{.name = "tool",
-                     .summary = "Does it.",
-                     .settings = {program::count("number", number, "how many")},
-                     .run = [] { return 0; }};
+  const Command tool{
+      .name = "tool", .summary = "Does it.", .settings = {program::count("number", number, "how many")}, .run = [] {
+        return 0;
+      }};
   const auto line = read(tool, {"--number", "x", "--help"});
   CHECK(line.reading.exit_code == 0);
   CHECK(line.out.find("Does it.") == 0);
@@ -107,8 +104,7 @@ TEST_CASE("a part that fails takes the others with it and is named") {
     return {};
   };
   const auto fails = [](std::stop_token) -> Result<void> { return Error(ErrorCode::exhausted, "no room"); };
-  const auto done =
-      program::run_together(signals, {{"waits", waits}, {"fails", fails}}, [] { return Result<void>(); });
+  const auto done = program::run_together(signals, {{"waits", waits}, {"fails", fails}}, [] { return Result<void>(); });
   REQUIRE_FALSE(done);
   CHECK(done.error().message() == "fails: no room");
   CHECK(is_stopped);

@@ -55,7 +55,8 @@ struct HostActor : Actor {
 
 class Cloud {
  public:
-  Cloud(std::uint64_t seed, std::string& dump) : dump_(dump), random_(seed), bytes_(seed), real_(store::memory_store(clock_, log_, store_options())) {
+  Cloud(std::uint64_t seed, std::string& dump)
+      : dump_(dump), random_(seed), bytes_(seed), real_(store::memory_store(clock_, log_, store_options())) {
     trouble_ = pick(100) < 80 ? pick(12) : 0;  // percent of calls that fail
     planes_.resize(2);
     for (std::size_t i = 0; i < planes_.size(); ++i) {
@@ -69,7 +70,8 @@ class Cloud {
       host.name = host.pool = "host-" + std::to_string(i);
       give_store(host);
       host.host = std::make_unique<sim_test::ModelHost>(
-          clock_, compute::HostCapacity{.cpus = 2 + pick(12), .memory_bytes = static_cast<std::uint64_t>(gibibyte) * (4 + pick(40))});
+          clock_, compute::HostCapacity{.cpus = 2 + pick(12),
+                                        .memory_bytes = static_cast<std::uint64_t>(gibibyte) * (4 + pick(40))});
       host.host->fails = [this] { return trouble_ > 0 && pick(100) < trouble_; };
     }
     if (pick(3) == 0) {  // a second host that was given the pool of the first by mistake
@@ -77,9 +79,11 @@ class Cloud {
       twin.name = "twin";
       twin.pool = "host-0";
       give_store(twin);
-      twin.host = std::make_unique<sim_test::ModelHost>(clock_, compute::HostCapacity{.cpus = 64, .memory_bytes = std::uint64_t{64} << 30});
+      twin.host = std::make_unique<sim_test::ModelHost>(
+          clock_, compute::HostCapacity{.cpus = 64, .memory_bytes = std::uint64_t{64} << 30});
     }
-    for (const auto& [name, size] : std::map<std::string, std::pair<int, int>>{{"small", {1, 1}}, {"big", {4, 8}}, {"wide", {3, 1}}})
+    for (const auto& [name, size] :
+         std::map<std::string, std::pair<int, int>>{{"small", {1, 1}}, {"big", {4, 8}}, {"wide", {3, 1}}})
       create_class(name, size.first, size.second);
   }
 
@@ -120,13 +124,16 @@ class Cloud {
 
   void give_store(Actor& actor) {
     actor.store = std::make_unique<FaultyStore>(*real_);
-    actor.store->set_faults([this, name = actor.name](FaultyStore::Call call, const store::Transaction*) -> std::optional<FaultyStore::Fault> {
+    actor.store->set_faults([this, name = actor.name](FaultyStore::Call call,
+                                                      const store::Transaction*) -> std::optional<FaultyStore::Fault> {
       using When = FaultyStore::Fault::When;
       if (cut_off_.contains(name)) return FaultyStore::Fault{Error(ErrorCode::unavailable, "cut off")};
       if (trouble_ == 0 || pick(100) >= trouble_) return std::nullopt;
-      if (call == FaultyStore::Call::next && pick(4) == 0) return FaultyStore::Fault{Error(ErrorCode::gone, "history is gone")};
+      if (call == FaultyStore::Call::next && pick(4) == 0)
+        return FaultyStore::Fault{Error(ErrorCode::gone, "history is gone")};
       // Only an answer that is known to be lost may hide a write that happened.
-      if (call == FaultyStore::Call::commit && pick(2) == 0) return FaultyStore::Fault{Error(ErrorCode::timeout, "answer lost"), When::after};
+      if (call == FaultyStore::Call::commit && pick(2) == 0)
+        return FaultyStore::Fault{Error(ErrorCode::timeout, "answer lost"), When::after};
       return FaultyStore::Fault{Error(ErrorCode::unavailable, "no answer")};
     });
   }
@@ -202,29 +209,57 @@ class Cloud {
 
   void disturb() {
     switch (pick(22)) {
-      case 0: case 1: case 2: case 3: case 4: case 5: case 6: create_machine(); break;
-      case 7: case 8: case 9: {
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+      case 4:
+      case 5:
+      case 6:
+        create_machine();
+        break;
+      case 7:
+      case 8:
+      case 9: {
         const auto all = machines();
         if (!all.empty()) (void)store::remove<api::Machine>(*real_, "default", any_of(all)->metadata.name);
         break;
       }
-      case 10: change_machine([&](api::Machine& m) { m.spec.power = pick(2) == 0 ? api::Power::off : api::Power::on; }); break;
-      case 11: change_machine([&](api::Machine& m) { m.metadata.labels["n"] = std::to_string(pick(1000)); }); break;
-      case 12: change_machine([&](api::Machine& m) { m.metadata.annotations[std::string(api::reboot_annotation)] = std::to_string(pick(1000)); }); break;
+      case 10:
+        change_machine([&](api::Machine& m) { m.spec.power = pick(2) == 0 ? api::Power::off : api::Power::on; });
+        break;
+      case 11:
+        change_machine([&](api::Machine& m) { m.metadata.labels["n"] = std::to_string(pick(1000)); });
+        break;
+      case 12:
+        change_machine([&](api::Machine& m) {
+          m.metadata.annotations[std::string(api::reboot_annotation)] = std::to_string(pick(1000));
+        });
+        break;
       case 13:
         change_pool([&](api::MachinePool& p) {
           p.spec.taints.clear();
-          if (pick(3) == 0) p.spec.taints = {{.key = "t", .effect = pick(2) == 0 ? api::TaintEffect::no_schedule : api::TaintEffect::no_execute}};
+          if (pick(3) == 0)
+            p.spec.taints = {
+                {.key = "t", .effect = pick(2) == 0 ? api::TaintEffect::no_schedule : api::TaintEffect::no_execute}};
         });
         break;
-      case 14: case 15: {
+      case 14:
+      case 15: {
         auto& plane = planes_[pick(2)];
-        if (plane.plane) plane.plane.reset(); else start(plane);
+        if (plane.plane)
+          plane.plane.reset();
+        else
+          start(plane);
         break;
       }
-      case 16: case 17: {
+      case 16:
+      case 17: {
         auto& host = hosts_[pick(static_cast<unsigned>(hosts_.size()))];
-        if (host.provider) host.provider.reset(); else start(host);
+        if (host.provider)
+          host.provider.reset();
+        else
+          start(host);
         break;
       }
       case 18: {
@@ -232,9 +267,13 @@ class Cloud {
         actor.is_stalled = !actor.is_stalled;
         break;
       }
-      case 19: case 20: {
+      case 19:
+      case 20: {
         const auto& name = any_actor().name;
-        if (cut_off_.contains(name)) cut_off_.erase(name); else if (pick(2) == 0) cut_off_.insert(name);
+        if (cut_off_.contains(name))
+          cut_off_.erase(name);
+        else if (pick(2) == 0)
+          cut_off_.insert(name);
         break;
       }
       case 21: {
@@ -244,7 +283,8 @@ class Cloud {
         if (known && !(*known)->metadata.finalizers.empty()) (void)store::remove<api::MachineClass>(*real_, "", name);
         break;
       }
-      default: break;
+      default:
+        break;
     }
   }
   Actor& any_actor() {
@@ -289,7 +329,9 @@ class Cloud {
       host.is_stalled = false;
       if (!host.provider) start(host);
     }
-    for (const auto* name : {"small", "big", "wide"}) create_class(name, std::map<std::string, int>{{"small", 1}, {"big", 4}, {"wide", 3}}[name], name == std::string("big") ? 8 : 1);
+    for (const auto* name : {"small", "big", "wide"})
+      create_class(name, std::map<std::string, int>{{"small", 1}, {"big", 4}, {"wide", 3}}[name],
+                   name == std::string("big") ? 8 : 1);
     pass(10min);
   }
   void pass(Duration span) {
@@ -325,7 +367,8 @@ class Cloud {
     for (const auto& machine : machines()) {
       const auto pool = machine->spec.machine_pool_ref ? machine->spec.machine_pool_ref->name : "";
       const auto [entry, is_new] = bound_.try_emplace(machine->metadata.uid, pool);
-      require(is_new || entry->second.empty() || entry->second == pool, "machine " + machine->metadata.name + " moved from " + entry->second + " to " + pool);
+      require(is_new || entry->second.empty() || entry->second == pool,
+              "machine " + machine->metadata.name + " moved from " + entry->second + " to " + pool);
       entry->second = pool;
       if (pool.empty() || bound_by_hand_.contains(machine->metadata.uid)) continue;
       auto& sum = used[pool];
@@ -342,7 +385,8 @@ class Cloud {
       require(sum.memory <= has.at("memory").value(), "pool " + name + " carries more memory than it has");
       for (const auto& [machine_class, count] : sum.counts) {
         const auto limit = has.find("class/machine." + machine_class);
-        if (limit != has.end()) require(count <= limit->second.value(), "pool " + name + " carries too many of " + machine_class);
+        if (limit != has.end())
+          require(count <= limit->second.value(), "pool " + name + " carries too many of " + machine_class);
       }
     }
     // No machine exists on two hosts.
@@ -365,7 +409,8 @@ class Cloud {
     const auto pools = store::list<api::MachinePool>(*real_).value();
     for (const auto& pool : pools) {
       const auto* ready = api::find_condition(pool->status.conditions, "Ready");
-      require(ready != nullptr && ready->status == api::ConditionStatus::true_, "pool " + pool->metadata.name + " is not ready although its provider runs");
+      require(ready != nullptr && ready->status == api::ConditionStatus::true_,
+              "pool " + pool->metadata.name + " is not ready although its provider runs");
     }
     std::map<std::string, std::string> holders;  // of interfaces
     for (const auto& machine : all)
@@ -377,27 +422,35 @@ class Cloud {
       const auto& name = machine->metadata.name;
       require(!machine->metadata.deletion_timestamp, "machine " + name + " was deleted and is still there");
       if (!machine->spec.machine_pool_ref) {
-        for (const auto& pool : pools) require(!fits(*machine, *pool, used[pool->metadata.name]), "machine " + name + " fits on " + pool->metadata.name + " and waits");
+        for (const auto& pool : pools)
+          require(!fits(*machine, *pool, used[pool->metadata.name]),
+                  "machine " + name + " fits on " + pool->metadata.name + " and waits");
         continue;
       }
-      require(machine->status.observed_generation == machine->metadata.generation, "the status of machine " + name + " is old");
-      const bool waits_for_interface = api::find_condition(machine->status.conditions, "Ready")->reason == "NetworkInterfaceNotReady";
+      require(machine->status.observed_generation == machine->metadata.generation,
+              "the status of machine " + name + " is old");
+      const bool waits_for_interface =
+          api::find_condition(machine->status.conditions, "Ready")->reason == "NetworkInterfaceNotReady";
       if (waits_for_interface) {
         const auto& wanted = machine->spec.network_interfaces.front().network_interface_ref->name;
         const auto interface = store::get<api::NetworkInterface>(*real_, "default", wanted);
-        require(interface && (*interface)->spec.machine_ref && (*interface)->spec.machine_ref->uid != machine->metadata.uid,
-                "machine " + name + " waits for an interface that nobody else has");
+        require(
+            interface && (*interface)->spec.machine_ref && (*interface)->spec.machine_ref->uid != machine->metadata.uid,
+            "machine " + name + " waits for an interface that nobody else has");
         continue;
       }
-      const auto expected = machine->spec.power == api::Power::on ? api::MachineState::running : api::MachineState::shutdown;
+      const auto expected =
+          machine->spec.power == api::Power::on ? api::MachineState::running : api::MachineState::shutdown;
       require(machine->status.state == expected, "machine " + name + " is not in the state that is wanted");
     }
     require(planes_[0].plane->is_active() != planes_[1].plane->is_active(), "not exactly one control plane is active");
     const auto& active = planes_[planes_[0].plane->is_active() ? 0 : 1].plane;
     for (const auto& pool : pools) {
       std::size_t count = 0;
-      for (const auto& machine : all) count += machine->spec.machine_pool_ref && machine->spec.machine_pool_ref->name == pool->metadata.name ? 1 : 0;
-      require(active->scheduler().usage(pool->metadata.name).machines == count, "the scheduler's account of pool " + pool->metadata.name + " is wrong");
+      for (const auto& machine : all)
+        count += machine->spec.machine_pool_ref && machine->spec.machine_pool_ref->name == pool->metadata.name ? 1 : 0;
+      require(active->scheduler().usage(pool->metadata.name).machines == count,
+              "the scheduler's account of pool " + pool->metadata.name + " is wrong");
     }
   }
 
@@ -407,7 +460,8 @@ class Cloud {
       if (!pool.metadata.labels.contains(key) || pool.metadata.labels.at(key) != value) return false;
     const auto& machine_class = machine.spec.machine_class_ref.name;
     const auto& offered = pool.status.available_machine_classes;
-    if (std::none_of(offered.begin(), offered.end(), [&](const auto& each) { return each.name == machine_class; })) return false;
+    if (std::none_of(offered.begin(), offered.end(), [&](const auto& each) { return each.name == machine_class; }))
+      return false;
     const auto [cpu, memory] = size(machine_class);
     const auto& has = pool.status.allocatable;
     const auto count = used.counts.contains(machine_class) ? used.counts.at(machine_class) : 0;
@@ -420,11 +474,13 @@ class Cloud {
     for (const auto& host : hosts_) require(host.host->machines().empty(), "domains are left on " + host.name);
     require(store::list<api::MachineClass>(*real_).value().empty(), "classes are left although nobody uses them");
     for (const auto& interface : store::list<api::NetworkInterface>(*real_).value())
-      require(!interface->spec.machine_ref && interface->spec.provider_id.empty(), "interface " + interface->metadata.name + " is still claimed");
+      require(!interface->spec.machine_ref && interface->spec.provider_id.empty(),
+              "interface " + interface->metadata.name + " is still claimed");
     for (auto& plane : planes_) {
       require(plane.plane->scheduler().waiting() == 0, "a scheduler still waits for something");
       for (const auto& host : hosts_)
-        require(plane.plane->scheduler().usage(host.pool) == Placement::Usage{}, "a scheduler still counts something on " + host.pool);
+        require(plane.plane->scheduler().usage(host.pool) == Placement::Usage{},
+                "a scheduler still counts something on " + host.pool);
     }
   }
 

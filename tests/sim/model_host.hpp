@@ -78,10 +78,13 @@ class ModelHost final : public compute::Host {
   Result<std::vector<compute::Orphan>> orphans(const std::vector<Uid>& known) override {
     std::vector<compute::Orphan> found;
     for (const auto& [uid, machine] : machines_)
-      if (std::find(known.begin(), known.end(), uid) == known.end()) found.push_back({uid, machine.spec.name, compute::DomainState::running});
+      if (std::find(known.begin(), known.end(), uid) == known.end())
+        found.push_back({uid, machine.spec.name, compute::DomainState::running});
     return found;
   }
-  Result<std::unique_ptr<compute::Console>> console(const Uid&) override { return Error(ErrorCode::unsupported, "a model has no console"); }
+  Result<std::unique_ptr<compute::Console>> console(const Uid&) override {
+    return Error(ErrorCode::unsupported, "a model has no console");
+  }
   Result<std::string> console_log(const Uid&, std::size_t) override { return std::string(); }
   Result<compute::HostCapacity> capacity() override {
     if (fails && fails()) return Error(ErrorCode::unavailable, "the model fails on purpose");

@@ -34,8 +34,12 @@ TEST_CASE("moving the time wakes those whose deadline has passed and no others")
   const auto start = clock.now();
   std::vector<std::jthread> threads;
   for (int i = 0; i < 8; ++i) {
-    threads.emplace_back([&] { if (sleep_until(clock, start + 1s, {})) ++early; });
-    threads.emplace_back([&](std::stop_token stop) { if (sleep_until(clock, start + 1h, stop)) ++late; });
+    threads.emplace_back([&] {
+      if (sleep_until(clock, start + 1s, {})) ++early;
+    });
+    threads.emplace_back([&](std::stop_token stop) {
+      if (sleep_until(clock, start + 1h, stop)) ++late;
+    });
   }
   while (clock.waiting() < 16) std::this_thread::yield();
   CHECK(clock.next_deadline() == start + 1s);

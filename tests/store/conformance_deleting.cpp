@@ -39,9 +39,8 @@ void finalizers(Store& store) {
     must(store, Patch{key_a, R"({"metadata":{"labels":{"x":"1"}}})"});
     CHECK(code_of(store, Delete{.key = key_a, .revision = created.metadata().resource_version, .uid = {}}) ==
           ErrorCode::conflict);
-    CHECK(
-        code_of(store, Delete{.key = key_a, .revision = {}, .uid = "00000000-0000-4000-8000-000000000000"}) ==
-        ErrorCode::conflict);
+    CHECK(code_of(store, Delete{.key = key_a, .revision = {}, .uid = "00000000-0000-4000-8000-000000000000"}) ==
+          ErrorCode::conflict);
     CHECK(exists<api::Machine>(store, "a"));
     const auto current = store.get(key_a).value().metadata();
     must(store, Delete{.key = key_a, .revision = current.resource_version, .uid = current.uid});
@@ -68,8 +67,7 @@ void finalizers(Store& store) {
     must(store, Delete{key_a});
     CHECK(code_of(store, Patch{key_a, R"({"metadata":{"finalizers":["test.dev/one","test.dev/two"]}})"}) ==
           ErrorCode::wrong_state);
-    CHECK(code_of(store, Patch{key_a, R"({"metadata":{"finalizers":["test.dev/two"]}})"}) ==
-          ErrorCode::wrong_state);
+    CHECK(code_of(store, Patch{key_a, R"({"metadata":{"finalizers":["test.dev/two"]}})"}) == ErrorCode::wrong_state);
     must(store, Patch{key_a, R"({"status":{"state":"Terminating"}})", Part::status});
     must(store, Patch{key_a, R"({"metadata":{"labels":{"x":"1"}}})"});
     CHECK(code_of(store, make(machine("a"))) == ErrorCode::already_exists);
@@ -115,8 +113,7 @@ void owners(Store& store) {
   SUBCASE("orphans stay without the reference") {
     const auto owner = must(store, make(machine("owner")));
     must(store, make(dependent("left", {owner})));
-    must(store,
-         Delete{.key = key_of_owner, .revision = {}, .uid = {}, .propagation = store::Propagation::orphan});
+    must(store, Delete{.key = key_of_owner, .revision = {}, .uid = {}, .propagation = store::Propagation::orphan});
     CHECK(store.get(key<api::Machine>("default", "left")).value().metadata().owner_references.empty());
     CHECK_FALSE(exists<api::Machine>(store, "owner"));
   }
@@ -136,10 +133,8 @@ void owners(Store& store) {
     const auto kept = must(store, make(middle));
     must(store, make(dependent("bottom", {kept})));
     must(store, Delete{key_of_owner});
-    CHECK(
-        store.get(key<api::Machine>("default", "middle")).value().metadata().deletion_timestamp.has_value());
-    CHECK_FALSE(
-        store.get(key<api::Machine>("default", "bottom")).value().metadata().deletion_timestamp.has_value());
+    CHECK(store.get(key<api::Machine>("default", "middle")).value().metadata().deletion_timestamp.has_value());
+    CHECK_FALSE(store.get(key<api::Machine>("default", "bottom")).value().metadata().deletion_timestamp.has_value());
     must(store, Patch{key<api::Machine>("default", "middle"), clear_finalizers});
     CHECK(store.list(query<api::Machine>()).value().objects.empty());
   }

@@ -24,8 +24,7 @@ void reading_conformance(Store& store) {
     CHECK(names_of(page.objects) == Texts{"z", "a", "b", "c"});
     CHECK(page.revision == store.revision().value());
     CHECK(page.continue_at.empty());
-    CHECK(names_of(store.list(query<api::Machine>({}, {}, "default")).value().objects) ==
-          Texts{"a", "b", "c"});
+    CHECK(names_of(store.list(query<api::Machine>({}, {}, "default")).value().objects) == Texts{"a", "b", "c"});
     CHECK(names_of(store.list(query<api::Machine>({}, {}, "a-space")).value().objects) == Texts{"z"});
     CHECK(names_of(store.list(query<api::Machine>({}, {}, "a")).value().objects).empty());
     CHECK(names_of(store.list(query<api::Machine>({}, {}, "zzz")).value().objects).empty());
@@ -109,15 +108,13 @@ void reading_conformance(Store& store) {
     CHECK(names_of(first.objects) == Texts{"a", "b"});
     must(store, Delete{key<api::Machine>("default", "b")});
     must(store, Delete{key<api::Machine>("default", "c")});
-    const auto second =
-        store.list(query<api::Machine>(), {.limit = 2, .continue_at = first.continue_at}).value();
+    const auto second = store.list(query<api::Machine>(), {.limit = 2, .continue_at = first.continue_at}).value();
     CHECK(names_of(second.objects) == Texts{"d"});
     CHECK(second.revision > first.revision);
     CHECK(second.continue_at.empty());
   }
   SUBCASE("a place to continue at that nobody named is refused") {
-    CHECK(code_of(store.list(query<api::Machine>(), {.limit = 2, .continue_at = "garbage"})) ==
-          ErrorCode::invalid);
+    CHECK(code_of(store.list(query<api::Machine>(), {.limit = 2, .continue_at = "garbage"})) == ErrorCode::invalid);
   }
   SUBCASE("what was read does not change any more") {
     const auto created = must(store, make(machine("a")));

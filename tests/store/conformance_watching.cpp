@@ -69,11 +69,11 @@ void following(Store& store) {
   }
   SUBCASE("the changes of a transaction arrive together and in the order of its operations") {
     auto watch = open(store, query<api::Machine>(), store.revision().value());
-    REQUIRE(store
-                .commit({.operations = {make(machine("b")), make(machine("a")),
-                                        Delete{key<api::Machine>("default", "b")}},
-                         .preconditions = {}})
-                .has_value());
+    REQUIRE(
+        store
+            .commit({.operations = {make(machine("b")), make(machine("a")), Delete{key<api::Machine>("default", "b")}},
+                     .preconditions = {}})
+            .has_value());
     CHECK(read_texts(*watch, 3) == Texts{"added b", "added a", "deleted b"});
   }
   SUBCASE("soft deletion is a change, the removal another") {
@@ -129,8 +129,7 @@ void selecting(Store& store) {
     auto watch = open(store, query<api::Machine>("app=web"), from);
     for (int round = 0; round < 4; ++round) {
       Transaction many;
-      for (int i = 0; i < 1000; ++i)
-        many.operations.push_back(make(secret("s-" + std::to_string(round * 1000 + i))));
+      for (int i = 0; i < 1000; ++i) many.operations.push_back(make(secret("s-" + std::to_string(round * 1000 + i))));
       REQUIRE(store.commit(many).has_value());
     }
     Revision position{};
@@ -166,8 +165,7 @@ void beginning(Store& store) {
     std::vector<Change> all;
     while (all.empty() || all.back().type == Change::Type::bookmark || all.back().object->name() != "c")
       for (auto& change : watch->next(bound()).value()) {
-        if (change.type != Change::Type::bookmark)
-          CHECK(change.revision == change.object->metadata().resource_version);
+        if (change.type != Change::Type::bookmark) CHECK(change.revision == change.object->metadata().resource_version);
         all.push_back(std::move(change));
       }
     REQUIRE(all.size() == 4);
@@ -187,8 +185,7 @@ void beginning(Store& store) {
     CHECK(texts_of(read(*watch, 5, 2)) == Texts{"added a", "added b", "added c", "added d", "added e"});
   }
   SUBCASE("a revision ahead of the store is gone") {
-    CHECK(code_of(store.watch(query<api::Machine>(), Revision{store.revision().value().value + 1})) ==
-          ErrorCode::gone);
+    CHECK(code_of(store.watch(query<api::Machine>(), Revision{store.revision().value().value + 1})) == ErrorCode::gone);
   }
   SUBCASE("watches end one by one") {
     auto first = open(store, query<api::Machine>(), store.revision().value());

@@ -28,8 +28,7 @@ void creating(Store& store) {
     CHECK(metadata.creation_timestamp.has_value());
     CHECK_FALSE(metadata.deletion_timestamp.has_value());
     CHECK(metadata.labels.at("app") == "web");
-    CHECK_MESSAGE(created.as<api::Machine>().status == api::MachineStatus{},
-                  "the status is cleared on create");
+    CHECK_MESSAGE(created.as<api::Machine>().status == api::MachineStatus{}, "the status is cleared on create");
     CHECK(store.get(key<api::Machine>("default", "web-1")).value() == created);
   }
   SUBCASE("two objects have different uids") {
@@ -104,8 +103,7 @@ void creating(Store& store) {
     auto elsewhere = machine("owned", "other");
     must(store, make(namespace_object("other")));
     elsewhere.metadata.owner_references = {owned_by(owner)};
-    CHECK_MESSAGE(code_of(store, make(elsewhere)) == ErrorCode::conflict,
-                  "an owner lives in the same namespace");
+    CHECK_MESSAGE(code_of(store, make(elsewhere)) == ErrorCode::conflict, "an owner lives in the same namespace");
     auto pool = machine_pool("p");
     pool.metadata.owner_references = {owned_by(owner)};
     CHECK_MESSAGE(code_of(store, make(pool)) == ErrorCode::invalid,
@@ -121,8 +119,7 @@ void creating(Store& store) {
     must(store, Create{Object::decode(json).value()});
     must(store, Patch{key<api::Machine>("default", "a"), R"({"metadata":{"labels":{"x":"y"}}})"});
     const auto text = store.get(key<api::Machine>("default", "a")).value().json();
-    for (const auto* part :
-         {R"("novel":[1])", R"("more":{"x":1})", R"("later":{"deep":[1,2]})", R"("extra":"kept")"})
+    for (const auto* part : {R"("novel":[1])", R"("more":{"x":1})", R"("later":{"deep":[1,2]})", R"("extra":"kept")"})
       CHECK_MESSAGE(text.find(part) != std::string::npos, std::string(part) << " is not in " << text);
   }
 }
@@ -164,8 +161,7 @@ void updating(Store& store) {
   }
   SUBCASE("an update that changes nothing makes no revision") {
     const auto before = store.revision().value();
-    const auto result =
-        store.commit({.operations = {Update{Object::of(wanted)}}, .preconditions = {}}).value();
+    const auto result = store.commit({.operations = {Update{Object::of(wanted)}}, .preconditions = {}}).value();
     CHECK(result.revision == before);
     CHECK(result.objects.at(0) == created);
     CHECK(store.revision().value() == before);
@@ -187,8 +183,8 @@ void updating(Store& store) {
     const auto with_spec = must(store, Update{Object::of(wanted)}).as<api::Machine>();
     CHECK(with_spec.spec.power == api::Power::off);
     CHECK(with_spec.status.machine_id == "test://1");
-    must(store, Patch{key<api::Machine>("default", "a"),
-                      R"({"spec":{"power":"On"},"status":{"machineID":"test://3"}})", Part::status});
+    must(store, Patch{key<api::Machine>("default", "a"), R"({"spec":{"power":"On"},"status":{"machineID":"test://3"}})",
+                      Part::status});
     const auto patched = store.get(key<api::Machine>("default", "a")).value().as<api::Machine>();
     CHECK(patched.spec.power == api::Power::off);
     CHECK(patched.status.machine_id == "test://3");
@@ -237,13 +233,10 @@ void patching(Store& store) {
     must(store, Patch{key_a, R"({"metadata":{"resourceVersion":")" + revision + R"(","labels":{"x":"1"}}})"});
     CHECK(code_of(store, Patch{key_a, R"({"metadata":{"resourceVersion":")" + revision +
                                           R"(","labels":{"x":"2"}}})"}) == ErrorCode::conflict);
-    must(store,
-         Patch{key_a, R"({"metadata":{"uid":")" + created.metadata().uid + R"(","labels":{"x":"3"}}})"});
-    CHECK(
-        code_of(store,
-                Patch{key_a,
-                      R"({"metadata":{"uid":"00000000-0000-4000-8000-000000000000","labels":{"x":"4"}}})"}) ==
-        ErrorCode::conflict);
+    must(store, Patch{key_a, R"({"metadata":{"uid":")" + created.metadata().uid + R"(","labels":{"x":"3"}}})"});
+    CHECK(code_of(store,
+                  Patch{key_a, R"({"metadata":{"uid":"00000000-0000-4000-8000-000000000000","labels":{"x":"4"}}})"}) ==
+          ErrorCode::conflict);
     CHECK(store.get(key_a).value().metadata().labels.at("x") == "3");
   }
   SUBCASE("a patch cannot rename") {
@@ -253,8 +246,8 @@ void patching(Store& store) {
   }
   SUBCASE("a patch that is none changes nothing") {
     const auto before = store.revision().value();
-    for (const auto* text : {"", "{", "[]", "17", R"({"spec":{"power":17}})",
-                             R"({"spec":{"power":"Sideways"}})", R"({"spec":null})", "{}}"}) {
+    for (const auto* text : {"", "{", "[]", "17", R"({"spec":{"power":17}})", R"({"spec":{"power":"Sideways"}})",
+                             R"({"spec":null})", "{}}"}) {
       CAPTURE(text);
       CHECK(code_of(store, Patch{key_a, text}) == ErrorCode::invalid);
     }
@@ -268,8 +261,7 @@ void patching(Store& store) {
       return R"({"metadata":{"ownerReferences":[{"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","name":"owner","uid":")" +
              uid + R"("}]}})";
     };
-    CHECK(code_of(store, Patch{key_a, with_owner("00000000-0000-4000-8000-000000000000")}) ==
-          ErrorCode::conflict);
+    CHECK(code_of(store, Patch{key_a, with_owner("00000000-0000-4000-8000-000000000000")}) == ErrorCode::conflict);
     must(store, Patch{key_a, with_owner(owner.metadata().uid)});
     must(store, Delete{key<api::Machine>("default", "owner")});
     CHECK_FALSE(exists<api::Machine>(store, "a"));

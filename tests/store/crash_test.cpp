@@ -48,8 +48,7 @@ void tell(int fd, const Message& message) {
 }
 
 /// Never returns. The ledger is that of the parent, so that it knows which pairs exist.
-[[noreturn]] void write_storm(const std::filesystem::path& file, const Ledger& ledger, std::uint64_t seed,
-                              int fd) {
+[[noreturn]] void write_storm(const std::filesystem::path& file, const Ledger& ledger, std::uint64_t seed, int fd) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   SystemClock clock;
   NullLog log;
@@ -62,14 +61,12 @@ void tell(int fd, const Message& message) {
     writers.emplace_back([&, thread] {
       std::mt19937_64 random(seed * 100 + static_cast<std::uint64_t>(thread));
       std::vector<PairValue> values;
-      for (int i = 0; i < pairs_per_thread; ++i)
-        values.push_back(ledger.value(thread * pairs_per_thread + i));
+      for (int i = 0; i < pairs_per_thread; ++i) values.push_back(ledger.value(thread * pairs_per_thread + i));
       for (int round = 0;; ++round) {
         const auto index = random() % pairs_per_thread;
         const int pair = thread * pairs_per_thread + static_cast<int>(index);
         const auto from = values[index];
-        const auto to =
-            from && random() % 4 == 0 ? PairValue() : PairValue(static_cast<int>(random() % 1'000'000));
+        const auto to = from && random() % 4 == 0 ? PairValue() : PairValue(static_cast<int>(random() % 1'000'000));
         tell(fd, {Message::Kind::intended, pair, to.value_or(-1)});
         if (!(*store)->commit(pair_transaction(pair, from, to, random() % 3000))) _exit(4);
         tell(fd, {Message::Kind::acknowledged, pair, to.value_or(-1)});

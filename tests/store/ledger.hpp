@@ -72,12 +72,10 @@ class Ledger {
       const auto a = read(store, pair, 'a');
       const auto b = read(store, pair, 'b');
       if (a != b)
-        throw Violation("pair " + std::to_string(pair) + " was written by half: " + text(a) + " and " +
-                        text(b));
+        throw Violation("pair " + std::to_string(pair) + " was written by half: " + text(a) + " and " + text(b));
       if (a != entry.acknowledged && !(entry.intended && a == *entry.intended))
         throw Violation("pair " + std::to_string(pair) + " is " + text(a) + ", acknowledged was " +
-                        text(entry.acknowledged) +
-                        (entry.intended ? ", intended " + text(*entry.intended) : ""));
+                        text(entry.acknowledged) + (entry.intended ? ", intended " + text(*entry.intended) : ""));
       entry.acknowledged = a;
       entry.intended.reset();
     }
@@ -118,8 +116,7 @@ class Mirror {
     std::map<std::string, store::Object> listed;
     for (auto& object : store.list(query, {}).value().objects) listed.emplace(object.name(), object);
     if (listed != objects_)
-      throw Violation("what the watch told differs from what the store has, at revision " +
-                      std::to_string(end.value));
+      throw Violation("what the watch told differs from what the store has, at revision " + std::to_string(end.value));
     at_ = std::max(at_, end);
   }
   /// One change that a watch told. Throws Violation when it cannot follow on what was told before.

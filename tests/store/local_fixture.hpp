@@ -20,8 +20,8 @@ class ShiftedClock final : public Clock {
   bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable_any& condition, std::stop_token stop,
             Instant deadline, const std::function<bool()>& ready) override {
     const Duration ahead(ahead_.load());
-    return real_.wait(lock, condition, std::move(stop),
-                      deadline < Instant::min() + ahead ? deadline : deadline - ahead, ready);
+    return real_.wait(lock, condition, std::move(stop), deadline < Instant::min() + ahead ? deadline : deadline - ahead,
+                      ready);
   }
   void advance(Duration span) { ahead_ += span.count(); }
 

@@ -86,8 +86,7 @@ TEST_CASE("independent transactions share one append, and fail one by one") {
   Fixture fixture;
   must(*fixture.store, make(machine("taken")));
   const auto before = fixture.recording->append_count();
-  const std::vector<Transaction> transactions{
-      creation("a"), creation("taken"), creation("a"), creation("b"), {}};
+  const std::vector<Transaction> transactions{creation("a"), creation("taken"), creation("a"), creation("b"), {}};
   const auto results = fixture.store->commit_all(transactions);
   REQUIRE(results.size() == 5);
   CHECK(results[0].has_value());
@@ -109,8 +108,7 @@ TEST_CASE("nobody sees what is not durable yet") {
   fixture.recording->hold();
   std::jthread writer([&] {
     (void)fixture.store->commit(
-        {.operations = {make(machine("new")), Delete{key<api::Machine>("default", "old")}},
-         .preconditions = {}});
+        {.operations = {make(machine("new")), Delete{key<api::Machine>("default", "old")}}, .preconditions = {}});
   });
   fixture.recording->wait_until_held();
   CHECK(fixture.store->revision().value() == revision);
@@ -152,8 +150,7 @@ TEST_CASE("a journal that fails makes the whole batch fail and changes nothing")
   CHECK(created.metadata().resource_version.value == revision.value + 1);
   must(*fixture.store, Delete{key<api::Machine>("default", "owner")});
   CHECK_FALSE(exists<api::Machine>(*fixture.store, "owned"));
-  CHECK(texts_of(watch->next(fixture.clock.now()).value()) ==
-        Texts{"added a", "deleted owner", "deleted owned"});
+  CHECK(texts_of(watch->next(fixture.clock.now()).value()) == Texts{"added a", "deleted owner", "deleted owned"});
 }
 
 TEST_CASE("a lease that could not be written is not held") {
@@ -165,8 +162,7 @@ TEST_CASE("a lease that could not be written is not held") {
   fixture.recording->failure = Error(ErrorCode::exhausted, "the disk is full");
   CHECK(code_of(fixture.store->release_lease("scheduler", lease.token)) == ErrorCode::exhausted);
   CHECK(fixture.store->leases("").value().at(0).is_held);
-  CHECK(fixture.store
-            ->commit({.operations = {}, .preconditions = {store::HoldsLease{"scheduler", lease.token}}})
+  CHECK(fixture.store->commit({.operations = {}, .preconditions = {store::HoldsLease{"scheduler", lease.token}}})
             .has_value());
 }
 
@@ -231,8 +227,7 @@ TEST_CASE("history is kept for a time, and what nobody needs is forgotten by the
   REQUIRE(fixture.store->collect().has_value());
   CHECK(code_of(fixture.store->watch(query<api::Machine>(), {middle.value - 1})) == ErrorCode::gone);
   auto watch = fixture.store->watch(query<api::Machine>(), middle).value();
-  CHECK(texts_of(watch->next(fixture.clock.now()).value()) ==
-        Texts{"modified a", "modified a", "modified a"});
+  CHECK(texts_of(watch->next(fixture.clock.now()).value()) == Texts{"modified a", "modified a", "modified a"});
   // The namespace, the last three states of `a`, the one before them, and the lease.
   CHECK(fixture.recording->records.size() == 6);
 
@@ -243,8 +238,7 @@ TEST_CASE("history is kept for a time, and what nobody needs is forgotten by the
   // The lease's last change is there in any case, so that history now begins with it.
   CHECK(code_of(fixture.store->watch(query<api::Machine>(), {middle.value - 2})) == ErrorCode::gone);
   watch = fixture.store->watch(query<api::Machine>(), middle).value();
-  CHECK(texts_of(watch->next(fixture.clock.now()).value()) ==
-        Texts{"modified a", "modified a", "modified a"});
+  CHECK(texts_of(watch->next(fixture.clock.now()).value()) == Texts{"modified a", "modified a", "modified a"});
 
   fixture.clock.advance(2h);
   REQUIRE(fixture.store->collect().has_value());
@@ -334,8 +328,7 @@ TEST_CASE("raw changes carry the object before and after") {
   CHECK(fixture.store->changes(start, 2).value().size() == 2);
   CHECK(fixture.store->changes(changes[1].revision, 100).value().size() == 1);
   CHECK(fixture.store->changes(fixture.store->revision().value(), 100).value().empty());
-  CHECK(code_of(fixture.store->changes({fixture.store->revision().value().value + 1}, 100)) ==
-        ErrorCode::gone);
+  CHECK(code_of(fixture.store->changes({fixture.store->revision().value().value + 1}, 100)) == ErrorCode::gone);
 }
 
 TEST_CASE("whoever asked is told after each publication") {

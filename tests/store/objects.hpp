@@ -154,8 +154,7 @@ inline std::vector<Change> read(store::Watch& watch, std::size_t count, std::siz
   while (result.size() < count) {
     auto changes = watch.next(bound(), {}, limit);
     if (!changes) FAIL(changes.error().message());
-    REQUIRE_MESSAGE(!changes->empty(),
-                    "nothing came, " << result.size() << " of " << count << " changes are there");
+    REQUIRE_MESSAGE(!changes->empty(), "nothing came, " << result.size() << " of " << count << " changes are there");
     for (auto& change : *changes)
       if (change.type != Change::Type::bookmark) result.push_back(std::move(change));
   }

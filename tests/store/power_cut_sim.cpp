@@ -46,9 +46,8 @@ class PowerCut {
     auto journal = store::sqlite::open_journal(
         "store.db", {.vfs = disk_.name(), .checkpoint_pages = static_cast<int>(8 + below(60))});
     if (!journal) return lose(journal.error());
-    auto opened = store::LocalStore::open(*std::move(journal),
-                                          {.history_changes = 5000, .history_age = std::chrono::seconds(20)},
-                                          clock_, log_);
+    auto opened = store::LocalStore::open(
+        *std::move(journal), {.history_changes = 5000, .history_age = std::chrono::seconds(20)}, clock_, log_);
     if (!opened) return lose(opened.error());
     store_ = *std::move(opened);
     return true;
@@ -181,9 +180,8 @@ class PowerCut {
 int main(int argc, char** argv) {
   Tally tally;
   const int code = simulate(argc, argv, 40, [&](std::uint64_t seed) { PowerCut(seed, tally).run(); });
-  std::printf(
-      "%llu cuts, %llu acknowledged transactions, %llu failed syncs, %llu refused for want of room\n",
-      static_cast<unsigned long long>(tally.cuts), static_cast<unsigned long long>(tally.acknowledged),
-      static_cast<unsigned long long>(tally.failed_syncs), static_cast<unsigned long long>(tally.full));
+  std::printf("%llu cuts, %llu acknowledged transactions, %llu failed syncs, %llu refused for want of room\n",
+              static_cast<unsigned long long>(tally.cuts), static_cast<unsigned long long>(tally.acknowledged),
+              static_cast<unsigned long long>(tally.failed_syncs), static_cast<unsigned long long>(tally.full));
   return code;
 }

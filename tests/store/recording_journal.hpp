@@ -87,12 +87,12 @@ class RecordingJournal final : public store::Journal {
     for (const auto& record : records) {
       const auto newest = recording_->records.empty() ? 0 : recording_->records.rbegin()->first;
       if (record.revision.value != newest + 1 && !recording_->records.empty())
-        return Error(ErrorCode::internal, "revision " + std::to_string(record.revision.value) + " follows " +
-                                              std::to_string(newest));
-      recording_->records.emplace(record.revision.value,
-                                  KeptRecord{record.type, record.previous, std::string(record.resource),
-                                             std::string(record.namespace_), std::string(record.name),
-                                             std::string(record.body), record.time});
+        return Error(ErrorCode::internal,
+                     "revision " + std::to_string(record.revision.value) + " follows " + std::to_string(newest));
+      recording_->records.emplace(
+          record.revision.value,
+          KeptRecord{record.type, record.previous, std::string(record.resource), std::string(record.namespace_),
+                     std::string(record.name), std::string(record.body), record.time});
     }
     return {};
   }

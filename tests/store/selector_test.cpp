@@ -45,18 +45,17 @@ TEST_CASE("a label selector selects as in Kubernetes") {
     CAPTURE(text);
     CHECK(selects(text, web));
   }
-  for (const auto* text :
-       {"app=db", "app=", "app!=web", "missing", "missing=x", "missing=", "!app", "app notin (web,db)",
-        "missing in (a)", "app=web,tier=back", "empty!=", "app in ()"}) {
+  for (const auto* text : {"app=db", "app=", "app!=web", "missing", "missing=x", "missing=", "!app",
+                           "app notin (web,db)", "missing in (a)", "app=web,tier=back", "empty!=", "app in ()"}) {
     CAPTURE(text);
     CHECK_FALSE(selects(text, web));
   }
 }
 
 TEST_CASE("a malformed label selector is refused with the part that is wrong") {
-  for (const auto* text : {"=web", "app=web,", ",", "app in web", "app in (web", "app in", "app within (a)",
-                           "app ? x", "!app=web", "!", "app=we b", "-app=web", "app=-", "app=web)", "a b",
-                           "app=a=b", "app!web", "app in (a))", "app=\n"}) {
+  for (const auto* text :
+       {"=web", "app=web,", ",", "app in web", "app in (web", "app in", "app within (a)", "app ? x", "!app=web", "!",
+        "app=we b", "-app=web", "app=-", "app=web)", "a b", "app=a=b", "app!web", "app in (a))", "app=\n"}) {
     CAPTURE(text);
     const auto selector = LabelSelector::parse(text);
     REQUIRE(selector.has_error());
@@ -68,8 +67,8 @@ TEST_CASE("a malformed label selector is refused with the part that is wrong") {
 }
 
 TEST_CASE("the text of a label selector selects the same") {
-  for (const auto* text : {"", "app=web", "app!=web", "app in (a,b)", "app notin (a,b)", "app", "!app",
-                           "a=b,c!=d,e in (f),!g,h"}) {
+  for (const auto* text :
+       {"", "app=web", "app!=web", "app in (a,b)", "app notin (a,b)", "app", "!app", "a=b,c!=d,e in (f),!g,h"}) {
     CAPTURE(text);
     const auto selector = LabelSelector::parse(text).value();
     CHECK(selector.to_text() == text);
@@ -89,8 +88,8 @@ TEST_CASE("a field selector compares any scalar field") {
     CAPTURE(text);
     CHECK(FieldSelector::parse(text).value().matches(object));
   }
-  for (const auto* text : {"metadata.name=web-2", "metadata.name!=web-1",
-                           "spec.machinePoolRef.name=", "spec.missing=x", "spec.power=On,metadata.name=x"}) {
+  for (const auto* text : {"metadata.name=web-2", "metadata.name!=web-1", "spec.machinePoolRef.name=", "spec.missing=x",
+                           "spec.power=On,metadata.name=x"}) {
     CAPTURE(text);
     CHECK_FALSE(FieldSelector::parse(text).value().matches(object));
   }

@@ -86,8 +86,7 @@ struct VfsCalls {
       content.resize(end);
     }
     content.replace(begin, end - begin, static_cast<const char*>(data), end - begin);
-    (*handle.file)
-        ->pending.push_back({false, begin, std::string(static_cast<const char*>(data), end - begin)});
+    (*handle.file)->pending.push_back({false, begin, std::string(static_cast<const char*>(data), end - begin)});
     return SQLITE_OK;
   }
 
@@ -139,8 +138,7 @@ struct VfsCalls {
     *out = nullptr;
     const auto wanted = static_cast<std::size_t>(index);
     if (wanted >= regions.size() && extend == 0) return SQLITE_OK;
-    while (regions.size() <= wanted)
-      regions.push_back(std::make_unique<char[]>(static_cast<std::size_t>(size)));
+    while (regions.size() <= wanted) regions.push_back(std::make_unique<char[]>(static_cast<std::size_t>(size)));
     *out = regions[wanted].get();
     return SQLITE_OK;
   }

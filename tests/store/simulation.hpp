@@ -22,8 +22,8 @@ int simulate(int argc, char** argv, std::uint64_t usual, F&& run) {
     try {
       run(seed);
     } catch (const std::exception& failure) {
-      std::fprintf(stderr, "seed %llu: %s\nagain: %s 1 %llu\n", static_cast<unsigned long long>(seed),
-                   failure.what(), argv[0], static_cast<unsigned long long>(seed));
+      std::fprintf(stderr, "seed %llu: %s\nagain: %s 1 %llu\n", static_cast<unsigned long long>(seed), failure.what(),
+                   argv[0], static_cast<unsigned long long>(seed));
       return 1;
     }
   }

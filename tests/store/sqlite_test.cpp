@@ -23,8 +23,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::unique_ptr<store::LocalStore> open(const fs::path& file, Clock& clock,
-                                        store::LocalStoreOptions options = {}) {
+std::unique_ptr<store::LocalStore> open(const fs::path& file, Clock& clock, store::LocalStoreOptions options = {}) {
   static NullLog log;
   auto opened = sqlite::open(file, clock, log, options);
   if (!opened) FAIL(opened.error().message());
@@ -140,8 +139,7 @@ TEST_CASE("everything is there after the store was closed and opened again") {
   }
   SUBCASE("owners and namespaces are known") {
     must(*store, Delete{key<api::Machine>("default", "owner")});
-    CHECK(
-        store->get(key<api::Machine>("default", "owned")).value().metadata().deletion_timestamp.has_value());
+    CHECK(store->get(key<api::Machine>("default", "owned")).value().metadata().deletion_timestamp.has_value());
     must(*store, Delete{key<api::Namespace>("", "space")});
     CHECK_FALSE(exists<api::Machine>(*store, "inside", "space"));
     CHECK_FALSE(exists<api::Namespace>(*store, "space"));
@@ -158,8 +156,7 @@ TEST_CASE("a store that is closed without warning has everything that was acknow
     NullLog log;
     auto store = sqlite::open(file, clock, log).value();
     for (int i = 0; i < 100; ++i)
-      (void)store->commit({.operations = {make(machine("m-" + std::to_string(i)))}, .preconditions = {}})
-          .value();
+      (void)store->commit({.operations = {make(machine("m-" + std::to_string(i)))}, .preconditions = {}}).value();
     _exit(0);
   }
   int status = 0;
@@ -254,8 +251,8 @@ TEST_CASE("a truncated store is refused") {
   const auto file = directory.path() / "store.db";
   fill(file, 500);
   const auto size = fs::file_size(file);
-  for (const auto part : {size / 2, size / 2 + 100, size - 4096, std::uintmax_t{4096}, std::uintmax_t{300},
-                          std::uintmax_t{50}}) {
+  for (const auto part :
+       {size / 2, size / 2 + 100, size - 4096, std::uintmax_t{4096}, std::uintmax_t{300}, std::uintmax_t{50}}) {
     CAPTURE(part);
     const auto copy = directory.path() / ("cut-" + std::to_string(part) + ".db");
     fs::copy_file(file, copy);
@@ -304,8 +301,8 @@ TEST_CASE("a directory that cannot be written is named") {
   const auto place = directory.path() / "place";
   fs::create_directory(place);
   fs::permissions(directory.path(), fs::perms::owner_all | fs::perms::others_exec | fs::perms::others_read);
-  fs::permissions(
-      place, fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
+  fs::permissions(place,
+                  fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
   // Root may write everywhere, so it is tried as nobody.
   int result[2];
   REQUIRE(pipe(result) == 0);
@@ -362,18 +359,16 @@ TEST_CASE("a store in use can be checked and backed up") {
     CHECK(store->epoch() != epoch);
     CHECK(store->list(query<api::Machine>()).value().objects.size() == 500);
     must(*store, make(machine("again")));
-    CHECK(open(directory.path() / "store.db.before-restore", clock)
-              ->list(query<api::Machine>())
-              .value()
-              .objects.size() == 501);
+    CHECK(
+        open(directory.path() / "store.db.before-restore", clock)->list(query<api::Machine>()).value().objects.size() ==
+        501);
     store.reset();
     CHECK_MESSAGE(code_of(sqlite::restore(copy, file)) == ErrorCode::already_exists,
                   "the file that was kept is not overwritten");
   }
   SUBCASE("and restored where there was nothing") {
     REQUIRE(sqlite::restore(copy, directory.path() / "new.db").has_value());
-    CHECK(open(directory.path() / "new.db", clock)->list(query<api::Machine>()).value().objects.size() ==
-          500);
+    CHECK(open(directory.path() / "new.db", clock)->list(query<api::Machine>()).value().objects.size() == 500);
   }
   SUBCASE("a store in use is not replaced") {
     store = open(file, clock);
@@ -386,8 +381,7 @@ TEST_CASE("a store in use can be checked and backed up") {
     CHECK(exists<api::Machine>(*open(file, clock), "later"));
   }
   SUBCASE("a backup of nothing is an error") {
-    CHECK(code_of(sqlite::backup(directory.path() / "none.db", directory.path() / "x.db")) ==
-          ErrorCode::not_found);
+    CHECK(code_of(sqlite::backup(directory.path() / "none.db", directory.path() / "x.db")) == ErrorCode::not_found);
     CHECK(code_of(sqlite::check(directory.path() / "none.db")) == ErrorCode::not_found);
     CHECK_FALSE(fs::exists(directory.path() / "none.db"));
     CHECK(code_of(sqlite::backup(file, directory.path() / "missing" / "x.db")) == ErrorCode::not_found);

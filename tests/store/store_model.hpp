@@ -17,7 +17,7 @@
 
 namespace ironcore::test {
 
-using Incarnation = int;  ///< one life of an object; its uid is known only after the commit
+using Incarnation = int;                            ///< one life of an object; its uid is known only after the commit
 using Place = std::pair<std::string, std::string>;  ///< namespace and name
 
 struct ModelMachine {
@@ -63,8 +63,7 @@ struct Model {
     auto& machine = found->second;
     if (machine.is_deleting)
       for (const auto& finalizer : wanted.finalizers)
-        if (std::find(machine.finalizers.begin(), machine.finalizers.end(), finalizer) ==
-            machine.finalizers.end())
+        if (std::find(machine.finalizers.begin(), machine.finalizers.end(), finalizer) == machine.finalizers.end())
           return ErrorCode::wrong_state;
     auto result = wanted;
     result.incarnation = machine.incarnation;
@@ -165,9 +164,8 @@ struct Model {
         if (machine.owners.contains(owner)) owned.push_back(place);
       for (const auto& place : owned) {
         auto& machine = machines.at(place);
-        const bool has_other = std::any_of(machine.owners.begin(), machine.owners.end(), [&](auto other) {
-          return other != owner && find(other) != nullptr;
-        });
+        const bool has_other = std::any_of(machine.owners.begin(), machine.owners.end(),
+                                           [&](auto other) { return other != owner && find(other) != nullptr; });
         if (has_other) {
           machine.owners.erase(owner);
           ++changes;

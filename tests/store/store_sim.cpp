@@ -43,8 +43,8 @@ class StoreSimulation {
     model_.namespaces["default"] = false;
     log_end_ = store_->revision().value();
     for (const auto* selector : {"", "color=red", "color!=red", "color"})
-      for (const auto* fields : {"", "spec.machinePoolRef.name=pool-0",
-                                 "spec.machinePoolRef.name=", "metadata.namespace=space-1"}) {
+      for (const auto* fields :
+           {"", "spec.machinePoolRef.name=pool-0", "spec.machinePoolRef.name=", "metadata.namespace=space-1"}) {
         Reader reader;
         reader.query.kind = &api::kind_of<api::Machine>();
         reader.query.labels = store::LabelSelector::parse(selector).value();
@@ -91,8 +91,7 @@ class StoreSimulation {
   Place random_place() { return {random_namespace(), "m-" + std::to_string(below(12))}; }
   Place existing_place() {
     if (model_.machines.empty() || below(8) == 0) return random_place();
-    return std::next(model_.machines.begin(), static_cast<std::ptrdiff_t>(below(model_.machines.size())))
-        ->first;
+    return std::next(model_.machines.begin(), static_cast<std::ptrdiff_t>(below(model_.machines.size())))->first;
   }
   static store::Key key_of(const Place& place) { return store::key<api::Machine>(place.first, place.second); }
   std::string quoted_list(const std::vector<std::string>& words) {
@@ -151,9 +150,9 @@ class StoreSimulation {
       case 12:
       case 13: {
         const bool is_orphaning = below(3) == 0;
-        transaction.operations.emplace_back(store::Delete{
-            .key = key_of(place),
-            .propagation = is_orphaning ? store::Propagation::orphan : store::Propagation::cascade});
+        transaction.operations.emplace_back(
+            store::Delete{.key = key_of(place),
+                          .propagation = is_orphaning ? store::Propagation::orphan : store::Propagation::cascade});
         return model.erase(place, is_orphaning);
       }
       case 14: {
@@ -184,11 +183,10 @@ class StoreSimulation {
     machine.finalizers = random_finalizers();
     for (std::uint64_t i = below(3); i > 0 && !uids_.empty(); --i) {
       // Also owners that are gone, or that live in another namespace.
-      const auto& [owner, known] =
-          *std::next(uids_.begin(),
-                     static_cast<std::ptrdiff_t>(
-                         below(4) == 0 ? below(uids_.size())
-                                       : uids_.size() - 1 - below(std::min<std::size_t>(uids_.size(), 8))));
+      const auto& [owner, known] = *std::next(
+          uids_.begin(),
+          static_cast<std::ptrdiff_t>(
+              below(4) == 0 ? below(uids_.size()) : uids_.size() - 1 - below(std::min<std::size_t>(uids_.size(), 8))));
       if (!machine.owners.insert(owner).second) continue;
       object.metadata.owner_references.push_back({.api_version = "compute.ironcore.dev/v1alpha1",
                                                   .kind = "Machine",
@@ -197,8 +195,7 @@ class StoreSimulation {
     }
     object.metadata.labels = machine.labels;
     object.metadata.finalizers = machine.finalizers;
-    if (!machine.pool.empty())
-      object.spec.machine_pool_ref = api::LocalReference{.name = machine.pool, .unknown = {}};
+    if (!machine.pool.empty()) object.spec.machine_pool_ref = api::LocalReference{.name = machine.pool, .unknown = {}};
     transaction.operations.emplace_back(store::Create{Object::of(object)});
     const auto failure = model.create(place, machine);
     if (!failure) created.back() = model.last_incarnation;
@@ -241,9 +238,8 @@ class StoreSimulation {
         failure = operate(next, transaction, made);
       }
       // Updates name revisions, which the model does not know: only alone.
-      if (std::any_of(
-              transaction.operations.begin(), transaction.operations.end(),
-              [](const auto& operation) { return std::holds_alternative<store::Update>(operation); }) &&
+      if (std::any_of(transaction.operations.begin(), transaction.operations.end(),
+                      [](const auto& operation) { return std::holds_alternative<store::Update>(operation); }) &&
           (count > 1 || transaction.operations.size() > 1))
         continue;
       transactions.push_back(std::move(transaction));
@@ -276,8 +272,8 @@ class StoreSimulation {
     }
     const auto changed = model.changes - model_.changes;
     if (store_->revision().value().value != revision.value + changed)
-      fail(std::to_string(store_->revision().value().value - revision.value) +
-           " changes were made, expected " + std::to_string(changed));
+      fail(std::to_string(store_->revision().value().value - revision.value) + " changes were made, expected " +
+           std::to_string(changed));
     model_ = std::move(model);
     note_changes();
   }
@@ -296,8 +292,7 @@ class StoreSimulation {
     if (!changes) fail("raw changes: " + changes.error().message());
     for (const auto& change : *changes) {
       if (change.revision.value != log_end_.value + 1)
-        fail("change " + std::to_string(change.revision.value) + " follows " +
-             std::to_string(log_end_.value));
+        fail("change " + std::to_string(change.revision.value) + " follows " + std::to_string(log_end_.value));
       log_end_ = change.revision;
       all_changes_.push_back(change);
     }
@@ -339,8 +334,7 @@ class StoreSimulation {
     if (namespaces != model_.namespaces) fail("the namespaces are not as expected");
     for (const auto& reader : readers_) {
       Texts listed, wanted;
-      for (const auto& object : store_->list(reader.query, {}).value().objects)
-        listed.push_back(object.metadata().uid);
+      for (const auto& object : store_->list(reader.query, {}).value().objects) listed.push_back(object.metadata().uid);
       for (const auto& object : page.objects)
         if (reader.query.matches(object)) wanted.push_back(object.metadata().uid);
       if (listed != wanted) fail("a list with selectors is not what the whole list has");
@@ -373,8 +367,7 @@ class StoreSimulation {
       const bool before = raw.previous && reader.query.matches(*raw.previous);
       const bool after = raw.type != Change::Type::deleted && reader.query.matches(raw.object);
       if (after)
-        wanted.push_back(
-            text_of({before ? Change::Type::modified : Change::Type::added, raw.revision, raw.object}));
+        wanted.push_back(text_of({before ? Change::Type::modified : Change::Type::added, raw.revision, raw.object}));
       if (before && !after) wanted.push_back(text_of({Change::Type::deleted, raw.revision, raw.object}));
     }
     if (told != wanted)

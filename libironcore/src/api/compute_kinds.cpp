@@ -16,9 +16,8 @@ std::vector<std::string> class_cells(const MachineClass& object, WallTime now) {
           amount_or_none(object.capabilities, "memory"), age(object.metadata, now)};
 }
 
-constexpr Column pool_columns[] = {
-    {"NAME", false}, {"MACHINECLASSES", false}, {"AGE", false},   {"READY", true},
-    {"CPU", true},   {"MEMORY", true},          {"TAINTS", true}, {"PROVIDERID", true}};
+constexpr Column pool_columns[] = {{"NAME", false}, {"MACHINECLASSES", false}, {"AGE", false},   {"READY", true},
+                                   {"CPU", true},   {"MEMORY", true},          {"TAINTS", true}, {"PROVIDERID", true}};
 
 std::vector<std::string> pool_cells(const MachinePool& object, WallTime now) {
   std::vector<std::string> classes, taints;

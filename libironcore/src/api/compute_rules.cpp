@@ -61,8 +61,7 @@ void check_ephemeral(const FieldPath& at, const EphemeralVolume& volume, Checks&
   const auto& wanted = volume.volume_template->spec;
   check_template_metadata(FieldPath(pattern, "metadata"), volume.volume_template->metadata, checks);
   check_volume_spec(spec, wanted, checks);
-  checks.forbidden(FieldPath(spec, "claimRef"), wanted.claim_ref.has_value(),
-                   "the machine of the template claims it");
+  checks.forbidden(FieldPath(spec, "claimRef"), wanted.claim_ref.has_value(), "the machine of the template claims it");
   checks.forbidden(FieldPath(spec, "unclaimable"), wanted.unclaimable.value_or(false),
                    "the machine of the template claims it");
 }
@@ -175,19 +174,16 @@ void name_devices(Machine& machine, const Machine* current, Checks& checks) {
   }
 }
 
-void check_volume_changes(const FieldPath& at, const Machine& current, const Machine& wanted,
-                          Checks& checks) {
+void check_volume_changes(const FieldPath& at, const Machine& current, const Machine& wanted, Checks& checks) {
   for (std::size_t i = 0; i < wanted.spec.volumes.size(); ++i) {
     const auto& name = wanted.spec.volumes[i].name;
     if (find_volume(current.spec, name) != nullptr) continue;
     const auto& attached = current.status.volumes;
-    if (std::any_of(attached.begin(), attached.end(),
-                    [&](const auto& volume) { return volume.name == name; })) {
+    if (std::any_of(attached.begin(), attached.end(), [&](const auto& volume) { return volume.name == name; })) {
       const FieldPath entry(at, i);
       checks.add(
           FieldPath(entry, "name"), Reason::duplicate,
-          "\"" + name +
-              "\" is still being detached: use another name, or wait until it is gone from status.volumes");
+          "\"" + name + "\" is still being detached: use another name, or wait until it is gone from status.volumes");
     }
   }
   for (const auto& before : current.spec.volumes) {
@@ -197,17 +193,14 @@ void check_volume_changes(const FieldPath& at, const Machine& current, const Mac
     const FieldPath image(disk, "image");
     const auto* const after = find_volume(wanted.spec, before.name);
     if (after == nullptr) {
-      checks.add(image, Reason::forbidden,
-                 "a volume made from an image cannot be removed: create another machine");
+      checks.add(image, Reason::forbidden, "a volume made from an image cannot be removed: create another machine");
     } else if (!after->local_disk || after->local_disk->image != before.local_disk->image) {
-      checks.add(image, Reason::forbidden,
-                 "cannot be changed or removed after creation: create another machine");
+      checks.add(image, Reason::forbidden, "cannot be changed or removed after creation: create another machine");
     }
   }
 }
 
-void check_hostname_change(const FieldPath& at, const MachineSpec& current, const MachineSpec& wanted,
-                           Checks& checks) {
+void check_hostname_change(const FieldPath& at, const MachineSpec& current, const MachineSpec& wanted, Checks& checks) {
   const auto hostname = [](const MachineSpec& spec) {
     return spec.guest_config ? std::string_view(spec.guest_config->hostname) : std::string_view();
   };
@@ -278,10 +271,8 @@ void check(const Machine& object, Checks& checks) {
 void check_change(const Machine& current, const Machine& wanted, Checks& checks) {
   const FieldPath root;
   const FieldPath at(root, "spec");
-  checks.immutable(FieldPath(at, "machineClassRef"), current.spec.machine_class_ref,
-                   wanted.spec.machine_class_ref);
-  checks.set_once(FieldPath(at, "machinePoolRef"), current.spec.machine_pool_ref,
-                  wanted.spec.machine_pool_ref);
+  checks.immutable(FieldPath(at, "machineClassRef"), current.spec.machine_class_ref, wanted.spec.machine_class_ref);
+  checks.set_once(FieldPath(at, "machinePoolRef"), current.spec.machine_pool_ref, wanted.spec.machine_pool_ref);
   check_volume_changes(FieldPath(at, "volumes"), current, wanted, checks);
   const FieldPath guest(at, "guestConfig");
   check_hostname_change(FieldPath(guest, "hostname"), current.spec, wanted.spec, checks);

@@ -10,16 +10,14 @@ namespace {
 constexpr Column namespace_columns[] = {{"NAME", false}, {"STATUS", false}, {"AGE", false}};
 
 std::vector<std::string> namespace_cells(const Namespace& object, WallTime now) {
-  return {object.metadata.name,
-          state_or_terminating(object.metadata, json::enumerator_name(object.status.phase)),
+  return {object.metadata.name, state_or_terminating(object.metadata, json::enumerator_name(object.status.phase)),
           age(object.metadata, now)};
 }
 
 constexpr Column secret_columns[] = {{"NAME", false}, {"TYPE", false}, {"DATA", false}, {"AGE", false}};
 
 std::vector<std::string> secret_cells(const Secret& object, WallTime now) {
-  return {object.metadata.name, or_none(object.type), std::to_string(object.data.size()),
-          age(object.metadata, now)};
+  return {object.metadata.name, or_none(object.type), std::to_string(object.data.size()), age(object.metadata, now)};
 }
 
 constexpr Column event_columns[] = {{"LAST SEEN", false}, {"TYPE", false},    {"REASON", false},

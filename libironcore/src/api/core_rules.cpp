@@ -16,8 +16,8 @@ constexpr std::size_t max_message_bytes = 1024;
 bool is_data_key(std::string_view key) {
   return !key.empty() && key.size() <= 253 && key != "." && key != ".." &&
          std::all_of(key.begin(), key.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                  c == '_' || c == '.';
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+                  c == '.';
          });
 }
 
@@ -53,8 +53,7 @@ void check_change(const Secret& current, const Secret& wanted, Checks& checks) {
   constexpr std::string_view why = "cannot be changed: the secret is immutable; delete it and create another";
   if (!wanted.immutable.value_or(false))
     checks.add(FieldPath(root, "immutable"), Checks::Reason::forbidden, std::string(why));
-  if (current.data != wanted.data)
-    checks.add(FieldPath(root, "data"), Checks::Reason::forbidden, std::string(why));
+  if (current.data != wanted.data) checks.add(FieldPath(root, "data"), Checks::Reason::forbidden, std::string(why));
 }
 
 void complete(Event& object, const Event*, Checks&) {
@@ -62,8 +61,7 @@ void complete(Event& object, const Event*, Checks&) {
   if (object.message.size() <= max_message_bytes) return;
   std::size_t end = 0;
   while (end < object.message.size()) {
-    const auto length =
-        std::max<std::size_t>(1, json::utf8_length(std::string_view(object.message).substr(end)));
+    const auto length = std::max<std::size_t>(1, json::utf8_length(std::string_view(object.message).substr(end)));
     if (end + length > max_message_bytes) break;
     end += length;
   }
@@ -73,10 +71,8 @@ void complete(Event& object, const Event*, Checks&) {
 void check(const Event& object, Checks& checks) {
   const FieldPath root;
   const FieldPath involved(root, "involvedObject");
-  checks.required(FieldPath(involved, "kind"), object.involved_object.kind,
-                  "the kind of the object it happened to");
-  checks.required(FieldPath(involved, "name"), object.involved_object.name,
-                  "the name of the object it happened to");
+  checks.required(FieldPath(involved, "kind"), object.involved_object.kind, "the kind of the object it happened to");
+  checks.required(FieldPath(involved, "name"), object.involved_object.name, "the name of the object it happened to");
   checks.required(FieldPath(root, "reason"), object.reason, "one word for what happened");
   checks.not_longer(FieldPath(root, "reason"), object.reason.size(), 128, "characters");
   if (object.count < 1) checks.add(FieldPath(root, "count"), Checks::Reason::invalid, "must be at least 1");

@@ -37,8 +37,7 @@ void write_difference(json::Text& out, const T& from, const T& to) {
 }
 
 template <class T>
-void write_difference(json::Text& out, const std::map<std::string, T>& from,
-                      const std::map<std::string, T>& to) {
+void write_difference(json::Text& out, const std::map<std::string, T>& from, const std::map<std::string, T>& to) {
   out.add('{');
   for (const auto& [key, value] : from) {
     if (to.contains(key)) continue;
@@ -128,8 +127,7 @@ std::optional<std::string> find_text(const T& value, std::string_view path) {
   } else if constexpr (DescribedStruct<T>) {
     const auto step = take_step(path);
     if (!step || step->is_bracketed) return std::nullopt;
-    static constexpr auto finders =
-        detail::member_finders<T>(std::make_index_sequence<json::member_count<T>>());
+    static constexpr auto finders = detail::member_finders<T>(std::make_index_sequence<json::member_count<T>>());
     const auto& names = json::member_names<T>;
     for (std::size_t i = 0; i < names.size(); ++i)
       if (names[i] == step->name) return finders[i](value, path);

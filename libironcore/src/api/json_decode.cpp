@@ -82,9 +82,9 @@ void Decoding::read_quantity(const FieldPath& at, Quantity& out) {
   }
   // The longest amount that means something is far below this; the message quotes the text.
   if (text.size() > 64)
-    return note(at, Reason::invalid,
-                "must be an amount such as 2, 500m or 10Gi, not a text of " + std::to_string(text.size()) +
-                    " characters");
+    return note(
+        at, Reason::invalid,
+        "must be an amount such as 2, 500m or 10Gi, not a text of " + std::to_string(text.size()) + " characters");
   auto amount = Quantity::parse(text);
   if (!amount) return note(at, Reason::invalid, amount.error().message());
   out = *amount;
@@ -121,8 +121,7 @@ void Decoding::read_bytes(const FieldPath& at, Bytes& out) {
   std::string joined;
   if (text.find_first_of("\r\n") != std::string_view::npos) {
     // `base64 FILE` breaks its lines; Kubernetes takes that as well.
-    std::copy_if(text.begin(), text.end(), std::back_inserter(joined),
-                 [](char c) { return c != '\r' && c != '\n'; });
+    std::copy_if(text.begin(), text.end(), std::back_inserter(joined), [](char c) { return c != '\r' && c != '\n'; });
     text = joined;
   }
   auto bytes = base64_decode(text);
@@ -165,8 +164,7 @@ std::size_t Decoding::read_enumerator(const FieldPath& at, std::span<const std::
   return std::string_view::npos;
 }
 
-void Decoding::read_unknown(const FieldPath& at, std::string_view key,
-                            std::span<const std::string_view> known,
+void Decoding::read_unknown(const FieldPath& at, std::string_view key, std::span<const std::string_view> known,
                             std::set<std::string, std::less<>>& nulls, Unknown& out) {
   std::string name(key);
   if (unknown == UnknownFields::refuse) {
@@ -192,10 +190,8 @@ void Decoding::read_unknown(const FieldPath& at, std::string_view key,
   // Nulls inside count in a patch, and `copy` would drop them.
   const auto start = reader.offset();
   if (!reader.skip()) return;
-  const auto patch =
-      json::parse_tree(reader.text().substr(start, reader.offset() - start), json::Nulls::keep);
-  auto value =
-      is_there ? json::parse_tree(before->second, json::Nulls::drop) : Result<json::Tree>(json::Tree());
+  const auto patch = json::parse_tree(reader.text().substr(start, reader.offset() - start), json::Nulls::keep);
+  auto value = is_there ? json::parse_tree(before->second, json::Nulls::drop) : Result<json::Tree>(json::Tree());
   if (!patch || !value) {
     reader.fail("the unknown member \"" + name + "\" cannot be merged");
     return;
@@ -211,8 +207,7 @@ void Decoding::read_unknown(const FieldPath& at, std::string_view key,
 
 Result<> check_size(std::string_view text) {
   if (text.size() <= json::max_text_size) return {};
-  return Error(ErrorCode::exhausted, "an object may take up to 1.5 MiB (" +
-                                         std::to_string(json::max_text_size) +
+  return Error(ErrorCode::exhausted, "an object may take up to 1.5 MiB (" + std::to_string(json::max_text_size) +
                                          " bytes) as JSON; this one takes " + std::to_string(text.size()));
 }
 

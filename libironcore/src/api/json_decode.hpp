@@ -136,8 +136,7 @@ void read_list(Decoding& in, const FieldPath& at, std::vector<T>& out) {
   while (in.reader.next_item()) {
     const FieldPath item(at, out.size());
     if (out.size() == max_list_size) {
-      in.reader.fail("the list " + at.text() + " has more than " + std::to_string(max_list_size) +
-                     " elements");
+      in.reader.fail("the list " + at.text() + " has more than " + std::to_string(max_list_size) + " elements");
       return;
     }
     read(in, item, out.emplace_back());

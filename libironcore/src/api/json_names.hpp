@@ -105,11 +105,9 @@ inline constexpr auto member_names = detail::names_of_members<T>(std::make_index
 
 /// `NoSchedule`, `NoExecute`: in the order of `enumerator_values`.
 template <class E>
-inline constexpr auto enumerator_names =
-    detail::EnumeratorNames<boost::describe::describe_enumerators<E>>::names;
+inline constexpr auto enumerator_names = detail::EnumeratorNames<boost::describe::describe_enumerators<E>>::names;
 template <class E>
-inline constexpr auto enumerator_values =
-    detail::EnumeratorValues<boost::describe::describe_enumerators<E>>::values;
+inline constexpr auto enumerator_values = detail::EnumeratorValues<boost::describe::describe_enumerators<E>>::values;
 
 /// Empty for a value that is no enumerator.
 template <class E>

@@ -60,8 +60,8 @@ bool Reader::fail(std::string_view what) {
 
 Error Reader::error() const {
   const auto place = position_of({begin_, end_}, offset());
-  return Error(ErrorCode::invalid, "JSON line " + std::to_string(place.line) + ", column " +
-                                       std::to_string(place.column) + ": " + what_);
+  return Error(ErrorCode::invalid,
+               "JSON line " + std::to_string(place.line) + ", column " + std::to_string(place.column) + ": " + what_);
 }
 
 Type Reader::peek_slowly() {
@@ -78,8 +78,7 @@ Type Reader::peek_slowly() {
 }
 
 bool Reader::enter() {
-  if (depth_ == max_depth)
-    return fail("the value is nested deeper than " + std::to_string(max_depth) + " levels");
+  if (depth_ == max_depth) return fail("the value is nested deeper than " + std::to_string(max_depth) + " levels");
   ++at_;
   at_start_ |= std::uint64_t{1} << depth_;
   ++depth_;
@@ -387,8 +386,7 @@ bool Reader::copy_object(Text& out, Order order) {
     names.insert(names.end(), null_keys.begin(), null_keys.end());
     std::sort(names.begin(), names.end());
     if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
-      return fail("the object that ends here has the member " + std::string(twice->substr(0, 256)) +
-                  " twice");
+      return fail("the object that ends here has the member " + std::string(twice->substr(0, 256)) + " twice");
   }
   const auto by_name = [&](const Member& a, const Member& b) { return name_of(a) < name_of(b); };
   if (order == Order::sort && !std::is_sorted(members.begin(), members.end(), by_name)) {

@@ -73,9 +73,7 @@ class Reader {
   Error error() const;
   std::string_view text() const noexcept { return {begin_, static_cast<std::size_t>(end_ - begin_)}; }
   /// Bytes read so far.
-  std::size_t offset() const noexcept {
-    return static_cast<std::size_t>((failed_ ? failed_at_ : at_) - begin_);
-  }
+  std::size_t offset() const noexcept { return static_cast<std::size_t>((failed_ ? failed_at_ : at_) - begin_); }
 
   /// Where the name of the member last entered starts.
   std::size_t key_offset() const noexcept { return static_cast<std::size_t>(key_at_ - begin_); }
@@ -88,9 +86,7 @@ class Reader {
   static constexpr auto first_bytes = [] {
     std::array<std::uint8_t, 256> table{};
     table.fill(no_value);
-    const auto set = [&](char c, Type type) {
-      table[static_cast<unsigned char>(c)] = static_cast<std::uint8_t>(type);
-    };
+    const auto set = [&](char c, Type type) { table[static_cast<unsigned char>(c)] = static_cast<std::uint8_t>(type); };
     set('{', Type::object);
     set('[', Type::list);
     set('"', Type::string);

@@ -61,8 +61,8 @@ Result<const Kind*> find_kind(std::string_view word) {
   for (const auto* const kind : kinds()) list.append(list.empty() ? "" : ", ").append(kind->info().plural);
   const auto shown = wanted.substr(0, 64);
   return Error(ErrorCode::not_found, "there is no kind \"" + shown + "\"" +
-                                         did_you_mean(shown, std::span<const std::string>(words)) +
-                                         "; there are " + list);
+                                         did_you_mean(shown, std::span<const std::string>(words)) + "; there are " +
+                                         list);
 }
 
 Result<const Kind*> find_kind(std::string_view api_version, std::string_view kind) {

@@ -71,8 +71,7 @@ void Checks::positive(const FieldPath& at, const Quantity& amount) {
 void Checks::not_longer(const FieldPath& at, std::size_t size, std::size_t limit, std::string_view unit) {
   if (size > limit)
     add(at, Reason::too_long,
-        "must be at most " + std::to_string(limit) + " " + std::string(unit) + ", is " +
-            std::to_string(size));
+        "must be at most " + std::to_string(limit) + " " + std::string(unit) + ", is " + std::to_string(size));
 }
 
 void Checks::required_reference(const FieldPath& at, const LocalReference& reference, std::string_view what) {
@@ -101,8 +100,7 @@ void Checks::annotations(const FieldPath& at, const std::map<std::string, std::s
 void Checks::resources(const FieldPath& at, const ResourceList& resources) {
   for (const auto& [name, amount] : resources) {
     const auto entry = FieldPath::entry(at, name);
-    if (auto why = check_qualified_name(name))
-      add(entry, Reason::invalid, "the name " + shown(name) + ": " + *why);
+    if (auto why = check_qualified_name(name)) add(entry, Reason::invalid, "the name " + shown(name) + ": " + *why);
     not_negative(entry, amount);
   }
 }
@@ -158,8 +156,7 @@ void check_metadata(const Metadata& metadata, const KindInfo& info, NameRule rul
     }
   };
   if (metadata.generate_name.empty()) {
-    checks.required(FieldPath(metadata_path, "name"), metadata.name,
-                    "name the object, or give a generateName");
+    checks.required(FieldPath(metadata_path, "name"), metadata.name, "name the object, or give a generateName");
   } else {
     // A prefix may end in a dash: letters follow.
     auto prefix = metadata.generate_name;
@@ -173,8 +170,7 @@ void check_metadata(const Metadata& metadata, const KindInfo& info, NameRule rul
     checks.required(namespace_path, metadata.namespace_, std::string(info.kind) + " objects live in one");
     checks.dns_label(namespace_path, metadata.namespace_);
   } else {
-    checks.forbidden(namespace_path, !metadata.namespace_.empty(),
-                     std::string(info.kind) + " objects live in none");
+    checks.forbidden(namespace_path, !metadata.namespace_.empty(), std::string(info.kind) + " objects live in none");
   }
 
   checks.labels(FieldPath(metadata_path, "labels"), metadata.labels);
@@ -199,8 +195,7 @@ void check_metadata(const Metadata& metadata, const KindInfo& info, NameRule rul
     checks.required(FieldPath(at, "name"), owner.name, "the name of the owner");
     checks.required(FieldPath(at, "uid"), owner.uid, "the uid of the owner");
     if (owner.controller.value_or(false) && ++controllers == 2)
-      checks.add(FieldPath(at, "controller"), Checks::Reason::invalid,
-                 "only one owner can be the controller");
+      checks.add(FieldPath(at, "controller"), Checks::Reason::invalid, "only one owner can be the controller");
   }
 }
 
@@ -212,8 +207,7 @@ void check_metadata_change(const Metadata& current, const Metadata& wanted, Chec
   for (std::size_t i = 0; i < wanted.finalizers.size(); ++i) {
     const auto& name = wanted.finalizers[i];
     if (std::find(current.finalizers.begin(), current.finalizers.end(), name) == current.finalizers.end())
-      checks.add(FieldPath(finalizers, i), Checks::Reason::forbidden,
-                 "cannot be added: the object is being deleted");
+      checks.add(FieldPath(finalizers, i), Checks::Reason::forbidden, "cannot be added: the object is being deleted");
   }
 }
 
@@ -221,8 +215,7 @@ void check_template_metadata(const FieldPath& at, const TemplateMetadata& metada
   constexpr std::string_view why = "what is made from a template is named after its owner";
   checks.forbidden(FieldPath(at, "name"), !metadata.name.empty(), why);
   checks.forbidden(FieldPath(at, "generateName"), !metadata.generate_name.empty(), why);
-  checks.forbidden(FieldPath(at, "namespace"), !metadata.namespace_.empty(),
-                   "it is the namespace of the owner");
+  checks.forbidden(FieldPath(at, "namespace"), !metadata.namespace_.empty(), "it is the namespace of the owner");
   checks.labels(FieldPath(at, "labels"), metadata.labels);
   checks.annotations(FieldPath(at, "annotations"), metadata.annotations);
 }

@@ -12,8 +12,7 @@ constexpr Column volume_columns[] = {{"NAME", false},        {"VOLUMEPOOLREF", f
                                      {"SIZE", true},         {"CLAIMREF", true}};
 
 std::vector<std::string> volume_cells(const Volume& object, WallTime now) {
-  const auto& size =
-      object.status.resources.contains("storage") ? object.status.resources : object.spec.resources;
+  const auto& size = object.status.resources.contains("storage") ? object.status.resources : object.spec.resources;
   return {object.metadata.name,
           name_or_none(object.spec.volume_pool_ref),
           or_none(find_text(object.spec, "dataSource.osImage.image").value_or("")),

@@ -34,10 +34,8 @@ void check(const Volume& object, Checks& checks) {
 void check_change(const Volume& current, const Volume& wanted, Checks& checks) {
   const FieldPath root;
   const FieldPath spec(root, "spec");
-  checks.immutable(FieldPath(spec, "volumeClassRef"), current.spec.volume_class_ref,
-                   wanted.spec.volume_class_ref);
-  checks.set_once(FieldPath(spec, "volumePoolRef"), current.spec.volume_pool_ref,
-                  wanted.spec.volume_pool_ref);
+  checks.immutable(FieldPath(spec, "volumeClassRef"), current.spec.volume_class_ref, wanted.spec.volume_class_ref);
+  checks.set_once(FieldPath(spec, "volumePoolRef"), current.spec.volume_pool_ref, wanted.spec.volume_pool_ref);
   // Not read yet, but what is kept must keep its promise: nobody re-encrypts a volume in place.
   const auto encryption = [](const Volume& volume) {
     const auto& members = volume.spec.unknown.members();

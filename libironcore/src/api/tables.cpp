@@ -10,8 +10,7 @@ std::string age(const std::optional<WallTime>& since, WallTime now) {
   const auto total = duration_cast<seconds>(now - *since).count();
   // A clock may be a little ahead of another one's.
   if (total < 0) return total < -1 ? "<invalid>" : "0s";
-  const auto pair = [](std::int64_t large, const char* large_unit, std::int64_t small,
-                       const char* small_unit) {
+  const auto pair = [](std::int64_t large, const char* large_unit, std::int64_t small, const char* small_unit) {
     auto text = std::to_string(large) + large_unit;
     if (small != 0) text += std::to_string(small) + small_unit;
     return text;

@@ -131,8 +131,7 @@ Result<Tree> read_manifest(std::string_view text, const Kind& kind) {
 
 }  // namespace
 
-Result<std::string> three_way_patch(std::string_view last_applied, std::string_view wanted,
-                                    const Object& current) {
+Result<std::string> three_way_patch(std::string_view last_applied, std::string_view wanted, const Object& current) {
   const auto& kind = current.kind();
   IRONCORE_TRY(const auto ours, read_manifest(wanted, kind));
   IRONCORE_TRY(const auto last, within(read_manifest(last_applied.empty() ? "{}" : last_applied, kind),

@@ -50,7 +50,8 @@ Result<std::string> base64_decode(std::string_view text) {
     for (std::size_t k = 0; k < 4; ++k) {
       const auto value = k < 4 - padding ? values[static_cast<unsigned char>(text[i + k])] : std::int8_t{0};
       if (value < 0)
-        return Error(ErrorCode::invalid, "not base64: character " + std::to_string(i + k + 1) + " is not in the alphabet");
+        return Error(ErrorCode::invalid,
+                     "not base64: character " + std::to_string(i + k + 1) + " is not in the alphabet");
       group = group << 6 | static_cast<std::uint32_t>(value);
     }
     if ((padding == 1 && (group & 0xffU) != 0) || (padding == 2 && (group & 0xffffU) != 0))

@@ -11,8 +11,12 @@
 
 namespace ironcore {
 
-Instant SystemClock::now() const { return std::chrono::steady_clock::now(); }
-WallTime SystemClock::wall() const { return std::chrono::system_clock::now(); }
+Instant SystemClock::now() const {
+  return std::chrono::steady_clock::now();
+}
+WallTime SystemClock::wall() const {
+  return std::chrono::system_clock::now();
+}
 
 bool SystemClock::wait(std::unique_lock<std::mutex>& lock, std::condition_variable_any& condition, std::stop_token stop,
                        Instant deadline, const std::function<bool()>& ready) {
@@ -49,7 +53,9 @@ void append_fraction(std::string& out, std::uint64_t rest, std::size_t digits) {
   while (out.back() == '0') out.pop_back();
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 /// Takes exactly `width` digits off the front of `text`, or returns -1.
 int take_number(std::string_view& text, std::size_t width) {
@@ -70,13 +76,13 @@ bool take(std::string_view& text, char wanted) {
 }
 
 Error bad_time(std::string_view text, std::string_view why) {
-  return Error(ErrorCode::invalid, in_quotes(text) + " is not a time: " + std::string(why) +
-                                       "; write it like 2026-11-23T01:45:08Z");
+  return Error(ErrorCode::invalid,
+               in_quotes(text) + " is not a time: " + std::string(why) + "; write it like 2026-11-23T01:45:08Z");
 }
 
 Error bad_duration(std::string_view text, std::string_view why) {
-  return Error(ErrorCode::invalid, in_quotes(text) + " is not a duration: " + std::string(why) +
-                                       "; write it like 90s, 5m, 1h30m or 250ms");
+  return Error(ErrorCode::invalid,
+               in_quotes(text) + " is not a duration: " + std::string(why) + "; write it like 90s, 5m, 1h30m or 250ms");
 }
 
 }  // namespace
@@ -122,7 +128,8 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
   const int minute = take_number(rest, 2);
   const bool colon_2 = take(rest, ':');
   const int second = take_number(rest, 2);
-  if (hour < 0 || minute < 0 || second < 0 || !colon_1 || !colon_2) return bad_time(text, "the time of day is malformed");
+  if (hour < 0 || minute < 0 || second < 0 || !colon_1 || !colon_2)
+    return bad_time(text, "the time of day is malformed");
   if (hour > 23 || minute > 59 || second > 59) return bad_time(text, "there is no such time of day");
 
   std::int64_t fraction = 0;
@@ -233,8 +240,8 @@ Result<Duration> parse_duration(std::string_view text) {
     rest.remove_prefix(unit->name.size());
     if (whole > limit / unit->nanoseconds) return bad_duration(text, "it is too long");
     // fraction < scale ≤ 10^9. Units of a second and more divide by the scale; the product with smaller ones fits.
-    const auto part = unit->nanoseconds % scale == 0 ? fraction * (unit->nanoseconds / scale)
-                                                     : fraction * unit->nanoseconds / scale;
+    const auto part =
+        unit->nanoseconds % scale == 0 ? fraction * (unit->nanoseconds / scale) : fraction * unit->nanoseconds / scale;
     const auto value = whole * unit->nanoseconds;
     if (value > limit - part || value + part > limit - total) return bad_duration(text, "it is too long");
     total += value + part;

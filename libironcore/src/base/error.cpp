@@ -8,33 +8,54 @@ namespace ironcore {
 
 std::string_view name(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::invalid: return "invalid";
-    case ErrorCode::not_found: return "not_found";
-    case ErrorCode::already_exists: return "already_exists";
-    case ErrorCode::conflict: return "conflict";
-    case ErrorCode::wrong_state: return "wrong_state";
-    case ErrorCode::exhausted: return "exhausted";
-    case ErrorCode::forbidden: return "forbidden";
-    case ErrorCode::unavailable: return "unavailable";
-    case ErrorCode::timeout: return "timeout";
-    case ErrorCode::cancelled: return "cancelled";
-    case ErrorCode::unsupported: return "unsupported";
-    case ErrorCode::corrupt: return "corrupt";
-    case ErrorCode::gone: return "gone";
-    case ErrorCode::internal: return "internal";
+    case ErrorCode::invalid:
+      return "invalid";
+    case ErrorCode::not_found:
+      return "not_found";
+    case ErrorCode::already_exists:
+      return "already_exists";
+    case ErrorCode::conflict:
+      return "conflict";
+    case ErrorCode::wrong_state:
+      return "wrong_state";
+    case ErrorCode::exhausted:
+      return "exhausted";
+    case ErrorCode::forbidden:
+      return "forbidden";
+    case ErrorCode::unavailable:
+      return "unavailable";
+    case ErrorCode::timeout:
+      return "timeout";
+    case ErrorCode::cancelled:
+      return "cancelled";
+    case ErrorCode::unsupported:
+      return "unsupported";
+    case ErrorCode::corrupt:
+      return "corrupt";
+    case ErrorCode::gone:
+      return "gone";
+    case ErrorCode::internal:
+      return "internal";
   }
   return "internal";
 }
 
 std::string_view name(FieldError::Reason reason) noexcept {
   switch (reason) {
-    case FieldError::Reason::required: return "required";
-    case FieldError::Reason::invalid: return "invalid";
-    case FieldError::Reason::forbidden: return "forbidden";
-    case FieldError::Reason::duplicate: return "duplicate";
-    case FieldError::Reason::not_supported: return "not_supported";
-    case FieldError::Reason::too_long: return "too_long";
-    case FieldError::Reason::unknown: return "unknown";
+    case FieldError::Reason::required:
+      return "required";
+    case FieldError::Reason::invalid:
+      return "invalid";
+    case FieldError::Reason::forbidden:
+      return "forbidden";
+    case FieldError::Reason::duplicate:
+      return "duplicate";
+    case FieldError::Reason::not_supported:
+      return "not_supported";
+    case FieldError::Reason::too_long:
+      return "too_long";
+    case FieldError::Reason::unknown:
+      return "unknown";
   }
   return "invalid";
 }
@@ -65,7 +86,9 @@ Error Error::within(std::string_view context) && {
   return std::move(*this);
 }
 
-std::ostream& operator<<(std::ostream& out, const Error& error) { return out << error.message(); }
+std::ostream& operator<<(std::ostream& out, const Error& error) {
+  return out << error.message();
+}
 
 void throw_exception_from_error(const Error& error, const boost::source_location&) {
   throw Failure(error);

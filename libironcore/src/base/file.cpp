@@ -26,30 +26,48 @@ Error system_error(int number, std::string_view doing) {
   auto code = ErrorCode::unavailable;
   switch (number) {
     case ENOENT:
-    case ENOTDIR: code = ErrorCode::not_found; break;
+    case ENOTDIR:
+      code = ErrorCode::not_found;
+      break;
     case EEXIST:
-    case ENOTEMPTY: code = ErrorCode::already_exists; break;
+    case ENOTEMPTY:
+      code = ErrorCode::already_exists;
+      break;
     case EACCES:
     case EPERM:
-    case EROFS: code = ErrorCode::forbidden; break;
+    case EROFS:
+      code = ErrorCode::forbidden;
+      break;
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
     case EMFILE:
     case ENFILE:
-    case ENOMEM: code = ErrorCode::exhausted; break;
+    case ENOMEM:
+      code = ErrorCode::exhausted;
+      break;
     case EINVAL:
     case ENAMETOOLONG:
     case ELOOP:
-    case EISDIR: code = ErrorCode::invalid; break;
-    case ETIMEDOUT: code = ErrorCode::timeout; break;
-    case ECANCELED: code = ErrorCode::cancelled; break;
+    case EISDIR:
+      code = ErrorCode::invalid;
+      break;
+    case ETIMEDOUT:
+      code = ErrorCode::timeout;
+      break;
+    case ECANCELED:
+      code = ErrorCode::cancelled;
+      break;
     case ENOSYS:
-    case EOPNOTSUPP: code = ErrorCode::unsupported; break;
-    default: break;
+    case EOPNOTSUPP:
+      code = ErrorCode::unsupported;
+      break;
+    default:
+      break;
   }
   auto why = std::generic_category().message(number);
-  if (!why.empty() && why.front() >= 'A' && why.front() <= 'Z') why.front() = static_cast<char>(why.front() - 'A' + 'a');
+  if (!why.empty() && why.front() >= 'A' && why.front() <= 'Z')
+    why.front() = static_cast<char>(why.front() - 'A' + 'a');
   return Error(code, std::string(doing) + ": " + why);
 }
 
@@ -61,7 +79,8 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t max
   if (::fstat(fd.get(), &status) != 0) return system_error(errno, "look at " + path.string());
   if (!S_ISREG(status.st_mode)) return Error(ErrorCode::invalid, path.string() + " is not a regular file");
   const auto too_large = [&] {
-    return Error(ErrorCode::exhausted, path.string() + " is larger than the " + std::to_string(max_bytes) + " bytes allowed");
+    return Error(ErrorCode::exhausted,
+                 path.string() + " is larger than the " + std::to_string(max_bytes) + " bytes allowed");
   };
   if (status.st_size > 0 && static_cast<std::uint64_t>(status.st_size) > max_bytes) return too_large();
 

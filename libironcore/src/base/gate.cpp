@@ -12,7 +12,9 @@ struct Gate::State {
 };
 
 Gate::Gate() : state_(std::make_shared<State>()) {}
-Gate::~Gate() { close(); }
+Gate::~Gate() {
+  close();
+}
 
 Gate::Pass& Gate::Pass::operator=(Pass&& other) noexcept {
   if (this != &other) {

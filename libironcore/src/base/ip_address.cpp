@@ -86,7 +86,8 @@ std::string v6_text(std::span<const std::uint8_t> bytes) {
   std::array<unsigned, 8> groups{};
   for (std::size_t i = 0; i < 8; ++i) groups[i] = static_cast<unsigned>(bytes[2 * i] << 8 | bytes[2 * i + 1]);
 
-  const bool mapped = std::all_of(groups.begin(), groups.begin() + 5, [](unsigned g) { return g == 0; }) && groups[5] == 0xffff;
+  const bool mapped =
+      std::all_of(groups.begin(), groups.begin() + 5, [](unsigned g) { return g == 0; }) && groups[5] == 0xffff;
   if (mapped) {
     std::string text = "::ffff:";
     append_v4(text, bytes.subspan(12));
@@ -150,7 +151,9 @@ bool IpAddress::is_loopback() const noexcept {
   return bytes_[15] == 1 && std::all_of(bytes_.begin(), bytes_.end() - 1, [](std::uint8_t byte) { return byte == 0; });
 }
 
-bool IpAddress::is_multicast() const noexcept { return is_v6_ ? bytes_[0] == 0xff : (bytes_[0] & 0xf0U) == 0xe0; }
+bool IpAddress::is_multicast() const noexcept {
+  return is_v6_ ? bytes_[0] == 0xff : (bytes_[0] & 0xf0U) == 0xe0;
+}
 
 bool IpAddress::is_link_local() const noexcept {
   return is_v6_ ? bytes_[0] == 0xfe && (bytes_[1] & 0xc0U) == 0x80 : bytes_[0] == 169 && bytes_[1] == 254;

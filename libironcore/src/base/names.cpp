@@ -9,13 +9,25 @@ namespace ironcore {
 
 namespace {
 
-bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
-bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_lower_alphanumeric(char c) { return is_lower(c) || is_digit(c); }
-bool is_alphanumeric(char c) { return is_lower_alphanumeric(c) || is_upper(c); }
+bool is_lower(char c) {
+  return c >= 'a' && c <= 'z';
+}
+bool is_upper(char c) {
+  return c >= 'A' && c <= 'Z';
+}
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_lower_alphanumeric(char c) {
+  return is_lower(c) || is_digit(c);
+}
+bool is_alphanumeric(char c) {
+  return is_lower_alphanumeric(c) || is_upper(c);
+}
 
-std::string too_long(std::size_t most) { return "must have at most " + std::to_string(most) + " characters"; }
+std::string too_long(std::size_t most) {
+  return "must have at most " + std::to_string(most) + " characters";
+}
 
 /// What stands between the slashes and dots of label keys and values.
 std::optional<std::string> check_label_word(std::string_view text) {
@@ -23,11 +35,14 @@ std::optional<std::string> check_label_word(std::string_view text) {
   for (const char c : text)
     if (!is_alphanumeric(c) && c != '-' && c != '_' && c != '.')
       return "may contain only letters, digits, '-', '_' and '.'";
-  if (!is_alphanumeric(text.front()) || !is_alphanumeric(text.back())) return "must start and end with a letter or a digit";
+  if (!is_alphanumeric(text.front()) || !is_alphanumeric(text.back()))
+    return "must start and end with a letter or a digit";
   return std::nullopt;
 }
 
-char lowered(char c) { return is_upper(c) ? static_cast<char>(c - 'A' + 'a') : c; }
+char lowered(char c) {
+  return is_upper(c) ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 /// Damerau-Levenshtein distance (optimal string alignment) without regard to case, in half steps: 2 for each edit, and
 /// 1 if only the case differs. `limit` and more are all the same to the caller.
@@ -118,13 +133,16 @@ std::optional<std::string> check_qualified_name(std::string_view text) {
     if (word.find('/') != std::string_view::npos) return "may contain only one '/'";
     if (const auto wrong = check_dns_subdomain(text.substr(0, slash))) return "the part before '/' " + *wrong;
   }
-  if (word.empty()) return slash == std::string_view::npos ? "must not be empty" : "the part after '/' must not be empty";
+  if (word.empty())
+    return slash == std::string_view::npos ? "must not be empty" : "the part after '/' must not be empty";
   const auto wrong = check_label_word(word);
   if (wrong && slash != std::string_view::npos) return "the part after '/' " + *wrong;
   return wrong;
 }
 
-std::optional<std::string> check_label_key(std::string_view text) { return check_qualified_name(text); }
+std::optional<std::string> check_label_key(std::string_view text) {
+  return check_qualified_name(text);
+}
 
 std::optional<std::string> check_label_value(std::string_view text) {
   if (text.empty()) return std::nullopt;

@@ -39,7 +39,8 @@ Result<Prefix> Prefix::make(const IpAddress& address, unsigned length) {
 Result<Prefix> Prefix::parse(std::string_view text) {
   const auto slash = text.find('/');
   if (slash == std::string_view::npos)
-    return Error(ErrorCode::invalid, in_quotes(text) + " is not a prefix: the length is missing; write it like 10.0.0.0/24");
+    return Error(ErrorCode::invalid,
+                 in_quotes(text) + " is not a prefix: the length is missing; write it like 10.0.0.0/24");
   IRONCORE_TRY(const auto address, IpAddress::parse(text.substr(0, slash)));
   const auto length = strict_decimal(text.substr(slash + 1), address.bits());
   if (!length)
@@ -64,9 +65,13 @@ bool Prefix::contains(const IpAddress& address) const noexcept {
   return true;
 }
 
-bool Prefix::contains(const Prefix& other) const noexcept { return other.length_ >= length_ && contains(other.address_); }
+bool Prefix::contains(const Prefix& other) const noexcept {
+  return other.length_ >= length_ && contains(other.address_);
+}
 
-std::string Prefix::to_text() const { return address_.to_text() + "/" + std::to_string(length_); }
+std::string Prefix::to_text() const {
+  return address_.to_text() + "/" + std::to_string(length_);
+}
 
 }  // namespace ironcore
 

@@ -26,14 +26,22 @@ struct Suffix {
   int exponent;  // of ten, or of two in the binary family
 };
 
-constexpr std::array<Suffix, 16> suffixes{{{"", Quantity::Family::decimal, 0},   {"n", Quantity::Family::decimal, -9},
-                                           {"u", Quantity::Family::decimal, -6}, {"m", Quantity::Family::decimal, -3},
-                                           {"k", Quantity::Family::decimal, 3},  {"M", Quantity::Family::decimal, 6},
-                                           {"G", Quantity::Family::decimal, 9},  {"T", Quantity::Family::decimal, 12},
-                                           {"P", Quantity::Family::decimal, 15}, {"E", Quantity::Family::decimal, 18},
-                                           {"Ki", Quantity::Family::binary, 10}, {"Mi", Quantity::Family::binary, 20},
-                                           {"Gi", Quantity::Family::binary, 30}, {"Ti", Quantity::Family::binary, 40},
-                                           {"Pi", Quantity::Family::binary, 50}, {"Ei", Quantity::Family::binary, 60}}};
+constexpr std::array<Suffix, 16> suffixes{{{"", Quantity::Family::decimal, 0},
+                                           {"n", Quantity::Family::decimal, -9},
+                                           {"u", Quantity::Family::decimal, -6},
+                                           {"m", Quantity::Family::decimal, -3},
+                                           {"k", Quantity::Family::decimal, 3},
+                                           {"M", Quantity::Family::decimal, 6},
+                                           {"G", Quantity::Family::decimal, 9},
+                                           {"T", Quantity::Family::decimal, 12},
+                                           {"P", Quantity::Family::decimal, 15},
+                                           {"E", Quantity::Family::decimal, 18},
+                                           {"Ki", Quantity::Family::binary, 10},
+                                           {"Mi", Quantity::Family::binary, 20},
+                                           {"Gi", Quantity::Family::binary, 30},
+                                           {"Ti", Quantity::Family::binary, 40},
+                                           {"Pi", Quantity::Family::binary, 50},
+                                           {"Ei", Quantity::Family::binary, 60}}};
 
 std::string_view suffix_of(Quantity::Family family, int exponent) {
   for (const auto& suffix : suffixes)
@@ -41,7 +49,9 @@ std::string_view suffix_of(Quantity::Family family, int exponent) {
   return "";
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 /// `e3`, `E-3`, `e+3`: the exponent, clamped to what can still matter.
 std::optional<Suffix> exponent_suffix(std::string_view text) {
@@ -147,8 +157,8 @@ Quantity Quantity::milli(std::int64_t thousandths) noexcept {
 Result<Quantity> Quantity::parse(std::string_view text) {
   constexpr std::size_t longest = 128;
   const auto wrong = [&](std::string_view why) {
-    return Error(ErrorCode::invalid,
-                 in_quotes(text) + " is not a quantity: " + std::string(why) + "; write it like 500m, 1.5, 10Gi or 2e3");
+    return Error(ErrorCode::invalid, in_quotes(text) + " is not a quantity: " + std::string(why) +
+                                         "; write it like 500m, 1.5, 10Gi or 2e3");
   };
   if (text.empty()) return wrong("it is empty");
   if (text.size() > longest) return wrong("it has more than 128 characters");
@@ -170,7 +180,8 @@ Result<Quantity> Quantity::parse(std::string_view text) {
   }
   if (digits.empty()) return wrong("it must start with a number");
   const auto suffix = find_suffix(rest);
-  if (!suffix) return wrong("the suffix " + in_quotes(rest) + " is none of n u m k M G T P E Ki Mi Gi Ti Pi Ei or an exponent");
+  if (!suffix)
+    return wrong("the suffix " + in_quotes(rest) + " is none of n u m k M G T P E Ki Mi Gi Ti Pi Ei or an exponent");
 
   auto exponent = 9 - fraction_digits;
   if (suffix->family == Family::binary)

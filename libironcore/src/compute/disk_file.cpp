@@ -44,7 +44,9 @@ std::uint32_t get32(const char* bytes) {
   for (int i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(bytes[i]);
   return value;
 }
-std::uint64_t get64(const char* bytes) { return std::uint64_t{get32(bytes)} << 32 | get32(bytes + 4); }
+std::uint64_t get64(const char* bytes) {
+  return std::uint64_t{get32(bytes)} << 32 | get32(bytes + 4);
+}
 
 Result<std::uint64_t> whole_sectors(std::uint64_t size) {
   if (size == 0) return Error(ErrorCode::invalid, "a disk needs a size of at least one byte");
@@ -111,7 +113,9 @@ Result<void> create_file(const std::filesystem::path& path, Fill fill) {
 
 }  // namespace
 
-std::string_view name(DiskFormat format) noexcept { return format == DiskFormat::raw ? "raw" : "qcow2"; }
+std::string_view name(DiskFormat format) noexcept {
+  return format == DiskFormat::raw ? "raw" : "qcow2";
+}
 
 std::optional<DiskFormat> parse_disk_format(std::string_view text) noexcept {
   if (text == "raw") return DiskFormat::raw;
@@ -202,7 +206,8 @@ Result<std::filesystem::path> disk_backing(const std::filesystem::path& path) {
   const std::uint32_t length = get32(&where[8]);
   if (offset == 0) return std::filesystem::path();
   std::string name(length <= 1023 ? length : 0, '\0');
-  if (name.empty() || offset > kCluster || ::pread(fd->get(), name.data(), length, static_cast<off_t>(offset)) != length) {
+  if (name.empty() || offset > kCluster ||
+      ::pread(fd->get(), name.data(), length, static_cast<off_t>(offset)) != length) {
     return Error(ErrorCode::corrupt, path.string() + " has a damaged qcow2 header");
   }
   return std::filesystem::path(name);
@@ -222,7 +227,8 @@ Result<void> grow_disk(const std::filesystem::path& path, DiskFormat format, std
     if (header.size >= size) return {};
     const std::uint64_t per_entry = std::uint64_t{1} << (2 * header.cluster_bits - 3);
     if ((size + per_entry - 1) / per_entry > header.l1_entries) {
-      return Error(ErrorCode::unsupported, path.string() + " was made for a smaller disk: enlarge it with qemu-img resize");
+      return Error(ErrorCode::unsupported,
+                   path.string() + " was made for a smaller disk: enlarge it with qemu-img resize");
     }
     std::string bytes(8, '\0');
     put64(bytes, 0, size);

@@ -16,14 +16,15 @@ namespace {
 class LocalHost final : public Host {
  public:
   LocalHost(Hypervisor& hypervisor, HostOptions options, Clock& clock, Log& log, std::unique_ptr<image::Cache> images)
-      : options_(std::move(options)),
-        images_(std::move(images)),
-        around_{hypervisor, *images_, options_, clock, log, hypervisor.file_owner()} {}
+      : options_(std::move(options)), images_(std::move(images)), around_{hypervisor, *images_,
+                                                                          options_,   clock,
+                                                                          log,        hypervisor.file_owner()} {}
   ~LocalHost() override { around_.hypervisor.on_event({}); }
 
   Result<MachineStatus> apply(const MachineSpec& spec, std::stop_token stop) override {
     return with_machine(spec.uid, [&](MachineDriver& driver) {
-      return within(driver.apply(spec, std::move(stop)), "machine " + (spec.name.empty() ? spec.uid.to_text() : spec.name));
+      return within(driver.apply(spec, std::move(stop)),
+                    "machine " + (spec.name.empty() ? spec.uid.to_text() : spec.name));
     });
   }
 
@@ -34,9 +35,9 @@ class LocalHost final : public Host {
   }
 
   Result<MachineStatus> status(const Uid& uid) override {
-    return with_machine(uid, [&](MachineDriver& driver) {
-      return within(driver.status(), "look at machine " + uid.to_text());
-    }, Keep::message);
+    return with_machine(
+        uid, [&](MachineDriver& driver) { return within(driver.status(), "look at machine " + uid.to_text()); },
+        Keep::message);
   }
 
   Result<std::vector<Orphan>> orphans(const std::vector<Uid>& known) override {
@@ -117,7 +118,8 @@ Result<std::unique_ptr<Host>> Host::create(Hypervisor& hypervisor, HostOptions o
   image::CacheOptions cache;
   cache.directory = options.directory / "images";
   IRONCORE_TRY(auto images, image::Cache::open(std::move(cache), clock, log));
-  return std::unique_ptr<Host>(std::make_unique<LocalHost>(hypervisor, std::move(options), clock, log, std::move(images)));
+  return std::unique_ptr<Host>(
+      std::make_unique<LocalHost>(hypervisor, std::move(options), clock, log, std::move(images)));
 }
 
 }  // namespace ironcore::compute

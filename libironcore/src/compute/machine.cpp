@@ -22,7 +22,8 @@ constexpr std::size_t kIgnitionLimit = 1 << 20;
 constexpr std::uint64_t kLeastMemory = std::uint64_t{64} << 20;
 
 bool is_printable(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
 }
 
 class Checker {
@@ -99,7 +100,9 @@ bool is_pci_address(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     const bool is_digit = c >= '0' && c <= '9';
-    if (kShape[i] == 'h' ? !(is_digit || (c >= 'a' && c <= 'f')) : kShape[i] == 'd' ? !(c >= '0' && c <= '7') : c != kShape[i]) {
+    if (kShape[i] == 'h'   ? !(is_digit || (c >= 'a' && c <= 'f'))
+        : kShape[i] == 'd' ? !(c >= '0' && c <= '7')
+                           : c != kShape[i]) {
       return false;
     }
   }

@@ -55,7 +55,9 @@ std::string digest_of(const DomainSpec& spec) {
   add_number(static_cast<std::uint64_t>(spec.accelerator));
   add_number(spec.disks.size());
   for (const auto& disk : spec.disks) {
-    for (const auto& text : {disk.name, disk.target, disk.serial, disk.path.string(), disk.format, disk.backing.string()}) add(text);
+    for (const auto& text :
+         {disk.name, disk.target, disk.serial, disk.path.string(), disk.format, disk.backing.string()})
+      add(text);
   }
   add_number(spec.nics.size());
   for (const auto& nic : spec.nics) {
@@ -125,7 +127,8 @@ Result<image::CachedImage> MachineDriver::fetch(const std::string& reference, st
   return found;
 }
 
-Result<MachineFiles::DiskFile> MachineDriver::create_disk(const Disk& disk, const LocalDisk& local, std::stop_token stop) {
+Result<MachineFiles::DiskFile> MachineDriver::create_disk(const Disk& disk, const LocalDisk& local,
+                                                          std::stop_token stop) {
   if (local.image.empty()) {
     const auto file = files_.new_disk(disk.name, DiskFormat::raw);
     IRONCORE_CHECK(create_raw_disk(file.path, local.size_bytes == 0 ? kEmptyDisk : local.size_bytes));
@@ -138,10 +141,12 @@ Result<MachineFiles::DiskFile> MachineDriver::create_disk(const Disk& disk, cons
   IRONCORE_TRY(const bool is_qcow2, looks_like_qcow2(image.rootfs->path));
   if (is_qcow2) {
     // Taken as qcow2 it could name any file of this host as its parent.
-    return Error(ErrorCode::unsupported, "the root disk of image " + local.image + " is a qcow2 file: pack it as a raw disk");
+    return Error(ErrorCode::unsupported,
+                 "the root disk of image " + local.image + " is a qcow2 file: pack it as a raw disk");
   }
   const auto file = files_.new_disk(disk.name, DiskFormat::qcow2);
-  IRONCORE_CHECK(create_overlay_disk(file.path, std::max(local.size_bytes, image.rootfs->size_bytes), image.rootfs->path));
+  IRONCORE_CHECK(
+      create_overlay_disk(file.path, std::max(local.size_bytes, image.rootfs->size_bytes), image.rootfs->path));
   return file;
 }
 
@@ -239,7 +244,8 @@ Result<void> MachineDriver::prepare_start(const MachineSpec& spec, std::stop_tok
 
 Result<void> MachineDriver::add_kernel(const KernelBoot& boot, DomainSpec& domain, std::stop_token stop) {
   IRONCORE_TRY(const image::CachedImage image, fetch(boot.image, std::move(stop)));
-  if (!image.kernel) return Error(ErrorCode::invalid, "image " + boot.image + " has no kernel layer: boot from a disk instead");
+  if (!image.kernel)
+    return Error(ErrorCode::invalid, "image " + boot.image + " has no kernel layer: boot from a disk instead");
   DomainKernel kernel;
   kernel.kernel = files_.kernel();
   kernel.command_line = image.command_line;

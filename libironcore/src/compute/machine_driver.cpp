@@ -48,6 +48,7 @@ Result<MachineStatus> MachineDriver::apply(const MachineSpec& spec, std::stop_to
       IRONCORE_CHECK(save());
     }
     IRONCORE_CHECK(reconcile_up(spec, stop_token));
+    IRONCORE_CHECK(note_state());  // the guest may have stopped meanwhile
     IRONCORE_CHECK(files_.rotate_log(around_.options.console_log_bytes));
     wake(around_.clock.now() + kLogCheck);
   }
@@ -70,7 +71,8 @@ Result<MachineStatus> MachineDriver::remove(Duration grace, ShutdownSignal signa
     IRONCORE_CHECK(stop(grace, signal));
     if (is_up()) return report();
   }
-  // The order matters: nothing may be taken from under a guest, and the directory is what says that something is left.
+  // The order matters: nothing may be taken from under a guest, and the directory is what says that something
+  // is left.
   if (domain_) IRONCORE_CHECK(around_.hypervisor.undefine(uid_));
   domain_.reset();
   IRONCORE_CHECK(files_.remove_disks());
@@ -93,7 +95,8 @@ Result<void> MachineDriver::load() {
   auto found = files_.load();
   if (!found && found.error().code() == ErrorCode::corrupt) {
     // Nothing in it is worth stopping for: the guest and the disks are elsewhere.
-    around_.log.warning("a damaged machine record is replaced", {{"machine", uid_.to_text()}, {"error", found.error().message()}});
+    around_.log.warning("a damaged machine record is replaced",
+                        {{"machine", uid_.to_text()}, {"error", found.error().message()}});
     found = std::optional<MachineRecord>();
   }
   if (!found) return found.error();
@@ -135,10 +138,12 @@ Result<void> MachineDriver::note_state() {
   if (record_.was_running) {
     const StopReason reason = domain_ ? domain_->stop_reason : StopReason::unknown;
     if (record_.wish != Wish::on || record_.stop_asked) {
-      event(EventType::normal, "Stopped", reason == StopReason::destroyed ? "was forced to stop" : "shut down as asked");
+      event(EventType::normal, "Stopped",
+            reason == StopReason::destroyed ? "was forced to stop" : "shut down as asked");
     } else if (reason == StopReason::shutdown) {
       record_.is_stopped_by_guest = true;
-      event(EventType::normal, "GuestShutdown", "the guest powered itself off; switch power off and on to start it again");
+      event(EventType::normal, "GuestShutdown",
+            "the guest powered itself off; switch power off and on to start it again");
     } else if (reason == StopReason::crashed || (domain_ && domain_->state == DomainState::crashed)) {
       note_crash();
     } else {
@@ -246,8 +251,9 @@ MachineStatus MachineDriver::report() {
       if (out.message.empty()) out.message = "the domain is paused";
     }
   } else {
-    const bool has_guest_stopped = record_.is_stopped_by_guest || (record_.was_running && !record_.stop_asked && domain_ &&
-                                                                   domain_->stop_reason == StopReason::shutdown);
+    const bool has_guest_stopped =
+        record_.is_stopped_by_guest ||
+        (record_.was_running && !record_.stop_asked && domain_ && domain_->stop_reason == StopReason::shutdown);
     out.state = is_stop_wished || has_guest_stopped ? MachineState::shutdown : MachineState::pending;
     if (!is_stop_wished && has_guest_stopped && out.message.empty()) {
       out.message = "the guest powered itself off; switch power off and on to start it again";
@@ -263,8 +269,12 @@ void MachineDriver::event(EventType type, std::string reason, std::string messag
   memory_.events.push_back({type, std::move(reason), std::move(message)});
 }
 
-void MachineDriver::wake(Instant time) { wake_ = wake_ ? std::min(*wake_, time) : time; }
-void MachineDriver::wake(WallTime time) { wake(around_.clock.now() + (time - around_.clock.wall())); }
+void MachineDriver::wake(Instant time) {
+  wake_ = wake_ ? std::min(*wake_, time) : time;
+}
+void MachineDriver::wake(WallTime time) {
+  wake(around_.clock.now() + (time - around_.clock.wall()));
+}
 
 // ---- power ----
 
@@ -306,7 +316,8 @@ Result<void> MachineDriver::send_signal(ShutdownSignal signal, Duration grace) {
     }
   }
   // An agent may say yes and do nothing: from the second time on, the button is pressed as well.
-  if (signal == ShutdownSignal::acpi || (signal == ShutdownSignal::agent_then_acpi && (!agent || memory_.signals > 0))) {
+  if (signal == ShutdownSignal::acpi ||
+      (signal == ShutdownSignal::agent_then_acpi && (!agent || memory_.signals > 0))) {
     acpi = hypervisor.shutdown(uid_, ShutdownSignal::acpi);
     if (acpi) how += how.empty() ? "the power button was pressed" : ", the power button was pressed";
   }
@@ -318,7 +329,8 @@ Result<void> MachineDriver::send_signal(ShutdownSignal signal, Duration grace) {
   const Error& wrong = signal == ShutdownSignal::agent ? agent.error() : acpi.error();
   if (wrong.code() == ErrorCode::unavailable && signal == ShutdownSignal::agent) {
     // The guest may still be booting. It is asked again, and the grace ends all waiting.
-    if (memory_.signals++ == 0) event(EventType::warning, "ShutdownFailed", "the guest agent does not answer; it is asked again");
+    if (memory_.signals++ == 0)
+      event(EventType::warning, "ShutdownFailed", "the guest agent does not answer; it is asked again");
     return {};
   }
   return wrong.within("ask the guest to stop");
@@ -327,7 +339,8 @@ Result<void> MachineDriver::send_signal(ShutdownSignal signal, Duration grace) {
 Result<void> MachineDriver::bring_up(const MachineSpec& spec, std::stop_token stop_token) {
   if (record_.wish != Wish::on || record_.is_stopped_by_guest) return prepare_down(spec, stop_token);
   if (record_.not_before && *record_.not_before > around_.clock.wall()) {
-    message_ = "crashed " + std::to_string(record_.crashes) + " times in a row; next start at " + to_rfc3339(*record_.not_before);
+    message_ = "crashed " + std::to_string(record_.crashes) + " times in a row; next start at " +
+               to_rfc3339(*record_.not_before);
     wake(*record_.not_before);
     return {};
   }

@@ -34,7 +34,8 @@ Result<void> make_directory(const fs::path& path) {
 }
 
 Result<void> remove_file(const fs::path& path) {
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT && errno != ENOTDIR) return system_error(errno, "remove " + path.string());
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT && errno != ENOTDIR)
+    return system_error(errno, "remove " + path.string());
   return {};
 }
 
@@ -69,7 +70,8 @@ Result<std::string> tail(const fs::path& path, std::size_t limit) {
   std::string out(static_cast<std::size_t>(std::min<std::uint64_t>(size, limit)), '\0');
   std::size_t have = 0;
   while (have < out.size()) {
-    const ssize_t n = ::pread(fd.get(), out.data() + have, out.size() - have, static_cast<off_t>(size - out.size() + have));
+    const ssize_t n =
+        ::pread(fd.get(), out.data() + have, out.size() - have, static_cast<off_t>(size - out.size() + have));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return system_error(errno, "read " + path.string());
     if (n == 0) break;  // rotated meanwhile
@@ -93,7 +95,8 @@ MachineFiles::MachineFiles(const fs::path& root, const Uid& uid)
 
 Result<void> MachineFiles::make_root(const fs::path& root, std::optional<Hypervisor::FileOwner> owner) {
   if (!root.is_absolute()) {
-    return Error(ErrorCode::invalid, "the directory for machines must be an absolute path, not \"" + root.string() + "\"");
+    return Error(ErrorCode::invalid,
+                 "the directory for machines must be an absolute path, not \"" + root.string() + "\"");
   }
   std::error_code wrong;
   if (root.has_parent_path()) fs::create_directories(root.parent_path(), wrong);
@@ -237,10 +240,16 @@ Result<void> MachineFiles::write_ignition(std::string_view content, std::optiona
   return {};
 }
 
-Result<void> MachineFiles::remove_disks() const { return remove_tree(directory_ / "disks"); }
+Result<void> MachineFiles::remove_disks() const {
+  return remove_tree(directory_ / "disks");
+}
 
-Result<void> MachineFiles::remove_directory() const { return remove_tree(directory_); }
+Result<void> MachineFiles::remove_directory() const {
+  return remove_tree(directory_);
+}
 
-Result<void> MachineFiles::remove_secrets() const { return remove_tree(secrets_); }
+Result<void> MachineFiles::remove_secrets() const {
+  return remove_tree(secrets_);
+}
 
 }  // namespace ironcore::compute

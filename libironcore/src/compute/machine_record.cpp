@@ -14,18 +14,24 @@ using Record = MachineRecord;
 
 const char* text(Record::Wish wish) {
   switch (wish) {
-    case Record::Wish::on: return "on";
-    case Record::Wish::off: return "off";
-    case Record::Wish::removed: return "removed";
+    case Record::Wish::on:
+      return "on";
+    case Record::Wish::off:
+      return "off";
+    case Record::Wish::removed:
+      return "removed";
   }
   return "on";
 }
 
 const char* text(Record::Reboot reboot) {
   switch (reboot) {
-    case Record::Reboot::none: return "none";
-    case Record::Reboot::stopping: return "stopping";
-    case Record::Reboot::starting: return "starting";
+    case Record::Reboot::none:
+      return "none";
+    case Record::Reboot::stopping:
+      return "stopping";
+    case Record::Reboot::starting:
+      return "starting";
   }
   return "none";
 }
@@ -102,7 +108,8 @@ class Reader {
 std::string MachineRecord::to_text() const {
   json::object disk_values;
   for (const auto& [name, disk] : disks) {
-    disk_values[name] = {{"source", disk.source}, {"handle", disk.handle}, {"size", disk.size_bytes}, {"backing", disk.backing}};
+    disk_values[name] = {
+        {"source", disk.source}, {"handle", disk.handle}, {"size", disk.size_bytes}, {"backing", disk.backing}};
   }
   json::object nic_values;
   for (const auto& [name, nic] : nics) nic_values[name] = {{"source", nic.source}, {"mac", nic.mac}};

@@ -21,17 +21,17 @@ struct MachineRecord {
   ///  none ──new token──► stopping ──stopped──► starting ──started──► none (token acknowledged)
   enum class Reboot { none, stopping, starting };
 
-  Wish wish = Wish::on;                 ///< of the last call
-  bool was_running = false;             ///< seen running and not seen stopped since
-  bool is_stopped_by_guest = false;     ///< the guest powered itself off: stays off until it is wished on again
-  std::optional<WallTime> stop_asked;   ///< first signal of the stop under way: the grace counts from here
+  Wish wish = Wish::on;                ///< of the last call
+  bool was_running = false;            ///< seen running and not seen stopped since
+  bool is_stopped_by_guest = false;    ///< the guest powered itself off: stays off until it is wished on again
+  std::optional<WallTime> stop_asked;  ///< first signal of the stop under way: the grace counts from here
   Reboot reboot = Reboot::none;
-  std::string reboot_wanted;            ///< token under way
-  std::string reboot_done;              ///< last token acted on
-  std::uint32_t crashes = 0;            ///< in a row
-  std::optional<WallTime> started;      ///< last start
-  std::optional<WallTime> not_before;   ///< next start after a crash
-  std::string defined;                  ///< digest of what was last defined
+  std::string reboot_wanted;           ///< token under way
+  std::string reboot_done;             ///< last token acted on
+  std::uint32_t crashes = 0;           ///< in a row
+  std::optional<WallTime> started;     ///< last start
+  std::optional<WallTime> not_before;  ///< next start after a crash
+  std::string defined;                 ///< digest of what was last defined
 
   /// A device that the domain has, shall have, or still has to give back.
   struct Disk {

@@ -20,7 +20,8 @@ template <class T>
 Result<Requeue> write(store::Store& store, const T& before, T after) {
   const auto known = store::Object::of(before);
   store::Transaction transaction;
-  transaction.operations.emplace_back(store::Patch{store::key_of(known), api::merge_patch(known, store::Object::of(std::move(after)))});
+  transaction.operations.emplace_back(
+      store::Patch{store::key_of(known), api::merge_patch(known, store::Object::of(std::move(after)))});
   transaction.preconditions.emplace_back(store::Unchanged{store::key_of(known), before.metadata.resource_version});
   IRONCORE_CHECK(store.commit(transaction));
   return Requeue{};
@@ -28,17 +29,19 @@ Result<Requeue> write(store::Store& store, const T& before, T after) {
 
 }  // namespace
 
-ClaimRelease::ClaimRelease(store::Store& store, Informer<api::Machine>& machines, Informer<api::NetworkInterface>& interfaces,
-                           Informer<api::Volume>& volumes, Clock& clock, Log& log)
+ClaimRelease::ClaimRelease(store::Store& store, Informer<api::Machine>& machines,
+                           Informer<api::NetworkInterface>& interfaces, Informer<api::Volume>& volumes, Clock& clock,
+                           Log& log)
     : store_(store),
       machines_(machines),
       interfaces_(interfaces),
       volumes_(volumes),
-      controller_({.name = "claim-release"},
-                  [this](const std::string& key, std::stop_token) {
-                    return key.front() == interface_mark ? release_interface(key.substr(1)) : release_volume(key.substr(1));
-                  },
-                  clock, log) {
+      controller_(
+          {.name = "claim-release"},
+          [this](const std::string& key, std::stop_token) {
+            return key.front() == interface_mark ? release_interface(key.substr(1)) : release_volume(key.substr(1));
+          },
+          clock, log) {
   interfaces_.add_index(by_claimer, [](const api::NetworkInterface& interface) -> std::vector<std::string> {
     if (!interface.spec.machine_ref) return {};
     return {interface.spec.machine_ref->uid};
@@ -55,8 +58,10 @@ ClaimRelease::ClaimRelease(store::Store& store, Informer<api::Machine>& machines
   });
   machines_.on_change([this](const auto& before, const auto& after) {
     if (after) return;
-    for (const auto& each : interfaces_.by_index(by_claimer, before->metadata.uid)) controller_.queue().add(marked(interface_mark, *each));
-    for (const auto& each : volumes_.by_index(by_claimer, before->metadata.uid)) controller_.queue().add(marked(volume_mark, *each));
+    for (const auto& each : interfaces_.by_index(by_claimer, before->metadata.uid))
+      controller_.queue().add(marked(interface_mark, *each));
+    for (const auto& each : volumes_.by_index(by_claimer, before->metadata.uid))
+      controller_.queue().add(marked(volume_mark, *each));
   });
 }
 
@@ -96,7 +101,8 @@ bool ClaimRelease::step() {
 }
 
 void ClaimRelease::run(std::stop_token stop) {
-  if (machines_.wait_until_synced(stop) && interfaces_.wait_until_synced(stop) && volumes_.wait_until_synced(stop)) controller_.run(stop);
+  if (machines_.wait_until_synced(stop) && interfaces_.wait_until_synced(stop) && volumes_.wait_until_synced(stop))
+    controller_.run(stop);
 }
 
 }  // namespace ironcore::control

@@ -40,27 +40,30 @@ class ControlPlane::Body {
         leadership_(store, leader_, clock, log) {}
 
   void run(std::stop_token stop) {
-    run_together(std::move(stop), {
-        [this](std::stop_token s) { machines_.run(s); },
-        [this](std::stop_token s) { pools_.run(s); },
-        [this](std::stop_token s) { classes_.run(s); },
-        [this](std::stop_token s) { interfaces_.run(s); },
-        [this](std::stop_token s) { volumes_.run(s); },
-        [this](std::stop_token s) { scheduler_events_.run(s); },
-        [this](std::stop_token s) { eviction_events_.run(s); },
-        [this](std::stop_token s) {
-          run_while_active(store_, leader_, clock_, log_, s, [this](std::stop_token active, const store::HoldsLease& lease) {
-            run_together(active, {
-                [this, &lease](std::stop_token t) { scheduler_.run(t, lease); },
-                [this](std::stop_token t) { protection_.run(t); },
-                [this](std::stop_token t) { eviction_.run(t); },
-                [this](std::stop_token t) { ephemerals_.run(t); },
-                [this](std::stop_token t) { release_.run(t); },
-                [this](std::stop_token t) { health_.run(t); },
-            });
-          });
-        },
-    });
+    run_together(std::move(stop),
+                 {
+                     [this](std::stop_token s) { machines_.run(s); },
+                     [this](std::stop_token s) { pools_.run(s); },
+                     [this](std::stop_token s) { classes_.run(s); },
+                     [this](std::stop_token s) { interfaces_.run(s); },
+                     [this](std::stop_token s) { volumes_.run(s); },
+                     [this](std::stop_token s) { scheduler_events_.run(s); },
+                     [this](std::stop_token s) { eviction_events_.run(s); },
+                     [this](std::stop_token s) {
+                       run_while_active(
+                           store_, leader_, clock_, log_, s,
+                           [this](std::stop_token active, const store::HoldsLease& lease) {
+                             run_together(active, {
+                                                      [this, &lease](std::stop_token t) { scheduler_.run(t, lease); },
+                                                      [this](std::stop_token t) { protection_.run(t); },
+                                                      [this](std::stop_token t) { eviction_.run(t); },
+                                                      [this](std::stop_token t) { ephemerals_.run(t); },
+                                                      [this](std::stop_token t) { release_.run(t); },
+                                                      [this](std::stop_token t) { health_.run(t); },
+                                                  });
+                           });
+                     },
+                 });
   }
 
   bool step() {
@@ -127,10 +130,20 @@ ControlPlane::ControlPlane(store::Store& store, ControlPlaneOptions options, Clo
     : body_(std::make_unique<Body>(store, std::move(options), clock, log)) {}
 ControlPlane::~ControlPlane() = default;
 
-void ControlPlane::run(std::stop_token stop) { body_->run(std::move(stop)); }
-bool ControlPlane::step() { return body_->step(); }
-void ControlPlane::resign() { body_->resign(); }
-bool ControlPlane::is_active() const { return body_->scheduler().is_active(); }
-const MachineScheduler& ControlPlane::scheduler() const { return body_->scheduler(); }
+void ControlPlane::run(std::stop_token stop) {
+  body_->run(std::move(stop));
+}
+bool ControlPlane::step() {
+  return body_->step();
+}
+void ControlPlane::resign() {
+  body_->resign();
+}
+bool ControlPlane::is_active() const {
+  return body_->scheduler().is_active();
+}
+const MachineScheduler& ControlPlane::scheduler() const {
+  return body_->scheduler();
+}
 
 }  // namespace ironcore::control

@@ -22,8 +22,8 @@ std::string fingerprint(std::string_view text) {
 
 std::string identity(const api::Event& event) {
   std::string text;
-  for (const auto* word : {&event.source.component, &event.source.host, &event.involved_object.uid, &event.involved_object.name,
-                           &event.reason, &event.message, &event.action}) {
+  for (const auto* word : {&event.source.component, &event.source.host, &event.involved_object.uid,
+                           &event.involved_object.name, &event.reason, &event.message, &event.action}) {
     text += std::to_string(word->size());
     text += ':';
     text += *word;
@@ -158,8 +158,9 @@ bool EventRecorder::write(std::vector<Waiting> batch) {
     return true;
   }
   const auto& event = batch.front().event;
-  log_.debug("an event is dropped",
-             {{"object", event.involved_object.kind + " " + event.involved_object.name}, {"reason", event.reason}, {"error", failure->message()}});
+  log_.debug("an event is dropped", {{"object", event.involved_object.kind + " " + event.involved_object.name},
+                                     {"reason", event.reason},
+                                     {"error", failure->message()}});
   return true;
 }
 

@@ -42,7 +42,9 @@ void ObjectInformer::add_index(std::string name, IndexFunction words) {
   indexes_.emplace(std::move(name), Index{std::move(words), {}});
 }
 
-void ObjectInformer::on_change(Handler handler) { handlers_.push_back(std::move(handler)); }
+void ObjectInformer::on_change(Handler handler) {
+  handlers_.push_back(std::move(handler));
+}
 
 // ---- reading ------------------------------------------------------------------------------------------------------
 
@@ -171,7 +173,9 @@ void ObjectInformer::erase(const std::string& key) {
 void ObjectInformer::apply(const store::Change& change) {
   switch (change.type) {
     case store::Change::Type::added:
-    case store::Change::Type::modified: put(*change.object, Source::watch); break;
+    case store::Change::Type::modified:
+      put(*change.object, Source::watch);
+      break;
     case store::Change::Type::deleted: {
       const auto key = cache_key(*change.object);
       const auto cached = get(key);
@@ -180,7 +184,8 @@ void ObjectInformer::apply(const store::Change& change) {
       erase(key);
       break;
     }
-    case store::Change::Type::bookmark: break;
+    case store::Change::Type::bookmark:
+      break;
   }
   seen_ = std::max(seen_, change.revision);
 }

@@ -28,10 +28,13 @@ std::optional<store::HoldsLease> Leadership::step() {
     held_ = store::HoldsLease{options_.lease, lease->token};
     expires_ = asked_at + options_.time_to_live;
   } else if (lease.error().code() == ErrorCode::conflict || lease.error().code() == ErrorCode::forbidden) {
-    if (held_) log_.warning("another process has become the active one", {{"lease", options_.lease}, {"error", lease.error().message()}});
+    if (held_)
+      log_.warning("another process has become the active one",
+                   {{"lease", options_.lease}, {"error", lease.error().message()}});
     held_.reset();
   } else {
-    log_.warning(held_ ? "the lease cannot be renewed now" : "the lease cannot be taken", {{"lease", options_.lease}, {"error", lease.error().message()}});
+    log_.warning(held_ ? "the lease cannot be renewed now" : "the lease cannot be taken",
+                 {{"lease", options_.lease}, {"error", lease.error().message()}});
   }
   if (held_ && expires_ > asked_at) next_step_ = std::min(next_step_, expires_);
   return active();
@@ -40,7 +43,8 @@ std::optional<store::HoldsLease> Leadership::step() {
 void Leadership::resign() {
   if (held_) {
     const auto released = store_.release_lease(options_.lease, held_->token);
-    if (!released) log_.debug("the lease will expire by itself", {{"lease", options_.lease}, {"error", released.error().message()}});
+    if (!released)
+      log_.debug("the lease will expire by itself", {{"lease", options_.lease}, {"error", released.error().message()}});
   }
   held_.reset();
   next_step_ = clock_.now() + options_.renew_every;

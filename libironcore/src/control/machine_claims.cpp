@@ -10,7 +10,9 @@ namespace {
 
 constexpr const char* by_claimer = "claimer";
 
-Error unusable(std::string message) { return Error(ErrorCode::wrong_state, std::move(message)); }
+Error unusable(std::string message) {
+  return Error(ErrorCode::wrong_state, std::move(message));
+}
 
 /// Whether the controlling owner of an ephemeral object is this machine: a foreign object of that name is never taken.
 bool is_owned(const api::Metadata& metadata, const api::Machine& machine) {
@@ -24,7 +26,8 @@ template <class T>
 Result<store::Shared<T>> write(store::Store& store, const T& before, T after) {
   const auto known = store::Object::of(before);
   store::Transaction transaction;
-  transaction.operations.emplace_back(store::Patch{store::key_of(known), api::merge_patch(known, store::Object::of(std::move(after)))});
+  transaction.operations.emplace_back(
+      store::Patch{store::key_of(known), api::merge_patch(known, store::Object::of(std::move(after)))});
   transaction.preconditions.emplace_back(store::Unchanged{store::key_of(known), before.metadata.resource_version});
   IRONCORE_TRY(const auto committed, store.commit(transaction));
   return committed.objects.front().template share<T>();
@@ -70,7 +73,8 @@ Result<store::Shared<api::NetworkInterface>> MachineClaims::claim_interface(cons
   return within(write(store_, *interface, std::move(claimed)), "claim network interface " + name);
 }
 
-Result<store::Shared<api::Volume>> MachineClaims::usable_volume(const api::Machine& machine, const api::MachineVolume& entry) {
+Result<store::Shared<api::Volume>> MachineClaims::usable_volume(const api::Machine& machine,
+                                                                const api::MachineVolume& entry) {
   const auto name = volume_name(machine, entry);
   const auto volume = volumes_.get(cache_key(machine.metadata.namespace_, name));
   if (!volume) return unusable("volume " + name + " does not exist");
@@ -128,7 +132,8 @@ Result<void> MachineClaims::release_all(const api::Machine& machine) {
   for (const auto& name : names) {
     const auto interface = store::get<api::NetworkInterface>(store_, namespace_, name);
     if (!interface && interface.error().code() != ErrorCode::not_found) return interface.error();
-    if (interface && (*interface)->spec.machine_ref && (*interface)->spec.machine_ref->uid == uid) IRONCORE_CHECK(release(**interface));
+    if (interface && (*interface)->spec.machine_ref && (*interface)->spec.machine_ref->uid == uid)
+      IRONCORE_CHECK(release(**interface));
   }
   names.clear();
   for (const auto& entry : machine.spec.volumes) names.insert(volume_name(machine, entry));
@@ -143,7 +148,8 @@ Result<void> MachineClaims::release_all(const api::Machine& machine) {
   return {};
 }
 
-Result<void> MachineClaims::note_handle(const api::Machine& machine, const std::string& interface, const std::string& handle) {
+Result<void> MachineClaims::note_handle(const api::Machine& machine, const std::string& interface,
+                                        const std::string& handle) {
   const auto known = interfaces_.get(cache_key(machine.metadata.namespace_, interface));
   if (!known || !known->spec.machine_ref || known->spec.machine_ref->uid != machine.metadata.uid) return {};
   if (known->spec.provider_id == handle) return {};

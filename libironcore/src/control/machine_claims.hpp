@@ -22,7 +22,8 @@ class MachineClaims {
 
   /// The interface of this entry, claimed by the machine. `wrong_state` says why it cannot be used (now): missing, being deleted,
   /// used by another machine.
-  Result<store::Shared<api::NetworkInterface>> claim_interface(const api::Machine& machine, const api::MachineNetworkInterface& entry);
+  Result<store::Shared<api::NetworkInterface>> claim_interface(const api::Machine& machine,
+                                                               const api::MachineNetworkInterface& entry);
   /// The volume of this entry if it is available and free for this machine, not claimed yet. `wrong_state` as above.
   Result<store::Shared<api::Volume>> usable_volume(const api::Machine& machine, const api::MachineVolume& entry);
   Result<void> claim_volume(const api::Machine& machine, const api::Volume& volume);

@@ -16,13 +16,14 @@ void add_machine_indexes(Informer<api::Machine>& machines) {
   });
 }
 
-MachineClassProtection::MachineClassProtection(store::Store& store, Informer<api::MachineClass>& classes, Informer<api::Machine>& machines,
-                                               Clock& clock, Log& log)
+MachineClassProtection::MachineClassProtection(store::Store& store, Informer<api::MachineClass>& classes,
+                                               Informer<api::Machine>& machines, Clock& clock, Log& log)
     : store_(store),
       classes_(classes),
       machines_(machines),
-      controller_({.name = "machine-class-protection"}, [this](const std::string& name, std::stop_token) { return reconcile(name); },
-                  clock, log) {
+      controller_(
+          {.name = "machine-class-protection"},
+          [this](const std::string& name, std::stop_token) { return reconcile(name); }, clock, log) {
   classes_.on_change([this](const auto&, const auto& after) {
     if (after) controller_.queue().add(after->metadata.name);
   });

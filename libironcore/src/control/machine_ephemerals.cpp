@@ -25,19 +25,25 @@ bool is_made_here(const api::Metadata& metadata) {
   return found != metadata.annotations.end() && found->second == ephemeral_manager;
 }
 
-std::string child_name(const api::Machine& machine, const std::string& entry) { return machine.metadata.name + "-" + entry; }
+std::string child_name(const api::Machine& machine, const std::string& entry) {
+  return machine.metadata.name + "-" + entry;
+}
 
 }  // namespace
 
-MachineEphemerals::MachineEphemerals(store::Store& store, Informer<api::Machine>& machines, Informer<api::NetworkInterface>& interfaces,
-                                     Informer<api::Volume>& volumes, Clock& clock, Log& log)
+MachineEphemerals::MachineEphemerals(store::Store& store, Informer<api::Machine>& machines,
+                                     Informer<api::NetworkInterface>& interfaces, Informer<api::Volume>& volumes,
+                                     Clock& clock, Log& log)
     : store_(store),
       machines_(machines),
       interfaces_(interfaces),
       volumes_(volumes),
       log_(log),
-      controller_({.name = "machine-ephemerals"}, [this](const std::string& key, std::stop_token) { return reconcile(key); }, clock, log) {
-  interfaces_.add_index(by_controller, [](const api::NetworkInterface& interface) { return controller_uid(interface); });
+      controller_(
+          {.name = "machine-ephemerals"}, [this](const std::string& key, std::stop_token) { return reconcile(key); },
+          clock, log) {
+  interfaces_.add_index(by_controller,
+                        [](const api::NetworkInterface& interface) { return controller_uid(interface); });
   volumes_.add_index(by_controller, [](const api::Volume& volume) { return controller_uid(volume); });
   machines_.on_change([this](const auto&, const auto& after) {
     if (after) controller_.queue().add(cache_key(after->metadata.namespace_, after->metadata.name));
@@ -45,7 +51,8 @@ MachineEphemerals::MachineEphemerals(store::Store& store, Informer<api::Machine>
   // A child that went away, also a foreign one in the way, is made anew.
   const auto child_gone = [this](const auto& before, const auto& after) {
     if (after) return;
-    if (const auto* owner = controller_of(before->metadata)) controller_.queue().add(cache_key(before->metadata.namespace_, owner->name));
+    if (const auto* owner = controller_of(before->metadata))
+      controller_.queue().add(cache_key(before->metadata.namespace_, owner->name));
     const auto& name = before->metadata.name;
     for (auto dash = name.find('-'); dash != std::string::npos; dash = name.find('-', dash + 1))
       controller_.queue().add(cache_key(before->metadata.namespace_, name.substr(0, dash)));
@@ -73,14 +80,18 @@ Result<void> MachineEphemerals::make(const api::Machine& machine, T wanted, cons
   const auto* owner = controller_of(present->metadata);
   if (owner == nullptr || owner->uid != machine.metadata.uid)
     log_.warning("an object that a machine describes inline exists already and is not the machine's",
-                 {{"machine", cache_key(machine.metadata.namespace_, machine.metadata.name)}, {"kind", std::string(T::info.kind)}, {"name", name}});
+                 {{"machine", cache_key(machine.metadata.namespace_, machine.metadata.name)},
+                  {"kind", std::string(T::info.kind)},
+                  {"name", name}});
   return {};
 }
 
 template <class T>
-Result<void> MachineEphemerals::remove_unwanted(const api::Machine& machine, Informer<T>& informer, const std::set<std::string>& wanted) {
+Result<void> MachineEphemerals::remove_unwanted(const api::Machine& machine, Informer<T>& informer,
+                                                const std::set<std::string>& wanted) {
   for (const auto& child : informer.by_index(by_controller, machine.metadata.uid)) {
-    if (wanted.contains(child->metadata.name) || !is_made_here(child->metadata) || child->metadata.deletion_timestamp) continue;
+    if (wanted.contains(child->metadata.name) || !is_made_here(child->metadata) || child->metadata.deletion_timestamp)
+      continue;
     store::Delete removal{.key = store::key<T>(child->metadata.namespace_, child->metadata.name)};
     removal.uid = child->metadata.uid;
     const auto removed = store::commit_one(store_, std::move(removal));
@@ -121,7 +132,8 @@ bool MachineEphemerals::step() {
 }
 
 void MachineEphemerals::run(std::stop_token stop) {
-  if (machines_.wait_until_synced(stop) && interfaces_.wait_until_synced(stop) && volumes_.wait_until_synced(stop)) controller_.run(stop);
+  if (machines_.wait_until_synced(stop) && interfaces_.wait_until_synced(stop) && volumes_.wait_until_synced(stop))
+    controller_.run(stop);
 }
 
 }  // namespace ironcore::control

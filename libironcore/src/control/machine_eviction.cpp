@@ -12,7 +12,8 @@ namespace {
 
 const api::Taint* first_untolerated(const api::MachinePool& pool, const api::Machine& machine) {
   for (const auto& taint : pool.spec.taints)
-    if (taint.effect == api::TaintEffect::no_execute && !api::is_tolerated(taint, machine.spec.tolerations)) return &taint;
+    if (taint.effect == api::TaintEffect::no_execute && !api::is_tolerated(taint, machine.spec.tolerations))
+      return &taint;
   return nullptr;
 }
 
@@ -23,13 +24,15 @@ bool can_evict(const api::MachinePool& pool) {
 
 }  // namespace
 
-MachineEviction::MachineEviction(store::Store& store, Informer<api::MachinePool>& pools, Informer<api::Machine>& machines,
-                                 EventRecorder& events, Clock& clock, Log& log)
+MachineEviction::MachineEviction(store::Store& store, Informer<api::MachinePool>& pools,
+                                 Informer<api::Machine>& machines, EventRecorder& events, Clock& clock, Log& log)
     : store_(store),
       pools_(pools),
       machines_(machines),
       events_(events),
-      controller_({.name = "machine-eviction"}, [this](const std::string& key, std::stop_token) { return reconcile(key); }, clock, log) {
+      controller_(
+          {.name = "machine-eviction"}, [this](const std::string& key, std::stop_token) { return reconcile(key); },
+          clock, log) {
   pools_.on_change([this](const auto& before, const auto& after) {
     if (!after || !can_evict(*after) || (before && before->spec.taints == after->spec.taints)) return;
     for (const auto& machine : machines_.by_index(machines_by_pool, after->metadata.name))
@@ -59,8 +62,9 @@ Result<Requeue> MachineEviction::reconcile(const std::string& key) {
     return removed.error();
   }
   events_.record(reference_to(*machine), api::EventType::normal, "Evicted",
-                 "deleted: machine pool " + pool->metadata.name + " has taint " + taint->key + (taint->value.empty() ? "" : "=") +
-                     taint->value + ":NoExecute, which the machine does not tolerate",
+                 "deleted: machine pool " + pool->metadata.name + " has taint " + taint->key +
+                     (taint->value.empty() ? "" : "=") + taint->value +
+                     ":NoExecute, which the machine does not tolerate",
                  "Evict");
   return Requeue{};
 }

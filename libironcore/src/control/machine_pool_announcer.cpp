@@ -11,7 +11,8 @@
 namespace ironcore::control {
 
 MachinePoolAnnouncer::MachinePoolAnnouncer(store::Store& store, compute::Host& host, Informer<api::MachinePool>& pools,
-                                           Informer<api::MachineClass>& classes, const MachineProviderOptions& options, Clock& clock, Log& log)
+                                           Informer<api::MachineClass>& classes, const MachineProviderOptions& options,
+                                           Clock& clock, Log& log)
     : store_(store), host_(host), pools_(pools), classes_(classes), options_(options), clock_(clock), log_(log) {}
 
 void MachinePoolAnnouncer::hurry() {
@@ -28,8 +29,9 @@ Instant MachinePoolAnnouncer::next_step() const {
 Result<void> MachinePoolAnnouncer::check_owner(const api::MachinePool& pool) const {
   const auto& owner = pool.spec.provider_id;
   if (owner.empty() || owner == options_.provider_id) return {};
-  return Error(ErrorCode::wrong_state, "machine pool " + options_.pool + " belongs to provider " + owner + ", this is " +
-                                           options_.provider_id + "; give this one another pool, or delete the pool first");
+  return Error(ErrorCode::wrong_state, "machine pool " + options_.pool + " belongs to provider " + owner +
+                                           ", this is " + options_.provider_id +
+                                           "; give this one another pool, or delete the pool first");
 }
 
 Result<void> MachinePoolAnnouncer::renew_lease() {
@@ -68,14 +70,18 @@ api::MachinePoolStatus MachinePoolAnnouncer::status_for(const api::MachinePool& 
   api::set_condition(status.conditions, std::move(ready), clock_.wall());
   status.addresses = options_.addresses;
 
-  const auto memory = static_cast<std::int64_t>(std::min<std::uint64_t>(capacity->memory_bytes, std::numeric_limits<std::int64_t>::max()));
+  const auto memory = static_cast<std::int64_t>(
+      std::min<std::uint64_t>(capacity->memory_bytes, std::numeric_limits<std::int64_t>::max()));
   status.capacity = {{"cpu", Quantity(static_cast<std::int64_t>(capacity->cpus))}, {"memory", Quantity::bytes(memory)}};
   status.available_machine_classes.clear();
   auto classes = classes_.list();
-  std::sort(classes.begin(), classes.end(), [](const auto& a, const auto& b) { return a->metadata.name < b->metadata.name; });
+  std::sort(classes.begin(), classes.end(),
+            [](const auto& a, const auto& b) { return a->metadata.name < b->metadata.name; });
   for (const auto& machine_class : classes) {
     const auto& name = machine_class->metadata.name;
-    if (!options_.classes.empty() && std::find(options_.classes.begin(), options_.classes.end(), name) == options_.classes.end()) continue;
+    if (!options_.classes.empty() &&
+        std::find(options_.classes.begin(), options_.classes.end(), name) == options_.classes.end())
+      continue;
     const auto size = size_of(*machine_class);
     if (size.cpu_milli <= 0 || size.memory_bytes <= 0) continue;
     const auto count = std::min(std::int64_t{capacity->cpus} * 1000 / size.cpu_milli, memory / size.memory_bytes);
@@ -95,7 +101,8 @@ Result<void> MachinePoolAnnouncer::announce() {
     fresh.metadata.labels = options_.labels;
     fresh.spec.provider_id = options_.provider_id;
     auto created = store::create(store_, std::move(fresh));
-    if (!created && created.error().code() == ErrorCode::already_exists) created = store::get<api::MachinePool>(store_, "", options_.pool);
+    if (!created && created.error().code() == ErrorCode::already_exists)
+      created = store::get<api::MachinePool>(store_, "", options_.pool);
     IRONCORE_TRY(pool, std::move(created));
   }
   IRONCORE_CHECK(check_owner(*pool));
@@ -140,7 +147,8 @@ bool MachinePoolAnnouncer::step() {
     if (code == ErrorCode::conflict || code == ErrorCode::wrong_state) is_ours_ = false;
     if (code == ErrorCode::wrong_state) give_lease_back();
     if (last_trouble_ != beaten.error().message())
-      log_.error("this provider does not serve its machine pool", {{"pool", options_.pool}, {"error", beaten.error().message()}});
+      log_.error("this provider does not serve its machine pool",
+                 {{"pool", options_.pool}, {"error", beaten.error().message()}});
     last_trouble_ = beaten.error().message();
   }
   if (is_ours_ && !was_ours && on_ours_) on_ours_();

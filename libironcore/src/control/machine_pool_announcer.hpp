@@ -18,8 +18,9 @@ namespace ironcore::control {
 /// Thread: one, except where noted.
 class MachinePoolAnnouncer {
  public:
-  MachinePoolAnnouncer(store::Store& store, compute::Host& host, Informer<api::MachinePool>& pools, Informer<api::MachineClass>& classes,
-                       const MachineProviderOptions& options, Clock& clock, Log& log);
+  MachinePoolAnnouncer(store::Store& store, compute::Host& host, Informer<api::MachinePool>& pools,
+                       Informer<api::MachineClass>& classes, const MachineProviderOptions& options, Clock& clock,
+                       Log& log);
 
   /// One heartbeat if it is due or `hurry` was called; false if not.
   bool step();

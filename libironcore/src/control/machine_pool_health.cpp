@@ -10,13 +10,14 @@ namespace ironcore::control {
 namespace {
 
 bool is_marked(const api::Condition* ready) {
-  return ready != nullptr && ready->status == api::ConditionStatus::unknown && ready->reason == machine_pool_unknown_reason;
+  return ready != nullptr && ready->status == api::ConditionStatus::unknown &&
+         ready->reason == machine_pool_unknown_reason;
 }
 
 }  // namespace
 
-MachinePoolHealth::MachinePoolHealth(store::Store& store, Informer<api::MachinePool>& pools, MachinePoolHealthOptions options, Clock& clock,
-                                     Log& log)
+MachinePoolHealth::MachinePoolHealth(store::Store& store, Informer<api::MachinePool>& pools,
+                                     MachinePoolHealthOptions options, Clock& clock, Log& log)
     : store_(store), pools_(pools), options_(options), clock_(clock), log_(log) {}
 
 Result<void> MachinePoolHealth::mark_unknown(const api::MachinePool& pool) {
@@ -31,8 +32,8 @@ Result<void> MachinePoolHealth::mark_unknown(const api::MachinePool& pool) {
   changed.status.state = api::MachinePoolState::offline;
   const auto before = store::Object::of(pool);
   store::Transaction transaction;
-  transaction.operations.emplace_back(
-      store::Patch{store::key_of(before), api::merge_patch(before, store::Object::of(std::move(changed))), store::Part::status});
+  transaction.operations.emplace_back(store::Patch{
+      store::key_of(before), api::merge_patch(before, store::Object::of(std::move(changed))), store::Part::status});
   // The list of conditions is written whole: never over a condition that the provider has just written.
   transaction.preconditions.emplace_back(store::Unchanged{store::key_of(before), pool.metadata.resource_version});
   IRONCORE_CHECK(store_.commit(transaction));
@@ -52,7 +53,8 @@ bool MachinePoolHealth::step() {
     return true;
   }
   std::unordered_map<std::string_view, const store::Lease*> by_pool;
-  for (const auto& lease : *leases) by_pool.emplace(std::string_view(lease.name).substr(std::string_view(machine_pool_lease_prefix).size()), &lease);
+  for (const auto& lease : *leases)
+    by_pool.emplace(std::string_view(lease.name).substr(std::string_view(machine_pool_lease_prefix).size()), &lease);
 
   std::map<std::string, Seen> current;
   for (const auto& pool : pools_.list()) {
@@ -63,7 +65,8 @@ bool MachinePoolHealth::step() {
 
     bool has_progress = is_new;
     if (const auto lease = by_pool.find(pool->metadata.name); lease != by_pool.end()) {
-      has_progress = has_progress || lease->second->renewals != seen.renewals || lease->second->token != seen.lease_token;
+      has_progress =
+          has_progress || lease->second->renewals != seen.renewals || lease->second->token != seen.lease_token;
       seen.renewals = lease->second->renewals;
       seen.lease_token = lease->second->token;
     }
@@ -78,7 +81,8 @@ bool MachinePoolHealth::step() {
     if (marked || now - seen.progress_at < options_.grace) continue;
     const auto written = mark_unknown(*pool);
     if (!written && written.error().code() != ErrorCode::conflict && written.error().code() != ErrorCode::not_found)
-      log_.warning("cannot mark a machine pool as unknown", {{"pool", pool->metadata.name}, {"error", written.error().message()}});
+      log_.warning("cannot mark a machine pool as unknown",
+                   {{"pool", pool->metadata.name}, {"error", written.error().message()}});
   }
   seen_ = std::move(current);
   return true;

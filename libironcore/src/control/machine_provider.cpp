@@ -37,7 +37,8 @@ std::vector<FieldError> problems(const MachineProviderOptions& options) {
     wrong.push_back({"heartbeat_every", FieldError::Reason::invalid, "must be longer than nothing"});
   if (options.lease_time_to_live <= options.heartbeat_every * 2)
     wrong.push_back({"lease_time_to_live", FieldError::Reason::invalid, "must be more than twice heartbeat_every"});
-  if (options.look_again <= Duration::zero()) wrong.push_back({"look_again", FieldError::Reason::invalid, "must be longer than nothing"});
+  if (options.look_again <= Duration::zero())
+    wrong.push_back({"look_again", FieldError::Reason::invalid, "must be longer than nothing"});
   return wrong;
 }
 
@@ -50,8 +51,8 @@ std::string key_of(const T& object) {
 
 class MachineProvider::Body {
  public:
-  Body(store::Store& store, compute::Host& host, MachineProviderOptions options, store::FieldSelector on_pool, store::FieldSelector the_pool,
-       Clock& clock, Log& log)
+  Body(store::Store& store, compute::Host& host, MachineProviderOptions options, store::FieldSelector on_pool,
+       store::FieldSelector the_pool, Clock& clock, Log& log)
       : options_(std::move(options)),
         host_(host),
         clock_(clock),
@@ -63,12 +64,13 @@ class MachineProvider::Body {
         events_(store, {.component = "machine-provider", .host = options_.pool}, clock, log),
         announcer_(store, host, pools_, classes_, options_, clock, log),
         reconciler_({store, host, machines_, classes_, claims_, events_, options_, clock, log}),
-        controller_({.name = "machine-provider", .workers = options_.workers},
-                    [this](const std::string& key, std::stop_token stop) -> Result<Requeue> {
-                      if (!announcer_.is_ours()) return Requeue{};  // on_ours brings all of them back
-                      return reconciler_.reconcile(key, std::move(stop));
-                    },
-                    clock, log),
+        controller_(
+            {.name = "machine-provider", .workers = options_.workers},
+            [this](const std::string& key, std::stop_token stop) -> Result<Requeue> {
+              if (!announcer_.is_ours()) return Requeue{};  // on_ours brings all of them back
+              return reconciler_.reconcile(key, std::move(stop));
+            },
+            clock, log),
         wakeups_(std::make_shared<Wakeups>()) {
     connect();
   }
@@ -80,18 +82,18 @@ class MachineProvider::Body {
 
   void run(std::stop_token stop) {
     run_together(std::move(stop), {
-        [this](std::stop_token s) { machines_.run(s); },
-        [this](std::stop_token s) { classes_.run(s); },
-        [this](std::stop_token s) { pools_.run(s); },
-        [this](std::stop_token s) { claims_.interfaces().run(s); },
-        [this](std::stop_token s) { claims_.volumes().run(s); },
-        [this](std::stop_token s) { events_.run(s); },
-        [this](std::stop_token s) { announcer_.run(s); },
-        [this](std::stop_token s) { watch_orphans(s); },
-        [this](std::stop_token s) {
-          if (wait_until_synced(s)) controller_.run(s);
-        },
-    });
+                                      [this](std::stop_token s) { machines_.run(s); },
+                                      [this](std::stop_token s) { classes_.run(s); },
+                                      [this](std::stop_token s) { pools_.run(s); },
+                                      [this](std::stop_token s) { claims_.interfaces().run(s); },
+                                      [this](std::stop_token s) { claims_.volumes().run(s); },
+                                      [this](std::stop_token s) { events_.run(s); },
+                                      [this](std::stop_token s) { announcer_.run(s); },
+                                      [this](std::stop_token s) { watch_orphans(s); },
+                                      [this](std::stop_token s) {
+                                        if (wait_until_synced(s)) controller_.run(s);
+                                      },
+                                  });
   }
 
   bool step() {
@@ -125,7 +127,8 @@ class MachineProvider::Body {
   };
 
   void connect() {
-    machines_.add_index(by_uid, [](const api::Machine& machine) -> std::vector<std::string> { return {machine.metadata.uid}; });
+    machines_.add_index(by_uid,
+                        [](const api::Machine& machine) -> std::vector<std::string> { return {machine.metadata.uid}; });
     machines_.add_index(by_interface, [](const api::Machine& machine) {
       std::vector<std::string> keys;
       for (const auto& entry : machine.spec.network_interfaces)
@@ -135,7 +138,8 @@ class MachineProvider::Body {
     machines_.add_index(by_volume, [](const api::Machine& machine) {
       std::vector<std::string> keys;
       for (const auto& entry : machine.spec.volumes)
-        if (const auto name = volume_name(machine, entry); !name.empty()) keys.push_back(cache_key(machine.metadata.namespace_, name));
+        if (const auto name = volume_name(machine, entry); !name.empty())
+          keys.push_back(cache_key(machine.metadata.namespace_, name));
       return keys;
     });
     machines_.on_change([this](const auto& before, const auto& after) {
@@ -176,11 +180,12 @@ class MachineProvider::Body {
   }
 
   bool are_synced() {
-    return machines_.has_synced() && classes_.has_synced() && claims_.interfaces().has_synced() && claims_.volumes().has_synced();
+    return machines_.has_synced() && classes_.has_synced() && claims_.interfaces().has_synced() &&
+           claims_.volumes().has_synced();
   }
   bool wait_until_synced(std::stop_token stop) {
-    return machines_.wait_until_synced(stop) && classes_.wait_until_synced(stop) && claims_.interfaces().wait_until_synced(stop) &&
-           claims_.volumes().wait_until_synced(stop);
+    return machines_.wait_until_synced(stop) && classes_.wait_until_synced(stop) &&
+           claims_.interfaces().wait_until_synced(stop) && claims_.volumes().wait_until_synced(stop);
   }
 
   /// Domains of ours that no Machine of this pool explains: told once each, never touched, because the store may have been restored.
@@ -199,9 +204,11 @@ class MachineProvider::Body {
       const auto uid = orphan.uid.to_text();
       current.insert(uid);
       if (orphans_.contains(uid)) continue;
-      log_.warning("a domain belongs to no machine of this pool", {{"domain", orphan.name}, {"uid", uid}, {"pool", options_.pool}});
+      log_.warning("a domain belongs to no machine of this pool",
+                   {{"domain", orphan.name}, {"uid", uid}, {"pool", options_.pool}});
       events_.record(reference_to(*pool), api::EventType::warning, "OrphanedDomain",
-                     "domain " + orphan.name + " (" + uid + ") belongs to no machine of this pool; remove it by hand if it is not wanted");
+                     "domain " + orphan.name + " (" + uid +
+                         ") belongs to no machine of this pool; remove it by hand if it is not wanted");
     }
     orphans_ = std::move(current);
     return true;
@@ -232,8 +239,9 @@ class MachineProvider::Body {
   Instant next_orphans_{};
 };
 
-Result<std::unique_ptr<MachineProvider>> MachineProvider::create(store::Store& store, compute::Host& host, MachineProviderOptions options,
-                                                                 Clock& clock, Log& log) {
+Result<std::unique_ptr<MachineProvider>> MachineProvider::create(store::Store& store, compute::Host& host,
+                                                                 MachineProviderOptions options, Clock& clock,
+                                                                 Log& log) {
   if (auto wrong = problems(options); !wrong.empty()) return Error(std::move(wrong)).within("machine provider");
   IRONCORE_TRY(auto on_pool, store::FieldSelector::parse("spec.machinePoolRef.name=" + options.pool));
   IRONCORE_TRY(auto the_pool, store::FieldSelector::parse("metadata.name=" + options.pool));
@@ -244,15 +252,21 @@ Result<std::unique_ptr<MachineProvider>> MachineProvider::create(store::Store& s
 MachineProvider::MachineProvider(std::unique_ptr<Body> body) : body_(std::move(body)) {}
 MachineProvider::~MachineProvider() = default;
 
-void MachineProvider::run(std::stop_token stop) { body_->run(std::move(stop)); }
-bool MachineProvider::step() { return body_->step(); }
+void MachineProvider::run(std::stop_token stop) {
+  body_->run(std::move(stop));
+}
+bool MachineProvider::step() {
+  return body_->step();
+}
 
-Result<std::unique_ptr<compute::Console>> MachineProvider::console(const std::string& namespace_, const std::string& name) {
+Result<std::unique_ptr<compute::Console>> MachineProvider::console(const std::string& namespace_,
+                                                                   const std::string& name) {
   IRONCORE_TRY(const auto uid, body_->find(namespace_, name));
   return body_->host().console(uid);
 }
 
-Result<std::string> MachineProvider::console_log(const std::string& namespace_, const std::string& name, std::size_t limit) {
+Result<std::string> MachineProvider::console_log(const std::string& namespace_, const std::string& name,
+                                                 std::size_t limit) {
   IRONCORE_TRY(const auto uid, body_->find(namespace_, name));
   return body_->host().console_log(uid, limit);
 }

@@ -48,7 +48,8 @@ Result<void> MachineReconciler::add_ignition(const api::Machine& machine, Wish& 
   // Read when it is needed: no copy of other people's secrets stays here.
   const auto secret = store::get<api::Secret>(parts_.store, machine.metadata.namespace_, reference->name);
   if (!secret) {
-    if (secret.error().code() != ErrorCode::not_found) return secret.error().within("ignition secret " + reference->name);
+    if (secret.error().code() != ErrorCode::not_found)
+      return secret.error().within("ignition secret " + reference->name);
     wish.findings.missing = Missing{"IgnitionNotReady", "secret " + reference->name + " does not exist"};
     return {};
   }
@@ -71,12 +72,14 @@ Result<void> MachineReconciler::add_volumes(const api::Machine& machine, Wish& w
     const auto disk = [&]() -> Result<compute::Disk> {
       IRONCORE_TRY(const auto volume, parts_.claims.usable_volume(machine, entry));
       if (!parts_.options.open_volume)
-        return Error(ErrorCode::unsupported, "volume " + volume->metadata.name + " has driver \"" + volume->status.access->driver +
+        return Error(ErrorCode::unsupported, "volume " + volume->metadata.name + " has driver \"" +
+                                                 volume->status.access->driver +
                                                  "\"; this host can attach only localDisk and emptyDisk");
       compute::Disk found;
       found.name = entry.name;
       IRONCORE_TRY(found.device, host_device(entry.device));
-      IRONCORE_TRY(found.source, within(parts_.options.open_volume(*volume->status.access), "volume " + volume->metadata.name));
+      IRONCORE_TRY(found.source,
+                   within(parts_.options.open_volume(*volume->status.access), "volume " + volume->metadata.name));
       IRONCORE_CHECK(parts_.claims.claim_volume(machine, *volume));
       wish.volumes.insert(volume->metadata.name);
       return found;
@@ -85,7 +88,8 @@ Result<void> MachineReconciler::add_volumes(const api::Machine& machine, Wish& w
       wish.spec.disks.push_back(*disk);
       continue;
     }
-    if (disk.error().code() == ErrorCode::conflict || disk.error().code() == ErrorCode::unavailable) return disk.error();
+    if (disk.error().code() == ErrorCode::conflict || disk.error().code() == ErrorCode::unavailable)
+      return disk.error();
     wish.findings.volumes[entry.name] = disk.error().message();
     wish.is_complete = false;
   }
@@ -135,12 +139,14 @@ auto MachineReconciler::assemble(const api::Machine& machine) -> Result<Wish> {
 
 void MachineReconciler::tell(const api::Machine& machine, const compute::MachineStatus& seen) {
   for (const auto& event : seen.events)
-    parts_.events.record(reference_to(machine),
-                         event.type == compute::MachineEvent::Type::normal ? api::EventType::normal : api::EventType::warning,
-                         event.reason, event.message);
+    parts_.events.record(
+        reference_to(machine),
+        event.type == compute::MachineEvent::Type::normal ? api::EventType::normal : api::EventType::warning,
+        event.reason, event.message);
 }
 
-Result<void> MachineReconciler::write_status(const api::Machine& machine, const compute::MachineStatus& seen, const Findings& findings) {
+Result<void> MachineReconciler::write_status(const api::Machine& machine, const compute::MachineStatus& seen,
+                                             const Findings& findings) {
   tell(machine, seen);
   auto changed = machine;
   changed.status = translate(machine, seen, findings, parts_.options.type, parts_.clock.wall());
@@ -162,7 +168,8 @@ Result<void> MachineReconciler::write_status(const api::Machine& machine, const 
 
   const auto before = store::Object::of(machine);
   const auto merge = api::merge_patch(before, store::Object::of(std::move(changed)));
-  IRONCORE_TRY(const auto written, store::commit_one(parts_.store, store::Patch{store::key_of(before), merge, store::Part::status}));
+  IRONCORE_TRY(const auto written,
+               store::commit_one(parts_.store, store::Patch{store::key_of(before), merge, store::Part::status}));
   remember(written);
   return {};
 }
@@ -185,10 +192,12 @@ Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::st
   // The first start needs everything. Later a volume that went away is only taken off, and without ignition the machine can still be
   // switched off; but it is not started without what it was made with.
   if (!findings.missing && !wish.is_complete && !exists) {
-    findings.missing = !findings.interfaces.empty() ? Missing{"NetworkInterfaceNotReady", findings.interfaces.begin()->second}
-                                                    : Missing{"VolumeNotReady", findings.volumes.begin()->second};
+    findings.missing = !findings.interfaces.empty()
+                           ? Missing{"NetworkInterfaceNotReady", findings.interfaces.begin()->second}
+                           : Missing{"VolumeNotReady", findings.volumes.begin()->second};
   }
-  const bool shall_apply = !findings.missing || (exists && machine.spec.power == api::Power::off && wish.spec.memory_bytes > 0);
+  const bool shall_apply =
+      !findings.missing || (exists && machine.spec.power == api::Power::off && wish.spec.memory_bytes > 0);
   std::optional<Error> failure;
   if (shall_apply) {
     auto applied = parts_.host.apply(wish.spec, stop);
@@ -216,18 +225,22 @@ Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::st
   }
   for (const auto& entry : machine.status.volumes) {
     const auto is_held = [&](const compute::DeviceStatus& device) { return device.name == entry.name; };
-    if (entry.volume_ref && std::any_of(seen.disks.begin(), seen.disks.end(), is_held)) wish.volumes.insert(entry.volume_ref->name);
+    if (entry.volume_ref && std::any_of(seen.disks.begin(), seen.disks.end(), is_held))
+      wish.volumes.insert(entry.volume_ref->name);
   }
   IRONCORE_CHECK(parts_.claims.release_unused(machine, wish.interfaces, wish.volumes));
   for (const auto& entry : machine.spec.network_interfaces) {
-    const auto device = std::find_if(seen.nics.begin(), seen.nics.end(), [&](const auto& nic) { return nic.name == entry.name; });
+    const auto device =
+        std::find_if(seen.nics.begin(), seen.nics.end(), [&](const auto& nic) { return nic.name == entry.name; });
     const bool is_attached = device != seen.nics.end() && device->state == compute::DeviceStatus::State::attached;
-    IRONCORE_CHECK(parts_.claims.note_handle(machine, interface_name(machine, entry), is_attached ? device->handle : ""));
+    IRONCORE_CHECK(
+        parts_.claims.note_handle(machine, interface_name(machine, entry), is_attached ? device->handle : ""));
   }
   if (failure) return *failure;
   auto requeue = when(seen);
   const bool is_waiting = findings.missing || !wish.is_complete;
-  if (is_waiting && (!requeue.after || *requeue.after > parts_.options.look_again)) requeue.after = parts_.options.look_again;
+  if (is_waiting && (!requeue.after || *requeue.after > parts_.options.look_again))
+    requeue.after = parts_.options.look_again;
   return requeue;
 }
 
@@ -249,7 +262,8 @@ Result<Requeue> MachineReconciler::tear_down(const api::Machine& machine) {
   IRONCORE_CHECK(parts_.claims.release_all(machine));
   const auto current = newest(cache_key(machine.metadata.namespace_, machine.metadata.name));
   if (!current || current->metadata.uid != machine.metadata.uid) return Requeue{};
-  const auto dropped = drop_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), current), api::machine_finalizer);
+  const auto dropped =
+      drop_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), current), api::machine_finalizer);
   if (!dropped && dropped.error().code() != ErrorCode::not_found) return dropped.error();
   if (dropped) remember(*dropped);
   return Requeue{};
@@ -260,7 +274,8 @@ Result<Requeue> MachineReconciler::reconcile(const std::string& key, std::stop_t
   if (!machine || is_managed_by_others(machine->metadata)) return Requeue{};
   if (machine->metadata.deletion_timestamp) return tear_down(*machine);
   // Before anything exists on the host, so that nothing can be left behind.
-  IRONCORE_TRY(const auto kept, add_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), machine), api::machine_finalizer));
+  IRONCORE_TRY(const auto kept, add_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), machine),
+                                              api::machine_finalizer));
   if (kept.metadata().resource_version != machine->metadata.resource_version) {
     remember(kept);
     machine = kept.share<api::Machine>();

@@ -46,7 +46,7 @@ class MachineReconciler {
     Findings findings;
     std::set<std::string> interfaces;  // objects that it uses, by name
     std::set<std::string> volumes;
-    bool is_complete = true;           // false: something that a first start needs is missing
+    bool is_complete = true;  // false: something that a first start needs is missing
   };
 
   store::Shared<api::Machine> newest(const std::string& key);

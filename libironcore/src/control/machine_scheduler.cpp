@@ -13,7 +13,9 @@ bool is_bound(const api::Machine& machine) {
   return machine.spec.machine_pool_ref && !machine.spec.machine_pool_ref->name.empty();
 }
 
-WallTime age_of(const api::Machine& machine) { return machine.metadata.creation_timestamp.value_or(WallTime{}); }
+WallTime age_of(const api::Machine& machine) {
+  return machine.metadata.creation_timestamp.value_or(WallTime{});
+}
 
 /// The commit may have been made although it failed, or it failed for a reason that concerns all of it: ask again, unchanged.
 bool is_uncertain(ErrorCode code) {
@@ -23,16 +25,18 @@ bool is_uncertain(ErrorCode code) {
     case ErrorCode::cancelled:
     case ErrorCode::exhausted:
     case ErrorCode::internal:
-    case ErrorCode::corrupt: return true;
-    default: return false;
+    case ErrorCode::corrupt:
+      return true;
+    default:
+      return false;
   }
 }
 
 }  // namespace
 
-MachineScheduler::MachineScheduler(store::Store& store, Informer<api::Machine>& machines, Informer<api::MachinePool>& pools,
-                                   Informer<api::MachineClass>& classes, EventRecorder& events, MachineSchedulerOptions options,
-                                   Clock& clock, Log& log)
+MachineScheduler::MachineScheduler(store::Store& store, Informer<api::Machine>& machines,
+                                   Informer<api::MachinePool>& pools, Informer<api::MachineClass>& classes,
+                                   EventRecorder& events, MachineSchedulerOptions options, Clock& clock, Log& log)
     : store_(store),
       machines_(machines),
       pools_(pools),
@@ -49,7 +53,8 @@ MachineScheduler::MachineScheduler(store::Store& store, Informer<api::Machine>& 
 
 // ---- what the informers tell --------------------------------------------------------------------------------------
 
-void MachineScheduler::see_machine(const store::Shared<api::Machine>& before, const store::Shared<api::Machine>& after) {
+void MachineScheduler::see_machine(const store::Shared<api::Machine>& before,
+                                   const store::Shared<api::Machine>& after) {
   const std::lock_guard lock(mutex_);
   if (!after) {
     drop(before->metadata.uid);
@@ -63,7 +68,8 @@ void MachineScheduler::see_machine(const store::Shared<api::Machine>& before, co
   wake();
 }
 
-void MachineScheduler::see_pool(const store::Shared<api::MachinePool>& before, const store::Shared<api::MachinePool>& after) {
+void MachineScheduler::see_pool(const store::Shared<api::MachinePool>& before,
+                                const store::Shared<api::MachinePool>& after) {
   const std::lock_guard lock(mutex_);
   if (!after) {
     placement_.remove_pool(before->metadata.name);
@@ -75,7 +81,8 @@ void MachineScheduler::see_pool(const store::Shared<api::MachinePool>& before, c
   wake();
 }
 
-void MachineScheduler::see_class(const store::Shared<api::MachineClass>& before, const store::Shared<api::MachineClass>& after) {
+void MachineScheduler::see_class(const store::Shared<api::MachineClass>& before,
+                                 const store::Shared<api::MachineClass>& after) {
   const std::lock_guard lock(mutex_);
   if (!after) {
     placement_.remove_class(before->metadata.name);
@@ -103,8 +110,8 @@ void MachineScheduler::admit(const store::Shared<api::Machine>& machine) {
   }
   auto demand = Demand::of(*machine);
   auto text = demand.text();
-  const bool has_been_told =
-      known != waiting_.end() && known->second.group->first == text && !known->second.group->second.newcomers.contains(uid);
+  const bool has_been_told = known != waiting_.end() && known->second.group->first == text &&
+                             !known->second.group->second.newcomers.contains(uid);
   if (known != waiting_.end()) drop(uid);
   if (machine->metadata.deletion_timestamp) return;
   const auto group = groups_.try_emplace(std::move(text)).first;
@@ -131,9 +138,11 @@ void MachineScheduler::enqueue(const std::string& uid, Waiting& waiting) {
 void MachineScheduler::leave_queue(const std::string& uid, Waiting& waiting) {
   auto& [text, group] = *waiting.group;
   const Turn turn{age_of(*waiting.machine), uid};
-  if (!group.is_blocked && !group.queue.empty()) heads_.erase({group.queue.begin()->first, group.queue.begin()->second, text});
+  if (!group.is_blocked && !group.queue.empty())
+    heads_.erase({group.queue.begin()->first, group.queue.begin()->second, text});
   group.queue.erase(turn);
-  if (!group.is_blocked && !group.queue.empty()) heads_.emplace(group.queue.begin()->first, group.queue.begin()->second, text);
+  if (!group.is_blocked && !group.queue.empty())
+    heads_.emplace(group.queue.begin()->first, group.queue.begin()->second, text);
 }
 
 void MachineScheduler::drop(const std::string& uid) {
@@ -250,11 +259,13 @@ void MachineScheduler::bind(std::span<const Binding> bindings, Open& open) {
     auto key = store::key<api::Machine>(metadata.namespace_, metadata.name);
     transaction.preconditions.emplace_back(store::Unchanged{key, metadata.resource_version});
     if (pools.insert(binding.pool).second)
-      transaction.preconditions.emplace_back(store::Unchanged{store::key<api::MachinePool>("", binding.pool), binding.pool_revision});
+      transaction.preconditions.emplace_back(
+          store::Unchanged{store::key<api::MachinePool>("", binding.pool), binding.pool_revision});
     // A class that goes at this moment takes its size along: the machine could not be accounted for.
     const auto& machine_class = binding.machine->spec.machine_class_ref.name;
     if (classes.insert(machine_class).second)
-      transaction.preconditions.emplace_back(store::Unchanged{store::key<api::MachineClass>("", machine_class), binding.class_revision});
+      transaction.preconditions.emplace_back(
+          store::Unchanged{store::key<api::MachineClass>("", machine_class), binding.class_revision});
     // A pool's name is a DNS subdomain: nothing in it needs escaping.
     transaction.operations.emplace_back(
         store::Patch{std::move(key), R"({"spec":{"machinePoolRef":{"name":")" + binding.pool + R"("}}})"});
@@ -269,7 +280,8 @@ void MachineScheduler::bind(std::span<const Binding> bindings, Open& open) {
     open.is_lease_lost = true;
     open.uncertain.insert(open.uncertain.end(), bindings.begin(), bindings.end());
   } else if (is_uncertain(error.code())) {
-    log_.warning("binding will be tried again", {{"machines", std::to_string(bindings.size())}, {"error", error.message()}});
+    log_.warning("binding will be tried again",
+                 {{"machines", std::to_string(bindings.size())}, {"error", error.message()}});
     open.uncertain.insert(open.uncertain.end(), bindings.begin(), bindings.end());
   } else if (bindings.size() > 1) {
     // Halves until the one in conflict is alone: the others are not held up, and one conflict costs few commits.
@@ -316,7 +328,8 @@ void MachineScheduler::settle_failed(const Binding& binding, const Error& error,
     drop(uid);
     return;
   }
-  if (known->second.machine->metadata.resource_version < machine->metadata.resource_version) known->second.machine = machine;
+  if (known->second.machine->metadata.resource_version < machine->metadata.resource_version)
+    known->second.machine = machine;
   const auto level = error.code() == ErrorCode::conflict ? LogLevel::debug : LogLevel::warning;
   log_.write(level, "a machine could not be bound, will try again",
              {{"machine", cache_key(name.namespace_, name.name)}, {"pool", binding.pool}, {"error", error.message()}});
@@ -353,7 +366,8 @@ bool MachineScheduler::is_active() const {
 }
 
 bool MachineScheduler::is_fresh() const {
-  return machines_.is_refreshed(machines_refresh_) && pools_.is_refreshed(pools_refresh_) && classes_.is_refreshed(classes_refresh_);
+  return machines_.is_refreshed(machines_refresh_) && pools_.is_refreshed(pools_refresh_) &&
+         classes_.is_refreshed(classes_refresh_);
 }
 
 bool MachineScheduler::step() {
@@ -377,7 +391,8 @@ bool MachineScheduler::step() {
     uncertain_until_ = {};
   } else {
     ++uncertain_failures_;
-    uncertain_until_ = clock_.now() + std::min<Duration>(std::chrono::milliseconds(50) * uncertain_failures_, std::chrono::seconds(5));
+    uncertain_until_ =
+        clock_.now() + std::min<Duration>(std::chrono::milliseconds(50) * uncertain_failures_, std::chrono::seconds(5));
   }
   return true;
 }
@@ -407,7 +422,9 @@ std::size_t MachineScheduler::waiting() const {
   return waiting_.size();
 }
 
-std::uint64_t MachineScheduler::bound() const { return bound_; }
+std::uint64_t MachineScheduler::bound() const {
+  return bound_;
+}
 
 Placement::Usage MachineScheduler::usage(const std::string& pool) const {
   const std::lock_guard lock(mutex_);

@@ -30,8 +30,8 @@ Result<NicDevice> nic_device(const api::NetworkInterface& interface) {
   if (attribute == interface.spec.attributes.end()) {
     if (interface.spec.network_ref.name.empty()) return NicDevice(compute::UserNetwork{});
     return Error(ErrorCode::unsupported, named + " is in network " + interface.spec.network_ref.name +
-                                             ", which no network provider has connected to this host; attribute " + nic_attribute +
-                                             " can name a device of the host instead");
+                                             ", which no network provider has connected to this host; attribute " +
+                                             nic_attribute + " can name a device of the host instead");
   }
   const std::string_view text = attribute->second;
   if (text == "user") return NicDevice(compute::UserNetwork{});
@@ -53,7 +53,8 @@ Result<void> apply_class(const api::MachineClass& machine_class, compute::Machin
     return Error(ErrorCode::invalid, "machine class " + machine_class.metadata.name + " names no cpu or no memory");
   const auto processors = size.cpu_milli / 1000 + (size.cpu_milli % 1000 != 0 ? 1 : 0);
   if (processors > std::numeric_limits<std::uint16_t>::max())
-    return Error(ErrorCode::invalid, "machine class " + machine_class.metadata.name + " asks for more processors than a machine can have");
+    return Error(ErrorCode::invalid,
+                 "machine class " + machine_class.metadata.name + " asks for more processors than a machine can have");
   spec.vcpus = static_cast<std::uint32_t>(processors);
   spec.memory_bytes = static_cast<std::uint64_t>(size.memory_bytes);
   return {};
@@ -95,30 +96,39 @@ namespace {
 
 api::MachineState state_of(compute::MachineState state) {
   switch (state) {
-    case compute::MachineState::pending: return api::MachineState::pending;
-    case compute::MachineState::running: return api::MachineState::running;
-    case compute::MachineState::shutdown: return api::MachineState::shutdown;
-    case compute::MachineState::terminating: return api::MachineState::terminating;
-    case compute::MachineState::terminated: return api::MachineState::terminated;
+    case compute::MachineState::pending:
+      return api::MachineState::pending;
+    case compute::MachineState::running:
+      return api::MachineState::running;
+    case compute::MachineState::shutdown:
+      return api::MachineState::shutdown;
+    case compute::MachineState::terminating:
+      return api::MachineState::terminating;
+    case compute::MachineState::terminated:
+      return api::MachineState::terminated;
   }
   return api::MachineState::pending;
 }
 
 const compute::DeviceStatus* find_device(const std::vector<compute::DeviceStatus>& devices, const std::string& name) {
-  const auto found = std::find_if(devices.begin(), devices.end(), [&](const auto& device) { return device.name == name; });
+  const auto found =
+      std::find_if(devices.begin(), devices.end(), [&](const auto& device) { return device.name == name; });
   return found == devices.end() ? nullptr : &*found;
 }
 
 /// Entries of the status by name: those that exist keep their time while their state stays the same.
 template <class Entry>
-Entry entry_for(const std::vector<Entry>& known, const std::string& name, const compute::DeviceStatus* device, WallTime now) {
+Entry entry_for(const std::vector<Entry>& known, const std::string& name, const compute::DeviceStatus* device,
+                WallTime now) {
   Entry entry;
   entry.name = name;
   const auto before = std::find_if(known.begin(), known.end(), [&](const Entry& other) { return other.name == name; });
   if (before != known.end()) entry = *before;
-  const auto state = device != nullptr && device->state == compute::DeviceStatus::State::attached ? api::AttachmentState::attached
-                                                                                                  : api::AttachmentState::pending;
-  if (before == known.end() || before->state != state || !entry.last_state_transition_time) entry.last_state_transition_time = now;
+  const auto state = device != nullptr && device->state == compute::DeviceStatus::State::attached
+                         ? api::AttachmentState::attached
+                         : api::AttachmentState::pending;
+  if (before == known.end() || before->state != state || !entry.last_state_transition_time)
+    entry.last_state_transition_time = now;
   entry.state = state;
   if (device != nullptr) entry.handle = device->handle;
   return entry;
@@ -136,10 +146,19 @@ api::Condition ready_condition(const compute::MachineStatus& seen, const Finding
       condition.reason = "Running";
       condition.message = seen.message.empty() ? "Machine is running" : "Machine is running: " + seen.message;
       return condition;
-    case compute::MachineState::pending: condition.reason = "Pending"; message_or("Machine is not running yet"); break;
-    case compute::MachineState::shutdown: condition.reason = "NotReady"; message_or("Machine is shut down"); break;
+    case compute::MachineState::pending:
+      condition.reason = "Pending";
+      message_or("Machine is not running yet");
+      break;
+    case compute::MachineState::shutdown:
+      condition.reason = "NotReady";
+      message_or("Machine is shut down");
+      break;
     case compute::MachineState::terminating:
-    case compute::MachineState::terminated: condition.reason = "Terminating"; message_or("Machine is stopping"); break;
+    case compute::MachineState::terminated:
+      condition.reason = "Terminating";
+      message_or("Machine is stopping");
+      break;
   }
   if (findings.missing) {
     condition.reason = findings.missing->reason;
@@ -150,8 +169,8 @@ api::Condition ready_condition(const compute::MachineStatus& seen, const Finding
 
 /// True when every entry is attached, so also when there is none.
 template <class Entry>
-api::Condition devices_condition(std::string type, std::string not_ready, const std::vector<Entry>& entries, const char* all_ready,
-                                 const std::map<std::string, std::string>& reasons) {
+api::Condition devices_condition(std::string type, std::string not_ready, const std::vector<Entry>& entries,
+                                 const char* all_ready, const std::map<std::string, std::string>& reasons) {
   for (const auto& entry : entries) {
     if (entry.state == api::AttachmentState::attached) continue;
     const auto why = reasons.find(entry.name);
@@ -161,7 +180,10 @@ api::Condition devices_condition(std::string type, std::string not_ready, const 
             .message = entry.name + ": " + (why == reasons.end() ? std::string("not attached yet") : why->second)};
   }
   auto reason = type;
-  return {.type = std::move(type), .status = api::ConditionStatus::true_, .reason = std::move(reason), .message = all_ready};
+  return {.type = std::move(type),
+          .status = api::ConditionStatus::true_,
+          .reason = std::move(reason),
+          .message = all_ready};
 }
 
 }  // namespace
@@ -173,7 +195,8 @@ api::MachineStatus translate(const api::Machine& machine, const compute::Machine
   status.observed_generation = machine.metadata.generation;
   status.reboot_token = seen.reboot_token;
   const bool exists = seen.state != compute::MachineState::terminated;
-  if (exists && status.machine_id.empty() && !findings.missing) status.machine_id = std::string(type) + "://" + machine.metadata.uid;
+  if (exists && status.machine_id.empty() && !findings.missing)
+    status.machine_id = std::string(type) + "://" + machine.metadata.uid;
 
   status.volumes.clear();
   std::vector<api::MachineVolumeStatus> wanted_volumes;
@@ -181,7 +204,8 @@ api::MachineStatus translate(const api::Machine& machine, const compute::Machine
     auto& volume = status.volumes.emplace_back(
         entry_for(machine.status.volumes, entry.name, find_device(seen.disks, entry.name), now));
     volume.volume_ref.reset();
-    if (const auto name = volume_name(machine, entry); !name.empty()) volume.volume_ref = api::LocalReference{.name = name};
+    if (const auto name = volume_name(machine, entry); !name.empty())
+      volume.volume_ref = api::LocalReference{.name = name};
     wanted_volumes.push_back(volume);
   }
   // What is no longer wanted stays in the list until the guest has let go of it: its name cannot be used again before.
@@ -206,8 +230,10 @@ api::MachineStatus translate(const api::Machine& machine, const compute::Machine
   }
 
   api::set_condition(status.conditions, ready_condition(seen, findings), now);
-  api::set_condition(status.conditions,
-                     devices_condition("VolumesReady", "VolumeNotReady", wanted_volumes, "All volumes are ready", findings.volumes), now);
+  api::set_condition(
+      status.conditions,
+      devices_condition("VolumesReady", "VolumeNotReady", wanted_volumes, "All volumes are ready", findings.volumes),
+      now);
   api::set_condition(status.conditions,
                      devices_condition("NetworkInterfacesReady", "NetworkInterfaceNotReady", wanted_interfaces,
                                        "All network interfaces are ready", findings.interfaces),

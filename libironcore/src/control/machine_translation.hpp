@@ -32,14 +32,14 @@ Result<compute::Disk> local_disk(const api::MachineVolume& entry);
 
 /// Why something that the machine needs is not there.
 struct Missing {
-  std::string reason;   ///< `IgnitionNotReady` …
+  std::string reason;  ///< `IgnitionNotReady` …
   std::string message;
 };
 
 /// What the provider found out besides what the host says.
 struct Findings {
-  std::optional<Missing> missing;                ///< why the machine cannot run yet
-  std::map<std::string, std::string> volumes;    ///< entry → why it is not attached
+  std::optional<Missing> missing;              ///< why the machine cannot run yet
+  std::map<std::string, std::string> volumes;  ///< entry → why it is not attached
   std::map<std::string, std::string> interfaces;
 };
 

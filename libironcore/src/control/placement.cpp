@@ -19,7 +19,7 @@ namespace {
 using PoolId = std::uint32_t;
 using ClassId = std::uint32_t;
 constexpr auto limitless = std::numeric_limits<std::int64_t>::max();
-constexpr std::size_t most_shapes = 64;     // heaps kept; one costs 16 bytes per pool
+constexpr std::size_t most_shapes = 64;      // heaps kept; one costs 16 bytes per pool
 constexpr std::size_t narrow_selector = 64;  // so few pools are looked at one by one
 
 std::int64_t clamped_milli(const Quantity& quantity) {
@@ -160,17 +160,28 @@ std::string Demand::text() const {
 
 std::string_view words(Obstacle obstacle) {
   switch (obstacle) {
-    case Obstacle::none: return "fits";
-    case Obstacle::class_unknown: return "unknown machine class";
-    case Obstacle::being_deleted: return "being deleted";
-    case Obstacle::not_ready: return "not ready";
-    case Obstacle::tainted: return "taint not tolerated";
-    case Obstacle::selector: return "labels do not match";
-    case Obstacle::class_not_offered: return "class not offered";
-    case Obstacle::no_capacity: return "no capacity published";
-    case Obstacle::class_count: return "no room (class count)";
-    case Obstacle::cpu: return "no room (cpu)";
-    case Obstacle::memory: return "no room (memory)";
+    case Obstacle::none:
+      return "fits";
+    case Obstacle::class_unknown:
+      return "unknown machine class";
+    case Obstacle::being_deleted:
+      return "being deleted";
+    case Obstacle::not_ready:
+      return "not ready";
+    case Obstacle::tainted:
+      return "taint not tolerated";
+    case Obstacle::selector:
+      return "labels do not match";
+    case Obstacle::class_not_offered:
+      return "class not offered";
+    case Obstacle::no_capacity:
+      return "no capacity published";
+    case Obstacle::class_count:
+      return "no room (class count)";
+    case Obstacle::cpu:
+      return "no room (cpu)";
+    case Obstacle::memory:
+      return "no room (memory)";
   }
   return "unknown";
 }
@@ -283,7 +294,8 @@ Obstacle Placement::Index::fixed_obstacle(const Pool& pool, const Demand& demand
         label == view.labels.end() ? std::string("none of that name") : label->second);
     return Obstacle::selector;
   }
-  if (!view.classes.empty() && std::find(view.classes.begin(), view.classes.end(), demand.machine_class) == view.classes.end()) {
+  if (!view.classes.empty() &&
+      std::find(view.classes.begin(), view.classes.end(), demand.machine_class) == view.classes.end()) {
     say("it does not offer machine class ", demand.machine_class);
     return Obstacle::class_not_offered;
   }
@@ -316,8 +328,9 @@ auto Placement::Index::shape_of(const Demand& demand, const std::string& text, C
   auto found = shapes.find(text);
   if (found == shapes.end()) {
     if (shapes.size() >= most_shapes) {
-      shapes.erase(std::min_element(shapes.begin(), shapes.end(),
-                                    [](const auto& a, const auto& b) { return a.second.last_use < b.second.last_use; }));
+      shapes.erase(std::min_element(shapes.begin(), shapes.end(), [](const auto& a, const auto& b) {
+        return a.second.last_use < b.second.last_use;
+      }));
     }
     found = shapes.emplace(text, Shape{}).first;
   }
@@ -434,7 +447,9 @@ void Placement::remove_pool(const std::string& name) {
   index_->note_more_room(found->second);  // not more, but every heap must hear of it
 }
 
-std::optional<std::string> Placement::decide(const Demand& demand) { return decide(demand, demand.text()); }
+std::optional<std::string> Placement::decide(const Demand& demand) {
+  return decide(demand, demand.text());
+}
 
 std::optional<std::string> Placement::decide(const Demand& demand, const std::string& text) {
   const auto id = index_->decide(demand, text);
@@ -477,7 +492,9 @@ void Placement::remove(const std::string& uid) {
   index_->placed.erase(entry);
 }
 
-std::uint64_t Placement::openings() const { return index_->openings; }
+std::uint64_t Placement::openings() const {
+  return index_->openings;
+}
 
 std::vector<PoolVerdict> Placement::explain(const Demand& demand) const {
   std::vector<PoolVerdict> verdicts;
@@ -503,8 +520,9 @@ std::vector<PoolVerdict> Placement::explain(const Demand& demand) const {
     verdict.obstacle = room.limit;
     const auto& size = index_->classes[id->second].size;
     if (room.limit == Obstacle::cpu)
-      verdict.detail = "cpu: " + std::to_string(*pool.view.cpu_milli) + "m altogether, " + std::to_string(pool.used_cpu) +
-                       "m taken, the machine needs " + std::to_string(size.cpu_milli) + "m";
+      verdict.detail = "cpu: " + std::to_string(*pool.view.cpu_milli) + "m altogether, " +
+                       std::to_string(pool.used_cpu) + "m taken, the machine needs " + std::to_string(size.cpu_milli) +
+                       "m";
     else if (room.limit == Obstacle::memory)
       verdict.detail = "memory: " + Quantity::bytes(*pool.view.memory_bytes).to_text() + " altogether, " +
                        Quantity::bytes(pool.used_memory).to_text() + " taken, the machine needs " +
@@ -556,7 +574,11 @@ std::optional<std::string> Placement::pool_of(const std::string& uid) const {
   return index_->pools[entry->second.pool].view.name;
 }
 
-std::size_t Placement::machines() const { return index_->placed.size(); }
-std::size_t Placement::pools() const { return index_->live_pools; }
+std::size_t Placement::machines() const {
+  return index_->placed.size();
+}
+std::size_t Placement::pools() const {
+  return index_->live_pools;
+}
 
 }  // namespace ironcore::control

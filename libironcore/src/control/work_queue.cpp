@@ -6,7 +6,8 @@
 
 namespace ironcore::control {
 
-WorkQueue::WorkQueue(Clock& clock, WorkQueueOptions options) : clock_(clock), options_(options), random_(options.seed) {}
+WorkQueue::WorkQueue(Clock& clock, WorkQueueOptions options)
+    : clock_(clock), options_(options), random_(options.seed) {}
 
 void WorkQueue::want(const std::string& key, Entry& entry) {
   if (entry.is_wanted) return;

@@ -17,8 +17,12 @@ constexpr std::array<std::byte, 4> header{std::byte{'I'}, std::byte{'C'}, std::b
 constexpr std::size_t nonce_size = 12, tag_size = 16;
 static_assert(header.size() + nonce_size + tag_size == seal_overhead);
 
-const unsigned char* raw(BytesView bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); }
-unsigned char* room(std::span<std::byte> bytes) { return reinterpret_cast<unsigned char*>(bytes.data()); }
+const unsigned char* raw(BytesView bytes) {
+  return reinterpret_cast<const unsigned char*>(bytes.data());
+}
+unsigned char* room(std::span<std::byte> bytes) {
+  return reinterpret_cast<unsigned char*>(bytes.data());
+}
 
 /// libcrypto counts in int.
 int length(std::size_t size) {
@@ -42,7 +46,9 @@ Result<SealKey> SealKey::from_bytes(BytesView bytes) {
   return key;
 }
 
-SealKey::~SealKey() { wipe(bytes_); }
+SealKey::~SealKey() {
+  wipe(bytes_);
+}
 
 Bytes seal(const SealKey& key, BytesView plain, BytesView associated) {
   Bytes sealed(plain.size() + seal_overhead);
@@ -58,7 +64,8 @@ Bytes seal(const SealKey& key, BytesView plain, BytesView associated) {
               EVP_EncryptUpdate(context.get(), nullptr, &count, raw(header), length(header.size())) == 1 &&
               (associated.empty() ||
                EVP_EncryptUpdate(context.get(), nullptr, &count, raw(associated), length(associated.size())) == 1) &&
-              (plain.empty() || EVP_EncryptUpdate(context.get(), room(body), &count, raw(plain), length(plain.size())) == 1) &&
+              (plain.empty() ||
+               EVP_EncryptUpdate(context.get(), room(body), &count, raw(plain), length(plain.size())) == 1) &&
               EVP_EncryptFinal_ex(context.get(), room(tag), &count) == 1 &&
               EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_GET_TAG, tag_size, tag.data()) == 1,
           "AES-256-GCM");
@@ -84,13 +91,15 @@ Result<Bytes> unseal(const SealKey& key, BytesView sealed, BytesView associated)
               EVP_DecryptUpdate(context.get(), nullptr, &count, raw(header), length(header.size())) == 1 &&
               (associated.empty() ||
                EVP_DecryptUpdate(context.get(), nullptr, &count, raw(associated), length(associated.size())) == 1) &&
-              (body.empty() || EVP_DecryptUpdate(context.get(), room(plain), &count, raw(body), length(body.size())) == 1) &&
+              (body.empty() ||
+               EVP_DecryptUpdate(context.get(), room(plain), &count, raw(body), length(body.size())) == 1) &&
               EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_SET_TAG, tag_size, tag.data()) == 1,
           "AES-256-GCM");
   unsigned char nothing = 0;
   if (EVP_DecryptFinal_ex(context.get(), &nothing, &count) != 1) {
     wipe(plain);
-    return Error(ErrorCode::corrupt, "the secret does not open: it is damaged, belongs elsewhere or was sealed with another key");
+    return Error(ErrorCode::corrupt,
+                 "the secret does not open: it is damaged, belongs elsewhere or was sealed with another key");
   }
   return plain;
 }

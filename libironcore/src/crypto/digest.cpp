@@ -53,14 +53,17 @@ Result<Digest> Digest::parse(std::string_view text) {
 Result<Digest> Digest::from_bytes(HashAlgorithm algorithm, BytesView bytes) {
   if (bytes.size() != digest_size(algorithm))
     return Error(ErrorCode::invalid, "a " + std::string(crypto::name(algorithm)) + " digest has " +
-                                         std::to_string(digest_size(algorithm)) + " bytes, not " + std::to_string(bytes.size()));
+                                         std::to_string(digest_size(algorithm)) + " bytes, not " +
+                                         std::to_string(bytes.size()));
   Digest digest;
   digest.algorithm_ = algorithm;
   std::copy(bytes.begin(), bytes.end(), digest.bytes_.begin());
   return digest;
 }
 
-std::string Digest::hex() const { return crypto::hex(bytes()); }
+std::string Digest::hex() const {
+  return crypto::hex(bytes());
+}
 
 std::string Digest::to_text() const {
   std::string text(crypto::name(algorithm_));
@@ -87,7 +90,9 @@ struct Hasher::State {
   void start() { require(EVP_DigestInit_ex(context.get(), message_digest(algorithm), nullptr) == 1, name(algorithm)); }
 };
 
-Hasher::Hasher(HashAlgorithm algorithm) : state_(new State{algorithm}) { state_->start(); }
+Hasher::Hasher(HashAlgorithm algorithm) : state_(new State{algorithm}) {
+  state_->start();
+}
 Hasher::Hasher(Hasher&&) noexcept = default;
 Hasher& Hasher::operator=(Hasher&&) noexcept = default;
 Hasher::~Hasher() = default;
@@ -99,7 +104,8 @@ void Hasher::update(BytesView bytes) {
 Digest Hasher::finish() {
   std::array<std::byte, EVP_MAX_MD_SIZE> bytes{};
   unsigned size = 0;
-  require(EVP_DigestFinal_ex(state_->context.get(), reinterpret_cast<unsigned char*>(bytes.data()), &size) == 1, "hashing");
+  require(EVP_DigestFinal_ex(state_->context.get(), reinterpret_cast<unsigned char*>(bytes.data()), &size) == 1,
+          "hashing");
   state_->start();
   return Digest::from_bytes(state_->algorithm, BytesView(bytes.data(), size)).value();
 }

@@ -17,9 +17,10 @@ std::array<std::byte, 32> hmac_sha256(BytesView key, BytesView message) {
   // A null key means "the one of before" to HMAC(): give an empty one an address.
   static constexpr unsigned char nothing = 0;
   const auto* key_data = key.empty() ? &nothing : reinterpret_cast<const unsigned char*>(key.data());
-  require(HMAC(EVP_sha256(), key_data, static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(message.data()),
-               message.size(), reinterpret_cast<unsigned char*>(tag.data()), &size) != nullptr,
-          "HMAC-SHA256");
+  require(
+      HMAC(EVP_sha256(), key_data, static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(message.data()),
+           message.size(), reinterpret_cast<unsigned char*>(tag.data()), &size) != nullptr,
+      "HMAC-SHA256");
   return tag;
 }
 

@@ -18,7 +18,9 @@ Bytes random_bytes(std::size_t count) {
   return bytes;
 }
 
-void wipe(std::span<std::byte> bytes) noexcept { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+void wipe(std::span<std::byte> bytes) noexcept {
+  OPENSSL_cleanse(bytes.data(), bytes.size());
+}
 
 void wipe(std::string& text) noexcept {
   OPENSSL_cleanse(text.data(), text.size());

@@ -77,7 +77,9 @@ class Meter {
   Progress progress_;
 };
 
-Error stopped() { return Error(ErrorCode::cancelled, "stopped while waiting for another copy of the image"); }
+Error stopped() {
+  return Error(ErrorCode::cancelled, "stopped while waiting for another copy of the image");
+}
 
 }  // namespace
 
@@ -97,17 +99,18 @@ class Cache::Impl {
   Result<CachedImage> ensure(const Reference& reference, const Platform& platform,
                              const std::function<void(const Progress&)>& report, const std::stop_token& stop) {
     if (reference.kind() == Reference::Kind::registry)
-      return Error(ErrorCode::unsupported,
-                   "images are not fetched from registries yet; copy it to an OCI layout on this host (for example with "
-                   "skopeo) and name that with oci:/path:tag");
+      return Error(
+          ErrorCode::unsupported,
+          "images are not fetched from registries yet; copy it to an OCI layout on this host (for example with "
+          "skopeo) and name that with oci:/path:tag");
     IRONCORE_TRY(const UniqueFd shared, lock_directory(LOCK_SH, stop));
 
     std::optional<fs::path> source;
     IRONCORE_TRY(const Image image, find(reference, platform, source));
     for (const auto& layer : image.manifest.layers)
       if (layer.blob.size > options_.max_layer_bytes)
-        return Error(ErrorCode::exhausted, std::string(name(layer.kind)) + " layer " + layer.blob.digest.to_text() + " has " +
-                                               std::to_string(layer.blob.size) + " bytes, more than the " +
+        return Error(ErrorCode::exhausted, std::string(name(layer.kind)) + " layer " + layer.blob.digest.to_text() +
+                                               " has " + std::to_string(layer.blob.size) + " bytes, more than the " +
                                                std::to_string(options_.max_layer_bytes) + " allowed");
     std::uint64_t total = 0;
     for (const auto& layer : image.manifest.layers)
@@ -135,7 +138,8 @@ class Cache::Impl {
     std::set<crypto::Digest> images(in_use.begin(), in_use.end());
     std::vector<fs::path> unused_marks;
     IRONCORE_CHECK(each_file("used", [&](const fs::path& path, const struct stat& status) {
-      const WallTime used(std::chrono::seconds(status.st_mtim.tv_sec) + std::chrono::nanoseconds(status.st_mtim.tv_nsec));
+      const WallTime used(std::chrono::seconds(status.st_mtim.tv_sec) +
+                          std::chrono::nanoseconds(status.st_mtim.tv_nsec));
       const auto digest = digest_of_name(path.filename().string());
       if (digest && images.contains(*digest)) return;
       if (digest && clock_.wall() - used < options_.grace)
@@ -153,7 +157,8 @@ class Cache::Impl {
         return parse_manifest(text);
       }();
       if (!manifest)
-        return manifest.error().within("image " + digest.to_text() + " is in use, but its layers cannot be told; nothing was removed");
+        return manifest.error().within("image " + digest.to_text() +
+                                       " is in use, but its layers cannot be told; nothing was removed");
       kept.insert(digest);
       kept.insert(manifest->config.digest);
       for (const auto& layer : manifest->layers) kept.insert(layer.blob.digest);
@@ -182,12 +187,18 @@ class Cache::Impl {
 
   static std::optional<CachedLayer>& slot(CachedImage& image, LayerKind kind) {
     switch (kind) {
-      case LayerKind::rootfs: return image.rootfs;
-      case LayerKind::kernel: return image.kernel;
-      case LayerKind::initramfs: return image.initramfs;
-      case LayerKind::squashfs: return image.squashfs;
-      case LayerKind::uki: return image.uki;
-      case LayerKind::iso: return image.iso;
+      case LayerKind::rootfs:
+        return image.rootfs;
+      case LayerKind::kernel:
+        return image.kernel;
+      case LayerKind::initramfs:
+        return image.initramfs;
+      case LayerKind::squashfs:
+        return image.squashfs;
+      case LayerKind::uki:
+        return image.uki;
+      case LayerKind::iso:
+        return image.iso;
     }
     return image.rootfs;
   }
@@ -309,7 +320,8 @@ class Cache::Impl {
     crypto::Digest digest_;
   };
 
-  Result<> ensure_blob(const Descriptor& blob, const std::optional<fs::path>& source, Meter& meter, const std::stop_token& stop) {
+  Result<> ensure_blob(const Descriptor& blob, const std::optional<fs::path>& source, Meter& meter,
+                       const std::stop_token& stop) {
     if (is_known_good(blob)) return {};
     IRONCORE_TRY(const Turn turn, Turn::take(*this, blob.digest, stop));
     if (is_known_good(blob)) return {};
@@ -329,7 +341,8 @@ class Cache::Impl {
   }
 
   /// True if the cached copy is whole; false if there is none, or a damaged one, noted in `damaged`, that must be replaced.
-  Result<bool> verify(const Descriptor& blob, std::optional<Stamp>& damaged, Meter& meter, const std::stop_token& stop) {
+  Result<bool> verify(const Descriptor& blob, std::optional<Stamp>& damaged, Meter& meter,
+                      const std::stop_token& stop) {
     const auto path = blob_path(blobs(), blob.digest);
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
     struct stat status {};
@@ -339,8 +352,8 @@ class Cache::Impl {
     }
     if (damaged == Stamp(status)) return false;
     if (S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) == blob.size) {
-      const auto digest = digest_of(fd.get(), blob.size, blob.digest.algorithm(),
-                                    [&](std::uint64_t bytes) { meter.advance(bytes); }, stop);
+      const auto digest = digest_of(
+          fd.get(), blob.size, blob.digest.algorithm(), [&](std::uint64_t bytes) { meter.advance(bytes); }, stop);
       if (digest && *digest == blob.digest) {
         remember(blob.digest, status);
         return true;
@@ -348,7 +361,8 @@ class Cache::Impl {
       if (!digest && digest.error().code() == ErrorCode::cancelled) return digest.error();
     }
     damaged = Stamp(status);
-    log_.warning("a cached image blob is damaged and fetched again", {{"blob", blob.digest.to_text()}, {"path", path.string()}});
+    log_.warning("a cached image blob is damaged and fetched again",
+                 {{"blob", blob.digest.to_text()}, {"path", path.string()}});
     return false;
   }
 
@@ -359,7 +373,8 @@ class Cache::Impl {
       UniqueFd fd(::open(part.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
       if (!fd) return system_error(errno, "create " + part.string());
       IRONCORE_CHECK(wait_for_lock(fd.get(), LOCK_EX, stop));
-      struct stat mine {}, named {};
+      struct stat mine {
+      }, named{};
       if (::fstat(fd.get(), &mine) == 0 && ::stat(part.c_str(), &named) == 0 && mine.st_ino == named.st_ino) return fd;
     }
   }
@@ -367,7 +382,8 @@ class Cache::Impl {
   Result<> fill_part(const Descriptor& blob, const fs::path& source, const fs::path& part, int fd, Meter& meter,
                      const std::stop_token& stop) {
     if (::ftruncate(fd, 0) != 0) return system_error(errno, "empty " + part.string());
-    IRONCORE_CHECK(copy_blob(blob_path(source, blob.digest), fd, blob, [&](std::uint64_t bytes) { meter.advance(bytes); }, stop));
+    IRONCORE_CHECK(copy_blob(
+        blob_path(source, blob.digest), fd, blob, [&](std::uint64_t bytes) { meter.advance(bytes); }, stop));
     if (::fchmod(fd, 0444) != 0) return system_error(errno, "set the mode of " + part.string());
     if (::fsync(fd) != 0) return system_error(errno, "sync " + part.string());
     const auto path = blob_path(blobs(), blob.digest);

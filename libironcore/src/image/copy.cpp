@@ -22,7 +22,9 @@ namespace {
 
 constexpr std::size_t chunk_bytes = 1 << 20;
 
-Error stopped() { return Error(ErrorCode::cancelled, "stopped while copying the image"); }
+Error stopped() {
+  return Error(ErrorCode::cancelled, "stopped while copying the image");
+}
 
 /// Reads `into` full from `offset`; false at the end of the file.
 Result<bool> read_full(int fd, const std::string& name, std::span<std::byte> into, std::uint64_t offset) {
@@ -53,16 +55,19 @@ Result<> write_full(int fd, BytesView from, std::uint64_t offset) {
 }
 
 bool is_zero(BytesView bytes) {
-  return bytes.empty() || (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+  return bytes.empty() ||
+         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 /// Hands every chunk of a file to `take`, in order, with its offset.
 template <class Take>
-Result<> each_chunk(int fd, const std::string& name, std::uint64_t size, const Advance& advance, const std::stop_token& stop, Take take) {
+Result<> each_chunk(int fd, const std::string& name, std::uint64_t size, const Advance& advance,
+                    const std::stop_token& stop, Take take) {
   Bytes buffer(static_cast<std::size_t>(std::min<std::uint64_t>(size, chunk_bytes)));
   for (std::uint64_t offset = 0; offset < size;) {
     if (stop.stop_requested()) return stopped();
-    const auto chunk = std::span(buffer).first(static_cast<std::size_t>(std::min<std::uint64_t>(size - offset, chunk_bytes)));
+    const auto chunk =
+        std::span(buffer).first(static_cast<std::size_t>(std::min<std::uint64_t>(size - offset, chunk_bytes)));
     IRONCORE_TRY(const bool complete, read_full(fd, name, chunk, offset));
     if (!complete) return Error(ErrorCode::corrupt, name + " ends before its " + std::to_string(size) + " bytes");
     IRONCORE_CHECK(take(BytesView(chunk), offset));
@@ -77,10 +82,11 @@ Result<> each_chunk(int fd, const std::string& name, std::uint64_t size, const A
 Result<crypto::Digest> digest_of(int fd, std::uint64_t size, crypto::HashAlgorithm algorithm, const Advance& advance,
                                  const std::stop_token& stop) {
   crypto::Hasher hasher(algorithm);
-  IRONCORE_CHECK(each_chunk(fd, "a file of the image cache", size, advance, stop, [&](BytesView chunk, std::uint64_t) -> Result<> {
-    hasher.update(chunk);
-    return {};
-  }));
+  IRONCORE_CHECK(
+      each_chunk(fd, "a file of the image cache", size, advance, stop, [&](BytesView chunk, std::uint64_t) -> Result<> {
+        hasher.update(chunk);
+        return {};
+      }));
   return hasher.finish();
 }
 
@@ -104,7 +110,8 @@ Result<> copy_blob(const std::filesystem::path& from, int to, const Descriptor& 
     IRONCORE_TRY(digest, digest_of(to, size, blob.digest.algorithm(), advance, stop));
   } else {
     // Another file system, or one that shares nothing. Zeros become holes: root disks are mostly empty.
-    if (::ftruncate(to, static_cast<off_t>(size)) != 0) return system_error(errno, "make room for " + blob.digest.to_text());
+    if (::ftruncate(to, static_cast<off_t>(size)) != 0)
+      return system_error(errno, "make room for " + blob.digest.to_text());
     ::posix_fadvise(source.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
     crypto::Hasher hasher(blob.digest.algorithm());
     IRONCORE_CHECK(each_chunk(source.get(), from.string(), size, advance, stop,

@@ -49,14 +49,16 @@ class Search {
   Result<Image> found(std::string_view what) const {
     if (exact_.empty() && unnamed_.empty()) {
       if (others_.empty()) return Error(ErrorCode::not_found, std::string(what) + " holds no image");
-      return Error(ErrorCode::not_found, std::string(what) + " has no image for " + platform_.to_text() + "; it has " + joined(others_));
+      return Error(ErrorCode::not_found,
+                   std::string(what) + " has no image for " + platform_.to_text() + "; it has " + joined(others_));
     }
     const auto& candidates = exact_.empty() ? unnamed_ : exact_;
     const auto& first = candidates.front();
     for (const auto& other : candidates)
       if (other.descriptor.digest != first.descriptor.digest)
         return Error(ErrorCode::invalid, std::string(what) + " has several images for " + platform_.to_text() +
-                                             "; name one of them by tag or digest (" + first.descriptor.digest.to_text() + ", " +
+                                             "; name one of them by tag or digest (" +
+                                             first.descriptor.digest.to_text() + ", " +
                                              other.descriptor.digest.to_text() + ")");
     return first;
   }
@@ -71,12 +73,14 @@ class Search {
       return visit(index.manifests, level + 1);
     }
     if (!is_manifest_type(entry.media_type))
-      return Error(ErrorCode::unsupported, "the media type " + in_quotes(entry.media_type) + " is neither an index nor a manifest");
+      return Error(ErrorCode::unsupported,
+                   "the media type " + in_quotes(entry.media_type) + " is neither an index nor a manifest");
 
     Image image{entry, {}, {}};
     IRONCORE_TRY(const auto text, document(entry));
     IRONCORE_TRY(image.manifest, parse_manifest(text));
-    IRONCORE_TRY(const auto config_text, within(document(image.manifest.config), "config " + image.manifest.config.digest.to_text()));
+    IRONCORE_TRY(const auto config_text,
+                 within(document(image.manifest.config), "config " + image.manifest.config.digest.to_text()));
     IRONCORE_TRY(image.config, within(parse_config(config_text), "config " + image.manifest.config.digest.to_text()));
     if (image.config.platform && *image.config.platform != platform_) {
       others_.insert(image.config.platform->to_text());
@@ -87,7 +91,8 @@ class Search {
   }
 
   Result<std::string> document(const Descriptor& blob) {
-    if (++documents_ > max_documents) return Error(ErrorCode::exhausted, "the image consists of more than 100 documents");
+    if (++documents_ > max_documents)
+      return Error(ErrorCode::exhausted, "the image consists of more than 100 documents");
     return read_document(blobs_, blob);
   }
 
@@ -123,8 +128,8 @@ Result<std::string> read_document(const std::filesystem::path& blobs, const Desc
   if (blob.size > max_document_bytes) return Error(ErrorCode::exhausted, "the document is larger than 4 MiB");
   IRONCORE_TRY(auto text, read_file(blob_path(blobs, blob.digest), max_document_bytes));
   if (blob.size != 0 && text.size() != blob.size)
-    return Error(ErrorCode::corrupt, "it has " + std::to_string(text.size()) + " bytes instead of " + std::to_string(blob.size) +
-                                         "; copy the image again");
+    return Error(ErrorCode::corrupt, "it has " + std::to_string(text.size()) + " bytes instead of " +
+                                         std::to_string(blob.size) + "; copy the image again");
   if (crypto::hash(blob.digest.algorithm(), as_bytes(text)) != blob.digest)
     return Error(ErrorCode::corrupt, "its content does not match its digest; copy the image again");
   return text;
@@ -144,7 +149,8 @@ Result<Layout> Layout::open(std::filesystem::path directory) {
     if (version == nullptr || !version->is_string())
       return Error(ErrorCode::invalid, "oci-layout: imageLayoutVersion is missing");
     if (!version->get_string().starts_with("1."))
-      return Error(ErrorCode::unsupported, "the layout's version " + in_quotes(std::string_view(version->get_string())) + " is not 1.x");
+      return Error(ErrorCode::unsupported,
+                   "the layout's version " + in_quotes(std::string_view(version->get_string())) + " is not 1.x");
     IRONCORE_TRY(const auto text, read_file(directory / "index.json", max_document_bytes));
     IRONCORE_TRY(auto index, within(parse_index(text), "index.json"));
     return Layout(directory, std::move(index));
@@ -189,12 +195,14 @@ Result<Image> Layout::resolve(const std::optional<std::string>& tag, const std::
     if (entries.empty()) {
       const auto known = tags();
       const auto there = joined({known.begin(), known.end()});
-      return Error(ErrorCode::not_found, "there is no tag " + in_quotes(*tag) + did_you_mean(*tag, std::span<const std::string>(known)) +
+      return Error(ErrorCode::not_found, "there is no tag " + in_quotes(*tag) +
+                                             did_you_mean(*tag, std::span<const std::string>(known)) +
                                              (there.empty() ? "; no image has a tag" : "; there is " + there))
           .within(context);
     }
   } else if (const auto known = tags(); known.size() > 1) {
-    return Error(ErrorCode::invalid, "there are several images; name one of the tags " + joined({known.begin(), known.end()}))
+    return Error(ErrorCode::invalid,
+                 "there are several images; name one of the tags " + joined({known.begin(), known.end()}))
         .within(context);
   }
   Search search(blobs(), platform);

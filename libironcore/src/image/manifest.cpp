@@ -55,10 +55,13 @@ Result<json::object> parse_object(std::string_view text) {
   return std::move(value.as_object());
 }
 
-std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
+std::string_view view(const json::string& text) {
+  return {text.data(), text.size()};
+}
 
 /// A text member; absent or null gives an empty one.
-Result<std::string> text_member(const json::object& object, std::string_view key, std::string_view field, std::size_t most) {
+Result<std::string> text_member(const json::object& object, std::string_view key, std::string_view field,
+                                std::size_t most) {
   const auto* value = object.if_contains({key.data(), key.size()});
   if (value == nullptr || value->is_null()) return std::string();
   if (!value->is_string()) return invalid(field, "must be a text");
@@ -142,12 +145,18 @@ Platform Platform::this_machine() {
 
 std::string_view name(LayerKind kind) noexcept {
   switch (kind) {
-    case LayerKind::rootfs: return "rootfs";
-    case LayerKind::kernel: return "kernel";
-    case LayerKind::initramfs: return "initramfs";
-    case LayerKind::squashfs: return "squashfs";
-    case LayerKind::uki: return "uki";
-    case LayerKind::iso: return "iso";
+    case LayerKind::rootfs:
+      return "rootfs";
+    case LayerKind::kernel:
+      return "kernel";
+    case LayerKind::initramfs:
+      return "initramfs";
+    case LayerKind::squashfs:
+      return "squashfs";
+    case LayerKind::uki:
+      return "uki";
+    case LayerKind::iso:
+      return "iso";
   }
   return "rootfs";
 }
@@ -191,12 +200,14 @@ Result<Manifest> parse_manifest(std::string_view text) {
     const auto type = std::find_if(layer_types.begin(), layer_types.end(),
                                    [&](const LayerType& known) { return known.media_type == blob.media_type; });
     if (type == layer_types.end())
-      return Error(ErrorCode::unsupported,
-                   field + ": blob " + blob.digest.to_text() + " has the unknown media type " + in_quotes(blob.media_type) +
-                       "; a machine image has application/vnd.ironcore.image.rootfs, kernel, initramfs, squashfs, uki or iso");
+      return Error(
+          ErrorCode::unsupported,
+          field + ": blob " + blob.digest.to_text() + " has the unknown media type " + in_quotes(blob.media_type) +
+              "; a machine image has application/vnd.ironcore.image.rootfs, kernel, initramfs, squashfs, uki or iso");
     const auto same = [&](const Layer& layer) { return layer.kind == type->kind; };
     if (std::any_of(manifest.layers.begin(), manifest.layers.end(), same))
-      return invalid(field, "blob " + blob.digest.to_text() + " is a second " + std::string(name(type->kind)) + " layer");
+      return invalid(field,
+                     "blob " + blob.digest.to_text() + " is a second " + std::string(name(type->kind)) + " layer");
     manifest.layers.push_back({type->kind, std::move(blob)});
   }
   return manifest;

@@ -12,8 +12,12 @@ namespace {
 
 constexpr std::size_t longest = 4096;
 
-bool is_lower_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
-bool is_word(char c) { return is_lower_alphanumeric(c) || (c >= 'A' && c <= 'Z') || c == '_'; }
+bool is_lower_alphanumeric(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+bool is_word(char c) {
+  return is_lower_alphanumeric(c) || (c >= 'A' && c <= 'Z') || c == '_';
+}
 
 bool is_tag(std::string_view text) {
   return !text.empty() && text.size() <= 128 && is_word(text.front()) &&
@@ -39,7 +43,8 @@ bool is_host(std::string_view text) {
   const auto colon = text.rfind(':');
   if (colon != std::string_view::npos) {
     const auto port = text.substr(colon + 1);
-    if (port.empty() || port.size() > 5 || !std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; }))
+    if (port.empty() || port.size() > 5 ||
+        !std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; }))
       return false;
     text = text.substr(0, colon);
   }
@@ -61,8 +66,9 @@ bool all_parts(std::string_view path, Check check) {
 
 Result<Reference> Reference::parse(std::string_view text) {
   const auto wrong = [&](std::string_view why) {
-    return Error(ErrorCode::invalid, in_quotes(text) + " is not an image reference: " + std::string(why) +
-                                         "; write it like oci:/var/lib/images/debian:12 or registry.example/team/debian:12");
+    return Error(ErrorCode::invalid,
+                 in_quotes(text) + " is not an image reference: " + std::string(why) +
+                     "; write it like oci:/var/lib/images/debian:12 or registry.example/team/debian:12");
   };
   if (text.empty()) return wrong("it is empty");
   if (text.size() > longest) return wrong("it has more than 4096 characters");
@@ -84,7 +90,8 @@ Result<Reference> Reference::parse(std::string_view text) {
     rest = rest.substr(0, at);
   }
   if (const auto colon = rest.rfind(':'); colon != std::string_view::npos && colon >= after_slash()) {
-    if (!is_tag(rest.substr(colon + 1))) return wrong("the tag after ':' may contain only letters, digits, '_', '.' and '-'");
+    if (!is_tag(rest.substr(colon + 1)))
+      return wrong("the tag after ':' may contain only letters, digits, '_', '.' and '-'");
     reference.tag_ = std::string(rest.substr(colon + 1));
     rest = rest.substr(0, colon);
   }
@@ -102,8 +109,9 @@ Result<Reference> Reference::parse(std::string_view text) {
   }
   const auto slash = rest.find('/');
   const auto first = rest.substr(0, slash);
-  const bool has_host = slash != std::string_view::npos &&
-                        (first.find('.') != std::string_view::npos || first.find(':') != std::string_view::npos || first == "localhost");
+  const bool has_host =
+      slash != std::string_view::npos &&
+      (first.find('.') != std::string_view::npos || first.find(':') != std::string_view::npos || first == "localhost");
   const auto host = has_host ? std::string(first) : std::string("docker.io");
   const auto repository = has_host                          ? std::string(rest.substr(slash + 1))
                           : slash == std::string_view::npos ? "library/" + std::string(rest)

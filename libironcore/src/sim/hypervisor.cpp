@@ -31,8 +31,12 @@ namespace {
 
 constexpr std::size_t kConsoleBytes = 1 << 20;  // unread output of a console; the oldest goes first, as on a real line
 
-Error no_domain(const Uid& uid) { return {ErrorCode::not_found, "no domain " + uid.to_text()}; }
-Error not_running() { return {ErrorCode::wrong_state, "the domain does not run"}; }
+Error no_domain(const Uid& uid) {
+  return {ErrorCode::not_found, "no domain " + uid.to_text()};
+}
+Error not_running() {
+  return {ErrorCode::wrong_state, "the domain does not run"};
+}
 
 void append_to_file(const std::filesystem::path& path, std::string_view text) {
   if (path.empty()) return;
@@ -297,7 +301,9 @@ Hypervisor::Hypervisor(VirtualClock& clock, Options options)
 Hypervisor::Hypervisor(Clock& clock) : Hypervisor(clock, Options{}) {}
 Hypervisor::Hypervisor(Clock& clock, Options options)
     : state_(std::make_shared<State>(clock, dynamic_cast<VirtualClock*>(&clock), std::move(options))) {}
-Hypervisor::~Hypervisor() { on_event({}); }
+Hypervisor::~Hypervisor() {
+  on_event({});
+}
 
 void Hypervisor::run(std::stop_token stop) {
   while (!stop.stop_requested()) {
@@ -395,9 +401,8 @@ Result<void> Hypervisor::shutdown(const Uid& uid, ShutdownSignal signal) {
       heeds = domain->has_booted && script.heeds_power_button;
     }
     if (heeds && !std::exchange(domain->is_stopping, true)) {
-      state_->guest_will(uid, script.shutdown, [this, uid](SimDomain& guest) {
-        state_->stop(uid, guest, StopReason::shutdown);
-      });
+      state_->guest_will(uid, script.shutdown,
+                         [this, uid](SimDomain& guest) { state_->stop(uid, guest, StopReason::shutdown); });
     }
     return {};
   });
@@ -510,7 +515,9 @@ void Hypervisor::on_event(std::function<void(const DomainEvent&)> listener) {
   });
 }
 
-std::optional<compute::Hypervisor::FileOwner> Hypervisor::file_owner() { return std::nullopt; }
+std::optional<compute::Hypervisor::FileOwner> Hypervisor::file_owner() {
+  return std::nullopt;
+}
 
 // ---- the script ----
 

@@ -9,12 +9,18 @@ namespace ironcore::sim {
 
 VirtualClock::VirtualClock(WallTime start) : start_(start) {}
 
-Instant VirtualClock::now() const { return Instant{} + std::chrono::hours(1) + Duration(elapsed_.load()); }
-WallTime VirtualClock::wall() const { return start_ + Duration(elapsed_.load() + wall_correction_.load()); }
-void VirtualClock::set_wall(Duration span) { wall_correction_ += span.count(); }
+Instant VirtualClock::now() const {
+  return Instant{} + std::chrono::hours(1) + Duration(elapsed_.load());
+}
+WallTime VirtualClock::wall() const {
+  return start_ + Duration(elapsed_.load() + wall_correction_.load());
+}
+void VirtualClock::set_wall(Duration span) {
+  wall_correction_ += span.count();
+}
 
-bool VirtualClock::wait(std::unique_lock<std::mutex>& lock, std::condition_variable_any& condition, std::stop_token stop,
-                        Instant deadline, const std::function<bool()>& ready) {
+bool VirtualClock::wait(std::unique_lock<std::mutex>& lock, std::condition_variable_any& condition,
+                        std::stop_token stop, Instant deadline, const std::function<bool()>& ready) {
   if (ready()) return true;
   std::list<Waiter>::iterator self;
   {

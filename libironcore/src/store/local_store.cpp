@@ -133,12 +133,9 @@ class Engine final : public LocalStore {
     return published_->revision;
   }
 
-  Result<Lease> acquire_lease(const std::string& name, const std::string& holder,
-                              Duration time_to_live) override;
+  Result<Lease> acquire_lease(const std::string& name, const std::string& holder, Duration time_to_live) override;
   Result<void> release_lease(const std::string& name, std::uint64_t token) override;
-  Result<std::vector<Lease>> leases(const std::string& prefix) override {
-    return leases_.list(prefix, clock_.now());
-  }
+  Result<std::vector<Lease>> leases(const std::string& prefix) override { return leases_.list(prefix, clock_.now()); }
 
   void on_change(std::function<void()> wake) override {
     const std::lock_guard lock(wake_mutex_);
@@ -195,15 +192,13 @@ void Engine::fill(Loaded loaded) {
   const auto is_before = [](const Table::Entry& a, const Table::Entry& b) {
     const auto* kind_a = &a.object.kind();
     const auto* kind_b = &b.object.kind();
-    return kind_a != kind_b ? std::less<const void*>()(kind_a, kind_b)
-                            : name_of(*a.metadata) < name_of(*b.metadata);
+    return kind_a != kind_b ? std::less<const void*>()(kind_a, kind_b) : name_of(*a.metadata) < name_of(*b.metadata);
   };
   if (!std::is_sorted(sorted.begin(), sorted.end(), is_before))
     std::stable_sort(sorted.begin(), sorted.end(), is_before);
   for (auto begin = sorted.begin(); begin != sorted.end();) {
-    const auto end = std::find_if(begin, sorted.end(), [&](const Table::Entry& entry) {
-      return &entry.object.kind() != &begin->object.kind();
-    });
+    const auto end = std::find_if(
+        begin, sorted.end(), [&](const Table::Entry& entry) { return &entry.object.kind() != &begin->object.kind(); });
     auto& of_kind = *published.tables_of(begin->object.kind());
     of_kind.all.fill({begin, end});
     if (!of_kind.kind->info().placement.empty())
@@ -285,8 +280,7 @@ void Engine::work(const std::vector<Job*>& jobs) noexcept {
     const auto steps = job->transactions.size() + (job->lease ? 1 : 0);
     for (std::size_t i = 0; i < steps; ++i) {
       if (!staging)
-        staging.emplace(Workplace{head_, leases_, *published_, random_, bodies_}, last_, clock_.now(),
-                        clock_.wall());
+        staging.emplace(Workplace{head_, leases_, *published_, random_, bodies_}, last_, clock_.now(), clock_.wall());
       if (i < job->transactions.size()) {
         job->committed[i] = execute(*staging, job->transactions[i]);
         outcomes.emplace_back(&job->committed[i]);
@@ -308,8 +302,7 @@ void Engine::finish(Staging& staging, const std::vector<Outcome>& outcomes) {
   if (staging.size() == 0) return;
   if (auto appended = journal_->append(staging.records()); !appended) {
     staging.roll_back(0);
-    for (const auto& outcome : outcomes)
-      std::visit([&](auto* result) { *result = appended.error(); }, outcome);
+    for (const auto& outcome : outcomes) std::visit([&](auto* result) { *result = appended.error(); }, outcome);
     return;
   }
   last_ = staging.last();
@@ -339,8 +332,7 @@ Result<void> check_lease_words(const std::string& name, const std::string& holde
   return {};
 }
 
-Result<Lease> Engine::acquire_lease(const std::string& name, const std::string& holder,
-                                    Duration time_to_live) {
+Result<Lease> Engine::acquire_lease(const std::string& name, const std::string& holder, Duration time_to_live) {
   IRONCORE_CHECK(check_lease_words(name, holder));
   if (time_to_live <= Duration::zero())
     return Error(ErrorCode::invalid, "the time to live of lease " + name + " must be positive");
@@ -388,8 +380,7 @@ Result<void> Engine::collect_events() {
     if (event.last_timestamp) time = std::max(time, *event.last_timestamp);
     if (!event.metadata.deletion_timestamp) events.push_back({time, key_of(object), event.metadata.uid});
   }
-  std::sort(events.begin(), events.end(),
-            [](const Candidate& a, const Candidate& b) { return a.time < b.time; });
+  std::sort(events.begin(), events.end(), [](const Candidate& a, const Candidate& b) { return a.time < b.time; });
   const auto too_many = events.size() - std::min(events.size(), options_.events_limit);
   const auto oldest = clock_.wall() - options_.events_age;
   std::size_t count = too_many;
@@ -399,12 +390,11 @@ Result<void> Engine::collect_events() {
     std::vector<Transaction> transactions;
     for (std::size_t i = begin; i < std::min(begin + events_at_once, count); ++i)
       transactions.push_back(
-          {.operations = {Delete{.key = events[i].key, .revision = {}, .uid = events[i].uid}},
-           .preconditions = {}});
+          {.operations = {Delete{.key = events[i].key, .revision = {}, .uid = events[i].uid}}, .preconditions = {}});
     for (const auto& result : commit_all(transactions)) {
       // Somebody else may delete or replace one at the same time.
-      const bool is_expected = result || result.error().code() == ErrorCode::not_found ||
-                               result.error().code() == ErrorCode::conflict;
+      const bool is_expected =
+          result || result.error().code() == ErrorCode::not_found || result.error().code() == ErrorCode::conflict;
       if (!is_expected) return result.error();
     }
   }
@@ -416,9 +406,9 @@ Result<void> Engine::collect_history() {
   while (!is_finished) {
     Job job;
     job.alone = [&]() -> Result<void> {
-      const auto oldest = std::chrono::duration_cast<std::chrono::seconds>(
-                              (clock_.wall() - options_.history_age).time_since_epoch())
-                              .count();
+      const auto oldest =
+          std::chrono::duration_cast<std::chrono::seconds>((clock_.wall() - options_.history_age).time_since_epoch())
+              .count();
       std::vector<HistoryEntry> outdated;
       {
         const std::lock_guard lock(published_->mutex);
@@ -449,12 +439,11 @@ Result<void> Engine::collect_history() {
 
 }  // namespace
 
-Result<std::unique_ptr<LocalStore>> LocalStore::open(std::unique_ptr<Journal> journal,
-                                                     LocalStoreOptions options, Clock& clock, Log& log) {
+Result<std::unique_ptr<LocalStore>> LocalStore::open(std::unique_ptr<Journal> journal, LocalStoreOptions options,
+                                                     Clock& clock, Log& log) {
   auto engine = std::make_unique<Engine>(std::move(journal), options, clock);
   IRONCORE_CHECK(engine->start());
-  log.debug("store opened",
-            {{"epoch", engine->epoch()}, {"revision", std::to_string(engine->revision()->value)}});
+  log.debug("store opened", {{"epoch", engine->epoch()}, {"revision", std::to_string(engine->revision()->value)}});
   return std::unique_ptr<LocalStore>(std::move(engine));
 }
 

@@ -62,8 +62,8 @@ std::vector<std::string_view> split_requirements(std::string_view text) {
 std::string_view take_word(std::string_view& text) {
   text = trimmed(text);
   std::size_t end = 0;
-  while (end < text.size() && !is_space(text[end]) && text[end] != '=' && text[end] != '!' &&
-         text[end] != '(' && text[end] != ')')
+  while (end < text.size() && !is_space(text[end]) && text[end] != '=' && text[end] != '!' && text[end] != '(' &&
+         text[end] != ')')
     ++end;
   const auto word = text.substr(0, end);
   text.remove_prefix(end);
@@ -99,8 +99,7 @@ Result<LabelSelector> LabelSelector::parse(std::string_view text) {
       requirement.values.emplace_back(trimmed(rest));
     } else if (!rest.empty()) {
       const auto word = take_word(rest);
-      if (word != "in" && word != "notin")
-        return bad_label_selector(part, "the operator must be =, !=, in or notin");
+      if (word != "in" && word != "notin") return bad_label_selector(part, "the operator must be =, !=, in or notin");
       requirement.operation = word == "in" ? Operator::in : Operator::not_in;
       if (rest.size() < 2 || rest.front() != '(' || rest.back() != ')')
         return bad_label_selector(part, "the values must stand in parentheses: zone in (a,b)");
@@ -126,8 +125,7 @@ bool LabelSelector::matches(const std::map<std::string, std::string>& labels) co
     const auto found = labels.find(requirement.key);
     const bool is_there = found != labels.end();
     const auto is_among = [&] {
-      return is_there &&
-             std::binary_search(requirement.values.begin(), requirement.values.end(), found->second);
+      return is_there && std::binary_search(requirement.values.begin(), requirement.values.end(), found->second);
     };
     bool holds = false;
     switch (requirement.operation) {
@@ -172,8 +170,7 @@ std::string LabelSelector::to_text() const {
       case Operator::in:
       case Operator::not_in:
         text += requirement.key + (requirement.operation == Operator::in ? " in (" : " notin (");
-        for (std::size_t i = 0; i < requirement.values.size(); ++i)
-          text += (i == 0 ? "" : ",") + requirement.values[i];
+        for (std::size_t i = 0; i < requirement.values.size(); ++i) text += (i == 0 ? "" : ",") + requirement.values[i];
         text += ')';
         break;
     }
@@ -253,12 +250,10 @@ bool FieldSelector::matches(const api::Object& object) const {
   return std::all_of(requirements_.begin(), requirements_.end(), [&](const Requirement& requirement) {
     const auto& metadata = object.metadata();
     // The two that everybody uses need no copy of the text.
-    if (requirement.path == "metadata.name")
-      return (metadata.name == requirement.value) == requirement.is_equal;
+    if (requirement.path == "metadata.name") return (metadata.name == requirement.value) == requirement.is_equal;
     if (requirement.path == "metadata.namespace")
       return (metadata.namespace_ == requirement.value) == requirement.is_equal;
-    return (api::field_text(object, requirement.path).value_or("") == requirement.value) ==
-           requirement.is_equal;
+    return (api::field_text(object, requirement.path).value_or("") == requirement.value) == requirement.is_equal;
   });
 }
 

@@ -9,8 +9,8 @@ Result<Object> commit_one(Store& store, Operation operation) {
   transaction.operations.push_back(std::move(operation));
   IRONCORE_TRY(auto committed, store.commit(transaction));
   if (committed.objects.size() != 1)
-    return Error(ErrorCode::internal, "the store answered one operation with " +
-                                          std::to_string(committed.objects.size()) + " objects");
+    return Error(ErrorCode::internal,
+                 "the store answered one operation with " + std::to_string(committed.objects.size()) + " objects");
   return std::move(committed.objects.front());
 }
 

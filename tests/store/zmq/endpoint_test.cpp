@@ -52,7 +52,8 @@ TEST_CASE("a path that a live server has is refused, and that server goes on") {
   auto second = local.create(quick(remote.path()));
   REQUIRE_FALSE(second);
   CHECK(second.error().code() == ErrorCode::wrong_state);
-  CHECK(second.error().message().find("in use by another server (process " + std::to_string(::getpid()) + ")") != std::string::npos);
+  CHECK(second.error().message().find("in use by another server (process " + std::to_string(::getpid()) + ")") !=
+        std::string::npos);
   must(remote.store(), make(machine("a")));
   CHECK(std::filesystem::exists(remote.path()));
 }
@@ -129,7 +130,9 @@ TEST_CASE("endpoints and keys that do not fit together are refused") {
   NullLog log;
   auto with = context();
   const auto keys = zmq::make_key_pair().value();
-  const auto code = [&](zmq::ClientOptions options) { return code_of(zmq::connect(*with, std::move(options), clock, log)); };
+  const auto code = [&](zmq::ClientOptions options) {
+    return code_of(zmq::connect(*with, std::move(options), clock, log));
+  };
   CHECK(code({.endpoint = ""}) == ErrorCode::invalid);
   CHECK(code({.endpoint = "ipc://"}) == ErrorCode::invalid);
   CHECK(code({.endpoint = "http://x"}) == ErrorCode::invalid);

@@ -17,7 +17,8 @@ namespace {
 /// A peer that speaks bytes.
 class RawPeer {
  public:
-  explicit RawPeer(Remote& remote, const std::string& suffix = {}) : socket_(zmq::Socket::open(remote.context(), ZMQ_DEALER).value()) {
+  explicit RawPeer(Remote& remote, const std::string& suffix = {})
+      : socket_(zmq::Socket::open(remote.context(), ZMQ_DEALER).value()) {
     REQUIRE(socket_.connect(remote.endpoint() + suffix));
   }
   void send(std::string bytes, int flags = 0) {
@@ -175,15 +176,19 @@ TEST_CASE("a request that does not make sense is refused with its reason") {
   CHECK(peer.error().code() == ErrorCode::invalid);
   peer.send(zmq::encode(3, 1000, zmq::ListRequest{{"machines.compute.ironcore.dev", "", "", "=="}, 0, ""}));
   CHECK(peer.error().code() == ErrorCode::invalid);
-  peer.send(zmq::encode(4, 1000, zmq::ListRequest{{"machines.compute.ironcore.dev", "", "", ""}, 0, "\xff not a place"}));
+  peer.send(
+      zmq::encode(4, 1000, zmq::ListRequest{{"machines.compute.ironcore.dev", "", "", ""}, 0, "\xff not a place"}));
   CHECK(peer.answer().size() >= zmq::header_bytes);
-  peer.send(zmq::encode(5, 1000, zmq::ChangesRequest{{"machines.compute.ironcore.dev", "", "", ""}, "another epoch", 0, 0}));
+  peer.send(
+      zmq::encode(5, 1000, zmq::ChangesRequest{{"machines.compute.ironcore.dev", "", "", ""}, "another epoch", 0, 0}));
   CHECK(peer.error().code() == ErrorCode::gone);
-  peer.send(zmq::encode(6, 1000, zmq::ChangesRequest{{"machines.compute.ironcore.dev", "", "", ""}, "", UINT64_MAX, 0}));
+  peer.send(
+      zmq::encode(6, 1000, zmq::ChangesRequest{{"machines.compute.ironcore.dev", "", "", ""}, "", UINT64_MAX, 0}));
   CHECK(peer.error().code() == ErrorCode::gone);
   peer.send(zmq::encode(7, 1000, zmq::AcquireLeaseRequest{std::string(5000, 'x'), "me", 1'000'000'000}));
   CHECK(peer.error().code() == ErrorCode::invalid);
-  peer.send(zmq::encode(8, 1000, zmq::GrantStreamRequest{{"machines.compute.ironcore.dev", "default", "none"}, "console"}));
+  peer.send(
+      zmq::encode(8, 1000, zmq::GrantStreamRequest{{"machines.compute.ironcore.dev", "default", "none"}, "console"}));
   CHECK(peer.error().code() == ErrorCode::not_found);
   // An answer is no request.
   peer.send(zmq::encode(9, 1000, zmq::RevisionReply{1}));
@@ -226,7 +231,8 @@ TEST_CASE("an object at the limit passes, one beyond it is refused by the store"
   large.metadata.annotations.clear();
   large.unknown.set("future", '"' + std::string(store::max_object_bytes - 2000, 'x') + '"');
   must(remote.store(), make(large));
-  CHECK(remote.store().get(key<api::Machine>("default", "fits")).value().json().size() > store::max_object_bytes - 2000);
+  CHECK(remote.store().get(key<api::Machine>("default", "fits")).value().json().size() >
+        store::max_object_bytes - 2000);
   large.metadata.name = "too-large";
   large.unknown.set("future", '"' + std::string(store::max_object_bytes + 1, 'x') + '"');
   CHECK(code_of(remote.store(), make(large)) == ErrorCode::exhausted);
@@ -258,7 +264,8 @@ TEST_CASE("publications that make no sense do not disturb a watch") {
   peer.send("nonsense");
   auto subscriber = zmq::Socket::open(remote.context(), ZMQ_XSUB).value();
   REQUIRE(subscriber.connect(remote.endpoint() + ".changes"));
-  for (const auto* text : {"\x01", "\x01nowhere/", "\x01machines.compute.ironcore.dev", "\x01machines.compute.ironcore.dev/a/b/", "\x02hello", "free text"}) {
+  for (const auto* text : {"\x01", "\x01nowhere/", "\x01machines.compute.ironcore.dev",
+                           "\x01machines.compute.ironcore.dev/a/b/", "\x02hello", "free text"}) {
     zmq::Message message{std::string_view(text)};
     wait_for("a connection", [&] { return subscriber.send(message); });
   }

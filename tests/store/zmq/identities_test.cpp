@@ -19,12 +19,13 @@ class Guarded {
     std::string list;
     for (const auto& rule : rules) {
       keys_.push_back(zmq::make_key_pair().value());
-      list += (list.empty() ? "" : ",") + std::string(R"({"name":"peer-)") + std::to_string(keys_.size() - 1) + R"(","publicKey":")" +
-              keys_.back().public_key + R"(","rules":)" + rule + "}";
+      list += (list.empty() ? "" : ",") + std::string(R"({"name":"peer-)") + std::to_string(keys_.size() - 1) +
+              R"(","publicKey":")" + keys_.back().public_key + R"(","rules":)" + rule + "}";
     }
     zmq::ServerOptions options;
     options.heartbeat = std::chrono::milliseconds(50);
-    options.tcp = zmq::TcpOptions{.keys = server_keys_, .identities = zmq::Identities::parse(R"({"identities":[)" + list + "]}").value()};
+    options.tcp = zmq::TcpOptions{.keys = server_keys_,
+                                  .identities = zmq::Identities::parse(R"({"identities":[)" + list + "]}").value()};
     running_.emplace(*server_context_, local_.store(), options, clock_, log_);
   }
   store::LocalStore& local() { return local_.store(); }
@@ -68,11 +69,14 @@ std::vector<std::string> fields_of(const Error& error) {
 
 TEST_CASE("an identities file gives each key its roles and rules") {
   const std::string key_a(40, 'a'), key_b(40, 'b');
-  const auto identities = zmq::Identities::parse(R"({
+  const auto identities = zmq::Identities::parse(
+      R"({
     "roles": {"viewer": [{"verbs": ["read"]}], "leader": [{"verbs": ["lease"], "names": ["scheduler"]}]},
     "identities": [
-      {"name": "a", "publicKey": ")" + key_a + R"(", "roles": ["viewer", "leader"]},
-      {"name": "b", "publicKey": ")" + key_b + R"(", "rules": [{"verbs": ["*"], "resources": ["secrets"], "namespaces": ["x"]}]}]})");
+      {"name": "a", "publicKey": ")" +
+      key_a + R"(", "roles": ["viewer", "leader"]},
+      {"name": "b", "publicKey": ")" +
+      key_b + R"(", "rules": [{"verbs": ["*"], "resources": ["secrets"], "namespaces": ["x"]}]}]})");
   REQUIRE(identities);
   CHECK(identities->size() == 2);
   CHECK(identities->find(key_a)->rules.size() == 2);
@@ -95,10 +99,12 @@ TEST_CASE("everything that is wrong in an identities file is named") {
   CHECK(wrong(R"({"identities": [{"name": "a", "publicKey": "short", "roles": ["none"]}]})") ==
         Fields{"identities[0].publicKey", "identities[0].roles"});
   const std::string key(40, 'a');
-  CHECK(wrong(R"({"identities": [{"name": "a", "publicKey": ")" + key + R"("}, {"name": "b", "publicKey": ")" + key + R"("}]})") ==
-        Fields{"identities[1].publicKey"});
-  CHECK(wrong(R"({"roles": {"r": [{"verbs": ["write"], "resources": ["machine"], "pools": [], "name": "x"}, {}]}, "identities": []})") ==
-        Fields{"roles.r[0].name", "roles.r[0].verbs", "roles.r[0].resources", "roles.r[0].pools", "roles.r[1].verbs"});
+  CHECK(wrong(R"({"identities": [{"name": "a", "publicKey": ")" + key + R"("}, {"name": "b", "publicKey": ")" + key +
+              R"("}]})") == Fields{"identities[1].publicKey"});
+  CHECK(
+      wrong(
+          R"({"roles": {"r": [{"verbs": ["write"], "resources": ["machine"], "pools": [], "name": "x"}, {}]}, "identities": []})") ==
+      Fields{"roles.r[0].name", "roles.r[0].verbs", "roles.r[0].resources", "roles.r[0].pools", "roles.r[1].verbs"});
 }
 
 TEST_CASE("a reader reads and does nothing else") {
@@ -113,9 +119,12 @@ TEST_CASE("a reader reads and does nothing else") {
 
   const auto before = guarded.local().revision().value();
   CHECK(code_of(*store, make(machine("c"))) == ErrorCode::forbidden);
-  CHECK(code_of(*store, Patch{key<api::Machine>("default", "a"), R"({"metadata":{"labels":{"x":"y"}}})"}) == ErrorCode::forbidden);
-  CHECK(code_of(*store, Patch{key<api::Machine>("default", "a"), R"({"status":{}})", Part::status}) == ErrorCode::forbidden);
-  CHECK(code_of(*store, Update{guarded.local().get(key<api::Machine>("default", "a")).value()}) == ErrorCode::forbidden);
+  CHECK(code_of(*store, Patch{key<api::Machine>("default", "a"), R"({"metadata":{"labels":{"x":"y"}}})"}) ==
+        ErrorCode::forbidden);
+  CHECK(code_of(*store, Patch{key<api::Machine>("default", "a"), R"({"status":{}})", Part::status}) ==
+        ErrorCode::forbidden);
+  CHECK(code_of(*store, Update{guarded.local().get(key<api::Machine>("default", "a")).value()}) ==
+        ErrorCode::forbidden);
   CHECK(code_of(*store, Delete{key<api::Machine>("default", "a")}) == ErrorCode::forbidden);
   CHECK(code_of(store->acquire_lease("scheduler", "me", std::chrono::seconds(1))) == ErrorCode::forbidden);
   CHECK(code_of(store->leases("")) == ErrorCode::forbidden);
@@ -124,7 +133,8 @@ TEST_CASE("a reader reads and does nothing else") {
 }
 
 TEST_CASE("a provider sees and changes what is placed in its pool") {
-  Guarded guarded({R"([{"verbs":["read","update","update_status"],"resources":["machines.compute.ironcore.dev"],"pools":["pool-1"]}])"});
+  Guarded guarded(
+      {R"([{"verbs":["read","update","update_status"],"resources":["machines.compute.ironcore.dev"],"pools":["pool-1"]}])"});
   auto store = guarded.connect();
   const auto own = key<api::Machine>("default", "own");
   const auto foreign = key<api::Machine>("default", "foreign");
@@ -136,7 +146,8 @@ TEST_CASE("a provider sees and changes what is placed in its pool") {
   CHECK(store->get(own));
   CHECK(code_of(store->get(foreign)) == ErrorCode::forbidden);
   CHECK(code_of(store->get(unplaced)) == ErrorCode::forbidden);
-  CHECK_MESSAGE(code_of(store->get(key<api::Machine>("default", "none"))) == ErrorCode::forbidden, "nor does it learn what does not exist");
+  CHECK_MESSAGE(code_of(store->get(key<api::Machine>("default", "none"))) == ErrorCode::forbidden,
+                "nor does it learn what does not exist");
   const std::string running = R"({"status":{"state":"Running"}})";
   must(*store, Patch{own, running, Part::status});
   CHECK(code_of(*store, Patch{foreign, running, Part::status}) == ErrorCode::forbidden);
@@ -177,7 +188,9 @@ TEST_CASE("subscriptions without the right stay silent") {
   Guarded guarded({R"([{"verbs":["read"],"resources":["machines.compute.ironcore.dev"],"pools":["pool-1"]}])"});
   auto options = guarded.options(0);
   auto subscriber = zmq::Socket::open(guarded.context(), ZMQ_SUB).value();
-  const auto set_key = [&](int option, const std::string& text) { REQUIRE(zmq_setsockopt(subscriber.native(), option, text.c_str(), 41) == 0); };
+  const auto set_key = [&](int option, const std::string& text) {
+    REQUIRE(zmq_setsockopt(subscriber.native(), option, text.c_str(), 41) == 0);
+  };
   set_key(ZMQ_CURVE_SERVERKEY, guarded.server_keys().public_key);
   set_key(ZMQ_CURVE_PUBLICKEY, guarded.keys(0).public_key);
   set_key(ZMQ_CURVE_SECRETKEY, guarded.keys(0).secret_key);
@@ -189,7 +202,8 @@ TEST_CASE("subscriptions without the right stay silent") {
   auto store = guarded.connect();
   static_cast<void>(port);
   auto requests = zmq::Socket::open(guarded.context(), ZMQ_DEALER).value();
-  for (auto [option, text] : {std::pair{ZMQ_CURVE_SERVERKEY, guarded.server_keys().public_key}, {ZMQ_CURVE_PUBLICKEY, guarded.keys(0).public_key},
+  for (auto [option, text] : {std::pair{ZMQ_CURVE_SERVERKEY, guarded.server_keys().public_key},
+                              {ZMQ_CURVE_PUBLICKEY, guarded.keys(0).public_key},
                               {ZMQ_CURVE_SECRETKEY, guarded.keys(0).secret_key}})
     REQUIRE(zmq_setsockopt(requests.native(), option, text.c_str(), 41) == 0);
   REQUIRE(requests.connect(options.endpoint));
@@ -225,8 +239,12 @@ TEST_CASE("a key that nobody has is turned away with a reason, and so is a wrong
   Guarded guarded({R"([{"verbs":["*"]}])"});
   auto options = guarded.options(0);
   options.connect_timeout = std::chrono::milliseconds(300);
-  SUBCASE("unknown client key") { options.keys->own = zmq::make_key_pair().value(); }
-  SUBCASE("wrong server key") { options.keys->server_public_key = zmq::make_key_pair().value().public_key; }
+  SUBCASE("unknown client key") {
+    options.keys->own = zmq::make_key_pair().value();
+  }
+  SUBCASE("wrong server key") {
+    options.keys->server_public_key = zmq::make_key_pair().value().public_key;
+  }
   const auto client = zmq::connect(guarded.context(), options, guarded.clock(), guarded.log());
   REQUIRE_FALSE(client);
   CHECK(client.error().code() == ErrorCode::forbidden);
@@ -249,8 +267,10 @@ TEST_CASE("rights that are taken away or given count from the next request on") 
   Guarded guarded({R"([{"verbs":["*"]}])"});
   auto store = guarded.connect();
   must(*store, make(machine("a")));
-  guarded.server().replace_identities(
-      zmq::Identities::parse(R"({"identities":[{"name":"less","publicKey":")" + guarded.keys(0).public_key + R"(","rules":[{"verbs":["read"]}]}]})").value());
+  guarded.server().replace_identities(zmq::Identities::parse(R"({"identities":[{"name":"less","publicKey":")" +
+                                                             guarded.keys(0).public_key +
+                                                             R"(","rules":[{"verbs":["read"]}]}]})")
+                                          .value());
   CHECK(code_of(*store, make(machine("b"))) == ErrorCode::forbidden);
   CHECK(store->get(key<api::Machine>("default", "a")));
   guarded.server().replace_identities(zmq::Identities::parse(R"({"identities":[]})").value());

@@ -4,8 +4,8 @@
 #include <map>
 #include <set>
 
-#include "remote_fixture.hpp"
 #include "codec.hpp"
+#include "remote_fixture.hpp"
 #include "socket.hpp"
 
 using namespace ironcore;
@@ -72,8 +72,10 @@ TEST_CASE("a list is exact at its revision although the store is written meanwhi
   // Each transaction moves one unit between two counters; the sum of all is the same at every revision.
   {
     Transaction start;
-    start.operations.push_back(Patch{key<api::Machine>("default", numbered(0)), R"({"metadata":{"annotations":{"n":"100000"}}})"});
-    start.operations.push_back(Patch{key<api::Machine>("default", numbered(3999)), R"({"metadata":{"annotations":{"n":"0"}}})"});
+    start.operations.push_back(
+        Patch{key<api::Machine>("default", numbered(0)), R"({"metadata":{"annotations":{"n":"100000"}}})"});
+    start.operations.push_back(
+        Patch{key<api::Machine>("default", numbered(3999)), R"({"metadata":{"annotations":{"n":"0"}}})"});
     REQUIRE(remote.local().commit(start));
   }
   std::atomic<int> written{0};

@@ -36,14 +36,19 @@ void for_each_message(Each each) {
   one("get_reply", GetReply{json});
   one("list", ListRequest{query, 500, "default/web-0"});
   one("list_reply", ListReply{epoch, 1234, "default/web-1", {json, json}});
-  one("commit", CommitRequest{1, 2, 3,
-                              {{OperationType::create, {machines, "", ""}, json, PartType::object, 0, "", PropagationType::cascade},
-                               {OperationType::patch, key, R"({"status":{}})", PartType::status, 0, "", PropagationType::cascade},
-                               {OperationType::remove, key, "", PartType::object, 99, "uid-1", PropagationType::orphan}},
-                              {{PreconditionType::unchanged, key, 98}, {PreconditionType::holds_lease, {"", "", "scheduler"}, 42}}});
+  one("commit",
+      CommitRequest{
+          1,
+          2,
+          3,
+          {{OperationType::create, {machines, "", ""}, json, PartType::object, 0, "", PropagationType::cascade},
+           {OperationType::patch, key, R"({"status":{}})", PartType::status, 0, "", PropagationType::cascade},
+           {OperationType::remove, key, "", PartType::object, 99, "uid-1", PropagationType::orphan}},
+          {{PreconditionType::unchanged, key, 98}, {PreconditionType::holds_lease, {"", "", "scheduler"}, 42}}});
   one("commit_reply", CommitReply{1235, {{machines, json}}});
   one("changes", ChangesRequest{query, epoch, 1000, 100});
-  one("changes_reply", ChangesReply{epoch, 1235, true, true, {{ChangeType::added, 1001, json}, {ChangeType::deleted, 1235, json}}});
+  one("changes_reply",
+      ChangesReply{epoch, 1235, true, true, {{ChangeType::added, 1001, json}, {ChangeType::deleted, 1235, json}}});
   one("revision", RevisionRequest{});
   one("revision_reply", RevisionReply{1235});
   one("acquire_lease", AcquireLeaseRequest{"scheduler", "host-1/4711", 15'000'000'000});

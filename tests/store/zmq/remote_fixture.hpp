@@ -42,14 +42,15 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
-inline std::unique_ptr<zmq::Context> context() { return zmq::Context::create().value(); }
+inline std::unique_ptr<zmq::Context> context() {
+  return zmq::Context::create().value();
+}
 
 /// A server that runs until this is destroyed.
 class RunningServer {
  public:
   RunningServer(zmq::Context& with, store::LocalStore& store, zmq::ServerOptions options, Clock& clock, Log& log)
-      : server_(must_create(with, store, std::move(options), clock, log)),
-        thread_([this](std::stop_token stop) {
+      : server_(must_create(with, store, std::move(options), clock, log)), thread_([this](std::stop_token stop) {
           auto ran = server_->run(stop);
           if (!ran) failure_ = ran.error().message();
         }) {}
@@ -61,8 +62,8 @@ class RunningServer {
   zmq::Server& server() { return *server_; }
 
  private:
-  static std::unique_ptr<zmq::Server> must_create(zmq::Context& with, store::LocalStore& store, zmq::ServerOptions options,
-                                                  Clock& clock, Log& log) {
+  static std::unique_ptr<zmq::Server> must_create(zmq::Context& with, store::LocalStore& store,
+                                                  zmq::ServerOptions options, Clock& clock, Log& log) {
     auto server = zmq::Server::create(with, store, std::move(options), clock, log);
     if (!server) FAIL(server.error().message());
     return std::move(*server);
@@ -82,7 +83,9 @@ inline zmq::ServerOptions quick(std::filesystem::path path) {
 /// The usual set: memory store, server on ipc, one client.
 class Remote : public StoreUnderTest {
  public:
-  explicit Remote(store::LocalStoreOptions local_options = {}) : local_(store::memory_journal(), local_options) { start(); }
+  explicit Remote(store::LocalStoreOptions local_options = {}) : local_(store::memory_journal(), local_options) {
+    start();
+  }
   explicit Remote(zmq::ServerOptions options) : options_(std::move(options)) { start(); }
 
   store::Store& store() override {
@@ -144,7 +147,9 @@ void wait_for(const std::string& what, Ready ready) {
 
 /// The identities file for one key with every right.
 inline zmq::Identities everything_for(const std::string& public_key) {
-  return zmq::Identities::parse(R"({"identities":[{"name":"admin","publicKey":")" + public_key + R"(","rules":[{"verbs":["*"]}]}]})").value();
+  return zmq::Identities::parse(R"({"identities":[{"name":"admin","publicKey":")" + public_key +
+                                R"(","rules":[{"verbs":["*"]}]}]})")
+      .value();
 }
 
 }  // namespace ironcore::test

@@ -102,8 +102,7 @@ store::Transaction bring(const Pair& pair, PairValue to) {
     if (!to) {
       transaction.operations.emplace_back(store::Delete{key});
     } else if (pair.value) {
-      transaction.operations.emplace_back(
-          store::Patch{key, R"({"metadata":{"labels":{"value":")" + label + R"("}}})"});
+      transaction.operations.emplace_back(store::Patch{key, R"({"metadata":{"labels":{"value":")" + label + R"("}}})"});
     } else if (half == 0) {
       auto made = machine(pair.name);
       made.metadata.labels["value"] = label;
@@ -181,7 +180,8 @@ class Storm {
       const auto committed = store->commit(bring(pair, to));
       if (committed) {
         pair.value = to;
-        for (std::size_t half = 0; half < 2; ++half) pair.revisions[half] = committed->objects[half].metadata().resource_version;
+        for (std::size_t half = 0; half < 2; ++half)
+          pair.revisions[half] = committed->objects[half].metadata().resource_version;
         ++acknowledged_;
       } else {
         // The server died before its answer came: either it happened or it did not.

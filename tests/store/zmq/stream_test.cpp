@@ -26,7 +26,8 @@ class RunningWorker {
       : worker_(zmq::StreamWorker::create(
                     remote.context(), remote.client_options(), api::kind_of<api::Machine>(), std::move(pool),
                     [this](const zmq::StreamRequest& request, std::unique_ptr<zmq::Stream> stream) -> Result<void> {
-                      if (request.what == "refused") return Error(ErrorCode::wrong_state, "another one holds the console");
+                      if (request.what == "refused")
+                        return Error(ErrorCode::wrong_state, "another one holds the console");
                       std::lock_guard lock(mutex_);
                       requests_.push(request);
                       streams_.push(std::move(stream));
@@ -76,7 +77,8 @@ std::unique_ptr<zmq::StreamClient> stream_client(Remote& remote) {
   return std::move(*client);
 }
 
-std::unique_ptr<zmq::Stream> open(zmq::StreamClient& client, const std::string& name, std::string_view what = "console") {
+std::unique_ptr<zmq::Stream> open(zmq::StreamClient& client, const std::string& name,
+                                  std::string_view what = "console") {
   auto stream = client.open(key<api::Machine>("default", name), what);
   if (!stream) FAIL(stream.error().message());
   return std::move(*stream);
@@ -197,7 +199,9 @@ TEST_CASE("a reader that does not read makes the writer wait, in little memory")
   const std::string bytes(16 * 1024 * 1024, 'x');
   std::size_t taken = 0;
   for (;;) {
-    const auto count = there->write(std::string_view(bytes).substr(taken), remote.clock().now() + std::chrono::milliseconds(300)).value();
+    const auto count =
+        there->write(std::string_view(bytes).substr(taken), remote.clock().now() + std::chrono::milliseconds(300))
+            .value();
     taken += count;
     if (count == 0) break;
   }
@@ -285,7 +289,9 @@ TEST_CASE("a grant is good once, and not for something made up") {
     return header.type;
   };
   auto requests = peer("");
-  const auto granted = ask(requests, zmq::encode(1, 1000, zmq::GrantStreamRequest{{"machines.compute.ironcore.dev", "default", "a"}, "console"}));
+  const auto granted =
+      ask(requests,
+          zmq::encode(1, 1000, zmq::GrantStreamRequest{{"machines.compute.ironcore.dev", "default", "a"}, "console"}));
   const auto grant = zmq::decode<zmq::GrantStreamReply>(granted).value();
   CHECK((grant.grant_high != 0 || grant.grant_low != 0));
   auto streams = peer(".streams");
@@ -376,7 +382,8 @@ TEST_CASE("a client that is killed is noticed and the worker told") {
     NullLog log;
     auto with = context();
     auto client = zmq::StreamClient::connect(*with, remote.client_options(), clock, log);
-    auto stream = client ? (*client)->open(key<api::Machine>("default", "a"), "console") : Result<std::unique_ptr<zmq::Stream>>(client.error());
+    auto stream = client ? (*client)->open(key<api::Machine>("default", "a"), "console")
+                         : Result<std::unique_ptr<zmq::Stream>>(client.error());
     const char done = stream ? 'y' : 'n';
     if (::write(told[1], &done, 1) != 1) ::_exit(1);
     for (;;) ::pause();
@@ -387,12 +394,15 @@ TEST_CASE("a client that is killed is noticed and the worker told") {
   auto there = worker.next();
   int signal = SIGKILL;
   SUBCASE("killed") {}
-  SUBCASE("stopped for ever") { signal = SIGSTOP; }
+  SUBCASE("stopped for ever") {
+    signal = SIGSTOP;
+  }
   const auto before = remote.clock().now();
   REQUIRE(::kill(child, signal) == 0);
   const auto [bytes, end] = read_to_end(*there);
   CHECK(end.code() == ErrorCode::unavailable);
-  CHECK_MESSAGE(remote.clock().now() - before < std::chrono::seconds(20), "much longer than the ten seconds that are promised");
+  CHECK_MESSAGE(remote.clock().now() - before < std::chrono::seconds(20),
+                "much longer than the ten seconds that are promised");
   ::kill(child, SIGKILL);
   int status;
   REQUIRE(::waitpid(child, &status, 0) == child);

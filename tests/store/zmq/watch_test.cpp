@@ -14,7 +14,9 @@ using namespace ironcore::test;
 
 namespace {
 
-std::string numbered(int number) { return "m-" + std::to_string(number); }
+std::string numbered(int number) {
+  return "m-" + std::to_string(number);
+}
 
 /// Stands between server and client and loses some of what is published. Requests pass untouched.
 class LossyProxy {
@@ -75,8 +77,9 @@ class LossyProxy {
     const zmq::StopWake stop_wake(stop, wake_);
     SystemClock clock;
     while (!stop.stop_requested()) {
-      std::vector<zmq_pollitem_t> items{zmq::poll_item(wake_->fd(), ZMQ_POLLIN), zmq::poll_item(requests_client_, ZMQ_POLLIN),
-                                        zmq::poll_item(changes_server_, ZMQ_POLLIN), zmq::poll_item(changes_client_, ZMQ_POLLIN)};
+      std::vector<zmq_pollitem_t> items{
+          zmq::poll_item(wake_->fd(), ZMQ_POLLIN), zmq::poll_item(requests_client_, ZMQ_POLLIN),
+          zmq::poll_item(changes_server_, ZMQ_POLLIN), zmq::poll_item(changes_client_, ZMQ_POLLIN)};
       for (const auto& [id, socket] : requests_server_) items.push_back(zmq::poll_item(socket, ZMQ_POLLIN));
       zmq::poll(items, clock.now() + std::chrono::seconds(1), clock);
       pass_requests();
@@ -157,7 +160,9 @@ TEST_CASE("lost publications are noticed and replayed") {
   options.safety_replay = std::chrono::milliseconds(200);
   auto store = remote.connect(options);
   auto all = store->watch(query<api::Machine>(), remote.local().revision().value()).value();
-  auto placed = store->watch(query<api::Machine>({}, "spec.machinePoolRef.name=pool-1"), remote.local().revision().value()).value();
+  auto placed =
+      store->watch(query<api::Machine>({}, "spec.machinePoolRef.name=pool-1"), remote.local().revision().value())
+          .value();
   // In bursts that are read one by one, so that most of them meet a subscription that stands.
   for (int first = 0; first < 300 || (proxy.lost == 0 && first < 30'000); first += 30) {
     for (int i = first; i < first + 30; ++i) must(remote.local(), make(machine_on(numbered(i), "pool-1")));
@@ -293,12 +298,15 @@ TEST_CASE("label selectors follow labels that change and labels that do not") {
 TEST_CASE("field selectors that no topic answers are exact too") {
   Remote remote;
   auto& store = remote.store();
-  auto watch = store.watch(query<api::Machine>({}, "status.state=Running,metadata.namespace=default"), store.revision().value()).value();
+  auto watch =
+      store.watch(query<api::Machine>({}, "status.state=Running,metadata.namespace=default"), store.revision().value())
+          .value();
   auto named = store.watch(query<api::Machine>({}, "metadata.name=a"), store.revision().value()).value();
   must(store, make(machine("a")));
   must(store, make(machine("b")));
   const auto patch = [&](const char* name, const char* state) {
-    must(store, Patch{key<api::Machine>("default", name), std::string(R"({"status":{"state":")") + state + R"("}})", Part::status});
+    must(store, Patch{key<api::Machine>("default", name), std::string(R"({"status":{"state":")") + state + R"("}})",
+                      Part::status});
   };
   patch("a", "Running");
   patch("b", "Running");

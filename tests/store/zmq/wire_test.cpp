@@ -44,7 +44,8 @@ TEST_CASE("every message has the bytes of its golden file") {
     INFO(name);
     // For a new message: IRONCORE_WRITE_GOLDEN=1 writes what is missing; an existing file is never changed.
     const auto path = std::filesystem::path(IRONCORE_GOLDEN) / (name + ".hex");
-    if (std::getenv("IRONCORE_WRITE_GOLDEN") != nullptr && !std::filesystem::exists(path)) std::ofstream(path) << to_hex(bytes);
+    if (std::getenv("IRONCORE_WRITE_GOLDEN") != nullptr && !std::filesystem::exists(path))
+      std::ofstream(path) << to_hex(bytes);
     CHECK(to_hex(bytes) == read_golden(name));
   });
 }
@@ -138,13 +139,15 @@ TEST_CASE("errors keep their code, message, fields and context on the way") {
     const auto bytes = encode(1, 0, to_record(error));
     return error_of(decode<ErrorReply>(bytes).value());
   };
-  for (const auto code : {ErrorCode::invalid, ErrorCode::not_found, ErrorCode::already_exists, ErrorCode::conflict, ErrorCode::wrong_state,
-                          ErrorCode::exhausted, ErrorCode::forbidden, ErrorCode::unavailable, ErrorCode::timeout, ErrorCode::cancelled,
-                          ErrorCode::unsupported, ErrorCode::corrupt, ErrorCode::gone, ErrorCode::internal}) {
+  for (const auto code :
+       {ErrorCode::invalid, ErrorCode::not_found, ErrorCode::already_exists, ErrorCode::conflict,
+        ErrorCode::wrong_state, ErrorCode::exhausted, ErrorCode::forbidden, ErrorCode::unavailable, ErrorCode::timeout,
+        ErrorCode::cancelled, ErrorCode::unsupported, ErrorCode::corrupt, ErrorCode::gone, ErrorCode::internal}) {
     const Error error(code, "what happened");
     CHECK(there_and_back(error) == error);
   }
-  const Error fields({{"spec.a", FieldError::Reason::required, "is required"}, {"spec.b[1]", FieldError::Reason::too_long, "is too long"}});
+  const Error fields({{"spec.a", FieldError::Reason::required, "is required"},
+                      {"spec.b[1]", FieldError::Reason::too_long, "is too long"}});
   CHECK(there_and_back(fields) == fields);
   const auto nested = fields.within("operation 3");
   CHECK(there_and_back(nested) == nested);

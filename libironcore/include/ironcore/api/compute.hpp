@@ -198,8 +198,8 @@ struct MachineSpec {
   friend bool operator==(const MachineSpec&, const MachineSpec&) = default;
 };
 BOOST_DESCRIBE_STRUCT(MachineSpec, (),
-                      (machine_class_ref, machine_pool_selector, machine_pool_ref, power, network_interfaces,
-                       volumes, ignition_ref, efi_vars, tolerations, guest_config))
+                      (machine_class_ref, machine_pool_selector, machine_pool_ref, power, network_interfaces, volumes,
+                       ignition_ref, efi_vars, tolerations, guest_config))
 
 enum class MachineState { pending, running, shutdown, terminating, terminated };
 BOOST_DESCRIBE_ENUM(MachineState, pending, running, shutdown, terminating, terminated)
@@ -214,8 +214,7 @@ struct MachineNetworkInterfaceStatus {
   std::optional<LocalReference> network_interface_ref;
   std::optional<WallTime> last_state_transition_time;
   Unknown unknown;
-  friend bool operator==(const MachineNetworkInterfaceStatus&,
-                         const MachineNetworkInterfaceStatus&) = default;
+  friend bool operator==(const MachineNetworkInterfaceStatus&, const MachineNetworkInterfaceStatus&) = default;
 };
 BOOST_DESCRIBE_STRUCT(MachineNetworkInterfaceStatus, (),
                       (name, handle, state, network_interface_ref, last_state_transition_time))
@@ -243,13 +242,11 @@ struct MachineStatus {
   friend bool operator==(const MachineStatus&, const MachineStatus&) = default;
 };
 BOOST_DESCRIBE_STRUCT(MachineStatus, (),
-                      (machine_id, observed_generation, state, conditions, network_interfaces, volumes,
-                       reboot_token))
+                      (machine_id, observed_generation, state, conditions, network_interfaces, volumes, reboot_token))
 
 struct Machine {
-  static constexpr KindInfo info{
-      "compute.ironcore.dev",    "v1alpha1", "Machine", "machines", "m", Scope::namespaced,
-      "spec.machinePoolRef.name"};
+  static constexpr KindInfo info{"compute.ironcore.dev",    "v1alpha1", "Machine", "machines", "m", Scope::namespaced,
+                                 "spec.machinePoolRef.name"};
   Metadata metadata;
   MachineSpec spec;
   MachineStatus status;

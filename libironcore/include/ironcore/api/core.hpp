@@ -85,8 +85,8 @@ struct Event {
   friend bool operator==(const Event&, const Event&) = default;
 };
 BOOST_DESCRIBE_STRUCT(Event, (),
-                      (metadata, involved_object, reason, message, action, type, source, count,
-                       first_timestamp, last_timestamp))
+                      (metadata, involved_object, reason, message, action, type, source, count, first_timestamp,
+                       last_timestamp))
 
 template <>
 const Kind& kind_of<Namespace>();

@@ -71,7 +71,6 @@ std::optional<std::string> field_text(const Object& object, std::string_view pat
 
 /// Three-way merge for `apply`: what changed between `last_applied` (JSON of the previous manifest, may be
 /// empty) and `wanted`, laid over `current`, as a merge patch. Members that others own stay as they are.
-Result<std::string> three_way_patch(std::string_view last_applied, std::string_view wanted,
-                                    const Object& current);
+Result<std::string> three_way_patch(std::string_view last_applied, std::string_view wanted, const Object& current);
 
 }  // namespace ironcore::api

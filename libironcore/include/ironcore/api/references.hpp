@@ -88,8 +88,7 @@ struct Condition {
   friend bool operator==(const Condition&, const Condition&) = default;
 };
 BOOST_DESCRIBE_STRUCT(Condition, (),
-                      (type, status, reason, message, observed_generation, last_update_time,
-                       last_transition_time))
+                      (type, status, reason, message, observed_generation, last_update_time, last_transition_time))
 
 const Condition* find_condition(std::span<const Condition> conditions, std::string_view type);
 /// Replaces or appends by type. `last_transition_time` moves only when the status changes; nothing changes,

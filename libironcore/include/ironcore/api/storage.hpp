@@ -45,9 +45,8 @@ BOOST_DESCRIBE_STRUCT(VolumeStatus, (), (volume_id, state, last_state_transition
 
 /// Further members of the spec are kept as unknown until the storage pillar reads them.
 struct Volume {
-  static constexpr KindInfo info{
-      "storage.ironcore.dev",   "v1alpha1", "Volume", "volumes", "vol", Scope::namespaced,
-      "spec.volumePoolRef.name"};
+  static constexpr KindInfo info{"storage.ironcore.dev",   "v1alpha1", "Volume", "volumes", "vol", Scope::namespaced,
+                                 "spec.volumePoolRef.name"};
   Metadata metadata;
   VolumeSpec spec;
   VolumeStatus status;

@@ -15,7 +15,7 @@
 namespace ironcore {
 
 using Duration = std::chrono::nanoseconds;
-using Instant = std::chrono::time_point<std::chrono::steady_clock, Duration>;    ///< for intervals and deadlines
+using Instant = std::chrono::time_point<std::chrono::steady_clock, Duration>;   ///< for intervals and deadlines
 using WallTime = std::chrono::time_point<std::chrono::system_clock, Duration>;  ///< for people
 
 /// Where time comes from. Only `base` and a program's `main` ask the machine for the time; everything else is

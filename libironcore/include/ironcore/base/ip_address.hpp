@@ -23,7 +23,8 @@ class IpAddress {
   /// From a number in host byte order: `v4(0x0a000001)` is 10.0.0.1.
   static constexpr IpAddress v4(std::uint32_t value) noexcept {
     IpAddress address;
-    for (int i = 0; i < 4; ++i) address.bytes_[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(value >> (24 - 8 * i));
+    for (int i = 0; i < 4; ++i)
+      address.bytes_[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(value >> (24 - 8 * i));
     return address;
   }
   /// From bytes in network byte order.

@@ -25,10 +25,18 @@ class Log {
   virtual ~Log() = default;
   virtual void write(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) = 0;
 
-  void debug(std::string_view message, std::initializer_list<LogField> fields = {}) { write(LogLevel::debug, message, fields); }
-  void info(std::string_view message, std::initializer_list<LogField> fields = {}) { write(LogLevel::info, message, fields); }
-  void warning(std::string_view message, std::initializer_list<LogField> fields = {}) { write(LogLevel::warning, message, fields); }
-  void error(std::string_view message, std::initializer_list<LogField> fields = {}) { write(LogLevel::error, message, fields); }
+  void debug(std::string_view message, std::initializer_list<LogField> fields = {}) {
+    write(LogLevel::debug, message, fields);
+  }
+  void info(std::string_view message, std::initializer_list<LogField> fields = {}) {
+    write(LogLevel::info, message, fields);
+  }
+  void warning(std::string_view message, std::initializer_list<LogField> fields = {}) {
+    write(LogLevel::warning, message, fields);
+  }
+  void error(std::string_view message, std::initializer_list<LogField> fields = {}) {
+    write(LogLevel::error, message, fields);
+  }
 };
 
 /// Drops everything.

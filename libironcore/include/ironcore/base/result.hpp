@@ -28,14 +28,13 @@ Result<T> within(Result<T> result, std::string_view context) {
 // `IRONCORE_CHECK(store.remove(key));` returns the error, if there is one.
 #define IRONCORE_JOIN_2(a, b) a##b
 #define IRONCORE_JOIN(a, b) IRONCORE_JOIN_2(a, b)
-#define IRONCORE_TRY_2(temporary, declaration, ...)             \
-  auto&& temporary = (__VA_ARGS__);                             \
+#define IRONCORE_TRY_2(temporary, declaration, ...)               \
+  auto&& temporary = (__VA_ARGS__);                               \
   if (temporary.has_error()) return std::move(temporary).error(); \
   declaration = std::move(*temporary)
-#define IRONCORE_TRY(declaration, ...) \
-  IRONCORE_TRY_2(IRONCORE_JOIN(ironcore_try_, __LINE__), declaration, __VA_ARGS__)
-#define IRONCORE_CHECK(...)                                           \
-  do {                                                                \
+#define IRONCORE_TRY(declaration, ...) IRONCORE_TRY_2(IRONCORE_JOIN(ironcore_try_, __LINE__), declaration, __VA_ARGS__)
+#define IRONCORE_CHECK(...)                                                  \
+  do {                                                                       \
     if (auto&& ironcore_check_ = (__VA_ARGS__); ironcore_check_.has_error()) \
-      return std::move(ironcore_check_).error();                      \
+      return std::move(ironcore_check_).error();                             \
   } while (false)

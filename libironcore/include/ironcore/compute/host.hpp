@@ -16,9 +16,9 @@
 namespace ironcore::compute {
 
 struct HostOptions {
-  std::filesystem::path directory;                 ///< machines/, images/, secrets/ live below it; created when absent
+  std::filesystem::path directory;  ///< machines/, images/, secrets/ live below it; created when absent
   Accelerator accelerator = Accelerator::automatic;
-  std::size_t console_log_bytes = 4 << 20;         ///< the serial log is rotated at this size, one old file is kept
+  std::size_t console_log_bytes = 4 << 20;           ///< the serial log is rotated at this size, one old file is kept
   std::size_t capacity_reserved_memory = 512 << 20;  ///< bytes kept for the host itself
   Duration shutdown_repeat = std::chrono::seconds(10);  ///< a guest that does not react is asked again
 };
@@ -46,7 +46,8 @@ class Host {
 
   /// Brings the machine closer to being gone: graceful shutdown, forced stop after the grace period, then domain,
   /// disks, NICs, secrets and directory. `terminated` when nothing is left (also when nothing ever was).
-  virtual Result<MachineStatus> remove(const Uid& uid, Duration grace, ShutdownSignal signal = ShutdownSignal::agent_then_acpi) = 0;
+  virtual Result<MachineStatus> remove(const Uid& uid, Duration grace,
+                                       ShutdownSignal signal = ShutdownSignal::agent_then_acpi) = 0;
 
   /// Looks only.
   virtual Result<MachineStatus> status(const Uid& uid) = 0;

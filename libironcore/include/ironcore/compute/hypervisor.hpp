@@ -29,16 +29,16 @@ struct HostCapacity {
 };
 
 struct DomainDisk {
-  std::string name;     ///< becomes the device alias
-  std::string target;   ///< `vda`
+  std::string name;    ///< becomes the device alias
+  std::string target;  ///< `vda`
   std::string serial;
   std::filesystem::path path;
-  std::string format;   ///< `raw` or `qcow2`
+  std::string format;             ///< `raw` or `qcow2`
   std::filesystem::path backing;  ///< raw parent of a copy-on-write disk, shared and never written; empty = none
 };
 
 struct DomainNic {
-  std::string name;     ///< becomes the device alias
+  std::string name;  ///< becomes the device alias
   MacAddress mac;
   std::variant<UserNetwork, LibvirtNetwork, Tap, VhostUser, PciDevice> device;
 };
@@ -52,7 +52,7 @@ struct DomainKernel {
 /// A whole domain, all paths resolved.
 struct DomainSpec {
   Uid uid;
-  std::string name;                          ///< domain name: unique on the hypervisor
+  std::string name;  ///< domain name: unique on the hypervisor
   std::string title;
   std::uint32_t vcpus = 1;
   std::uint64_t memory_bytes = 0;
@@ -60,11 +60,11 @@ struct DomainSpec {
   std::vector<DomainDisk> disks;
   std::vector<DomainNic> nics;
   std::optional<DomainKernel> kernel;
-  std::filesystem::path console_log;         ///< what the guest writes to its serial port; empty = not kept
-  std::size_t console_log_bytes = 4 << 20;   ///< rotation size
-  std::filesystem::path ignition;            ///< file for fw_cfg `opt/com.coreos/config`; empty = none
-  std::string hostname;                      ///< fw_cfg `opt/ironcore/hostname`; empty = none
-  std::map<std::string, std::string> labels; ///< kept in the domain's metadata
+  std::filesystem::path console_log;          ///< what the guest writes to its serial port; empty = not kept
+  std::size_t console_log_bytes = 4 << 20;    ///< rotation size
+  std::filesystem::path ignition;             ///< file for fw_cfg `opt/com.coreos/config`; empty = none
+  std::string hostname;                       ///< fw_cfg `opt/ironcore/hostname`; empty = none
+  std::map<std::string, std::string> labels;  ///< kept in the domain's metadata
 };
 
 enum class DomainState { running, paused, shutting_down, shut_off, crashed, unknown };
@@ -85,13 +85,23 @@ struct Domain {
   DomainState state = DomainState::unknown;
   StopReason stop_reason = StopReason::unknown;  ///< of a domain that is shut_off or crashed
   bool is_agent_connected = false;
-  std::int64_t process = 0;          ///< QEMU's pid where the body can tell, else 0
-  std::vector<std::string> disks;    ///< names of attached disks
-  std::vector<std::string> nics;     ///< names of attached NICs
+  std::int64_t process = 0;        ///< QEMU's pid where the body can tell, else 0
+  std::vector<std::string> disks;  ///< names of attached disks
+  std::vector<std::string> nics;   ///< names of attached NICs
 };
 
 struct DomainEvent {
-  enum class Type { defined, started, stopped, crashed, rebooted, device_removed, agent_changed, undefined, reconnected };
+  enum class Type {
+    defined,
+    started,
+    stopped,
+    crashed,
+    rebooted,
+    device_removed,
+    agent_changed,
+    undefined,
+    reconnected
+  };
   Type type;
   Uid uid;             ///< nil for `reconnected`: everything may have changed
   std::string device;  ///< name, for `device_removed`

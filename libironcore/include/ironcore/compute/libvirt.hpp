@@ -34,10 +34,11 @@ class EventLoop {
 };
 
 struct Options {
-  std::string uri = "qemu:///system";  ///< `qemu:///system`, `qemu:///session`, `test:///default`, or with `?socket=PATH`
-  Duration keepalive = std::chrono::seconds(5);        ///< a daemon silent for three times this is taken for dead
-  Duration reconnect = std::chrono::milliseconds(500); ///< between attempts to reach a lost daemon
-  Duration agent_patience = std::chrono::seconds(2);   ///< how long a guest agent may take to answer
+  std::string uri =
+      "qemu:///system";  ///< `qemu:///system`, `qemu:///session`, `test:///default`, or with `?socket=PATH`
+  Duration keepalive = std::chrono::seconds(5);         ///< a daemon silent for three times this is taken for dead
+  Duration reconnect = std::chrono::milliseconds(500);  ///< between attempts to reach a lost daemon
+  Duration agent_patience = std::chrono::seconds(2);    ///< how long a guest agent may take to answer
 };
 
 /// Opens the first connection; its loss later is repaired by the event loop, and calls fail with `unavailable`

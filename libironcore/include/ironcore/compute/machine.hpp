@@ -40,11 +40,19 @@ struct Disk {
   std::variant<LocalDisk, ExistingDisk> source;
 };
 
-struct UserNetwork {};                                 ///< QEMU's own NAT: no host set-up, no inbound traffic
-struct LibvirtNetwork { std::string network; };        ///< a network that libvirt knows by name
-struct Tap { std::string interface; };                 ///< an existing tap device
-struct VhostUser { std::filesystem::path socket; };    ///< QEMU is the server, the switch connects to it
-struct PciDevice { std::string address; };             ///< `0000:3b:02.1`, handed to the guest (VFIO)
+struct UserNetwork {};  ///< QEMU's own NAT: no host set-up, no inbound traffic
+struct LibvirtNetwork {
+  std::string network;
+};  ///< a network that libvirt knows by name
+struct Tap {
+  std::string interface;
+};  ///< an existing tap device
+struct VhostUser {
+  std::filesystem::path socket;
+};  ///< QEMU is the server, the switch connects to it
+struct PciDevice {
+  std::string address;
+};  ///< `0000:3b:02.1`, handed to the guest (VFIO)
 
 struct Nic {
   std::string name;               ///< unique within the machine
@@ -63,12 +71,12 @@ enum class ShutdownSignal { agent_then_acpi, agent, acpi };
 
 /// The wish. Applying the same spec again changes nothing.
 struct MachineSpec {
-  Uid uid;                                    ///< identity: domain UUID, directory, derived names
-  std::string name;                           ///< for people: domain title, messages
-  std::uint32_t vcpus = 1;                    ///< ≥ 1
-  std::uint64_t memory_bytes = 0;             ///< ≥ 64 MiB
+  Uid uid;                         ///< identity: domain UUID, directory, derived names
+  std::string name;                ///< for people: domain title, messages
+  std::uint32_t vcpus = 1;         ///< ≥ 1
+  std::uint64_t memory_bytes = 0;  ///< ≥ 64 MiB
   Power power = Power::on;
-  std::vector<Disk> disks;                    ///< the first one boots, unless `kernel` is set
+  std::vector<Disk> disks;  ///< the first one boots, unless `kernel` is set
   std::vector<Nic> nics;
   std::optional<KernelBoot> kernel;
   std::string ignition;                       ///< bytes for fw_cfg `opt/com.coreos/config`; a secret: never logged
@@ -93,7 +101,7 @@ std::string derived_handle(const Uid& machine, std::string_view disk);
 ///                ▲            │            ▲              │
 ///                └── guest stopped itself ─┴── power on ──┘
 enum class MachineState {
-  pending,      ///< not running yet: image, disk, NIC or hypervisor not ready; the message says which
+  pending,  ///< not running yet: image, disk, NIC or hypervisor not ready; the message says which
   running,
   shutdown,     ///< stopped, as wished or by the guest itself; disks kept
   terminating,  ///< asked to stop, not stopped yet
@@ -103,9 +111,9 @@ enum class MachineState {
 struct DeviceStatus {
   std::string name;
   enum class State { pending, attached } state = State::pending;
-  std::string handle;         ///< what identifies the backing device
+  std::string handle;            ///< what identifies the backing device
   std::uint64_t size_bytes = 0;  ///< disks: size that the guest sees
-  std::string mac;            ///< NICs
+  std::string mac;               ///< NICs
 };
 
 /// One thing that happened, for the machine's event list.
@@ -121,9 +129,9 @@ struct MachineStatus {
   std::string message;
   std::vector<DeviceStatus> disks;
   std::vector<DeviceStatus> nics;
-  std::string reboot_token;              ///< the last token acted on
-  std::vector<MachineEvent> events;      ///< since the previous call
-  std::optional<Instant> next_check;     ///< call again then, even if nothing was reported; empty = only on events
+  std::string reboot_token;           ///< the last token acted on
+  std::vector<MachineEvent> events;   ///< since the previous call
+  std::optional<Instant> next_check;  ///< call again then, even if nothing was reported; empty = only on events
 };
 
 }  // namespace ironcore::compute

@@ -30,10 +30,11 @@ api::ObjectReference reference_to(const T& object) {
 }
 
 struct EventRecorderOptions {
-  std::string component;            ///< who says so: `machine-scheduler`
-  std::string host;                 ///< and where; may be empty
-  std::size_t waiting_limit = 2000;  ///< different events that wait to be written; when full, further ones are dropped and counted
-  std::size_t batch = 200;          ///< events per commit
+  std::string component;  ///< who says so: `machine-scheduler`
+  std::string host;       ///< and where; may be empty
+  std::size_t waiting_limit =
+      2000;  ///< different events that wait to be written; when full, further ones are dropped and counted
+  std::size_t batch = 200;  ///< events per commit
 };
 
 /// The same event again (same object, type, reason and message) raises `count` of the one there is, across restarts too: its name is
@@ -44,7 +45,8 @@ class EventRecorder {
   EventRecorder(store::Store& store, EventRecorderOptions options, Clock& clock, Log& log);
 
   /// Never blocks, never fails. `reason` is one CamelCase word, `action` another one for what was being done; it may be empty.
-  void record(api::ObjectReference about, api::EventType type, std::string reason, std::string message, std::string action = "");
+  void record(api::ObjectReference about, api::EventType type, std::string reason, std::string message,
+              std::string action = "");
 
   /// Writes until a stop is requested, and then once more what is waiting. Makes no thread.
   void run(std::stop_token stop);

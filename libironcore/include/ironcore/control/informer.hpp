@@ -129,7 +129,8 @@ class Informer {
       : body_(store, with_kind(std::move(query)), clock, log) {}
 
   void add_index(std::string name, std::function<std::vector<std::string>(const T&)> words) {
-    body_.add_index(std::move(name), [words = std::move(words)](const store::Object& o) { return words(o.template as<T>()); });
+    body_.add_index(std::move(name),
+                    [words = std::move(words)](const store::Object& o) { return words(o.template as<T>()); });
   }
   void on_change(Handler handler) {
     body_.on_change([handler = std::move(handler)](const CacheChange& change) {

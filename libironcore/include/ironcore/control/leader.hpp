@@ -14,10 +14,10 @@
 namespace ironcore::control {
 
 struct LeaderOptions {
-  std::string lease;   ///< name of the lease, the same for all candidates
-  std::string holder;  ///< this candidate; unique for each process start
+  std::string lease;                                 ///< name of the lease, the same for all candidates
+  std::string holder;                                ///< this candidate; unique for each process start
   Duration time_to_live = std::chrono::seconds(15);  ///< after this without renewal another candidate takes over
-  Duration renew_every = std::chrono::seconds(5);    ///< also how often a standby asks; less than half of `time_to_live`
+  Duration renew_every = std::chrono::seconds(5);  ///< also how often a standby asks; less than half of `time_to_live`
 };
 
 /// Holds the lease as long as it can, one attempt at a time. Thread: one.

@@ -21,7 +21,8 @@ void add_machine_indexes(Informer<api::Machine>& machines);
 class MachineClassProtection {
  public:
   /// Listens to the informers, so make it before they run; `machines` has the indexes above.
-  MachineClassProtection(store::Store& store, Informer<api::MachineClass>& classes, Informer<api::Machine>& machines, Clock& clock, Log& log);
+  MachineClassProtection(store::Store& store, Informer<api::MachineClass>& classes, Informer<api::Machine>& machines,
+                         Clock& clock, Log& log);
 
   /// Until a stop is requested. `step` for those who own the loop: false if there was nothing to do.
   void run(std::stop_token stop);

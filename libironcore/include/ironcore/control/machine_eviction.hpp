@@ -14,8 +14,8 @@ namespace ironcore::control {
 class MachineEviction {
  public:
   /// Listens to the informers, so make it before they run; `machines` has `add_machine_indexes`.
-  MachineEviction(store::Store& store, Informer<api::MachinePool>& pools, Informer<api::Machine>& machines, EventRecorder& events,
-                  Clock& clock, Log& log);
+  MachineEviction(store::Store& store, Informer<api::MachinePool>& pools, Informer<api::Machine>& machines,
+                  EventRecorder& events, Clock& clock, Log& log);
 
   /// Until a stop is requested. `step` for those who own the loop: false if there was nothing to do.
   void run(std::stop_token stop);

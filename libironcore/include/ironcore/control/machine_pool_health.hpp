@@ -18,8 +18,8 @@ inline constexpr const char* machine_pool_lease_prefix = "machinepool/";
 inline constexpr const char* machine_pool_unknown_reason = "MachinePoolStatusUnknown";
 
 struct MachinePoolHealthOptions {
-  Duration grace = std::chrono::seconds(50);       ///< without progress for so long: unknown
-  Duration look_every = std::chrono::seconds(5);   ///< between two looks at the leases
+  Duration grace = std::chrono::seconds(50);      ///< without progress for so long: unknown
+  Duration look_every = std::chrono::seconds(5);  ///< between two looks at the leases
 };
 
 /// Progress is a renewal of the pool's lease or a change of its Ready condition, seen by this process on its own clock: clocks of different hosts
@@ -27,7 +27,8 @@ struct MachinePoolHealthOptions {
 /// state Offline, written once; only the provider makes it ready again. Thread: one.
 class MachinePoolHealth {
  public:
-  MachinePoolHealth(store::Store& store, Informer<api::MachinePool>& pools, MachinePoolHealthOptions options, Clock& clock, Log& log);
+  MachinePoolHealth(store::Store& store, Informer<api::MachinePool>& pools, MachinePoolHealthOptions options,
+                    Clock& clock, Log& log);
 
   /// Until a stop is requested. Forgets at the start what it saw in an earlier run.
   void run(std::stop_token stop);

@@ -30,10 +30,10 @@ struct MachineProviderOptions {
   std::map<std::string, std::string> labels;  ///< put on the pool and kept there: `topology.ironcore.dev/zone` …
   std::vector<std::string> classes;           ///< machine classes offered; empty = every one that fits this host
   std::vector<api::MachinePoolAddress> addresses;
-  std::size_t workers = 4;                                     ///< machines that are worked on at the same time
+  std::size_t workers = 4;  ///< machines that are worked on at the same time
   Duration heartbeat_every = std::chrono::seconds(10);
-  Duration lease_time_to_live = std::chrono::seconds(40);      ///< more than twice `heartbeat_every`
-  Duration look_again = std::chrono::seconds(5);               ///< for a Secret or class that is missing
+  Duration lease_time_to_live = std::chrono::seconds(40);  ///< more than twice `heartbeat_every`
+  Duration look_again = std::chrono::seconds(5);           ///< for a Secret or class that is missing
   Duration look_for_orphans = std::chrono::minutes(1);
   Duration shutdown_grace = std::chrono::minutes(5);
   compute::ShutdownSignal shutdown_signal = compute::ShutdownSignal::agent_then_acpi;
@@ -55,7 +55,8 @@ class ConsoleSource {
   /// `not_found` for a machine that is not on this host, `wrong_state` while somebody else is attached.
   virtual Result<std::unique_ptr<compute::Console>> console(const std::string& namespace_, const std::string& name) = 0;
   /// The end of the serial log, at most `limit` bytes.
-  virtual Result<std::string> console_log(const std::string& namespace_, const std::string& name, std::size_t limit) = 0;
+  virtual Result<std::string> console_log(const std::string& namespace_, const std::string& name,
+                                          std::size_t limit) = 0;
 };
 
 /// Announces its MachinePool, renews lease `machinepool/<pool>`, and makes the host's machines match the Machines bound to the pool: adds
@@ -65,8 +66,8 @@ class ConsoleSource {
 class MachineProvider final : public ConsoleSource {
  public:
   /// Everything given by reference must outlive it. Takes over `host.on_change`. `invalid` lists what is wrong with the options.
-  static Result<std::unique_ptr<MachineProvider>> create(store::Store& store, compute::Host& host, MachineProviderOptions options,
-                                                         Clock& clock, Log& log);
+  static Result<std::unique_ptr<MachineProvider>> create(store::Store& store, compute::Host& host,
+                                                         MachineProviderOptions options, Clock& clock, Log& log);
   ~MachineProvider() override;
 
   /// Works until a stop is requested, then returns; guests run on. Makes threads (one for each watch, the heartbeat, the events and each

@@ -30,9 +30,11 @@
 namespace ironcore::control {
 
 struct MachineSchedulerOptions {
-  std::size_t batch = 500;                               ///< machines bound by one commit, at most
-  Duration announce_every = std::chrono::minutes(1);     ///< a waiting machine hears of a changed reason at most this often
-  WorkQueueOptions retry = {.first_delay = std::chrono::milliseconds(20), .longest_delay = std::chrono::seconds(30)};  ///< of failed bindings
+  std::size_t batch = 500;  ///< machines bound by one commit, at most
+  Duration announce_every =
+      std::chrono::minutes(1);  ///< a waiting machine hears of a changed reason at most this often
+  WorkQueueOptions retry = {.first_delay = std::chrono::milliseconds(20),
+                            .longest_delay = std::chrono::seconds(30)};  ///< of failed bindings
 };
 
 /// Decides in memory, oldest machine first, and binds in batches: one commit sets `spec.machinePoolRef` of many machines, each only if neither machine, pool
@@ -43,7 +45,8 @@ class MachineScheduler {
  public:
   /// Listens to the informers, so make it before they run; they and the others must outlive it.
   MachineScheduler(store::Store& store, Informer<api::Machine>& machines, Informer<api::MachinePool>& pools,
-                   Informer<api::MachineClass>& classes, EventRecorder& events, MachineSchedulerOptions options, Clock& clock, Log& log);
+                   Informer<api::MachineClass>& classes, EventRecorder& events, MachineSchedulerOptions options,
+                   Clock& clock, Log& log);
   MachineScheduler(const MachineScheduler&) = delete;
   MachineScheduler& operator=(const MachineScheduler&) = delete;
 
@@ -58,8 +61,8 @@ class MachineScheduler {
   /// False after `deactivate`, and once the store has refused a commit because the lease was lost.
   bool is_active() const;
 
-  std::size_t waiting() const;      ///< machines without a pool
-  std::uint64_t bound() const;      ///< machines bound by this object so far
+  std::size_t waiting() const;  ///< machines without a pool
+  std::uint64_t bound() const;  ///< machines bound by this object so far
   Placement::Usage usage(const std::string& pool) const;
 
  private:
@@ -70,7 +73,7 @@ class MachineScheduler {
     Demand demand;
     std::size_t members = 0;  // machines in waiting_ that refer to it
     std::set<Turn> queue;
-    bool is_blocked = false;             // nothing fits
+    bool is_blocked = false;                    // nothing fits
     std::unordered_set<std::string> newcomers;  // have not been told why they wait
     std::string announced;
     Instant announced_at{};
@@ -135,10 +138,11 @@ class MachineScheduler {
   std::unordered_map<std::string, store::Revision> class_revisions_;
   std::unordered_map<std::string, Waiting> waiting_;  // by uid
   Groups groups_;                                     // by Demand::text
-  std::set<std::tuple<WallTime, std::string, std::string>> heads_;  // first turn of every group that is not blocked, and its text
+  std::set<std::tuple<WallTime, std::string, std::string>>
+      heads_;                          // first turn of every group that is not blocked, and its text
   std::set<std::string> to_announce_;  // blocked groups, somebody of which does not know yet
   std::uint64_t openings_seen_ = 0;
-  WorkQueue paused_;  // uids whose binding failed
+  WorkQueue paused_;                // uids whose binding failed
   std::vector<Binding> uncertain_;  // their commit may have happened: repeated as they are until the store answers
   std::uint32_t uncertain_failures_ = 0;
   Instant uncertain_until_{};
@@ -146,9 +150,9 @@ class MachineScheduler {
 };
 
 struct Explanation {
-  std::string pool;                 ///< where the machine is; empty = nowhere yet
-  std::string summary;              ///< `3 pools: 2 not ready, 1 no room (cpu)`
-  std::vector<PoolVerdict> pools;   ///< for each pool why not, or how much room; the machine itself is not counted
+  std::string pool;                ///< where the machine is; empty = nowhere yet
+  std::string summary;             ///< `3 pools: 2 not ready, 1 no room (cpu)`
+  std::vector<PoolVerdict> pools;  ///< for each pool why not, or how much room; the machine itself is not counted
 };
 /// What the scheduler would say about this machine, from what the store holds now.
 Result<Explanation> explain_machine(store::Store& store, const std::string& namespace_, const std::string& name);

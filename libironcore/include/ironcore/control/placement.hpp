@@ -27,12 +27,13 @@ struct PoolView {
   std::string name;
   std::map<std::string, std::string> labels;
   std::vector<api::Taint> taints;
-  bool is_ready = false;     ///< its condition `Ready` is there and true
+  bool is_ready = false;  ///< its condition `Ready` is there and true
   bool is_deleting = false;
-  std::vector<std::string> classes;               ///< classes it offers; empty = it does not say, so any
-  std::optional<std::int64_t> cpu_milli;          ///< absent = it does not say, so no limit
-  std::optional<std::int64_t> memory_bytes;       ///< likewise
-  std::map<std::string, std::int64_t> class_counts;  ///< how many of a class an empty host takes; absent = no limit of this sort
+  std::vector<std::string> classes;          ///< classes it offers; empty = it does not say, so any
+  std::optional<std::int64_t> cpu_milli;     ///< absent = it does not say, so no limit
+  std::optional<std::int64_t> memory_bytes;  ///< likewise
+  std::map<std::string, std::int64_t>
+      class_counts;  ///< how many of a class an empty host takes; absent = no limit of this sort
   friend bool operator==(const PoolView&, const PoolView&) = default;
 };
 PoolView view_of(const api::MachinePool& pool);
@@ -51,14 +52,14 @@ struct Demand {
 /// Why a pool does not take a machine; the first that applies.
 enum class Obstacle {
   none,
-  class_unknown,      ///< there is no such MachineClass, so nobody knows what it takes
+  class_unknown,  ///< there is no such MachineClass, so nobody knows what it takes
   being_deleted,
   not_ready,
-  tainted,            ///< a taint that the machine does not tolerate, of either effect
-  selector,           ///< a label that the machine asks for is missing
+  tainted,   ///< a taint that the machine does not tolerate, of either effect
+  selector,  ///< a label that the machine asks for is missing
   class_not_offered,
-  no_capacity,        ///< the pool publishes neither cpu, memory nor a count of the class
-  class_count,        ///< as many of this class as the pool takes
+  no_capacity,  ///< the pool publishes neither cpu, memory nor a count of the class
+  class_count,  ///< as many of this class as the pool takes
   cpu,
   memory,
 };
@@ -66,8 +67,8 @@ enum class Obstacle {
 struct PoolVerdict {
   std::string pool;
   Obstacle obstacle = Obstacle::none;
-  std::string detail;      ///< one sentence for people; says what is free when there is room
-  std::int64_t room = 0;   ///< how many more machines of this class fit
+  std::string detail;     ///< one sentence for people; says what is free when there is room
+  std::int64_t room = 0;  ///< how many more machines of this class fit
 };
 
 /// Authoritative accounting of machines on pools. Every machine counts exactly once, from `assume` or `observe` on until `forget` or `remove`;

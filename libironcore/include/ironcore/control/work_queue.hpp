@@ -19,9 +19,10 @@
 namespace ironcore::control {
 
 struct WorkQueueOptions {
-  Duration first_delay = std::chrono::milliseconds(5);  ///< back-off after the first failure; doubles with each further one
-  Duration longest_delay = std::chrono::minutes(5);     ///< and never exceeds this
-  std::uint64_t seed = 1;                               ///< of the jitter: a back-off lies between half of it and all of it
+  Duration first_delay =
+      std::chrono::milliseconds(5);  ///< back-off after the first failure; doubles with each further one
+  Duration longest_delay = std::chrono::minutes(5);  ///< and never exceeds this
+  std::uint64_t seed = 1;  ///< of the jitter: a back-off lies between half of it and all of it
 };
 
 /// Keys, first come, first served. Adding what waits already changes nothing; adding what is being worked on gives it one more
@@ -59,8 +60,8 @@ class WorkQueue {
 
  private:
   struct Entry {
-    bool is_wanted = false;   // in ready_, or to be put there by done()
-    bool is_taken = false;    // at a worker
+    bool is_wanted = false;  // in ready_, or to be put there by done()
+    bool is_taken = false;   // at a worker
     std::uint32_t failures = 0;
     std::optional<Instant> due;
   };

@@ -19,7 +19,9 @@ namespace ironcore::crypto {
 enum class HashAlgorithm : std::uint8_t { sha256, sha512 };
 /// `sha256`, `sha512`.
 std::string_view name(HashAlgorithm algorithm) noexcept;
-constexpr std::size_t digest_size(HashAlgorithm algorithm) noexcept { return algorithm == HashAlgorithm::sha256 ? 32 : 64; }
+constexpr std::size_t digest_size(HashAlgorithm algorithm) noexcept {
+  return algorithm == HashAlgorithm::sha256 ? 32 : 64;
+}
 
 /// A digest with its algorithm, as OCI writes it: `sha256:` and lower-case hexadecimal digits. The default is
 /// `sha256:` and zeros, which is the digest of nothing known.
@@ -63,10 +65,18 @@ class Hasher {
 };
 
 Digest hash(HashAlgorithm algorithm, BytesView bytes);
-inline Digest sha256(BytesView bytes) { return hash(HashAlgorithm::sha256, bytes); }
-inline Digest sha256(std::string_view text) { return sha256(as_bytes(text)); }
-inline Digest sha512(BytesView bytes) { return hash(HashAlgorithm::sha512, bytes); }
-inline Digest sha512(std::string_view text) { return sha512(as_bytes(text)); }
+inline Digest sha256(BytesView bytes) {
+  return hash(HashAlgorithm::sha256, bytes);
+}
+inline Digest sha256(std::string_view text) {
+  return sha256(as_bytes(text));
+}
+inline Digest sha512(BytesView bytes) {
+  return hash(HashAlgorithm::sha512, bytes);
+}
+inline Digest sha512(std::string_view text) {
+  return sha512(as_bytes(text));
+}
 
 /// Lower-case hexadecimal digits of any bytes.
 std::string hex(BytesView bytes);

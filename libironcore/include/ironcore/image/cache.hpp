@@ -22,10 +22,10 @@
 namespace ironcore::image {
 
 struct CacheOptions {
-  std::filesystem::path directory;                  ///< created (0711) when absent; blobs inside are 0444
-  std::vector<std::filesystem::path> layout_roots;  ///< layouts must lie below one of these; empty = anywhere
+  std::filesystem::path directory;                         ///< created (0711) when absent; blobs inside are 0444
+  std::vector<std::filesystem::path> layout_roots;         ///< layouts must lie below one of these; empty = anywhere
   std::uint64_t max_layer_bytes = std::uint64_t{1} << 40;  ///< larger layers are refused
-  Duration grace = std::chrono::minutes(10);        ///< an image used more recently is never removed
+  Duration grace = std::chrono::minutes(10);               ///< an image used more recently is never removed
 };
 
 /// How far `ensure` is with the layers that it has to copy or check.

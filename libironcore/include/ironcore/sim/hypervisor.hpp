@@ -18,10 +18,10 @@ namespace ironcore::sim {
 
 /// How a guest behaves. All times run on the hypervisor's clock.
 struct Guest {
-  Duration boot = std::chrono::seconds(3);      ///< from the start until the banner; before that it hears nothing
+  Duration boot = std::chrono::seconds(3);  ///< from the start until the banner; before that it hears nothing
   std::string banner = "ironcore guest: ready\n";
-  bool has_agent = true;                        ///< the agent connects when the guest has booted
-  bool heeds_agent = true;                      ///< stops when the agent is asked to (the agent answers either way)
+  bool has_agent = true;    ///< the agent connects when the guest has booted
+  bool heeds_agent = true;  ///< stops when the agent is asked to (the agent answers either way)
   bool heeds_power_button = true;
   Duration shutdown = std::chrono::seconds(1);  ///< from the accepted request until it is off
   bool releases_devices = true;                 ///< lets go of a device that is to be detached
@@ -71,9 +71,9 @@ class Hypervisor final : public compute::Hypervisor {
 
   /// One call of the seam, as faults see it.
   struct Call {
-    std::string_view name;   ///< `start`, `attach_disk` …
-    Uid uid;                 ///< nil for `capacity` and `domains`
-    std::uint64_t index;     ///< counts all calls from 0
+    std::string_view name;  ///< `start`, `attach_disk` …
+    Uid uid;                ///< nil for `capacity` and `domains`
+    std::uint64_t index;    ///< counts all calls from 0
   };
   struct Fault {
     Error error;
@@ -104,8 +104,8 @@ class Hypervisor final : public compute::Hypervisor {
     std::vector<compute::DomainDisk> disks;  ///< attached now
     std::vector<compute::DomainNic> nics;    ///< attached now
     bool has_booted = false;
-    std::uint64_t starts = 0;                ///< processes started in all
-    std::uint64_t boots = 0;                 ///< starts and reboots in all
+    std::uint64_t starts = 0;  ///< processes started in all
+    std::uint64_t boots = 0;   ///< starts and reboots in all
   };
   Result<Inside> inside(const Uid& uid) const;
 

@@ -25,8 +25,8 @@ class VirtualClock final : public Clock {
 
   Instant now() const override;
   WallTime wall() const override;
-  bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable_any& condition, std::stop_token stop, Instant deadline,
-            const std::function<bool()>& ready) override;
+  bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable_any& condition, std::stop_token stop,
+            Instant deadline, const std::function<bool()>& ready) override;
 
   /// Moves on by `span` (not negative), stopping at every timer on the way, and wakes everybody whose deadline has passed. One
   /// caller at a time; not while holding a mutex that a waiting thread gave to `wait`, nor from a timer.

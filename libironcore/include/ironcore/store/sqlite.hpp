@@ -28,8 +28,7 @@ Result<std::unique_ptr<LocalStore>> open(const std::filesystem::path& file, Cloc
                                          LocalStoreOptions options = {});
 
 /// Every page and every record is read and decoded; `corrupt` lists what is wrong. The store may be in use.
-Result<void> check(const std::filesystem::path& file,
-                   const std::function<void(std::string_view)>& progress = {});
+Result<void> check(const std::filesystem::path& file, const std::function<void(std::string_view)>& progress = {});
 
 /// Copies a store that may be in use to `target` (must not exist, appears complete or not at all).
 Result<void> backup(const std::filesystem::path& file, const std::filesystem::path& target);

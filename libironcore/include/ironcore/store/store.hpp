@@ -157,8 +157,7 @@ class Watch {
   /// What happened since the last call, at most `limit`; waits until there is something. Empty = the deadline
   /// passed or stop was requested. `gone` = list again and open a new watch; `unavailable` never: a remote
   /// body reconnects by itself and goes on.
-  virtual Result<std::vector<Change>> next(Instant deadline, std::stop_token stop = {},
-                                           std::size_t limit = 1000) = 0;
+  virtual Result<std::vector<Change>> next(Instant deadline, std::stop_token stop = {}, std::size_t limit = 1000) = 0;
 };
 
 // ---- leases
@@ -172,9 +171,8 @@ struct Lease {
   std::string holder;  ///< unique for each process start
   std::uint64_t token = 0;
   Duration time_to_live{};
-  std::uint64_t renewals =
-      0;                 ///< grows with every renewal: progress that can be observed without comparing clocks
-  bool is_held = false;  ///< false = expired or released
+  std::uint64_t renewals = 0;  ///< grows with every renewal: progress that can be observed without comparing clocks
+  bool is_held = false;        ///< false = expired or released
 };
 
 /// Errors of every call: `unavailable`, `timeout` (the write may have happened), `forbidden`, `cancelled`,
@@ -202,8 +200,7 @@ class Store {
 
   /// Takes a free or expired lease, or renews it when `holder` has it (also one that expired, if nobody else
   /// took it: the token stays). `conflict` (naming the holder) when another one has it.
-  virtual Result<Lease> acquire_lease(const std::string& name, const std::string& holder,
-                                      Duration time_to_live) = 0;
+  virtual Result<Lease> acquire_lease(const std::string& name, const std::string& holder, Duration time_to_live) = 0;
   /// `forbidden` when it is held with another token; releasing it again succeeds. `not_found` when there
   /// never was such a lease.
   virtual Result<void> release_lease(const std::string& name, std::uint64_t token) = 0;

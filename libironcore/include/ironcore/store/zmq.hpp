@@ -20,12 +20,13 @@ struct ClientKeys {
 };
 
 struct ClientOptions {
-  std::string endpoint;                                     ///< `ipc:///run/ironcore/ironcored.sock` or `tcp://host:port`
-  std::optional<ClientKeys> keys;                           ///< required for tcp, refused for ipc
-  Duration timeout = std::chrono::seconds(10);              ///< for each call; a list may take this long for each page
-  Duration connect_timeout = std::chrono::seconds(5);       ///< for `connect`
-  Duration safety_replay = std::chrono::seconds(30);        ///< a watch asks this often whether it missed something, plus up to a fifth
-  std::string program = "ironcore";                         ///< shown in the server's log
+  std::string endpoint;                                ///< `ipc:///run/ironcore/ironcored.sock` or `tcp://host:port`
+  std::optional<ClientKeys> keys;                      ///< required for tcp, refused for ipc
+  Duration timeout = std::chrono::seconds(10);         ///< for each call; a list may take this long for each page
+  Duration connect_timeout = std::chrono::seconds(5);  ///< for `connect`
+  Duration safety_replay =
+      std::chrono::seconds(30);      ///< a watch asks this often whether it missed something, plus up to a fifth
+  std::string program = "ironcore";  ///< shown in the server's log
 };
 
 /// Opens the remote body of the Store seam. Starts no thread: each call uses a connection of its own from a pool, each watch

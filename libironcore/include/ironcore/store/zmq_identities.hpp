@@ -16,22 +16,23 @@ namespace ironcore::store::zmq {
 enum class Verb {
   read,
   create,
-  update,         ///< metadata and spec, finalizers included
+  update,  ///< metadata and spec, finalizers included
   update_status,
   remove,
-  open,           ///< open a stream (console, log) to an object
-  serve,          ///< answer such streams for a pool
-  lease,          ///< take, renew, release and read leases
+  open,   ///< open a stream (console, log) to an object
+  serve,  ///< answer such streams for a pool
+  lease,  ///< take, renew, release and read leases
 };
 std::string_view name(Verb verb) noexcept;
 
 /// Everything that matches one value of each list is allowed. An empty list matches everything, except `verbs`.
 struct Rule {
-  std::vector<std::string> resources;   ///< `machines.compute.ironcore.dev`; for leases: `leases`
+  std::vector<std::string> resources;  ///< `machines.compute.ironcore.dev`; for leases: `leases`
   std::vector<Verb> verbs;
   std::vector<std::string> namespaces;  ///< not empty: only objects of these namespaces
-  std::vector<std::string> pools;       ///< not empty: only placed objects that are placed here; for `serve` the pools themselves
-  std::vector<std::string> names;       ///< not empty: only objects or leases of these names; `x*` matches a prefix
+  std::vector<std::string>
+      pools;  ///< not empty: only placed objects that are placed here; for `serve` the pools themselves
+  std::vector<std::string> names;  ///< not empty: only objects or leases of these names; `x*` matches a prefix
 };
 
 struct Identity {

@@ -30,15 +30,17 @@ struct ServerOptions {
   std::string path;
   std::optional<TcpOptions> tcp;
 
-  Duration heartbeat = std::chrono::seconds(1);     ///< a watch that hears nothing for three of them asks
-  std::size_t page_objects = 500;                   ///< objects in one reply to a list, at most
-  std::size_t page_bytes = 256 * 1024;              ///< and not more than about this
-  std::size_t inline_bytes = 4096;                  ///< larger objects are published by key and revision only
-  std::size_t subscriber_messages = 2000;           ///< waiting for one slow subscriber; what comes then is dropped and replayed later
-  std::size_t remembered_commits = 50'000;          ///< answers kept (about 240 bytes each, a minute), so that a commit that is sent twice happens once
-  Duration stream_grant = std::chrono::seconds(60); ///< a granted stream must be opened within this time
+  Duration heartbeat = std::chrono::seconds(1);  ///< a watch that hears nothing for three of them asks
+  std::size_t page_objects = 500;                ///< objects in one reply to a list, at most
+  std::size_t page_bytes = 256 * 1024;           ///< and not more than about this
+  std::size_t inline_bytes = 4096;               ///< larger objects are published by key and revision only
+  std::size_t subscriber_messages =
+      2000;  ///< waiting for one slow subscriber; what comes then is dropped and replayed later
+  std::size_t remembered_commits =
+      50'000;  ///< answers kept (about 240 bytes each, a minute), so that a commit that is sent twice happens once
+  Duration stream_grant = std::chrono::seconds(60);    ///< a granted stream must be opened within this time
   Duration stream_silence = std::chrono::seconds(10);  ///< a peer that says nothing for this long is gone
-  std::string program = "ironcore";                 ///< told to clients
+  std::string program = "ironcore";                    ///< told to clients
 };
 
 /// What happened so far. All counts grow.
@@ -61,7 +63,8 @@ class Server {
  public:
   /// Binds the endpoints. A socket file of a dead server is replaced; `wrong_state` when a live server has the path or the port.
   /// `context`, `store`, `clock` and `log` must outlive the server.
-  static Result<std::unique_ptr<Server>> create(Context& context, LocalStore& store, ServerOptions options, Clock& clock, Log& log);
+  static Result<std::unique_ptr<Server>> create(Context& context, LocalStore& store, ServerOptions options,
+                                                Clock& clock, Log& log);
   virtual ~Server() = default;
 
   /// Serves until told to stop. `internal` if ZeroMQ itself fails.

@@ -113,11 +113,10 @@ bool needs_quotes(std::string_view text) {
   // Older YAML reads 1_000, 0b11, 12:30 and dates as numbers and times: nothing that starts like one stays
   // bare.
   const char first = text.front();
-  if (is_digit(first) ||
-      (text.size() > 1 && (first == '.' || first == '+') && (is_digit(text[1]) || text[1] == '.')))
+  if (is_digit(first) || (text.size() > 1 && (first == '.' || first == '+') && (is_digit(text[1]) || text[1] == '.')))
     return true;
-  if (std::string_view("-?:,[]{}#&*!|>'\"%@`= ").find(first) != std::string_view::npos ||
-      text.back() == ' ' || text.back() == ':')
+  if (std::string_view("-?:,[]{}#&*!|>'\"%@`= ").find(first) != std::string_view::npos || text.back() == ' ' ||
+      text.back() == ':')
     return true;
   if (text.find(": ") != std::string_view::npos || text.find(" #") != std::string_view::npos) return true;
   for (std::size_t i = 0; i < text.size();) {

@@ -66,8 +66,8 @@ class JsonPlaces {
 }  // namespace
 
 Error ManifestFailure::error() const {
-  return Error(code, "line " + std::to_string(place.line) + ", column " + std::to_string(place.column) +
-                         ": " + message);
+  return Error(code,
+               "line " + std::to_string(place.line) + ", column " + std::to_string(place.column) + ": " + message);
 }
 
 std::size_t ManifestBuilder::add_entry(std::size_t parent, std::string step, Place place) {
@@ -104,8 +104,7 @@ void ManifestBuilder::end_value(unsigned height) {
 
 void ManifestBuilder::begin(Place place, bool is_object) {
   if (levels_.size() == json::max_depth)
-    throw ManifestFailure{place,
-                          "the value is nested deeper than " + std::to_string(json::max_depth) + " levels"};
+    throw ManifestFailure{place, "the value is nested deeper than " + std::to_string(json::max_depth) + " levels"};
   const auto entry = begin_value(place, 1);
   json_.add(is_object ? '{' : '[');
   levels_.push_back({.is_object = is_object, .entry = entry, .names = {}});
@@ -120,8 +119,7 @@ void ManifestBuilder::begin_list(Place place) {
 
 void ManifestBuilder::key(Place place, std::string_view name) {
   auto& level = levels_.back();
-  if (!level.names.emplace(name).second)
-    throw ManifestFailure{place, "the member " + shown(name) + " comes twice"};
+  if (!level.names.emplace(name).second) throw ManifestFailure{place, "the member " + shown(name) + " comes twice"};
   if (level.count++ > 0) json_.add(',');
   json::append_string(json_, name);
   json_.add(':');
@@ -152,13 +150,11 @@ void ManifestBuilder::string(Place place, std::string_view text) {
 
 void ManifestBuilder::repeat(Place place, const Piece& piece) {
   if (levels_.size() + piece.height > json::max_depth)
-    throw ManifestFailure{place,
-                          "the value is nested deeper than " + std::to_string(json::max_depth) + " levels"};
+    throw ManifestFailure{place, "the value is nested deeper than " + std::to_string(json::max_depth) + " levels"};
   if (json_.size() + piece.size > json::max_text_size)
     throw ManifestFailure{place, "the document takes more than 1.5 MiB as JSON", ErrorCode::exhausted};
   begin_value(place, piece.values);
-  json_.add(
-      std::string(json_.view().substr(piece.from, piece.size)));  // a copy: the text may move while it grows
+  json_.add(std::string(json_.view().substr(piece.from, piece.size)));  // a copy: the text may move while it grows
   end_value(piece.height);
 }
 
@@ -169,10 +165,8 @@ ManifestBuilder::Piece ManifestBuilder::begin_piece() const {
 }
 
 ManifestBuilder::Piece ManifestBuilder::end_piece(const Piece& begun) const {
-  return {.from = begun.from,
-          .size = json_.size() - begun.from,
-          .values = values_ - begun.values,
-          .height = last_height_};
+  return {
+      .from = begun.from, .size = json_.size() - begun.from, .values = values_ - begun.values, .height = last_height_};
 }
 
 Manifest ManifestBuilder::finish() {
@@ -247,12 +241,10 @@ Result<Manifest> read_json_manifest(std::string_view json) {
 std::vector<std::string> locate(const Error& error, const Manifest& manifest, std::string_view file) {
   const auto line = [&](std::string_view field, const std::string& message) {
     const auto place = manifest.find(field);
-    return std::string(file) + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " +
-           message;
+    return std::string(file) + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " + message;
   };
   std::vector<std::string> lines;
-  for (const auto& field : error.fields())
-    lines.push_back(line(field.field, field.field + ": " + field.message));
+  for (const auto& field : error.fields()) lines.push_back(line(field.field, field.field + ": " + field.message));
   if (lines.empty()) lines.push_back(line({}, error.message()));
   return lines;
 }

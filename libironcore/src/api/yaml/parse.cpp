@@ -19,9 +19,7 @@ constexpr std::string_view core_tag = "tag:yaml.org,2002:";
 
 Place place_of(const YAML::Mark& mark) {
   // yaml-cpp counts from 0, and gives -1 where it does not know.
-  const auto from_1 = [](int number) {
-    return number < 0 ? std::size_t{1} : static_cast<std::size_t>(number) + 1;
-  };
+  const auto from_1 = [](int number) { return number < 0 ? std::size_t{1} : static_cast<std::size_t>(number) + 1; };
   return {from_1(mark.line), from_1(mark.column)};
 }
 
@@ -67,8 +65,7 @@ class Leniency {
       }
       before.remove_suffix(line.size());
     }
-    throw ManifestFailure{place_of(mark),
-                          "something follows the end of the document: separate documents by ---"};
+    throw ManifestFailure{place_of(mark), "something follows the end of the document: separate documents by ---"};
   }
 
  private:
@@ -107,8 +104,7 @@ class Documents final : public YAML::EventHandler {
     if (builder_->depth() == 0) return;  // an empty document
     const auto place = place_of(mark);
     if (builder_->expects_key())
-      throw ManifestFailure{place,
-                            "the name of a member is missing here; put it in quotes if it is null or ~"};
+      throw ManifestFailure{place, "the name of a member is missing here; put it in quotes if it is null or ~"};
     const auto piece = builder_->begin_piece();
     builder_->scalar(place, "null");
     remember(anchor, builder_->end_piece(piece));
@@ -116,11 +112,9 @@ class Documents final : public YAML::EventHandler {
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto place = place_of(mark);
-    if (builder_->expects_key())
-      throw ManifestFailure{place, "an alias cannot be the name of a member: write it out"};
+    if (builder_->expects_key()) throw ManifestFailure{place, "an alias cannot be the name of a member: write it out"};
     const auto found = anchors_.find(anchor);
-    if (found == anchors_.end())
-      throw ManifestFailure{place, "an alias cannot stand inside what it stands for"};
+    if (found == anchors_.end()) throw ManifestFailure{place, "an alias cannot stand inside what it stands for"};
     builder_->repeat(place, found->second);
   }
 
@@ -160,11 +154,9 @@ class Documents final : public YAML::EventHandler {
     if (tag == "?" && name == "<<")
       throw ManifestFailure{place, "merge keys (<<) are not supported: write the members out"};
     if (tag != "?" && tag != "!" && tag != std::string(core_tag) + "str")
-      throw ManifestFailure{place,
-                            "the name of a member is a text: " + tag.substr(0, 64) + " cannot be used here"};
+      throw ManifestFailure{place, "the name of a member is a text: " + tag.substr(0, 64) + " cannot be used here"};
     // Names are not values: an alias of one has nothing to repeat.
-    if (anchor != YAML::NullAnchor)
-      throw ManifestFailure{place, "the name of a member cannot have an anchor"};
+    if (anchor != YAML::NullAnchor) throw ManifestFailure{place, "the name of a member cannot have an anchor"};
     builder_->key(place, name);
   }
 
@@ -178,8 +170,7 @@ class Documents final : public YAML::EventHandler {
                         (tag == std::string(core_tag) + "bool" && plain.type == ScalarType::boolean) ||
                         (tag == std::string(core_tag) + "null" && plain.type == ScalarType::null);
       if (!fits)
-        throw ManifestFailure{place,
-                              "the tag " + tag.substr(0, 64) + " does not fit here or is not supported"};
+        throw ManifestFailure{place, "the tag " + tag.substr(0, 64) + " does not fit here or is not supported"};
     }
     switch (plain.type) {
       case ScalarType::text:
@@ -245,9 +236,7 @@ Result<> check_characters(std::string_view text) {
     const auto length = is_control ? 0 : json::utf8_length(text.substr(i));
     if (length == 0) {
       const auto [line, column] = json::position_of(text, i);
-      return ManifestFailure{{line, column},
-                             is_control ? "there is a control character" : "this is not UTF-8"}
-          .error();
+      return ManifestFailure{{line, column}, is_control ? "there is a control character" : "this is not UTF-8"}.error();
     }
     i += length;
   }
@@ -258,8 +247,8 @@ Result<> check_characters(std::string_view text) {
 
 Result<std::vector<Manifest>> parse_manifests(std::string_view text) {
   if (text.size() > max_manifest_size)
-    return Error(ErrorCode::exhausted, "a manifest file may have up to 4 MiB; this one has " +
-                                           std::to_string(text.size()) + " bytes");
+    return Error(ErrorCode::exhausted,
+                 "a manifest file may have up to 4 MiB; this one has " + std::to_string(text.size()) + " bytes");
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   IRONCORE_CHECK(check_characters(text));
   // JSON goes through our own reader: it knows what YAML's does not (pairs of surrogates) and says better

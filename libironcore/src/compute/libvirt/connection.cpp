@@ -16,20 +16,26 @@ namespace {
 
 using Self = std::shared_ptr<Connection>;
 
-Self& self_of(void* opaque) { return *static_cast<Self*>(opaque); }
-void free_self(void* opaque) { delete static_cast<Self*>(opaque); }
+Self& self_of(void* opaque) {
+  return *static_cast<Self*>(opaque);
+}
+void free_self(void* opaque) {
+  delete static_cast<Self*>(opaque);
+}
 
 int seconds(Duration span) {
   return static_cast<int>(std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(span).count()));
 }
 int milliseconds(Duration span) {
-  return static_cast<int>(std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(span).count()));
+  return static_cast<int>(
+      std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(span).count()));
 }
 
 /// The device's own name, if the alias is one that we gave.
 std::string device_of(std::string_view alias) {
   for (const std::string& prefix : {disk_alias(""), nic_alias("")}) {
-    if (alias.substr(0, prefix.size()) == prefix) return decode_device_name(alias.substr(prefix.size())).value_or(std::string());
+    if (alias.substr(0, prefix.size()) == prefix)
+      return decode_device_name(alias.substr(prefix.size())).value_or(std::string());
   }
   return {};
 }
@@ -44,7 +50,8 @@ Uid uid_of(virDomainPtr domain) {
 
 Result<void> Connection::open() {
   auto* self = new Self(shared_from_this());
-  timer_ = virEventAddTimeout(-1, [](int, void* opaque) { self_of(opaque)->on_timer(); }, self, free_self);
+  timer_ = virEventAddTimeout(
+      -1, [](int, void* opaque) { self_of(opaque)->on_timer(); }, self, free_self);
   if (timer_ < 0) {
     delete self;
     return Error(ErrorCode::internal, "libvirt's event loop gives no timer: create the EventLoop first");
@@ -58,7 +65,8 @@ Result<void> Connection::open() {
 template <class Callback>
 void Connection::register_event(Link& link, int id, Callback callback) {
   auto* self = new Self(shared_from_this());
-  const int registered = virConnectDomainEventRegisterAny(link.get(), nullptr, id, VIR_DOMAIN_EVENT_CALLBACK(callback), self, free_self);
+  const int registered =
+      virConnectDomainEventRegisterAny(link.get(), nullptr, id, VIR_DOMAIN_EVENT_CALLBACK(callback), self, free_self);
   if (registered < 0) {
     delete self;  // a driver without this event: looking will have to do
   } else {
@@ -72,25 +80,30 @@ Result<std::shared_ptr<Link>> Connection::open_link() {
     return last_error("connect to " + options_.uri + " (is libvirtd running, and may this user reach it?)");
   }
   auto link = std::make_shared<Link>(connection);
-  virConnectSetKeepAlive(connection, seconds(options_.keepalive), 3);  // fails for drivers inside this process: nothing to lose
+  virConnectSetKeepAlive(connection, seconds(options_.keepalive),
+                         3);  // fails for drivers inside this process: nothing to lose
   auto* self = new Self(shared_from_this());
   link->has_close_callback =
       virConnectRegisterCloseCallback(
-          connection, [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); }, self, free_self) == 0;
+          connection, [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); }, self, free_self) ==
+      0;
   if (!link->has_close_callback) delete self;
 
   register_event(*link, VIR_DOMAIN_EVENT_ID_LIFECYCLE, &Connection::lifecycle);
-  register_event(*link, VIR_DOMAIN_EVENT_ID_REBOOT, +[](virConnectPtr, virDomainPtr domain, void* opaque) {
-    self_of(opaque)->on_domain_event(domain, DomainEvent::Type::rebooted);
-  });
-  register_event(*link, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
-                 +[](virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) {
-                   const std::string device = device_of(alias);
-                   if (!device.empty()) self_of(opaque)->on_domain_event(domain, DomainEvent::Type::device_removed, device);
-                 });
-  register_event(*link, VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, +[](virConnectPtr, virDomainPtr domain, int, int, void* opaque) {
-    self_of(opaque)->on_domain_event(domain, DomainEvent::Type::agent_changed);
-  });
+  register_event(
+      *link, VIR_DOMAIN_EVENT_ID_REBOOT, +[](virConnectPtr, virDomainPtr domain, void* opaque) {
+        self_of(opaque)->on_domain_event(domain, DomainEvent::Type::rebooted);
+      });
+  register_event(
+      *link, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+      +[](virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) {
+        const std::string device = device_of(alias);
+        if (!device.empty()) self_of(opaque)->on_domain_event(domain, DomainEvent::Type::device_removed, device);
+      });
+  register_event(
+      *link, VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, +[](virConnectPtr, virDomainPtr domain, int, int, void* opaque) {
+        self_of(opaque)->on_domain_event(domain, DomainEvent::Type::agent_changed);
+      });
   return link;
 }
 
@@ -98,7 +111,8 @@ void Connection::let_go(const std::shared_ptr<Link>& link) {
   if (!link) return;
   for (const int event : link->events) virConnectDomainEventDeregisterAny(link->get(), event);
   if (link->has_close_callback) {
-    virConnectUnregisterCloseCallback(link->get(), [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); });
+    virConnectUnregisterCloseCallback(link->get(),
+                                      [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); });
   }
 }
 
@@ -204,14 +218,24 @@ int Connection::lifecycle(virConnectPtr, virDomainPtr domain, int event, int det
   using Type = DomainEvent::Type;
   const auto report = [&](Type type) { self_of(opaque)->on_domain_event(domain, type); };
   switch (event) {
-    case VIR_DOMAIN_EVENT_DEFINED: report(Type::defined); break;
-    case VIR_DOMAIN_EVENT_UNDEFINED: report(Type::undefined); break;
-    case VIR_DOMAIN_EVENT_STARTED: report(Type::started); break;
-    case VIR_DOMAIN_EVENT_CRASHED: report(Type::crashed); break;
-    case VIR_DOMAIN_EVENT_STOPPED:
-      report(detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED || detail == VIR_DOMAIN_EVENT_STOPPED_FAILED ? Type::crashed : Type::stopped);
+    case VIR_DOMAIN_EVENT_DEFINED:
+      report(Type::defined);
       break;
-    default: break;  // paused and resumed are not ours to act on; shutdown is followed by stopped
+    case VIR_DOMAIN_EVENT_UNDEFINED:
+      report(Type::undefined);
+      break;
+    case VIR_DOMAIN_EVENT_STARTED:
+      report(Type::started);
+      break;
+    case VIR_DOMAIN_EVENT_CRASHED:
+      report(Type::crashed);
+      break;
+    case VIR_DOMAIN_EVENT_STOPPED:
+      report(detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED || detail == VIR_DOMAIN_EVENT_STOPPED_FAILED ? Type::crashed
+                                                                                                     : Type::stopped);
+      break;
+    default:
+      break;  // paused and resumed are not ours to act on; shutdown is followed by stopped
   }
   return 0;
 }

@@ -29,7 +29,7 @@ class Link {
   ~Link() { virConnectClose(connection_); }
   virConnectPtr get() const { return connection_; }
 
-  std::vector<int> events;        ///< registered callbacks
+  std::vector<int> events;  ///< registered callbacks
   bool has_close_callback = false;
 
  private:

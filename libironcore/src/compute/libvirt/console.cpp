@@ -21,15 +21,21 @@ class StreamConsole final : public Console {
  public:
   StreamConsole(std::shared_ptr<ConsoleLine> line, Clock& clock) : line_(std::move(line)), clock_(clock) {}
   ~StreamConsole() override { line_->end(); }
-  Result<std::string> read(Instant deadline, std::stop_token stop) override { return line_->read(clock_, deadline, std::move(stop)); }
-  Result<void> write(std::string_view bytes, Instant deadline) override { return line_->write(clock_, bytes, deadline); }
+  Result<std::string> read(Instant deadline, std::stop_token stop) override {
+    return line_->read(clock_, deadline, std::move(stop));
+  }
+  Result<void> write(std::string_view bytes, Instant deadline) override {
+    return line_->write(clock_, bytes, deadline);
+  }
 
  private:
   std::shared_ptr<ConsoleLine> line_;
   Clock& clock_;
 };
 
-Error gone() { return {ErrorCode::gone, "the guest stopped"}; }
+Error gone() {
+  return {ErrorCode::gone, "the guest stopped"};
+}
 
 }  // namespace
 
@@ -42,8 +48,8 @@ Result<void> ConsoleLine::begin() {
   const int events = VIR_STREAM_EVENT_READABLE | VIR_STREAM_EVENT_ERROR | VIR_STREAM_EVENT_HANGUP;
   auto self = std::make_unique<Self>(shared_from_this());
   const int added = virStreamEventAddCallback(
-      stream_, events, [](virStreamPtr, int what, void* opaque) { (*static_cast<Self*>(opaque))->on_stream(what); }, self.get(),
-      [](void* opaque) { delete static_cast<Self*>(opaque); });
+      stream_, events, [](virStreamPtr, int what, void* opaque) { (*static_cast<Self*>(opaque))->on_stream(what); },
+      self.get(), [](void* opaque) { delete static_cast<Self*>(opaque); });
   if (added < 0) return last_error("listen to the console");
   self.release();  // the stream's now, given back by the function above
   is_begun_ = true;
@@ -142,8 +148,8 @@ Result<std::shared_ptr<ConsoleLine>> open_console(virDomainPtr domain, const Uid
   virStreamPtr stream = virStreamNew(virDomainGetConnect(domain), VIR_STREAM_NONBLOCK);
   if (stream == nullptr) return last_error("open the console");
   auto line = std::make_shared<ConsoleLine>(uid, stream);
-  // Not VIR_DOMAIN_CONSOLE_FORCE: that would throw out the present holder. A holder that died frees the port, because
-  // libvirt ends the streams of a client whose socket is closed.
+  // Not VIR_DOMAIN_CONSOLE_FORCE: that would throw out the present holder. A holder that died frees the port,
+  // because libvirt ends the streams of a client whose socket is closed.
   if (virDomainOpenConsole(domain, nullptr, stream, 0) < 0) {
     const virErrorPtr error = virGetLastError();
     const bool is_held = error != nullptr && error->code == VIR_ERR_OPERATION_FAILED;

@@ -27,7 +27,9 @@ constexpr std::size_t kSparePorts = 8;
 constexpr std::size_t kSparePortsEmulated = 4;
 
 /// The value of an attribute, in quotes.
-std::string attr(std::string_view text) { return "'" + xml_escape(text) + "'"; }
+std::string attr(std::string_view text) {
+  return "'" + xml_escape(text) + "'";
+}
 
 template <class... F>
 struct overloaded : F... {
@@ -36,7 +38,9 @@ struct overloaded : F... {
 template <class... F>
 overloaded(F...) -> overloaded<F...>;
 
-bool is_vhost_user(const DomainNic& nic) { return std::holds_alternative<VhostUser>(nic.device); }
+bool is_vhost_user(const DomainNic& nic) {
+  return std::holds_alternative<VhostUser>(nic.device);
+}
 
 /// `0000:3b:02.1` → attributes of an <address>.
 std::string pci_address(std::string_view text) {
@@ -77,7 +81,8 @@ std::string firmware(const DomainSpec& spec, Driver driver) {
   if (driver == Driver::test) return "<os><type>hvm</type></os>\n";
   if (!spec.ignition.empty() || !spec.hostname.empty()) {
     out += "<sysinfo type='fwcfg'>";
-    if (!spec.ignition.empty()) out += "<entry name='opt/com.coreos/config' file=" + attr(spec.ignition.native()) + "/>";
+    if (!spec.ignition.empty())
+      out += "<entry name='opt/com.coreos/config' file=" + attr(spec.ignition.native()) + "/>";
     if (!spec.hostname.empty()) out += "<entry name='opt/ironcore/hostname'>" + xml_escape(spec.hostname) + "</entry>";
     out += "</sysinfo>\n";
   }
@@ -98,7 +103,8 @@ std::string fixed_devices(const DomainSpec& spec, Driver driver) {
   out += "<controller type='usb' model='none'/>\n";
   out += "<controller type='pci' index='0' model='pcie-root'/>\n";
   // One port per device, as hot-plug needs: disks, NICs, serial bus, random numbers, balloon, and some to spare.
-  const std::size_t ports = spec.disks.size() + spec.nics.size() + 3 + (spec.accelerator == Accelerator::kvm ? kSparePorts : kSparePortsEmulated);
+  const std::size_t ports = spec.disks.size() + spec.nics.size() + 3 +
+                            (spec.accelerator == Accelerator::kvm ? kSparePorts : kSparePortsEmulated);
   for (std::size_t i = 1; i <= ports; ++i) {
     out += "<controller type='pci' index='" + std::to_string(i) + "' model='pcie-root-port'/>\n";
   }
@@ -112,7 +118,8 @@ std::string fixed_devices(const DomainSpec& spec, Driver driver) {
 
 /// QEMU under TCG crashes on a vhost-user NIC with MSI-X: without vectors it has none.
 std::string overrides(const DomainSpec& spec) {
-  if (spec.accelerator == Accelerator::kvm || std::none_of(spec.nics.begin(), spec.nics.end(), is_vhost_user)) return {};
+  if (spec.accelerator == Accelerator::kvm || std::none_of(spec.nics.begin(), spec.nics.end(), is_vhost_user))
+    return {};
   std::string out = "<qemu:override>\n";
   for (const auto& nic : spec.nics) {
     if (!is_vhost_user(nic)) continue;
@@ -129,14 +136,19 @@ std::string_view domain_type(const DomainSpec& spec, Driver driver) {
 
 /// A title must be one line.
 std::string one_line(std::string text) {
-  std::replace_if(text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   return text;
 }
 
 }  // namespace
 
-std::string disk_alias(std::string_view name) { return std::string(kDiskPrefix) + encode_device_name(name); }
-std::string nic_alias(std::string_view name) { return std::string(kNicPrefix) + encode_device_name(name); }
+std::string disk_alias(std::string_view name) {
+  return std::string(kDiskPrefix) + encode_device_name(name);
+}
+std::string nic_alias(std::string_view name) {
+  return std::string(kNicPrefix) + encode_device_name(name);
+}
 
 std::string disk_xml(const DomainDisk& disk, std::uint32_t vcpus, bool is_first) {
   const bool is_block = disk.path.native().rfind("/dev/", 0) == 0;
@@ -156,7 +168,8 @@ std::string disk_xml(const DomainDisk& disk, std::uint32_t vcpus, bool is_first)
 
 std::string nic_xml(const DomainNic& nic) {
   const std::string alias = "<alias name=" + attr(nic_alias(nic.name)) + "/>";
-  const std::string common = "<mac address='" + nic.mac.to_text() + "'/><model type='virtio'/>" + alias + "</interface>\n";
+  const std::string common =
+      "<mac address='" + nic.mac.to_text() + "'/><model type='virtio'/>" + alias + "</interface>\n";
   return std::visit(
       overloaded{
           [&](const UserNetwork&) { return "<interface type='user'>" + common; },
@@ -167,7 +180,8 @@ std::string nic_xml(const DomainNic& nic) {
             return "<interface type='ethernet'><target dev=" + attr(device.interface) + " managed='no'/>" + common;
           },
           [&](const VhostUser& device) {
-            return "<interface type='vhostuser'><source type='unix' path=" + attr(device.socket.native()) + " mode='server'/>" + common;
+            return "<interface type='vhostuser'><source type='unix' path=" + attr(device.socket.native()) +
+                   " mode='server'/>" + common;
           },
           [&](const PciDevice& device) {
             return "<hostdev mode='subsystem' type='pci' managed='yes'><source><address" + pci_address(device.address) +
@@ -178,8 +192,8 @@ std::string nic_xml(const DomainNic& nic) {
 }
 
 std::string domain_xml(const DomainSpec& spec, Driver driver) {
-  std::string out = "<domain type=" + attr(domain_type(spec, driver)) +
-                    " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n";
+  std::string out =
+      "<domain type=" + attr(domain_type(spec, driver)) + " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n";
   out += "<name>" + xml_escape(spec.name) + "</name>\n<uuid>" + spec.uid.to_text() + "</uuid>\n";
   if (!spec.title.empty()) out += "<title>" + xml_escape(one_line(spec.title)) + "</title>\n";
   out += metadata(spec);
@@ -194,7 +208,8 @@ std::string domain_xml(const DomainSpec& spec, Driver driver) {
   out += "<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>\n";
   out += "<devices>\n";
   out += fixed_devices(spec, driver);
-  for (std::size_t i = 0; i < spec.disks.size(); ++i) out += disk_xml(spec.disks[i], spec.vcpus, i == 0 && !spec.kernel);
+  for (std::size_t i = 0; i < spec.disks.size(); ++i)
+    out += disk_xml(spec.disks[i], spec.vcpus, i == 0 && !spec.kernel);
   for (const auto& nic : spec.nics) out += nic_xml(nic);
   out += "</devices>\n";
   if (driver == Driver::qemu) out += overrides(spec);
@@ -203,11 +218,12 @@ std::string domain_xml(const DomainSpec& spec, Driver driver) {
 
 std::optional<Domain> read_domain(const XmlElement& domain) {
   const XmlElement* meta = domain.child("metadata");
-  const bool is_ours = meta != nullptr && std::any_of(meta->children.begin(), meta->children.end(), [](const XmlElement& one) {
-    const std::size_t colon = one.name.find(':');
-    const std::string prefix = colon == std::string::npos ? "xmlns" : "xmlns:" + one.name.substr(0, colon);
-    return one.attribute(prefix) == kNamespace;
-  });
+  const bool is_ours =
+      meta != nullptr && std::any_of(meta->children.begin(), meta->children.end(), [](const XmlElement& one) {
+        const std::size_t colon = one.name.find(':');
+        const std::string prefix = colon == std::string::npos ? "xmlns" : "xmlns:" + one.name.substr(0, colon);
+        return one.attribute(prefix) == kNamespace;
+      });
   const XmlElement* uuid = domain.child("uuid");
   if (!is_ours || uuid == nullptr) return std::nullopt;
   const auto uid = Uid::parse(uuid->text);

@@ -17,26 +17,35 @@ ErrorCode code_of(const virError& error) {
     case VIR_ERR_NO_DOMAIN:
     case VIR_ERR_NO_NETWORK:
     case VIR_ERR_NO_SECRET:
-    case VIR_ERR_DEVICE_MISSING: return ErrorCode::not_found;
-    case VIR_ERR_DOM_EXIST: return ErrorCode::already_exists;
+    case VIR_ERR_DEVICE_MISSING:
+      return ErrorCode::not_found;
+    case VIR_ERR_DOM_EXIST:
+      return ErrorCode::already_exists;
     case VIR_ERR_OPERATION_INVALID:
-    case VIR_ERR_RESOURCE_BUSY: return ErrorCode::wrong_state;
+    case VIR_ERR_RESOURCE_BUSY:
+      return ErrorCode::wrong_state;
     case VIR_ERR_AGENT_UNRESPONSIVE:
     case VIR_ERR_AGENT_UNSYNCED:
     case VIR_ERR_NO_CONNECT:
     case VIR_ERR_INVALID_CONN:
-    case VIR_ERR_SYSTEM_ERROR: return ErrorCode::unavailable;
-    case VIR_ERR_OPERATION_TIMEOUT: return ErrorCode::timeout;
-    case VIR_ERR_OPERATION_ABORTED: return ErrorCode::cancelled;
-    case VIR_ERR_NO_MEMORY: return ErrorCode::exhausted;
+    case VIR_ERR_SYSTEM_ERROR:
+      return ErrorCode::unavailable;
+    case VIR_ERR_OPERATION_TIMEOUT:
+      return ErrorCode::timeout;
+    case VIR_ERR_OPERATION_ABORTED:
+      return ErrorCode::cancelled;
+    case VIR_ERR_NO_MEMORY:
+      return ErrorCode::exhausted;
     case VIR_ERR_AUTH_FAILED:
     case VIR_ERR_AUTH_CANCELLED:
     case VIR_ERR_AUTH_UNAVAILABLE:
     case VIR_ERR_ACCESS_DENIED:
-    case VIR_ERR_OPERATION_DENIED: return ErrorCode::forbidden;
+    case VIR_ERR_OPERATION_DENIED:
+      return ErrorCode::forbidden;
     case VIR_ERR_NO_SUPPORT:
     case VIR_ERR_ARGUMENT_UNSUPPORTED:
-    case VIR_ERR_OPERATION_UNSUPPORTED: return ErrorCode::unsupported;
+    case VIR_ERR_OPERATION_UNSUPPORTED:
+      return ErrorCode::unsupported;
     case VIR_ERR_INVALID_ARG:
     case VIR_ERR_INVALID_DOMAIN:
     case VIR_ERR_XML_ERROR:
@@ -44,8 +53,10 @@ ErrorCode code_of(const virError& error) {
     case VIR_ERR_XML_INVALID_SCHEMA:
     case VIR_ERR_INVALID_MAC:
     case VIR_ERR_OS_TYPE:
-    case VIR_ERR_CONFIG_UNSUPPORTED: return ErrorCode::invalid;
-    default: return ErrorCode::internal;
+    case VIR_ERR_CONFIG_UNSUPPORTED:
+      return ErrorCode::invalid;
+    default:
+      return ErrorCode::internal;
   }
 }
 

@@ -40,7 +40,8 @@ EventLoop::~EventLoop() {
 
 void EventLoop::run(std::stop_token stop) {
   // A timer that never fires by itself, only to wake the loop.
-  const int timer = virEventAddTimeout(-1, [](int id, void*) { virEventUpdateTimeout(id, -1); }, nullptr, nullptr);
+  const int timer = virEventAddTimeout(
+      -1, [](int id, void*) { virEventUpdateTimeout(id, -1); }, nullptr, nullptr);
   {
     const std::stop_callback wake(stop, [timer] { virEventUpdateTimeout(timer, 0); });
     while (!stop.stop_requested()) {

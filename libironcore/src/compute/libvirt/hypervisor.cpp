@@ -37,19 +37,30 @@ struct Found {
   DomainHandle handle;
 };
 
-Error no_domain(const Uid& uid) { return {ErrorCode::not_found, "no domain " + uid.to_text()}; }
-Error not_running() { return {ErrorCode::wrong_state, "the domain does not run"}; }
+Error no_domain(const Uid& uid) {
+  return {ErrorCode::not_found, "no domain " + uid.to_text()};
+}
+Error not_running() {
+  return {ErrorCode::wrong_state, "the domain does not run"};
+}
 
 DomainState state_of(int state, int reason) {
   switch (state) {
     case VIR_DOMAIN_RUNNING:
-    case VIR_DOMAIN_BLOCKED: return DomainState::running;
-    case VIR_DOMAIN_PAUSED: return reason == VIR_DOMAIN_PAUSED_SHUTTING_DOWN ? DomainState::shutting_down : DomainState::paused;
-    case VIR_DOMAIN_PMSUSPENDED: return DomainState::paused;
-    case VIR_DOMAIN_SHUTDOWN: return DomainState::shutting_down;
-    case VIR_DOMAIN_SHUTOFF: return DomainState::shut_off;
-    case VIR_DOMAIN_CRASHED: return DomainState::crashed;
-    default: return DomainState::unknown;
+    case VIR_DOMAIN_BLOCKED:
+      return DomainState::running;
+    case VIR_DOMAIN_PAUSED:
+      return reason == VIR_DOMAIN_PAUSED_SHUTTING_DOWN ? DomainState::shutting_down : DomainState::paused;
+    case VIR_DOMAIN_PMSUSPENDED:
+      return DomainState::paused;
+    case VIR_DOMAIN_SHUTDOWN:
+      return DomainState::shutting_down;
+    case VIR_DOMAIN_SHUTOFF:
+      return DomainState::shut_off;
+    case VIR_DOMAIN_CRASHED:
+      return DomainState::crashed;
+    default:
+      return DomainState::unknown;
   }
 }
 
@@ -57,11 +68,16 @@ StopReason stop_reason_of(int state, int reason) {
   if (state == VIR_DOMAIN_CRASHED) return StopReason::crashed;
   if (state != VIR_DOMAIN_SHUTOFF) return StopReason::unknown;
   switch (reason) {
-    case VIR_DOMAIN_SHUTOFF_SHUTDOWN: return StopReason::shutdown;
-    case VIR_DOMAIN_SHUTOFF_DESTROYED: return StopReason::destroyed;
-    case VIR_DOMAIN_SHUTOFF_CRASHED: return StopReason::crashed;
-    case VIR_DOMAIN_SHUTOFF_FAILED: return StopReason::failed;
-    default: return StopReason::unknown;
+    case VIR_DOMAIN_SHUTOFF_SHUTDOWN:
+      return StopReason::shutdown;
+    case VIR_DOMAIN_SHUTOFF_DESTROYED:
+      return StopReason::destroyed;
+    case VIR_DOMAIN_SHUTOFF_CRASHED:
+      return StopReason::crashed;
+    case VIR_DOMAIN_SHUTOFF_FAILED:
+      return StopReason::failed;
+    default:
+      return StopReason::unknown;
   }
 }
 
@@ -104,7 +120,9 @@ std::optional<Hypervisor::FileOwner> read_file_owner(virConnectPtr connection) {
 }
 
 /// `qemu:///system` and `qemu+unix:///system?…` are on this host, `qemu+ssh://host/system` is not.
-bool is_local(std::string_view uri) { return uri.find(":///") != std::string_view::npos; }
+bool is_local(std::string_view uri) {
+  return uri.find(":///") != std::string_view::npos;
+}
 
 class LibvirtHypervisor final : public Hypervisor {
  public:
@@ -168,7 +186,8 @@ class LibvirtHypervisor final : public Hypervisor {
     if (!connection_->is_ours(wanted.uid)) {
       auto known = lookup(link, wanted.uid);
       if (known && !describe(known->handle.get())) {
-        return Error(ErrorCode::already_exists, "a domain with the uid " + wanted.uid.to_text() + " exists that is not ours");
+        return Error(ErrorCode::already_exists,
+                     "a domain with the uid " + wanted.uid.to_text() + " exists that is not ours");
       }
     }
     DomainSpec spec = wanted;
@@ -274,7 +293,9 @@ class LibvirtHypervisor final : public Hypervisor {
     return make_console(std::move(line), clock_);
   }
 
-  void on_event(std::function<void(const DomainEvent&)> listener) override { connection_->set_listener(std::move(listener)); }
+  void on_event(std::function<void(const DomainEvent&)> listener) override {
+    connection_->set_listener(std::move(listener));
+  }
   std::optional<FileOwner> file_owner() override { return file_owner_; }
 
  private:
@@ -330,7 +351,8 @@ class LibvirtHypervisor final : public Hypervisor {
   /// a successful guest-shutdown is never answered, so the end of our patience is its success.
   Result<void> ask_agent(virDomainPtr domain, const std::string& mode) const {
     const auto patience = std::chrono::duration_cast<std::chrono::seconds>(options_.agent_patience).count();
-    const Text pong(virDomainQemuAgentCommand(domain, R"({"execute":"guest-ping"})", static_cast<int>(std::max<std::int64_t>(1, patience)), 0));
+    const Text pong(virDomainQemuAgentCommand(domain, R"({"execute":"guest-ping"})",
+                                              static_cast<int>(std::max<std::int64_t>(1, patience)), 0));
     if (!pong) return Error(ErrorCode::unavailable, last_error("ask the guest agent").message());
     const std::string command = R"({"execute":"guest-shutdown","arguments":{"mode":")" + mode + R"("}})";
     const Text answer(virDomainQemuAgentCommand(domain, command.c_str(), 1, 0));
@@ -356,7 +378,8 @@ class LibvirtHypervisor final : public Hypervisor {
     if (virDomainDetachDeviceAlias(found.handle.get(), alias.c_str(), VIR_DOMAIN_AFFECT_LIVE) == 0) return {};
     const Error error = last_error("unplug the device");
     // Told by different numbers, depending on whether the device is absent from the definition or from the process.
-    const bool is_absent = error.code() == ErrorCode::not_found || error.message().find("no device found") != std::string::npos;
+    const bool is_absent =
+        error.code() == ErrorCode::not_found || error.message().find("no device found") != std::string::npos;
     const bool is_asked_already = error.message().find("in the process of unplug") != std::string::npos;
     if (is_absent || is_asked_already) return {};
     return error;

@@ -48,7 +48,8 @@ std::int64_t Processes::find(const Uid& uid) {
   while (const dirent* entry = ::readdir(directory.get())) {
     std::int64_t process = 0;
     const char* end = entry->d_name + std::strlen(entry->d_name);
-    if (const auto parsed = std::from_chars(entry->d_name, end, process); parsed.ec == std::errc() && parsed.ptr == end) {
+    if (const auto parsed = std::from_chars(entry->d_name, end, process);
+        parsed.ec == std::errc() && parsed.ptr == end) {
       processes.push_back(process);
     }
   }

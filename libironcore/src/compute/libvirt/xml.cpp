@@ -47,14 +47,17 @@ void append_point(std::string& out, std::uint32_t point) {
   } else if (point < 0x10000) {
     put(0xe0 | point >> 12), put(0x80 | (point >> 6 & 0x3f)), put(0x80 | (point & 0x3f));
   } else {
-    put(0xf0 | point >> 18), put(0x80 | (point >> 12 & 0x3f)), put(0x80 | (point >> 6 & 0x3f)), put(0x80 | (point & 0x3f));
+    put(0xf0 | point >> 18), put(0x80 | (point >> 12 & 0x3f)), put(0x80 | (point >> 6 & 0x3f)),
+        put(0x80 | (point & 0x3f));
   }
 }
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 bool is_name(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.' ||
-         c == ':' || (static_cast<unsigned char>(c) & 0x80) != 0;
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+         c == '.' || c == ':' || (static_cast<unsigned char>(c) & 0x80) != 0;
 }
 
 class Parser {
@@ -219,16 +222,33 @@ std::string xml_escape(std::string_view text) {
       continue;
     }
     switch (text.front()) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&apos;"; break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&apos;";
+        break;
       // A parser would turn these into spaces inside an attribute.
-      case '\t': out += "&#9;"; break;
-      case '\n': out += "&#10;"; break;
-      case '\r': out += "&#13;"; break;
-      default: out += text.substr(0, length);
+      case '\t':
+        out += "&#9;";
+        break;
+      case '\n':
+        out += "&#10;";
+        break;
+      case '\r':
+        out += "&#13;";
+        break;
+      default:
+        out += text.substr(0, length);
     }
     text.remove_prefix(length);
   }
@@ -236,7 +256,8 @@ std::string xml_escape(std::string_view text) {
 }
 
 const XmlElement* XmlElement::child(std::string_view child_name) const {
-  const auto found = std::find_if(children.begin(), children.end(), [&](const XmlElement& one) { return one.name == child_name; });
+  const auto found =
+      std::find_if(children.begin(), children.end(), [&](const XmlElement& one) { return one.name == child_name; });
   return found == children.end() ? nullptr : &*found;
 }
 
@@ -245,6 +266,8 @@ std::string_view XmlElement::attribute(const std::string& attribute_name) const 
   return found == attributes.end() ? std::string_view() : std::string_view(found->second);
 }
 
-Result<XmlElement> parse_xml(std::string_view text) { return Parser(text).document(); }
+Result<XmlElement> parse_xml(std::string_view text) {
+  return Parser(text).document();
+}
 
 }  // namespace ironcore::compute::libvirt

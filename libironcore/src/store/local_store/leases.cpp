@@ -20,8 +20,7 @@ Instant after(Instant now, Duration span) {
 }  // namespace
 
 std::string LeaseTerms::to_json() const {
-  return boost::json::serialize(
-      boost::json::object{{"holder", holder}, {"ttlNanoseconds", time_to_live.count()}});
+  return boost::json::serialize(boost::json::object{{"holder", holder}, {"ttlNanoseconds", time_to_live.count()}});
 }
 
 Result<LeaseTerms> LeaseTerms::from_json(std::string_view json) {
@@ -44,8 +43,8 @@ Lease Leases::lease_of(const std::string& name, const Entry& entry, Instant now)
           .is_held = !entry.terms.holder.empty() && now < entry.expires};
 }
 
-Result<std::optional<Lease>> Leases::renew(const std::string& name, const std::string& holder,
-                                           Duration time_to_live, Instant now) {
+Result<std::optional<Lease>> Leases::renew(const std::string& name, const std::string& holder, Duration time_to_live,
+                                           Instant now) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(name);
   if (found == entries_.end() || found->second.terms.holder.empty()) return std::optional<Lease>();
@@ -108,11 +107,10 @@ void Leases::abandon(const std::string& name) {
 Result<void> Leases::check_holder(const HoldsLease& precondition) const {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(precondition.name);
-  const bool is_holder = found != entries_.end() && !found->second.is_changing &&
-                         !found->second.terms.holder.empty() && found->second.token == precondition.token;
+  const bool is_holder = found != entries_.end() && !found->second.is_changing && !found->second.terms.holder.empty() &&
+                         found->second.token == precondition.token;
   if (!is_holder)
-    return Error(ErrorCode::forbidden,
-                 "lease " + precondition.name + " was lost: acquire it again before writing");
+    return Error(ErrorCode::forbidden, "lease " + precondition.name + " was lost: acquire it again before writing");
   return {};
 }
 

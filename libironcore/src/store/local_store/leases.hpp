@@ -29,8 +29,8 @@ class Leases {
  public:
   /// The lease if it is held by `holder` or could be made so without a write; nothing if a claim is needed;
   /// `conflict` if another holds it.
-  Result<std::optional<Lease>> renew(const std::string& name, const std::string& holder,
-                                     Duration time_to_live, Instant now);
+  Result<std::optional<Lease>> renew(const std::string& name, const std::string& holder, Duration time_to_live,
+                                     Instant now);
 
   /// Begins a change of holder. `conflict` if another holds it or is about to. Returns the revision of the
   /// lease's record before, or 0.

@@ -27,8 +27,7 @@ struct Subject {
 struct SubjectHash {
   std::size_t operator()(const Subject& subject) const noexcept {
     const std::hash<std::string_view> hash;
-    return (hash(subject.name.name) * 31 + hash(subject.name.namespace_)) ^
-           std::hash<const void*>()(subject.kind);
+    return (hash(subject.name.name) * 31 + hash(subject.name.namespace_)) ^ std::hash<const void*>()(subject.kind);
   }
 };
 
@@ -46,9 +45,8 @@ std::string title(const JournalRecord& record) {
 }
 
 Error damaged(Revision revision, const std::string& title, std::string_view why) {
-  return Error(ErrorCode::corrupt, "journal record " + std::to_string(revision.value) + " (" + title +
-                                       "): " + std::string(why) +
-                                       "; restore a backup, or ask for help and keep the file");
+  return Error(ErrorCode::corrupt, "journal record " + std::to_string(revision.value) + " (" + title + "): " +
+                                       std::string(why) + "; restore a backup, or ask for help and keep the file");
 }
 
 class Loader {
@@ -56,8 +54,7 @@ class Loader {
   Result<void> add(const JournalRecord& record) {
     const auto fail = [&](std::string_view why) { return damaged(record.revision, title(record), why); };
     if (!records_.empty() && record.revision >= records_.back().revision) return fail("is out of order");
-    if (record.revision == Revision{} || record.previous >= record.revision)
-      return fail("has an impossible revision");
+    if (record.revision == Revision{} || record.previous >= record.revision) return fail("has an impossible revision");
     const NameView name{record.namespace_, record.name};
     Record entry{record.type, record.revision, record.previous, record.time, 0, std::nullopt};
     const api::Kind* kind = nullptr;
@@ -67,8 +64,7 @@ class Loader {
         auto object = kind->decode(record.body);
         if (!object) return fail(object.error().message());
         if (name_of(*object) != name) return fail("holds another object");
-        if (record.type == JournalRecord::Type::object &&
-            object->metadata().resource_version != record.revision)
+        if (record.type == JournalRecord::Type::object && object->metadata().resource_version != record.revision)
           return fail("holds another revision");
         entry.object = *std::move(object);
       } else if (record.type == JournalRecord::Type::object) {
@@ -79,8 +75,7 @@ class Loader {
     const auto found = subjects_.find(Subject{kind, name});
     const bool is_newest = found == subjects_.end();
     entry.subject = is_newest ? subjects_.size() : found->second;
-    if (is_newest)
-      subjects_.emplace(Subject{kind, entry.object ? name_of(*entry.object) : keep(name)}, entry.subject);
+    if (is_newest) subjects_.emplace(Subject{kind, entry.object ? name_of(*entry.object) : keep(name)}, entry.subject);
 
     if (record.type == JournalRecord::Type::lease) {
       const auto terms = LeaseTerms::from_json(record.body);

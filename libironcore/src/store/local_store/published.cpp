@@ -22,8 +22,8 @@ Published::Published() {
 }
 
 KindTables* Published::tables_of(const api::Kind& kind) {
-  const auto found = std::find_if(tables.begin(), tables.end(),
-                                  [&](const KindTables& candidate) { return candidate.kind == &kind; });
+  const auto found =
+      std::find_if(tables.begin(), tables.end(), [&](const KindTables& candidate) { return candidate.kind == &kind; });
   return found == tables.end() ? nullptr : &*found;
 }
 

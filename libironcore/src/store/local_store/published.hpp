@@ -38,9 +38,7 @@ class History {
   Revision last() const noexcept { return {first_.value + entries_.size() - 1}; }
   std::size_t size() const noexcept { return entries_.size(); }
   /// Every change after `from` is here.
-  bool reaches_back_to(Revision from) const noexcept {
-    return from.value + 1 >= first_.value && from <= last();
-  }
+  bool reaches_back_to(Revision from) const noexcept { return from.value + 1 >= first_.value && from <= last(); }
   const HistoryEntry& operator[](Revision revision) const { return entries_[revision.value - first_.value]; }
   const HistoryEntry& front() const { return entries_.front(); }
 

@@ -16,15 +16,14 @@ bool is_default_namespace(const Object& object) {
 
 }  // namespace
 
-Result<const Object*> find_owner(const Staging& staging, const api::Metadata& dependent,
-                                 bool is_dependent_namespaced, const api::OwnerReference& reference) {
+Result<const Object*> find_owner(const Staging& staging, const api::Metadata& dependent, bool is_dependent_namespaced,
+                                 const api::OwnerReference& reference) {
   IRONCORE_TRY(const auto* kind, api::find_kind(reference.api_version, reference.kind));
   const bool is_namespaced = kind->info().scope == api::Scope::namespaced;
   if (is_namespaced && !is_dependent_namespaced)
     return Error(ErrorCode::invalid, "an object without a namespace cannot be owned by a " +
                                          std::string(kind->info().kind) + ", which lives in one");
-  const auto* owner =
-      staging.find({kind, is_namespaced ? dependent.namespace_ : std::string(), reference.name});
+  const auto* owner = staging.find({kind, is_namespaced ? dependent.namespace_ : std::string(), reference.name});
   return owner != nullptr && owner->metadata().uid == reference.uid ? owner : nullptr;
 }
 
@@ -60,8 +59,7 @@ Result<void> Removal::finish(const Object& last_state) {
   for (auto& key : staging_.head().owned_by(metadata.uid)) queue_.push_back({std::move(key), metadata.uid});
   if (metadata.namespace_.empty() || staging_.head().count_in(metadata.namespace_) > 0) return {};
   const auto* found = staging_.head().find(api::kind_of<api::Namespace>(), {{}, metadata.namespace_});
-  if (found == nullptr || !found->metadata().deletion_timestamp || !found->metadata().finalizers.empty())
-    return {};
+  if (found == nullptr || !found->metadata().deletion_timestamp || !found->metadata().finalizers.empty()) return {};
   const Object emptied = *found;
   return finish(emptied);
 }
@@ -84,12 +82,11 @@ Result<void> Removal::orphan_dependents(const Object& owner) {
 bool Removal::has_other_owner(const Object& object, const std::string& owner_uid) const {
   const auto& metadata = object.metadata();
   const bool is_namespaced = object.kind().info().scope == api::Scope::namespaced;
-  return std::any_of(metadata.owner_references.begin(), metadata.owner_references.end(),
-                     [&](const auto& reference) {
-                       if (reference.uid == owner_uid) return false;
-                       const auto owner = find_owner(staging_, metadata, is_namespaced, reference);
-                       return !owner || *owner != nullptr;  // in doubt it stays
-                     });
+  return std::any_of(metadata.owner_references.begin(), metadata.owner_references.end(), [&](const auto& reference) {
+    if (reference.uid == owner_uid) return false;
+    const auto owner = find_owner(staging_, metadata, is_namespaced, reference);
+    return !owner || *owner != nullptr;  // in doubt it stays
+  });
 }
 
 Result<void> Removal::settle() {
@@ -101,9 +98,8 @@ Result<void> Removal::settle() {
     const Object object = *found;
     if (!consequence.owner_uid.empty()) {
       const auto& owners = object.metadata().owner_references;
-      const bool is_owned = std::any_of(owners.begin(), owners.end(), [&](const auto& reference) {
-        return reference.uid == consequence.owner_uid;
-      });
+      const bool is_owned = std::any_of(owners.begin(), owners.end(),
+                                        [&](const auto& reference) { return reference.uid == consequence.owner_uid; });
       if (!is_owned) continue;
       if (is_default_namespace(object) || has_other_owner(object, consequence.owner_uid)) {
         IRONCORE_CHECK(strip_owner(object, consequence.owner_uid));

@@ -11,8 +11,8 @@ namespace ironcore::store::local_store {
 
 /// The owner that a reference of `dependent` means, if it exists. `invalid` if it cannot exist: an unknown
 /// kind, or one that lives in another namespace.
-Result<const Object*> find_owner(const Staging& staging, const api::Metadata& dependent,
-                                 bool is_dependent_namespaced, const api::OwnerReference& reference);
+Result<const Object*> find_owner(const Staging& staging, const api::Metadata& dependent, bool is_dependent_namespaced,
+                                 const api::OwnerReference& reference);
 
 /// One transaction's deletions. Consequences are queued, so that a chain of any depth needs no stack;
 /// `settle` works them off. Thread: one.

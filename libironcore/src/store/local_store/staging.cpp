@@ -8,11 +8,7 @@
 namespace ironcore::store::local_store {
 
 Staging::Staging(Workplace place, Revision last, Instant now, WallTime wall)
-    : place_(place),
-      first_(last),
-      last_(last),
-      now_(now),
-      timestamp_(std::chrono::floor<std::chrono::seconds>(wall)) {
+    : place_(place), first_(last), last_(last), now_(now), timestamp_(std::chrono::floor<std::chrono::seconds>(wall)) {
   place_.bodies.clear();
 }
 
@@ -53,8 +49,7 @@ Result<void> Staging::put(const Object& object) {
                                            std::to_string(max_object_bytes) +
                                            ": split it or store large data elsewhere");
   if (place_.bodies.size() - transaction_begin_ + body.size() > max_transaction_bytes)
-    return Error(ErrorCode::exhausted, "the transaction writes more than " +
-                                           std::to_string(max_transaction_bytes) +
+    return Error(ErrorCode::exhausted, "the transaction writes more than " + std::to_string(max_transaction_bytes) +
                                            " bytes of JSON: split it");
   HistoryEntry entry;
   entry.object = object;
@@ -143,8 +138,7 @@ std::vector<JournalRecord> Staging::records() const {
     record.time = entry.time;
     if (entry.object) {
       const auto& metadata = entry.object->metadata();
-      record.type =
-          entry.type == Change::Type::deleted ? JournalRecord::Type::removed : JournalRecord::Type::object;
+      record.type = entry.type == Change::Type::deleted ? JournalRecord::Type::removed : JournalRecord::Type::object;
       record.resource = place_.published.tables_of(entry.object->kind())->resource;
       record.namespace_ = metadata.namespace_;
       record.name = metadata.name;

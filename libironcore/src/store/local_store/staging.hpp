@@ -47,9 +47,7 @@ class Staging {
   /// Removes; `last_state` differs from the current one when the same write also changed it.
   Result<void> remove(const Object& last_state);
 
-  Result<void> check_holder(const HoldsLease& precondition) const {
-    return place_.leases.check_holder(precondition);
-  }
+  Result<void> check_holder(const HoldsLease& precondition) const { return place_.leases.check_holder(precondition); }
   /// Takes a lease, or renews it after all. The result is complete only after `publish`.
   Result<Lease> acquire(const std::string& name, const std::string& holder, Duration time_to_live);
   Result<void> release(const std::string& name, std::uint64_t token);

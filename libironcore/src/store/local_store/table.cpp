@@ -13,9 +13,8 @@ namespace {
 
 template <class Entries>
 auto position(Entries& entries, NameView name) {
-  return std::lower_bound(
-      entries.begin(), entries.end(), name,
-      [](const Table::Entry& entry, NameView wanted) { return name_of(*entry.metadata) < wanted; });
+  return std::lower_bound(entries.begin(), entries.end(), name,
+                          [](const Table::Entry& entry, NameView wanted) { return name_of(*entry.metadata) < wanted; });
 }
 
 std::shared_ptr<Table::Chunk> new_chunk() {
@@ -33,9 +32,8 @@ std::size_t Table::Snapshot::size() const {
 
 /// The last slot that starts at or before `name`; 0 if there is none.
 std::size_t Table::slot_for(NameView name) const {
-  const auto after =
-      std::upper_bound(slots_.begin(), slots_.end(), name,
-                       [](NameView wanted, const Slot& slot) { return wanted < name_of(*slot.first); });
+  const auto after = std::upper_bound(slots_.begin(), slots_.end(), name,
+                                      [](NameView wanted, const Slot& slot) { return wanted < name_of(*slot.first); });
   return after == slots_.begin() ? 0 : static_cast<std::size_t>(after - slots_.begin()) - 1;
 }
 
@@ -68,8 +66,7 @@ void Table::put(const Object& object) {
   auto index = slot_for(name);
   const auto offset = position(slots_[index].chunk->entries, name) - slots_[index].chunk->entries.begin();
   const auto size = static_cast<std::ptrdiff_t>(slots_[index].chunk->entries.size());
-  if (offset < size &&
-      name_of(*slots_[index].chunk->entries[static_cast<std::size_t>(offset)].metadata) == name) {
+  if (offset < size && name_of(*slots_[index].chunk->entries[static_cast<std::size_t>(offset)].metadata) == name) {
     auto& entries = writable(slots_[index]);
     entries[static_cast<std::size_t>(offset)] = Entry(object);
     slots_[index].first = entries.front().metadata;
@@ -154,9 +151,8 @@ Table::Snapshot Table::snapshot(std::string_view namespace_, const NameView* aft
     const std::size_t begin = result.chunks_.empty() ? result.begin_ : 0;
     std::size_t end = entries.size();
     if (!namespace_.empty() && entries.back().metadata->namespace_ != namespace_) {
-      const auto past = std::partition_point(entries.begin(), entries.end(), [&](const Entry& entry) {
-        return entry.metadata->namespace_ <= namespace_;
-      });
+      const auto past = std::partition_point(
+          entries.begin(), entries.end(), [&](const Entry& entry) { return entry.metadata->namespace_ <= namespace_; });
       end = static_cast<std::size_t>(past - entries.begin());
       if (end <= begin) break;
     }

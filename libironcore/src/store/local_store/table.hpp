@@ -42,7 +42,7 @@ class Table {
   };
   struct Chunk {
     std::vector<Entry> entries;  ///< sorted, never empty
-    bool is_shared = false;  ///< a snapshot may hold it; read and written only by who may change the table
+    bool is_shared = false;      ///< a snapshot may hold it; read and written only by who may change the table
   };
 
   /// Consecutive chunks; `begin` and `end` cut off what is outside the range in the first and the last one.
@@ -87,8 +87,7 @@ class Table {
   struct Slot {
     const api::Metadata* first;  ///< of the chunk's first entry
     std::shared_ptr<Chunk> chunk;
-    explicit Slot(std::shared_ptr<Chunk> from)
-        : first(from->entries.front().metadata), chunk(std::move(from)) {}
+    explicit Slot(std::shared_ptr<Chunk> from) : first(from->entries.front().metadata), chunk(std::move(from)) {}
   };
   std::size_t slot_for(NameView name) const;
   static std::vector<Entry>& writable(Slot& slot);

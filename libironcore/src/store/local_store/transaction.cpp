@@ -31,9 +31,8 @@ Error is_missing() {
 
 Error has_changed(const Object& current, Revision expected) {
   return Error(ErrorCode::conflict, "it was changed (it is at revision " +
-                                        std::to_string(current.metadata().resource_version.value) +
-                                        ", you have " + std::to_string(expected.value) +
-                                        "): read it again, then retry");
+                                        std::to_string(current.metadata().resource_version.value) + ", you have " +
+                                        std::to_string(expected.value) + "): read it again, then retry");
 }
 
 Error was_replaced(const Object& current, const std::string& expected_uid) {
@@ -89,16 +88,14 @@ Result<std::string> Execution::generate_name(const api::Kind& kind, const Metada
 Result<void> Execution::check_namespace(const Metadata& metadata) const {
   const auto* found = staging_.head().find(api::kind_of<api::Namespace>(), {{}, metadata.namespace_});
   if (found == nullptr)
-    return Error(ErrorCode::not_found,
-                 "namespace " + metadata.namespace_ + " does not exist: create it first");
+    return Error(ErrorCode::not_found, "namespace " + metadata.namespace_ + " does not exist: create it first");
   if (found->metadata().deletion_timestamp)
-    return Error(ErrorCode::wrong_state, "namespace " + metadata.namespace_ +
-                                             " is being deleted: wait until it is gone, or use another one");
+    return Error(ErrorCode::wrong_state,
+                 "namespace " + metadata.namespace_ + " is being deleted: wait until it is gone, or use another one");
   return {};
 }
 
-Result<void> Execution::check_owners(const api::Kind& kind, const Metadata& metadata,
-                                     const Metadata* before) const {
+Result<void> Execution::check_owners(const api::Kind& kind, const Metadata& metadata, const Metadata* before) const {
   for (std::size_t i = 0; i < metadata.owner_references.size(); ++i) {
     const auto& reference = metadata.owner_references[i];
     // An owner that went away while this one waits for its finalizers must not stand in the way of other
@@ -111,9 +108,8 @@ Result<void> Execution::check_owners(const api::Kind& kind, const Metadata& meta
     const auto owner = find_owner(staging_, metadata, kind.info().scope == api::Scope::namespaced, reference);
     if (!owner) return field_error(field, FieldError::Reason::invalid, owner.error().message());
     if (*owner == nullptr)
-      return Error(ErrorCode::conflict, field + ": the owner " + reference.kind + " " + reference.name +
-                                            " with uid " + reference.uid +
-                                            " does not exist: read the owner again, then retry");
+      return Error(ErrorCode::conflict, field + ": the owner " + reference.kind + " " + reference.name + " with uid " +
+                                            reference.uid + " does not exist: read the owner again, then retry");
     if (reference.uid == metadata.uid)
       return field_error(field, FieldError::Reason::invalid, "an object cannot own itself");
   }
@@ -126,11 +122,10 @@ Result<Object> Execution::run(const Create& operation) {
   if (name.empty() && !operation.object.metadata().generate_name.empty()) {
     IRONCORE_TRY(name, generate_name(kind, operation.object.metadata()));
   }
-  IRONCORE_TRY(auto admitted,
-               kind.admit_create(operation.object, {.name = std::move(name),
-                                                    .uid = Uid::random(staging_.random()).to_text(),
-                                                    .resource_version = staging_.next(),
-                                                    .creation_timestamp = staging_.timestamp()}));
+  IRONCORE_TRY(auto admitted, kind.admit_create(operation.object, {.name = std::move(name),
+                                                                   .uid = Uid::random(staging_.random()).to_text(),
+                                                                   .resource_version = staging_.next(),
+                                                                   .creation_timestamp = staging_.timestamp()}));
   if (staging_.head().find(kind, name_of(admitted)) != nullptr)
     return Error(ErrorCode::already_exists, "it exists already");
   if (kind.info().scope == api::Scope::namespaced) {
@@ -149,8 +144,7 @@ Result<Object> Execution::run(const Update& operation) {
   if (metadata.resource_version == Revision{})
     return field_error("metadata.resourceVersion", FieldError::Reason::required,
                        "is required: an update replaces what you have read; or use a patch");
-  if (!metadata.uid.empty() && metadata.uid != current.metadata().uid)
-    return was_replaced(current, metadata.uid);
+  if (!metadata.uid.empty() && metadata.uid != current.metadata().uid) return was_replaced(current, metadata.uid);
   if (metadata.resource_version != current.metadata().resource_version)
     return has_changed(current, metadata.resource_version);
   return change(current, operation.object, operation.part);
@@ -162,15 +156,12 @@ Result<Object> Execution::run(const Patch& operation) {
   const Object current = *found;
   IRONCORE_TRY(const auto wanted, api::apply_merge_patch(current, operation.merge_patch));
   const auto& metadata = wanted.metadata();
-  if (!metadata.uid.empty() && metadata.uid != current.metadata().uid)
-    return was_replaced(current, metadata.uid);
-  if (metadata.resource_version != Revision{} &&
-      metadata.resource_version != current.metadata().resource_version)
+  if (!metadata.uid.empty() && metadata.uid != current.metadata().uid) return was_replaced(current, metadata.uid);
+  if (metadata.resource_version != Revision{} && metadata.resource_version != current.metadata().resource_version)
     return has_changed(current, metadata.resource_version);
   if (metadata.name != current.metadata().name || metadata.namespace_ != current.metadata().namespace_)
     return field_error(metadata.name != current.metadata().name ? "metadata.name" : "metadata.namespace",
-                       FieldError::Reason::forbidden,
-                       "is immutable: create another object and delete this one");
+                       FieldError::Reason::forbidden, "is immutable: create another object and delete this one");
   return change(current, wanted, operation.part);
 }
 
@@ -202,8 +193,7 @@ Result<Object> Execution::change(const Object& current, const Object& wanted, Pa
 
   const bool is_last_finalizer_gone =
       before.deletion_timestamp && !before.finalizers.empty() && admitted.metadata().finalizers.empty();
-  if (is_last_finalizer_gone &&
-      !(current.is<api::Namespace>() && staging_.head().count_in(before.name) > 0)) {
+  if (is_last_finalizer_gone && !(current.is<api::Namespace>() && staging_.head().count_in(before.name) > 0)) {
     IRONCORE_CHECK(removal_.finish(admitted));
     IRONCORE_CHECK(removal_.settle());
     return admitted;
@@ -220,8 +210,7 @@ Result<Object> Execution::run(const Delete& operation) {
   const auto* found = staging_.find(operation.key);
   if (found == nullptr) return is_missing();
   const Object current = *found;
-  if (!operation.uid.empty() && operation.uid != current.metadata().uid)
-    return was_replaced(current, operation.uid);
+  if (!operation.uid.empty() && operation.uid != current.metadata().uid) return was_replaced(current, operation.uid);
   if (operation.revision != Revision{} && operation.revision != current.metadata().resource_version)
     return has_changed(current, operation.revision);
   if (operation.propagation == Propagation::orphan) {
@@ -239,8 +228,7 @@ std::string title(const Operation& operation) {
     if (key.name.empty()) key.name = create->object.metadata().generate_name;
     return "create " + key.to_text();
   }
-  if (const auto* update = std::get_if<Update>(&operation))
-    return "update " + key_of(update->object).to_text();
+  if (const auto* update = std::get_if<Update>(&operation)) return "update " + key_of(update->object).to_text();
   if (const auto* patch = std::get_if<Patch>(&operation)) return "patch " + patch->key.to_text();
   return "delete " + std::get<Delete>(operation).key.to_text();
 }
@@ -279,9 +267,7 @@ Result<void> run_all(Staging& staging, const Transaction& transaction, Committed
                       : Result<Object>(Error(ErrorCode::unsupported, "this store does not know the kind"));
     if (!result) {
       auto error = std::move(result).error().within(title(operation));
-      return transaction.operations.size() == 1
-                 ? error
-                 : std::move(error).within("operation " + std::to_string(i + 1));
+      return transaction.operations.size() == 1 ? error : std::move(error).within("operation " + std::to_string(i + 1));
     }
     committed.objects.push_back(*std::move(result));
   }

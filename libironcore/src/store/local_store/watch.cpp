@@ -104,8 +104,8 @@ class LocalWatch final : public Watch {
     const bool was_there = entry.previous && query_.matches(*entry.previous);
     const bool is_there = entry.type != Change::Type::deleted && query_.matches(*entry.object);
     if (is_there) {
-      changes.push_back({was_there ? Change::Type::modified : Change::Type::added, entry.revision,
-                         std::move(entry.object)});
+      changes.push_back(
+          {was_there ? Change::Type::modified : Change::Type::added, entry.revision, std::move(entry.object)});
     } else if (was_there) {
       changes.push_back({Change::Type::deleted, entry.revision, std::move(entry.object)});
     }
@@ -125,9 +125,8 @@ class LocalWatch final : public Watch {
 
 Error history_is_gone(Revision from, const History& history) {
   if (from > history.last())
-    return Error(ErrorCode::gone,
-                 "revision " + std::to_string(from.value) + " is ahead of the store, which is at " +
-                     std::to_string(history.last().value) + " (was it restored?): list again");
+    return Error(ErrorCode::gone, "revision " + std::to_string(from.value) + " is ahead of the store, which is at " +
+                                      std::to_string(history.last().value) + " (was it restored?): list again");
   return Error(ErrorCode::gone, "changes after revision " + std::to_string(from.value) +
                                     " are no longer kept, the oldest kept one is " +
                                     std::to_string(history.first().value) + ": list again");
@@ -148,8 +147,7 @@ Result<std::unique_ptr<Watch>> open_watch(std::shared_ptr<Published> published, 
       return Error(ErrorCode::unsupported, "this store does not know the kind " + query.kind->resource());
     if (!published->history.reaches_back_to(from)) return history_is_gone(from, published->history);
   }
-  return std::unique_ptr<Watch>(
-      std::make_unique<LocalWatch>(std::move(published), std::move(query), from, clock));
+  return std::unique_ptr<Watch>(std::make_unique<LocalWatch>(std::move(published), std::move(query), from, clock));
 }
 
 }  // namespace ironcore::store::local_store

@@ -25,17 +25,15 @@ Error translated(int code, int system_error, const char* text, const std::filesy
                    where + "the disk is full: make room, then try again; what was written before is safe");
     case SQLITE_IOERR:
       if (system_error == ENOSPC || system_error == EDQUOT || system_error == EFBIG)
-        return Error(
-            ErrorCode::exhausted,
-            where + why + ": make room or raise the limit, then try again; what was written before is safe");
+        return Error(ErrorCode::exhausted,
+                     where + why + ": make room or raise the limit, then try again; what was written before is safe");
       return Error(ErrorCode::unavailable, where + why + ": check the disk and the kernel log, then restart");
     case SQLITE_CORRUPT:
       return Error(ErrorCode::corrupt, where + why + ": it is damaged; restore a backup");
     case SQLITE_NOTADB:
       return Error(
           ErrorCode::corrupt,
-          where +
-              "this is not a store, or its beginning is damaged: name the right file, or restore a backup");
+          where + "this is not a store, or its beginning is damaged: name the right file, or restore a backup");
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_AUTH:
@@ -47,8 +45,7 @@ Error translated(int code, int system_error, const char* text, const std::filesy
                    where + "cannot be written: check the permissions of the file and of its directory");
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      return Error(ErrorCode::unavailable,
-                   where + "another program keeps it locked: end that program, then try again");
+      return Error(ErrorCode::unavailable, where + "another program keeps it locked: end that program, then try again");
     case SQLITE_NOMEM:
       return Error(ErrorCode::exhausted, where + "out of memory");
     case SQLITE_TOOBIG:
@@ -67,8 +64,7 @@ void Statement::bind_text(int index, std::string_view value) noexcept {
 }
 
 void Statement::bind_blob(int index, std::string_view value) noexcept {
-  sqlite3_bind_blob64(statement_.get(), index, value.empty() ? "" : value.data(), value.size(),
-                      SQLITE_STATIC);
+  sqlite3_bind_blob64(statement_.get(), index, value.empty() ? "" : value.data(), value.size(), SQLITE_STATIC);
 }
 
 Result<bool> Statement::step() {
@@ -92,8 +88,7 @@ Result<void> Statement::run() {
 std::string_view Statement::text(int column) const noexcept {
   const void* data = sqlite3_column_blob(statement_.get(), column);
   if (data == nullptr) return {};
-  return {static_cast<const char*>(data),
-          static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
+  return {static_cast<const char*>(data), static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
 }
 
 Result<Database> Database::open(const std::filesystem::path& file, Access access, const std::string& vfs) {

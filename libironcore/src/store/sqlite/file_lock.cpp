@@ -39,15 +39,14 @@ Result<FileLock> FileLock::take(const std::filesystem::path& file) {
   if (!fd) {
     const auto number = errno;
     auto error = system_error(number, "open " + path);
-    return Error(
-        error.code(),
-        error.message() +
-            ": the directory must exist, and the user that this program runs as must be able to write to it");
+    return Error(error.code(),
+                 error.message() +
+                     ": the directory must exist, and the user that this program runs as must be able to write to it");
   }
   if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return system_error(errno, "lock " + path);
-    return Error(ErrorCode::wrong_state, "store file " + file.string() + " is in use by " +
-                                             holder_of(fd.get()) + ": end it first, or use another file");
+    return Error(ErrorCode::wrong_state, "store file " + file.string() + " is in use by " + holder_of(fd.get()) +
+                                             ": end it first, or use another file");
   }
   const auto pid = std::to_string(getpid()) + "\n";
   if (ftruncate(fd.get(), 0) != 0 || pwrite(fd.get(), pid.data(), pid.size(), 0) < 0) {

@@ -84,12 +84,11 @@ Result<void> SqliteJournal::prepare_statements() {
   IRONCORE_TRY(auto roll_back, database_.prepare("ROLLBACK"));
   IRONCORE_TRY(
       auto insert,
-      database_.prepare(
-          "INSERT INTO journal(revision, previous, type, resource, namespace, name, time, digest, body)"
-          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
+      database_.prepare("INSERT INTO journal(revision, previous, type, resource, namespace, name, time, digest, body)"
+                        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
   IRONCORE_TRY(auto forget, database_.prepare("DELETE FROM journal WHERE revision = ?1"));
-  statements_.emplace(Statements{std::move(begin), std::move(commit), std::move(roll_back), std::move(insert),
-                                 std::move(forget)});
+  statements_.emplace(
+      Statements{std::move(begin), std::move(commit), std::move(roll_back), std::move(insert), std::move(forget)});
   // A hook of our own also switches SQLite's own checkpoints off, which come at the end of a commit whatever
   // the situation.
   sqlite3_wal_hook(
@@ -143,11 +142,9 @@ Result<void> SqliteJournal::transact(F&& statements) {
   // Some errors have rolled back already.
   if (sqlite3_get_autocommit(database_.handle()) == 0) (void)statements_->roll_back.run();
   if (auto cut = cut_log(header); !cut) {
-    broken_ = Error(ErrorCode::unavailable,
-                    result.error().message() + "; then the log could not be repaired (" +
-                        cut.error().message() + "): nothing can be written before a restart");
-    return Error(ErrorCode::timeout,
-                 broken_->message() + ", which will show whether the last write happened");
+    broken_ = Error(ErrorCode::unavailable, result.error().message() + "; then the log could not be repaired (" +
+                                                cut.error().message() + "): nothing can be written before a restart");
+    return Error(ErrorCode::timeout, broken_->message() + ", which will show whether the last write happened");
   }
   return result;
 }
@@ -179,8 +176,8 @@ Result<void> SqliteJournal::forget(std::span<const Revision> revisions) {
 /// Null when nothing was ever written to the log.
 sqlite3_file* SqliteJournal::log_file() const {
   sqlite3_file* log = nullptr;
-  const int code = sqlite3_file_control(database_.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER,
-                                        static_cast<void*>(&log));
+  const int code =
+      sqlite3_file_control(database_.handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&log));
   return code == SQLITE_OK && log != nullptr && log->pMethods != nullptr ? log : nullptr;
 }
 
@@ -238,8 +235,7 @@ void SqliteJournal::checkpoint_if_due() {
   if (log_frames_ < checkpoint_at_) return;
   int all = 0;
   int done = 0;
-  const int code =
-      sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &all, &done);
+  const int code = sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &all, &done);
   // When everything is copied, the next commit starts the log anew. When a reader (a backup) stands in the
   // way, it grows meanwhile.
   checkpoint_at_ = code == SQLITE_OK && all == done ? checkpoint_pages_ : log_frames_ + checkpoint_pages_;
@@ -275,14 +271,13 @@ Result<std::unique_ptr<Journal>> open_journal(const std::filesystem::path& file,
   IRONCORE_CHECK(database.execute("PRAGMA page_size = 8192"));
   IRONCORE_TRY(const auto mode, database.text_of("PRAGMA journal_mode = WAL"));
   if (mode != "wal")
-    return Error(ErrorCode::unsupported,
-                 "store file " + file.string() +
-                     ": this file system cannot share memory between processes: use a local one");
+    return Error(
+        ErrorCode::unsupported,
+        "store file " + file.string() + ": this file system cannot share memory between processes: use a local one");
   IRONCORE_CHECK(database.execute(
       "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"));
   IRONCORE_TRY(auto epoch, prepare_schema(database));
-  return SqliteJournal::create(std::move(database), std::move(lock), std::move(epoch),
-                               options.checkpoint_pages);
+  return SqliteJournal::create(std::move(database), std::move(lock), std::move(epoch), options.checkpoint_pages);
 }
 
 Result<std::unique_ptr<LocalStore>> open(const std::filesystem::path& file, Clock& clock, Log& log,

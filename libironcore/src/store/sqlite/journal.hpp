@@ -24,8 +24,8 @@ Result<void> read_records(Database& database, const std::function<Result<void>(c
 class SqliteJournal final : public Journal {
  public:
   /// The connection is set up, its schema is that of this version.
-  static Result<std::unique_ptr<Journal>> create(Database database, std::optional<FileLock> lock,
-                                                 std::string epoch, int checkpoint_pages);
+  static Result<std::unique_ptr<Journal>> create(Database database, std::optional<FileLock> lock, std::string epoch,
+                                                 int checkpoint_pages);
   ~SqliteJournal() override;
 
   Result<void> load(const std::function<Result<void>(const JournalRecord&)>& each) override {

@@ -121,8 +121,7 @@ Result<void> check(const fs::path& file, const std::function<void(std::string_vi
     while (true) {
       IRONCORE_TRY(const bool is_there, statement.step());
       if (!is_there) break;
-      if (statement.text(0) != "ok")
-        problems += (problems.empty() ? "" : "; ") + std::string(statement.text(0));
+      if (statement.text(0) != "ok") problems += (problems.empty() ? "" : "; ") + std::string(statement.text(0));
     }
     for (auto& c : problems)
       if (c == '\n') c = ' ';

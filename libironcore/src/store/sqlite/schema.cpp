@@ -37,8 +37,7 @@ Result<std::int64_t> recognised_version(Database& database) {
   if (version > schema_version)
     return Error(ErrorCode::unsupported, "store file " + database.file().string() + " has schema version " +
                                              std::to_string(version) + ", this program knows up to " +
-                                             std::to_string(schema_version) +
-                                             ": use the newer program that wrote it");
+                                             std::to_string(schema_version) + ": use the newer program that wrote it");
   if (version < 1)
     return not_ours(database, "it has schema version " + std::to_string(version) + ", which never existed");
   return version;
@@ -64,8 +63,8 @@ Result<std::string> prepare_schema(Database& database) {
     std::string sql = "BEGIN IMMEDIATE;";
     sql += steps.at(static_cast<std::size_t>(version));
     if (version == 0)
-      sql += "PRAGMA application_id = " + std::to_string(application_id) +
-             ";INSERT INTO meta VALUES('epoch', '" + Uid::random().to_text() + "');";
+      sql += "PRAGMA application_id = " + std::to_string(application_id) + ";INSERT INTO meta VALUES('epoch', '" +
+             Uid::random().to_text() + "');";
     sql += "PRAGMA user_version = " + std::to_string(version + 1) + ";COMMIT;";
     if (auto done = database.execute(sql); !done) {
       if (sqlite3_get_autocommit(database.handle()) == 0) (void)database.execute("ROLLBACK");
@@ -79,8 +78,8 @@ Result<std::string> check_schema(Database& database) {
   IRONCORE_TRY(const auto version, recognised_version(database));
   if (version == 0) return not_ours(database, "it is empty");
   if (version < schema_version)
-    return Error(ErrorCode::wrong_state, "store file " + database.file().string() +
-                                             " has the older schema version " + std::to_string(version) +
+    return Error(ErrorCode::wrong_state, "store file " + database.file().string() + " has the older schema version " +
+                                             std::to_string(version) +
                                              ": open it once with this program, which converts it");
   return epoch_of(database);
 }

@@ -23,7 +23,8 @@ class OutputArchive : public cereal::OutputArchive<OutputArchive> {
   template <std::unsigned_integral T>
   void put(T value) {
     char bytes[sizeof(T)];
-    for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = static_cast<char>(static_cast<unsigned char>(value >> (8 * i)));
+    for (std::size_t i = 0; i < sizeof(T); ++i)
+      bytes[i] = static_cast<char>(static_cast<unsigned char>(value >> (8 * i)));
     out_.append(bytes, sizeof(T));
   }
   void put_bytes(std::string_view bytes) { out_.append(bytes); }
@@ -73,22 +74,24 @@ class BoundedInputArchive : public cereal::InputArchive<BoundedInputArchive> {
 };
 
 template <class T>
-concept WireEnum = std::is_enum_v<T> && requires { wire_last(T{}); };
+concept WireEnum = std::is_enum_v<T> && requires {
+  wire_last(T{});
+};
 
-inline void save(OutputArchive& archive, bool value) { archive.put(static_cast<std::uint8_t>(value)); }
+inline void save(OutputArchive& archive, bool value) {
+  archive.put(static_cast<std::uint8_t>(value));
+}
 inline void load(BoundedInputArchive& archive, bool& value) {
   const auto byte = archive.take<std::uint8_t>();
   if (byte > 1) archive.fail();
   value = byte == 1;
 }
 template <std::unsigned_integral T>
-  requires(!std::same_as<T, bool>)
-void save(OutputArchive& archive, const T& value) {
+requires(!std::same_as<T, bool>) void save(OutputArchive& archive, const T& value) {
   archive.put(value);
 }
 template <std::unsigned_integral T>
-  requires(!std::same_as<T, bool>)
-void load(BoundedInputArchive& archive, T& value) {
+requires(!std::same_as<T, bool>) void load(BoundedInputArchive& archive, T& value) {
   value = archive.take<T>();
 }
 /// An enumeration is one byte, from 1 to `wire_last`; 0 is never valid, so that zeroed memory is no message. (A wrapper, because cereal has

@@ -16,7 +16,8 @@ bool is_name_in(const std::vector<std::string>& allowed, const std::string* name
   if (allowed.empty()) return true;
   if (name == nullptr) return false;
   return std::any_of(allowed.begin(), allowed.end(), [&](const std::string& pattern) {
-    return pattern.ends_with('*') ? name->starts_with(std::string_view(pattern).substr(0, pattern.size() - 1)) : pattern == *name;
+    return pattern.ends_with('*') ? name->starts_with(std::string_view(pattern).substr(0, pattern.size() - 1))
+                                  : pattern == *name;
   });
 }
 bool is_resource_in(const std::vector<std::string>& allowed, std::string_view resource) {
@@ -28,7 +29,9 @@ bool is_resource_in(const std::vector<std::string>& allowed, std::string_view re
 void Authorizer::replace(Identities identities) {
   std::atomic_store(&identities_, std::make_shared<const Identities>(std::move(identities)));
 }
-bool Authorizer::knows(std::string_view public_key) const { return identities()->find(public_key) != nullptr; }
+bool Authorizer::knows(std::string_view public_key) const {
+  return identities()->find(public_key) != nullptr;
+}
 std::string Authorizer::name(const Peer& peer) const {
   if (peer.is_local) return "local";
   const auto known = identities();
@@ -47,9 +50,11 @@ Result<void> Authorizer::ask(const Peer& peer, const Question& question) const {
         is_in(rule.pools, question.pool) && is_name_in(rule.names, question.name))
       return {};
   }
-  std::string message = identity->name + " may not " + std::string(zmq::name(question.verb)) + " " + std::string(question.resource);
+  std::string message =
+      identity->name + " may not " + std::string(zmq::name(question.verb)) + " " + std::string(question.resource);
   if (question.name != nullptr) message += " " + *question.name;
-  if (question.namespace_ != nullptr && !question.namespace_->empty()) message += " in namespace " + *question.namespace_;
+  if (question.namespace_ != nullptr && !question.namespace_->empty())
+    message += " in namespace " + *question.namespace_;
   if (question.namespace_ == nullptr) message += " of all namespaces";
   if (question.pool != nullptr && !question.pool->empty()) message += " in pool " + *question.pool;
   return Error(ErrorCode::forbidden, message + ": add a rule to the server's identities file");

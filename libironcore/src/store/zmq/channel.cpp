@@ -15,7 +15,9 @@ constexpr std::size_t pool_size = 128;
 // Fewer than the answers that a server keeps for one connection (listener.cpp), so that none is dropped.
 constexpr std::size_t calls_per_connection = 32;
 
-bool is_ipc(const std::string& endpoint) { return endpoint.starts_with("ipc://"); }
+bool is_ipc(const std::string& endpoint) {
+  return endpoint.starts_with("ipc://");
+}
 
 /// What ZeroMQ tells about one socket's connection. Thread: one.
 class ConnectionMonitor {
@@ -62,22 +64,25 @@ class ConnectionMonitor {
 }  // namespace
 
 Error no_answer(const std::string& endpoint, unsigned sends) {
-  if (sends == 0) return Error(ErrorCode::unavailable, "no server answers at " + endpoint + ": is it running, and may you open it?");
+  if (sends == 0)
+    return Error(ErrorCode::unavailable, "no server answers at " + endpoint + ": is it running, and may you open it?");
   return Error(ErrorCode::timeout, "no answer from " + endpoint + " in time: the server is overloaded or went away");
 }
 
 Result<void> check_options(const ClientOptions& options) {
   if (is_ipc(options.endpoint)) {
-    if (options.keys) return Error(ErrorCode::invalid, "keys are for tcp endpoints; " + options.endpoint + " needs none");
+    if (options.keys)
+      return Error(ErrorCode::invalid, "keys are for tcp endpoints; " + options.endpoint + " needs none");
     if (options.endpoint.size() == 6) return Error(ErrorCode::invalid, "endpoint ipc:// names no path");
     return {};
   }
   if (options.endpoint.starts_with("tcp://")) {
     if (!options.keys) {
-      return Error(ErrorCode::invalid, "endpoint " + options.endpoint +
-                                           " needs keys: give a key file and the server's public key");
+      return Error(ErrorCode::invalid,
+                   "endpoint " + options.endpoint + " needs keys: give a key file and the server's public key");
     }
-    if (options.endpoint.rfind(':') <= 5) return Error(ErrorCode::invalid, "endpoint " + options.endpoint + " names no port");
+    if (options.endpoint.rfind(':') <= 5)
+      return Error(ErrorCode::invalid, "endpoint " + options.endpoint + " names no port");
     return {};
   }
   return Error(ErrorCode::invalid, "endpoint '" + options.endpoint + "' is neither ipc://PATH nor tcp://HOST:PORT");
@@ -109,7 +114,8 @@ Result<void> prepare_client_socket(Socket& socket, const ClientOptions& options)
 }
 
 Result<std::unique_ptr<Channel>> Channel::open(const std::shared_ptr<Context::Native>& context,
-                                               const ClientOptions& options, const std::string& endpoint, Clock& clock) {
+                                               const ClientOptions& options, const std::string& endpoint,
+                                               Clock& clock) {
   IRONCORE_TRY(auto socket, Socket::open(context, ZMQ_DEALER));
   IRONCORE_CHECK(prepare_client_socket(socket, options));
   IRONCORE_CHECK(socket.connect(endpoint));
@@ -191,7 +197,8 @@ Result<std::unique_ptr<Channel>> ClientCore::take() {
 }
 
 void ClientCore::give_back(std::unique_ptr<Channel> channel) {
-  if (channel == nullptr || channel->is_busy()) return;  // its answer may still come: never mix it up with the next one's
+  if (channel == nullptr || channel->is_busy())
+    return;  // its answer may still come: never mix it up with the next one's
   std::lock_guard lock(mutex_);
   if (!is_closed_ && free_.size() < pool_size) free_.push_back(std::move(channel));
 }
@@ -230,8 +237,9 @@ Result<ServerFacts> ClientCore::first_hello(Instant deadline) {
     }
     if (clock.now() >= deadline) {
       if (options.keys && monitor.has_connected() && !monitor.has_shaken_hands()) {
-        return Error(ErrorCode::forbidden, options.endpoint +
-                                               " breaks off before the handshake is done: check that the server's public key is right");
+        return Error(
+            ErrorCode::forbidden,
+            options.endpoint + " breaks off before the handshake is done: check that the server's public key is right");
       }
       return channel->finish(deadline).error();
     }
@@ -274,7 +282,8 @@ Result<Object> ClientCore::decoded(const api::Kind& kind, Text epoch, std::uint6
   {
     std::lock_guard lock(decoded_mutex_);
     const auto& known = decoded_[place];
-    if (known && known->revision == revision && decoded_epoch_ == epoch && &known->object.kind() == &kind) return known->object;
+    if (known && known->revision == revision && decoded_epoch_ == epoch && &known->object.kind() == &kind)
+      return known->object;
   }
   IRONCORE_TRY(auto object, kind.decode(json));
   std::lock_guard lock(decoded_mutex_);

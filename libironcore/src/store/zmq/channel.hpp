@@ -27,8 +27,8 @@ struct Answer {
 /// Thread: one.
 class Channel {
  public:
-  static Result<std::unique_ptr<Channel>> open(const std::shared_ptr<Context::Native>& context, const ClientOptions& options,
-                                               const std::string& endpoint, Clock& clock);
+  static Result<std::unique_ptr<Channel>> open(const std::shared_ptr<Context::Native>& context,
+                                               const ClientOptions& options, const std::string& endpoint, Clock& clock);
 
   /// A number for the next request.
   std::uint64_t next_id() noexcept { return ++last_id_; }

@@ -90,7 +90,8 @@ Result<Committed> RemoteStore::commit(const Transaction& transaction) {
     if (answer.header.type == MessageType::restarted) {
       // This start of the server has not seen it. Whether an earlier one has is certain only if we sent it once.
       IRONCORE_TRY(auto restarted, decode<RestartedReply>(answer.message.bytes()));
-      if (sends > 1) return Error(ErrorCode::timeout, "the server was restarted before it answered: the write may have happened");
+      if (sends > 1)
+        return Error(ErrorCode::timeout, "the server was restarted before it answered: the write may have happened");
       encoded.request.instance = restarted.instance;
       IRONCORE_CHECK(core_->hello(until));
       continue;

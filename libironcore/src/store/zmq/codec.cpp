@@ -11,13 +11,15 @@ namespace {
 
 // Position + 1 is the number on the wire: append only.
 constexpr std::array codes{
-    ErrorCode::invalid,   ErrorCode::not_found, ErrorCode::already_exists, ErrorCode::conflict,    ErrorCode::wrong_state,
-    ErrorCode::exhausted, ErrorCode::forbidden, ErrorCode::unavailable,    ErrorCode::timeout,     ErrorCode::cancelled,
-    ErrorCode::unsupported, ErrorCode::corrupt, ErrorCode::gone,           ErrorCode::internal,
+    ErrorCode::invalid,     ErrorCode::not_found, ErrorCode::already_exists, ErrorCode::conflict,
+    ErrorCode::wrong_state, ErrorCode::exhausted, ErrorCode::forbidden,      ErrorCode::unavailable,
+    ErrorCode::timeout,     ErrorCode::cancelled, ErrorCode::unsupported,    ErrorCode::corrupt,
+    ErrorCode::gone,        ErrorCode::internal,
 };
 constexpr std::array reasons{
-    FieldError::Reason::required,      FieldError::Reason::invalid,  FieldError::Reason::forbidden, FieldError::Reason::duplicate,
-    FieldError::Reason::not_supported, FieldError::Reason::too_long, FieldError::Reason::unknown,
+    FieldError::Reason::required,  FieldError::Reason::invalid,       FieldError::Reason::forbidden,
+    FieldError::Reason::duplicate, FieldError::Reason::not_supported, FieldError::Reason::too_long,
+    FieldError::Reason::unknown,
 };
 
 template <class T, std::size_t N>
@@ -31,8 +33,12 @@ T value_of(const std::array<T, N>& values, std::uint8_t number, T otherwise) noe
   return number >= 1 && number <= N ? values[number - 1u] : otherwise;
 }
 
-PartType to_record(Part part) { return part == Part::status ? PartType::status : PartType::object; }
-Part part_of(PartType part) { return part == PartType::status ? Part::status : Part::object; }
+PartType to_record(Part part) {
+  return part == Part::status ? PartType::status : PartType::object;
+}
+Part part_of(PartType part) {
+  return part == PartType::status ? Part::status : Part::object;
+}
 
 Result<Operation> operation_of(const OperationRecord& record, const KindTable& kinds) {
   IRONCORE_TRY(auto key, key_of(record.key, kinds));
@@ -45,10 +51,12 @@ Result<Operation> operation_of(const OperationRecord& record, const KindTable& k
       IRONCORE_TRY(auto object, key.kind->decode(record.json));
       return Operation(Update{std::move(object), part_of(record.part)});
     }
-    case OperationType::patch: return Operation(Patch{std::move(key), std::string(record.json), part_of(record.part)});
+    case OperationType::patch:
+      return Operation(Patch{std::move(key), std::string(record.json), part_of(record.part)});
     case OperationType::remove:
-      return Operation(Delete{std::move(key), Revision{record.revision}, std::string(record.uid),
-                              record.propagation == PropagationType::orphan ? Propagation::orphan : Propagation::cascade});
+      return Operation(
+          Delete{std::move(key), Revision{record.revision}, std::string(record.uid),
+                 record.propagation == PropagationType::orphan ? Propagation::orphan : Propagation::cascade});
   }
   return Error(ErrorCode::invalid, "unknown operation");
 }
@@ -175,7 +183,8 @@ ErrorReply to_record(const Error& error) {
   record.code = number_of(codes, error.code());
   record.message = error.message();
   record.fields.reserve(error.fields().size());
-  for (const auto& field : error.fields()) record.fields.push_back({field.field, number_of(reasons, field.reason), field.message});
+  for (const auto& field : error.fields())
+    record.fields.push_back({field.field, number_of(reasons, field.reason), field.message});
   return record;
 }
 
@@ -185,7 +194,8 @@ Error error_of(const ErrorReply& record) {
   std::vector<FieldError> fields;
   fields.reserve(record.fields.size());
   for (const auto& field : record.fields)
-    fields.push_back({std::string(field.field), value_of(reasons, field.reason, FieldError::Reason::invalid), std::string(field.message)});
+    fields.push_back({std::string(field.field), value_of(reasons, field.reason, FieldError::Reason::invalid),
+                      std::string(field.message)});
   // The text is rebuilt from the fields; what outer levels put before it on the other side is put there again.
   Error error(std::move(fields));
   const auto& text = error.message();
@@ -195,19 +205,26 @@ Error error_of(const ErrorReply& record) {
 }
 
 LeaseRecord to_record(const Lease& lease) {
-  return {lease.name,     lease.holder,  lease.token, static_cast<std::uint64_t>(lease.time_to_live.count()),
+  return {lease.name,     lease.holder, lease.token, static_cast<std::uint64_t>(lease.time_to_live.count()),
           lease.renewals, lease.is_held};
 }
 Lease lease_of(const LeaseRecord& record) {
-  return {std::string(record.name), std::string(record.holder), record.token,
-          Duration(static_cast<Duration::rep>(record.time_to_live_ns & INT64_MAX)), record.renewals, record.is_held};
+  return {std::string(record.name),
+          std::string(record.holder),
+          record.token,
+          Duration(static_cast<Duration::rep>(record.time_to_live_ns & INT64_MAX)),
+          record.renewals,
+          record.is_held};
 }
 
 ChangeType to_record(Change::Type type) {
   switch (type) {
-    case Change::Type::added: return ChangeType::added;
-    case Change::Type::deleted: return ChangeType::deleted;
-    default: return ChangeType::modified;
+    case Change::Type::added:
+      return ChangeType::added;
+    case Change::Type::deleted:
+      return ChangeType::deleted;
+    default:
+      return ChangeType::modified;
   }
 }
 
@@ -217,7 +234,9 @@ std::string placement_of(const Object& object) {
   return api::field_text(object, path).value_or(std::string());
 }
 
-std::string resource_topic(Text resource) { return std::string(resource) + '/'; }
+std::string resource_topic(Text resource) {
+  return std::string(resource) + '/';
+}
 std::string placed_topic(Text resource, Text placement) {
   std::string topic;
   topic.reserve(resource.size() + placement.size() + 2);

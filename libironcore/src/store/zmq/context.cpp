@@ -42,7 +42,9 @@ std::string public_of(const std::string& secret_key) {
 Result<KeyPair> load_key_pair(const std::filesystem::path& file) {
   struct stat info {};
   if (::stat(file.c_str(), &info) == 0 && (info.st_mode & 077) != 0) {
-    return Error(ErrorCode::forbidden, "key file " + file.string() + " can be read by others: chmod 600 it, and make a new key if it was exposed");
+    return Error(
+        ErrorCode::forbidden,
+        "key file " + file.string() + " can be read by others: chmod 600 it, and make a new key if it was exposed");
   }
   IRONCORE_TRY(auto text, read_file(file, 4096));
   boost::json::error_code failed;
@@ -51,7 +53,8 @@ Result<KeyPair> load_key_pair(const std::filesystem::path& file) {
   const auto* public_key = members == nullptr ? nullptr : members->if_contains("publicKey");
   const auto* secret_key = members == nullptr ? nullptr : members->if_contains("secretKey");
   if (public_key == nullptr || secret_key == nullptr || !public_key->is_string() || !secret_key->is_string())
-    return Error(ErrorCode::invalid, "key file " + file.string() + " does not hold publicKey and secretKey: make one with keygen");
+    return Error(ErrorCode::invalid,
+                 "key file " + file.string() + " does not hold publicKey and secretKey: make one with keygen");
   KeyPair keys{std::string(public_key->as_string()), std::string(secret_key->as_string())};
   if (public_of(keys.secret_key) != keys.public_key || keys.public_key.empty())
     return Error(ErrorCode::invalid, "key file " + file.string() + " is damaged: its two keys do not belong together");

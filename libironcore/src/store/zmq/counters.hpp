@@ -32,8 +32,9 @@ struct Counters {
   Counter streams_opened;
 
   ServerCounters read() const noexcept {
-    return {requests.value(),     commits.value(),   commit_batches.value(),  refused.value(),       malformed.value(),
-            foreign_version.value(), unknown_keys.value(), published.value(), dropped_answers.value(), streams_opened.value()};
+    return {requests.value(),        commits.value(),         commit_batches.value(), refused.value(),
+            malformed.value(),       foreign_version.value(), unknown_keys.value(),   published.value(),
+            dropped_answers.value(), streams_opened.value()};
   }
 };
 

@@ -6,8 +6,8 @@
 #include <boost/json.hpp>
 #include <optional>
 
-#include "ironcore/base/file.hpp"
 #include "codec.hpp"
+#include "ironcore/base/file.hpp"
 
 namespace ironcore::store::zmq {
 
@@ -16,8 +16,8 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::size_t max_file_bytes = 4 * 1024 * 1024;
-constexpr std::array verbs{Verb::read, Verb::create, Verb::update, Verb::update_status,
-                           Verb::remove, Verb::open, Verb::serve, Verb::lease};
+constexpr std::array verbs{Verb::read,   Verb::create, Verb::update, Verb::update_status,
+                           Verb::remove, Verb::open,   Verb::serve,  Verb::lease};
 
 /// Collects what is wrong instead of stopping at the first thing.
 class Reader {
@@ -38,7 +38,8 @@ class Reader {
       if (std::find(known.begin(), known.end(), name) != known.end()) continue;
       std::string names;
       for (const auto word : known) names += (names.empty() ? "" : ", ") + std::string(word);
-      wrong(path.empty() ? std::string(name) : path + "." + std::string(name), "is not known; known here: " + names, FieldError::Reason::unknown);
+      wrong(path.empty() ? std::string(name) : path + "." + std::string(name), "is not known; known here: " + names,
+            FieldError::Reason::unknown);
     }
   }
   std::vector<std::string> texts(const json::object& object, std::string_view name, const std::string& path) {
@@ -85,7 +86,8 @@ class Reader {
     rule.resources = texts(*members, "resources", path);
     for (const auto& resource : rule.resources) {
       if (resource != "leases" && kinds_.find(resource) == nullptr)
-        wrong(path + ".resources", "'" + resource + "' is no resource; write for example machines.compute.ironcore.dev", FieldError::Reason::not_supported);
+        wrong(path + ".resources", "'" + resource + "' is no resource; write for example machines.compute.ironcore.dev",
+              FieldError::Reason::not_supported);
     }
     rule.namespaces = texts(*members, "namespaces", path);
     rule.pools = texts(*members, "pools", path);
@@ -100,7 +102,8 @@ class Reader {
       wrong(path, "must be a list of rules");
       return list;
     }
-    for (std::size_t i = 0; i < array->size(); ++i) list.push_back(rule((*array)[i], path + "[" + std::to_string(i) + "]"));
+    for (std::size_t i = 0; i < array->size(); ++i)
+      list.push_back(rule((*array)[i], path + "[" + std::to_string(i) + "]"));
     return list;
   }
 
@@ -120,14 +123,22 @@ class Reader {
 
 std::string_view name(Verb verb) noexcept {
   switch (verb) {
-    case Verb::read: return "read";
-    case Verb::create: return "create";
-    case Verb::update: return "update";
-    case Verb::update_status: return "update_status";
-    case Verb::remove: return "remove";
-    case Verb::open: return "open";
-    case Verb::serve: return "serve";
-    case Verb::lease: return "lease";
+    case Verb::read:
+      return "read";
+    case Verb::create:
+      return "create";
+    case Verb::update:
+      return "update";
+    case Verb::update_status:
+      return "update_status";
+    case Verb::remove:
+      return "remove";
+    case Verb::open:
+      return "open";
+    case Verb::serve:
+      return "serve";
+    case Verb::lease:
+      return "lease";
   }
   return "unknown";
 }
@@ -163,7 +174,8 @@ Result<Identities> Identities::parse(std::string_view text) {
       Identity identity;
       identity.name = reader.text(*members, "name", path);
       const auto key = reader.text(*members, "publicKey", path);
-      if (!key.empty() && key.size() != 40) reader.wrong(path + ".publicKey", "must be 40 Z85 characters, as keygen prints them");
+      if (!key.empty() && key.size() != 40)
+        reader.wrong(path + ".publicKey", "must be 40 Z85 characters, as keygen prints them");
       for (const auto& word : reader.texts(*members, "roles", path)) {
         const auto role = roles.find(word);
         if (role == roles.end())

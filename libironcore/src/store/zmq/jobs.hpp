@@ -19,7 +19,8 @@ struct Requests::ListJob {
   ListJob(Origin an_origin, Query a_query, std::size_t a_limit, std::string a_continue_at)
       : origin(std::move(an_origin)), query(std::move(a_query)), limit(a_limit), continue_at(std::move(a_continue_at)) {
     const auto placement = std::string(query.kind->info().placement);
-    const bool has_index = query.fields.is_empty() || (!placement.empty() && query.fields.required(placement) != nullptr) ||
+    const bool has_index = query.fields.is_empty() ||
+                           (!placement.empty() && query.fields.required(placement) != nullptr) ||
                            query.fields.required("metadata.name") != nullptr;
     is_filtered_here = !has_index || !query.labels.is_empty();
     base = query;

@@ -12,7 +12,9 @@ namespace ironcore::store::zmq {
 namespace {
 
 using Name = std::pair<std::string, std::string>;
-Name name_of(const Object& object) { return {object.metadata().namespace_, object.metadata().name}; }
+Name name_of(const Object& object) {
+  return {object.metadata().namespace_, object.metadata().name};
+}
 
 /// Everything, page by page. The pages are of different revisions when somebody writes meanwhile: then the changes since the first page are laid
 /// over what was read, which makes it exact at the last of them.
@@ -55,7 +57,8 @@ class Listing {
   Instant deadline() const { return core_.clock.now() + core_.options.timeout; }
 
   void ask(std::string_view continue_at, std::size_t limit) {
-    const ListRequest request{encoded_.record, static_cast<std::uint32_t>(std::min<std::size_t>(limit, UINT32_MAX)), continue_at};
+    const ListRequest request{encoded_.record, static_cast<std::uint32_t>(std::min<std::size_t>(limit, UINT32_MAX)),
+                              continue_at};
     const auto id = channel_->next_id();
     channel_->start(id, encode(id, milliseconds_until(deadline(), core_.clock), request));
   }

@@ -46,11 +46,14 @@ Result<UniqueFd> listen_at(const std::string& path) {
     std::string who = "another server";
     if (::getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &holder, &size) == 0 && holder.pid > 0)
       who += " (process " + std::to_string(holder.pid) + ")";
-    return Error(ErrorCode::wrong_state, "listen on " + path + ": in use by " + who + ": stop it or choose another path");
+    return Error(ErrorCode::wrong_state,
+                 "listen on " + path + ": in use by " + who + ": stop it or choose another path");
   }
   struct stat info {};
   if (::lstat(path.c_str(), &info) == 0) {
-    if (!S_ISSOCK(info.st_mode)) return Error(ErrorCode::wrong_state, "listen on " + path + ": a file that is no socket stands there: move it away");
+    if (!S_ISSOCK(info.st_mode))
+      return Error(ErrorCode::wrong_state,
+                   "listen on " + path + ": a file that is no socket stands there: move it away");
     if (::unlink(path.c_str()) != 0) return system_error(errno, "remove the socket file " + path + " of a dead server");
   }
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -131,7 +134,8 @@ void SocketFile::remove() noexcept {
 
 Result<std::unique_ptr<Listener>> listen_local(const Context& context, const ServerOptions& options) {
   if (options.path.size() > max_path_bytes)
-    return Error(ErrorCode::invalid, "socket path " + options.path + " is longer than " + std::to_string(max_path_bytes) + " bytes");
+    return Error(ErrorCode::invalid,
+                 "socket path " + options.path + " is longer than " + std::to_string(max_path_bytes) + " bytes");
   if (options.path.front() != '/')
     return Error(ErrorCode::invalid, "socket path '" + options.path + "' must be absolute");
   auto listener = std::make_unique<Listener>();
@@ -146,10 +150,12 @@ Result<std::unique_ptr<Listener>> listen_local(const Context& context, const Ser
 
 Result<std::unique_ptr<Listener>> listen_tcp(const Context& context, const ServerOptions& options) {
   const auto& tcp = *options.tcp;
-  if (tcp.port > 65533) return Error(ErrorCode::invalid, "tcp port must be at most 65533, because three in a row are used");
+  if (tcp.port > 65533)
+    return Error(ErrorCode::invalid, "tcp port must be at most 65533, because three in a row are used");
   auto listener = std::make_unique<Listener>();
   IRONCORE_CHECK(open_sockets(*listener, context, options));
-  for (auto* socket : {&listener->requests, &listener->changes, &listener->streams}) IRONCORE_CHECK(secure(*socket, tcp));
+  for (auto* socket : {&listener->requests, &listener->changes, &listener->streams})
+    IRONCORE_CHECK(secure(*socket, tcp));
   const auto port = [&](unsigned offset) { return static_cast<std::uint16_t>(tcp.port == 0 ? 0u : tcp.port + offset); };
   IRONCORE_TRY(const auto requests_port, bind_tcp(listener->requests, tcp, port(0)));
   IRONCORE_TRY(listener->changes_port, bind_tcp(listener->changes, tcp, port(1)));
@@ -162,7 +168,8 @@ Result<std::unique_ptr<KeyChecker>> KeyChecker::open(const Context& context) {
   IRONCORE_TRY(auto socket, Socket::open(context, ZMQ_ROUTER));
   if (zmq_bind(socket.native(), "inproc://zeromq.zap.01") != 0) {
     if (zmq_errno() == EADDRINUSE)
-      return Error(ErrorCode::wrong_state, "this ZeroMQ context has a server with TCP already: give each one its own context");
+      return Error(ErrorCode::wrong_state,
+                   "this ZeroMQ context has a server with TCP already: give each one its own context");
     return zmq_error("bind the key checker");
   }
   return std::unique_ptr<KeyChecker>(new KeyChecker(std::move(socket)));
@@ -188,8 +195,12 @@ std::size_t KeyChecker::answer(const Authorizer& authorizer) {
     }
     const bool is_known = !key.empty() && frames[4].bytes() == key_domain && authorizer.knows(key);
     if (!is_known) ++refused;
-    const std::string_view parts[] = {"1.0", frames[3].bytes(), is_known ? "200" : "400", is_known ? "OK" : "unknown key",
-                                      is_known ? std::string_view(key) : std::string_view(), ""};
+    const std::string_view parts[] = {"1.0",
+                                      frames[3].bytes(),
+                                      is_known ? "200" : "400",
+                                      is_known ? "OK" : "unknown key",
+                                      is_known ? std::string_view(key) : std::string_view(),
+                                      ""};
     socket_.send(frames[0], ZMQ_SNDMORE);
     Message empty;
     socket_.send(empty, ZMQ_SNDMORE);

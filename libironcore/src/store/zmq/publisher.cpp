@@ -17,8 +17,8 @@ constexpr unsigned bookmark_repeats = 3;
 constexpr std::uint64_t quiet_bookmark_ticks = 10;
 }  // namespace
 
-Publisher::Publisher(LocalStore& store, const KindTable& kinds, const Authorizer& authorizer, const ServerOptions& options,
-                     std::uint64_t instance, Clock& clock)
+Publisher::Publisher(LocalStore& store, const KindTable& kinds, const Authorizer& authorizer,
+                     const ServerOptions& options, std::uint64_t instance, Clock& clock)
     : store_(store), kinds_(kinds), authorizer_(authorizer), options_(options), instance_(instance), clock_(clock) {}
 
 Result<void> Publisher::start() {
@@ -28,7 +28,9 @@ Result<void> Publisher::start() {
   return {};
 }
 
-void Publisher::add(Listener& listener) { outputs_.push_back({&listener, {}}); }
+void Publisher::add(Listener& listener) {
+  outputs_.push_back({&listener, {}});
+}
 
 // ---- subscriptions ----------------------------------------------------------------------------------------------
 
@@ -43,7 +45,8 @@ bool Publisher::is_permitted(const Peer& peer, std::string_view topic) const {
   if (!rest.empty()) {
     if (!rest.ends_with('/') || rest.find('/') != rest.size() - 1) return false;
     if (kind->info().placement.empty()) return rest == "/" && authorizer_.may_read(peer, query).has_value();
-    auto fields = FieldSelector::parse(std::string(kind->info().placement) + "=" + std::string(rest.substr(0, rest.size() - 1)));
+    auto fields =
+        FieldSelector::parse(std::string(kind->info().placement) + "=" + std::string(rest.substr(0, rest.size() - 1)));
     if (!fields) return false;
     query.fields = std::move(*fields);
   }

@@ -62,7 +62,8 @@ class Publisher {
 
   bool is_permitted(const Peer& peer, std::string_view topic) const;
   void publish(const LocalStore::RawChange& change);
-  void publish(const LocalStore::RawChange& change, Text resource, const std::string& topic, ChangeType type, std::uint64_t previous_of_resource);
+  void publish(const LocalStore::RawChange& change, Text resource, const std::string& topic, ChangeType type,
+               std::uint64_t previous_of_resource);
   Chain& chain(std::string_view topic);
   Chain find_chain(std::string_view topic) const;
   bool is_heard(std::string_view topic, std::string_view resource_topic) const;
@@ -77,8 +78,8 @@ class Publisher {
   const std::uint64_t instance_;
   Clock& clock_;
   std::vector<Output> outputs_;
-  TextMap<Chain> chains_;        ///< topics and resources (as `machines.…/`) together: their texts differ
-  std::uint64_t floor_ = 0;      ///< the last link of every chain that has none yet
+  TextMap<Chain> chains_;    ///< topics and resources (as `machines.…/`) together: their texts differ
+  std::uint64_t floor_ = 0;  ///< the last link of every chain that has none yet
   std::uint64_t published_ = 0;
   std::uint64_t count_ = 0;
   std::uint64_t ticks_ = 0;

@@ -24,8 +24,8 @@ struct Requests::Pending {
 };
 
 Requests::Requests(LocalStore& store, const KindTable& kinds, const Authorizer& authorizer, Publisher& publisher,
-                   const ServerOptions& options, std::uint64_t instance, StreamGranter grant_stream, Clock& clock, Log& log,
-                   Counters& counters)
+                   const ServerOptions& options, std::uint64_t instance, StreamGranter grant_stream, Clock& clock,
+                   Log& log, Counters& counters)
     : store_(store),
       kinds_(kinds),
       authorizer_(authorizer),
@@ -50,7 +50,9 @@ void Requests::answer(const Origin& origin, const Record& record) {
     counters_.dropped_answers.add();
 }
 
-void Requests::answer_error(const Origin& origin, const Error& error) { answer(origin, to_record(error)); }
+void Requests::answer_error(const Origin& origin, const Error& error) {
+  answer(origin, to_record(error));
+}
 
 bool Requests::read() {
   bool may_have_more = false;
@@ -106,13 +108,15 @@ Result<void> Requests::carry_out(Origin& origin, MessageType type, std::string_v
     case MessageType::hello: {
       IRONCORE_TRY(auto request, decode<HelloRequest>(message));
       IRONCORE_TRY(auto revision, store_.revision());
-      log_.debug("client said hello", {{"program", std::string(request.program.substr(0, 64))}, {"identity", authorizer_.name(peer)}});
+      log_.debug("client said hello",
+                 {{"program", std::string(request.program.substr(0, 64))}, {"identity", authorizer_.name(peer)}});
       HelloReply reply;
       reply.program = options_.program;
       reply.epoch = store_.epoch();
       reply.instance = instance_;
       reply.revision = revision.value;
-      reply.heartbeat_ms = static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(options_.heartbeat).count());
+      reply.heartbeat_ms =
+          static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(options_.heartbeat).count());
       reply.changes_port = origin.listener->changes_port;
       reply.streams_port = origin.listener->streams_port;
       answer(origin, reply);
@@ -135,20 +139,25 @@ Result<void> Requests::carry_out(Origin& origin, MessageType type, std::string_v
       IRONCORE_TRY(auto request, decode<ListRequest>(message));
       IRONCORE_TRY(auto query, query_of(request.query, kinds_));
       IRONCORE_CHECK(authorizer_.may_read(peer, query));
-      if (lists_.size() >= waiting_jobs) return Error(ErrorCode::exhausted, "too many lists are under way: try again later");
-      lists_.emplace_back(std::move(origin), std::move(query), request.limit == 0 ? SIZE_MAX : request.limit, std::string(request.continue_at));
+      if (lists_.size() >= waiting_jobs)
+        return Error(ErrorCode::exhausted, "too many lists are under way: try again later");
+      lists_.emplace_back(std::move(origin), std::move(query), request.limit == 0 ? SIZE_MAX : request.limit,
+                          std::string(request.continue_at));
       return {};
     }
-    case MessageType::commit: return take_commit(origin, message);
+    case MessageType::commit:
+      return take_commit(origin, message);
     case MessageType::changes: {
       IRONCORE_TRY(auto request, decode<ChangesRequest>(message));
       IRONCORE_TRY(auto query, query_of(request.query, kinds_));
       IRONCORE_CHECK(authorizer_.may_read(peer, query));
       if (!request.epoch.empty() && request.epoch != store_.epoch())
         return Error(ErrorCode::gone, "the store was restored from a backup or replaced: list again");
-      if (replays_.size() >= waiting_jobs) return Error(ErrorCode::exhausted, "too many replays are under way: try again later");
+      if (replays_.size() >= waiting_jobs)
+        return Error(ErrorCode::exhausted, "too many replays are under way: try again later");
       const bool is_pushed = publisher_.is_pushed_to(peer, query);
-      replays_.emplace_back(std::move(origin), std::move(query), request.from, request.limit == 0 ? SIZE_MAX : request.limit, is_pushed);
+      replays_.emplace_back(std::move(origin), std::move(query), request.from,
+                            request.limit == 0 ? SIZE_MAX : request.limit, is_pushed);
       return {};
     }
     case MessageType::revision: {
@@ -160,10 +169,12 @@ Result<void> Requests::carry_out(Origin& origin, MessageType type, std::string_v
     case MessageType::acquire_lease: {
       IRONCORE_TRY(auto request, decode<AcquireLeaseRequest>(message));
       if (request.name.size() > max_name_bytes || request.holder.size() > max_name_bytes)
-        return Error(ErrorCode::invalid, "a lease's name and holder may have at most " + std::to_string(max_name_bytes) + " bytes");
+        return Error(ErrorCode::invalid,
+                     "a lease's name and holder may have at most " + std::to_string(max_name_bytes) + " bytes");
       IRONCORE_CHECK(authorizer_.may_lease(peer, request.name));
       const Duration time_to_live(static_cast<Duration::rep>(request.time_to_live_ns & INT64_MAX));
-      IRONCORE_TRY(auto lease, store_.acquire_lease(std::string(request.name), std::string(request.holder), time_to_live));
+      IRONCORE_TRY(auto lease,
+                   store_.acquire_lease(std::string(request.name), std::string(request.holder), time_to_live));
       answer(origin, AcquireLeaseReply{to_record(lease)});
       return {};
     }
@@ -181,7 +192,8 @@ Result<void> Requests::carry_out(Origin& origin, MessageType type, std::string_v
       LeasesReply reply;
       for (const auto& lease : leases) reply.leases.push_back(to_record(lease));
       if (reply.leases.size() > max_list_elements)
-        return Error(ErrorCode::exhausted, "there are more than " + std::to_string(max_list_elements) + " such leases: give a longer prefix");
+        return Error(ErrorCode::exhausted,
+                     "there are more than " + std::to_string(max_list_elements) + " such leases: give a longer prefix");
       answer(origin, reply);
       return {};
     }
@@ -198,7 +210,8 @@ Result<void> Requests::carry_out(Origin& origin, MessageType type, std::string_v
       answer(origin, GrantStreamReply{grant.high, grant.low});
       return {};
     }
-    default: return Error(ErrorCode::corrupt, "the request is of a type that this server does not know");
+    default:
+      return Error(ErrorCode::corrupt, "the request is of a type that this server does not know");
   }
 }
 
@@ -211,7 +224,8 @@ Result<void> Requests::take_commit(Origin& origin, std::string_view message) {
     answer_commit(origin, *known->second.result);
     return {};
   }
-  const auto twin = std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) { return pending.id == id; });
+  const auto twin =
+      std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) { return pending.id == id; });
   if (twin != pending_.end()) {
     twin->origins.push_back(std::move(origin));
     return {};
@@ -223,7 +237,8 @@ Result<void> Requests::take_commit(Origin& origin, std::string_view message) {
   IRONCORE_TRY(auto transaction, transaction_of(request, kinds_));
   IRONCORE_CHECK(authorizer_.may_commit(origin.peer(), transaction));
   counters_.commits.add();
-  pending_bytes_ += message.size() + transaction.operations.size() * (commit_bytes_per_turn / commit_operations_per_turn);
+  pending_bytes_ +=
+      message.size() + transaction.operations.size() * (commit_bytes_per_turn / commit_operations_per_turn);
   auto& pending = pending_.emplace_back();
   pending.origins.push_back(std::move(origin));
   pending.id = id;
@@ -303,9 +318,11 @@ bool Requests::work(ListJob& job) {
   for (;;) {
     const auto room = options_.page_bytes > job.bytes ? options_.page_bytes - job.bytes : 0;
     const auto fitting = static_cast<std::size_t>(static_cast<double>(room) / average) + 1;
-    const auto wanted = std::min({fitting, options_.page_objects, std::max<std::size_t>(job.limit - job.texts.size(), 1)});
+    const auto wanted =
+        std::min({fitting, options_.page_objects, std::max<std::size_t>(job.limit - job.texts.size(), 1)});
     // Selectors that no index answers are applied here, so that looking for a needle takes many short slices.
-    const auto looked_at = job.is_filtered_here ? std::clamp<std::size_t>(job.limit - job.texts.size(), 1, 256) : wanted;
+    const auto looked_at =
+        job.is_filtered_here ? std::clamp<std::size_t>(job.limit - job.texts.size(), 1, 256) : wanted;
     auto page = store_.list(job.base, {.limit = looked_at, .continue_at = job.continue_at});
     if (!page) {
       answer_error(job.origin, page.error());
@@ -321,7 +338,9 @@ bool Requests::work(ListJob& job) {
       job.bytes += job.texts.back().size();
       average = 0.95 * average + 0.05 * static_cast<double>(job.texts.back().size());
     }
-    if (job.continue_at.empty() || job.bytes >= options_.page_bytes || job.texts.size() >= std::min(job.limit, options_.page_objects)) break;
+    if (job.continue_at.empty() || job.bytes >= options_.page_bytes ||
+        job.texts.size() >= std::min(job.limit, options_.page_objects))
+      break;
     if (clock_.now() >= until) return true;
   }
   ListReply reply;
@@ -370,7 +389,8 @@ bool Requests::work(ChangesJob& job) {
       const auto type = !is_there ? ChangeType::deleted : was_there ? ChangeType::modified : ChangeType::added;
       job.changes.push_back({type, change.revision.value, change.object.json()});
       job.bytes += job.changes.back().json.size();
-      if (job.bytes >= options_.page_bytes || job.changes.size() >= std::min(job.limit, max_list_elements)) return reply_with(true);
+      if (job.bytes >= options_.page_bytes || job.changes.size() >= std::min(job.limit, max_list_elements))
+        return reply_with(true);
     }
     if (changes->size() < changes_per_slice) {
       job.through = std::max(job.through, revision->value);

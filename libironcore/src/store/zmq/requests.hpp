@@ -36,7 +36,8 @@ using StreamGranter = std::function<Result<RandomId>(const Peer& peer, const Obj
 class Requests {
  public:
   Requests(LocalStore& store, const KindTable& kinds, const Authorizer& authorizer, Publisher& publisher,
-           const ServerOptions& options, std::uint64_t instance, StreamGranter grant_stream, Clock& clock, Log& log, Counters& counters);
+           const ServerOptions& options, std::uint64_t instance, StreamGranter grant_stream, Clock& clock, Log& log,
+           Counters& counters);
   ~Requests();
   void add(Listener& listener) { listeners_.push_back(&listener); }
 

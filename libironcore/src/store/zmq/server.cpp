@@ -34,12 +34,14 @@ class ZmqServer final : public Server {
         authorizer_(store, options_.tcp ? options_.tcp->identities : Identities()),
         publisher_(store, kinds_, authorizer_, options_, instance_, clock),
         relay_(kinds_, authorizer_, options_, instance_, clock, log, counters_),
-        requests_(store, kinds_, authorizer_, publisher_, options_, instance_,
-                  [this](const Peer& peer, const Object& object, Text what) { return relay_.grant(peer, object, what); }, clock, log,
-                  counters_) {}
+        requests_(
+            store, kinds_, authorizer_, publisher_, options_, instance_,
+            [this](const Peer& peer, const Object& object, Text what) { return relay_.grant(peer, object, what); },
+            clock, log, counters_) {}
 
   Result<void> open(Context& context) {
-    if (options_.path.empty() && !options_.tcp) return Error(ErrorCode::invalid, "the server has neither a path nor a tcp endpoint");
+    if (options_.path.empty() && !options_.tcp)
+      return Error(ErrorCode::invalid, "the server has neither a path nor a tcp endpoint");
     signal_ = std::make_shared<ChangeSignal>();
     IRONCORE_TRY(signal_->wake, Wake::create());
     if (!options_.path.empty()) {
@@ -160,7 +162,8 @@ Result<void> ZmqServer::run(std::stop_token stop) {
 
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::create(Context& context, LocalStore& store, ServerOptions options, Clock& clock, Log& log) {
+Result<std::unique_ptr<Server>> Server::create(Context& context, LocalStore& store, ServerOptions options, Clock& clock,
+                                               Log& log) {
   auto server = std::make_unique<ZmqServer>(store, std::move(options), clock, log);
   IRONCORE_CHECK(server->open(context));
   return std::unique_ptr<Server>(std::move(server));

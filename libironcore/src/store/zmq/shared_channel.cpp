@@ -6,8 +6,9 @@
 
 namespace ironcore::store::zmq {
 
-Result<std::shared_ptr<SharedChannel>> SharedChannel::open(const std::shared_ptr<Context::Native>& context, const ClientOptions& options,
-                                                           const std::string& endpoint, Clock& clock) {
+Result<std::shared_ptr<SharedChannel>> SharedChannel::open(const std::shared_ptr<Context::Native>& context,
+                                                           const ClientOptions& options, const std::string& endpoint,
+                                                           Clock& clock) {
   IRONCORE_TRY(auto socket, Socket::open(context, ZMQ_DEALER));
   IRONCORE_CHECK(prepare_client_socket(socket, options));
   IRONCORE_CHECK(socket.connect(endpoint));

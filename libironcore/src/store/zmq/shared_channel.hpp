@@ -19,8 +19,9 @@ namespace ironcore::store::zmq {
 /// reads for all, and when it has its own answer, the next one does. Thread: any.
 class SharedChannel {
  public:
-  static Result<std::shared_ptr<SharedChannel>> open(const std::shared_ptr<Context::Native>& context, const ClientOptions& options,
-                                                     const std::string& endpoint, Clock& clock);
+  static Result<std::shared_ptr<SharedChannel>> open(const std::shared_ptr<Context::Native>& context,
+                                                     const ClientOptions& options, const std::string& endpoint,
+                                                     Clock& clock);
 
   /// A number for a request.
   std::uint64_t next_id() noexcept { return last_id_.fetch_add(1, std::memory_order_relaxed) + 1; }
@@ -36,7 +37,8 @@ class SharedChannel {
     Instant resend_at{};
     Duration resend_after{};
 
-    std::mutex mutex;  // guards what follows: the waiting thread takes nothing else, so that a hundred answers do not queue for one lock
+    std::mutex
+        mutex;  // guards what follows: the waiting thread takes nothing else, so that a hundred answers do not queue for one lock
     std::condition_variable_any changed;
     std::optional<Answer> answer;
     std::optional<Error> error;
@@ -61,7 +63,7 @@ class SharedChannel {
   std::atomic<std::uint64_t> last_id_{0};
   std::atomic<std::size_t> in_flight_{0};
 
-  const int fd_;  ///< readable when the socket has something to do
+  const int fd_;                      ///< readable when the socket has something to do
   const std::shared_ptr<Wake> wake_;  ///< for the reader
   const std::string endpoint_;
   Clock& clock_;

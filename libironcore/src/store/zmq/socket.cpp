@@ -24,28 +24,45 @@ Error zmq_error(std::string_view doing) {
   const int number = zmq_errno();
   ErrorCode code = ErrorCode::internal;
   switch (number) {
-    case EADDRINUSE: code = ErrorCode::wrong_state; break;
+    case EADDRINUSE:
+      code = ErrorCode::wrong_state;
+      break;
     case EMFILE:
     case ENFILE:
-    case ENOMEM: code = ErrorCode::exhausted; break;
+    case ENOMEM:
+      code = ErrorCode::exhausted;
+      break;
     case EACCES:
-    case EPERM: code = ErrorCode::forbidden; break;
+    case EPERM:
+      code = ErrorCode::forbidden;
+      break;
     case EINVAL:
     case ENODEV:
     case ENAMETOOLONG:
-    case EPROTONOSUPPORT: code = ErrorCode::invalid; break;
+    case EPROTONOSUPPORT:
+      code = ErrorCode::invalid;
+      break;
     case EADDRNOTAVAIL:
     case ENOENT:
-    case ECONNREFUSED: code = ErrorCode::unavailable; break;
-    case ENOTSUP: code = ErrorCode::unsupported; break;
-    default: break;
+    case ECONNREFUSED:
+      code = ErrorCode::unavailable;
+      break;
+    case ENOTSUP:
+      code = ErrorCode::unsupported;
+      break;
+    default:
+      break;
   }
   std::string message(doing);
   message += ": ";
   switch (number) {
-    case EADDRINUSE: message += "in use by another server: stop it or choose another endpoint"; break;
+    case EADDRINUSE:
+      message += "in use by another server: stop it or choose another endpoint";
+      break;
     case EMFILE:
-    case ENFILE: message += "out of file descriptors or sockets: raise the limit (ulimit -n) or ContextOptions::max_sockets"; break;
+    case ENFILE:
+      message += "out of file descriptors or sockets: raise the limit (ulimit -n) or ContextOptions::max_sockets";
+      break;
     default: {
       std::string text = zmq_strerror(number);
       if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] = static_cast<char>(text[0] - 'A' + 'a');
@@ -210,6 +227,8 @@ RandomId random_id() {
   SystemRandom().fill(std::as_writable_bytes(std::span(&id, 1)));
   return id;
 }
-std::uint64_t random_number() { return random_id().low; }
+std::uint64_t random_number() {
+  return random_id().low;
+}
 
 }  // namespace ironcore::store::zmq

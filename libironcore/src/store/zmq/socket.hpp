@@ -128,8 +128,12 @@ class StopWake {
   std::stop_callback<Setter> callback_;
 };
 
-inline zmq_pollitem_t poll_item(const Socket& socket, short events) { return {socket.native(), 0, events, 0}; }
-inline zmq_pollitem_t poll_item(int fd, short events) { return {nullptr, fd, events, 0}; }
+inline zmq_pollitem_t poll_item(const Socket& socket, short events) {
+  return {socket.native(), 0, events, 0};
+}
+inline zmq_pollitem_t poll_item(int fd, short events) {
+  return {nullptr, fd, events, 0};
+}
 
 /// Waits until one of the items is ready or `deadline` has passed on `clock`; the items say which.
 void poll(std::span<zmq_pollitem_t> items, Instant deadline, const Clock& clock);

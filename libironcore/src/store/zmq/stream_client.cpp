@@ -29,7 +29,8 @@ class ZmqStreamClient final : public StreamClient {
 
 }  // namespace
 
-Result<std::unique_ptr<StreamClient>> StreamClient::connect(Context& context, ClientOptions options, Clock& clock, Log& log) {
+Result<std::unique_ptr<StreamClient>> StreamClient::connect(Context& context, ClientOptions options, Clock& clock,
+                                                            Log& log) {
   IRONCORE_CHECK(check_options(options));
   auto core = std::make_shared<ClientCore>(context.native(), std::move(options), clock, log);
   IRONCORE_CHECK(within(core->first_hello(clock.now() + core->options.connect_timeout), "connect for streams"));

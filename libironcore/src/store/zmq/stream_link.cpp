@@ -16,13 +16,13 @@ constexpr std::size_t max_offers = 64;
 //  ───────────────────▶ open ───────────────────────────────────────────────▶ ended: what arrived may still be read
 struct StreamLink::State {
   std::uint64_t id = 0;
-  std::string arrived;             ///< at most what we granted
-  std::uint32_t consumed = 0;      ///< credit to give back
-  std::string waiting;             ///< written, not sent: at most a window
-  std::uint64_t credit = 0;        ///< that the other side granted
-  bool is_accepted = false;        ///< the worker took it; nothing is sent before
-  bool is_offered = false;         ///< a worker's: its handler has not decided yet
-  std::optional<Error> end;        ///< why there is nothing after `arrived`
+  std::string arrived;                 ///< at most what we granted
+  std::uint32_t consumed = 0;          ///< credit to give back
+  std::string waiting;                 ///< written, not sent: at most a window
+  std::uint64_t credit = 0;            ///< that the other side granted
+  bool is_accepted = false;            ///< the worker took it; nothing is sent before
+  bool is_offered = false;             ///< a worker's: its handler has not decided yet
+  std::optional<Error> end;            ///< why there is nothing after `arrived`
   std::optional<std::string> closing;  ///< send what waits, then this reason
   bool has_sent_close = false;
 };
@@ -36,7 +36,8 @@ class LinkStream final : public Stream {
     std::lock_guard lock(link_->mutex_);
     if (!state_->end && !state_->has_sent_close && !state_->is_offered) {
       // What waits is lost here; `close` is for those who care.
-      link_->send_locked(encode(state_->id, 0, CloseStream{to_record(Error(ErrorCode::gone, "the other side went away"))}));
+      link_->send_locked(
+          encode(state_->id, 0, CloseStream{to_record(Error(ErrorCode::gone, "the other side went away"))}));
       link_->hurry();
     }
     link_->streams_.erase(state_->id);
@@ -69,7 +70,8 @@ class LinkStream final : public Stream {
       link_->wait_until(lock, deadline, stop, [&] { return state_->waiting.size() < stream_window || state_->end; });
       if (state_->end) return *state_->end;
       if (state_->closing) return Error(ErrorCode::wrong_state, "the stream was closed: open a new one");
-      const auto count = std::min(bytes.size() - taken, stream_window - std::min<std::size_t>(state_->waiting.size(), stream_window));
+      const auto count =
+          std::min(bytes.size() - taken, stream_window - std::min<std::size_t>(state_->waiting.size(), stream_window));
       if (count == 0) break;
       state_->waiting.append(bytes.substr(taken, count));
       taken += count;
@@ -133,7 +135,8 @@ Result<std::unique_ptr<Stream>> StreamLink::open_stream(RandomId grant, Instant 
   wait_until(lock, deadline, {}, [&] { return state->is_accepted || state->end; });
   // What came before the end may be all there was to say: a short log.
   if (state->end && !state->is_accepted) return *state->end;
-  if (!state->is_accepted) return Error(ErrorCode::timeout, "the stream was not taken in time: its worker does not answer");
+  if (!state->is_accepted)
+    return Error(ErrorCode::timeout, "the stream was not taken in time: its worker does not answer");
   lock.unlock();
   return std::unique_ptr<Stream>(std::move(stream));
 }
@@ -195,7 +198,9 @@ void StreamLink::end(const Error& error) {
   for (auto& [id, state] : streams_) {
     if (state->end) continue;
     state->end = error;
-    if (!state->has_sent_close) send_locked(encode(id, 0, CloseStream{to_record(Error(ErrorCode::unavailable, "the provider stopped serving streams"))}));
+    if (!state->has_sent_close)
+      send_locked(
+          encode(id, 0, CloseStream{to_record(Error(ErrorCode::unavailable, "the provider stopped serving streams"))}));
   }
   streams_.clear();
   flush();
@@ -256,8 +261,9 @@ void StreamLink::pump_once(Instant deadline) {
     std::lock_guard lock(mutex_);
     is_flushed = flush();
   }
-  zmq_pollitem_t items[2] = {poll_item(wake_->fd(), ZMQ_POLLIN),
-                             poll_item(socket_, static_cast<short>(is_flushed ? ZMQ_POLLIN : ZMQ_POLLIN | ZMQ_POLLOUT))};
+  zmq_pollitem_t items[2] = {
+      poll_item(wake_->fd(), ZMQ_POLLIN),
+      poll_item(socket_, static_cast<short>(is_flushed ? ZMQ_POLLIN : ZMQ_POLLIN | ZMQ_POLLOUT))};
   poll(items, deadline, clock_);
   wake_->clear();
   std::lock_guard lock(mutex_);
@@ -281,7 +287,8 @@ bool StreamLink::flush() {
 
 bool StreamLink::flush(State& state) {
   while (!state.waiting.empty() && state.credit > stream_message_cost && state.is_accepted) {
-    const auto count = std::min({state.waiting.size(), stream_chunk, static_cast<std::size_t>(state.credit - stream_message_cost)});
+    const auto count =
+        std::min({state.waiting.size(), stream_chunk, static_cast<std::size_t>(state.credit - stream_message_cost)});
     Message message(encode(state.id, 0, StreamData{std::string_view(state.waiting).substr(0, count)}));
     if (!socket_.send(message)) return false;
     state.waiting.erase(0, count);
@@ -306,7 +313,9 @@ void StreamLink::take(Message message) {
       if (offers_.size() < max_offers) {
         offers_.push_back(std::move(message));
       } else {
-        send_locked(encode(header.request_id, 0, CloseStream{to_record(Error(ErrorCode::exhausted, "too many streams are being opened: try again"))}));
+        send_locked(encode(
+            header.request_id, 0,
+            CloseStream{to_record(Error(ErrorCode::exhausted, "too many streams are being opened: try again"))}));
       }
       return;
     case MessageType::accept_stream: {
@@ -322,7 +331,8 @@ void StreamLink::take(Message message) {
       state->arrived += record->bytes;
       state->consumed += stream_message_cost;
       // The relay enforces what we granted; this is the same bound once more, against a relay that does not.
-      if (state->arrived.size() > 2 * stream_window) state->end = Error(ErrorCode::internal, "the other side sent more than it may");
+      if (state->arrived.size() > 2 * stream_window)
+        state->end = Error(ErrorCode::internal, "the other side sent more than it may");
       return;
     }
     case MessageType::stream_credit: {
@@ -337,7 +347,8 @@ void StreamLink::take(Message message) {
       streams_.erase(at);
       return;
     }
-    case MessageType::ping: return;
+    case MessageType::ping:
+      return;
     default:
       if (answers_.size() < max_offers) answers_.push_back({std::move(message), header});
   }

@@ -16,11 +16,19 @@ constexpr std::uint64_t max_credit = 1024 * 1024;
 constexpr Duration accept_within = std::chrono::seconds(10);
 }  // namespace
 
-StreamRelay::StreamRelay(const KindTable& kinds, const Authorizer& authorizer, const ServerOptions& options, std::uint64_t instance,
-                         Clock& clock, Log& log, Counters& counters)
-    : kinds_(kinds), authorizer_(authorizer), options_(options), instance_(instance), clock_(clock), log_(log), counters_(counters) {}
+StreamRelay::StreamRelay(const KindTable& kinds, const Authorizer& authorizer, const ServerOptions& options,
+                         std::uint64_t instance, Clock& clock, Log& log, Counters& counters)
+    : kinds_(kinds),
+      authorizer_(authorizer),
+      options_(options),
+      instance_(instance),
+      clock_(clock),
+      log_(log),
+      counters_(counters) {}
 
-std::string StreamRelay::worker_name(Text resource, Text pool) { return std::string(resource) + "/" + std::string(pool); }
+std::string StreamRelay::worker_name(Text resource, Text pool) {
+  return std::string(resource) + "/" + std::string(pool);
+}
 
 template <class Record>
 bool StreamRelay::send(const Address& to, const Record& record) {
@@ -39,18 +47,22 @@ void StreamRelay::refuse(const Address& to, const Error& error) {
 Result<RandomId> StreamRelay::grant(const Peer& peer, const Object& object, Text what) {
   const auto resource = object.kind().resource();
   const auto& metadata = object.metadata();
-  if (what.empty() || what.size() > max_what_bytes) return Error(ErrorCode::invalid, "a stream must be named, for example console");
+  if (what.empty() || what.size() > max_what_bytes)
+    return Error(ErrorCode::invalid, "a stream must be named, for example console");
   if (object.kind().info().placement.empty()) return Error(ErrorCode::unsupported, resource + " have no streams");
   const auto pool = placement_of(object);
-  if (pool.empty()) return Error(ErrorCode::wrong_state, metadata.name + " is not placed yet: wait until it is scheduled");
+  if (pool.empty())
+    return Error(ErrorCode::wrong_state, metadata.name + " is not placed yet: wait until it is scheduled");
   const auto name = worker_name(resource, pool);
   const auto worker = workers_.find(name);
   if (worker == workers_.end())
-    return Error(ErrorCode::unavailable, "pool " + pool + " serves no streams now: is its provider running and connected?");
-  if (grants_.size() >= max_grants) return Error(ErrorCode::exhausted, "too many streams are being opened: try again later");
+    return Error(ErrorCode::unavailable,
+                 "pool " + pool + " serves no streams now: is its provider running and connected?");
+  if (grants_.size() >= max_grants)
+    return Error(ErrorCode::exhausted, "too many streams are being opened: try again later");
   const auto id = random_id();
-  grants_.emplace(id, Grant{std::string(peer.public_key), peer.is_local, name, resource, metadata.namespace_, metadata.name, metadata.uid,
-                            std::string(what), clock_.now() + options_.stream_grant});
+  grants_.emplace(id, Grant{std::string(peer.public_key), peer.is_local, name, resource, metadata.namespace_,
+                            metadata.name, metadata.uid, std::string(what), clock_.now() + options_.stream_grant});
   return id;
 }
 
@@ -64,12 +76,14 @@ void StreamRelay::take_serve(const Address& from, const Peer& peer, std::string_
   const auto* kind = kinds_.find(record->resource);
   if (kind == nullptr || kind->info().placement.empty() || record->pool.empty() || record->pool.size() > 256)
     return answer_error(Error(ErrorCode::invalid, "no streams can be served for this resource and pool"));
-  if (const auto allowed = authorizer_.may_serve(peer, record->resource, record->pool); !allowed) return answer_error(allowed.error());
+  if (const auto allowed = authorizer_.may_serve(peer, record->resource, record->pool); !allowed)
+    return answer_error(allowed.error());
   const auto name = worker_name(record->resource, record->pool);
   const auto at = workers_.find(name);
   if (at != workers_.end() && at->second.address != from) {
     if (is_there(at->second.address))
-      return answer_error(Error(ErrorCode::already_exists, "pool " + std::string(record->pool) + " is served by another one already"));
+      return answer_error(
+          Error(ErrorCode::already_exists, "pool " + std::string(record->pool) + " is served by another one already"));
     workers_.erase(at);
   }
   auto [worker, is_new] = workers_.try_emplace(name);
@@ -91,7 +105,8 @@ void StreamRelay::take_open(const Address& from, const Peer& peer, std::string_v
   const auto& grant = found.mapped();
   if (grant.is_local != peer.is_local || grant.public_key != peer.public_key)
     return refuse(from, Error(ErrorCode::forbidden, "the right to open this stream belongs to another identity"));
-  if (relays_.size() >= max_relays) return refuse(from, Error(ErrorCode::exhausted, "too many streams are open: close some"));
+  if (relays_.size() >= max_relays)
+    return refuse(from, Error(ErrorCode::exhausted, "too many streams are open: close some"));
   const auto worker = workers_.find(grant.worker);
   if (worker == workers_.end()) return refuse(from, Error(ErrorCode::unavailable, "the provider went away: try again"));
 
@@ -154,14 +169,19 @@ void StreamRelay::take(Listener& listener, std::string routing_id, Message messa
   }
   const Peer peer{listener.is_local, message.user()};
   switch (header.type) {
-    case MessageType::serve_streams: return take_serve({from.listener, from.routing_id, 0}, peer, message.bytes());
-    case MessageType::open_stream: return take_open(from, peer, message.bytes());
+    case MessageType::serve_streams:
+      return take_serve({from.listener, from.routing_id, 0}, peer, message.bytes());
+    case MessageType::open_stream:
+      return take_open(from, peer, message.bytes());
     case MessageType::accept_stream:
     case MessageType::stream_data:
     case MessageType::stream_credit:
-    case MessageType::close_stream: return take_stream_message(from, header.type, message.bytes());
-    case MessageType::ping: return;
-    default: counters_.malformed.add();
+    case MessageType::close_stream:
+      return take_stream_message(from, header.type, message.bytes());
+    case MessageType::ping:
+      return;
+    default:
+      counters_.malformed.add();
   }
 }
 
@@ -169,7 +189,9 @@ void StreamRelay::take_stream_message(const Address& from, MessageType type, std
   const auto found = by_end_.find(from);
   if (found == by_end_.end()) {
     // Of a stream that ended, or of a server before this one.
-    if (type != MessageType::close_stream) send(from, CloseStream{to_record(Error(ErrorCode::unavailable, "the server does not know this stream: it was restarted"))});
+    if (type != MessageType::close_stream)
+      send(from, CloseStream{to_record(
+                     Error(ErrorCode::unavailable, "the server does not know this stream: it was restarted"))});
     return;
   }
   const auto at = found->second;
@@ -181,7 +203,8 @@ void StreamRelay::take_stream_message(const Address& from, MessageType type, std
     end(at, nullptr, Error(ErrorCode::invalid, why));
   };
   const auto pass_on = [&](const auto& record) {
-    if (!send(other.address, record)) end(at, nullptr, Error(ErrorCode::unavailable, "the other side went away or does not read"));
+    if (!send(other.address, record))
+      end(at, nullptr, Error(ErrorCode::unavailable, "the other side went away or does not read"));
   };
   switch (type) {
     case MessageType::accept_stream: {
@@ -224,7 +247,9 @@ void StreamRelay::end(Relays::iterator relay, const Address* told, const Error& 
 
 // ---- signs of life ----------------------------------------------------------------------------------------------
 
-bool StreamRelay::is_there(const Address& address) { return send(Address{address.listener, address.routing_id, 0}, Ping{}); }
+bool StreamRelay::is_there(const Address& address) {
+  return send(Address{address.listener, address.routing_id, 0}, Ping{});
+}
 
 void StreamRelay::tick() {
   const auto now = clock_.now();

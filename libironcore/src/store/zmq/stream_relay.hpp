@@ -21,8 +21,8 @@ namespace ironcore::store::zmq {
 /// slow reader is what that reader granted, at least `stream_message_cost` for each message. Thread: loop.
 class StreamRelay {
  public:
-  StreamRelay(const KindTable& kinds, const Authorizer& authorizer, const ServerOptions& options, std::uint64_t instance, Clock& clock,
-              Log& log, Counters& counters);
+  StreamRelay(const KindTable& kinds, const Authorizer& authorizer, const ServerOptions& options,
+              std::uint64_t instance, Clock& clock, Log& log, Counters& counters);
   void add(Listener& listener) { listeners_.push_back(&listener); }
 
   /// The right to open one stream, once, soon, for this peer. `unavailable` when no worker serves the object's pool, `wrong_state` when it
@@ -71,7 +71,9 @@ class StreamRelay {
     Instant until{};
   };
   struct Order {
-    bool operator()(const RandomId& a, const RandomId& b) const noexcept { return std::tie(a.high, a.low) < std::tie(b.high, b.low); }
+    bool operator()(const RandomId& a, const RandomId& b) const noexcept {
+      return std::tie(a.high, a.low) < std::tie(b.high, b.low);
+    }
   };
   using Relays = std::list<Relay>;
 

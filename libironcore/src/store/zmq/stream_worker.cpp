@@ -24,7 +24,8 @@ class ZmqStreamWorker final : public StreamWorker {
       if (served) continue;
       const auto code = served.error().code();
       if (code == ErrorCode::forbidden || code == ErrorCode::unsupported || code == ErrorCode::invalid) return served;
-      core_->log.warning("streams cannot be served now, trying again", {{"pool", pool_}, {"error", served.error().message()}});
+      core_->log.warning("streams cannot be served now, trying again",
+                         {{"pool", pool_}, {"error", served.error().message()}});
       sleep_for(core_->clock, retry_after, stop);
     }
     return {};
@@ -87,11 +88,13 @@ class ZmqStreamWorker final : public StreamWorker {
 
 }  // namespace
 
-Result<std::unique_ptr<StreamWorker>> StreamWorker::create(Context& context, ClientOptions options, const api::Kind& placed,
-                                                           std::string pool, Handler handler, Clock& clock, Log& log) {
+Result<std::unique_ptr<StreamWorker>> StreamWorker::create(Context& context, ClientOptions options,
+                                                           const api::Kind& placed, std::string pool, Handler handler,
+                                                           Clock& clock, Log& log) {
   IRONCORE_CHECK(check_options(options));
   auto core = std::make_shared<ClientCore>(context.native(), std::move(options), clock, log);
-  return std::unique_ptr<StreamWorker>(std::make_unique<ZmqStreamWorker>(std::move(core), placed, std::move(pool), std::move(handler)));
+  return std::unique_ptr<StreamWorker>(
+      std::make_unique<ZmqStreamWorker>(std::move(core), placed, std::move(pool), std::move(handler)));
 }
 
 }  // namespace ironcore::store::zmq

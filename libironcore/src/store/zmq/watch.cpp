@@ -16,9 +16,9 @@ constexpr std::uint64_t bookmark_interval = 1000;
 
 /// How this query looks from the publications' side.
 struct Subscription {
-  std::string topic;       ///< prefix subscribed to
-  std::string bookmark;    ///< exact topic of its bookmarks
-  bool is_placed = false;  ///< of one placement only
+  std::string topic;                ///< prefix subscribed to
+  std::string bookmark;             ///< exact topic of its bookmarks
+  bool is_placed = false;           ///< of one placement only
   std::optional<std::string> name;  ///< the one name that matches
   bool has_labels = false;
   bool has_other_fields = false;  ///< fields that can change: whether the version before matched is not known here
@@ -51,7 +51,8 @@ Subscription subscription_of(const Query& query, Text resource) {
   do {
     std::string text;
     for (const auto& [path, value] : known) text += (text.empty() ? "" : ",") + path + "=" + value;
-    if (const auto same = FieldSelector::parse(text); same && *same == query.fields) subscription.has_other_fields = false;
+    if (const auto same = FieldSelector::parse(text); same && *same == query.fields)
+      subscription.has_other_fields = false;
   } while (subscription.has_other_fields && std::next_permutation(known.begin(), known.end()));
   return subscription;
 }
@@ -103,8 +104,9 @@ class RemoteWatch final : public Watch {
   std::string epoch_;
   std::uint64_t instance_ = 0;
   Duration heartbeat_{};
-  bool is_pushed_ = true;       ///< the server would admit the subscription
-  bool is_subscribed_ = false;  ///< and we asked for it; otherwise every heartbeat with a new revision leads to a replay
+  bool is_pushed_ = true;  ///< the server would admit the subscription
+  bool is_subscribed_ =
+      false;  ///< and we asked for it; otherwise every heartbeat with a new revision leads to a replay
   bool has_heard_heartbeat_ = false;
   bool needs_replay_ = false;
   Instant silent_at_{};
@@ -159,9 +161,9 @@ Result<void> RemoteWatch::subscribe() {
 void RemoteWatch::schedule_safety_replay() {
   // A fifth of jitter, so that a thousand watches that were opened together do not ask together for ever.
   const auto span = core_->options.safety_replay;
-  safety_replay_at_ = core_->clock.now() + span + Duration(static_cast<Duration::rep>(
-                                                      static_cast<double>(span.count()) * 0.2 *
-                                                      (static_cast<double>(random_number() % 1024) / 1024.0)));
+  safety_replay_at_ = core_->clock.now() + span +
+                      Duration(static_cast<Duration::rep>(static_cast<double>(span.count()) * 0.2 *
+                                                          (static_cast<double>(random_number() % 1024) / 1024.0)));
 }
 
 void RemoteWatch::push(Change::Type type, std::uint64_t revision, std::optional<Object> object) {
@@ -299,7 +301,8 @@ Result<void> RemoteWatch::take_publication(std::string_view published) {
       if (heartbeat) take_heartbeat(*heartbeat);
       break;
     }
-    default: break;
+    default:
+      break;
   }
   return {};
 }

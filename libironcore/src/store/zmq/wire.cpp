@@ -7,12 +7,12 @@
 namespace ironcore::store::zmq {
 
 // One function per record, for both directions: the order here is the order on the wire.
-#define IRONCORE_WIRE(Record, ...)                  \
-  template <class Archive>                          \
+#define IRONCORE_WIRE(Record, ...)                   \
+  template <class Archive>                           \
   void serialize(Archive& archive, Record& record) { \
-    static_cast<void>(archive);                     \
-    static_cast<void>(record);                      \
-    __VA_ARGS__;                                    \
+    static_cast<void>(archive);                      \
+    static_cast<void>(record);                       \
+    __VA_ARGS__;                                     \
   }
 
 IRONCORE_WIRE(HelloRequest, archive(record.program))
@@ -27,8 +27,8 @@ IRONCORE_WIRE(ListReply, archive(record.epoch, record.revision, record.continue_
 IRONCORE_WIRE(OperationRecord, archive(Byte{record.operation}, record.key, record.json, Byte{record.part},
                                        record.revision, record.uid, Byte{record.propagation}))
 IRONCORE_WIRE(PreconditionRecord, archive(Byte{record.precondition}, record.key, record.number))
-IRONCORE_WIRE(CommitRequest, archive(record.id_high, record.id_low, record.instance, record.operations,
-                                     record.preconditions))
+IRONCORE_WIRE(CommitRequest,
+              archive(record.id_high, record.id_low, record.instance, record.operations, record.preconditions))
 IRONCORE_WIRE(ObjectRecord, archive(record.resource, record.json))
 IRONCORE_WIRE(CommitReply, archive(record.revision, record.objects))
 IRONCORE_WIRE(ChangesRequest, archive(record.query, record.epoch, record.from, record.limit))
@@ -47,9 +47,9 @@ IRONCORE_WIRE(LeasesReply, archive(record.leases))
 IRONCORE_WIRE(FieldRecord, archive(record.field, record.reason, record.message))
 IRONCORE_WIRE(ErrorReply, archive(record.code, record.message, record.fields))
 IRONCORE_WIRE(RestartedReply, archive(record.instance))
-IRONCORE_WIRE(ChangeMessage, archive(record.epoch, record.revision, record.previous_on_topic,
-                                     record.previous_of_resource, Byte{record.change}, record.has_same_labels,
-                                     record.namespace_, record.name, record.json))
+IRONCORE_WIRE(ChangeMessage,
+              archive(record.epoch, record.revision, record.previous_on_topic, record.previous_of_resource,
+                      Byte{record.change}, record.has_same_labels, record.namespace_, record.name, record.json))
 IRONCORE_WIRE(BookmarkMessage, archive(record.epoch, record.revision, record.last_on_topic, record.last_of_resource))
 IRONCORE_WIRE(HeartbeatMessage, archive(record.epoch, record.instance, record.revision))
 IRONCORE_WIRE(GrantStreamRequest, archive(record.key, record.what))
@@ -118,7 +118,7 @@ bool split_topic(std::string_view published, std::string_view& topic, std::strin
   return true;
 }
 
-#define IRONCORE_WIRE(Record)                                                                   \
+#define IRONCORE_WIRE(Record)                                                              \
   template void encode<Record>(std::string&, std::uint64_t, std::uint32_t, const Record&); \
   template Result<Record> decode<Record>(std::string_view);
 IRONCORE_WIRE(HelloRequest)

@@ -115,11 +115,17 @@ struct ListReply {
 };
 
 enum class OperationType : std::uint8_t { create = 1, update, patch, remove };
-constexpr OperationType wire_last(OperationType) { return OperationType::remove; }
+constexpr OperationType wire_last(OperationType) {
+  return OperationType::remove;
+}
 enum class PartType : std::uint8_t { object = 1, status };
-constexpr PartType wire_last(PartType) { return PartType::status; }
+constexpr PartType wire_last(PartType) {
+  return PartType::status;
+}
 enum class PropagationType : std::uint8_t { cascade = 1, orphan };
-constexpr PropagationType wire_last(PropagationType) { return PropagationType::orphan; }
+constexpr PropagationType wire_last(PropagationType) {
+  return PropagationType::orphan;
+}
 
 struct OperationRecord {
   static constexpr std::size_t least_bytes = 1 + KeyRecord::least_bytes + 4 + 1 + 8 + 4 + 1;
@@ -132,7 +138,9 @@ struct OperationRecord {
   PropagationType propagation = PropagationType::cascade;  ///< delete
 };
 enum class PreconditionType : std::uint8_t { unchanged = 1, absent, holds_lease };
-constexpr PreconditionType wire_last(PreconditionType) { return PreconditionType::holds_lease; }
+constexpr PreconditionType wire_last(PreconditionType) {
+  return PreconditionType::holds_lease;
+}
 struct PreconditionRecord {
   static constexpr std::size_t least_bytes = 1 + KeyRecord::least_bytes + 8;
   PreconditionType precondition = PreconditionType::unchanged;
@@ -165,7 +173,9 @@ enum class ChangeType : std::uint8_t {
   entered,  ///< published only: modified, and came from another topic
   left,     ///< published only: went to another topic; no object
 };
-constexpr ChangeType wire_last(ChangeType) { return ChangeType::left; }
+constexpr ChangeType wire_last(ChangeType) {
+  return ChangeType::left;
+}
 struct ChangesRequest {
   static constexpr MessageType type = MessageType::changes;
   QueryRecord query;
@@ -268,8 +278,8 @@ struct ChangeMessage {
 struct BookmarkMessage {
   static constexpr MessageType type = MessageType::bookmark;
   Text epoch;
-  std::uint64_t revision = 0;           ///< everything up to here has been published
-  std::uint64_t last_on_topic = 0;      ///< 0 = this is for subscribers of the whole resource
+  std::uint64_t revision = 0;       ///< everything up to here has been published
+  std::uint64_t last_on_topic = 0;  ///< 0 = this is for subscribers of the whole resource
   std::uint64_t last_of_resource = 0;
 };
 /// On topic `~`.
