@@ -24,8 +24,9 @@ def start_time(pid):
 
 
 def resident_mb(pid):
+    """Resident memory in MiB."""
     pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 def wait_until(what, condition, seconds=30, pause=0.02):
