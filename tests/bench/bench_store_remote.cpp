@@ -166,13 +166,13 @@ double rss_mb(pid_t pid) {
   return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1024 * 1024);
 }
 
-/// About a kibibyte of JSON in the store: what a machine with a disk, a NIC and some labels has.
+/// A kibibyte of JSON in the store: what a machine with a disk, a NIC and some labels has.
 api::Machine machine(const std::string& name) {
   api::Machine result;
   result.metadata.name = name;
   result.metadata.namespace_ = "default";
   result.metadata.labels = {{"app", "web"}, {"team", "team-7"}};
-  result.metadata.annotations["note"] = std::string(230, 'x');
+  result.metadata.annotations["note"] = std::string(412, 'x');
   result.metadata.finalizers = {std::string(api::machine_finalizer)};
   result.spec.machine_class_ref.name = "small";
   result.spec.machine_pool_ref = api::LocalReference{.name = "pool-1", .unknown = {}};
