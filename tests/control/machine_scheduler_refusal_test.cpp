@@ -146,6 +146,23 @@ TEST_CASE("a reason that changed soon after it was told is told when its time ha
   CHECK(told.front()->count == 2);
 }
 
+TEST_CASE("whoever comes later hears what holds now, not what the others were told") {
+  Scheduling world;
+  world.create(machine("web"));
+  world.run_to_rest();
+  world.create([] {
+    api::MachinePool pool;
+    pool.metadata.name = "new";
+    return pool;
+  }());
+  world.run_to_rest();
+  world.create(machine("late"));
+  world.run_to_rest();
+  CHECK(world.events("web", "OutOfCapacity").front()->message == "no machine pool can take it now: no machine pools");
+  CHECK(world.events("late", "OutOfCapacity").front()->message ==
+        "no machine pool can take it now: 1 pool: 1 not ready");
+}
+
 TEST_CASE("thousands of waiting machines all hear why, and changing numbers make no new events") {
   Scheduling world;
   for (int i = 0; i < 3000; ++i) world.create(machine(numbered(i)));

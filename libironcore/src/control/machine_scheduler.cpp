@@ -220,11 +220,13 @@ void MachineScheduler::look_at_blocked() {
 void MachineScheduler::announce(Group& group, const std::string& text) {
   if (!group.is_blocked || group.queue.empty()) return;
   const auto now = clock_.now();
-  if (group.announced.empty() || now >= group.announced_at + options_.announce_every) {
-    auto summary = placement_.summary(group.demand);
+  const bool is_due = group.announced.empty() || now >= group.announced_at + options_.announce_every;
+  if (!is_due && group.newcomers.empty()) return;
+  const auto summary = placement_.summary(group.demand);
+  if (is_due) {
     group.announced_at = now;
     if (summary != group.announced) {
-      group.announced = std::move(summary);
+      group.announced = summary;
       for (const auto& [age, uid] : group.queue) group.newcomers.insert(uid);
     }
   }
@@ -235,7 +237,7 @@ void MachineScheduler::announce(Group& group, const std::string& text) {
       continue;
     }
     if (!events_.record(reference_to(*known->second.machine), api::EventType::normal, "OutOfCapacity",
-                        "no machine pool can take it now: " + group.announced, "Schedule"))
+                        "no machine pool can take it now: " + summary, "Schedule"))
       return look_again(group, text, now + recorder_pause);
     uid = group.newcomers.erase(uid);
   }
