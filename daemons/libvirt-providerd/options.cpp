@@ -2,6 +2,11 @@
 // Settings of libvirt-providerd: defaults, names, and what fits together.
 #include "libvirt-providerd/options.hpp"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
 #include "ironcore/base/names.hpp"
 
 namespace ironcore::providerd {
@@ -21,12 +26,39 @@ Result<void> check_label(const char* name, const std::string& value) {
   return {};
 }
 
+using AddressType = api::MachinePoolAddressType;
+constexpr std::array<std::pair<std::string_view, AddressType>, 5> address_types{
+    {{"Hostname", AddressType::hostname},
+     {"InternalIP", AddressType::internal_ip},
+     {"ExternalIP", AddressType::external_ip},
+     {"InternalDNS", AddressType::internal_dns},
+     {"ExternalDNS", AddressType::external_dns}}};
+
+Result<api::MachinePoolAddress> parse_address(const std::string& text) {
+  const auto equals = text.find('=');
+  for (const auto& [word, type] : address_types) {
+    if (equals != std::string::npos && equals + 1 < text.size() && text.compare(0, equals, word) == 0)
+      return api::MachinePoolAddress{.type = type, .address = text.substr(equals + 1)};
+  }
+  return Error(
+      ErrorCode::invalid,
+      "address: expected TYPE=ADDRESS with Hostname, InternalIP, ExternalIP, InternalDNS or ExternalDNS, not \"" +
+          text + '"');
+}
+
+/// Empty if the host does not know.
+std::string name_of_this_host() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
 }  // namespace
 
 Options default_options(const program::Environment& environment) {
   Options options;
   options.server = program::default_endpoint(environment);
   options.libvirt_uri = environment.is_root ? "qemu:///system" : "qemu:///session";
+  options.host_name = name_of_this_host();
   options.host.directory = program::default_state_directory(environment) / "libvirt-providerd";
   return options;
 }
@@ -59,6 +91,8 @@ program::Command grammar(Options& o) {
           text("region", o.region, "NAME", std::string("label ") + region_label + " of the pool"),
           text("zone", o.zone, "NAME", std::string("label ") + zone_label + " of the pool"),
           labels("label", o.provider.labels, "more labels of the pool"),
+          texts("address", o.addresses, "TYPE=ADDRESS",
+                "address of the pool: InternalIP, ExternalIP, InternalDNS, ExternalDNS; the Hostname is this host's"),
           texts("machine-class", o.provider.classes, "NAME",
                 "a class that is offered; all that fit when none is given"),
           size_of("reserved-memory", o.host.capacity_reserved_memory, "memory kept for the host itself"),
@@ -94,6 +128,15 @@ Result<void> check(Options& options) {
   if (options.key_file.empty() != options.server_key.empty()) {
     return Error(ErrorCode::invalid, "key-file and server-key are given together or not at all");
   }
+  auto& addresses = options.provider.addresses;
+  addresses.clear();
+  for (const auto& text : options.addresses) {
+    IRONCORE_TRY(auto address, parse_address(text));
+    addresses.push_back(std::move(address));
+  }
+  const auto is_host_name = [](const auto& address) { return address.type == AddressType::hostname; };
+  if (!options.host_name.empty() && std::none_of(addresses.begin(), addresses.end(), is_host_name))
+    addresses.insert(addresses.begin(), {.type = AddressType::hostname, .address = options.host_name});
   IRONCORE_CHECK(check_label("region", options.region));
   IRONCORE_CHECK(check_label("zone", options.zone));
   if (!options.region.empty()) options.provider.labels[region_label] = options.region;

@@ -20,7 +20,9 @@ struct Options {
   std::filesystem::path key_file;  ///< our key pair, for tcp
   std::string server_key;          ///< the server's public key, for tcp
   std::string libvirt_uri;
-  std::string region, zone;  ///< topology labels of the pool
+  std::string region, zone;            ///< topology labels of the pool
+  std::string host_name;               ///< announced as the pool's Hostname, unless `addresses` has one
+  std::vector<std::string> addresses;  ///< TYPE=ADDRESS, of the pool
   compute::HostOptions host;
   control::MachineProviderOptions provider;
 };

@@ -123,3 +123,23 @@ TEST_CASE("an outer stop ends all parts") {
   run_together(source.get_token(), {wait, wait});
   CHECK(started == 2);
 }
+
+TEST_CASE("a key whose work failed while its controller was being stopped is not lost") {
+  sim::VirtualClock clock;
+  NullLog log;
+  std::stop_source stop;
+  int calls = 0;
+  Controller controller(
+      {.name = "test"},
+      [&](const std::string&, std::stop_token) -> Result<Requeue> {
+        if (++calls > 1) return Requeue{};
+        stop.request_stop();
+        return Error(ErrorCode::unavailable, "the other side is away");
+      },
+      clock, log);
+  controller.queue().add("a");
+  controller.run(stop.get_token());
+  clock.advance(1s);
+  CHECK(controller.step());
+  CHECK(calls == 2);
+}

@@ -149,3 +149,38 @@ TEST_CASE("a body that returns by itself gives the lease back and is started aga
   }
   CHECK(started >= 3);
 }
+
+TEST_CASE("a body is stopped when its lease ends, also while the store lets the renewal wait") {
+  World world;
+  std::atomic<bool> is_blocked{false}, is_waiting{false}, is_inside{false};
+  std::atomic<int> started{0};
+  world.store.set_faults([&](FaultyStore::Call call, const store::Transaction*) -> std::optional<FaultyStore::Fault> {
+    if (call != FaultyStore::Call::acquire_lease || !is_blocked) return std::nullopt;
+    is_waiting = true;
+    while (is_blocked) std::this_thread::yield();
+    return FaultyStore::Fault{Error(ErrorCode::timeout, "late")};
+  });
+  std::jthread runner([&](std::stop_token stop) {
+    run_while_active(world.store, candidate("one"), world.clock, world.log, stop,
+                     [&](std::stop_token body_stop, const store::HoldsLease&) {
+                       ++started;
+                       is_inside = true;
+                       sleep_until(world.clock, Instant::max(), body_stop);
+                       is_inside = false;
+                     });
+  });
+  while (!is_inside) std::this_thread::yield();
+  is_blocked = true;
+  while (!is_waiting) {
+    world.clock.advance(100ms);
+    std::this_thread::yield();
+  }
+  world.clock.advance(1min);
+  while (is_inside) std::this_thread::yield();
+  is_blocked = false;
+  while (started < 2) {
+    world.clock.advance(100ms);
+    std::this_thread::yield();
+  }
+  CHECK(started == 2);
+}

@@ -28,6 +28,8 @@ struct Controllers : World {
     add_machine_indexes(machines);
     protection = std::make_unique<MachineClassProtection>(store, classes, machines, clock, log);
     eviction = std::make_unique<MachineEviction>(store, pools, machines, events_written, clock, log);
+    protection->activate();
+    eviction->activate();
   }
   std::vector<std::function<bool()>> parts() {
     return {[&] { return machines.step(); },  [&] { return pools.step(); },
@@ -200,6 +202,25 @@ TEST_CASE("a machine on a pool that appears only later with its taint is evicted
   CHECK_FALSE(world.get_machine("plain"));
 }
 
+TEST_CASE("a machine is not evicted for a taint that was taken off meanwhile") {
+  Controllers world;
+  world.create_pool("host-1", {});
+  auto plain = machine("plain");
+  plain.spec.machine_pool_ref = api::LocalReference{.name = "host-1"};
+  world.create(plain);
+  world.run_to_rest();
+  const auto set_taints = [&](std::vector<api::Taint> taints) {
+    world.change<api::MachinePool>("host-1", [&](api::MachinePool& p) { p.spec.taints = taints; });
+  };
+  set_taints({{.key = "broken", .effect = api::TaintEffect::no_execute}});
+  world.settle({[&] { return world.pools.step(); }});
+  set_taints({});
+  world.eviction->step();
+  CHECK(world.get_machine("plain"));
+  world.pass(10s, world.parts());
+  CHECK(world.get_machine("plain"));
+}
+
 // ---- pool health --------------------------------------------------------------------------------------------------
 
 TEST_CASE("a pool without any sign of life becomes unknown after the grace period, and this is written once") {
@@ -291,6 +312,20 @@ TEST_CASE("what cannot be seen is no evidence: an outage of the leases makes no 
   CHECK(world.is_unknown("host-1"));
 }
 
+TEST_CASE("a process that was stopped for a while blames nobody for the silence") {
+  Controllers world;
+  world.create_pool("host-1", {});
+  world.renew("host-1");
+  world.quiet(20s);
+  world.clock.advance(10min);
+  world.settle(world.health_parts());
+  CHECK_FALSE(world.is_unknown("host-1"));
+  world.quiet(20s);
+  CHECK_FALSE(world.is_unknown("host-1"));
+  world.quiet(20s);
+  CHECK(world.is_unknown("host-1"));
+}
+
 // ---- claims -------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a claim ends with the machine that made it, not with its name") {
@@ -299,6 +334,7 @@ TEST_CASE("a claim ends with the machine that made it, not with its name") {
   Informer<api::NetworkInterface> interfaces(world.store, world.clock, world.log);
   Informer<api::Volume> volumes(world.store, world.clock, world.log);
   ClaimRelease release(world.store, machines, interfaces, volumes, world.clock, world.log);
+  release.activate();
   const std::vector<std::function<bool()>> parts{[&] { return machines.step(); }, [&] { return interfaces.step(); },
                                                  [&] { return volumes.step(); }, [&] { return release.step(); }};
   const auto web = world.create(machine("web"));

@@ -17,6 +17,8 @@ struct Ephemerals : World {
   Informer<api::Volume> volumes{store, clock, log};
   MachineEphemerals ephemerals{store, machines, interfaces, volumes, clock, log};
 
+  Ephemerals() { ephemerals.activate(); }
+
   void run() {
     pass(10s, {[&] { return machines.step(); }, [&] { return interfaces.step(); }, [&] { return volumes.step(); },
                [&] { return ephemerals.step(); }});

@@ -8,52 +8,11 @@
 #include <map>
 #include <thread>
 
-#include "world.hpp"
+#include "scheduling_world.hpp"
 
 using namespace ironcore;
 using namespace ironcore::control;
 using namespace ironcore::control::test;
-
-namespace {
-
-api::ResourceList room_for(std::int64_t processors, std::int64_t memory = 1024 * gibibyte) {
-  return {{"cpu", Quantity(processors)}, {"memory", Quantity::bytes(memory)}};
-}
-
-struct Scheduling : World {
-  Informer<api::Machine> machines{store, clock, log};
-  Informer<api::MachinePool> pools{store, clock, log};
-  Informer<api::MachineClass> classes{store, clock, log};
-  EventRecorder events_written{store, {.component = "machine-scheduler"}, clock, log};
-  MachineScheduler scheduler;
-
-  explicit Scheduling(MachineSchedulerOptions options = {})
-      : scheduler(store, machines, pools, classes, events_written, options, clock, log) {
-    create(machine_class("small"));
-    create(machine_class("big", 4, 8 * gibibyte));
-    scheduler.activate();
-  }
-  std::vector<std::function<bool()>> parts() {
-    return {[&] { return machines.step(); }, [&] { return pools.step(); }, [&] { return classes.step(); },
-            [&] { return scheduler.step(); }, [&] { return events_written.step(); }};
-  }
-  void run_to_rest() { settle(parts()); }
-};
-
-/// Fails the n-th commit that binds something (counted from 0) with `error`.
-FaultyStore::Faults fail_binding(int n, Error error, FaultyStore::Fault::When when = FaultyStore::Fault::When::before) {
-  return
-      [n, error, when, seen = 0](FaultyStore::Call call,
-                                 const store::Transaction* transaction) mutable -> std::optional<FaultyStore::Fault> {
-        if (call != FaultyStore::Call::commit) return std::nullopt;
-        const auto* patch = std::get_if<store::Patch>(&transaction->operations.front());
-        if (patch == nullptr || patch->merge_patch.find("machinePoolRef") == std::string::npos) return std::nullopt;
-        if (seen++ != n) return std::nullopt;
-        return FaultyStore::Fault{error, when};
-      };
-}
-
-}  // namespace
 
 TEST_CASE("a machine is bound to a pool that has room") {
   Scheduling world;
@@ -156,7 +115,8 @@ TEST_CASE("a pool that is being deleted and a class that is not offered are no c
   world.change<api::MachinePool>("host-1", [](api::MachinePool& p) { p.metadata.finalizers = {"example.org/keep"}; });
   world.remove<api::MachinePool>("host-1");
   world.change<api::MachinePool>(
-      "host-1", [](api::MachinePool& p) { p.status.available_machine_classes.clear(); }, store::Part::status);
+      "host-1", [](api::MachinePool& p) { p.status.available_machine_classes = {{.name = "small"}}; },
+      store::Part::status);
   world.run_to_rest();
   CHECK(world.pool_of("web").empty());
   const auto why = explain_machine(world.store, "default", "web").value();
@@ -290,14 +250,17 @@ TEST_CASE("a waiting machine is told why, in numbers, once") {
   REQUIRE(told.size() == 1);
   CHECK(told.front()->count == 1);
 
-  // A new reason is told.
+  // A new reason is told, not more often than each minute, in the same event.
   world.change<api::MachinePool>("other", [](api::MachinePool& p) {
     p.spec.taints.clear();
     p.status = {};
   });
   world.remove<api::MachinePool>("other");
-  world.run_to_rest();
-  CHECK(world.events("web", "OutOfCapacity").size() == 2);
+  world.pass(1min, world.parts(), 1s);
+  told = world.events("web", "OutOfCapacity");
+  REQUIRE(told.size() == 1);
+  CHECK(told.front()->count == 2);
+  CHECK(told.front()->message == "no machine pool can take it now: 3 pools: 2 not ready, 1 no room (cpu)");
   // And somebody who comes later hears it too.
   world.create(machine("late"));
   world.run_to_rest();
@@ -465,6 +428,7 @@ TEST_CASE("running on its own threads, machines created meanwhile are all bound"
   auto ready = *made;
   ready.status.conditions = {{.type = "Ready", .status = api::ConditionStatus::true_, .reason = "Test"}};
   ready.status.allocatable = room_for(1000, 100000 * gibibyte);
+  ready.status.available_machine_classes = {{.name = "small"}};
   REQUIRE(store::patch(*store, *made, ready, store::Part::status));
   std::jthread runner([&](std::stop_token stop) {
     run_together(stop, {[&](std::stop_token s) { machines.run(s); }, [&](std::stop_token s) { pools.run(s); },

@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <utility>
 
 using namespace ironcore;
 using namespace ironcore::control;
@@ -112,9 +113,11 @@ TEST_CASE("each filter keeps a pool away, and says so") {
   changed.labels = {{"zone", "east"}, {"rack", "7"}};
   expect(changed, Obstacle::none, picky);
   changed = view;
-  changed.classes = {"big"};
+  changed.classes = std::vector<std::string>{};
   expect(changed, Obstacle::class_not_offered);
-  changed.classes = {"big", "small"};
+  changed.classes = std::vector<std::string>{"big"};
+  expect(changed, Obstacle::class_not_offered);
+  changed.classes = std::vector<std::string>{"big", "small"};
   expect(changed, Obstacle::none);
   changed = view;
   changed.cpu_milli.reset();
@@ -288,8 +291,8 @@ struct Naive {
     if (!api::are_tolerated(view.taints, asked.tolerations)) return 0;
     for (const auto& [key, value] : asked.selector)
       if (!view.labels.contains(key) || view.labels.at(key) != value) return 0;
-    if (!view.classes.empty() &&
-        std::find(view.classes.begin(), view.classes.end(), asked.machine_class) == view.classes.end())
+    if (view.classes &&
+        std::find(view.classes->begin(), view.classes->end(), asked.machine_class) == view.classes->end())
       return 0;
     std::int64_t cpu = 0, memory = 0, count = 0;
     for (const auto& [uid, where] : placed) {
@@ -345,7 +348,7 @@ TEST_CASE("the heaps give the same answers as looking at every pool every time")
       if (pick(3) == 0) view.cpu_milli.reset();
       if (pick(3) == 0) view.memory_bytes.reset();
       if (pick(3) == 0) view.class_counts[classes[static_cast<std::size_t>(pick(3))]] = pick(5);
-      if (pick(4) == 0) view.classes = {classes[static_cast<std::size_t>(pick(3))]};
+      if (pick(4) == 0) view.classes = std::vector<std::string>{classes[static_cast<std::size_t>(pick(3))]};
       return view;
     };
     std::vector<std::string> uids;
@@ -395,5 +398,94 @@ TEST_CASE("the heaps give the same answers as looking at every pool every time")
     const auto asked = demand("odd");
     for (const auto& verdict : placement.explain(asked))
       CHECK(verdict.room == naive.room(naive.pools.at(verdict.pool), asked));
+  }
+}
+
+TEST_CASE("a pool that publishes amounts says which classes it offers, also when it names none") {
+  api::MachinePool object;
+  object.metadata.name = "host-1";
+  CHECK_FALSE(view_of(object).classes);
+  object.status.allocatable = {{"class/machine.small", Quantity(3)}};
+  CHECK_FALSE(view_of(object).classes);
+  object.status.allocatable["cpu"] = Quantity(4);
+  CHECK(view_of(object).classes == std::vector<std::string>{});
+  object.status.available_machine_classes = {{.name = "small"}};
+  CHECK(view_of(object).classes == std::vector<std::string>{"small"});
+}
+
+TEST_CASE("part of a processor counts as a whole one, as the guest gets it") {
+  api::MachineClass tiny;
+  tiny.capabilities = {{"cpu", Quantity::milli(100)}, {"memory", Quantity::bytes(gibibyte)}};
+  CHECK(size_of(tiny) == ClassSize{1000, gibibyte});
+  tiny.capabilities["cpu"] = Quantity::milli(2001);
+  CHECK(size_of(tiny).cpu_milli == 3000);
+  tiny.capabilities["cpu"] = Quantity(INT64_MAX);
+  CHECK(size_of(tiny).cpu_milli > 0);
+}
+
+TEST_CASE("sums that no 64 bits hold make a pool full, not empty") {
+  WithClasses placement;
+  placement.set_class("vast", {INT64_MAX / 1000 * 1000, std::int64_t{6} << 60});
+  placement.set_pool(pool("a", 1));
+  for (const auto* uid : {"1", "2", "3"}) placement.observe(uid, "vast", "a");  // bound by hand
+  CHECK_FALSE(placement.decide(demand()));
+  CHECK(placement.usage("a").memory_bytes == INT64_MAX);
+  CHECK(obstacle_of(placement, demand(), "a") == Obstacle::cpu);
+  placement.set_class("vast", {1000, std::int64_t{7} << 60});
+  placement.set_class("vast", {0, 0});
+  CHECK(placement.usage("a") == Placement::Usage{3, 0, 0});
+  CHECK(placement.decide(demand()) == "a");
+}
+
+TEST_CASE("only what may help counts as an opening") {
+  WithClasses placement;
+  auto view = pool("a");
+  placement.set_pool(view);
+  auto seen = placement.openings();
+  const auto has_opened = [&](const PoolView& changed) {
+    placement.set_pool(changed);
+    return std::exchange(seen, placement.openings()) != seen;
+  };
+  auto worse = view;
+  worse.cpu_milli = 1000;
+  CHECK_FALSE(has_opened(worse));
+  worse.taints = {{.key = "t"}};
+  CHECK_FALSE(has_opened(worse));
+  worse.classes = std::vector<std::string>{"big"};
+  CHECK_FALSE(has_opened(worse));
+  worse.is_ready = false;
+  CHECK_FALSE(has_opened(worse));
+  CHECK_FALSE(placement.decide(demand("big")));
+  CHECK(has_opened(view));
+  CHECK(placement.decide(demand("big")) == "a");
+  auto labelled = view;
+  labelled.labels = {{"zone", "east"}};
+  CHECK(has_opened(labelled));
+  CHECK_FALSE(has_opened(view));
+  auto unlimited = view;
+  unlimited.cpu_milli.reset();
+  CHECK(has_opened(unlimited));
+}
+
+TEST_CASE("names that come and go leave no trace in the answers") {
+  WithClasses placement;
+  placement.set_pool(pool("m", 4));
+  for (int i = 0; i < 300; ++i) {
+    const auto name = (i % 2 == 0 ? "a" : "z") + std::to_string(i);
+    const auto machine_class = "class-" + std::to_string(i);
+    placement.set_class(machine_class, {1000, gibibyte});
+    placement.set_pool(pool(name, 8));
+    CHECK(placement.decide(demand()) == name);
+    CHECK(placement.decide(demand(machine_class)) == name);
+    placement.observe("u", machine_class, name);
+    CHECK(placement.usage(name).machines == 1);
+    placement.remove_pool(name);
+    CHECK(placement.usage(name).machines == 1);
+    placement.remove("u");
+    placement.remove_class(machine_class);
+    CHECK(placement.usage(name) == Placement::Usage{});
+    CHECK_FALSE(placement.decide(demand(machine_class)));
+    CHECK(placement.decide(demand()) == "m");
+    CHECK(placement.pools() == 1);
   }
 }

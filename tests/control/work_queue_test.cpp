@@ -193,3 +193,26 @@ TEST_CASE("a key is never at two workers, and no addition is lost") {
   }
   CHECK_FALSE(is_shared);
 }
+
+TEST_CASE("a closed queue forgets what waits and what comes; opened again it takes keys") {
+  sim::VirtualClock clock;
+  WorkQueue queue(clock);
+  queue.add("taken");
+  REQUIRE(queue.try_take() == "taken");
+  queue.add("taken");
+  queue.add("waits");
+  queue.retry("failed");
+  queue.add_after("later", 1s);
+  queue.close();
+  queue.add("comes");
+  queue.retry("taken");
+  queue.done("taken");
+  CHECK(queue.size() == 0);
+  CHECK(queue.delayed() == 0);
+  CHECK(queue.failures("failed") == 0);
+  queue.open();
+  clock.advance(1h);
+  CHECK_FALSE(queue.try_take());
+  queue.add("waits");
+  CHECK(queue.try_take() == "waits");
+}

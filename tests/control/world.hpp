@@ -103,7 +103,7 @@ struct World {
     if (!removed) FAIL(removed.error().message());
   }
 
-  /// A ready pool that says what it has.
+  /// A ready pool that says what it has, and that it offers all classes of these tests.
   void create_pool(const std::string& name, api::ResourceList allocatable,
                    std::map<std::string, std::string> labels = {}, std::vector<api::Taint> taints = {}) {
     api::MachinePool pool;
@@ -117,6 +117,8 @@ struct World {
           made.status.state = api::MachinePoolState::ready;
           made.status.allocatable = allocatable;
           made.status.capacity = allocatable;
+          for (const auto* offered : {"small", "big", "late", "huge"})
+            made.status.available_machine_classes.push_back({.name = offered});
           api::set_condition(made.status.conditions,
                              {.type = "Ready", .status = api::ConditionStatus::true_, .reason = "Test"}, clock.wall());
         },

@@ -107,6 +107,8 @@ class ConfigFile(TempDirectory):
 
     def test_settings_are_checked_as_a_whole(self):
         self.assertSays(self.check("pool-name: a\nheartbeat: 30s\n"), 2, "lease", "twice")
+        self.assertSays(self.check("pool-name: a\naddress: [IP=10.0.0.1]\n"), 2, "IP=10.0.0.1", "InternalIP")
+        self.assertSays(self.check("pool-name: a\naddress: [InternalIP=10.0.0.1]\n"), 0, "right", stream="out")
         self.assertSays(self.check("listen: [\"tcp://127.0.0.1:7400\"]\n", name="ironcored"), 2, "key-file")
         self.assertSays(self.check("listen: [\"http://x\"]\n", name="ironcored"), 2, "http://x", "ipc:///path")
         self.assertSays(self.check("key-file: x\n", name="ironcored"), 2, "tcp")

@@ -73,6 +73,7 @@ class Cloud {
           clock_, compute::HostCapacity{.cpus = 2 + pick(12),
                                         .memory_bytes = static_cast<std::uint64_t>(gibibyte) * (4 + pick(40))});
       host.host->fails = [this] { return trouble_ > 0 && pick(100) < trouble_; };
+      host.host->on_start = [this](const compute::MachineSpec& spec) { check_start(spec); };
     }
     if (pick(3) == 0) {  // a second host that was given the pool of the first by mistake
       auto& twin = hosts_.emplace_back();
@@ -124,18 +125,23 @@ class Cloud {
 
   void give_store(Actor& actor) {
     actor.store = std::make_unique<FaultyStore>(*real_);
-    actor.store->set_faults([this, name = actor.name](FaultyStore::Call call,
-                                                      const store::Transaction*) -> std::optional<FaultyStore::Fault> {
-      using When = FaultyStore::Fault::When;
-      if (cut_off_.contains(name)) return FaultyStore::Fault{Error(ErrorCode::unavailable, "cut off")};
-      if (trouble_ == 0 || pick(100) >= trouble_) return std::nullopt;
-      if (call == FaultyStore::Call::next && pick(4) == 0)
-        return FaultyStore::Fault{Error(ErrorCode::gone, "history is gone")};
-      // Only an answer that is known to be lost may hide a write that happened.
-      if (call == FaultyStore::Call::commit && pick(2) == 0)
-        return FaultyStore::Fault{Error(ErrorCode::timeout, "answer lost"), When::after};
-      return FaultyStore::Fault{Error(ErrorCode::unavailable, "no answer")};
-    });
+    actor.store->set_faults(
+        [this, name = actor.name](FaultyStore::Call call,
+                                  const store::Transaction* transaction) -> std::optional<FaultyStore::Fault> {
+          using When = FaultyStore::Fault::When;
+          if (cut_off_.contains(name)) return FaultyStore::Fault{Error(ErrorCode::unavailable, "cut off")};
+          if (call == FaultyStore::Call::commit && has_too_large(*transaction))
+            return FaultyStore::Fault{Error(ErrorCode::exhausted, "is too large")};
+          if (trouble_ == 0 || pick(100) >= trouble_) return std::nullopt;
+          if (call == FaultyStore::Call::next && pick(4) == 0)
+            return FaultyStore::Fault{Error(ErrorCode::gone, "history is gone")};
+          // Only an answer that is known to be lost may hide a write that happened.
+          if (call == FaultyStore::Call::commit && pick(2) == 0)
+            return FaultyStore::Fault{Error(ErrorCode::timeout, "answer lost"), When::after};
+          if (call == FaultyStore::Call::commit && pick(4) == 0)
+            return FaultyStore::Fault{Error(ErrorCode::exhausted, "the disk is full")};
+          return FaultyStore::Fault{Error(ErrorCode::unavailable, "no answer")};
+        });
   }
 
   void start(PlaneActor& plane) {
@@ -149,6 +155,9 @@ class Cloud {
     options.pool = host.pool;
     options.provider_id = "sim://" + host.name;
     options.labels = {{"zone", host.name.back() % 2 == 0 ? "even" : "odd"}};
+    options.open_volume = [](const api::VolumeAccess& access) -> Result<compute::ExistingDisk> {
+      return compute::ExistingDisk{.path = access.handle};
+    };
     host.provider = MachineProvider::create(*host.store, *host.host, options, clock_, log_).value();
   }
 
@@ -164,7 +173,8 @@ class Cloud {
   void create_machine() {
     api::Machine made;
     made.metadata.namespace_ = "default";
-    made.metadata.name = "m" + std::to_string(next_machine_++);
+    // A few are so large that the reference to their pool does not fit into them any more.
+    made.metadata.name = (pick(40) == 0 ? "large" : "m") + std::to_string(next_machine_++);
     made.spec.machine_class_ref.name = any_of<std::string>({"small", "small", "big", "wide"});
     made.spec.power = pick(5) == 0 ? api::Power::off : api::Power::on;
     if (pick(4) == 0) made.spec.machine_pool_selector = {{"zone", pick(2) == 0 ? "even" : "odd"}};
@@ -179,9 +189,44 @@ class Cloud {
       entry.network_interface_ref = api::LocalReference{.name = interface.metadata.name};
       made.spec.network_interfaces = {entry};
     }
+    if (pick(5) == 0) {
+      const auto name = "volume-" + std::to_string(pick(8));
+      create_volume(name);
+      made.spec.volumes = {{.name = "data", .device = "oda", .volume_ref = api::LocalReference{.name = name}}};
+    }
+    if (pick(6) == 0) made.spec.ignition_ref = api::SecretKeySelector{.name = any_of(secret_names_)};
     if (pick(25) == 0) made.spec.machine_pool_ref = api::LocalReference{.name = any_of(hosts_of_pools())};
     const auto created = store::create(*real_, made);
     if (created && made.spec.machine_pool_ref) bound_by_hand_.insert((*created)->metadata.uid);
+  }
+
+  void create_volume(const std::string& name) {
+    api::Volume volume;
+    volume.metadata.namespace_ = "default";
+    volume.metadata.name = name;
+    if (store::create(*real_, volume)) set_volume(name, api::VolumeState::available);
+  }
+  void set_volume(const std::string& name, api::VolumeState state) {
+    const auto before = store::get<api::Volume>(*real_, "default", name);
+    if (!before) return;
+    auto after = **before;
+    after.status.state = state;
+    after.status.access = api::VolumeAccess{.driver = "sim", .handle = "/sim/" + name};
+    (void)store::patch(*real_, **before, after, store::Part::status);
+  }
+  void create_secret(const std::string& name) {
+    api::Secret secret;
+    secret.metadata.namespace_ = "default";
+    secret.metadata.name = name;
+    secret.data["ignition.yaml"] = api::Bytes{"{}"};
+    (void)store::create(*real_, secret);
+  }
+  static bool has_too_large(const store::Transaction& transaction) {
+    return std::any_of(transaction.operations.begin(), transaction.operations.end(), [](const auto& operation) {
+      const auto* patch = std::get_if<store::Patch>(&operation);
+      return patch != nullptr && patch->key.name.starts_with("large") && patch->part == store::Part::object &&
+             patch->merge_patch.find("machinePoolRef") != std::string::npos;
+    });
   }
 
   std::vector<std::string> hosts_of_pools() const {
@@ -208,7 +253,7 @@ class Cloud {
   }
 
   void disturb() {
-    switch (pick(22)) {
+    switch (pick(24)) {
       case 0:
       case 1:
       case 2:
@@ -283,6 +328,15 @@ class Cloud {
         if (known && !(*known)->metadata.finalizers.empty()) (void)store::remove<api::MachineClass>(*real_, "", name);
         break;
       }
+      case 22:
+        set_volume("volume-" + std::to_string(pick(8)),
+                   pick(2) == 0 ? api::VolumeState::pending : api::VolumeState::available);
+        break;
+      case 23: {
+        const auto& name = any_of(secret_names_);
+        if (!store::remove<api::Secret>(*real_, "default", name)) create_secret(name);
+        break;
+      }
       default:
         break;
     }
@@ -329,6 +383,8 @@ class Cloud {
       host.is_stalled = false;
       if (!host.provider) start(host);
     }
+    for (const auto& name : secret_names_) create_secret(name);
+    for (unsigned i = 0; i < 8; ++i) set_volume("volume-" + std::to_string(i), api::VolumeState::available);
     for (const auto* name : {"small", "big", "wide"})
       create_class(name, std::map<std::string, int>{{"small", 1}, {"big", 4}, {"wide", 3}}[name],
                    name == std::string("big") ? 8 : 1);
@@ -396,6 +452,19 @@ class Cloud {
         require(where.emplace(uid, host.name).second, "machine " + uid.to_text() + " is on two hosts");
   }
 
+  /// Nothing is started without what it is made of.
+  void check_start(const compute::MachineSpec& spec) {
+    for (const auto& machine : machines()) {
+      if (machine->metadata.uid != spec.uid.to_text()) continue;
+      require(spec.disks.size() == machine->spec.volumes.size(),
+              "machine " + spec.name + " is started without a volume");
+      require(spec.nics.size() == machine->spec.network_interfaces.size(),
+              "machine " + spec.name + " is started without an interface");
+      require(!machine->spec.ignition_ref || !spec.ignition.empty(),
+              "machine " + spec.name + " is started without its ignition");
+    }
+  }
+
   void check_placed() {
     std::map<std::string, Room> used;
     const auto all = machines();
@@ -418,10 +487,16 @@ class Cloud {
         if (entry.state == api::AttachmentState::attached)
           require(holders.emplace(entry.network_interface_ref->name, machine->metadata.name).second,
                   "interface " + entry.network_interface_ref->name + " is attached to two machines");
+    for (const auto& machine : all)
+      for (const auto& entry : machine->status.volumes)
+        if (entry.state == api::AttachmentState::attached)
+          require(holders.emplace("volume " + entry.volume_ref->name, machine->metadata.name).second,
+                  "volume " + entry.volume_ref->name + " is attached to two machines");
     for (const auto& machine : all) {
       const auto& name = machine->metadata.name;
       require(!machine->metadata.deletion_timestamp, "machine " + name + " was deleted and is still there");
       if (!machine->spec.machine_pool_ref) {
+        if (name.starts_with("large")) continue;
         for (const auto& pool : pools)
           require(!fits(*machine, *pool, used[pool->metadata.name]),
                   "machine " + name + " fits on " + pool->metadata.name + " and waits");
@@ -429,8 +504,19 @@ class Cloud {
       }
       require(machine->status.observed_generation == machine->metadata.generation,
               "the status of machine " + name + " is old");
-      const bool waits_for_interface =
-          api::find_condition(machine->status.conditions, "Ready")->reason == "NetworkInterfaceNotReady";
+      const auto& reason = api::find_condition(machine->status.conditions, "Ready")->reason;
+      if (reason == "MachineClassNotReady") {
+        require(bound_by_hand_.contains(machine->metadata.uid),
+                "machine " + name + " was bound to a pool that does not offer its class");
+        continue;
+      }
+      if (reason == "VolumeNotReady") {
+        const auto volume = store::get<api::Volume>(*real_, "default", machine->spec.volumes.front().volume_ref->name);
+        require(volume && (*volume)->spec.claim_ref && (*volume)->spec.claim_ref->uid != machine->metadata.uid,
+                "machine " + name + " waits for a volume that nobody else has");
+        continue;
+      }
+      const bool waits_for_interface = reason == "NetworkInterfaceNotReady";
       if (waits_for_interface) {
         const auto& wanted = machine->spec.network_interfaces.front().network_interface_ref->name;
         const auto interface = store::get<api::NetworkInterface>(*real_, "default", wanted);
@@ -476,6 +562,8 @@ class Cloud {
     for (const auto& interface : store::list<api::NetworkInterface>(*real_).value())
       require(!interface->spec.machine_ref && interface->spec.provider_id.empty(),
               "interface " + interface->metadata.name + " is still claimed");
+    for (const auto& volume : store::list<api::Volume>(*real_).value())
+      require(!volume->spec.claim_ref, "volume " + volume->metadata.name + " is still claimed");
     for (auto& plane : planes_) {
       require(plane.plane->scheduler().waiting() == 0, "a scheduler still waits for something");
       for (const auto& host : hosts_)
@@ -484,6 +572,7 @@ class Cloud {
     }
   }
 
+  const std::vector<std::string> secret_names_{"ignition-a", "ignition-b", "ignition-c"};
   std::string& dump_;
   std::mt19937_64 random_;
   SeededRandom bytes_;

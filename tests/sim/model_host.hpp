@@ -22,6 +22,8 @@ class ModelHost final : public compute::Host {
 
   /// Asked before every call; true = it fails.
   std::function<bool()> fails;
+  /// Told what every machine is started with.
+  std::function<void(const compute::MachineSpec&)> on_start;
   /// Says so when something happened that a hypervisor would report.
   void report_all() {
     if (changed_) changed_(Uid());
@@ -30,10 +32,16 @@ class ModelHost final : public compute::Host {
   Result<compute::MachineStatus> apply(const compute::MachineSpec& spec, std::stop_token) override {
     if (fails && fails()) return Error(ErrorCode::unavailable, "the model fails on purpose");
     auto& machine = machines_[spec.uid];
-    machine.spec = spec;
     settle(machine);
     const bool is_wanted = spec.power == compute::Power::on;
+    const bool is_down = machine.state != compute::MachineState::running && !machine.busy_until;
+    if (is_down && !spec.hold.empty()) {
+      machine.state = is_wanted ? compute::MachineState::pending : compute::MachineState::shutdown;
+      return status_of(machine);
+    }
+    machine.spec = spec;
     if (is_wanted && machine.state != compute::MachineState::running && !machine.busy_until) {
+      if (on_start) on_start(spec);
       machine.busy_until = clock_.now() + std::chrono::seconds(2);
       machine.next = compute::MachineState::running;
       machine.state = compute::MachineState::pending;
@@ -44,7 +52,7 @@ class ModelHost final : public compute::Host {
     } else if (!is_wanted && machine.state == compute::MachineState::pending && !machine.busy_until) {
       machine.state = compute::MachineState::shutdown;
     }
-    machine.reboot_token = spec.reboot_token;
+    if (spec.hold.empty()) machine.reboot_token = spec.reboot_token;
     return status_of(machine);
   }
 
@@ -124,6 +132,13 @@ class ModelHost final : public compute::Host {
     status.next_check = machine.busy_until;
     const auto state = machine.state == compute::MachineState::running ? compute::DeviceStatus::State::attached
                                                                        : compute::DeviceStatus::State::pending;
+    for (const auto& disk : machine.spec.disks) {
+      compute::DeviceStatus device;
+      device.name = disk.name;
+      device.state = state;
+      device.handle = "disk-" + disk.name;
+      status.disks.push_back(std::move(device));
+    }
     for (const auto& nic : machine.spec.nics) {
       compute::DeviceStatus device;
       device.name = nic.name;

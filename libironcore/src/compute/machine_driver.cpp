@@ -195,7 +195,7 @@ void MachineDriver::note_wish(const MachineSpec& spec) {
   const std::string& under_way = record_.reboot == Reboot::none ? record_.reboot_done : record_.reboot_wanted;
   if (spec.reboot_token != under_way) {
     record_.reboot_wanted = spec.reboot_token;
-    if (record_.reboot == Reboot::none && wish == Wish::on && !spec.reboot_token.empty()) {
+    if (record_.reboot == Reboot::none && wish == Wish::on && !spec.reboot_token.empty() && spec.hold.empty()) {
       record_.is_stopped_by_guest = false;
       record_.not_before.reset();
       if (is_up()) {
@@ -337,6 +337,10 @@ Result<void> MachineDriver::send_signal(ShutdownSignal signal, Duration grace) {
 }
 
 Result<void> MachineDriver::bring_up(const MachineSpec& spec, std::stop_token stop_token) {
+  if (!spec.hold.empty()) {
+    if (record_.wish == Wish::on && !record_.is_stopped_by_guest) message_ = spec.hold;
+    return {};
+  }
   if (record_.wish != Wish::on || record_.is_stopped_by_guest) return prepare_down(spec, stop_token);
   if (record_.not_before && *record_.not_before > around_.clock.wall()) {
     message_ = "crashed " + std::to_string(record_.crashes) + " times in a row; next start at " +

@@ -42,6 +42,7 @@ ClaimRelease::ClaimRelease(store::Store& store, Informer<api::Machine>& machines
             return key.front() == interface_mark ? release_interface(key.substr(1)) : release_volume(key.substr(1));
           },
           clock, log) {
+  deactivate();
   interfaces_.add_index(by_claimer, [](const api::NetworkInterface& interface) -> std::vector<std::string> {
     if (!interface.spec.machine_ref) return {};
     return {interface.spec.machine_ref->uid};
@@ -100,9 +101,20 @@ bool ClaimRelease::step() {
   return machines_.has_synced() && interfaces_.has_synced() && volumes_.has_synced() && controller_.step();
 }
 
+void ClaimRelease::activate() {
+  controller_.queue().open();
+  for (const auto& each : interfaces_.list())
+    if (each->spec.machine_ref) controller_.queue().add(marked(interface_mark, *each));
+  for (const auto& each : volumes_.list())
+    if (each->spec.claim_ref) controller_.queue().add(marked(volume_mark, *each));
+}
+
 void ClaimRelease::run(std::stop_token stop) {
-  if (machines_.wait_until_synced(stop) && interfaces_.wait_until_synced(stop) && volumes_.wait_until_synced(stop))
-    controller_.run(stop);
+  if (!(machines_.wait_until_synced(stop) && interfaces_.wait_until_synced(stop) && volumes_.wait_until_synced(stop)))
+    return;
+  activate();
+  controller_.run(stop);
+  deactivate();
 }
 
 }  // namespace ironcore::control

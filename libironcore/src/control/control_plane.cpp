@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "fenced_store.hpp"
 #include "ironcore/control/claim_release.hpp"
 #include "ironcore/control/controller.hpp"
 #include "ironcore/control/leader.hpp"
@@ -17,6 +18,7 @@ class ControlPlane::Body {
  public:
   Body(store::Store& store, ControlPlaneOptions options, Clock& clock, Log& log)
       : store_(store),
+        fenced_(store),
         options_(std::move(options)),
         leader_{.lease = "control-plane",
                 .holder = options_.holder,
@@ -32,11 +34,11 @@ class ControlPlane::Body {
         scheduler_events_(store, {.component = "machine-scheduler"}, clock, log),
         eviction_events_(store, {.component = "machine-eviction"}, clock, log),
         scheduler_(store, machines_, pools_, classes_, scheduler_events_, options_.scheduler, clock, log),
-        protection_((add_machine_indexes(machines_), store), classes_, machines_, clock, log),
-        eviction_(store, pools_, machines_, eviction_events_, clock, log),
-        ephemerals_(store, machines_, interfaces_, volumes_, clock, log),
-        release_(store, machines_, interfaces_, volumes_, clock, log),
-        health_(store, pools_, options_.health, clock, log),
+        protection_((add_machine_indexes(machines_), fenced_), classes_, machines_, clock, log),
+        eviction_(fenced_, pools_, machines_, eviction_events_, clock, log),
+        ephemerals_(fenced_, machines_, interfaces_, volumes_, clock, log),
+        release_(fenced_, machines_, interfaces_, volumes_, clock, log),
+        health_(fenced_, pools_, options_.health, clock, log),
         leadership_(store, leader_, clock, log) {}
 
   void run(std::stop_token stop) {
@@ -53,6 +55,7 @@ class ControlPlane::Body {
                        run_while_active(
                            store_, leader_, clock_, log_, s,
                            [this](std::stop_token active, const store::HoldsLease& lease) {
+                             fenced_.set_lease(lease);
                              run_together(active, {
                                                       [this, &lease](std::stop_token t) { scheduler_.run(t, lease); },
                                                       [this](std::stop_token t) { protection_.run(t); },
@@ -74,13 +77,12 @@ class ControlPlane::Body {
     did = volumes_.step() || did;
     if (active_ && !scheduler_.is_active()) resign();  // the store has refused the token: ask again at the next turn
     const auto lease = leadership_.step();
-    if (lease && (!active_ || active_->token != lease->token)) {
-      scheduler_.deactivate();
-      scheduler_.activate(lease);
-      health_.forget();
+    const bool is_new = lease && (!active_ || active_->token != lease->token);
+    if (active_ && (!lease || is_new)) deactivate();
+    if (is_new) {
+      activate(*lease);
       did = true;
     }
-    if (!lease && active_) scheduler_.deactivate();
     active_ = lease;
     if (active_) {
       did = scheduler_.step() || did;
@@ -96,7 +98,7 @@ class ControlPlane::Body {
   }
 
   void resign() {
-    scheduler_.deactivate();
+    deactivate();
     leadership_.resign();
     active_.reset();
   }
@@ -104,7 +106,26 @@ class ControlPlane::Body {
   const MachineScheduler& scheduler() const { return scheduler_; }
 
  private:
+  void activate(const store::HoldsLease& lease) {
+    fenced_.set_lease(lease);
+    scheduler_.activate(lease);
+    protection_.activate();
+    eviction_.activate();
+    ephemerals_.activate();
+    release_.activate();
+    health_.forget();
+  }
+  void deactivate() {
+    scheduler_.deactivate();
+    protection_.deactivate();
+    eviction_.deactivate();
+    ephemerals_.deactivate();
+    release_.deactivate();
+    fenced_.set_lease(std::nullopt);
+  }
+
   store::Store& store_;
+  FencedStore fenced_;  // what the controllers write to
   const ControlPlaneOptions options_;
   const LeaderOptions leader_;
   Clock& clock_;

@@ -15,10 +15,11 @@ void Controller::work_on(const std::string& key, std::stop_token stop) {
   if (result) {
     queue_.forget(key);
     if (result->after) queue_.add_after(key, *result->after);
-  } else if (!stop.stop_requested()) {
-    queue_.retry(key);
-    // A conflict only says that the cache was behind; it is part of normal life.
-    const auto level = result.error().code() == ErrorCode::conflict ? LogLevel::debug : LogLevel::warning;
+  } else {
+    queue_.retry(key);  // also while stopping: whoever runs next shall find it
+    // A conflict only says that the cache was behind, and a stop interrupts; both are part of normal life.
+    const bool is_normal = result.error().code() == ErrorCode::conflict || stop.stop_requested();
+    const auto level = is_normal ? LogLevel::debug : LogLevel::warning;
     log_.write(level, "will be tried again",
                {{"controller", options_.name},
                 {"key", key},

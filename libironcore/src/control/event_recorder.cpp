@@ -23,7 +23,7 @@ std::string fingerprint(std::string_view text) {
 std::string identity(const api::Event& event) {
   std::string text;
   for (const auto* word : {&event.source.component, &event.source.host, &event.involved_object.uid,
-                           &event.involved_object.name, &event.reason, &event.message, &event.action}) {
+                           &event.involved_object.name, &event.reason}) {
     text += std::to_string(word->size());
     text += ':';
     text += *word;
@@ -49,7 +49,7 @@ api::ObjectReference reference_to(const store::Object& object) {
 EventRecorder::EventRecorder(store::Store& store, EventRecorderOptions options, Clock& clock, Log& log)
     : store_(store), options_(std::move(options)), clock_(clock), log_(log) {}
 
-void EventRecorder::record(api::ObjectReference about, api::EventType type, std::string reason, std::string message,
+bool EventRecorder::record(api::ObjectReference about, api::EventType type, std::string reason, std::string message,
                            std::string action) {
   const auto now = clock_.wall();
   api::Event event;
@@ -71,17 +71,21 @@ void EventRecorder::record(api::ObjectReference about, api::EventType type, std:
 
   const std::lock_guard lock(mutex_);
   if (const auto known = waiting_.find(key); known != waiting_.end()) {
-    ++known->second.count;
-    known->second.last_timestamp = now;
-    return;
+    auto& waiting = known->second;
+    ++waiting.count;
+    waiting.last_timestamp = now;
+    waiting.message = std::move(event.message);
+    waiting.action = std::move(event.action);
+    return true;
   }
   if (waiting_.size() >= options_.waiting_limit) {
     ++dropped_;
-    return;
+    return false;
   }
   waiting_.emplace(key, std::move(event));
   order_.push_back(key);
   changed_.notify_all();
+  return true;
 }
 
 std::uint64_t EventRecorder::dropped() const {
@@ -111,6 +115,8 @@ Result<store::Operation> EventRecorder::operation_for(const Waiting& waiting) {
   auto changed = known->as<api::Event>();
   changed.count += event.count;
   changed.last_timestamp = event.last_timestamp;
+  changed.message = event.message;
+  changed.action = event.action;
   return store::Patch{key, api::merge_patch(*known, store::Object::of(std::move(changed)))};
 }
 

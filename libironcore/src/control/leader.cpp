@@ -55,29 +55,47 @@ void run_while_active(store::Store& store, const LeaderOptions& options, Clock& 
   Leadership leadership(store, options, clock, log);
   std::mutex mutex;
   std::condition_variable_any changed;
-  bool has_returned = false;
+  bool has_returned = false, has_expired = false;
+  Instant expires{};
   while (!stop.stop_requested()) {
     const auto lease = leadership.step();
     if (!lease) {
       sleep_until(clock, leadership.next_step(), stop);
       continue;
     }
-    has_returned = false;
+    has_returned = has_expired = false;
+    expires = leadership.expires();
     std::jthread thread([&, lease = *lease](std::stop_token body_stop) {
       body(body_stop, lease);
       const std::lock_guard lock(mutex);
       has_returned = true;
       changed.notify_all();
     });
+    // Renewing may take as long as the store likes; the body's time is over all the same.
+    std::jthread timer([&](std::stop_token timer_stop) {
+      std::unique_lock lock(mutex);
+      while (!timer_stop.stop_requested() && clock.now() < expires)
+        clock.wait(lock, changed, timer_stop, expires, [&, until = expires] { return expires != until; });
+      if (timer_stop.stop_requested()) return;
+      has_expired = true;
+      changed.notify_all();
+      lock.unlock();
+      thread.request_stop();
+    });
     // The token belongs to this body: with another token the same candidate has to start again.
     for (auto now = lease; now && now->token == lease->token && !stop.stop_requested(); now = leadership.step()) {
       std::unique_lock lock(mutex);
-      if (clock.wait(lock, changed, stop, leadership.next_step(), [&] { return has_returned; })) break;
+      if (has_expired) break;
+      expires = leadership.expires();
+      changed.notify_all();
+      if (clock.wait(lock, changed, stop, leadership.next_step(), [&] { return has_returned || has_expired; })) break;
     }
+    timer.request_stop();
+    timer.join();
     bool is_own_will = false;
     {
       const std::lock_guard lock(mutex);
-      is_own_will = has_returned;
+      is_own_will = has_returned && !has_expired;
     }
     thread.request_stop();
     thread.join();

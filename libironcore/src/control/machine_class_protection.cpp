@@ -24,6 +24,7 @@ MachineClassProtection::MachineClassProtection(store::Store& store, Informer<api
       controller_(
           {.name = "machine-class-protection"},
           [this](const std::string& name, std::stop_token) { return reconcile(name); }, clock, log) {
+  deactivate();
   classes_.on_change([this](const auto&, const auto& after) {
     if (after) controller_.queue().add(after->metadata.name);
   });
@@ -51,8 +52,16 @@ Result<Requeue> MachineClassProtection::reconcile(const std::string& name) {
   return Requeue{};
 }
 
+void MachineClassProtection::activate() {
+  controller_.queue().open();
+  for (const auto& machine_class : classes_.list()) controller_.queue().add(machine_class->metadata.name);
+}
+
 void MachineClassProtection::run(std::stop_token stop) {
-  if (classes_.wait_until_synced(stop) && machines_.wait_until_synced(stop)) controller_.run(stop);
+  if (!(classes_.wait_until_synced(stop) && machines_.wait_until_synced(stop))) return;
+  activate();
+  controller_.run(stop);
+  deactivate();
 }
 
 }  // namespace ironcore::control

@@ -42,6 +42,7 @@ MachineEphemerals::MachineEphemerals(store::Store& store, Informer<api::Machine>
       controller_(
           {.name = "machine-ephemerals"}, [this](const std::string& key, std::stop_token) { return reconcile(key); },
           clock, log) {
+  deactivate();
   interfaces_.add_index(by_controller,
                         [](const api::NetworkInterface& interface) { return controller_uid(interface); });
   volumes_.add_index(by_controller, [](const api::Volume& volume) { return controller_uid(volume); });
@@ -131,9 +132,18 @@ bool MachineEphemerals::step() {
   return machines_.has_synced() && interfaces_.has_synced() && volumes_.has_synced() && controller_.step();
 }
 
+void MachineEphemerals::activate() {
+  controller_.queue().open();
+  for (const auto& machine : machines_.list())
+    controller_.queue().add(cache_key(machine->metadata.namespace_, machine->metadata.name));
+}
+
 void MachineEphemerals::run(std::stop_token stop) {
-  if (machines_.wait_until_synced(stop) && interfaces_.wait_until_synced(stop) && volumes_.wait_until_synced(stop))
-    controller_.run(stop);
+  if (!(machines_.wait_until_synced(stop) && interfaces_.wait_until_synced(stop) && volumes_.wait_until_synced(stop)))
+    return;
+  activate();
+  controller_.run(stop);
+  deactivate();
 }
 
 }  // namespace ironcore::control

@@ -33,10 +33,10 @@ MachineEviction::MachineEviction(store::Store& store, Informer<api::MachinePool>
       controller_(
           {.name = "machine-eviction"}, [this](const std::string& key, std::stop_token) { return reconcile(key); },
           clock, log) {
+  deactivate();
   pools_.on_change([this](const auto& before, const auto& after) {
     if (!after || !can_evict(*after) || (before && before->spec.taints == after->spec.taints)) return;
-    for (const auto& machine : machines_.by_index(machines_by_pool, after->metadata.name))
-      controller_.queue().add(cache_key(machine->metadata.namespace_, machine->metadata.name));
+    add_machines_of(after->metadata.name);
   });
   machines_.on_change([this](const auto&, const auto& after) {
     if (!after || !after->spec.machine_pool_ref) return;
@@ -44,6 +44,11 @@ MachineEviction::MachineEviction(store::Store& store, Informer<api::MachinePool>
     const auto pool = pools_.get(after->spec.machine_pool_ref->name);
     if (pool && can_evict(*pool)) controller_.queue().add(cache_key(after->metadata.namespace_, after->metadata.name));
   });
+}
+
+void MachineEviction::add_machines_of(const std::string& pool) {
+  for (const auto& machine : machines_.by_index(machines_by_pool, pool))
+    controller_.queue().add(cache_key(machine->metadata.namespace_, machine->metadata.name));
 }
 
 Result<Requeue> MachineEviction::reconcile(const std::string& key) {
@@ -56,7 +61,12 @@ Result<Requeue> MachineEviction::reconcile(const std::string& key) {
   store::Delete removal{store::key<api::Machine>(machine->metadata.namespace_, machine->metadata.name)};
   removal.revision = machine->metadata.resource_version;  // its tolerations may have changed
   removal.uid = machine->metadata.uid;
-  const auto removed = store::commit_one(store_, std::move(removal));
+  store::Transaction transaction;
+  transaction.operations.emplace_back(std::move(removal));
+  // And the taint may have been taken off.
+  transaction.preconditions.emplace_back(
+      store::Unchanged{store::key<api::MachinePool>("", pool->metadata.name), pool->metadata.resource_version});
+  const auto removed = store_.commit(transaction);
   if (!removed) {
     if (removed.error().code() == ErrorCode::not_found) return Requeue{};
     return removed.error();
@@ -69,8 +79,17 @@ Result<Requeue> MachineEviction::reconcile(const std::string& key) {
   return Requeue{};
 }
 
+void MachineEviction::activate() {
+  controller_.queue().open();
+  for (const auto& pool : pools_.list())
+    if (can_evict(*pool)) add_machines_of(pool->metadata.name);
+}
+
 void MachineEviction::run(std::stop_token stop) {
-  if (pools_.wait_until_synced(stop) && machines_.wait_until_synced(stop)) controller_.run(stop);
+  if (!(pools_.wait_until_synced(stop) && machines_.wait_until_synced(stop))) return;
+  activate();
+  controller_.run(stop);
+  deactivate();
 }
 
 }  // namespace ironcore::control

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "ironcore/control/machine_pool_health.hpp"
-#include "ironcore/control/placement.hpp"
+#include "machine_translation.hpp"
 
 namespace ironcore::control {
 
@@ -79,15 +79,10 @@ api::MachinePoolStatus MachinePoolAnnouncer::status_for(const api::MachinePool& 
             [](const auto& a, const auto& b) { return a->metadata.name < b->metadata.name; });
   for (const auto& machine_class : classes) {
     const auto& name = machine_class->metadata.name;
-    if (!options_.classes.empty() &&
-        std::find(options_.classes.begin(), options_.classes.end(), name) == options_.classes.end())
-      continue;
-    const auto size = size_of(*machine_class);
-    if (size.cpu_milli <= 0 || size.memory_bytes <= 0) continue;
-    const auto count = std::min(std::int64_t{capacity->cpus} * 1000 / size.cpu_milli, memory / size.memory_bytes);
-    if (count == 0) continue;
+    const auto count = offered_count(*machine_class, options_.classes, *capacity);
+    if (!count) continue;
     status.available_machine_classes.push_back({.name = name});
-    status.capacity.emplace("class/machine." + name, Quantity(count));
+    status.capacity.emplace("class/machine." + name, Quantity(*count));
   }
   status.allocatable = status.capacity;
   return status;

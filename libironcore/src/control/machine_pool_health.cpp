@@ -49,9 +49,13 @@ bool MachinePoolHealth::step() {
   if (!leases) {
     // What cannot be seen is no evidence: every pool keeps the time it had.
     log_.warning("cannot look at the leases of machine pools", {{"error", leases.error().message()}});
-    for (auto& [uid, seen] : seen_) seen.progress_at += options_.look_every;
     return true;
   }
+  // Nor is what nobody looked at: this process, or the whole host, may have been stopped.
+  const auto unseen = looked_at_ ? now - *looked_at_ : Duration::zero();
+  if (unseen >= 2 * options_.look_every)
+    for (auto& [uid, seen] : seen_) seen.progress_at += unseen;
+  looked_at_ = now;
   std::unordered_map<std::string_view, const store::Lease*> by_pool;
   for (const auto& lease : *leases)
     by_pool.emplace(std::string_view(lease.name).substr(std::string_view(machine_pool_lease_prefix).size()), &lease);

@@ -200,16 +200,19 @@ class MachineProvider::Body {
     const auto orphans = host_.orphans(known);
     if (!orphans) return false;  // the heartbeat says that the host cannot be reached
     std::set<std::string> current;
+    std::string fresh;
     for (const auto& orphan : *orphans) {
       const auto uid = orphan.uid.to_text();
       current.insert(uid);
       if (orphans_.contains(uid)) continue;
       log_.warning("a domain belongs to no machine of this pool",
                    {{"domain", orphan.name}, {"uid", uid}, {"pool", options_.pool}});
-      events_.record(reference_to(*pool), api::EventType::warning, "OrphanedDomain",
-                     "domain " + orphan.name + " (" + uid +
-                         ") belongs to no machine of this pool; remove it by hand if it is not wanted");
+      fresh += (fresh.empty() ? "" : ", ") + orphan.name + " (" + uid + ")";
     }
+    if (!fresh.empty())
+      events_.record(
+          reference_to(*pool), api::EventType::warning, "OrphanedDomain",
+          "domains that belong to no machine of this pool; remove them by hand if they are not wanted: " + fresh);
     orphans_ = std::move(current);
     return true;
   }

@@ -31,7 +31,10 @@ store::Shared<api::Machine> MachineReconciler::newest(const std::string& key) {
 
 void MachineReconciler::remember(const store::Object& object) {
   const std::lock_guard lock(mutex_);
-  written_[object.metadata().uid] = object.share<api::Machine>();
+  // What the informer has told as gone, nobody takes out again.
+  const auto cached = parts_.machines.get(cache_key(object));
+  if (cached && cached->metadata.uid == object.metadata().uid)
+    written_[object.metadata().uid] = object.share<api::Machine>();
 }
 
 void MachineReconciler::forget(const std::string& uid) {
@@ -145,9 +148,15 @@ void MachineReconciler::tell(const api::Machine& machine, const compute::Machine
         event.reason, event.message);
 }
 
+/// Whoever looks takes the events along: they are told at once, whatever comes next.
+Result<compute::MachineStatus> MachineReconciler::look(const api::Machine& machine, const Uid& uid) {
+  auto seen = parts_.host.status(uid);
+  if (seen) tell(machine, *seen);
+  return seen;
+}
+
 Result<void> MachineReconciler::write_status(const api::Machine& machine, const compute::MachineStatus& seen,
                                              const Findings& findings) {
-  tell(machine, seen);
   auto changed = machine;
   changed.status = translate(machine, seen, findings, parts_.options.type, parts_.clock.wall());
   if (changed.status == machine.status) return {};
@@ -162,6 +171,12 @@ Result<void> MachineReconciler::write_status(const api::Machine& machine, const 
     parts_.events.record(reference_to(machine), api::EventType::normal, reason, message);
   };
   if (findings.missing && is_news("Ready")) record(findings.missing->reason, findings.missing->message);
+  if (findings.postponed) {
+    const auto* before = api::find_condition(machine.status.conditions, "Ready");
+    const auto* after = api::find_condition(changed.status.conditions, "Ready");
+    if (before == nullptr || before->message != after->message)
+      record(findings.postponed->reason, "the reboot waits: " + findings.postponed->message);
+  }
   if (!findings.volumes.empty() && is_news("VolumesReady")) record("VolumeNotReady", findings.volumes.begin()->second);
   if (!findings.interfaces.empty() && is_news("NetworkInterfacesReady"))
     record("NetworkInterfaceNotReady", findings.interfaces.begin()->second);
@@ -181,40 +196,61 @@ Requeue MachineReconciler::when(const compute::MachineStatus& seen) const {
 
 // ---- the steps ----------------------------------------------------------------------------------------------------
 
+/// Bound by hand, or offered when it was decided: nothing new is begun with a class that the pool does not offer.
+Result<void> MachineReconciler::check_offer(const std::string& class_name) {
+  const auto machine_class = parts_.classes.get(class_name);
+  if (!machine_class) return {};
+  IRONCORE_TRY(const auto capacity, parts_.host.capacity());
+  IRONCORE_CHECK(offered_count(*machine_class, parts_.options.classes, capacity));
+  return {};
+}
+
 Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::stop_token stop) {
   IRONCORE_TRY(auto wish, assemble(machine));
   IRONCORE_TRY(const auto uid, Uid::parse(machine.metadata.uid));
   auto& findings = wish.findings;
-  IRONCORE_TRY(auto seen, parts_.host.status(uid));
+  IRONCORE_TRY(auto seen, look(machine, uid));
   const bool exists = seen.state != compute::MachineState::terminated;
-  if (!exists) seen.state = compute::MachineState::pending;
+  if (!exists) {
+    seen.state = compute::MachineState::pending;
+    if (const auto offered = check_offer(machine.spec.machine_class_ref.name); !offered) {
+      const auto code = offered.error().code();
+      if (code != ErrorCode::unsupported && code != ErrorCode::invalid) return offered.error();
+      findings.missing = Missing{"MachineClassNotReady", offered.error().message()};
+    }
+  }
 
-  // The first start needs everything. Later a volume that went away is only taken off, and without ignition the machine can still be
-  // switched off; but it is not started without what it was made with.
-  if (!findings.missing && !wish.is_complete && !exists) {
+  // A start needs everything, the first one and every other. While the guest runs, a volume that went away is only taken off, and
+  // ignition is not needed.
+  if (!findings.missing && !wish.is_complete) {
     findings.missing = !findings.interfaces.empty()
                            ? Missing{"NetworkInterfaceNotReady", findings.interfaces.begin()->second}
                            : Missing{"VolumeNotReady", findings.volumes.begin()->second};
   }
-  const bool shall_apply =
-      !findings.missing || (exists && machine.spec.power == api::Power::off && wish.spec.memory_bytes > 0);
+  const bool is_waiting = findings.missing.has_value();
+  if (is_waiting) wish.spec.hold = findings.missing->message;
+  // Without its class nobody knows how large the machine shall be.
+  const bool shall_apply = !is_waiting || (exists && wish.spec.memory_bytes > 0);
   std::optional<Error> failure;
   if (shall_apply) {
     auto applied = parts_.host.apply(wish.spec, stop);
     if (applied) {
+      tell(machine, *applied);
       seen = std::move(*applied);
     } else {
       if (stop.stop_requested()) return applied.error();
       failure = applied.error();
-      IRONCORE_TRY(seen, parts_.host.status(uid));
+      IRONCORE_TRY(seen, look(machine, uid));
       if (seen.state == compute::MachineState::terminated) seen.state = compute::MachineState::pending;
       seen.message = failure->message();
     }
-    // The machine runs, or is switched off, without what is missing: that is no reason to call it not ready.
-    if (seen.state != compute::MachineState::pending) findings.missing.reset();
-  } else if (seen.state == compute::MachineState::running) {
-    findings.missing.reset();
   }
+  const bool is_rebooting = machine.spec.power == api::Power::on && !wish.spec.reboot_token.empty() &&
+                            wish.spec.reboot_token != seen.reboot_token;
+  if (is_waiting && is_rebooting && seen.state == compute::MachineState::running) findings.postponed = findings.missing;
+  // The machine runs, or is switched off, without what is missing: that is no reason to call it not ready.
+  if (shall_apply ? seen.state != compute::MachineState::pending : seen.state == compute::MachineState::running)
+    findings.missing.reset();
   IRONCORE_CHECK(write_status(machine, seen, findings));
 
   // A device that the guest has not let go of is still used.
@@ -228,17 +264,22 @@ Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::st
     if (entry.volume_ref && std::any_of(seen.disks.begin(), seen.disks.end(), is_held))
       wish.volumes.insert(entry.volume_ref->name);
   }
+  // A machine that does not run keeps what it names: it is defined with it, and nothing is taken off.
+  const bool is_up = seen.state == compute::MachineState::running || seen.state == compute::MachineState::terminating;
+  if (exists && !is_up) {
+    for (const auto& entry : machine.spec.network_interfaces) wish.interfaces.insert(interface_name(machine, entry));
+    for (const auto& entry : machine.spec.volumes) wish.volumes.insert(volume_name(machine, entry));
+  }
   IRONCORE_CHECK(parts_.claims.release_unused(machine, wish.interfaces, wish.volumes));
   for (const auto& entry : machine.spec.network_interfaces) {
     const auto device =
         std::find_if(seen.nics.begin(), seen.nics.end(), [&](const auto& nic) { return nic.name == entry.name; });
-    const bool is_attached = device != seen.nics.end() && device->state == compute::DeviceStatus::State::attached;
+    const bool has_device = device != seen.nics.end() && is_attached(seen, *device);
     IRONCORE_CHECK(
-        parts_.claims.note_handle(machine, interface_name(machine, entry), is_attached ? device->handle : ""));
+        parts_.claims.note_handle(machine, interface_name(machine, entry), has_device ? device->handle : ""));
   }
   if (failure) return *failure;
   auto requeue = when(seen);
-  const bool is_waiting = findings.missing || !wish.is_complete;
   if (is_waiting && (!requeue.after || *requeue.after > parts_.options.look_again))
     requeue.after = parts_.options.look_again;
   return requeue;
@@ -249,7 +290,7 @@ Result<Requeue> MachineReconciler::tear_down(const api::Machine& machine) {
   IRONCORE_TRY(const auto uid, Uid::parse(machine.metadata.uid));
   const auto removed = parts_.host.remove(uid, parts_.options.shutdown_grace, parts_.options.shutdown_signal);
   if (!removed) {
-    auto seen = parts_.host.status(uid);
+    auto seen = look(machine, uid);
     if (seen) {
       seen->state = compute::MachineState::terminating;
       seen->message = removed.error().message();
@@ -257,6 +298,7 @@ Result<Requeue> MachineReconciler::tear_down(const api::Machine& machine) {
     }
     return removed.error();
   }
+  tell(machine, *removed);
   IRONCORE_CHECK(write_status(machine, *removed, {}));
   if (removed->state != compute::MachineState::terminated) return when(*removed);
   IRONCORE_CHECK(parts_.claims.release_all(machine));
@@ -265,13 +307,16 @@ Result<Requeue> MachineReconciler::tear_down(const api::Machine& machine) {
   const auto dropped =
       drop_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), current), api::machine_finalizer);
   if (!dropped && dropped.error().code() != ErrorCode::not_found) return dropped.error();
-  if (dropped) remember(*dropped);
+  if (dropped) remember(*dropped);  // others may keep it
   return Requeue{};
 }
 
 Result<Requeue> MachineReconciler::reconcile(const std::string& key, std::stop_token stop) {
   auto machine = newest(key);
-  if (!machine || is_managed_by_others(machine->metadata)) return Requeue{};
+  // What others manage is theirs, unless we have begun with it: then nobody else would end it.
+  if (!machine ||
+      (is_managed_by_others(machine->metadata) && !has_finalizer(machine->metadata, api::machine_finalizer)))
+    return Requeue{};
   if (machine->metadata.deletion_timestamp) return tear_down(*machine);
   // Before anything exists on the host, so that nothing can be left behind.
   IRONCORE_TRY(const auto kept, add_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), machine),

@@ -46,7 +46,7 @@ class MachineReconciler {
     Findings findings;
     std::set<std::string> interfaces;  // objects that it uses, by name
     std::set<std::string> volumes;
-    bool is_complete = true;  // false: something that a first start needs is missing
+    bool is_complete = true;  // false: a device that a start needs is missing
   };
 
   store::Shared<api::Machine> newest(const std::string& key);
@@ -57,7 +57,9 @@ class MachineReconciler {
   Result<void> add_interfaces(const api::Machine& machine, Wish& wish);
   Result<Requeue> bring_up(const api::Machine& machine, std::stop_token stop);
   Result<Requeue> tear_down(const api::Machine& machine);
+  Result<void> check_offer(const std::string& class_name);
   Result<void> write_status(const api::Machine& machine, const compute::MachineStatus& seen, const Findings& findings);
+  Result<compute::MachineStatus> look(const api::Machine& machine, const Uid& uid);
   void tell(const api::Machine& machine, const compute::MachineStatus& seen);
   Requeue when(const compute::MachineStatus& seen) const;
 

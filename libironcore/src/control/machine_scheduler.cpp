@@ -17,19 +17,26 @@ WallTime age_of(const api::Machine& machine) {
   return machine.metadata.creation_timestamp.value_or(WallTime{});
 }
 
-/// The commit may have been made although it failed, or it failed for a reason that concerns all of it: ask again, unchanged.
+/// The commit may have been made although it failed: ask again, unchanged.
 bool is_uncertain(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::unavailable:
-    case ErrorCode::timeout:
-    case ErrorCode::cancelled:
-    case ErrorCode::exhausted:
-    case ErrorCode::internal:
-    case ErrorCode::corrupt:
-      return true;
-    default:
-      return false;
-  }
+  return code == ErrorCode::unavailable || code == ErrorCode::timeout || code == ErrorCode::cancelled;
+}
+
+/// Somebody else has written: normal life, and no fault of the machine.
+bool is_overtaken(ErrorCode code) {
+  return code == ErrorCode::conflict || code == ErrorCode::not_found;
+}
+
+constexpr std::size_t batch_bytes = store::max_transaction_bytes / 4;  // JSON adds escapes and what is not counted here
+constexpr std::size_t looks_per_step = 100'000;                        // pools looked at for reasons, under the lock
+constexpr auto recorder_pause = std::chrono::seconds(1);               // until the recorder may take more
+
+/// About what the store writes for a machine.
+std::size_t weight(const api::Machine& machine) {
+  std::size_t bytes = 1024 + 512 * (machine.spec.volumes.size() + machine.spec.network_interfaces.size());
+  for (const auto& [key, value] : machine.metadata.annotations) bytes += key.size() + value.size();
+  for (const auto& variable : machine.spec.efi_vars) bytes += variable.value.size();
+  return bytes;
 }
 
 }  // namespace
@@ -78,6 +85,7 @@ void MachineScheduler::see_pool(const store::Shared<api::MachinePool>& before,
     placement_.set_pool(view_of(*after));
     pool_revisions_[after->metadata.name] = after->metadata.resource_version;
   }
+  look_at_blocked();
   wake();
 }
 
@@ -91,6 +99,7 @@ void MachineScheduler::see_class(const store::Shared<api::MachineClass>& before,
     placement_.set_class(after->metadata.name, size_of(*after));
     class_revisions_[after->metadata.name] = after->metadata.resource_version;
   }
+  look_at_blocked();
   wake();
 }
 
@@ -127,7 +136,7 @@ void MachineScheduler::enqueue(const std::string& uid, Waiting& waiting) {
   const Turn turn{age_of(*waiting.machine), uid};
   if (group.is_blocked) {
     group.queue.insert(turn);
-    to_announce_.insert(text);
+    if (group.newcomers.contains(uid)) look_again(group, text, clock_.now());
     return;
   }
   if (!group.queue.empty()) heads_.erase({group.queue.begin()->first, group.queue.begin()->second, text});
@@ -154,7 +163,7 @@ void MachineScheduler::drop(const std::string& uid) {
   paused_.forget(uid);
   group->second.newcomers.erase(uid);
   if (--group->second.members == 0) {
-    to_announce_.erase(group->first);
+    if (group->second.look_at) announcements_.erase({*group->second.look_at, group->first});
     groups_.erase(group);
   }
 }
@@ -192,25 +201,60 @@ void MachineScheduler::take_back(const std::string& uid) {
   paused_.retry(uid);
 }
 
-void MachineScheduler::announce(Group& group) {
+// ---- why machines wait --------------------------------------------------------------------------------------------
+
+void MachineScheduler::look_again(Group& group, const std::string& text, Instant at) {
+  if (group.look_at && *group.look_at <= at) return;
+  if (group.look_at) announcements_.erase({*group.look_at, text});
+  group.look_at = at;
+  announcements_.emplace(at, text);
+}
+
+/// The reason may be another one now: those who were told shall hear it, but not too often.
+void MachineScheduler::look_at_blocked() {
+  for (auto& [text, group] : groups_)
+    if (group.is_blocked && !group.announced.empty())
+      look_again(group, text, group.announced_at + options_.announce_every);
+}
+
+void MachineScheduler::announce(Group& group, const std::string& text) {
+  if (!group.is_blocked || group.queue.empty()) return;
   const auto now = clock_.now();
   const bool is_due = group.announced.empty() || now >= group.announced_at + options_.announce_every;
-  if (group.newcomers.empty() && !is_due) return;
+  if (!is_due && group.newcomers.empty()) return;
   const auto summary = placement_.summary(group.demand);
-  const auto tell = [&](const std::string& uid) {
-    const auto known = waiting_.find(uid);
-    if (known == waiting_.end() || known->second.state != Waiting::State::queued) return;
-    events_.record(reference_to(*known->second.machine), api::EventType::normal, "OutOfCapacity",
-                   "no machine pool can take it now: " + summary, "Schedule");
-  };
-  if (is_due && summary != group.announced) {
-    for (const auto& [age, uid] : group.queue) tell(uid);
-    group.announced = summary;
+  if (is_due) {
     group.announced_at = now;
-  } else {
-    for (const auto& uid : group.newcomers) tell(uid);
+    if (summary != group.announced) {
+      group.announced = summary;
+      for (const auto& [age, uid] : group.queue) group.newcomers.insert(uid);
+    }
   }
-  group.newcomers.clear();
+  for (auto uid = group.newcomers.begin(); uid != group.newcomers.end();) {
+    const auto known = waiting_.find(*uid);
+    if (known == waiting_.end() || known->second.state != Waiting::State::queued) {
+      ++uid;  // hears it when it is back in the queue
+      continue;
+    }
+    if (!events_.record(reference_to(*known->second.machine), api::EventType::normal, "OutOfCapacity",
+                        "no machine pool can take it now: " + summary, "Schedule"))
+      return look_again(group, text, now + recorder_pause);
+    uid = group.newcomers.erase(uid);
+  }
+}
+
+void MachineScheduler::announce_due() {
+  auto groups = std::max<std::size_t>(1, looks_per_step / (placement_.pools() + 1));
+  for (; groups > 0 && has_news(); --groups) {
+    const auto text = announcements_.extract(announcements_.begin()).value().second;
+    auto& group = groups_.at(text);
+    group.look_at.reset();
+    announce(group, text);
+  }
+}
+
+bool MachineScheduler::has_news() const {
+  return !announcements_.empty() && announcements_.begin()->first <= clock_.now();
 }
 
 // ---- deciding -----------------------------------------------------------------------------------------------------
@@ -219,6 +263,7 @@ auto MachineScheduler::decide_batch() -> std::vector<Binding> {
   wake_paused();
   unblock_groups();
   std::vector<Binding> batch;
+  std::size_t bytes = 0;
   while (batch.size() < options_.batch && !heads_.empty()) {
     const auto [age, uid, text] = *heads_.begin();
     auto& group = groups_.at(text);
@@ -227,18 +272,21 @@ auto MachineScheduler::decide_batch() -> std::vector<Binding> {
       // Nobody else of this group fits either: one question answers for all of them.
       heads_.erase(heads_.begin());
       group.is_blocked = true;
-      to_announce_.insert(text);
+      const bool is_new = group.announced.empty() || !group.newcomers.empty();
+      look_again(group, text, is_new ? clock_.now() : group.announced_at + options_.announce_every);
       continue;
     }
     auto& waiting = waiting_.at(uid);
+    bytes += weight(*waiting.machine);
+    if (!batch.empty() && (bytes > batch_bytes || waiting.was_refused)) break;
     leave_queue(uid, waiting);
     waiting.state = Waiting::State::binding;
     placement_.assume(uid, group.demand.machine_class, *pool);
     const auto revision = pool_revisions_.at(*pool);
     batch.push_back({waiting.machine, std::move(*pool), revision, class_revisions_.at(group.demand.machine_class)});
+    if (waiting.was_refused) break;
   }
-  for (const auto& text : to_announce_) announce(groups_.at(text));
-  to_announce_.clear();
+  announce_due();
   return batch;
 }
 
@@ -248,6 +296,13 @@ void MachineScheduler::bind(std::span<const Binding> bindings, Open& open) {
   if (bindings.empty()) return;
   if (open.is_lease_lost) {
     open.uncertain.insert(open.uncertain.end(), bindings.begin(), bindings.end());
+    return;
+  }
+  if (open.is_given_up()) {
+    if (open.is_repeated)
+      open.uncertain.insert(open.uncertain.end(), bindings.begin(), bindings.end());
+    else
+      put_off(bindings);
     return;
   }
   store::Transaction transaction;
@@ -273,7 +328,11 @@ void MachineScheduler::bind(std::span<const Binding> bindings, Open& open) {
   if (lease_) transaction.preconditions.emplace_back(*lease_);
 
   const auto committed = store_.commit(transaction);
-  if (committed) return settle(bindings);
+  if (committed) {
+    open.has_bound = true;
+    open.refused = 0;
+    return settle(bindings);
+  }
   const auto& error = committed.error();
   if (error.code() == ErrorCode::forbidden) {
     log_.warning("the scheduler may not bind any more", {{"error", error.message()}});
@@ -283,12 +342,75 @@ void MachineScheduler::bind(std::span<const Binding> bindings, Open& open) {
     log_.warning("binding will be tried again",
                  {{"machines", std::to_string(bindings.size())}, {"error", error.message()}});
     open.uncertain.insert(open.uncertain.end(), bindings.begin(), bindings.end());
-  } else if (bindings.size() > 1) {
-    // Halves until the one in conflict is alone: the others are not held up, and one conflict costs few commits.
-    bind(bindings.first(bindings.size() / 2), open);
-    bind(bindings.subspan(bindings.size() / 2), open);
   } else {
-    settle_failed(bindings.front(), error, open);
+    bind_again(bindings, error, open);
+  }
+}
+
+void MachineScheduler::bind_again(std::span<const Binding> bindings, const Error& error, Open& open) {
+  if (bindings.size() == 1) {
+    if (!is_overtaken(error.code())) {
+      ++open.refused;
+      open.error = error;
+    }
+    return settle_failed(bindings.front(), error, open);
+  }
+  if (is_overtaken(error.code()) && !std::exchange(open.is_compared, true)) {
+    // One pool that has changed concerns all its machines: that is asked once, not found out by a commit for each of them.
+    const auto rest = still_current(bindings, open);
+    if (rest.size() < bindings.size()) return bind(rest, open);
+  }
+  // Halves until the one in trouble is alone: the others are not held up, and one conflict costs few commits.
+  bind(bindings.first(bindings.size() / 2), open);
+  bind(bindings.subspan(bindings.size() / 2), open);
+}
+
+/// Those whose pool and class are what they were when it was decided; the others are taken back.
+auto MachineScheduler::still_current(std::span<const Binding> bindings, Open& open) -> std::vector<Binding> {
+  std::unordered_map<std::string, bool> pools, classes;
+  const auto is_current = [&](auto& known, const store::Key& key, store::Revision revision) {
+    const auto [entry, is_new] = known.try_emplace(key.name);
+    if (is_new) {
+      const auto now = store_.get(key);
+      // An answer that did not come decides nothing: the commit will.
+      entry->second = now ? now->metadata().resource_version == revision : now.error().code() != ErrorCode::not_found;
+    }
+    return entry->second;
+  };
+  std::vector<Binding> rest, stale;
+  for (const auto& binding : bindings) {
+    const bool is_good =
+        is_current(pools, store::key<api::MachinePool>("", binding.pool), binding.pool_revision) &&
+        is_current(classes, store::key<api::MachineClass>("", binding.machine->spec.machine_class_ref.name),
+                   binding.class_revision);
+    (is_good ? rest : stale).push_back(binding);
+  }
+  if (open.is_repeated) {
+    // Each may be bound already.
+    const Error changed(ErrorCode::conflict, "its machine pool or class has changed");
+    for (const auto& binding : stale) settle_failed(binding, changed, open);
+  } else {
+    const std::lock_guard lock(mutex_);
+    for (const auto& binding : stale) take_back(binding.machine->metadata.uid);
+  }
+  return rest;
+}
+
+/// Back into the queue as if nothing had been decided.
+void MachineScheduler::put_off(std::span<const Binding> bindings) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& binding : bindings) {
+    const auto& uid = binding.machine->metadata.uid;
+    const auto known = waiting_.find(uid);
+    if (known == waiting_.end()) continue;
+    placement_.forget(uid);
+    const auto machine = known->second.machine;  // drop takes the entry away
+    if (Demand::of(*machine).text() == known->second.group->first && !machine->metadata.deletion_timestamp) {
+      enqueue(uid, known->second);
+    } else {
+      known->second.state = Waiting::State::pausing;
+      admit(machine);
+    }
   }
 }
 
@@ -330,7 +452,12 @@ void MachineScheduler::settle_failed(const Binding& binding, const Error& error,
   }
   if (known->second.machine->metadata.resource_version < machine->metadata.resource_version)
     known->second.machine = machine;
-  const auto level = error.code() == ErrorCode::conflict ? LogLevel::debug : LogLevel::warning;
+  if (!is_overtaken(error.code())) {
+    known->second.was_refused = true;
+    events_.record(reference_to(*machine), api::EventType::warning, "BindingFailed",
+                   "cannot be bound to machine pool " + binding.pool + ": " + error.message(), "Schedule");
+  }
+  const auto level = is_overtaken(error.code()) ? LogLevel::debug : LogLevel::warning;
   log_.write(level, "a machine could not be bound, will try again",
              {{"machine", cache_key(name.namespace_, name.name)}, {"pool", binding.pool}, {"error", error.message()}});
   take_back(uid);
@@ -352,8 +479,8 @@ void MachineScheduler::deactivate() {
   is_active_ = false;
   lease_.reset();
   uncertain_.clear();
-  uncertain_failures_ = 0;
-  uncertain_until_ = {};
+  failures_ = 0;
+  wait_until_ = {};
   for (auto& [uid, waiting] : waiting_) {
     if (waiting.state == Waiting::State::binding) placement_.forget(uid);
     if (waiting.state != Waiting::State::queued) enqueue(uid, waiting);
@@ -372,13 +499,14 @@ bool MachineScheduler::is_fresh() const {
 
 bool MachineScheduler::step() {
   std::vector<Binding> bindings;
+  Open open;
   {
     const std::lock_guard lock(mutex_);
-    if (!is_active_ || clock_.now() < uncertain_until_ || !is_fresh()) return false;
-    bindings = uncertain_.empty() ? decide_batch() : std::exchange(uncertain_, {});
+    if (!is_active_ || clock_.now() < wait_until_ || !is_fresh()) return false;
+    open.is_repeated = !uncertain_.empty();
+    bindings = open.is_repeated ? std::exchange(uncertain_, {}) : decide_batch();
+    if (bindings.empty()) return has_news();
   }
-  if (bindings.empty()) return false;
-  Open open;
   bind(bindings, open);
   if (open.is_lease_lost) {
     deactivate();
@@ -386,13 +514,14 @@ bool MachineScheduler::step() {
   }
   const std::lock_guard lock(mutex_);
   uncertain_ = std::move(open.uncertain);
-  if (uncertain_.empty()) {
-    uncertain_failures_ = 0;
-    uncertain_until_ = {};
+  if (uncertain_.empty() && !open.is_given_up() && (open.has_bound || !open.error)) {
+    failures_ = 0;
+    wait_until_ = {};
   } else {
-    ++uncertain_failures_;
-    uncertain_until_ =
-        clock_.now() + std::min<Duration>(std::chrono::milliseconds(50) * uncertain_failures_, std::chrono::seconds(5));
+    if (open.is_given_up())
+      log_.warning("the store takes no bindings, will go on later", {{"error", open.error->message()}});
+    ++failures_;
+    wait_until_ = clock_.now() + std::min<Duration>(std::chrono::milliseconds(50) * failures_, std::chrono::seconds(5));
   }
   return true;
 }
@@ -411,7 +540,8 @@ void MachineScheduler::run(std::stop_token stop, std::optional<store::HoldsLease
     }
     std::unique_lock lock(mutex_);
     auto deadline = paused_.next_due().value_or(Instant::max());
-    if (!uncertain_.empty()) deadline = uncertain_until_;
+    if (!announcements_.empty()) deadline = std::min(deadline, announcements_.begin()->first);
+    if (wait_until_ > clock_.now()) deadline = wait_until_;  // whatever happens, nothing is done before
     if (is_active_) clock_.wait(lock, changed_, stop, deadline, [this] { return is_woken_; });
   }
   deactivate();

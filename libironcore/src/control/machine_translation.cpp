@@ -47,11 +47,26 @@ Result<NicDevice> nic_device(const api::NetworkInterface& interface) {
                                        "\"; write user, network=NAME, tap=INTERFACE or vhost-user=/PATH");
 }
 
+Result<std::int64_t> offered_count(const api::MachineClass& machine_class, const std::vector<std::string>& offered,
+                                   const compute::HostCapacity& capacity) {
+  const auto& name = machine_class.metadata.name;
+  if (!offered.empty() && std::find(offered.begin(), offered.end(), name) == offered.end())
+    return Error(ErrorCode::unsupported, "machine class " + name + " is not offered by this machine pool");
+  const auto size = size_of(machine_class);
+  if (size.cpu_milli <= 0 || size.memory_bytes <= 0)
+    return Error(ErrorCode::invalid, "machine class " + name + " names no cpu or no memory");
+  const auto memory = static_cast<std::int64_t>(
+      std::min<std::uint64_t>(capacity.memory_bytes, std::numeric_limits<std::int64_t>::max()));
+  const auto count = std::min(std::int64_t{capacity.cpus} * 1000 / size.cpu_milli, memory / size.memory_bytes);
+  if (count == 0) return Error(ErrorCode::unsupported, "machine class " + name + " is larger than this host");
+  return count;
+}
+
 Result<void> apply_class(const api::MachineClass& machine_class, compute::MachineSpec& spec) {
   const auto size = size_of(machine_class);
   if (size.cpu_milli <= 0 || size.memory_bytes <= 0)
     return Error(ErrorCode::invalid, "machine class " + machine_class.metadata.name + " names no cpu or no memory");
-  const auto processors = size.cpu_milli / 1000 + (size.cpu_milli % 1000 != 0 ? 1 : 0);
+  const auto processors = size.cpu_milli / 1000;
   if (processors > std::numeric_limits<std::uint16_t>::max())
     return Error(ErrorCode::invalid,
                  "machine class " + machine_class.metadata.name + " asks for more processors than a machine can have");
@@ -119,14 +134,12 @@ const compute::DeviceStatus* find_device(const std::vector<compute::DeviceStatus
 /// Entries of the status by name: those that exist keep their time while their state stays the same.
 template <class Entry>
 Entry entry_for(const std::vector<Entry>& known, const std::string& name, const compute::DeviceStatus* device,
-                WallTime now) {
+                bool has_device, WallTime now) {
   Entry entry;
   entry.name = name;
   const auto before = std::find_if(known.begin(), known.end(), [&](const Entry& other) { return other.name == name; });
   if (before != known.end()) entry = *before;
-  const auto state = device != nullptr && device->state == compute::DeviceStatus::State::attached
-                         ? api::AttachmentState::attached
-                         : api::AttachmentState::pending;
+  const auto state = has_device ? api::AttachmentState::attached : api::AttachmentState::pending;
   if (before == known.end() || before->state != state || !entry.last_state_transition_time)
     entry.last_state_transition_time = now;
   entry.state = state;
@@ -145,6 +158,8 @@ api::Condition ready_condition(const compute::MachineStatus& seen, const Finding
       condition.status = api::ConditionStatus::true_;
       condition.reason = "Running";
       condition.message = seen.message.empty() ? "Machine is running" : "Machine is running: " + seen.message;
+      if (findings.postponed)
+        condition.message = "Machine is running; its reboot waits: " + findings.postponed->message;
       return condition;
     case compute::MachineState::pending:
       condition.reason = "Pending";
@@ -188,6 +203,10 @@ api::Condition devices_condition(std::string type, std::string not_ready, const 
 
 }  // namespace
 
+bool is_attached(const compute::MachineStatus& seen, const compute::DeviceStatus& device) {
+  return device.state == compute::DeviceStatus::State::attached || seen.state == compute::MachineState::shutdown;
+}
+
 api::MachineStatus translate(const api::Machine& machine, const compute::MachineStatus& seen, const Findings& findings,
                              std::string_view type, WallTime now) {
   auto status = machine.status;
@@ -198,11 +217,18 @@ api::MachineStatus translate(const api::Machine& machine, const compute::Machine
   if (exists && status.machine_id.empty() && !findings.missing)
     status.machine_id = std::string(type) + "://" + machine.metadata.uid;
 
+  // What keeps an entry from being used at the next start is told although a machine that is off is still defined with the device.
+  const auto has = [&](const compute::DeviceStatus* device, const std::map<std::string, std::string>& reasons) {
+    return device != nullptr && is_attached(seen, *device) &&
+           (device->state == compute::DeviceStatus::State::attached || !reasons.contains(device->name));
+  };
+
   status.volumes.clear();
   std::vector<api::MachineVolumeStatus> wanted_volumes;
   for (const auto& entry : machine.spec.volumes) {
+    const auto* device = find_device(seen.disks, entry.name);
     auto& volume = status.volumes.emplace_back(
-        entry_for(machine.status.volumes, entry.name, find_device(seen.disks, entry.name), now));
+        entry_for(machine.status.volumes, entry.name, device, has(device, findings.volumes), now));
     volume.volume_ref.reset();
     if (const auto name = volume_name(machine, entry); !name.empty())
       volume.volume_ref = api::LocalReference{.name = name};
@@ -212,21 +238,23 @@ api::MachineStatus translate(const api::Machine& machine, const compute::Machine
   for (const auto& device : seen.disks) {
     const auto is_named = [&](const api::MachineVolume& entry) { return entry.name == device.name; };
     if (std::none_of(machine.spec.volumes.begin(), machine.spec.volumes.end(), is_named))
-      status.volumes.push_back(entry_for(machine.status.volumes, device.name, &device, now));
+      status.volumes.push_back(entry_for(machine.status.volumes, device.name, &device, is_attached(seen, device), now));
   }
 
   status.network_interfaces.clear();
   std::vector<api::MachineNetworkInterfaceStatus> wanted_interfaces;
   for (const auto& entry : machine.spec.network_interfaces) {
+    const auto* device = find_device(seen.nics, entry.name);
     auto& interface = status.network_interfaces.emplace_back(
-        entry_for(machine.status.network_interfaces, entry.name, find_device(seen.nics, entry.name), now));
+        entry_for(machine.status.network_interfaces, entry.name, device, has(device, findings.interfaces), now));
     interface.network_interface_ref = api::LocalReference{.name = interface_name(machine, entry)};
     wanted_interfaces.push_back(interface);
   }
   for (const auto& device : seen.nics) {
     const auto is_named = [&](const api::MachineNetworkInterface& entry) { return entry.name == device.name; };
     if (std::none_of(machine.spec.network_interfaces.begin(), machine.spec.network_interfaces.end(), is_named))
-      status.network_interfaces.push_back(entry_for(machine.status.network_interfaces, device.name, &device, now));
+      status.network_interfaces.push_back(
+          entry_for(machine.status.network_interfaces, device.name, &device, is_attached(seen, device), now));
   }
 
   api::set_condition(status.conditions, ready_condition(seen, findings), now);

@@ -7,8 +7,10 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "ironcore/api/compute.hpp"
+#include "ironcore/compute/hypervisor.hpp"
 #include "ironcore/compute/machine.hpp"
 
 namespace ironcore::control {
@@ -24,7 +26,10 @@ Result<std::string> host_device(std::string_view device);
 /// Which device of the host an interface is; `unsupported` says what it waits for.
 Result<NicDevice> nic_device(const api::NetworkInterface& interface);
 
-/// Processors and memory of a class. Part of a processor counts as a whole one.
+/// How many machines of the class an empty host takes, at least one. `invalid` or `unsupported` says why it is not offered here.
+Result<std::int64_t> offered_count(const api::MachineClass& machine_class, const std::vector<std::string>& offered,
+                                   const compute::HostCapacity& capacity);
+/// Processors and memory of a class.
 Result<void> apply_class(const api::MachineClass& machine_class, compute::MachineSpec& spec);
 /// What of the spec needs no other object.
 Result<compute::MachineSpec> translate(const api::Machine& machine);
@@ -39,9 +44,13 @@ struct Missing {
 /// What the provider found out besides what the host says.
 struct Findings {
   std::optional<Missing> missing;              ///< why the machine cannot run yet
+  std::optional<Missing> postponed;            ///< why a running machine is not rebooted yet
   std::map<std::string, std::string> volumes;  ///< entry → why it is not attached
   std::map<std::string, std::string> interfaces;
 };
+
+/// Whether the machine has the device. One that is off has what it is defined with.
+bool is_attached(const compute::MachineStatus& seen, const compute::DeviceStatus& device);
 
 /// The machine's new status. Times of transition move only with what they belong to.
 api::MachineStatus translate(const api::Machine& machine, const compute::MachineStatus& seen, const Findings& findings,

@@ -18,13 +18,48 @@ namespace {
 
 using PoolId = std::uint32_t;
 using ClassId = std::uint32_t;
+// Sums: whatever people write into classes and bind by hand, they do not overflow.
+__extension__ typedef __int128 Wide;
 constexpr auto limitless = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t most_shapes = 64;      // heaps kept; one costs 16 bytes per pool
 constexpr std::size_t narrow_selector = 64;  // so few pools are looked at one by one
 
-std::int64_t clamped_milli(const Quantity& quantity) {
-  const auto milli = quantity.milli_value();
-  return milli ? *milli : (quantity.sign() < 0 ? -limitless : limitless);
+std::int64_t clamped(Wide amount) {
+  return amount > limitless ? limitless : static_cast<std::int64_t>(amount);
+}
+
+/// How many of `size` fit into what is left.
+std::int64_t fitting(std::int64_t altogether, Wide used, std::int64_t size) {
+  return used >= altogether ? 0 : (altogether - static_cast<std::int64_t>(used)) / size;
+}
+
+bool is_more(const std::optional<std::int64_t>& before, const std::optional<std::int64_t>& after) {
+  return before.has_value() != after.has_value() || (after && *after > *before);
+}
+
+template <class T>
+bool has_all(const std::vector<T>& all, const std::vector<T>& some) {
+  return std::all_of(some.begin(), some.end(),
+                     [&](const T& each) { return std::find(all.begin(), all.end(), each) != all.end(); });
+}
+
+/// Whether somebody for whom there was no room may find some now.
+bool may_help(const PoolView& before, const PoolView& after) {
+  if (!after.is_ready || after.is_deleting) return false;
+  if (!before.is_ready || before.is_deleting) return true;
+  if (!has_all(after.taints, before.taints)) return true;
+  for (const auto& [key, value] : after.labels) {
+    const auto known = before.labels.find(key);
+    if (known == before.labels.end() || known->second != value) return true;
+  }
+  if (before.classes && (!after.classes || !has_all(*before.classes, *after.classes))) return true;
+  if (is_more(before.cpu_milli, after.cpu_milli) || is_more(before.memory_bytes, after.memory_bytes)) return true;
+  for (const auto& [name, count] : after.class_counts) {
+    const auto known = before.class_counts.find(name);
+    if (known == before.class_counts.end() || count > known->second) return true;
+  }
+  return std::any_of(before.class_counts.begin(), before.class_counts.end(),
+                     [&](const auto& count) { return !after.class_counts.contains(count.first); });
 }
 
 }  // namespace
@@ -43,14 +78,15 @@ class Placement::Index {
     bool exists = false;  // false: just a name that machines refer to
     std::uint64_t rank = 0;
     std::size_t machines = 0;
-    std::int64_t used_cpu = 0;
-    std::int64_t used_memory = 0;
+    Wide used_cpu = 0;
+    Wide used_memory = 0;
     std::vector<ClassUse> uses;
   };
   struct Class {
     std::string name;
     bool exists = false;
-    ClassSize size;
+    ClassSize size{};
+    std::size_t uses = 0;  // pools that have a ClassUse of it
   };
   struct Placed {
     PoolId pool;
@@ -69,18 +105,20 @@ class Placement::Index {
     Obstacle limit;  // what is short when `machines` is not positive
   };
 
-  std::deque<Pool> pools;  // by PoolId; ids are never given to another name
+  std::deque<Pool> pools;          // by PoolId
+  std::vector<PoolId> free_pools;  // neither do they exist nor are machines on them
   std::map<std::string, PoolId, std::less<>> pool_ids;
   std::size_t live_pools = 0;
-  std::vector<Class> classes;
+  std::vector<Class> classes;  // by ClassId
+  std::vector<ClassId> free_classes;
   std::unordered_map<std::string, ClassId> class_ids;
   std::unordered_map<std::string, Placed> placed;
   std::unordered_map<std::string, std::vector<PoolId>> pools_by_label;  // `key=value`
   const std::vector<PoolId> nobody;
   std::unordered_map<std::string, Shape> shapes;
 
-  // Pools that may have more room than a heap believes, in the order in which that happened. A heap reads on from its own position; less
-  // room needs no entry, because a heap checks its top before it believes it.
+  // Pools that have changed or may have more room than a heap believes, in the order in which that happened. A heap reads on from its own
+  // position; machines that came need no entry, because a heap checks its top before it believes it.
   std::vector<PoolId> log;
   std::uint64_t log_start = 0;
   std::uint64_t epoch = 1;  // grows when all heaps have to be made anew
@@ -91,7 +129,10 @@ class Placement::Index {
   ClassId class_id(const std::string& name);
   ClassUse& use_of(Pool& pool, ClassId machine_class);
   static const ClassUse* find_use(const Pool& pool, ClassId machine_class);
-  void note_more_room(PoolId id);
+  void drop_idle_uses(Pool& pool);
+  void drop_if_idle(PoolId id);
+  void drop_class_if_idle(ClassId id);
+  void note_change(PoolId id);
   void count(PoolId id, ClassId machine_class, std::int64_t sign);
   Obstacle fixed_obstacle(const Pool& pool, const Demand& demand, std::string* detail = nullptr) const;
   Room room(const Pool& pool, ClassId machine_class) const;
@@ -102,105 +143,29 @@ class Placement::Index {
   const Pool* find(std::string_view name) const;
 };
 
-// ---- values -------------------------------------------------------------------------------------------------------
-
-ClassSize size_of(const api::MachineClass& machine_class) {
-  ClassSize size;
-  if (const auto cpu = machine_class.capabilities.find("cpu"); cpu != machine_class.capabilities.end())
-    size.cpu_milli = std::max<std::int64_t>(0, clamped_milli(cpu->second));
-  if (const auto memory = machine_class.capabilities.find("memory"); memory != machine_class.capabilities.end())
-    size.memory_bytes = std::max<std::int64_t>(0, memory->second.value());
-  return size;
-}
-
-PoolView view_of(const api::MachinePool& pool) {
-  PoolView view;
-  view.name = pool.metadata.name;
-  view.labels = pool.metadata.labels;
-  view.taints = pool.spec.taints;
-  const auto* ready = api::find_condition(pool.status.conditions, "Ready");
-  view.is_ready = ready != nullptr && ready->status == api::ConditionStatus::true_;
-  view.is_deleting = pool.metadata.deletion_timestamp.has_value();
-  for (const auto& machine_class : pool.status.available_machine_classes) view.classes.push_back(machine_class.name);
-  constexpr std::string_view class_prefix = "class/machine.";
-  for (const auto& [resource, amount] : pool.status.allocatable) {
-    if (resource == "cpu") view.cpu_milli = clamped_milli(amount);
-    if (resource == "memory") view.memory_bytes = amount.value();
-    if (resource.starts_with(class_prefix)) view.class_counts[resource.substr(class_prefix.size())] = amount.value();
-  }
-  return view;
-}
-
-Demand Demand::of(const api::Machine& machine) {
-  return {machine.spec.machine_class_ref.name, machine.spec.machine_pool_selector, machine.spec.tolerations};
-}
-
-std::string Demand::text() const {
-  // Lengths instead of separators: no value can imitate another demand.
-  std::string text;
-  const auto append = [&text](std::string_view word) {
-    text += std::to_string(word.size());
-    text += ':';
-    text += word;
-  };
-  append(machine_class);
-  for (const auto& [key, value] : selector) {
-    append(key);
-    append(value);
-  }
-  for (const auto& toleration : tolerations) {
-    text += '|';
-    text += toleration.operator_ == api::TolerationOperator::exists ? 'x' : '=';
-    text += toleration.effect ? (*toleration.effect == api::TaintEffect::no_execute ? 'e' : 's') : '*';
-    append(toleration.key);
-    append(toleration.value);
-  }
-  return text;
-}
-
-std::string_view words(Obstacle obstacle) {
-  switch (obstacle) {
-    case Obstacle::none:
-      return "fits";
-    case Obstacle::class_unknown:
-      return "unknown machine class";
-    case Obstacle::being_deleted:
-      return "being deleted";
-    case Obstacle::not_ready:
-      return "not ready";
-    case Obstacle::tainted:
-      return "taint not tolerated";
-    case Obstacle::selector:
-      return "labels do not match";
-    case Obstacle::class_not_offered:
-      return "class not offered";
-    case Obstacle::no_capacity:
-      return "no capacity published";
-    case Obstacle::class_count:
-      return "no room (class count)";
-    case Obstacle::cpu:
-      return "no room (cpu)";
-    case Obstacle::memory:
-      return "no room (memory)";
-  }
-  return "unknown";
-}
-
 // ---- pools and classes --------------------------------------------------------------------------------------------
 
 PoolId Placement::Index::pool_id(const std::string& name) {
   const auto [entry, is_new] = pool_ids.try_emplace(name, static_cast<PoolId>(pools.size()));
   if (!is_new) return entry->second;
-  pools.emplace_back().view.name = name;
+  if (free_pools.empty()) {
+    pools.emplace_back();
+  } else {
+    entry->second = free_pools.back();
+    free_pools.pop_back();
+    ++epoch;  // heaps have put the earlier pool where its name belongs
+  }
+  auto& pool = pools[entry->second];
+  pool.view.name = name;
   // The rank orders pools by name in one comparison. A new one gets the middle between its neighbours; when there is none left,
   // all are numbered again, which does not change their order, so no heap notices.
   const auto before = entry == pool_ids.begin() ? 0 : pools[std::prev(entry)->second].rank;
   const auto next = std::next(entry);
   const auto after = next == pool_ids.end() ? std::numeric_limits<std::uint64_t>::max() : pools[next->second].rank;
   if (next == pool_ids.end() && after - before > (std::uint64_t{1} << 32)) {
-    pools.back().rank = before + (std::uint64_t{1} << 32);  // names that come in order leave room behind them
+    pool.rank = before + (std::uint64_t{1} << 32);  // names that come in order leave room behind them
   } else if (after - before >= 2) {
-    pools.back().rank = before + (after - before) / 2;
+    pool.rank = before + (after - before) / 2;
   } else {
     const auto gap = std::numeric_limits<std::uint64_t>::max() / (pools.size() + 2);
     std::uint64_t rank = 0;
@@ -211,7 +176,14 @@ PoolId Placement::Index::pool_id(const std::string& name) {
 
 ClassId Placement::Index::class_id(const std::string& name) {
   const auto [entry, is_new] = class_ids.try_emplace(name, static_cast<ClassId>(classes.size()));
-  if (is_new) classes.push_back({name, false, {}});
+  if (!is_new) return entry->second;
+  if (free_classes.empty()) {
+    classes.push_back({.name = name});
+  } else {
+    entry->second = free_classes.back();
+    free_classes.pop_back();
+    classes[entry->second].name = name;
+  }
   return entry->second;
 }
 
@@ -224,7 +196,38 @@ const ClassUse* Placement::Index::find_use(const Pool& pool, ClassId machine_cla
 ClassUse& Placement::Index::use_of(Pool& pool, ClassId machine_class) {
   for (auto& use : pool.uses)
     if (use.machine_class == machine_class) return use;
+  ++classes[machine_class].uses;
   return pool.uses.emplace_back(ClassUse{machine_class});
+}
+
+void Placement::Index::drop_class_if_idle(ClassId id) {
+  auto& machine_class = classes[id];
+  if (machine_class.exists || machine_class.uses > 0 || machine_class.name.empty()) return;
+  class_ids.erase(machine_class.name);
+  machine_class = {};
+  free_classes.push_back(id);
+}
+
+void Placement::Index::drop_idle_uses(Pool& pool) {
+  std::vector<ClassId> dropped;
+  std::erase_if(pool.uses, [&](const ClassUse& use) {
+    const bool is_idle = use.count == 0 && !use.published;
+    if (is_idle) dropped.push_back(use.machine_class);
+    return is_idle;
+  });
+  for (const auto id : dropped) {
+    --classes[id].uses;
+    drop_class_if_idle(id);
+  }
+}
+
+/// A name that nothing stands behind any more.
+void Placement::Index::drop_if_idle(PoolId id) {
+  auto& pool = pools[id];
+  if (pool.exists || pool.machines > 0 || pool.view.name.empty()) return;
+  pool_ids.erase(pool.view.name);
+  pool.view.name.clear();  // the rank stays: heaps still compare with it
+  free_pools.push_back(id);
 }
 
 auto Placement::Index::find(std::string_view name) const -> const Pool* {
@@ -232,8 +235,7 @@ auto Placement::Index::find(std::string_view name) const -> const Pool* {
   return entry == pool_ids.end() ? nullptr : &pools[entry->second];
 }
 
-void Placement::Index::note_more_room(PoolId id) {
-  ++openings;
+void Placement::Index::note_change(PoolId id) {
   // Whoever has not read the older half rebuilds its heap, which is cheaper than reading so much.
   if (log.size() >= std::max<std::size_t>(1024, 2 * pools.size())) {
     const auto half = log.size() / 2;
@@ -248,9 +250,13 @@ void Placement::Index::count(PoolId id, ClassId machine_class, std::int64_t sign
   auto& use = use_of(pool, machine_class);
   use.count += sign;
   pool.machines += static_cast<std::size_t>(sign);
-  pool.used_cpu += sign * classes[machine_class].size.cpu_milli;
-  pool.used_memory += sign * classes[machine_class].size.memory_bytes;
-  if (sign < 0) note_more_room(id);
+  pool.used_cpu += Wide{sign} * classes[machine_class].size.cpu_milli;
+  pool.used_memory += Wide{sign} * classes[machine_class].size.memory_bytes;
+  if (sign > 0) return;
+  ++openings;
+  note_change(id);
+  if (use.count == 0) drop_idle_uses(pool);
+  drop_if_idle(id);
 }
 
 void Placement::Index::label(PoolId id, const std::map<std::string, std::string>& labels, std::int64_t sign) {
@@ -294,8 +300,8 @@ Obstacle Placement::Index::fixed_obstacle(const Pool& pool, const Demand& demand
         label == view.labels.end() ? std::string("none of that name") : label->second);
     return Obstacle::selector;
   }
-  if (!view.classes.empty() &&
-      std::find(view.classes.begin(), view.classes.end(), demand.machine_class) == view.classes.end()) {
+  if (view.classes &&
+      std::find(view.classes->begin(), view.classes->end(), demand.machine_class) == view.classes->end()) {
     say("it does not offer machine class ", demand.machine_class);
     return Obstacle::class_not_offered;
   }
@@ -309,11 +315,12 @@ auto Placement::Index::room(const Pool& pool, ClassId machine_class) const -> Ro
   };
   const auto& size = classes[machine_class].size;
   const auto* use = find_use(pool, machine_class);
-  if (use != nullptr && use->published) limit(*use->published - use->count, Obstacle::class_count);
+  if (use != nullptr && use->published)
+    limit(std::max<std::int64_t>(0, *use->published) - use->count, Obstacle::class_count);
   if (pool.view.cpu_milli && size.cpu_milli > 0)
-    limit(std::max<std::int64_t>(0, *pool.view.cpu_milli - pool.used_cpu) / size.cpu_milli, Obstacle::cpu);
+    limit(fitting(*pool.view.cpu_milli, pool.used_cpu, size.cpu_milli), Obstacle::cpu);
   if (pool.view.memory_bytes && size.memory_bytes > 0)
-    limit(std::max<std::int64_t>(0, *pool.view.memory_bytes - pool.used_memory) / size.memory_bytes, Obstacle::memory);
+    limit(fitting(*pool.view.memory_bytes, pool.used_memory, size.memory_bytes), Obstacle::memory);
   if (result.limit == Obstacle::no_capacity) result.machines = 0;
   return result;
 }
@@ -354,8 +361,9 @@ auto Placement::Index::shape_of(const Demand& demand, const std::string& text, C
 }
 
 auto Placement::Index::decide(const Demand& demand, const std::string& text) -> std::optional<PoolId> {
-  const auto machine_class = class_id(demand.machine_class);
-  if (!classes[machine_class].exists || live_pools == 0) return std::nullopt;
+  const auto known_class = class_ids.find(demand.machine_class);
+  if (known_class == class_ids.end() || !classes[known_class->second].exists || live_pools == 0) return std::nullopt;
+  const auto machine_class = known_class->second;
 
   // A selector that names few pools needs no heap: machines with a selector of their own would each make one.
   const std::vector<PoolId>* narrowest = nullptr;
@@ -401,8 +409,8 @@ void Placement::set_class(const std::string& name, ClassSize size) {
   for (auto& pool : index_->pools) {
     const auto* use = Index::find_use(pool, id);
     if (use == nullptr) continue;
-    pool.used_cpu += use->count * (size.cpu_milli - machine_class.size.cpu_milli);
-    pool.used_memory += use->count * (size.memory_bytes - machine_class.size.memory_bytes);
+    pool.used_cpu += Wide{use->count} * size.cpu_milli - Wide{use->count} * machine_class.size.cpu_milli;
+    pool.used_memory += Wide{use->count} * size.memory_bytes - Wide{use->count} * machine_class.size.memory_bytes;
   }
   machine_class.size = size;
   machine_class.exists = true;
@@ -411,17 +419,21 @@ void Placement::set_class(const std::string& name, ClassSize size) {
 }
 
 void Placement::remove_class(const std::string& name) {
-  const auto id = index_->class_ids.find(name);
-  if (id != index_->class_ids.end()) index_->classes[id->second].exists = false;
+  const auto found = index_->class_ids.find(name);
+  if (found == index_->class_ids.end()) return;
+  const auto id = found->second;
+  index_->classes[id].exists = false;
+  index_->drop_class_if_idle(id);
 }
 
 void Placement::set_pool(PoolView view) {
   const auto id = index_->pool_id(view.name);
   auto& pool = index_->pools[id];
   if (pool.exists && pool.view == view) return;
+  const bool is_helpful = pool.exists ? may_help(pool.view, view) : view.is_ready && !view.is_deleting;
   for (auto& use : pool.uses) use.published.reset();
   for (const auto& [name, amount] : view.class_counts) index_->use_of(pool, index_->class_id(name)).published = amount;
-  std::erase_if(pool.uses, [](const ClassUse& use) { return use.count == 0 && !use.published; });
+  index_->drop_idle_uses(pool);
   if (!pool.exists || pool.view.labels != view.labels) {
     if (pool.exists) index_->label(id, pool.view.labels, -1);
     index_->label(id, view.labels, +1);
@@ -429,22 +441,25 @@ void Placement::set_pool(PoolView view) {
   if (!pool.exists) ++index_->live_pools;
   pool.exists = true;
   pool.view = std::move(view);
-  index_->note_more_room(id);
+  if (is_helpful) ++index_->openings;
+  index_->note_change(id);
 }
 
 void Placement::remove_pool(const std::string& name) {
   const auto found = index_->pool_ids.find(name);
   if (found == index_->pool_ids.end()) return;
-  auto& pool = index_->pools[found->second];
+  const auto id = found->second;
+  auto& pool = index_->pools[id];
   if (!pool.exists) return;
-  index_->label(found->second, pool.view.labels, -1);
+  index_->label(id, pool.view.labels, -1);
   pool.exists = false;
   pool.view = PoolView{};
   pool.view.name = name;
   --index_->live_pools;
   for (auto& use : pool.uses) use.published.reset();
-  std::erase_if(pool.uses, [](const ClassUse& use) { return use.count == 0; });
-  index_->note_more_room(found->second);  // not more, but every heap must hear of it
+  index_->drop_idle_uses(pool);
+  index_->note_change(id);
+  index_->drop_if_idle(id);
 }
 
 std::optional<std::string> Placement::decide(const Demand& demand) {
@@ -476,11 +491,11 @@ void Placement::observe(const std::string& uid, const std::string& machine_class
   const Index::Placed seen{index_->pool_id(pool), index_->class_id(machine_class), false};
   const auto [entry, is_new] = index_->placed.try_emplace(uid, seen);
   if (!is_new) {
-    auto& known = entry->second;
-    known.is_assumed = false;
+    const auto known = std::exchange(entry->second, seen);
     if (known.pool == seen.pool && known.machine_class == seen.machine_class) return;
+    index_->count(seen.pool, seen.machine_class, +1);  // first, so that neither name is dropped in between
     index_->count(known.pool, known.machine_class, -1);
-    known = seen;
+    return;
   }
   index_->count(seen.pool, seen.machine_class, +1);
 }
@@ -521,11 +536,11 @@ std::vector<PoolVerdict> Placement::explain(const Demand& demand) const {
     const auto& size = index_->classes[id->second].size;
     if (room.limit == Obstacle::cpu)
       verdict.detail = "cpu: " + std::to_string(*pool.view.cpu_milli) + "m altogether, " +
-                       std::to_string(pool.used_cpu) + "m taken, the machine needs " + std::to_string(size.cpu_milli) +
-                       "m";
+                       std::to_string(clamped(pool.used_cpu)) + "m taken, the machine needs " +
+                       std::to_string(size.cpu_milli) + "m";
     else if (room.limit == Obstacle::memory)
       verdict.detail = "memory: " + Quantity::bytes(*pool.view.memory_bytes).to_text() + " altogether, " +
-                       Quantity::bytes(pool.used_memory).to_text() + " taken, the machine needs " +
+                       Quantity::bytes(clamped(pool.used_memory)).to_text() + " taken, the machine needs " +
                        Quantity::bytes(size.memory_bytes).to_text();
     else if (room.limit == Obstacle::class_count)
       verdict.detail = "it takes " + std::to_string(pool.view.class_counts.at(demand.machine_class)) + " of " +
@@ -565,7 +580,7 @@ std::string Placement::summary(const Demand& demand) const {
 auto Placement::usage(const std::string& pool) const -> Usage {
   const auto* found = index_->find(pool);
   if (found == nullptr) return {};
-  return {found->machines, found->used_cpu, found->used_memory};
+  return {found->machines, clamped(found->used_cpu), clamped(found->used_memory)};
 }
 
 std::optional<std::string> Placement::pool_of(const std::string& uid) const {

@@ -134,7 +134,16 @@ void WorkQueue::drop_if_idle(Entries::iterator entry) {
 void WorkQueue::close() {
   const std::lock_guard lock(mutex_);
   is_closed_ = true;
+  ready_.clear();
+  delayed_.clear();
+  std::erase_if(entries_, [](const auto& entry) { return !entry.second.is_taken; });
+  for (auto& [key, entry] : entries_) entry = {.is_taken = true};
   changed_.notify_all();
+}
+
+void WorkQueue::open() {
+  const std::lock_guard lock(mutex_);
+  is_closed_ = false;
 }
 
 std::size_t WorkQueue::size() const {

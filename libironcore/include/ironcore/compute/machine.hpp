@@ -83,6 +83,9 @@ struct MachineSpec {
   std::string hostname;                       ///< empty = none; handed to the guest as fw_cfg `opt/ironcore/hostname`
   std::map<std::string, std::string> labels;  ///< shown in the domain's metadata, for people
   std::string reboot_token;                   ///< a new value reboots a running guest once; acknowledged in the status
+  /// Not empty: what the machine lacks. Then it is not started and no reboot begins, and what it was defined with stays; a running guest
+  /// is looked after all the same.
+  std::string hold;
   ShutdownSignal shutdown_signal = ShutdownSignal::agent_then_acpi;
   Duration shutdown_grace = std::chrono::minutes(5);  ///< from the first signal to the forced stop
 };

@@ -19,8 +19,11 @@ class ClaimRelease {
   ClaimRelease(store::Store& store, Informer<api::Machine>& machines, Informer<api::NetworkInterface>& interfaces,
                Informer<api::Volume>& volumes, Clock& clock, Log& log);
 
-  /// Until a stop is requested. `step` for those who own the loop: false if there was nothing to do.
+  /// Until a stop is requested. Before and afterwards it remembers nothing of what the informers tell: at its start it looks at everything.
   void run(std::stop_token stop);
+  /// The same by hand, for those who own the loop: `activate`, then `step` (false if there was nothing to do), `deactivate`.
+  void activate();
+  void deactivate() { controller_.queue().close(); }
   bool step();
 
  private:

@@ -23,7 +23,8 @@ struct ControlPlaneOptions {
 };
 
 /// Caches of machines, pools and classes are kept warm all the time; scheduler, eviction, class protection, claim release and pool health work only while
-/// this process holds the lease `control-plane`. A standby takes over within `lease_time_to_live`. Thread: any.
+/// this process holds the lease `control-plane`, and the store refuses their writes when it does not. A standby takes over within
+/// `lease_time_to_live`. Thread: any.
 class ControlPlane {
  public:
   /// Everything given by reference must outlive it.

@@ -37,15 +37,17 @@ struct EventRecorderOptions {
   std::size_t batch = 200;  ///< events per commit
 };
 
-/// The same event again (same object, type, reason and message) raises `count` of the one there is, across restarts too: its name is
-/// derived from what it says. Events about cluster-scoped objects live in namespace `default`. Thread: any.
+/// The same event again (same object, type and reason, from the same component and host) raises `count` of the one there is and replaces its
+/// message, across restarts too: its name is derived from these. So there are never more events than reasons, whatever numbers the
+/// messages carry. Events about cluster-scoped objects live in namespace `default`. Thread: any.
 class EventRecorder {
  public:
   /// `store`, `clock` and `log` must outlive it.
   EventRecorder(store::Store& store, EventRecorderOptions options, Clock& clock, Log& log);
 
-  /// Never blocks, never fails. `reason` is one CamelCase word, `action` another one for what was being done; it may be empty.
-  void record(api::ObjectReference about, api::EventType type, std::string reason, std::string message,
+  /// Never blocks. `reason` is one CamelCase word, `action` another one for what was being done; it may be empty. False if too many
+  /// wait and this one was dropped: for those who can tell it later.
+  bool record(api::ObjectReference about, api::EventType type, std::string reason, std::string message,
               std::string action = "");
 
   /// Writes until a stop is requested, and then once more what is waiting. Makes no thread.

@@ -33,6 +33,8 @@ class Leadership {
   std::optional<store::HoldsLease> active() const;
   /// When `step` has something to do again.
   Instant next_step() const noexcept { return next_step_; }
+  /// When the lease ends unless it is renewed before.
+  Instant expires() const noexcept { return expires_; }
   /// Gives the lease back, so that another candidate takes over at its next attempt. Errors do not matter: it expires.
   void resign();
 
@@ -47,8 +49,9 @@ class Leadership {
 };
 
 /// Until a stop is requested: whenever this candidate holds the lease, `body` runs on a thread of its own, made here. It is stopped when
-/// the lease is lost and has returned before another attempt is made. A body that returns by itself gives the lease back; it is started
-/// again at the next attempt. Blocks; no thread is left when it returns.
+/// the lease is lost or expires (by a second thread, so also while the store lets a renewal wait) and has returned before another attempt
+/// is made. A body that returns by itself gives the lease back; it is started again at the next attempt. Blocks; no thread is left when
+/// it returns.
 void run_while_active(store::Store& store, const LeaderOptions& options, Clock& clock, Log& log, std::stop_token stop,
                       const std::function<void(std::stop_token stop, const store::HoldsLease& lease)>& body);
 

@@ -24,8 +24,11 @@ class MachineClassProtection {
   MachineClassProtection(store::Store& store, Informer<api::MachineClass>& classes, Informer<api::Machine>& machines,
                          Clock& clock, Log& log);
 
-  /// Until a stop is requested. `step` for those who own the loop: false if there was nothing to do.
+  /// Until a stop is requested. Before and afterwards it remembers nothing of what the informers tell: at its start it looks at everything.
   void run(std::stop_token stop);
+  /// The same by hand, for those who own the loop: `activate`, then `step` (false if there was nothing to do), `deactivate`.
+  void activate();
+  void deactivate() { controller_.queue().close(); }
   bool step() { return are_synced() && controller_.step(); }
 
  private:

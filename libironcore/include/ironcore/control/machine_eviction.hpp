@@ -17,11 +17,15 @@ class MachineEviction {
   MachineEviction(store::Store& store, Informer<api::MachinePool>& pools, Informer<api::Machine>& machines,
                   EventRecorder& events, Clock& clock, Log& log);
 
-  /// Until a stop is requested. `step` for those who own the loop: false if there was nothing to do.
+  /// Until a stop is requested. Before and afterwards it remembers nothing of what the informers tell: at its start it looks at everything.
   void run(std::stop_token stop);
+  /// The same by hand, for those who own the loop: `activate`, then `step` (false if there was nothing to do), `deactivate`.
+  void activate();
+  void deactivate() { controller_.queue().close(); }
   bool step() { return pools_.has_synced() && machines_.has_synced() && controller_.step(); }
 
  private:
+  void add_machines_of(const std::string& pool);
   Result<Requeue> reconcile(const std::string& key);
 
   store::Store& store_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "ironcore/api/compute.hpp"
@@ -23,7 +24,8 @@ struct MachinePoolHealthOptions {
 };
 
 /// Progress is a renewal of the pool's lease or a change of its Ready condition, seen by this process on its own clock: clocks of different hosts
-/// are never compared, and a new active controller gives every pool the whole grace again. Without progress, Ready becomes Unknown and the
+/// are never compared, and a new active controller gives every pool the whole grace again. Time in which nobody looked (this process was
+/// paused, the leases could not be read) does not count. Without progress, Ready becomes Unknown and the
 /// state Offline, written once; only the provider makes it ready again. Thread: one.
 class MachinePoolHealth {
  public:
@@ -34,7 +36,10 @@ class MachinePoolHealth {
   void run(std::stop_token stop);
   /// One look, if one is due; false if not.
   bool step();
-  void forget() { seen_.clear(); }
+  void forget() {
+    seen_.clear();
+    looked_at_.reset();
+  }
   /// Pools that are remembered.
   std::size_t size() const noexcept { return seen_.size(); }
 
@@ -54,6 +59,7 @@ class MachinePoolHealth {
   Log& log_;
   std::map<std::string, Seen> seen_;  // by pool uid
   Instant next_look_{};
+  std::optional<Instant> looked_at_;  // the last look that showed something
 };
 
 }  // namespace ironcore::control

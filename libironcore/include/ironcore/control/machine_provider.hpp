@@ -45,7 +45,8 @@ struct MachineProviderOptions {
 /// Attribute of a NetworkInterface that selects its device on the host: `user`, `network=NAME` (a libvirt network), `tap=INTERFACE` or
 /// `vhost-user=/PATH`. Without it, an interface without a network is `user`; one with a network waits for the network provider.
 inline constexpr const char* nic_attribute = "compute.ironcore.dev/nic";
-/// Label or annotation of an object that somebody else takes care of.
+/// Label or annotation of an object that somebody else takes care of. A machine that got it after its provider had begun with it stays
+/// with the provider, which alone can end it.
 inline constexpr const char* managed_by = "common.ironcore.dev/managed-by";
 
 /// What a program needs to serve serial consoles and logs of the machines here. Thread: any.
@@ -61,8 +62,10 @@ class ConsoleSource {
 
 /// Announces its MachinePool, renews lease `machinepool/<pool>`, and makes the host's machines match the Machines bound to the pool: adds
 /// the finalizer, resolves class, ignition, volumes and interfaces, claims what is used and releases what is not, applies, writes the status
-/// that it saw, and tells events. Running guests are adopted after a restart. While another process holds the lease, nothing is touched.
-/// Domains without a Machine are reported, never removed. Thread: any.
+/// that it saw, and tells events. A machine is not started, for the first time or again, while something that it names is missing; a running
+/// one is looked after all the same, and one that is off keeps what it names. Nothing is begun with a class that is not offered. Running
+/// guests are adopted after a restart. While another process holds the lease, nothing is touched. Domains without a Machine are reported,
+/// never removed. Thread: any.
 class MachineProvider final : public ConsoleSource {
  public:
   /// Everything given by reference must outlive it. Takes over `host.on_change`. `invalid` lists what is wrong with the options.

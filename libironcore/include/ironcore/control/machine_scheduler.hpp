@@ -30,7 +30,7 @@
 namespace ironcore::control {
 
 struct MachineSchedulerOptions {
-  std::size_t batch = 500;  ///< machines bound by one commit, at most
+  std::size_t batch = 500;  ///< machines bound by one commit, at most; fewer when they are large
   Duration announce_every =
       std::chrono::minutes(1);  ///< a waiting machine hears of a changed reason at most this often
   WorkQueueOptions retry = {.first_delay = std::chrono::milliseconds(20),
@@ -38,7 +38,8 @@ struct MachineSchedulerOptions {
 };
 
 /// Decides in memory, oldest machine first, and binds in batches: one commit sets `spec.machinePoolRef` of many machines, each only if neither machine, pool
-/// nor class have changed since they were seen, and only while the lease is held. One machine in conflict does not hold up the others. Machines for
+/// nor class have changed since they were seen, and only while the lease is held. One machine in conflict does not hold up the others, nor does
+/// one that the store refuses: it is told so by a `BindingFailed` event and tried again alone. Machines for
 /// which there is no room wait, grouped by what they ask for, and are tried again when something that may help has changed;
 /// why they wait is told as an `OutOfCapacity` event. While it is not active it only keeps its accounts. Thread: any.
 class MachineScheduler {
@@ -77,12 +78,14 @@ class MachineScheduler {
     std::unordered_set<std::string> newcomers;  // have not been told why they wait
     std::string announced;
     Instant announced_at{};
+    std::optional<Instant> look_at;  // its entry in announcements_
   };
   using Groups = std::map<std::string, Group>;
   struct Waiting {
     store::Shared<api::Machine> machine;
     Groups::iterator group;
     enum class State { queued, binding, pausing } state;
+    bool was_refused = false;  // the store would not have it: no other machine shares a commit with it
   };
   struct Binding {
     store::Shared<api::Machine> machine;
@@ -93,7 +96,15 @@ class MachineScheduler {
   /// What became of some bindings, beside those that are settled.
   struct Open {
     std::vector<Binding> uncertain;
+    bool is_repeated = false;  // an earlier commit of them may have happened
+    bool is_compared = false;  // pools and classes have been compared with the store
+    bool has_bound = false;    // something was committed
+    std::size_t refused = 0;   // single machines in a row that the store would not write, and not because of a conflict
+    std::optional<Error> error;  // why, the last time
     bool is_lease_lost = false;
+
+    /// The trouble is not one machine's (a full disk, say): the rest need not be tried now.
+    bool is_given_up() const { return refused >= 2; }
   };
 
   void see_machine(const store::Shared<api::Machine>& before, const store::Shared<api::Machine>& after);
@@ -108,12 +119,19 @@ class MachineScheduler {
   void drop(const std::string& uid);
   void unblock_groups();
   void wake_paused();
-  void announce(Group& group);
+  void look_again(Group& group, const std::string& text, Instant at);
+  void look_at_blocked();
+  void announce(Group& group, const std::string& text);
+  void announce_due();
+  bool has_news() const;
   std::vector<Binding> decide_batch();
   void take_back(const std::string& uid);
 
   // And these without.
   void bind(std::span<const Binding> bindings, Open& open);
+  void bind_again(std::span<const Binding> bindings, const Error& error, Open& open);
+  std::vector<Binding> still_current(std::span<const Binding> bindings, Open& open);
+  void put_off(std::span<const Binding> bindings);
   void settle(std::span<const Binding> bindings);
   void settle_failed(const Binding& binding, const Error& error, Open& open);
   bool is_fresh() const;
@@ -139,13 +157,13 @@ class MachineScheduler {
   std::unordered_map<std::string, Waiting> waiting_;  // by uid
   Groups groups_;                                     // by Demand::text
   std::set<std::tuple<WallTime, std::string, std::string>>
-      heads_;                          // first turn of every group that is not blocked, and its text
-  std::set<std::string> to_announce_;  // blocked groups, somebody of which does not know yet
+      heads_;  // first turn of every group that is not blocked, and its text
+  std::set<std::pair<Instant, std::string>> announcements_;  // groups whose reason is to be looked at, and when
   std::uint64_t openings_seen_ = 0;
   WorkQueue paused_;                // uids whose binding failed
   std::vector<Binding> uncertain_;  // their commit may have happened: repeated as they are until the store answers
-  std::uint32_t uncertain_failures_ = 0;
-  Instant uncertain_until_{};
+  std::uint32_t failures_ = 0;      // batches in a row that the store did not take
+  Instant wait_until_{};            // nothing is committed before
   std::atomic<std::uint64_t> bound_{0};
 };
 

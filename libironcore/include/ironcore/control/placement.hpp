@@ -14,7 +14,7 @@
 
 namespace ironcore::control {
 
-/// What one machine of a class takes from its host.
+/// What one machine of a class takes from its host: whole processors, because a guest gets no part of one.
 struct ClassSize {
   std::int64_t cpu_milli = 0;
   std::int64_t memory_bytes = 0;
@@ -29,7 +29,8 @@ struct PoolView {
   std::vector<api::Taint> taints;
   bool is_ready = false;  ///< its condition `Ready` is there and true
   bool is_deleting = false;
-  std::vector<std::string> classes;          ///< classes it offers; empty = it does not say, so any
+  /// Classes it offers; absent = it does not say, so any. A pool that publishes cpu or memory says, also by an empty list.
+  std::optional<std::vector<std::string>> classes;
   std::optional<std::int64_t> cpu_milli;     ///< absent = it does not say, so no limit
   std::optional<std::int64_t> memory_bytes;  ///< likewise
   std::map<std::string, std::int64_t>
@@ -101,7 +102,7 @@ class Placement {
   /// The machine is gone from the store.
   void remove(const std::string& uid);
 
-  /// Grows whenever something that did not fit may fit now.
+  /// Grows whenever something that did not fit may fit now. What only makes less room does not count.
   std::uint64_t openings() const;
 
   /// Every pool by name, with the reason why not or the room there is.

@@ -26,7 +26,7 @@ struct WorkQueueOptions {
 };
 
 /// Keys, first come, first served. Adding what waits already changes nothing; adding what is being worked on gives it one more
-/// turn afterwards. So it never holds more than the keys there are, and is not bounded otherwise. Thread: any.
+/// turn afterwards. So it never holds more than the keys there are, and is not bounded otherwise; close it while nobody takes. Thread: any.
 class WorkQueue {
  public:
   explicit WorkQueue(Clock& clock, WorkQueueOptions options = {});
@@ -48,8 +48,11 @@ class WorkQueue {
   std::optional<std::string> try_take();
   void done(const std::string& key);
 
-  /// Nothing is taken any more; everybody who waits returns.
+  /// Nothing is taken any more, everybody who waits returns, and keys that wait or come are forgotten: what nobody works on does not
+  /// pile up. Keys at a worker stay its own.
   void close();
+  /// Takes keys again. A new queue is open.
+  void open();
 
   /// Keys that wait for a worker now (delayed ones are not among them).
   std::size_t size() const;
