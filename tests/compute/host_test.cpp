@@ -464,4 +464,72 @@ TEST_CASE("capacity leaves something for the host itself") {
   CHECK(capacity.memory_bytes == (std::uint64_t{16} << 30) - (512u << 20));
 }
 
+TEST_CASE("a domain that does not start is tried again later each time, and its reason told once") {
+  SimHost host;
+  auto spec = host.spec();
+  int starts = 0;
+  host.hypervisor.set_faults([&](const sim::Hypervisor::Call& call) -> std::optional<sim::Hypervisor::Fault> {
+    if (call.name != "start") return std::nullopt;
+    ++starts;
+    return sim::Hypervisor::Fault{Error(ErrorCode::internal, "no. " + std::to_string(starts))};
+  });
+  const Instant end = host.clock.now() + 2min;
+  while (host.clock.now() < end) {
+    if (const auto status = host.host->apply(spec)) {
+      host.count(*status);
+      CHECK(status->state == MachineState::pending);
+      CHECK(status->message.find("did not start (start: no. ") == 0);
+    }
+    host.clock.advance(250ms);
+  }
+  CHECK(starts == 6);  // at once, again at once, then after 5, 10, 20 and 40 seconds
+  CHECK(host.events["StartFailed"] == 1);
+  host.hypervisor.set_faults({});
+  host.run(spec);
+}
+
+TEST_CASE("a copy of an image goes when the last machine made from it is gone") {
+  SimHost host;
+  const auto spec = host.spec();
+  host.run(spec);
+  const auto blobs = host.directory.path() / "state" / "images" / "blobs" / "sha256";
+  const auto backing = host.inside(spec.uid).disks[0].backing;
+  REQUIRE(backing.parent_path() == blobs);
+  host.clock.advance(1h);
+  CHECK(host.host->remove_unused_images().has_value());
+  CHECK(std::filesystem::exists(backing));
+  host.until([&] { return host.remove(spec.uid); }, MachineState::terminated);
+  CHECK(host.host->remove_unused_images().value() > 0);
+  CHECK(std::filesystem::is_empty(blobs));
+}
+
+TEST_CASE("images outside the places that were allowed are refused") {
+  SimHost host;
+  compute::HostOptions options;
+  options.directory = host.directory.path() / "other";
+  options.image_roots = {"/usr"};
+  const auto strict = compute::Host::create(host.hypervisor, options, host.clock, host.log).value();
+  const auto result = strict->apply(host.spec());
+  REQUIRE(result.has_error());
+  CHECK(result.error().code() == ErrorCode::forbidden);
+  CHECK(result.error().message().find("must lie below /usr") != std::string::npos);
+}
+
+TEST_CASE("while an image is copied its progress is told") {
+  SimHost host;
+  const auto spec = host.spec();
+  std::vector<std::string> messages, reasons;
+  const auto status = host.host->apply(spec, {}, [&](const compute::MachineStatus& so_far) {
+    CHECK(so_far.state == MachineState::pending);
+    messages.push_back(so_far.message);
+    for (const auto& event : so_far.events) reasons.push_back(event.reason);
+  });
+  REQUIRE(status.has_value());
+  REQUIRE_FALSE(messages.empty());
+  CHECK(messages[0].find("copying image oci:") == 0);
+  CHECK(messages[0].find(" of 1 MiB") != std::string::npos);
+  CHECK(reasons == std::vector<std::string>{"PullingImage"});
+  for (const auto& event : status->events) CHECK(event.reason != "PullingImage");
+}
+
 }  // namespace ironcore::tests

@@ -156,6 +156,31 @@ TEST_CASE("an image pinned by digest needs its layout only once") {
   CHECK(error.message().find("image oci:") == 0);
 }
 
+TEST_CASE("an image pinned by the digest of an index needs its layout only once") {
+  Stage stage;
+  const LayoutBuilder layout(stage.source);
+  const auto image = layout.manifest({layout.blob(layer_type("rootfs"), "the root disk")}, platform("amd64"));
+  const auto index = layout.blob(index_type, index_of({image}));
+  layout.index({index});
+  const auto pinned = stage.reference("@" + digest_in(index).to_text());
+  CHECK(stage.cache()->ensure(pinned, amd64).value().digest == digest_in(image));
+  fs::remove_all(stage.source);
+  const auto cache = stage.cache();
+  CHECK(cache->ensure(pinned, amd64).value().digest == digest_in(image));
+  CHECK(cache->ensure(pinned, {"linux", "arm64"}).error().code() == ErrorCode::not_found);
+}
+
+TEST_CASE("a manifest that lies about the size of a blob that is here already is refused") {
+  Stage stage;
+  const LayoutBuilder layout(stage.source);
+  const auto blob = layout.blob(layer_type("rootfs"), "the root disk");
+  layout.index({layout.manifest({blob}, tag("v1"))});
+  const auto cache = stage.cache();
+  REQUIRE(cache->ensure(stage.reference(), amd64).has_value());
+  layout.index({layout.manifest({entry(layer_type("rootfs"), digest_in(blob), 3)}, tag("v1"))});
+  CHECK(cache->ensure(stage.reference(), amd64).error().code() == ErrorCode::corrupt);
+}
+
 TEST_CASE("a large, mostly empty disk arrives whole and stays sparse") {
   Stage stage;
   auto disk = std::string(24 << 20, '\0');
@@ -270,6 +295,16 @@ TEST_CASE("layouts outside the allowed roots are refused, also through links") {
   CHECK(cache->ensure(real, amd64).has_value());
 }
 
+TEST_CASE("a place for layouts that cannot be looked at allows nothing") {
+  Stage stage;
+  simple_layout(stage.source);
+  CacheOptions options;
+  const auto loop = stage.directory.path / "loop";
+  fs::create_symlink(loop, loop);
+  options.layout_roots = {loop, "", stage.directory.path / "absent"};
+  CHECK(stage.cache(options)->ensure(stage.reference(), amd64).error().code() == ErrorCode::forbidden);
+}
+
 TEST_CASE("a registry reference says what to do instead") {
   Stage stage;
   const auto error = stage.cache()->ensure(Reference::parse("registry.example/debian:12").value(), amd64).error();
@@ -374,6 +409,19 @@ TEST_CASE("images neither in use nor used recently are removed, with the parts t
   CHECK(cache->remove_unused({}).has_value());
   CHECK(stage.files("blobs") == 0);
   CHECK(stage.files("used") == 0);
+}
+
+TEST_CASE("a layer that is in use stays when its image goes") {
+  Stage stage;
+  CacheOptions options;
+  options.grace = 0s;
+  const auto cache = stage.cache(options);
+  simple_layout(stage.source);
+  const auto image = cache->ensure(stage.reference(), amd64).value();
+  const std::vector<crypto::Digest> layers{image.rootfs->digest};
+  CHECK(cache->remove_unused({}, layers).has_value());
+  CHECK(fs::exists(image.rootfs->path));
+  CHECK_FALSE(fs::exists(image.kernel->path));
 }
 
 TEST_CASE("nothing is removed when the layers of an image in use cannot be told") {

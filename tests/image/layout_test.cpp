@@ -188,3 +188,20 @@ TEST_CASE("a blob of another type is named with its type") {
   CHECK(error.code() == ErrorCode::unsupported);
   CHECK(error.message().find("application/x-surprise") != std::string::npos);
 }
+
+TEST_CASE("what is no image, or another platform's damage, does not hide an image") {
+  const TemporaryDirectory directory;
+  const LayoutBuilder layout(directory.path);
+  const auto good = layout.manifest({rootfs(layout, "a")});
+  layout.index({layout.blob("application/x-surprise", "{}"), good});
+  CHECK(resolve(layout).has_value());
+
+  const auto claimed = crypto::sha256("a promise");
+  layout.write(layout.path_of(claimed), "something else");
+  const auto damaged = entry("application/vnd.oci.image.manifest.v1+json", claimed, 14);
+  layout.index({damaged, good});
+  // The good one does not say its platform either, so nobody knows which was meant.
+  CHECK(resolve(layout).error().code() == ErrorCode::corrupt);
+  layout.index({damaged, layout.manifest({rootfs(layout, "b")}, platform("amd64"))});
+  CHECK(resolve(layout).has_value());
+}

@@ -29,7 +29,7 @@ class ModelHost final : public compute::Host {
     if (changed_) changed_(Uid());
   }
 
-  Result<compute::MachineStatus> apply(const compute::MachineSpec& spec, std::stop_token) override {
+  Result<compute::MachineStatus> apply(const compute::MachineSpec& spec, std::stop_token, const Progress&) override {
     if (fails && fails()) return Error(ErrorCode::unavailable, "the model fails on purpose");
     auto& machine = machines_[spec.uid];
     settle(machine);
@@ -82,6 +82,8 @@ class ModelHost final : public compute::Host {
     settle(found->second);
     return status_of(found->second);
   }
+
+  Result<std::uint64_t> remove_unused_images() override { return 0; }
 
   Result<std::vector<compute::Orphan>> orphans(const std::vector<Uid>& known) override {
     std::vector<compute::Orphan> found;

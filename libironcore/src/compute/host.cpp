@@ -21,9 +21,9 @@ class LocalHost final : public Host {
                                                                           log,        hypervisor.file_owner()} {}
   ~LocalHost() override { around_.hypervisor.on_event({}); }
 
-  Result<MachineStatus> apply(const MachineSpec& spec, std::stop_token stop) override {
+  Result<MachineStatus> apply(const MachineSpec& spec, std::stop_token stop, const Progress& progress) override {
     return with_machine(spec.uid, [&](MachineDriver& driver) {
-      return within(driver.apply(spec, std::move(stop)),
+      return within(driver.apply(spec, std::move(stop), progress),
                     "machine " + (spec.name.empty() ? spec.uid.to_text() : spec.name));
     });
   }
@@ -51,6 +51,21 @@ class LocalHost final : public Host {
     return out;
   }
 
+  Result<std::uint64_t> remove_unused_images() override {
+    IRONCORE_TRY(const auto machines, MachineFiles::machines(options_.directory));
+    std::vector<crypto::Digest> layers;
+    for (const auto& uid : machines) {
+      IRONCORE_TRY(const auto backings, backings_of(MachineFiles(options_.directory, uid)));
+      for (const auto& path : backings) {
+        // images/blobs/ALGORITHM/HEX
+        const auto digest =
+            crypto::Digest::parse(path.parent_path().filename().string() + ":" + path.filename().string());
+        if (digest) layers.push_back(*digest);
+      }
+    }
+    return images_->remove_unused({}, layers);
+  }
+
   Result<std::unique_ptr<Console>> console(const Uid& uid) override {
     return within(around_.hypervisor.console(uid), "console of machine " + uid.to_text());
   }
@@ -72,6 +87,23 @@ class LocalHost final : public Host {
 
  private:
   enum class Keep { nothing, message };
+
+  /// What the disk files say they are children of. A guest can write there what it likes, but only keep an image by it.
+  static Result<std::vector<std::filesystem::path>> backings_of(const MachineFiles& files) {
+    std::vector<std::filesystem::path> out;
+    IRONCORE_TRY(const auto names, files.disks());
+    for (const auto& name : names) {
+      const auto file = files.find_disk(name);
+      if (!file || file->format != DiskFormat::qcow2) continue;
+      if (auto backing = disk_backing(file->path)) out.push_back(std::move(*backing));
+    }
+    // The record is believed as well: QEMU may be writing the file just now.
+    if (const auto record = files.load(); record && *record) {
+      for (const auto& [name, disk] : (*record)->disks)
+        if (!disk.backing.empty()) out.push_back(disk.backing);
+    }
+    return out;
+  }
 
   template <class Step>
   Result<MachineStatus> with_machine(const Uid& uid, Step step, Keep keep = Keep::nothing) {
@@ -117,6 +149,7 @@ Result<std::unique_ptr<Host>> Host::create(Hypervisor& hypervisor, HostOptions o
   IRONCORE_CHECK(MachineFiles::make_root(options.directory, hypervisor.file_owner()));
   image::CacheOptions cache;
   cache.directory = options.directory / "images";
+  cache.layout_roots = options.image_roots;
   IRONCORE_TRY(auto images, image::Cache::open(std::move(cache), clock, log));
   return std::unique_ptr<Host>(
       std::make_unique<LocalHost>(hypervisor, std::move(options), clock, log, std::move(images)));

@@ -15,6 +15,7 @@ using EventType = MachineEvent::Type;
 
 constexpr std::uint64_t kEmptyDisk = std::uint64_t{500} << 20;
 constexpr std::size_t kSerialLimit = 20;
+constexpr Duration kProgressEvery = std::chrono::seconds(1);
 constexpr std::string_view kLocal = "local";
 
 template <class... F>
@@ -111,15 +112,30 @@ DomainSpec MachineDriver::describe(const MachineSpec& spec) const {
 
 // ---- images and disks ----
 
+void MachineDriver::tell_progress(std::string message) {
+  if (progress_ == nullptr) return;
+  auto status = report();
+  status.message = std::move(message);
+  (*progress_)(status);
+}
+
 Result<image::CachedImage> MachineDriver::fetch(const std::string& reference, std::stop_token stop) {
   auto parsed = image::Reference::parse(reference);
   if (!parsed) return parsed.error().within("image " + reference);
   bool is_pulling = false;
+  Instant told{};
   auto found = around_.images.ensure(
       *parsed, image::Platform::this_machine(),
       [&](const image::Progress& progress) {
-        if (progress.total_bytes == 0 || std::exchange(is_pulling, true)) return;
-        event(EventType::normal, "PullingImage", "copying and checking image " + reference);
+        if (progress.total_bytes == 0) return;
+        if (!std::exchange(is_pulling, true)) {
+          event(EventType::normal, "PullingImage", "copying and checking image " + reference);
+        } else if (around_.clock.now() < told + kProgressEvery) {
+          return;
+        }
+        told = around_.clock.now();
+        tell_progress("copying image " + reference + ": " + std::to_string(progress.done_bytes >> 20) + " of " +
+                      std::to_string(progress.total_bytes >> 20) + " MiB");
       },
       std::move(stop));
   if (!found) return found.error().within("image " + reference);

@@ -27,7 +27,9 @@ Duration crash_delay(std::uint32_t crashes) {
 
 // ---- the three calls ----
 
-Result<MachineStatus> MachineDriver::apply(const MachineSpec& spec, std::stop_token stop_token) {
+Result<MachineStatus> MachineDriver::apply(const MachineSpec& spec, std::stop_token stop_token,
+                                           const Host::Progress& progress) {
+  if (progress) progress_ = &progress;
   if (auto wrong = problems(spec); !wrong.empty()) return Error(std::move(wrong));
   memory_.message.clear();
   IRONCORE_CHECK(files_.make());
@@ -164,13 +166,25 @@ Result<void> MachineDriver::note_state() {
 }
 
 void MachineDriver::note_crash() {
+  pause_before_start();
+  const Duration delay = crash_delay(record_.crashes);
+  event(EventType::warning, "Crashed",
+        "crashed " + std::to_string(record_.crashes) + " times in a row; next start in " + to_text(delay));
+}
+
+/// The hypervisor reports each attempt, and each report brings the next call: without a pause there would be no end of it.
+void MachineDriver::note_failed_start(const Error& error) {
+  pause_before_start();
+  // Said again and again with other numbers in it, it would be a new event each time.
+  if (record_.crashes == 1) event(EventType::warning, "StartFailed", error.message());
+  memory_.start_error = error.message();
+}
+
+void MachineDriver::pause_before_start() {
   const WallTime now = around_.clock.wall();
   if (record_.started && now - *record_.started > kCrashMemory) record_.crashes = 0;
   ++record_.crashes;
-  const Duration delay = crash_delay(record_.crashes);
-  record_.not_before = now + delay;
-  event(EventType::warning, "Crashed",
-        "crashed " + std::to_string(record_.crashes) + " times in a row; next start in " + to_text(delay));
+  record_.not_before = now + crash_delay(record_.crashes);
 }
 
 /// A new stop is under way: its grace counts from its own first signal, not from an earlier stop's.
@@ -266,7 +280,7 @@ MachineStatus MachineDriver::report() {
 void MachineDriver::event(EventType type, std::string reason, std::string message) {
   const LogLevel level = type == EventType::warning ? LogLevel::warning : LogLevel::info;
   around_.log.write(level, message, {{"machine", uid_.to_text()}, {"reason", reason}});
-  memory_.events.push_back({type, std::move(reason), std::move(message)});
+  memory_.events.push_back({type, std::move(reason), std::move(message), around_.clock.wall()});
 }
 
 void MachineDriver::wake(Instant time) {
@@ -299,7 +313,8 @@ Result<void> MachineDriver::stop(Duration grace, ShutdownSignal signal) {
   }
   wake(*memory_.last_signal + around_.options.shutdown_repeat);
   wake(*record_.stop_asked + grace);
-  message_ = "asked the guest to stop, it has until " + to_rfc3339(*record_.stop_asked + grace);
+  message_ = "asked the guest to stop, it has until " +
+             to_rfc3339(std::chrono::ceil<std::chrono::seconds>(*record_.stop_asked + grace));
   return {};
 }
 
@@ -343,14 +358,21 @@ Result<void> MachineDriver::bring_up(const MachineSpec& spec, std::stop_token st
   }
   if (record_.wish != Wish::on || record_.is_stopped_by_guest) return prepare_down(spec, stop_token);
   if (record_.not_before && *record_.not_before > around_.clock.wall()) {
-    message_ = "crashed " + std::to_string(record_.crashes) + " times in a row; next start at " +
-               to_rfc3339(*record_.not_before);
+    const std::string what = memory_.start_error.empty() ? "crashed" : "did not start (" + memory_.start_error + ")";
+    message_ = what + ", " + std::to_string(record_.crashes) + " times in a row; next start at " +
+               to_rfc3339(std::chrono::ceil<std::chrono::seconds>(*record_.not_before));
     wake(*record_.not_before);
     return {};
   }
   IRONCORE_CHECK(prepare_start(spec, stop_token));
   IRONCORE_CHECK(save());
-  IRONCORE_CHECK(within(around_.hypervisor.start(uid_), "start"));
+  if (const auto started = within(around_.hypervisor.start(uid_), "start"); !started) {
+    // A hypervisor that is away is no fault of the machine.
+    if (started.error().code() != ErrorCode::unavailable) note_failed_start(started.error());
+    IRONCORE_CHECK(save());
+    return started;
+  }
+  memory_.start_error.clear();
   record_.was_running = true;
   record_.stop_asked.reset();
   record_.started = around_.clock.wall();

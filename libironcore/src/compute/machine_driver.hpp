@@ -27,6 +27,7 @@ struct MachineMemory {
   std::vector<MachineEvent> events;             ///< not handed out yet
   std::string message;                          ///< why the machine is not as wished
   std::string defined_here;                     ///< digest of what this process defined last
+  std::string start_error;                      ///< why the last start failed
 };
 
 /// What all machines of a host share.
@@ -45,7 +46,7 @@ class MachineDriver {
   MachineDriver(const MachineSurroundings& around, const Uid& uid, MachineMemory& memory)
       : around_(around), uid_(uid), memory_(memory), files_(around.options.directory, uid) {}
 
-  Result<MachineStatus> apply(const MachineSpec& spec, std::stop_token stop);
+  Result<MachineStatus> apply(const MachineSpec& spec, std::stop_token stop, const Host::Progress& progress);
   Result<MachineStatus> remove(Duration grace, ShutdownSignal signal);
   Result<MachineStatus> status();
 
@@ -57,6 +58,8 @@ class MachineDriver {
   bool is_up() const;
   Result<void> note_state();
   void note_crash();
+  void note_failed_start(const Error& error);
+  void pause_before_start();
   void note_wish(const MachineSpec& spec);
   void begin_stop_anew();
   MachineStatus report();
@@ -77,6 +80,7 @@ class MachineDriver {
   DomainSpec describe(const MachineSpec& spec) const;
   Result<PreparedDisk> prepare_disk(const Disk& disk, std::stop_token stop);
   Result<MachineFiles::DiskFile> create_disk(const Disk& disk, const LocalDisk& local, std::stop_token stop);
+  void tell_progress(std::string message);
   Result<image::CachedImage> fetch(const std::string& reference, std::stop_token stop);
   std::filesystem::path backing_of(const std::string& name, const MachineFiles::DiskFile& file) const;
   Result<void> prepare_down(const MachineSpec& spec, std::stop_token stop);
@@ -104,6 +108,7 @@ class MachineDriver {
   MachineRecord saved_;
   std::string message_;
   std::optional<Instant> wake_;
+  const Host::Progress* progress_ = nullptr;  // who wants to hear of a long copy
 };
 
 }  // namespace ironcore::compute

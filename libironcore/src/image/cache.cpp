@@ -5,6 +5,7 @@
 //   DIRECTORY/blobs/sha256/HEX        whole, verified and synced
 //   DIRECTORY/partial/sha256-HEX      being copied by the process that holds its lock
 //   DIRECTORY/used/sha256-HEX         empty; its time of change is the last use of the image with this manifest
+//   DIRECTORY/pins/sha256-HEX-OS-CPU  which manifest the index with this digest names for a platform
 #include "ironcore/image/cache.hpp"
 
 #include <fcntl.h>
@@ -91,7 +92,7 @@ class Cache::Impl {
     std::error_code failed;
     fs::create_directories(options_.directory.parent_path(), failed);
     IRONCORE_CHECK(make_directory(options_.directory));
-    for (const auto* name : {"blobs", "blobs/sha256", "blobs/sha512", "partial", "used"})
+    for (const auto* name : {"blobs", "blobs/sha256", "blobs/sha512", "partial", "used", "pins"})
       IRONCORE_CHECK(make_directory(options_.directory / name));
     return {};
   }
@@ -103,7 +104,8 @@ class Cache::Impl {
           ErrorCode::unsupported,
           "images are not fetched from registries yet; copy it to an OCI layout on this host (for example with "
           "skopeo) and name that with oci:/path:tag");
-    IRONCORE_TRY(const UniqueFd shared, lock_directory(LOCK_SH, stop));
+    IRONCORE_TRY(const UniqueFd shared, open_lock());
+    IRONCORE_CHECK(wait_for_lock(shared.get(), LOCK_SH, stop));
 
     std::optional<fs::path> source;
     IRONCORE_TRY(const Image image, find(reference, platform, source));
@@ -130,12 +132,19 @@ class Cache::Impl {
     IRONCORE_CHECK(within(ensure_blob(image.manifest.config, source, silent, stop), "configuration"));
     IRONCORE_CHECK(within(ensure_blob(image.descriptor, source, silent, stop), "manifest"));
     IRONCORE_CHECK(note_use(image.descriptor.digest));
+    if (const auto index = reference.digest(); index && *index != image.descriptor.digest)
+      IRONCORE_CHECK(atomic_write_file(pin(*index, platform), image.descriptor.digest.to_text(), 0600));
     return cached;
   }
 
-  Result<std::uint64_t> remove_unused(std::span<const crypto::Digest> in_use, const std::stop_token& stop) {
-    IRONCORE_TRY(const UniqueFd exclusive, lock_directory(LOCK_EX, stop));
-    std::set<crypto::Digest> images(in_use.begin(), in_use.end());
+  Result<std::uint64_t> remove_unused(std::span<const crypto::Digest> images_in_use,
+                                      std::span<const crypto::Digest> layers_in_use) {
+    IRONCORE_TRY(const UniqueFd exclusive, open_lock());
+    if (::flock(exclusive.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) return 0;
+      return system_error(errno, "lock the image cache " + options_.directory.string());
+    }
+    std::set<crypto::Digest> images(images_in_use.begin(), images_in_use.end());
     std::vector<fs::path> unused_marks;
     IRONCORE_CHECK(each_file("used", [&](const fs::path& path, const struct stat& status) {
       const WallTime used(std::chrono::seconds(status.st_mtim.tv_sec) +
@@ -148,7 +157,7 @@ class Cache::Impl {
         unused_marks.push_back(path);
     }));
 
-    std::set<crypto::Digest> kept;
+    std::set<crypto::Digest> kept(layers_in_use.begin(), layers_in_use.end());
     for (const auto& digest : images) {
       Descriptor blob;
       blob.digest = digest;
@@ -170,6 +179,11 @@ class Cache::Impl {
     };
     // The marks go first: a mark promises that its blobs are here.
     for (const auto& path : unused_marks) ::unlink(path.c_str());
+    IRONCORE_CHECK(each_file("pins", [&](const fs::path& path, const struct stat&) {
+      const auto text = read_file(path, 256);
+      const auto manifest = text ? crypto::Digest::parse(*text) : Result<crypto::Digest>(text.error());
+      if (!manifest || !images.contains(*manifest)) ::unlink(path.c_str());
+    }));
     for (const auto algorithm : {crypto::HashAlgorithm::sha256, crypto::HashAlgorithm::sha512}) {
       const std::string prefix(crypto::name(algorithm));
       IRONCORE_CHECK(each_file("blobs/" + prefix, [&](const fs::path& path, const struct stat& status) {
@@ -226,11 +240,10 @@ class Cache::Impl {
     return {};
   }
 
-  Result<UniqueFd> lock_directory(int operation, const std::stop_token& stop) {
+  Result<UniqueFd> open_lock() const {
     const auto path = options_.directory / "lock";
     UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!fd) return system_error(errno, "open " + path.string());
-    IRONCORE_CHECK(wait_for_lock(fd.get(), operation, stop));
     return fd;
   }
 
@@ -238,7 +251,7 @@ class Cache::Impl {
   Result<Image> find(const Reference& reference, const Platform& platform, std::optional<fs::path>& source) {
     const auto checked = checked_location(reference);
     if (reference.digest()) {
-      if (auto image = find_here(*reference.digest(), platform)) {
+      if (auto image = find_here(pinned(*reference.digest(), platform), platform)) {
         if (checked) source = *checked / "blobs";
         return std::move(*image);
       }
@@ -247,6 +260,20 @@ class Cache::Impl {
     IRONCORE_TRY(const auto layout, Layout::open(location));
     source = layout.blobs();
     return layout.resolve(reference.tag(), reference.digest(), platform);
+  }
+
+  fs::path pin(const crypto::Digest& index, const Platform& platform) const {
+    std::string text = platform.to_text();
+    std::replace(text.begin(), text.end(), '/', '-');
+    return options_.directory / "pins" / (file_name(index) + "-" + text);
+  }
+
+  /// The manifest that an index stands for on a platform, as was found out before; every other digest for itself.
+  crypto::Digest pinned(const crypto::Digest& digest, const Platform& platform) const {
+    const auto text = read_file(pin(digest, platform), 256);
+    if (!text) return digest;
+    const auto manifest = crypto::Digest::parse(*text);
+    return manifest ? *manifest : digest;
   }
 
   std::optional<Image> find_here(const crypto::Digest& digest, const Platform& platform) {
@@ -273,7 +300,10 @@ class Cache::Impl {
     std::error_code failed;
     const auto real = fs::weakly_canonical(location, failed);
     for (const auto& root : options_.layout_roots) {
-      const auto real_root = fs::weakly_canonical(root, failed);
+      if (failed) break;
+      std::error_code unreadable;
+      const auto real_root = fs::canonical(root, unreadable);
+      if (unreadable) continue;  // nothing lies below a place that cannot be looked at
       const auto [end, rest] = std::mismatch(real_root.begin(), real_root.end(), real.begin(), real.end());
       if (end == real_root.end()) return real;
     }
@@ -287,7 +317,8 @@ class Cache::Impl {
     if (::stat(blob_path(blobs(), blob.digest).c_str(), &status) != 0) return false;
     const std::lock_guard lock(mutex_);
     const auto known = good_.find(blob.digest);
-    return known != good_.end() && known->second == Stamp(status);
+    return known != good_.end() && known->second == Stamp(status) &&
+           static_cast<std::uint64_t>(status.st_size) == blob.size;
   }
 
   void remember(const crypto::Digest& digest, const struct stat& status) {
@@ -430,8 +461,9 @@ Result<CachedImage> Cache::ensure(const Reference& reference, const Platform& pl
   return within(impl_->ensure(reference, platform, progress, stop), "image " + reference.to_text());
 }
 
-Result<std::uint64_t> Cache::remove_unused(std::span<const crypto::Digest> in_use, std::stop_token stop) {
-  return within(impl_->remove_unused(in_use, stop), "clean the image cache");
+Result<std::uint64_t> Cache::remove_unused(std::span<const crypto::Digest> images,
+                                           std::span<const crypto::Digest> layers) {
+  return within(impl_->remove_unused(images, layers), "clean the image cache");
 }
 
 }  // namespace ironcore::image

@@ -40,14 +40,23 @@ class Search {
         others_.insert(entry.platform->to_text());
         continue;
       }
-      IRONCORE_CHECK(within(visit(entry, level), "blob " + entry.digest.to_text()));
+      auto visited = within(visit(entry, level), "blob " + entry.digest.to_text());
+      if (visited) continue;
+      const auto code = visited.error().code();
+      if (code == ErrorCode::exhausted || (entry.platform && code != ErrorCode::unsupported)) return visited;
+      // What is no image is passed over, as the specification of the index wants. What cannot be read and does not say
+      // which platform it is for may be another one's.
+      auto& first = code == ErrorCode::unsupported ? foreign_ : unreadable_;
+      if (!first) first = visited.error();
     }
     return {};
   }
 
   /// The one manifest found; those that say their platform come before those that do not.
   Result<Image> found(std::string_view what) const {
+    if (exact_.empty() && unreadable_) return *unreadable_;
     if (exact_.empty() && unnamed_.empty()) {
+      if (foreign_) return *foreign_;
       if (others_.empty()) return Error(ErrorCode::not_found, std::string(what) + " holds no image");
       return Error(ErrorCode::not_found,
                    std::string(what) + " has no image for " + platform_.to_text() + "; it has " + joined(others_));
@@ -100,6 +109,8 @@ class Search {
   const Platform& platform_;
   std::set<crypto::Digest> seen_;
   std::vector<Image> exact_, unnamed_;
+  std::optional<Error> foreign_;     // the first entry that is no image
+  std::optional<Error> unreadable_;  // the first one that may be for our platform and is damaged
   std::set<std::string> others_;
   int documents_ = 0;
 };

@@ -16,7 +16,8 @@
 namespace ironcore::compute {
 
 struct HostOptions {
-  std::filesystem::path directory;  ///< machines/, images/, secrets/ live below it; created when absent
+  std::filesystem::path directory;                 ///< machines/, images/, secrets/ live below it; created when absent
+  std::vector<std::filesystem::path> image_roots;  ///< image layouts must lie below one of these; empty = anywhere
   Accelerator accelerator = Accelerator::automatic;
   std::size_t console_log_bytes = 4 << 20;           ///< the serial log is rotated at this size, one old file is kept
   std::size_t capacity_reserved_memory = 512 << 20;  ///< bytes kept for the host itself
@@ -40,9 +41,12 @@ class Host {
   virtual ~Host() = default;
 
   /// Brings the machine closer to `spec`. Blocks for disk and image work, so call it from a worker thread; `stop`
-  /// interrupts a long image copy. An error means that this step failed and may be retried; the status of what
-  /// exists is then still available from `status`.
-  virtual Result<MachineStatus> apply(const MachineSpec& spec, std::stop_token stop = {}) = 0;
+  /// interrupts a long image copy. `progress` is called on this thread when such a copy begins and then about once a
+  /// second, with the status so far: its message says how much is done, its events are told only once. An error means that
+  /// this step failed and may be retried; the status of what exists is then still available from `status`.
+  using Progress = std::function<void(const MachineStatus&)>;
+  virtual Result<MachineStatus> apply(const MachineSpec& spec, std::stop_token stop = {},
+                                      const Progress& progress = {}) = 0;
 
   /// Brings the machine closer to being gone: graceful shutdown, forced stop after the grace period, then domain,
   /// disks, NICs, secrets and directory. `terminated` when nothing is left (also when nothing ever was).
@@ -54,6 +58,10 @@ class Host {
 
   /// Our domains that are not in `known`.
   virtual Result<std::vector<Orphan>> orphans(const std::vector<Uid>& known) = 0;
+
+  /// Removes copies of images that no machine here was made from and that were not used for ten minutes; returns the bytes
+  /// freed. Does not wait: while an image is being copied, nothing happens. Call it now and then.
+  virtual Result<std::uint64_t> remove_unused_images() = 0;
 
   /// Attaches to the serial port. `wrong_state` while another holder has it; dropping the Console frees it.
   virtual Result<std::unique_ptr<Console>> console(const Uid& uid) = 0;

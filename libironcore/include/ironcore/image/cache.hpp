@@ -22,8 +22,9 @@
 namespace ironcore::image {
 
 struct CacheOptions {
-  std::filesystem::path directory;                         ///< created (0711) when absent; blobs inside are 0444
-  std::vector<std::filesystem::path> layout_roots;         ///< layouts must lie below one of these; empty = anywhere
+  std::filesystem::path directory;  ///< created (0711) when absent; blobs inside are 0444
+  std::vector<std::filesystem::path>
+      layout_roots;  ///< layouts must lie below one of these existing places; empty = anywhere
   std::uint64_t max_layer_bytes = std::uint64_t{1} << 40;  ///< larger layers are refused
   Duration grace = std::chrono::minutes(10);               ///< an image used more recently is never removed
 };
@@ -64,10 +65,12 @@ class Cache {
   Result<CachedImage> ensure(const Reference& reference, const Platform& platform,
                              const std::function<void(const Progress&)>& progress = {}, std::stop_token stop = {});
 
-  /// Removes images that are not in `in_use` (manifest digests) and were not used within the grace period, and what
-  /// interrupted copies left. Returns the bytes freed. Waits for running `ensure` calls. If the manifest of an image in use
-  /// is damaged, nothing is removed: its layers are not known.
-  Result<std::uint64_t> remove_unused(std::span<const crypto::Digest> in_use, std::stop_token stop = {});
+  /// Removes images that are not among `images` (manifest digests) and were not used within the grace period, layers that
+  /// neither such an image nor `layers` names, and what interrupted copies left. Returns the bytes freed. While an
+  /// `ensure` runs, also in another process, nothing is removed. If the manifest of an image in use is damaged, nothing is
+  /// removed either: its layers are not known.
+  Result<std::uint64_t> remove_unused(std::span<const crypto::Digest> images,
+                                      std::span<const crypto::Digest> layers = {});
 
  private:
   class Impl;
