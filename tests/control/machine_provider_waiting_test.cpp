@@ -27,8 +27,9 @@ void set_power(World& world, const std::string& name, api::Power power) {
 /// A host that has something to tell to whoever looks first, as after a step that failed.
 struct TellingHost final : compute::Host {
   explicit TellingHost(compute::Host& host) : inner(host) {}
-  Result<compute::MachineStatus> apply(const compute::MachineSpec& spec, std::stop_token stop) override {
-    return inner.apply(spec, std::move(stop));
+  Result<compute::MachineStatus> apply(const compute::MachineSpec& spec, std::stop_token stop,
+                                       const Progress& progress) override {
+    return inner.apply(spec, std::move(stop), progress);
   }
   Result<compute::MachineStatus> remove(const Uid& uid, Duration grace, compute::ShutdownSignal signal) override {
     return inner.remove(uid, grace, signal);
@@ -39,6 +40,7 @@ struct TellingHost final : compute::Host {
     return seen;
   }
   Result<std::vector<compute::Orphan>> orphans(const std::vector<Uid>& known) override { return inner.orphans(known); }
+  Result<std::uint64_t> remove_unused_images() override { return inner.remove_unused_images(); }
   Result<std::unique_ptr<compute::Console>> console(const Uid& uid) override { return inner.console(uid); }
   Result<std::string> console_log(const Uid& uid, std::size_t limit) override { return inner.console_log(uid, limit); }
   Result<compute::HostCapacity> capacity() override { return inner.capacity(); }

@@ -50,8 +50,8 @@ EventRecorder::EventRecorder(store::Store& store, EventRecorderOptions options, 
     : store_(store), options_(std::move(options)), clock_(clock), log_(log) {}
 
 bool EventRecorder::record(api::ObjectReference about, api::EventType type, std::string reason, std::string message,
-                           std::string action) {
-  const auto now = clock_.wall();
+                           std::string action, std::optional<WallTime> when) {
+  const auto time = when.value_or(clock_.wall());
   api::Event event;
   event.involved_object = std::move(about);
   event.reason = std::move(reason);
@@ -60,8 +60,8 @@ bool EventRecorder::record(api::ObjectReference about, api::EventType type, std:
   event.type = type;
   event.source = {.component = options_.component, .host = options_.host};
   event.count = 1;
-  event.first_timestamp = now;
-  event.last_timestamp = now;
+  event.first_timestamp = time;
+  event.last_timestamp = time;
   const auto key = identity(event);
   constexpr std::size_t longest_prefix = 200;
   event.metadata.namespace_ = event.involved_object.namespace_.empty() ? "default" : event.involved_object.namespace_;
@@ -73,7 +73,7 @@ bool EventRecorder::record(api::ObjectReference about, api::EventType type, std:
   if (const auto known = waiting_.find(key); known != waiting_.end()) {
     auto& waiting = known->second;
     ++waiting.count;
-    waiting.last_timestamp = now;
+    waiting.last_timestamp = time;
     waiting.message = std::move(event.message);
     waiting.action = std::move(event.action);
     return true;

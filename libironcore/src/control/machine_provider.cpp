@@ -214,6 +214,11 @@ class MachineProvider::Body {
           reference_to(*pool), api::EventType::warning, "OrphanedDomain",
           "domains that belong to no machine of this pool; remove them by hand if they are not wanted: " + fresh);
     orphans_ = std::move(current);
+    if (const auto freed = host_.remove_unused_images(); !freed) {
+      log_.warning("unused images are not removed", {{"error", freed.error().message()}});
+    } else if (*freed > 0) {
+      log_.info("images that no machine needs were removed", {{"bytes", std::to_string(*freed)}});
+    }
     return true;
   }
 

@@ -145,7 +145,7 @@ void MachineReconciler::tell(const api::Machine& machine, const compute::Machine
     parts_.events.record(
         reference_to(machine),
         event.type == compute::MachineEvent::Type::normal ? api::EventType::normal : api::EventType::warning,
-        event.reason, event.message);
+        event.reason, event.message, "", event.time);
 }
 
 /// Whoever looks takes the events along: they are told at once, whatever comes next.
@@ -232,8 +232,16 @@ Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::st
   // Without its class nobody knows how large the machine shall be.
   const bool shall_apply = !is_waiting || (exists && wish.spec.memory_bytes > 0);
   std::optional<Error> failure;
+  auto latest = std::make_shared<const api::Machine>(machine);
+  const auto show_progress = [&](const compute::MachineStatus& so_far) {
+    tell(machine, so_far);
+    // For people only: what cannot be written now is soon overtaken.
+    if (!write_status(*latest, so_far, findings)) return;
+    auto written = newest(cache_key(machine.metadata.namespace_, machine.metadata.name));
+    if (written && written->metadata.uid == machine.metadata.uid) latest = std::move(written);
+  };
   if (shall_apply) {
-    auto applied = parts_.host.apply(wish.spec, stop);
+    auto applied = parts_.host.apply(wish.spec, stop, show_progress);
     if (applied) {
       tell(machine, *applied);
       seen = std::move(*applied);
@@ -251,7 +259,7 @@ Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::st
   // The machine runs, or is switched off, without what is missing: that is no reason to call it not ready.
   if (shall_apply ? seen.state != compute::MachineState::pending : seen.state == compute::MachineState::running)
     findings.missing.reset();
-  IRONCORE_CHECK(write_status(machine, seen, findings));
+  IRONCORE_CHECK(write_status(*latest, seen, findings));
 
   // A device that the guest has not let go of is still used.
   for (const auto& entry : machine.status.network_interfaces) {

@@ -124,7 +124,7 @@ struct MachineEvent {
   enum class Type { normal, warning } type = Type::normal;
   std::string reason;  ///< `PullingImage`, `Started`, `ShutdownTriggered` …: one CamelCase word
   std::string message;
-  WallTime time{};  ///< when it happened
+  std::optional<WallTime> time;  ///< when it happened; empty = just now
 };
 
 /// What is. `message` says why a machine is not in the state that its spec wants.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <unordered_map>
@@ -45,10 +46,10 @@ class EventRecorder {
   /// `store`, `clock` and `log` must outlive it.
   EventRecorder(store::Store& store, EventRecorderOptions options, Clock& clock, Log& log);
 
-  /// Never blocks. `reason` is one CamelCase word, `action` another one for what was being done; it may be empty. False if too many
-  /// wait and this one was dropped: for those who can tell it later.
+  /// Never blocks. `reason` is one CamelCase word, `action` another one for what was being done; it may be empty. `when` it
+  /// happened is now, unless said otherwise. False if too many wait and this one was dropped: for those who can tell it later.
   bool record(api::ObjectReference about, api::EventType type, std::string reason, std::string message,
-              std::string action = "");
+              std::string action = "", std::optional<WallTime> when = std::nullopt);
 
   /// Writes until a stop is requested, and then once more what is waiting. Makes no thread.
   void run(std::stop_token stop);
