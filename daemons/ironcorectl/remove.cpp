@@ -17,7 +17,7 @@ Result<std::vector<store::Key>> wanted_keys(Session& session, const DeleteOption
   std::vector<store::Key> keys;
   if (!options.files.empty()) {
     if (!options.words.empty()) return Error(ErrorCode::invalid, "give either -f or names, not both");
-    IRONCORE_TRY(const auto manifests, read_manifests(session, options.files));
+    IRONCORE_TRY(const auto manifests, read_manifests(session, options.files, UnknownMembers::as_stored));
     for (const Manifest& manifest : manifests) keys.push_back(store::key_of(manifest.object));
     // What a manifest names later leans on what it names earlier.
     std::reverse(keys.begin(), keys.end());
