@@ -75,6 +75,7 @@ program::Command grammar(Options& o) {
           path("key-file", o.key_file, "the server's key pair, for tcp; `ironcored keygen` makes one"),
           path("identities-file", o.identities_file, "whose keys may do what, for tcp; read again on SIGHUP"),
           count_of("retention-changes", o.retention.history_changes, "changes kept for watches, at most"),
+          count_of("retention-bytes", o.retention.history_bytes, "and not more than this much old JSON in memory"),
           duration("retention-age", o.retention.history_age, "and not longer than this"),
           count_of("retention-events", o.retention.events_limit, "Event objects kept, at most"),
           duration("retention-events-age", o.retention.events_age, "and not longer than this"),

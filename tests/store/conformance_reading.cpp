@@ -73,6 +73,22 @@ void reading_conformance(Store& store) {
     must(store, Delete{key<api::Machine>("default", "a")});
     CHECK(select("spec.machinePoolRef.name=pool-1") == Texts{"d"});
   }
+  SUBCASE("a field that the kind does not have is refused, and the nearest one named") {
+    must(store, make(machine_on("a", "pool-1")));
+    const auto mistyped = query<api::Machine>({}, "spec.machinePoolReff.name=pool-1");
+    const auto listed = store.list(mistyped);
+    REQUIRE(code_of(listed) == ErrorCode::invalid);
+    CHECK(listed.error().message().find("spec.machinePoolReff") != std::string::npos);
+    CHECK(listed.error().message().find("did you mean \"machinePoolRef\"?") != std::string::npos);
+    CHECK(code_of(store.watch(mistyped, Revision{})) == ErrorCode::invalid);
+    CHECK(code_of(store.watch(mistyped, store.revision().value())) == ErrorCode::invalid);
+    CHECK(code_of(store.list(query<api::Machine>({}, "spec.machinePoolRef.nam!="))) == ErrorCode::invalid);
+    CHECK(code_of(store.list(query<api::Machine>({}, "metadata.name=a,spec.powr=On"))) == ErrorCode::invalid);
+    CHECK(code_of(store.list(query<api::Machine>({}, "spec.networkInterfaces[0].nam=x"))) == ErrorCode::invalid);
+    for (const auto* fields : {"metadata.labels.test.dev/x=", "metadata.labels[test.dev/x]=", "status.state=",
+                               "metadata.finalizers[0]=", "spec.networkInterfaces[0].name=", "metadata.generation=1"})
+      CHECK_MESSAGE(store.list(query<api::Machine>({}, fields)).has_value(), fields);
+  }
   SUBCASE("pages together are the list") {
     Transaction many;
     must(store, make(namespace_object("other")));

@@ -116,6 +116,28 @@ void selecting(Store& store) {
     CHECK(read_texts(*by_place, 4) == Texts{"added b", "added a", "modified a", "deleted a"});
     CHECK(read_texts(*unplaced, 3) == Texts{"added a", "modified a", "deleted a"});
   }
+  SUBCASE("the write that ends an object may take it out of the selection: it is deleted all the same") {
+    auto by_label = open(store, query<api::Machine>("app=web"), from);
+    auto by_field = open(store, query<api::Machine>({}, "spec.power=On"), from);
+    auto unplaced = open(store, query<api::Machine>({}, "spec.machinePoolRef.name="), from);
+    auto placed = open(store, query<api::Machine>({}, "spec.machinePoolRef.name=pool-1"), from);
+    // Several, because a remote watch has to be under way before it hears of changes directly.
+    for (const std::string name : {"a", "b", "c", "d"}) {
+      auto held = machine(name);
+      held.metadata.labels["app"] = "web";
+      held.metadata.finalizers = {"test.dev/one"};
+      must(store, make(held));
+      must(store, Delete{key<api::Machine>("default", name)});
+      must(store,
+           Patch{key<api::Machine>("default", name), R"({"metadata":{"finalizers":null,"labels":{"app":"old"}},)"
+                                                     R"("spec":{"power":"Off","machinePoolRef":{"name":"pool-1"}}})"});
+      for (auto* watch : {by_label.get(), by_field.get(), unplaced.get()})
+        CHECK(read_texts(*watch, 3) == Texts{"added " + name, "modified " + name, "deleted " + name});
+      must(store, make(machine_on("there-" + name, "pool-1")));
+      CHECK(read_texts(*placed, 1) == Texts{"added there-" + name});
+      CHECK(read_texts(*by_field, 1) == Texts{"added there-" + name});
+    }
+  }
   SUBCASE("namespaces select") {
     must(store, make(namespace_object("space")));
     auto watch = open(store, query<api::Machine>({}, {}, "space"), from);

@@ -207,6 +207,98 @@ TEST_CASE("history is kept up to a number of changes") {
   CHECK(fixture.store->changes({now.value - 10}, 100).value().size() == 10);
 }
 
+TEST_CASE("history is kept up to a number of bytes") {
+  Fixture fixture({.history_bytes = 1'000'000});
+  const auto large = [](std::string name) {
+    auto result = machine(std::move(name));
+    result.unknown.set("future", '"' + std::string(100'000, 'x') + '"');
+    return result;
+  };
+  const auto check_kept = [&](std::uint64_t changes, std::uint64_t gone) {
+    const auto now = fixture.store->revision().value();
+    CHECK(fixture.store->changes({now.value - changes}, 1000).has_value());
+    CHECK(code_of(fixture.store->changes({now.value - gone}, 1000)) == ErrorCode::gone);
+  };
+  SUBCASE("of what changes again and again") {
+    must(*fixture.store, make(large("a")));
+    for (int i = 0; i < 50; ++i) relabel(*fixture.store, "a", i);
+    check_kept(8, 11);
+    fixture.open();
+    check_kept(8, 11);
+  }
+  SUBCASE("of what was large before") {
+    for (int i = 0; i < 50; ++i) must(*fixture.store, make(large("m-" + std::to_string(i))));
+    CHECK_MESSAGE(fixture.store->changes({fixture.store->revision()->value - 50}, 1000).has_value(),
+                  "what exists is no history");
+    for (int i = 0; i < 50; ++i)
+      must(*fixture.store, Patch{key<api::Machine>("default", "m-" + std::to_string(i)), R"({"future":null})"});
+    check_kept(8, 11);
+    fixture.open();
+    check_kept(8, 11);
+  }
+  SUBCASE("of what is gone") {
+    for (int i = 0; i < 50; ++i) must(*fixture.store, make(large("m-" + std::to_string(i))));
+    for (int i = 0; i < 50; ++i) must(*fixture.store, Delete{key<api::Machine>("default", "m-" + std::to_string(i))});
+    check_kept(8, 11);
+  }
+  SUBCASE("but the newest change in any case") {
+    auto largest = machine("a");
+    largest.unknown.set("future", '"' + std::string(1'400'000, 'x') + '"');
+    must(*fixture.store, make(largest));
+    relabel(*fixture.store, "a", 1);
+    relabel(*fixture.store, "a", 2);
+    check_kept(1, 2);
+  }
+  REQUIRE(fixture.store->collect().has_value());
+}
+
+TEST_CASE("however much a namespace holds, it can be deleted") {
+  ShiftedClock clock;
+  NullLog log;
+  const auto store = store::memory_store(clock, log);
+  must(*store, make(namespace_object("large")));
+  for (int i = 0; i < 70; ++i) {
+    auto held = machine("m-" + std::to_string(i), "large");
+    held.metadata.finalizers = {"test.dev/one"};
+    held.unknown.set("future", '"' + std::string(1'000'000, 'x') + '"');
+    must(*store, make(held));
+  }
+  // What the delete takes along leaves the rest of its transaction all the room there is.
+  REQUIRE(
+      store->commit({.operations = {Delete{key<api::Namespace>("", "large")}, make(machine("a"))}, .preconditions = {}})
+          .has_value());
+  for (const auto& object : store->list(query<api::Machine>({}, {}, "large")).value().objects)
+    REQUIRE(object.metadata().deletion_timestamp.has_value());
+  for (int i = 0; i < 70; ++i)
+    must(*store, Patch{key<api::Machine>("large", "m-" + std::to_string(i)), R"({"metadata":{"finalizers":null}})"});
+  CHECK_FALSE(exists<api::Namespace>(*store, "large"));
+}
+
+TEST_CASE("the largest object can be marked as being deleted, and loaded again") {
+  Fixture fixture;
+  auto held = machine("a");
+  held.metadata.finalizers = {"test.dev/one"};
+  held.unknown.set("future", "\"\"");
+  const auto frame = must(*fixture.store, make(held)).json().size();
+  held.metadata.name = "b";
+  held.unknown.set("future", '"' + std::string(store::max_object_bytes - 256 - frame, 'x') + '"');
+  CHECK(must(*fixture.store, make(held)).json().size() == store::max_object_bytes - 256);
+  auto larger = held;
+  larger.metadata.name = "c";
+  larger.unknown.set("future", '"' + std::string(store::max_object_bytes - 255 - frame, 'x') + '"');
+  CHECK(code_of(*fixture.store, make(larger)) == ErrorCode::exhausted);
+  must(*fixture.store, Delete{key<api::Machine>("default", "b")});
+  fixture.open();
+  CHECK(fixture.store->get(key<api::Machine>("default", "b")).value().metadata().deletion_timestamp.has_value());
+  CHECK_MESSAGE(code_of(*fixture.store, Patch{key<api::Machine>("default", "b"),
+                                              R"({"metadata":{"finalizers":null},"more":")" + std::string(1000, 'x') +
+                                                  "\"}"}) == ErrorCode::exhausted,
+                "nor can its last state grow beyond what can be loaded");
+  must(*fixture.store, Patch{key<api::Machine>("default", "b"), R"({"metadata":{"finalizers":null}})"});
+  fixture.open();
+  CHECK_FALSE(exists<api::Machine>(*fixture.store, "b"));
+}
+
 TEST_CASE("history is kept for a time, and what nobody needs is forgotten by the journal") {
   Fixture fixture({.history_age = 1h});
   must(*fixture.store, make(machine("a")));

@@ -56,14 +56,20 @@ void fill(const fs::path& file, int machines) {
   }
 }
 
+std::string bytes_of(const fs::path& file) {
+  if (!fs::is_regular_file(file)) return {};
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
 /// The store must refuse the file, with this code and a text that names it, and leave it as it is.
 void check_refused(const fs::path& file, ErrorCode code) {
-  const auto size = fs::is_regular_file(file) ? fs::file_size(file) : 0;
+  const auto before = bytes_of(file);
   const auto opened = try_open(file);
   REQUIRE(code_of(opened) == code);
   CHECK(opened.error().message().find(file.filename().string()) != std::string::npos);
   CHECK(opened.error().message().find('\n') == std::string::npos);
-  if (size != 0) CHECK(fs::file_size(file) == size);
+  CHECK_MESSAGE(bytes_of(file) == before, "the file was changed");
 }
 
 class SqliteUnderTest : public LocalUnderTest {
@@ -164,6 +170,65 @@ TEST_CASE("a store that is closed without warning has everything that was acknow
   REQUIRE(status == 0);
   SystemClock clock;
   CHECK(open(file, clock)->list(query<api::Machine>()).value().objects.size() == 100);
+}
+
+TEST_CASE("the log of writes has its usual size from the beginning") {
+  const TemporaryDirectory directory;
+  const auto file = directory.path() / "store.db";
+  SystemClock clock;
+  for (const bool is_new : {true, false}) {
+    CAPTURE(is_new);
+    const auto store = open(file, clock);
+    // 1024 pages of 8 KiB with their headers; writing into a file costs half of extending it.
+    const auto size = fs::file_size(directory.path() / "store.db-wal");
+    CHECK(size == 32 + 1024 * (24 + 8192));
+    for (int i = 0; i < 50; ++i) must(*store, make(machine((is_new ? "a-" : "b-") + std::to_string(i))));
+    CHECK(fs::file_size(directory.path() / "store.db-wal") == size);
+  }
+}
+
+TEST_CASE("nothing that was given out before a restore is right after it") {
+  const TemporaryDirectory directory;
+  const auto file = directory.path() / "store.db";
+  const auto copy = directory.path() / "copy.db";
+  ShiftedClock clock;
+  auto store = open(file, clock);
+  const auto from = store->revision().value();
+  must(*store, make(machine("a")));
+  const auto before = store->acquire_lease("scheduler", "one", std::chrono::seconds(10)).value();
+  REQUIRE(sqlite::backup(file, copy).has_value());
+  clock.advance(std::chrono::seconds(11));
+  const auto lost = store->acquire_lease("scheduler", "two", std::chrono::seconds(10)).value();
+  auto stale = must(*store, Patch{key<api::Machine>("default", "a"), R"({"metadata":{"labels":{"is":"lost"}}})"});
+  const auto end = store->revision().value();
+  store.reset();
+
+  REQUIRE(sqlite::restore(copy, file).has_value());
+  store = open(file, clock);
+  CHECK(store->revision().value().value > end.value + 1'000'000'000);
+  const auto first = must(*store, Patch{key<api::Machine>("default", "a"), R"({"metadata":{"labels":{"is":"new"}}})"});
+  CHECK(first.metadata().resource_version > end);
+  auto changed = stale.as<api::Machine>();
+  changed.metadata.labels["is"] = "wrong";
+  CHECK(code_of(*store, Update{Object::of(changed)}) == ErrorCode::conflict);
+  for (const auto old : {from, end}) CHECK(code_of(store->watch(query<api::Machine>(), old)) == ErrorCode::gone);
+  for (const auto& lease : {before, lost})
+    CHECK(code_of(store->commit({.operations = {}, .preconditions = {store::HoldsLease{"scheduler", lease.token}}})) ==
+          ErrorCode::forbidden);
+  CHECK_FALSE(store->leases("").value().at(0).is_held);
+  CHECK(store->acquire_lease("scheduler", "three", std::chrono::seconds(10)).value().token > end.value);
+  must(*store, make(machine("b")));
+  REQUIRE(store->collect().has_value());
+  const auto second_end = store->revision().value();
+  store.reset();
+  REQUIRE(sqlite::check(file).has_value());
+
+  // The same backup once more: also what the life in between gave out is past.
+  fs::remove(directory.path() / "store.db.before-restore");
+  REQUIRE(sqlite::restore(copy, file).has_value());
+  store = open(file, clock);
+  CHECK(store->revision().value() > second_end);
+  CHECK_FALSE(exists<api::Machine>(*store, "b"));
 }
 
 TEST_CASE("only the owner may read a store file") {

@@ -155,6 +155,7 @@ class Engine final : public LocalStore {
   using Outcome = std::variant<Result<Committed>*, Result<Lease>*>;
   void finish(Staging& staging, const std::vector<Outcome>& outcomes);
   void drop(std::vector<HistoryEntry> outdated);
+  HistoryLimits limits() const noexcept { return {options_.history_changes, options_.history_bytes}; }
   Result<void> collect_events();
   Result<void> collect_history();
 
@@ -207,11 +208,16 @@ void Engine::fill(Loaded loaded) {
   }
   for (auto& lease : loaded.leases) leases_.settle(lease.name, lease.revision, std::move(lease.terms), now);
   last_ = loaded.revision;
+  outdated_.assign(loaded.outdated.begin(), loaded.outdated.end());
   published.revision = loaded.revision;
   published.history.start_at(loaded.history.empty() ? Revision{loaded.revision.value + 1}
                                                     : loaded.history.front().revision);
-  for (auto& entry : loaded.history) published.history.push(std::move(entry));
-  outdated_.assign(loaded.outdated.begin(), loaded.outdated.end());
+  std::vector<HistoryEntry> outdated;
+  for (auto& entry : loaded.history) {
+    published.history.push(std::move(entry));
+    while (published.history.is_over(limits())) outdated.push_back(published.history.pop());
+  }
+  drop(std::move(outdated));
 }
 
 // ---- reading
@@ -306,7 +312,7 @@ void Engine::finish(Staging& staging, const std::vector<Outcome>& outcomes) {
     return;
   }
   last_ = staging.last();
-  drop(staging.publish(options_.history_changes));
+  drop(staging.publish(limits()));
   const std::lock_guard lock(wake_mutex_);
   if (wake_) wake_();
 }
@@ -414,7 +420,7 @@ Result<void> Engine::collect_history() {
         const std::lock_guard lock(published_->mutex);
         auto& history = published_->history;
         while (history.size() > 0 && outdated.size() < forgotten_at_once &&
-               (history.size() > options_.history_changes || history.front().time < oldest))
+               (history.is_over(limits()) || history.front().time < oldest))
           outdated.push_back(history.pop());
       }
       const bool is_history_short = outdated.size() < forgotten_at_once;

@@ -246,6 +246,60 @@ Result<FieldSelector> FieldSelector::parse(std::string_view text) {
   return selector;
 }
 
+namespace {
+
+std::string quoted(std::string_view text) {
+  std::string json = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') json += '\\';
+    json += c;
+  }
+  return json + '"';
+}
+
+/// The least object that has this field. A step in brackets is a place in a list, or else a key.
+std::string json_with(std::string_view path) {
+  std::string before;
+  std::string after;
+  while (!path.empty()) {
+    std::string_view step;
+    if (path.starts_with('[')) {
+      step = path.substr(1, path.find(']') - 1);
+      path.remove_prefix(std::min(path.size(), step.size() + 2));
+      if (!step.empty() && std::all_of(step.begin(), step.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+        before += '[';
+        after += ']';
+        continue;
+      }
+    } else {
+      path.remove_prefix(path.starts_with('.') ? 1 : 0);
+      step = path.substr(0, path.find_first_of(".["));
+      path.remove_prefix(step.size());
+    }
+    before += '{' + quoted(step) + ':';
+    after += '}';
+  }
+  std::reverse(after.begin(), after.end());
+  return before + "\"\"" + after;
+}
+
+}  // namespace
+
+Result<void> FieldSelector::check(const api::Kind& kind) const {
+  for (const auto& requirement : requirements_) {
+    const auto& path = requirement.path;
+    if (path == "metadata.name" || path == "metadata.namespace" || path == kind.info().placement) continue;
+    // The kind itself knows its fields; whether the value fits is of no concern here.
+    const auto probe = kind.decode(json_with(path), api::UnknownFields::refuse);
+    if (probe) continue;
+    const Error error = probe.error();
+    for (const auto& wrong : error.fields())
+      if (wrong.reason == FieldError::Reason::unknown)
+        return bad_field_selector(path, wrong.field + " of " + kind.resource() + ": " + wrong.message);
+  }
+  return {};
+}
+
 bool FieldSelector::matches(const api::Object& object) const {
   return std::all_of(requirements_.begin(), requirements_.end(), [&](const Requirement& requirement) {
     const auto& metadata = object.metadata();

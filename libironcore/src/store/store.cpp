@@ -29,6 +29,11 @@ Key key_of(const Object& object) {
   return {&object.kind(), metadata.namespace_, metadata.name};
 }
 
+Result<void> Query::check() const {
+  if (kind == nullptr) return Error(ErrorCode::invalid, "the query names no kind");
+  return fields.check(*kind);
+}
+
 bool Query::matches(const Object& object) const {
   if (&object.kind() != kind) return false;
   if (!namespace_.empty() && object.metadata().namespace_ != namespace_) return false;

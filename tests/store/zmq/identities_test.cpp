@@ -278,3 +278,85 @@ TEST_CASE("rights that are taken away or given count from the next request on") 
   guarded.server().replace_identities(everything_for(guarded.keys(0).public_key));
   must(*store, make(machine("b")));
 }
+
+TEST_CASE("rights that are taken away end subscriptions at once, and nobody else's watch") {
+  Guarded guarded({R"([{"verbs":["*"]}])", R"([{"verbs":["*"]}])"});
+  auto revoked = guarded.connect(0);
+  auto kept = guarded.connect(1);
+  auto revoked_watch = revoked->watch(query<api::Machine>(), guarded.local().revision().value()).value();
+  auto kept_watch = kept->watch(query<api::Machine>(), guarded.local().revision().value()).value();
+  for (const std::string name : {"a", "b", "c"}) {
+    must(guarded.local(), make(machine(name)));
+    CHECK(read_texts(*revoked_watch, 1) == Texts{"added " + name});
+    CHECK(read_texts(*kept_watch, 1) == Texts{"added " + name});
+  }
+  CHECK(revoked->revision().has_value());  // on a connection that stands
+  guarded.server().replace_identities(everything_for(guarded.keys(1).public_key));
+  // Its answer comes after the end of the subscriptions.
+  CHECK(code_of(revoked->get(key<api::Machine>("default", "a"))) == ErrorCode::forbidden);
+  std::size_t seen = 0;
+  Result<std::vector<Change>> changes = std::vector<Change>();
+  for (int i = 0; changes; ++i) {
+    must(guarded.local(), make(machine("after-" + std::to_string(i))));
+    CHECK(read_texts(*kept_watch, 1) == Texts{"added after-" + std::to_string(i)});
+    changes = revoked_watch->next(guarded.clock().now() + std::chrono::milliseconds(100));
+    if (changes)
+      for (const auto& change : *changes) seen += change.object ? 1u : 0u;
+  }
+  CHECK(code_of(changes) == ErrorCode::forbidden);
+  CHECK(seen == 0);
+}
+
+TEST_CASE("a watch goes on through many replacements of the identities") {
+  Guarded guarded({R"([{"verbs":["*"]}])"});
+  auto store = guarded.connect();
+  auto watch = store->watch(query<api::Machine>(), guarded.local().revision().value()).value();
+  for (int i = 0; i < 20; ++i) {
+    guarded.server().replace_identities(everything_for(guarded.keys(0).public_key));
+    const auto name = "m-" + std::to_string(i);
+    must(*store, make(machine(name)));
+    CHECK(read_texts(*watch, 1) == Texts{"added " + name});
+  }
+}
+
+TEST_CASE("a key that is taken away loses its streams") {
+  Guarded guarded({R"([{"verbs":["*"]}])", R"([{"verbs":["*"]}])"});
+  must(guarded.local(), make(machine_on("a", "pool-1")));
+  std::mutex mutex;
+  std::unique_ptr<zmq::Stream> there;
+  const auto worker = zmq::StreamWorker::create(
+                          guarded.context(), guarded.options(0), api::kind_of<api::Machine>(), "pool-1",
+                          [&](const zmq::StreamRequest&, std::unique_ptr<zmq::Stream> stream) -> Result<void> {
+                            const std::lock_guard lock(mutex);
+                            there = std::move(stream);
+                            return {};
+                          },
+                          guarded.clock(), guarded.log())
+                          .value();
+  std::jthread runner([&](std::stop_token stop) { (void)worker->run(stop); });
+  wait_for("registration", [&] { return worker->is_registered(); });
+  auto client =
+      zmq::StreamClient::connect(guarded.context(), guarded.options(1), guarded.clock(), guarded.log()).value();
+  auto here = client->open(key<api::Machine>("default", "a"), "console").value();
+  guarded.server().replace_identities(everything_for(guarded.keys(0).public_key));
+  CHECK(code_of(here->read(bound())) == ErrorCode::forbidden);
+  wait_for("the worker's side", [&] {
+    const std::lock_guard lock(mutex);
+    return there != nullptr;
+  });
+  CHECK(code_of(there->read(bound())) == ErrorCode::forbidden);
+}
+
+TEST_CASE("a rule for exact names does not cover names that are generated") {
+  Guarded guarded({R"([{"verbs":["create","read"],"names":["web","own-*"]}])"});
+  auto store = guarded.connect();
+  const auto generated = [](std::string prefix) {
+    auto result = machine("");
+    result.metadata.generate_name = std::move(prefix);
+    return make(std::move(result));
+  };
+  CHECK(code_of(*store, generated("web")) == ErrorCode::forbidden);
+  CHECK(code_of(*store, generated("own")) == ErrorCode::forbidden);
+  CHECK(must(*store, generated("own-")).name().starts_with("own-"));
+  must(*store, make(machine("web")));
+}

@@ -106,6 +106,59 @@ TEST_CASE("a list is exact at its revision although the store is written meanwhi
   writer.join();
 }
 
+TEST_CASE("a list that selects few of many misses nothing that begins to match meanwhile") {
+  constexpr int count = 30'000;
+  constexpr int each = 200;
+  Remote remote;
+  fill(remote.local(), count);
+  const auto label = [&](int which, const char* value) {
+    return Patch{key<api::Machine>("default", numbered(which)),
+                 std::string(R"({"metadata":{"labels":{"app":)") + value + "}}}"};
+  };
+  // The last one matches from the beginning, so that the list looks at all of them.
+  must(remote.local(), label(count - 1, R"("web")"));
+  auto& store = remote.store();
+  const auto what = query<api::Machine>("app=web");
+  std::set<std::string> expected{numbered(count - 1)};
+  for (int round = 0; round < 10; ++round) {
+    std::atomic<bool> is_listing{false};
+    std::jthread writer([&] {
+      while (!is_listing) std::this_thread::yield();
+      for (int i = 0; i < each; ++i) must(remote.local(), label(round * each + i, R"("web")"));
+    });
+    std::set<std::string> seen;
+    store::Revision from;
+    is_listing = true;
+    if (round % 2 == 0) {
+      const auto page = store.list(what).value();
+      for (const auto& object : page.objects) seen.insert(object.name());
+      from = page.revision;
+    } else {
+      // Page by page, then what happened since the first one.
+      store::ListOptions options{.limit = 50, .continue_at = {}};
+      do {
+        const auto page = store.list(what, options).value();
+        if (options.continue_at.empty()) from = page.revision;
+        for (const auto& object : page.objects) seen.insert(object.name());
+        options.continue_at = page.continue_at;
+      } while (!options.continue_at.empty());
+    }
+    writer.join();
+    for (int i = 0; i < each; ++i) expected.insert(numbered(round * each + i));
+    auto watch = store.watch(what, from).value();
+    must(remote.local(), make([&] {
+           auto last = machine("end-" + std::to_string(round));
+           last.metadata.labels["app"] = "web";
+           return last;
+         }()));
+    expected.insert("end-" + std::to_string(round));
+    while (!seen.contains("end-" + std::to_string(round)))
+      for (const auto& change : watch->next(bound()).value())
+        if (change.object) seen.insert(change.object->name());
+    for (const auto& name : expected) REQUIRE_MESSAGE(seen.contains(name), name << " was missed in round " << round);
+  }
+}
+
 TEST_CASE("objects that are large make small pages") {
   Remote remote;
   auto large = machine("x");

@@ -213,6 +213,27 @@ TEST_CASE("a reader that does not read makes the writer wait, in little memory")
   CHECK(read_exactly(*here, 4) == "more");
 }
 
+TEST_CASE("a reader that stays away for long finds what was written meanwhile") {
+  Remote remote;
+  must(remote.local(), make(machine_on("a", "host-1")));
+  RunningWorker worker(remote, "host-1");
+  worker.wait_until_registered();
+  ShiftedClock clock;
+  auto client = zmq::StreamClient::connect(remote.context(), remote.client_options(), clock, remote.log()).value();
+  auto here = open(*client, "a");
+  auto there = worker.next();
+  clock.advance(std::chrono::minutes(1));
+  CHECK(there->write("hello", bound()).value() == 5);
+  std::string bytes;
+  while (bytes.size() < 5) {
+    auto more = here->read(clock.now() + long_bound);
+    if (!more) FAIL(more.error().message());
+    REQUIRE_FALSE(more->empty());
+    bytes += *more;
+  }
+  CHECK(bytes == "hello");
+}
+
 TEST_CASE("many streams of one worker do not disturb each other") {
   Remote remote;
   RunningWorker worker(remote, "host-1");

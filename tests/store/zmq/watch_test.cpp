@@ -5,6 +5,7 @@
 #include <atomic>
 #include <map>
 
+#include "codec.hpp"
 #include "remote_fixture.hpp"
 #include "socket.hpp"
 #include "wire.hpp"
@@ -42,6 +43,7 @@ class LossyProxy {
   }
   std::string endpoint;
   std::atomic<int> lost{0};
+  std::atomic<int> refusals{0};  ///< so many questions for changes are answered with `exhausted`
 
  private:
   /// Each client gets a connection of its own to the server, because requests are one frame.
@@ -49,6 +51,15 @@ class LossyProxy {
     while (auto id = requests_client_.receive()) {
       auto request = requests_client_.receive();
       if (!request) return;
+      zmq::Header header;
+      if (refusals > 0 && zmq::decode_header(request->bytes(), header) && header.type == zmq::MessageType::changes) {
+        --refusals;
+        zmq::Message to{id->bytes()};
+        zmq::Message refusal(zmq::encode(header.request_id, 0, zmq::to_record(Error(ErrorCode::exhausted, "not now"))));
+        requests_client_.send(to, ZMQ_SNDMORE);
+        requests_client_.send(refusal);
+        continue;
+      }
       auto& socket = requests_server_[std::string(id->bytes())];
       if (!socket) {
         socket = zmq::Socket::open(*context_, ZMQ_DEALER).value();
@@ -187,6 +198,23 @@ TEST_CASE("a message that was lost last is noticed without another change") {
   lose = true;
   must(remote.local(), make(machine(numbered(1))));
   read_numbers(*watch, 1, 1);
+}
+
+TEST_CASE("a watch whose question is refused for now asks again") {
+  std::atomic<bool> lose{false};
+  Remote remote;
+  LossyProxy proxy(remote, [&](int) { return lose.exchange(false); });
+  auto options = remote.client_options();
+  options.endpoint = proxy.endpoint;
+  auto store = remote.connect(options);
+  auto watch = store->watch(query<api::Machine>(), remote.local().revision().value()).value();
+  must(remote.local(), make(machine(numbered(0))));
+  read_numbers(*watch, 0, 0);
+  proxy.refusals = 3;
+  lose = true;
+  must(remote.local(), make(machine(numbered(1))));
+  read_numbers(*watch, 1, 1);
+  CHECK(proxy.refusals == 0);
 }
 
 TEST_CASE("large objects and secrets reach those who may see them, though not by publication") {

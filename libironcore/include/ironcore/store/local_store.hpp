@@ -59,11 +59,18 @@ struct JournalContents {
 /// Reads and decodes every record, as opening a store does; `corrupt` names the first one that is wrong.
 Result<JournalContents> examine(Journal& journal);
 
+/// What the restore of a backup ends with, on a journal that no store has open: every revision from now on is far
+/// beyond `beyond` and everything in the journal, so that no revision, watch or lease token that was given out after
+/// the backup was made is ever right again; and nobody holds a lease.
+Result<void> leave_behind(Journal& journal, Revision beyond);
+
 /// Keeps nothing: for tests, simulations and scratch stores.
 std::unique_ptr<Journal> memory_journal();
 
 struct LocalStoreOptions {
-  std::size_t history_changes = 100'000;         ///< changes kept for watches, at most
+  std::size_t history_changes = 100'000;  ///< changes kept for watches, at most
+  /// And not more than about this: what nothing but the history still holds, as JSON. A restart may count less.
+  std::size_t history_bytes = 256 * 1024 * 1024;
   Duration history_age = std::chrono::hours(1);  ///< and not longer than this
   std::size_t events_limit = 10'000;             ///< Event objects kept, at most; the oldest go first
   Duration events_age = std::chrono::hours(24);  ///< and not longer than this

@@ -40,6 +40,8 @@ class FieldSelector {
   FieldSelector() = default;
   static Result<FieldSelector> parse(std::string_view text);
   bool matches(const api::Object& object) const;
+  /// `invalid`, naming the nearest, for a field that the kind does not have: a mistyped one would match nothing.
+  Result<void> check(const api::Kind& kind) const;
   bool is_empty() const noexcept { return requirements_.empty(); }
   /// The value that `path` must equal, if there is such a requirement: lets a body use an index or a topic.
   const std::string* required(std::string_view path) const noexcept;

@@ -33,8 +33,9 @@ Result<void> check(const std::filesystem::path& file, const std::function<void(s
 /// Copies a store that may be in use to `target` (must not exist, appears complete or not at all).
 Result<void> backup(const std::filesystem::path& file, const std::filesystem::path& target);
 
-/// Makes `file` a copy of a checked backup, with a new epoch so that clients list again. `file` must not be
-/// in use; what it was is kept as `<file>.before-restore`.
+/// Makes `file` a copy of a checked backup, with a new epoch so that clients list again, and with revisions and lease
+/// tokens far beyond all that were given out before; nobody holds a lease. `file` must not be in use; what it was is kept
+/// as `<file>.before-restore`.
 Result<void> restore(const std::filesystem::path& backup, const std::filesystem::path& file);
 
 }  // namespace ironcore::store::sqlite

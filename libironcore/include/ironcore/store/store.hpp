@@ -20,11 +20,12 @@ namespace ironcore::store {
 using api::Object;
 using api::Revision;
 
-/// Largest object, as canonical JSON.
+/// Largest object, as canonical JSON. The last 256 bytes are kept free for the mark that it is being deleted.
 inline constexpr std::size_t max_object_bytes = 1536 * 1024;
 /// Most operations of one transaction.
 inline constexpr std::size_t max_operations = 10'000;
-/// Most that the objects which one transaction writes may have together, as canonical JSON.
+/// Most that the objects which one transaction writes may have together, as canonical JSON; what a delete takes with
+/// it does not count.
 inline constexpr std::size_t max_transaction_bytes = 64 * 1024 * 1024;
 
 struct Key {
@@ -42,6 +43,9 @@ Key key_of(const Object& object);
 
 // ---- writing
 // ----------------------------------------------------------------------------------------------------
+
+/// So much of a `generateName` becomes part of the name.
+inline constexpr std::size_t max_generated_prefix = 58;
 
 /// Makes a new object. The store defaults, validates, and sets uid, generation 1, creation time, revision.
 /// Status is cleared for kinds that have one (write it with `part = status` afterwards).
@@ -121,6 +125,8 @@ struct Query {
   LabelSelector labels;
   FieldSelector fields;
   bool matches(const Object& object) const;
+  /// `invalid` when it names no kind, or a field that the kind does not have. Every body asks before it answers.
+  Result<void> check() const;
 };
 
 struct ListOptions {
@@ -129,7 +135,7 @@ struct ListOptions {
 };
 
 /// Sorted by namespace and name. A page is exact at its own revision; over several pages, watch from the
-/// first page's revision to see what changed in between.
+/// first page's revision to see what changed in between. A page may be empty although others follow.
 struct Page {
   std::vector<Object> objects;
   Revision revision;

@@ -36,8 +36,10 @@ struct ServerOptions {
   std::size_t inline_bytes = 4096;               ///< larger objects are published by key and revision only
   std::size_t subscriber_messages =
       2000;  ///< waiting for one slow subscriber; what comes then is dropped and replayed later
-  std::size_t remembered_commits =
-      50'000;  ///< answers kept (about 240 bytes each, a minute), so that a commit that is sent twice happens once
+  /// Answers kept for each peer (by key; all local ones together), at most a minute, so that a commit that is sent twice
+  /// happens once. A commit that comes again after that is answered with `timeout`.
+  std::size_t remembered_commits = 50'000;
+  std::size_t remembered_bytes = 32 * 1024 * 1024;     ///< and not more JSON than this, for each peer
   Duration stream_grant = std::chrono::seconds(60);    ///< a granted stream must be opened within this time
   Duration stream_silence = std::chrono::seconds(10);  ///< a peer that says nothing for this long is gone
   std::string program = "ironcore";                    ///< told to clients
@@ -74,7 +76,8 @@ class Server {
   virtual std::string ipc_endpoint() const = 0;
   virtual std::string tcp_endpoint() const = 0;
 
-  /// From the next request on. Subscriptions that were admitted before stay until their connection ends.
+  /// From the next request on. Subscriptions over TCP end, and are asked for and judged anew; streams of keys that nobody
+  /// has any more end too.
   virtual void replace_identities(Identities identities) = 0;
 
   virtual ServerCounters counters() const = 0;

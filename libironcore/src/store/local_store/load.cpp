@@ -38,6 +38,7 @@ struct Record {
   std::int64_t time;
   std::size_t subject;           ///< number of the Subject
   std::optional<Object> object;  ///< none if the record has no body
+  std::size_t bytes;             ///< of the body
 };
 
 std::string title(const JournalRecord& record) {
@@ -56,7 +57,7 @@ class Loader {
     if (!records_.empty() && record.revision >= records_.back().revision) return fail("is out of order");
     if (record.revision == Revision{} || record.previous >= record.revision) return fail("has an impossible revision");
     const NameView name{record.namespace_, record.name};
-    Record entry{record.type, record.revision, record.previous, record.time, 0, std::nullopt};
+    Record entry{record.type, record.revision, record.previous, record.time, 0, std::nullopt, record.body.size()};
     const api::Kind* kind = nullptr;
     if (record.type != JournalRecord::Type::lease) {
       IRONCORE_TRY(kind, kind_of(record.resource));
@@ -144,6 +145,9 @@ class Loader {
         }
         if (!record.object && !entry.previous) break;
         entry.object = record.object ? record.object : entry.previous;
+        entry.object_bytes = record.object || previous == nullptr ? record.bytes : previous->bytes;
+        entry.held_bytes = previous == nullptr ? 0 : previous->bytes;
+        if (record.type == JournalRecord::Type::removed) entry.held_bytes += record.bytes;
         entry.type = record.type == JournalRecord::Type::removed ? Change::Type::deleted
                      : entry.previous                            ? Change::Type::modified
                                                                  : Change::Type::added;

@@ -6,10 +6,16 @@
 
 namespace ironcore::store::local_store {
 
+void History::push(HistoryEntry entry) {
+  bytes_ += entry.held_bytes + sizeof(HistoryEntry);
+  entries_.push_back(std::move(entry));
+}
+
 HistoryEntry History::pop() {
   auto entry = std::move(entries_.front());
   entries_.pop_front();
   ++first_.value;
+  bytes_ -= entry.held_bytes + sizeof(HistoryEntry);
   return entry;
 }
 
@@ -54,7 +60,7 @@ void Published::apply(HistoryEntry entry) {
 }
 
 Result<Published::View> Published::view(const Query& query, const NameView* after, std::size_t enough) {
-  if (query.kind == nullptr) return Error(ErrorCode::invalid, "the query names no kind");
+  IRONCORE_CHECK(query.check());
   const auto* place =
       query.kind->info().placement.empty() ? nullptr : query.fields.required(query.kind->info().placement);
   const std::lock_guard lock(mutex);

@@ -28,6 +28,15 @@ struct HistoryEntry {
   Revision previous_revision;  ///< as in JournalRecord
   std::optional<Object> object;
   std::optional<Object> previous;
+  std::size_t object_bytes = 0;  ///< of `object`, as JSON
+  /// Of what nothing but the history holds once this is history: the state before, and the last one of what is gone.
+  std::size_t held_bytes = 0;
+};
+
+/// As in LocalStoreOptions.
+struct HistoryLimits {
+  std::size_t changes;
+  std::size_t bytes;
 };
 
 /// The newest changes without a gap: entry i has revision `first + i`.
@@ -37,18 +46,23 @@ class History {
   Revision first() const noexcept { return first_; }
   Revision last() const noexcept { return {first_.value + entries_.size() - 1}; }
   std::size_t size() const noexcept { return entries_.size(); }
+  /// The newest change stays even if it is too large.
+  bool is_over(const HistoryLimits& limits) const noexcept {
+    return size() > limits.changes || (size() > 1 && bytes_ > limits.bytes);
+  }
   /// Every change after `from` is here.
   bool reaches_back_to(Revision from) const noexcept { return from.value + 1 >= first_.value && from <= last(); }
   const HistoryEntry& operator[](Revision revision) const { return entries_[revision.value - first_.value]; }
   const HistoryEntry& front() const { return entries_.front(); }
 
   void start_at(Revision first) noexcept { first_ = first; }
-  void push(HistoryEntry entry) { entries_.push_back(std::move(entry)); }
+  void push(HistoryEntry entry);
   HistoryEntry pop();
 
  private:
   Revision first_{1};
   std::deque<HistoryEntry> entries_;
+  std::size_t bytes_ = 0;
 };
 
 /// All objects of one kind, and those of each placement (`KindInfo::placement`), if the kind has one.

@@ -49,7 +49,7 @@ Result<Object> Removal::start(const Object& object) {
     marked = Object::of(std::move(terminating));
     for (auto& key : staging_.keys_in(marked.name())) queue_.push_back({std::move(key), {}});
   }
-  IRONCORE_CHECK(staging_.put(marked));
+  IRONCORE_CHECK(staging_.put_consequence(marked));
   return marked;
 }
 
@@ -68,7 +68,7 @@ Result<void> Removal::strip_owner(const Object& object, const std::string& owner
   auto metadata = object.metadata();
   std::erase_if(metadata.owner_references, [&](const auto& reference) { return reference.uid == owner_uid; });
   metadata.resource_version = staging_.next();
-  return staging_.put(object.kind().with_metadata(object, std::move(metadata)));
+  return staging_.put_consequence(object.kind().with_metadata(object, std::move(metadata)));
 }
 
 Result<void> Removal::orphan_dependents(const Object& owner) {

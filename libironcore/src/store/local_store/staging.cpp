@@ -7,6 +7,12 @@
 
 namespace ironcore::store::local_store {
 
+namespace {
+/// A mark of deletion and a longer revision fit in; what could not take it could never be deleted, nor loaded with it.
+constexpr std::size_t deletion_room = 256;
+constexpr std::size_t max_wanted_bytes = max_object_bytes - deletion_room;
+}  // namespace
+
 Staging::Staging(Workplace place, Revision last, Instant now, WallTime wall)
     : place_(place), first_(last), last_(last), now_(now), timestamp_(std::chrono::floor<std::chrono::seconds>(wall)) {
   place_.bodies.clear();
@@ -44,21 +50,48 @@ void Staging::add(HistoryEntry entry, std::string_view body) {
 
 Result<void> Staging::put(const Object& object) {
   const auto body = object.json();
-  if (body.size() > max_object_bytes)
+  if (body.size() > max_wanted_bytes)
     return Error(ErrorCode::exhausted, "is " + std::to_string(body.size()) + " bytes as JSON, the most is " +
-                                           std::to_string(max_object_bytes) +
+                                           std::to_string(max_wanted_bytes) +
                                            ": split it or store large data elsewhere");
-  if (place_.bodies.size() - transaction_begin_ + body.size() > max_transaction_bytes)
+  if (wanted_bytes_ + body.size() > max_transaction_bytes)
     return Error(ErrorCode::exhausted, "the transaction writes more than " + std::to_string(max_transaction_bytes) +
                                            " bytes of JSON: split it");
+  wanted_bytes_ += body.size();
+  replace(object, body);
+  return {};
+}
+
+Result<void> Staging::put_consequence(const Object& object) {
+  const auto body = object.json();
+  if (body.size() > max_object_bytes)
+    return Error(ErrorCode::exhausted, key_of(object).to_text() + " is too large to be marked as being deleted");
+  replace(object, body);
+  return {};
+}
+
+void Staging::replace(const Object& object, std::string_view body) {
   HistoryEntry entry;
   entry.object = object;
+  entry.object_bytes = body.size();
   const auto* previous = place_.head.find(object.kind(), name_of(object));
-  if (previous != nullptr) entry.previous = *previous;
+  if (previous != nullptr) {
+    entry.previous = *previous;
+    entry.held_bytes = bytes_of(*previous);
+  }
   entry.type = entry.previous ? Change::Type::modified : Change::Type::added;
   place_.head.change(entry.previous ? &*entry.previous : nullptr, &object);
   add(std::move(entry), body);
-  return {};
+}
+
+/// Of a state that exists now. It is written again, to be counted, only when the history has forgotten it.
+std::size_t Staging::bytes_of(const Object& object) const {
+  const auto revision = object.metadata().resource_version;
+  if (revision > first_) return entries_[revision.value - first_.value - 1].object_bytes;
+  const auto& history = place_.published.history;
+  if (history.size() > 0 && revision >= history.first() && revision <= history.last())
+    return history[revision].object_bytes;
+  return object.json().size();
 }
 
 Result<void> Staging::remove(const Object& last_state) {
@@ -70,6 +103,11 @@ Result<void> Staging::remove(const Object& last_state) {
   entry.previous = *current;
   entry.object = last_state;
   const auto body = current->value() == last_state.value() ? std::string() : last_state.json();
+  entry.object_bytes = bytes_of(*current);
+  entry.held_bytes = entry.object_bytes + body.size();
+  if (body.size() > max_object_bytes)
+    return Error(ErrorCode::exhausted, "is " + std::to_string(body.size()) + " bytes as JSON at its end, the most is " +
+                                           std::to_string(max_object_bytes) + ": leave out what was added last");
   place_.head.change(&*entry.previous, nullptr);
   add(std::move(entry), body);
   return {};
@@ -103,7 +141,7 @@ Result<void> Staging::release(const std::string& name, std::uint64_t token) {
 }
 
 std::size_t Staging::begin_transaction() {
-  transaction_begin_ = place_.bodies.size();
+  wanted_bytes_ = 0;
   return entries_.size();
 }
 
@@ -153,13 +191,13 @@ std::vector<JournalRecord> Staging::records() const {
   return records;
 }
 
-std::vector<HistoryEntry> Staging::publish(std::size_t history_limit) {
+std::vector<HistoryEntry> Staging::publish(const HistoryLimits& limits) {
   std::vector<HistoryEntry> outdated;
   {
     const std::lock_guard lock(place_.published.mutex);
     for (auto& entry : entries_) {
       place_.published.apply(std::move(entry));
-      if (place_.published.history.size() > history_limit) outdated.push_back(place_.published.history.pop());
+      while (place_.published.history.is_over(limits)) outdated.push_back(place_.published.history.pop());
     }
     place_.published.changed.notify_all();
   }

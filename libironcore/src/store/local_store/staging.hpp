@@ -42,8 +42,10 @@ class Staging {
   Revision last() const noexcept { return last_; }
   /// Of the next change: what its object must carry.
   Revision next() const noexcept { return {last_.value + 1}; }
-  /// Adds or replaces. `exhausted` when the object is too large.
+  /// Adds or replaces what a writer wants. `exhausted` when it, or all that the transaction wants, is too large.
   Result<void> put(const Object& object);
+  /// Replaces what a delete changes. Counts against no limit: however much is there, it must be possible to delete it.
+  Result<void> put_consequence(const Object& object);
   /// Removes; `last_state` differs from the current one when the same write also changed it.
   Result<void> remove(const Object& last_state);
 
@@ -62,9 +64,11 @@ class Staging {
   std::vector<JournalRecord> records() const;
   /// Makes everything visible; it is durable now. Returns history that became too old, to be destroyed
   /// without a lock.
-  std::vector<HistoryEntry> publish(std::size_t history_limit);
+  std::vector<HistoryEntry> publish(const HistoryLimits& limits);
 
  private:
+  void replace(const Object& object, std::string_view body);
+  std::size_t bytes_of(const Object& object) const;
   void add(HistoryEntry entry, std::string_view body);
   void add_lease(const std::string& name, Revision previous, LeaseTerms terms);
 
@@ -79,7 +83,7 @@ class Staging {
   Revision last_;
   Instant now_;
   WallTime timestamp_;
-  std::size_t transaction_begin_ = 0;   ///< in `bodies`
+  std::size_t wanted_bytes_ = 0;        ///< of this transaction's `put`s
   std::vector<HistoryEntry> entries_;   ///< one for each revision
   std::vector<std::size_t> body_ends_;  ///< in `bodies`, one for each revision
   std::vector<StagedLease> leases_;

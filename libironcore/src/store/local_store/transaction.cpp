@@ -18,7 +18,6 @@ namespace {
 using api::Metadata;
 
 constexpr std::size_t suffix_length = 5;
-constexpr std::size_t longest_generated_name = 63;
 constexpr int name_attempts = 16;
 
 Error field_error(std::string field, FieldError::Reason reason, std::string message) {
@@ -76,7 +75,7 @@ class Execution {
 };
 
 Result<std::string> Execution::generate_name(const api::Kind& kind, const Metadata& metadata) {
-  const auto prefix = metadata.generate_name.substr(0, longest_generated_name - suffix_length);
+  const auto prefix = metadata.generate_name.substr(0, max_generated_prefix);
   for (int attempt = 0; attempt < name_attempts; ++attempt) {
     auto name = prefix + random_suffix(suffix_length, staging_.random());
     if (staging_.head().find(kind, {metadata.namespace_, name}) == nullptr) return name;

@@ -140,7 +140,7 @@ Result<std::unique_ptr<Watch>> open_watch(std::shared_ptr<Published> published, 
     watch->begin_with(std::move(view.objects));
     return std::unique_ptr<Watch>(std::move(watch));
   }
-  if (query.kind == nullptr) return Error(ErrorCode::invalid, "the query names no kind");
+  IRONCORE_CHECK(query.check());
   {
     const std::lock_guard lock(published->mutex);
     if (published->tables_of(*query.kind) == nullptr)

@@ -82,10 +82,7 @@ Result<void> SqliteJournal::prepare_statements() {
   IRONCORE_TRY(auto begin, database_.prepare("BEGIN IMMEDIATE"));
   IRONCORE_TRY(auto commit, database_.prepare("COMMIT"));
   IRONCORE_TRY(auto roll_back, database_.prepare("ROLLBACK"));
-  IRONCORE_TRY(
-      auto insert,
-      database_.prepare("INSERT INTO journal(revision, previous, type, resource, namespace, name, time, digest, body)"
-                        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"));
+  IRONCORE_TRY(auto insert, prepare_insert(database_));
   IRONCORE_TRY(auto forget, database_.prepare("DELETE FROM journal WHERE revision = ?1"));
   statements_.emplace(
       Statements{std::move(begin), std::move(commit), std::move(roll_back), std::move(insert), std::move(forget)});
@@ -112,8 +109,13 @@ Result<void> SqliteJournal::prepare_statements() {
   return {};
 }
 
-Result<void> SqliteJournal::insert(const JournalRecord& record) {
-  auto& statement = statements_->insert;
+Result<Statement> prepare_insert(Database& database) {
+  return database.prepare(
+      "INSERT INTO journal(revision, previous, type, resource, namespace, name, time, digest, body)"
+      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+}
+
+Result<void> insert_record(Statement& statement, const JournalRecord& record) {
   statement.bind(1, static_cast<std::int64_t>(record.revision.value));
   statement.bind(2, static_cast<std::int64_t>(record.previous.value));
   statement.bind(3, static_cast<std::int64_t>(record.type));
@@ -151,7 +153,7 @@ Result<void> SqliteJournal::transact(F&& statements) {
 
 Result<void> SqliteJournal::append(std::span<const JournalRecord> records) {
   return transact([&]() -> Result<void> {
-    for (const auto& record : records) IRONCORE_CHECK(insert(record));
+    for (const auto& record : records) IRONCORE_CHECK(insert_record(statements_->insert, record));
     return {};
   });
 }
@@ -188,7 +190,8 @@ void SqliteJournal::make_room_in_log() {
   auto* log = log_file();
   const auto page_size = database_.integer_of("PRAGMA page_size");
   if (log == nullptr || !page_size) return;
-  const std::vector<char> zeros(256 * 1024);
+  // SQLite's own VFS writes less than 128 KiB at a time, and of more only the remainder.
+  const std::vector<char> zeros(64 * 1024);
   const auto size = 32 + static_cast<std::int64_t>(checkpoint_pages_) * (24 + *page_size);
   for (std::int64_t at = 0; at < size; at += static_cast<std::int64_t>(zeros.size())) {
     const auto count = std::min(static_cast<std::int64_t>(zeros.size()), size - at);
@@ -266,6 +269,8 @@ Result<std::unique_ptr<Journal>> open_journal(const std::filesystem::path& file,
   }
   IRONCORE_TRY(auto database, Database::open(file, Database::Access::create, options.vfs));
   IRONCORE_CHECK(prepare_connection(database));
+  // Before anything is set that would change a file which is none of ours.
+  IRONCORE_CHECK(check_origin(database));
   // Before the first table: it cannot be changed later. Objects have about a kibibyte, and one commit of many
   // should not be many pages.
   IRONCORE_CHECK(database.execute("PRAGMA page_size = 8192"));

@@ -20,6 +20,10 @@ Result<void> prepare_connection(Database& database);
 /// Calls `each` for every record, newest first; `corrupt` for one whose digest is wrong.
 Result<void> read_records(Database& database, const std::function<Result<void>(const JournalRecord&)>& each);
 
+/// A statement for `insert_record`.
+Result<Statement> prepare_insert(Database& database);
+Result<void> insert_record(Statement& statement, const JournalRecord& record);
+
 /// Thread: one at a time.
 class SqliteJournal final : public Journal {
  public:
@@ -42,7 +46,6 @@ class SqliteJournal final : public Journal {
         epoch_(std::move(epoch)),
         checkpoint_pages_(checkpoint_pages) {}
   Result<void> prepare_statements();
-  Result<void> insert(const JournalRecord& record);
   /// Runs `statements` as one transaction.
   template <class F>
   Result<void> transact(F&& statements);

@@ -21,18 +21,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Reads a journal inside one transaction: what others write meanwhile is not seen.
-class ReadOnlyJournal final : public Journal {
+/// The journal of a file that no store has open for writing; what it appends is durable only after `sync_file`.
+class PlainJournal final : public Journal {
  public:
-  ReadOnlyJournal(Database& database, std::string epoch) : database_(database), epoch_(std::move(epoch)) {}
+  PlainJournal(Database& database, std::string epoch) : database_(database), epoch_(std::move(epoch)) {}
   Result<void> load(const std::function<Result<void>(const JournalRecord&)>& each) override {
     return read_records(database_, each);
   }
-  Result<void> append(std::span<const JournalRecord>) override {
-    return Error(ErrorCode::unsupported, "this journal is only read");
+  Result<void> append(std::span<const JournalRecord> records) override {
+    IRONCORE_CHECK(database_.execute("BEGIN IMMEDIATE"));
+    {
+      IRONCORE_TRY(auto insert, prepare_insert(database_));
+      for (const auto& record : records) IRONCORE_CHECK(insert_record(insert, record));
+    }
+    return database_.execute("COMMIT");
   }
   Result<void> forget(std::span<const Revision>) override {
-    return Error(ErrorCode::unsupported, "this journal is only read");
+    return Error(ErrorCode::unsupported, "history is forgotten by stores only");
   }
   const std::string& epoch() const override { return epoch_; }
 
@@ -96,6 +101,28 @@ Result<void> copy_store(const fs::path& from, const fs::path& to) {
   return within(std::move(copied), "copy to " + to.string());
 }
 
+/// Of the newest record; 0 if the file is not there or cannot be read any more.
+Revision newest_revision(const fs::path& file) {
+  auto database = open_existing(file);
+  if (!database || !check_schema(*database)) return {};
+  const auto newest = database->integer_of("SELECT max(revision) FROM journal");
+  return {newest ? static_cast<std::uint64_t>(*newest) : 0};
+}
+
+/// Makes the copy of a backup the beginning of another life: nothing that was given out in the one before, after the
+/// backup, is right in it.
+Result<void> begin_anew(const fs::path& fresh, Revision beyond) {
+  IRONCORE_TRY(auto database, open_existing(fresh));
+  const auto epoch = Uid::random().to_text();
+  {
+    IRONCORE_TRY(auto statement, database.prepare("UPDATE meta SET value = ?1 WHERE key = 'epoch'"));
+    statement.bind_text(1, epoch);
+    IRONCORE_CHECK(statement.run());
+  }
+  PlainJournal journal(database, epoch);
+  return leave_behind(journal, beyond);
+}
+
 /// Renames unless `to` exists.
 Result<void> publish_file(const fs::path& from, const fs::path& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0) {
@@ -130,7 +157,7 @@ Result<void> check(const fs::path& file, const std::function<void(std::string_vi
                    "store file " + file.string() + " is damaged: " + problems + ": restore a backup");
   }
   if (progress) progress("reading every record");
-  ReadOnlyJournal journal(database, std::move(epoch));
+  PlainJournal journal(database, std::move(epoch));
   IRONCORE_TRY(const auto found, within(examine(journal), "store file " + file.string()));
   if (progress)
     progress(std::to_string(found.records) + " records: " + std::to_string(found.objects) + " objects, " +
@@ -158,13 +185,7 @@ Result<void> restore(const fs::path& backup, const fs::path& file) {
   IRONCORE_CHECK(must_not_exist(kept_log));
   const auto fresh = with_suffix(file, ".restoring");
   IRONCORE_CHECK(copy_store(backup, fresh));
-  {
-    IRONCORE_TRY(auto database, open_existing(fresh));
-    IRONCORE_TRY(auto statement, database.prepare("UPDATE meta SET value = ?1 WHERE key = 'epoch'"));
-    const auto epoch = Uid::random().to_text();
-    statement.bind_text(1, epoch);
-    IRONCORE_CHECK(statement.run());
-  }
+  IRONCORE_CHECK(begin_anew(fresh, newest_revision(file)));
   IRONCORE_CHECK(sync_file(fresh));
 
   std::error_code failed;

@@ -10,9 +10,8 @@ namespace ironcore::store::sqlite {
 
 namespace {
 
-/// Step i makes version i + 1 out of version i; version 0 is an empty file. Steps that were released are
-/// never changed.
-constexpr std::array<const char*, schema_version> steps{{
+/// Steps that were released are never changed.
+constexpr std::array<const char*, 1> our_steps{{
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE journal(revision INTEGER PRIMARY KEY, previous INTEGER NOT NULL, type INTEGER NOT NULL, "
     "resource TEXT NOT NULL,"
@@ -28,7 +27,8 @@ Error not_ours(const Database& database, std::string_view why) {
                                        ": name the right file, or restore a backup");
 }
 
-Result<std::int64_t> recognised_version(Database& database) {
+Result<std::int64_t> recognised_version(Database& database, SchemaSteps steps) {
+  const auto schema_version = static_cast<std::int64_t>(steps.size());
   IRONCORE_TRY(const auto application, database.integer_of("PRAGMA application_id"));
   IRONCORE_TRY(const auto version, database.integer_of("PRAGMA user_version"));
   IRONCORE_TRY(const auto objects, database.integer_of("SELECT count(*) FROM sqlite_schema"));
@@ -57,11 +57,20 @@ Result<std::string> epoch_of(Database& database) {
 
 }  // namespace
 
-Result<std::string> prepare_schema(Database& database) {
-  IRONCORE_TRY(auto version, recognised_version(database));
-  for (; version < schema_version; ++version) {
+SchemaSteps released_steps() noexcept {
+  return our_steps;
+}
+
+Result<void> check_origin(Database& database, SchemaSteps steps) {
+  IRONCORE_CHECK(recognised_version(database, steps));
+  return {};
+}
+
+Result<std::string> prepare_schema(Database& database, SchemaSteps steps) {
+  IRONCORE_TRY(auto version, recognised_version(database, steps));
+  for (; version < static_cast<std::int64_t>(steps.size()); ++version) {
     std::string sql = "BEGIN IMMEDIATE;";
-    sql += steps.at(static_cast<std::size_t>(version));
+    sql += steps[static_cast<std::size_t>(version)];
     if (version == 0)
       sql += "PRAGMA application_id = " + std::to_string(application_id) + ";INSERT INTO meta VALUES('epoch', '" +
              Uid::random().to_text() + "');";
@@ -74,10 +83,10 @@ Result<std::string> prepare_schema(Database& database) {
   return epoch_of(database);
 }
 
-Result<std::string> check_schema(Database& database) {
-  IRONCORE_TRY(const auto version, recognised_version(database));
+Result<std::string> check_schema(Database& database, SchemaSteps steps) {
+  IRONCORE_TRY(const auto version, recognised_version(database, steps));
   if (version == 0) return not_ours(database, "it is empty");
-  if (version < schema_version)
+  if (version < static_cast<std::int64_t>(steps.size()))
     return Error(ErrorCode::wrong_state, "store file " + database.file().string() + " has the older schema version " +
                                              std::to_string(version) +
                                              ": open it once with this program, which converts it");

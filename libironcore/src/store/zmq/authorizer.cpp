@@ -12,12 +12,13 @@ bool is_in(const std::vector<std::string>& allowed, const std::string* value) {
   if (allowed.empty()) return true;
   return value != nullptr && std::find(allowed.begin(), allowed.end(), *value) != allowed.end();
 }
-bool is_name_in(const std::vector<std::string>& allowed, const std::string* name) {
+/// `is_prefix`: all names that begin like this.
+bool is_name_in(const std::vector<std::string>& allowed, const std::string* name, bool is_prefix) {
   if (allowed.empty()) return true;
   if (name == nullptr) return false;
   return std::any_of(allowed.begin(), allowed.end(), [&](const std::string& pattern) {
     return pattern.ends_with('*') ? name->starts_with(std::string_view(pattern).substr(0, pattern.size() - 1))
-                                  : pattern == *name;
+                                  : !is_prefix && pattern == *name;
   });
 }
 bool is_resource_in(const std::vector<std::string>& allowed, std::string_view resource) {
@@ -47,7 +48,7 @@ Result<void> Authorizer::ask(const Peer& peer, const Question& question) const {
   for (const auto& rule : identity->rules) {
     if (std::find(rule.verbs.begin(), rule.verbs.end(), question.verb) == rule.verbs.end()) continue;
     if (is_resource_in(rule.resources, question.resource) && is_in(rule.namespaces, question.namespace_) &&
-        is_in(rule.pools, question.pool) && is_name_in(rule.names, question.name))
+        is_in(rule.pools, question.pool) && is_name_in(rule.names, question.name, question.is_prefix))
       return {};
   }
   std::string message =
@@ -103,8 +104,10 @@ Result<void> Authorizer::may_commit(const Peer& peer, const Transaction& transac
       const auto resource = create->object.kind().resource();
       const auto pool = placement_of(create->object);
       const auto& metadata = create->object.metadata();
-      const auto& name = metadata.name.empty() ? metadata.generate_name : metadata.name;
-      IRONCORE_CHECK(ask(peer, {Verb::create, resource, &metadata.namespace_, &pool, &name}));
+      // A name that is yet to be made is only known by its beginning.
+      const bool is_generated = metadata.name.empty();
+      const auto name = is_generated ? metadata.generate_name.substr(0, max_generated_prefix) : metadata.name;
+      IRONCORE_CHECK(ask(peer, {Verb::create, resource, &metadata.namespace_, &pool, &name, is_generated}));
     } else if (const auto* update = std::get_if<Update>(&operation)) {
       const auto key = store::key_of(update->object);
       IRONCORE_CHECK(may_change(peer, update_verb(update->part), key));

@@ -48,6 +48,7 @@ class Authorizer {
     const std::string* namespace_ = nullptr;  ///< null = all of them
     const std::string* pool = nullptr;
     const std::string* name = nullptr;
+    bool is_prefix = false;  ///< `name` is only how it begins
   };
   Result<void> ask(const Peer& peer, const Question& question) const;
   Result<void> may_change(const Peer& peer, Verb verb, const Key& key) const;

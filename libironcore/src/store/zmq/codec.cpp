@@ -40,18 +40,38 @@ Part part_of(PartType part) {
   return part == PartType::status ? Part::status : Part::object;
 }
 
-Result<Operation> operation_of(const OperationRecord& record, const KindTable& kinds) {
+void note_unknown(const api::Kind& kind, const Error& error, const NoteUnknown& note) {
+  for (const auto& field : error.fields())
+    if (field.reason == FieldError::Reason::unknown) note(kind, field.field);
+}
+
+/// Nearly always nothing is unknown: then it is decoded once.
+Result<Object> decode_object(const api::Kind& kind, Text json, const NoteUnknown& note) {
+  if (note) {
+    auto object = kind.decode(json, api::UnknownFields::refuse);
+    if (object) return object;
+    note_unknown(kind, object.error(), note);
+  }
+  return kind.decode(json);
+}
+
+Result<Operation> operation_of(const OperationRecord& record, const KindTable& kinds, const NoteUnknown& note) {
   IRONCORE_TRY(auto key, key_of(record.key, kinds));
   switch (record.operation) {
     case OperationType::create: {
-      IRONCORE_TRY(auto object, key.kind->decode(record.json));
+      IRONCORE_TRY(auto object, decode_object(*key.kind, record.json, note));
       return Operation(Create{std::move(object)});
     }
     case OperationType::update: {
-      IRONCORE_TRY(auto object, key.kind->decode(record.json));
+      IRONCORE_TRY(auto object, decode_object(*key.kind, record.json, note));
       return Operation(Update{std::move(object), part_of(record.part)});
     }
     case OperationType::patch:
+      // Read as an object it lacks much, but what it has is known or not.
+      if (note) {
+        if (const auto read = key.kind->decode(record.json, api::UnknownFields::refuse); !read)
+          note_unknown(*key.kind, read.error(), note);
+      }
       return Operation(Patch{std::move(key), std::string(record.json), part_of(record.part)});
     case OperationType::remove:
       return Operation(
@@ -111,6 +131,7 @@ Result<Query> query_of(const QueryRecord& record, const KindTable& kinds) {
   }
   if (!record.fields.empty()) {
     IRONCORE_TRY(query.fields, FieldSelector::parse(record.fields));
+    IRONCORE_CHECK(query.check());
   }
   return query;
 }
@@ -155,7 +176,7 @@ EncodedTransaction::EncodedTransaction(const Transaction& transaction, const Kin
   }
 }
 
-Result<Transaction> transaction_of(const CommitRequest& request, const KindTable& kinds) {
+Result<Transaction> transaction_of(const CommitRequest& request, const KindTable& kinds, const NoteUnknown& note) {
   if (request.operations.size() > max_operations) {
     return Error(ErrorCode::exhausted, "transaction has " + std::to_string(request.operations.size()) +
                                            " operations, at most " + std::to_string(max_operations) + " are allowed");
@@ -163,7 +184,7 @@ Result<Transaction> transaction_of(const CommitRequest& request, const KindTable
   Transaction transaction;
   transaction.operations.reserve(request.operations.size());
   for (std::size_t i = 0; i < request.operations.size(); ++i) {
-    auto operation = operation_of(request.operations[i], kinds);
+    auto operation = operation_of(request.operations[i], kinds, note);
     if (!operation) {
       if (request.operations.size() == 1) return std::move(operation).error();
       return std::move(operation).error().within("operation " + std::to_string(i + 1));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -39,6 +40,7 @@ struct EncodedQuery {
   std::string fields;
   QueryRecord record;
 };
+/// Checked: `invalid` also for a field that the kind does not have.
 Result<Query> query_of(const QueryRecord& record, const KindTable& kinds);
 
 /// The views of `request` point into this object and into the transaction.
@@ -49,7 +51,9 @@ struct EncodedTransaction {
   std::deque<std::string> texts;
   CommitRequest request;
 };
-Result<Transaction> transaction_of(const CommitRequest& request, const KindTable& kinds);
+/// Told of each member that this program does not know, with its path.
+using NoteUnknown = std::function<void(const api::Kind& kind, std::string_view field)>;
+Result<Transaction> transaction_of(const CommitRequest& request, const KindTable& kinds, const NoteUnknown& note = {});
 
 /// Codes and reasons have fixed numbers on the wire; an unknown one becomes `internal` or `invalid`.
 ErrorReply to_record(const Error& error);

@@ -4,8 +4,10 @@
 
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "fair_queue.hpp"
 #include "requests.hpp"
 
 namespace ironcore::store::zmq {
@@ -13,6 +15,9 @@ namespace ironcore::store::zmq {
 inline constexpr Duration slice_time = std::chrono::milliseconds(2);
 inline constexpr std::size_t changes_per_slice = 256;
 inline constexpr std::size_t max_list_elements = 65'536;
+/// Clients ask for one at a time on a connection.
+inline constexpr std::size_t jobs_per_connection = 16;
+inline constexpr std::size_t waiting_jobs = 65'536;
 
 /// One page of a list.
 struct Requests::ListJob {
@@ -55,5 +60,27 @@ struct Requests::ChangesJob {
   std::vector<Text> changes;
   std::size_t bytes = 0;
 };
+
+/// By connection, so that a storm from one does not keep the others waiting.
+struct Requests::Jobs {
+  using Job = std::variant<ListJob, ChangesJob>;
+  FairQueue<Job> queue{jobs_per_connection, waiting_jobs};
+};
+
+template <class Job>
+Result<void> Requests::enqueue(Job job) {
+  const std::string sender = (job.origin.listener->is_local ? "l" : "t") + std::string(job.origin.routing_id.bytes());
+  const auto until = job.origin.until;
+  // The client asks again when it has to wait long: the one that waits answers both.
+  auto* const same = jobs_->queue.find(sender, [&](const Jobs::Job& other) {
+    return std::visit([&](const auto& one) { return one.origin.request_id == job.origin.request_id; }, other);
+  });
+  if (same != nullptr) {
+    std::visit([&](auto& one) { one.origin.until = std::max(one.origin.until, until); }, *same);
+    return {};
+  }
+  if (jobs_->queue.push(sender, Jobs::Job(std::move(job)))) return {};
+  return Error(ErrorCode::exhausted, "too many lists and replays of this client are under way: try again later");
+}
 
 }  // namespace ironcore::store::zmq

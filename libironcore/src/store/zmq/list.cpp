@@ -36,13 +36,14 @@ class Listing {
     const std::size_t wanted = options.limit == 0 ? SIZE_MAX : options.limit;
     std::string continue_at = options.continue_at;
     IRONCORE_TRY(channel_, core_.take());
-    for (;;) {
+    for (bool is_first = true;; is_first = false) {
       ask(continue_at, options.limit == 0 ? 0 : wanted - page.objects.size());
       IRONCORE_TRY(auto answer, channel_->finish(deadline()));
       IRONCORE_TRY(auto reply, core_.reply<ListReply>(answer));
       core_.saw_epoch(reply.epoch);
-      // Slices of one revision make one page; a later slice of another revision belongs to the next page.
-      if (!page.objects.empty() && page.revision.value != reply.revision) break;
+      // Slices of one revision make one page; a later slice of another revision belongs to the next page, also when
+      // nothing was found yet: the caller follows the changes from the first page's revision on.
+      if (!is_first && page.revision.value != reply.revision) break;
       page.revision = Revision{reply.revision};
       IRONCORE_CHECK(decode_into(page.objects, reply.objects));
       continue_at = reply.continue_at;

@@ -82,6 +82,17 @@ Result<void> prepare_router(Socket& socket, int send_limit, int receive_limit) {
   return socket.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(max_request_bytes));
 }
 
+Result<Socket> open_changes(const std::shared_ptr<Context::Native>& context, const ServerOptions& options) {
+  IRONCORE_TRY(auto socket, Socket::open(context, ZMQ_XPUB));
+  IRONCORE_CHECK(socket.set(ZMQ_XPUB_MANUAL, 1));  // each subscription is admitted or not
+  IRONCORE_CHECK(socket.set(ZMQ_SNDHWM, static_cast<int>(options.subscriber_messages)));
+  IRONCORE_CHECK(socket.set(ZMQ_MAXMSGSIZE, std::int64_t{1024}));  // subscriptions are short
+  // Who does not answer is cut off, his queue freed, on ipc too; he comes back and resyncs.
+  IRONCORE_CHECK(socket.set(ZMQ_HEARTBEAT_IVL, 2000));
+  IRONCORE_CHECK(socket.set(ZMQ_HEARTBEAT_TIMEOUT, 6000));
+  return socket;
+}
+
 Result<void> open_sockets(Listener& listener, const Context& context, const ServerOptions& options) {
   IRONCORE_TRY(listener.requests, Socket::open(context, ZMQ_ROUTER));
   IRONCORE_CHECK(prepare_router(listener.requests, waiting_answers, waiting_requests));
@@ -90,10 +101,7 @@ Result<void> open_sockets(Listener& listener, const Context& context, const Serv
   // Answered by the peer's I/O thread: a stopped process or a vanished host is forgotten, a busy one is not.
   IRONCORE_CHECK(listener.streams.set(ZMQ_HEARTBEAT_IVL, 2000));
   IRONCORE_CHECK(listener.streams.set(ZMQ_HEARTBEAT_TIMEOUT, 6000));
-  IRONCORE_TRY(listener.changes, Socket::open(context, ZMQ_XPUB));
-  IRONCORE_CHECK(listener.changes.set(ZMQ_XPUB_MANUAL, 1));  // each subscription is admitted or not
-  IRONCORE_CHECK(listener.changes.set(ZMQ_SNDHWM, static_cast<int>(options.subscriber_messages)));
-  IRONCORE_CHECK(listener.changes.set(ZMQ_MAXMSGSIZE, std::int64_t{1024}));  // subscriptions are short
+  IRONCORE_TRY(listener.changes, open_changes(context.native(), options));
   return {};
 }
 
@@ -162,6 +170,19 @@ Result<std::unique_ptr<Listener>> listen_tcp(const Context& context, const Serve
   IRONCORE_TRY(listener->streams_port, bind_tcp(listener->streams, tcp, port(2)));
   listener->endpoint = "tcp://" + tcp.address + ":" + std::to_string(requests_port);
   return listener;
+}
+
+Result<void> reopen_changes(Listener& listener, const std::shared_ptr<Context::Native>& context,
+                            const ServerOptions& options) {
+  IRONCORE_TRY(auto socket, open_changes(context, options));
+  IRONCORE_CHECK(secure(socket, *options.tcp));
+  listener.changes = std::move(socket);
+  return {};
+}
+
+Result<void> bind_changes(Listener& listener, const TcpOptions& tcp) {
+  IRONCORE_CHECK(bind_tcp(listener.changes, tcp, listener.changes_port));
+  return {};
 }
 
 Result<std::unique_ptr<KeyChecker>> KeyChecker::open(const Context& context) {

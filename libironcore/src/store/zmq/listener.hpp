@@ -42,6 +42,12 @@ struct Listener {
 Result<std::unique_ptr<Listener>> listen_local(const Context& context, const ServerOptions& options);
 Result<std::unique_ptr<Listener>> listen_tcp(const Context& context, const ServerOptions& options);
 
+/// Ends every subscription of a TCP listener, with its connection; the new socket is bound by `bind_changes`.
+Result<void> reopen_changes(Listener& listener, const std::shared_ptr<Context::Native>& context,
+                            const ServerOptions& options);
+/// To the same port. Fails as long as ZeroMQ has not closed the old one, in the background.
+Result<void> bind_changes(Listener& listener, const TcpOptions& tcp);
+
 /// Answers ZeroMQ's questions about keys (ZAP, ZeroMQ RFC 27). Thread: one.
 class KeyChecker {
  public:

@@ -3,6 +3,7 @@
 #include "publisher.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "ironcore/api/core.hpp"
 
@@ -15,6 +16,7 @@ constexpr std::size_t subscriptions_per_turn = 1024;
 constexpr Duration least_between_heartbeats = std::chrono::milliseconds(20);
 constexpr unsigned bookmark_repeats = 3;
 constexpr std::uint64_t quiet_bookmark_ticks = 10;
+constexpr std::size_t max_refused_topics = 10'000;
 }  // namespace
 
 Publisher::Publisher(LocalStore& store, const KindTable& kinds, const Authorizer& authorizer,
@@ -29,28 +31,32 @@ Result<void> Publisher::start() {
 }
 
 void Publisher::add(Listener& listener) {
-  outputs_.push_back({&listener, {}});
+  outputs_.push_back({&listener, {}, 0, false});
 }
 
 // ---- subscriptions ----------------------------------------------------------------------------------------------
 
-bool Publisher::is_permitted(const Peer& peer, std::string_view topic) const {
-  if (topic == heartbeat_topic) return true;
+std::optional<Query> Publisher::query_of_topic(std::string_view topic) const {
   const auto slash = topic.find('/');
-  if (slash == std::string_view::npos) return false;
+  if (slash == std::string_view::npos) return std::nullopt;
   const auto* kind = kinds_.find(topic.substr(0, slash));
-  if (kind == nullptr) return false;
+  if (kind == nullptr) return std::nullopt;
   Query query{.kind = kind, .namespace_ = {}, .labels = {}, .fields = {}};
   const auto rest = topic.substr(slash + 1);
-  if (!rest.empty()) {
-    if (!rest.ends_with('/') || rest.find('/') != rest.size() - 1) return false;
-    if (kind->info().placement.empty()) return rest == "/" && authorizer_.may_read(peer, query).has_value();
-    auto fields =
-        FieldSelector::parse(std::string(kind->info().placement) + "=" + std::string(rest.substr(0, rest.size() - 1)));
-    if (!fields) return false;
-    query.fields = std::move(*fields);
-  }
-  return authorizer_.may_read(peer, query).has_value();
+  if (rest.empty()) return query;
+  if (!rest.ends_with('/') || rest.find('/') != rest.size() - 1) return std::nullopt;
+  if (kind->info().placement.empty()) return rest == "/" ? std::optional(std::move(query)) : std::nullopt;
+  auto fields =
+      FieldSelector::parse(std::string(kind->info().placement) + "=" + std::string(rest.substr(0, rest.size() - 1)));
+  if (!fields) return std::nullopt;
+  query.fields = std::move(*fields);
+  return query;
+}
+
+bool Publisher::is_permitted(const Peer& peer, std::string_view topic) const {
+  if (topic == heartbeat_topic) return true;
+  const auto query = query_of_topic(topic);
+  return query && authorizer_.may_read(peer, *query);
 }
 
 bool Publisher::is_pushed_to(const Peer& peer, const Query& query) const {
@@ -75,25 +81,46 @@ std::size_t Publisher::read_subscriptions() {
       void* socket = output.listener->changes.native();
       if (!is_subscription) {
         zmq_setsockopt(socket, ZMQ_UNSUBSCRIBE, text.data(), text.size());
-        const auto at = output.subscriptions.find(text);
-        if (at != output.subscriptions.end() && --at->second == 0) output.subscriptions.erase(at);
+        end_subscription(output, text);
         continue;
       }
-      // Refused ones count too: when their peer goes away, ZeroMQ reports the end of all that it asked for, not naming the peer.
-      const auto at = output.subscriptions.find(text);
-      if (at == output.subscriptions.end())
-        output.subscriptions.emplace(text, 1);
-      else
-        ++at->second;
-      if (!is_permitted({output.listener->is_local, message->user()}, text)) {
-        ++refused;
-        continue;
+      const bool is_admitted = is_permitted({output.listener->is_local, message->user()}, text);
+      if (!is_admitted) ++refused;
+      // What no topic is need not be remembered: nobody will ever be admitted to it.
+      if (!is_admitted && !query_of_topic(text)) continue;
+      auto at = output.subscriptions.find(text);
+      if (at == output.subscriptions.end()) {
+        if (!is_admitted && output.refused >= max_refused_topics) {
+          output.is_refusing_more = true;
+          continue;
+        }
+        at = output.subscriptions.emplace(text, Subscribers{}).first;
+        ++output.refused;
       }
+      ++at->second.count;
+      if (!is_admitted) continue;
+      if (!std::exchange(at->second.is_heard, true)) --output.refused;
       zmq_setsockopt(socket, ZMQ_SUBSCRIBE, text.data(), text.size());
       if (text == heartbeat_topic) has_new_listener_ = true;
     }
   }
   return refused;
+}
+
+void Publisher::end_subscription(Output& output, std::string_view topic) {
+  const auto at = output.subscriptions.find(topic);
+  if (at == output.subscriptions.end() || at->second.count == 0) return;
+  // When refused ones were not counted, their ends must not be taken for those of admitted ones: then a topic once heard
+  // is published for good.
+  if (output.is_refusing_more && at->second.is_heard) return;
+  if (--at->second.count != 0) return;
+  if (!at->second.is_heard) --output.refused;
+  output.subscriptions.erase(at);
+}
+
+void Publisher::forget_subscriptions(const Listener& listener) {
+  for (auto& output : outputs_)
+    if (output.listener == &listener) output = Output{output.listener, {}, 0, false};
 }
 
 // ---- changes ----------------------------------------------------------------------------------------------------
@@ -127,15 +154,18 @@ Result<bool> Publisher::publish() {
 
 void Publisher::publish(const LocalStore::RawChange& change) {
   const auto resource = kinds_.resource(change.object.kind());
-  const auto topic = placed_topic(resource, placement_of(change.object));
+  auto topic = placed_topic(resource, placement_of(change.object));
   auto type = to_record(change.type);
   auto& resource_chain = chain(resource_topic(resource));
   const auto previous_of_resource = resource_chain.last;
-  if (change.type == Change::Type::modified && change.previous) {
+  if (change.previous) {
     const auto before = placed_topic(resource, placement_of(*change.previous));
-    if (before != topic) {
+    if (before != topic && change.type == Change::Type::modified) {
       publish(change, resource, before, ChangeType::left, previous_of_resource);
       type = ChangeType::entered;
+    } else if (before != topic) {
+      // Moved by the write that removed it: it was never on the new topic.
+      topic = before;
     }
   }
   publish(change, resource, topic, type, previous_of_resource);
@@ -160,7 +190,10 @@ void Publisher::publish(const LocalStore::RawChange& change, Text resource, cons
     message.namespace_ = metadata.namespace_;
     message.name = metadata.name;
     std::string json;
-    if (type != ChangeType::left && !change.object.is<api::Secret>()) {
+    // What was moved by the write that removed it does not look like what was on this topic: whoever hears of it asks.
+    const bool has_moved =
+        type == ChangeType::deleted && change.previous && placement_of(change.object) != placement_of(*change.previous);
+    if (type != ChangeType::left && !has_moved && !change.object.is<api::Secret>()) {
       json = change.object.json();
       if (json.size() <= options_.inline_bytes) message.json = json;
     }
@@ -175,16 +208,23 @@ void Publisher::publish(const LocalStore::RawChange& change, Text resource, cons
   topic_chain.bookmarks_due = bookmark_repeats;
 }
 
+bool Publisher::is_heard(const Output& output, std::string_view topic, std::string_view resource_topic) {
+  const auto is_heard_at = [&](std::string_view text) {
+    const auto at = output.subscriptions.find(text);
+    return at != output.subscriptions.end() && at->second.is_heard;
+  };
+  return is_heard_at(topic) || is_heard_at(resource_topic);
+}
+
 bool Publisher::is_heard(std::string_view topic, std::string_view resource_topic) const {
-  return std::any_of(outputs_.begin(), outputs_.end(), [&](const Output& output) {
-    return output.subscriptions.contains(topic) || output.subscriptions.contains(resource_topic);
-  });
+  return std::any_of(outputs_.begin(), outputs_.end(),
+                     [&](const Output& output) { return is_heard(output, topic, resource_topic); });
 }
 
 void Publisher::send(std::string_view topic, std::string_view resource_topic, std::string published) {
   Message message(std::move(published));
   for (auto& output : outputs_) {
-    if (!output.subscriptions.contains(topic) && !output.subscriptions.contains(resource_topic)) continue;
+    if (!is_heard(output, topic, resource_topic)) continue;
     auto copy = message.copy();
     output.listener->changes.send(copy);
   }
@@ -223,7 +263,8 @@ void Publisher::send_heartbeat() {
 
 void Publisher::send_bookmarks() {
   for (auto& output : outputs_) {
-    for (const auto& [topic, count] : output.subscriptions) {
+    for (const auto& [topic, subscribers] : output.subscriptions) {
+      if (!subscribers.is_heard) continue;
       const auto slash = topic.find('/');
       if (slash == std::string::npos) continue;
       const auto topic_chain = find_chain(topic);

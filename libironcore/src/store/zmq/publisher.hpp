@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -33,6 +34,8 @@ class Publisher {
             std::uint64_t instance, Clock& clock);
   Result<void> start();
   void add(Listener& listener);
+  /// The listener's socket for changes is a new one: nobody is subscribed to it yet.
+  void forget_subscriptions(const Listener& listener);
 
   /// Admits or refuses what peers want to hear. Returns how many were refused.
   std::size_t read_subscriptions();
@@ -50,9 +53,17 @@ class Publisher {
   std::uint64_t count() const noexcept { return count_; }
 
  private:
+  /// Of one topic. Refused ones count too: when a peer goes away, ZeroMQ reports the end of all that it asked for, not
+  /// naming the peer.
+  struct Subscribers {
+    std::size_t count = 0;
+    bool is_heard = false;  ///< one of them was admitted
+  };
   struct Output {
     Listener* listener;
-    TextMap<std::size_t> subscriptions;  ///< topic → how many
+    TextMap<Subscribers> subscriptions;
+    std::size_t refused = 0;  ///< topics that nobody was admitted to
+    bool is_refusing_more = false;
   };
   /// Where a topic or a resource stands.
   struct Chain {
@@ -60,12 +71,16 @@ class Publisher {
     unsigned bookmarks_due = 0;  ///< bookmarks to repeat after a change: one of them could be dropped too
   };
 
+  /// What this topic publishes; nothing if there is no such topic.
+  std::optional<Query> query_of_topic(std::string_view topic) const;
   bool is_permitted(const Peer& peer, std::string_view topic) const;
+  static void end_subscription(Output& output, std::string_view topic);
   void publish(const LocalStore::RawChange& change);
   void publish(const LocalStore::RawChange& change, Text resource, const std::string& topic, ChangeType type,
                std::uint64_t previous_of_resource);
   Chain& chain(std::string_view topic);
   Chain find_chain(std::string_view topic) const;
+  static bool is_heard(const Output& output, std::string_view topic, std::string_view resource_topic);
   bool is_heard(std::string_view topic, std::string_view resource_topic) const;
   void send(std::string_view topic, std::string_view resource_topic, std::string published);
   void send_heartbeat();

@@ -12,15 +12,26 @@ namespace {
 constexpr std::size_t messages_per_turn = 512;
 constexpr std::size_t commit_bytes_per_turn = 8 * 1024 * 1024;
 constexpr std::size_t commit_operations_per_turn = 16 * 1024;
-constexpr std::size_t waiting_jobs = 8192;
 constexpr std::size_t max_name_bytes = 1024;
-// A client asks again for as long as its own time-out says; ours sends for 10 s by default.
-constexpr Duration remember_for = std::chrono::seconds(60);
+constexpr std::size_t max_unknown_fields = 256;
+
+/// `spec.volumes[3].x` → `spec.volumes[].x`
+std::string without_places(std::string_view field) {
+  std::string path;
+  bool is_inside = false;
+  for (const char c : field) {
+    if (c == ']') is_inside = false;
+    if (!is_inside) path += c;
+    if (c == '[') is_inside = true;
+  }
+  return path;
+}
 }  // namespace
 
 struct Requests::Pending {
   std::vector<Origin> origins;
   RandomId id;
+  bool is_empty;  ///< changes nothing, so it may happen twice
 };
 
 Requests::Requests(LocalStore& store, const KindTable& kinds, const Authorizer& authorizer, Publisher& publisher,
@@ -35,15 +46,12 @@ Requests::Requests(LocalStore& store, const KindTable& kinds, const Authorizer& 
       grant_stream_(std::move(grant_stream)),
       clock_(clock),
       log_(log),
-      counters_(counters) {
-  remembered_.reserve(options.remembered_commits);
-}
+      counters_(counters),
+      remembered_(options.remembered_commits, options.remembered_bytes),
+      jobs_(std::make_unique<Jobs>()) {}
 Requests::~Requests() = default;
 
-template <class Record>
-void Requests::answer(const Origin& origin, const Record& record) {
-  std::string bytes;
-  encode(bytes, origin.request_id, 0, record);
+void Requests::send(const Origin& origin, std::string bytes) {
   Message routing_id = const_cast<Message&>(origin.routing_id).copy();
   Message message(std::move(bytes));
   if (!origin.listener->requests.send(routing_id, ZMQ_SNDMORE) || !origin.listener->requests.send(message))
@@ -85,6 +93,7 @@ void Requests::take(Listener& listener, Message routing_id, Message message) {
     return;
   }
   Origin origin{&listener, std::move(routing_id), header.request_id, std::string(message.user())};
+  if (header.deadline_ms != 0) origin.until = clock_.now() + std::chrono::milliseconds(header.deadline_ms);
   if (!read) {
     counters_.foreign_version.add();
     return answer_error(origin, read.error());
@@ -139,11 +148,10 @@ Result<void> Requests::carry_out(Origin& origin, MessageType type, std::string_v
       IRONCORE_TRY(auto request, decode<ListRequest>(message));
       IRONCORE_TRY(auto query, query_of(request.query, kinds_));
       IRONCORE_CHECK(authorizer_.may_read(peer, query));
-      if (lists_.size() >= waiting_jobs)
-        return Error(ErrorCode::exhausted, "too many lists are under way: try again later");
-      lists_.emplace_back(std::move(origin), std::move(query), request.limit == 0 ? SIZE_MAX : request.limit,
-                          std::string(request.continue_at));
-      return {};
+      // The origin is needed for the answer to an error, too.
+      Origin here{origin.listener, origin.routing_id.copy(), origin.request_id, origin.public_key, origin.until};
+      return enqueue(ListJob(std::move(here), std::move(query), request.limit == 0 ? SIZE_MAX : request.limit,
+                             std::string(request.continue_at)));
     }
     case MessageType::commit:
       return take_commit(origin, message);
@@ -153,12 +161,10 @@ Result<void> Requests::carry_out(Origin& origin, MessageType type, std::string_v
       IRONCORE_CHECK(authorizer_.may_read(peer, query));
       if (!request.epoch.empty() && request.epoch != store_.epoch())
         return Error(ErrorCode::gone, "the store was restored from a backup or replaced: list again");
-      if (replays_.size() >= waiting_jobs)
-        return Error(ErrorCode::exhausted, "too many replays are under way: try again later");
       const bool is_pushed = publisher_.is_pushed_to(peer, query);
-      replays_.emplace_back(std::move(origin), std::move(query), request.from,
-                            request.limit == 0 ? SIZE_MAX : request.limit, is_pushed);
-      return {};
+      Origin here{origin.listener, origin.routing_id.copy(), origin.request_id, origin.public_key, origin.until};
+      return enqueue(ChangesJob(std::move(here), std::move(query), request.from,
+                                request.limit == 0 ? SIZE_MAX : request.limit, is_pushed));
     }
     case MessageType::revision: {
       IRONCORE_CHECK(decode<RevisionRequest>(message));
@@ -220,12 +226,13 @@ Result<void> Requests::carry_out(Origin& origin, MessageType type, std::string_v
 Result<void> Requests::take_commit(Origin& origin, std::string_view message) {
   IRONCORE_TRY(auto request, decode<CommitRequest>(message));
   const RandomId id{request.id_high, request.id_low};
-  if (const auto known = remembered_.find(id); known != remembered_.end()) {
-    answer_commit(origin, *known->second.result);
+  if (const auto known = remembered_.find(origin.public_key, id, store_)) {
+    answer_commit(origin, *known);
     return {};
   }
-  const auto twin =
-      std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) { return pending.id == id; });
+  const auto twin = std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) {
+    return pending.id == id && pending.origins.front().public_key == origin.public_key;
+  });
   if (twin != pending_.end()) {
     twin->origins.push_back(std::move(origin));
     return {};
@@ -234,7 +241,9 @@ Result<void> Requests::take_commit(Origin& origin, std::string_view message) {
     answer(origin, RestartedReply{instance_});
     return {};
   }
-  IRONCORE_TRY(auto transaction, transaction_of(request, kinds_));
+  const NoteUnknown note = [&](const api::Kind& kind, std::string_view field) { note_unknown(kind, field); };
+  IRONCORE_TRY(auto transaction,
+               transaction_of(request, kinds_, unknown_fields_.size() < max_unknown_fields ? note : NoteUnknown()));
   IRONCORE_CHECK(authorizer_.may_commit(origin.peer(), transaction));
   counters_.commits.add();
   pending_bytes_ +=
@@ -242,26 +251,57 @@ Result<void> Requests::take_commit(Origin& origin, std::string_view message) {
   auto& pending = pending_.emplace_back();
   pending.origins.push_back(std::move(origin));
   pending.id = id;
+  pending.is_empty = transaction.operations.empty();
   transactions_.push_back(std::move(transaction));
   return {};
 }
 
+/// Whoever asked was told that it failed, or asked again elsewhere.
+void Requests::drop_expired_commits() {
+  const auto now = clock_.now();
+  const auto is_expired = [&](const Pending& pending) {
+    return std::all_of(pending.origins.begin(), pending.origins.end(),
+                       [&](const Origin& origin) { return origin.until < now; });
+  };
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < pending_.size(); ++i) {
+    if (is_expired(pending_[i])) {
+      const Error late(ErrorCode::timeout, "the server did not get to it in time: nothing was written, try again");
+      for (const auto& origin : pending_[i].origins) answer_error(origin, late);
+      continue;
+    }
+    if (kept != i) {
+      pending_[kept] = std::move(pending_[i]);
+      transactions_[kept] = std::move(transactions_[i]);
+    }
+    ++kept;
+  }
+  pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(kept), pending_.end());
+  transactions_.erase(transactions_.begin() + static_cast<std::ptrdiff_t>(kept), transactions_.end());
+}
+
 void Requests::commit() {
   if (pending_.empty()) return;
+  drop_expired_commits();
   counters_.commit_batches.add();
   auto results = store_.commit_all(transactions_);
   for (std::size_t i = 0; i < pending_.size(); ++i) {
-    auto result = std::make_shared<const Result<Committed>>(std::move(results[i]));
-    for (const auto& origin : pending_[i].origins) answer_commit(origin, *result);
-    remember(pending_[i].id, std::move(result));
+    std::size_t bytes = 0;
+    for (const auto& origin : pending_[i].origins) bytes = answer_commit(origin, results[i]);
+    if (!pending_[i].is_empty)
+      remembered_.add(pending_[i].origins.front().public_key, pending_[i].id, results[i], bytes, clock_.now());
   }
   transactions_.clear();
   pending_.clear();
   pending_bytes_ = 0;
 }
 
-void Requests::answer_commit(const Origin& origin, const Result<Committed>& result) {
-  if (!result) return answer_error(origin, result.error());
+std::size_t Requests::answer_commit(const Origin& origin, const Result<Committed>& result) {
+  if (!result) {
+    answer_error(origin, result.error());
+    return 0;
+  }
+  std::size_t bytes = 0;
   std::vector<std::string> texts;
   texts.reserve(result->objects.size());
   CommitReply reply;
@@ -269,135 +309,24 @@ void Requests::answer_commit(const Origin& origin, const Result<Committed>& resu
   reply.objects.reserve(result->objects.size());
   for (const auto& object : result->objects) {
     texts.push_back(object.json());
+    bytes += texts.back().size();
     reply.objects.push_back({kinds_.resource(object.kind()), texts.back()});
   }
   answer(origin, reply);
-}
-
-void Requests::remember(RandomId id, std::shared_ptr<const Result<Committed>> result) {
-  const auto now = clock_.now();
-  if (!remembered_.emplace(id, Remembered{std::move(result), now + remember_for}).second) return;
-  remembered_order_.push_back(id);
-  if (remembered_order_.size() > options_.remembered_commits) {
-    remembered_.erase(remembered_order_.front());
-    remembered_order_.pop_front();
-  }
+  return bytes;
 }
 
 void Requests::forget_old() {
-  const auto now = clock_.now();
-  while (!remembered_order_.empty()) {
-    const auto oldest = remembered_.find(remembered_order_.front());
-    if (oldest->second.until > now) return;
-    remembered_.erase(oldest);
-    remembered_order_.pop_front();
-  }
+  remembered_.forget_old(clock_.now());
 }
 
-// ---- long ones --------------------------------------------------------------------------------------------------
-
-bool Requests::work() {
-  // In turn, so that neither a storm of lists nor one of replays keeps the other waiting. Within a kind, round robin.
-  is_list_turn_ = !is_list_turn_;
-  const bool use_list = !lists_.empty() && (is_list_turn_ || replays_.empty());
-  const auto step = [&](auto& jobs) {
-    auto job = std::move(jobs.front());
-    jobs.pop_front();
-    if (work(job)) jobs.push_back(std::move(job));
-  };
-  if (use_list)
-    step(lists_);
-  else if (!replays_.empty())
-    step(replays_);
-  return !lists_.empty() || !replays_.empty();
-}
-
-bool Requests::work(ListJob& job) {
-  const auto until = clock_.now() + slice_time;
-  auto& average = bytes_per_object_.try_emplace(job.query.kind, 1024.0).first->second;
-  for (;;) {
-    const auto room = options_.page_bytes > job.bytes ? options_.page_bytes - job.bytes : 0;
-    const auto fitting = static_cast<std::size_t>(static_cast<double>(room) / average) + 1;
-    const auto wanted =
-        std::min({fitting, options_.page_objects, std::max<std::size_t>(job.limit - job.texts.size(), 1)});
-    // Selectors that no index answers are applied here, so that looking for a needle takes many short slices.
-    const auto looked_at =
-        job.is_filtered_here ? std::clamp<std::size_t>(job.limit - job.texts.size(), 1, 256) : wanted;
-    auto page = store_.list(job.base, {.limit = looked_at, .continue_at = job.continue_at});
-    if (!page) {
-      answer_error(job.origin, page.error());
-      return false;
-    }
-    const bool is_first = !job.revision;
-    if (!is_first && *job.revision != page->revision && !job.texts.empty()) break;  // the rest belongs to the next page
-    job.revision = page->revision;
-    job.continue_at = page->continue_at;
-    for (const auto& object : page->objects) {
-      if (job.is_filtered_here && !job.query.matches(object)) continue;
-      job.texts.push_back(object.json());
-      job.bytes += job.texts.back().size();
-      average = 0.95 * average + 0.05 * static_cast<double>(job.texts.back().size());
-    }
-    if (job.continue_at.empty() || job.bytes >= options_.page_bytes ||
-        job.texts.size() >= std::min(job.limit, options_.page_objects))
-      break;
-    if (clock_.now() >= until) return true;
-  }
-  ListReply reply;
-  reply.epoch = store_.epoch();
-  reply.revision = job.revision->value;
-  reply.continue_at = job.continue_at;
-  reply.objects.assign(job.texts.begin(), job.texts.end());
-  answer(job.origin, reply);
-  return false;
-}
-
-bool Requests::work(ChangesJob& job) {
-  const auto until = clock_.now() + slice_time;
-  const auto reply_with = [&](bool has_more) {
-    ChangesReply reply;
-    reply.epoch = store_.epoch();
-    reply.through = job.through;
-    reply.is_pushed = job.is_pushed;
-    reply.has_more = has_more;
-    reply.changes.reserve(job.changes.size());
-    for (const auto& change : job.changes) reply.changes.push_back({change.type, change.revision, change.json});
-    answer(job.origin, reply);
-    return false;
-  };
-  for (;;) {
-    auto revision = store_.revision();
-    if (!revision) {
-      answer_error(job.origin, revision.error());
-      return false;
-    }
-    if (job.through <= revision->value && publisher_.is_unchanged(job.query, job.through)) {
-      job.through = revision->value;
-      return reply_with(false);
-    }
-    auto changes = store_.changes(Revision{job.through}, changes_per_slice);
-    if (!changes) {
-      answer_error(job.origin, changes.error());
-      return false;
-    }
-    for (const auto& change : *changes) {
-      job.through = change.revision.value;
-      if (&change.object.kind() != job.query.kind) continue;
-      const bool is_there = change.type != Change::Type::deleted && job.query.matches(change.object);
-      const bool was_there = change.previous && job.query.matches(*change.previous);
-      if (!is_there && !was_there) continue;
-      const auto type = !is_there ? ChangeType::deleted : was_there ? ChangeType::modified : ChangeType::added;
-      job.changes.push_back({type, change.revision.value, change.object.json()});
-      job.bytes += job.changes.back().json.size();
-      if (job.bytes >= options_.page_bytes || job.changes.size() >= std::min(job.limit, max_list_elements))
-        return reply_with(true);
-    }
-    if (changes->size() < changes_per_slice) {
-      job.through = std::max(job.through, revision->value);
-      return reply_with(false);
-    }
-    if (clock_.now() >= until) return true;
-  }
+void Requests::note_unknown(const api::Kind& kind, std::string_view field) {
+  const auto path = without_places(field);
+  const auto resource = std::string(kinds_.resource(kind));
+  if (unknown_fields_.size() >= max_unknown_fields || !unknown_fields_.insert(resource + ' ' + path).second) return;
+  log_.warning("a field that this version does not know was written; it is kept as it is",
+               {{"resource", resource}, {"field", path}});
+  if (unknown_fields_.size() == max_unknown_fields) log_.warning("no more unknown fields will be reported");
 }
 
 }  // namespace ironcore::store::zmq

@@ -8,8 +8,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "authorizer.hpp"
@@ -17,6 +17,7 @@
 #include "counters.hpp"
 #include "listener.hpp"
 #include "publisher.hpp"
+#include "remembered.hpp"
 
 namespace ironcore::store::zmq {
 
@@ -26,6 +27,7 @@ struct Origin {
   Message routing_id;
   std::uint64_t request_id = 0;
   std::string public_key;
+  Instant until = Instant::max();  ///< then the sender waits no longer
   Peer peer() const noexcept { return {listener->is_local, public_key}; }
 };
 
@@ -54,15 +56,23 @@ class Requests {
   struct Pending;
   struct ListJob;
   struct ChangesJob;
+  struct Jobs;
 
   void take(Listener& listener, Message routing_id, Message message);
   Result<void> carry_out(Origin& origin, MessageType type, std::string_view message);
   Result<void> take_commit(Origin& origin, std::string_view message);
+  void send(const Origin& origin, std::string bytes);
   template <class Record>
-  void answer(const Origin& origin, const Record& record);
+  void answer(const Origin& origin, const Record& record) {
+    send(origin, encode(origin.request_id, 0, record));
+  }
   void answer_error(const Origin& origin, const Error& error);
-  void answer_commit(const Origin& origin, const Result<Committed>& result);
-  void remember(RandomId id, std::shared_ptr<const Result<Committed>> result);
+  /// Returns the size of the objects as JSON.
+  std::size_t answer_commit(const Origin& origin, const Result<Committed>& result);
+  void drop_expired_commits();
+  void note_unknown(const api::Kind& kind, std::string_view field);
+  template <class Job>
+  Result<void> enqueue(Job job);
   bool work(ListJob& job);
   bool work(ChangesJob& job);
 
@@ -83,20 +93,9 @@ class Requests {
   std::vector<Pending> pending_;
   std::size_t pending_bytes_ = 0;
 
-  struct Hash {
-    // The lower half counts, the upper half is random.
-    std::size_t operator()(const RandomId& id) const noexcept { return id.high ^ (id.low * 0x9e3779b97f4a7c15ULL); }
-  };
-  struct Remembered {
-    std::shared_ptr<const Result<Committed>> result;
-    Instant until;
-  };
-  std::unordered_map<RandomId, Remembered, Hash> remembered_;
-  std::deque<RandomId> remembered_order_;
-
-  std::deque<ListJob> lists_;
-  std::deque<ChangesJob> replays_;
-  bool is_list_turn_ = false;
+  RememberedCommits remembered_;
+  std::set<std::string> unknown_fields_;  ///< that were warned of
+  const std::unique_ptr<Jobs> jobs_;
   std::map<const api::Kind*, double> bytes_per_object_;
 };
 

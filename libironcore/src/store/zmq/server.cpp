@@ -16,6 +16,9 @@ namespace ironcore::store::zmq {
 
 namespace {
 
+constexpr Duration rebind_pause = std::chrono::milliseconds(5);
+constexpr Duration rebind_patience = std::chrono::seconds(2);
+
 /// Set by whoever commits; wakes the loop only when it sleeps.
 struct ChangeSignal {
   std::atomic<bool> has_changed{true};
@@ -40,6 +43,7 @@ class ZmqServer final : public Server {
             clock, log, counters_) {}
 
   Result<void> open(Context& context) {
+    context_ = context.native();
     if (options_.path.empty() && !options_.tcp)
       return Error(ErrorCode::invalid, "the server has neither a path nor a tcp endpoint");
     signal_ = std::make_shared<ChangeSignal>();
@@ -60,7 +64,11 @@ class ZmqServer final : public Server {
 
   std::string ipc_endpoint() const override { return endpoint(true); }
   std::string tcp_endpoint() const override { return endpoint(false); }
-  void replace_identities(Identities identities) override { authorizer_.replace(std::move(identities)); }
+  void replace_identities(Identities identities) override {
+    authorizer_.replace(std::move(identities));
+    has_new_identities_.store(true);
+    signal_->wake->set();
+  }
   ServerCounters counters() const override { return counters_.read(); }
 
  private:
@@ -77,7 +85,13 @@ class ZmqServer final : public Server {
   }
   /// True = there is more to publish.
   bool publish();
+  std::vector<zmq_pollitem_t> poll_items() const;
+  /// Ends what was admitted by identities that were replaced.
+  void drop_connections();
+  void bind_again();
+  void complain(std::string_view what, const Error& error);
 
+  std::shared_ptr<Context::Native> context_;
   LocalStore& store_;
   const ServerOptions options_;
   Clock& clock_;
@@ -92,6 +106,10 @@ class ZmqServer final : public Server {
   std::shared_ptr<ChangeSignal> signal_;
   std::unique_ptr<KeyChecker> key_checker_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  std::atomic<bool> has_new_identities_{false};
+  bool is_unbound_ = false;  ///< the TCP socket for changes
+  Instant unbound_since_{};
+  Instant bind_at_{};
   Instant complain_again_{};
 };
 
@@ -100,12 +118,60 @@ bool ZmqServer::publish() {
   auto published = publisher_.publish();
   counters_.published.add(publisher_.count() - before);
   if (published) return *published;
-  if (clock_.now() >= complain_again_) {
-    log_.error("cannot publish changes, watches fall behind", {{"error", published.error().message()}});
-    complain_again_ = clock_.now() + std::chrono::seconds(60);
-  }
+  complain("cannot publish changes, watches fall behind", published.error());
   return false;
 }
+
+void ZmqServer::complain(std::string_view what, const Error& error) {
+  if (clock_.now() < complain_again_) return;
+  log_.error(what, {{"error", error.message()}});
+  complain_again_ = clock_.now() + std::chrono::seconds(60);
+}
+
+// ---- replaced identities ----------------------------------------------------------------------------------------
+
+/// ZeroMQ cannot end one peer's subscription, so all of them end. Those who still may come back at once and miss nothing.
+void ZmqServer::drop_connections() {
+  relay_.drop_unknown_keys();
+  for (const auto& listener : listeners_) {
+    if (listener->is_local) continue;
+    if (auto reopened = reopen_changes(*listener, context_, options_); !reopened) {
+      complain("cannot end the subscriptions of replaced identities, restart the server", reopened.error());
+      continue;
+    }
+    publisher_.forget_subscriptions(*listener);
+    is_unbound_ = true;
+    unbound_since_ = bind_at_ = clock_.now();
+  }
+}
+
+void ZmqServer::bind_again() {
+  const auto now = clock_.now();
+  if (!is_unbound_ || now < bind_at_) return;
+  for (const auto& listener : listeners_) {
+    if (listener->is_local) continue;
+    auto bound = bind_changes(*listener, *options_.tcp);
+    is_unbound_ = !bound;
+    bind_at_ = now + rebind_pause;
+    // ZeroMQ takes some milliseconds to close the old one. Meanwhile watches go on by asking.
+    if (!bound && now >= unbound_since_ + rebind_patience)
+      complain("cannot bind the port of changes again, watches are slow", bound.error());
+  }
+}
+
+std::vector<zmq_pollitem_t> ZmqServer::poll_items() const {
+  std::vector<zmq_pollitem_t> items;
+  items.push_back(poll_item(signal_->wake->fd(), ZMQ_POLLIN));
+  if (key_checker_) items.push_back(poll_item(key_checker_->socket(), ZMQ_POLLIN));
+  for (const auto& listener : listeners_) {
+    items.push_back(poll_item(listener->requests, ZMQ_POLLIN));
+    items.push_back(poll_item(listener->changes, ZMQ_POLLIN));
+    items.push_back(poll_item(listener->streams, ZMQ_POLLIN));
+  }
+  return items;
+}
+
+// ---- the loop ---------------------------------------------------------------------------------------------------
 
 Result<void> ZmqServer::run(std::stop_token stop) {
   IRONCORE_CHECK(publisher_.start());
@@ -119,15 +185,8 @@ Result<void> ZmqServer::run(std::stop_token stop) {
     if (signal->is_sleeping.load()) signal->wake->set();
   });
 
-  std::vector<zmq_pollitem_t> items;
-  items.push_back(poll_item(signal_->wake->fd(), ZMQ_POLLIN));
-  if (key_checker_) items.push_back(poll_item(key_checker_->socket(), ZMQ_POLLIN));
-  const auto first_listener = items.size();
-  for (const auto& listener : listeners_) {
-    items.push_back(poll_item(listener->requests, ZMQ_POLLIN));
-    items.push_back(poll_item(listener->changes, ZMQ_POLLIN));
-    items.push_back(poll_item(listener->streams, ZMQ_POLLIN));
-  }
+  auto items = poll_items();
+  const std::size_t first_listener = key_checker_ ? 2 : 1;
   const auto is_ready = [&](std::size_t which) {
     for (auto i = first_listener + which; i < items.size(); i += 3)
       if (items[i].revents != 0) return true;
@@ -138,9 +197,19 @@ Result<void> ZmqServer::run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     signal_->is_sleeping.store(!is_busy);
     const bool may_sleep = !is_busy && !signal_->has_changed.load();
-    poll(items, may_sleep ? std::min(publisher_.next_tick(), relay_.next_tick()) : Instant(), clock_);
+    const auto next_tick =
+        std::min({publisher_.next_tick(), relay_.next_tick(), is_unbound_ ? bind_at_ : Instant::max()});
+    const bool can_wait = poll(items, may_sleep ? next_tick : Instant(), clock_);
     signal_->is_sleeping.store(false);
+    if (!can_wait) return Error(ErrorCode::internal, zmq_error("wait for messages").message() + ": restart the server");
     if (items[0].revents != 0) signal_->wake->clear();
+    if (has_new_identities_.exchange(false)) {
+      drop_connections();
+      bind_again();
+      items = poll_items();
+      continue;
+    }
+    bind_again();
 
     if (key_checker_ && items[1].revents != 0) counters_.unknown_keys.add(key_checker_->answer(authorizer_));
     if (is_ready(1)) counters_.refused.add(publisher_.read_subscriptions());

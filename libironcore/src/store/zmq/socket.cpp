@@ -203,14 +203,14 @@ void Wake::clear() noexcept {
   [[maybe_unused]] const auto read = ::read(fd_.get(), &count, sizeof count);
 }
 
-void poll(std::span<zmq_pollitem_t> items, Instant deadline, const Clock& clock) {
+bool poll(std::span<zmq_pollitem_t> items, Instant deadline, const Clock& clock) {
   for (;;) {
     // Rounded up, so that a deadline in half a millisecond is not a busy loop; capped, because a far deadline overflows.
     const auto left = deadline - clock.now();
     const auto wait = std::clamp<std::int64_t>(std::chrono::ceil<std::chrono::milliseconds>(left).count(), 0, 60'000);
     const int ready = zmq_poll(items.data(), static_cast<int>(items.size()), static_cast<long>(wait));
-    if (ready > 0 || (ready == 0 && left <= std::chrono::seconds(60))) return;
-    if (ready < 0 && zmq_errno() != EINTR) return;
+    if (ready > 0 || (ready == 0 && left <= std::chrono::seconds(60))) return true;
+    if (ready < 0 && zmq_errno() != EINTR) return false;
   }
 }
 

@@ -135,8 +135,9 @@ inline zmq_pollitem_t poll_item(int fd, short events) {
   return {nullptr, fd, events, 0};
 }
 
-/// Waits until one of the items is ready or `deadline` has passed on `clock`; the items say which.
-void poll(std::span<zmq_pollitem_t> items, Instant deadline, const Clock& clock);
+/// Waits until one of the items is ready or `deadline` has passed on `clock`; the items say which. False = ZeroMQ cannot
+/// wait: one of the sockets, or their context, is no more; see `zmq_error`.
+bool poll(std::span<zmq_pollitem_t> items, Instant deadline, const Clock& clock);
 
 /// The same for descriptors alone, with one system call; may return early without any of them ready.
 void poll_descriptors(std::span<pollfd> items, Instant deadline, const Clock& clock);

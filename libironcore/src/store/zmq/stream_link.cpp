@@ -230,8 +230,9 @@ bool StreamLink::wait_until(std::unique_lock<std::mutex>& lock, Instant deadline
     const auto now = clock_.now();
     if (now >= deadline || stop.stop_requested()) return false;
     if (pump_ == Pump::waiters && !is_pumping_) {
-      // The server pings a connection with a stream every second.
-      if (now - last_heard_ > stream_silence) {
+      // The server pings a connection with a stream every second. A reader that stayed away finds those pings waiting.
+      if (now - last_pumped_ > 2 * stream_ping) listening_since_ = now;
+      if (now - std::max(last_heard_, listening_since_) > stream_silence) {
         const Error lost(ErrorCode::unavailable, "the server was lost: nothing was heard from it for 10 s");
         for (auto& [id, state] : streams_)
           if (!state->end) state->end = lost;
@@ -243,6 +244,7 @@ bool StreamLink::wait_until(std::unique_lock<std::mutex>& lock, Instant deadline
       pump_once(std::min(deadline, now + stream_ping));
       lock.lock();
       is_pumping_ = false;
+      last_pumped_ = clock_.now();
       changed_.notify_all();
       continue;
     }

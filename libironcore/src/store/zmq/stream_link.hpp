@@ -66,7 +66,13 @@ class StreamLink : public std::enable_shared_from_this<StreamLink> {
  private:
   friend class LinkStream;
   StreamLink(Socket socket, std::shared_ptr<Wake> wake, Clock& clock, Pump pump)
-      : socket_(std::move(socket)), wake_(std::move(wake)), clock_(clock), pump_(pump), last_heard_(clock.now()) {}
+      : socket_(std::move(socket)),
+        wake_(std::move(wake)),
+        clock_(clock),
+        pump_(pump),
+        last_heard_(clock.now()),
+        last_pumped_(last_heard_),
+        listening_since_(last_heard_) {}
 
   template <class Ready>
   bool wait_until(std::unique_lock<std::mutex>& lock, Instant deadline, std::stop_token stop, Ready ready);
@@ -91,6 +97,8 @@ class StreamLink : public std::enable_shared_from_this<StreamLink> {
   std::deque<Message> offers_;
   std::deque<Answer> answers_;
   Instant last_heard_;
+  Instant last_pumped_;
+  Instant listening_since_;  ///< nobody was heard before because nobody listened
 };
 
 }  // namespace ironcore::store::zmq

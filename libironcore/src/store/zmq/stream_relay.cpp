@@ -90,6 +90,7 @@ void StreamRelay::take_serve(const Address& from, const Peer& peer, std::string_
   worker->second.heard = clock_.now();
   if (is_new) {
     worker->second.address = from;
+    worker->second.public_key = peer.public_key;
     log_.info("streams are served", {{"pool", std::string(record->pool)}, {"identity", authorizer_.name(peer)}});
   }
   send(from, ServeStreamsReply{instance_});
@@ -113,6 +114,8 @@ void StreamRelay::take_open(const Address& from, const Peer& peer, std::string_v
   auto& entry = worker->second;
   Relay relay;
   relay.client.address = from;
+  relay.client.public_key = peer.public_key;
+  relay.worker.public_key = entry.public_key;
   relay.worker.address = {entry.address.listener, entry.address.routing_id, ++last_id_};
   relay.worker.may_send = std::min<std::uint64_t>(record->credit, max_credit);
   relay.accept_until = clock_.now() + accept_within;
@@ -280,6 +283,23 @@ void StreamRelay::tick() {
     } else if (!relay->is_accepted && relay->accept_until < now) {
       end(relay, nullptr, Error(ErrorCode::timeout, "the provider did not take the stream in time"));
     }
+  }
+}
+
+void StreamRelay::drop_unknown_keys() {
+  const auto is_unknown = [&](const Address& address, const std::string& key) {
+    return !address.listener->is_local && !authorizer_.knows(key);
+  };
+  std::erase_if(grants_, [&](const auto& grant) {
+    return !grant.second.is_local && !authorizer_.knows(grant.second.public_key);
+  });
+  std::erase_if(workers_,
+                [&](const auto& worker) { return is_unknown(worker.second.address, worker.second.public_key); });
+  for (auto at = relays_.begin(); at != relays_.end();) {
+    const auto relay = at++;
+    if (is_unknown(relay->client.address, relay->client.public_key) ||
+        is_unknown(relay->worker.address, relay->worker.public_key))
+      end(relay, nullptr, Error(ErrorCode::forbidden, "the server does not know the key of one side any more"));
   }
 }
 

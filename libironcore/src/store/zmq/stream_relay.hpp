@@ -34,6 +34,8 @@ class StreamRelay {
   /// Signs of life, when they are due.
   void tick();
   Instant next_tick() const noexcept { return tick_at_; }
+  /// Ends what belongs to keys that nobody has any more.
+  void drop_unknown_keys();
   /// Tells everybody that the server goes away.
   void close_all();
 
@@ -47,6 +49,7 @@ class StreamRelay {
   };
   struct End {
     Address address;
+    std::string public_key;      ///< empty for local ones
     std::uint64_t may_send = 0;  ///< credit that the other end granted
   };
   struct Relay {
@@ -57,6 +60,7 @@ class StreamRelay {
   };
   struct Worker {
     Address address;  ///< id is 0
+    std::string public_key;
     Instant heard{};
   };
   struct Grant {

@@ -13,6 +13,15 @@ constexpr std::size_t subscription_messages = 1000;  // waiting in this process;
 constexpr std::uint32_t replay_limit = 1000;
 /// After this many revisions of no concern the reader is told how far it is; as the local bodies do.
 constexpr std::uint64_t bookmark_interval = 1000;
+/// Before a replay that could not be had is asked for again.
+constexpr Duration first_pause = std::chrono::milliseconds(100);
+constexpr Duration last_pause = std::chrono::seconds(5);
+
+/// The server is overloaded, away, or this process short of something: all of that passes.
+bool is_passing(const Error& error) {
+  return error.code() == ErrorCode::exhausted || error.code() == ErrorCode::timeout ||
+         error.code() == ErrorCode::unavailable;
+}
 
 /// How this query looks from the publications' side.
 struct Subscription {
@@ -76,6 +85,8 @@ class RemoteWatch final : public Watch {
   Result<void> subscribe();
   Result<void> start_replay();
   Result<void> advance_replay();
+  /// Fails only for good.
+  Result<void> try_replay();
   Result<void> take_replay(const Answer& answer);
   Result<void> read_publications(std::size_t limit);
   Result<void> take_publication(std::string_view published);
@@ -111,6 +122,8 @@ class RemoteWatch final : public Watch {
   bool needs_replay_ = false;
   Instant silent_at_{};
   Instant safety_replay_at_{};
+  Instant replay_again_at_{};  ///< not before
+  Duration pause_ = first_pause;
   std::optional<Error> failure_;  ///< for good
 };
 
@@ -145,6 +158,9 @@ Result<void> RemoteWatch::subscribe() {
   IRONCORE_TRY(socket_, Socket::open(core_->context, ZMQ_SUB));
   IRONCORE_CHECK(prepare_client_socket(socket_, core_->options));
   IRONCORE_CHECK(socket_.set(ZMQ_RCVHWM, static_cast<int>(subscription_messages)));
+  // While nobody calls `next`, our queue fills, and then the server's for us: the connection ends by itself, on ipc too.
+  IRONCORE_CHECK(socket_.set(ZMQ_HEARTBEAT_IVL, 3000));
+  IRONCORE_CHECK(socket_.set(ZMQ_HEARTBEAT_TIMEOUT, 9000));
   IRONCORE_CHECK(socket_.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(max_request_bytes)));
   // Heartbeats last: the server sees subscriptions in this order, so the first heartbeat proves that the other one is active.
   if (is_pushed_) {
@@ -197,8 +213,8 @@ Result<std::vector<Change>> RemoteWatch::next(Instant deadline, std::stop_token 
     if (core_->is_closed()) return Error(ErrorCode::cancelled, "the store was closed");
     const bool reads_publications = !needs_replay_;
     if (!failure_ && ready_.size() < limit) {
-      auto advanced = needs_replay_ ? advance_replay() : read_publications(limit);
-      if (advanced && needs_replay_ && channel_ == nullptr) advanced = advance_replay();
+      auto advanced = needs_replay_ ? try_replay() : read_publications(limit);
+      if (advanced && needs_replay_ && channel_ == nullptr) advanced = try_replay();
       if (!advanced) failure_ = std::move(advanced).error();
     }
     if (!ready_.empty()) return deliver(limit);
@@ -213,6 +229,9 @@ Result<std::vector<Change>> RemoteWatch::next(Instant deadline, std::stop_token 
     if (channel_ != nullptr) {
       zmq_pollitem_t items[2] = {poll_item(wake_->fd(), ZMQ_POLLIN), channel_->poll_item()};
       poll(items, std::min(deadline, channel_->next_send()), core_->clock);
+    } else if (needs_replay_ && now < replay_again_at_) {
+      pollfd item{wake_->fd(), POLLIN, 0};
+      poll_descriptors({&item, 1}, std::min(deadline, replay_again_at_), core_->clock);
     } else if (reads_publications) {
       // All of them, so that the descriptor tells when there are more.
       pollfd items[2] = {{wake_->fd(), POLLIN, 0}, {fd_, POLLIN, 0}};
@@ -232,10 +251,27 @@ Result<void> RemoteWatch::start_replay() {
 }
 
 Result<void> RemoteWatch::advance_replay() {
-  if (channel_ == nullptr) IRONCORE_CHECK(start_replay());
   IRONCORE_TRY(auto answer, channel_->advance());
   if (!answer) return {};
   return take_replay(*answer);
+}
+
+Result<void> RemoteWatch::try_replay() {
+  const auto now = core_->clock.now();
+  const auto pause = [&]() -> Result<void> {
+    channel_ = nullptr;
+    replay_again_at_ = now + pause_;
+    pause_ = std::min(2 * pause_, last_pause);
+    return {};
+  };
+  if (channel_ == nullptr) {
+    if (now < replay_again_at_) return {};
+    // Whatever this process is short of, it may have again later.
+    if (auto started = start_replay(); !started)
+      return started.error().code() == ErrorCode::cancelled ? std::move(started) : pause();
+  }
+  auto advanced = advance_replay();
+  return advanced || !is_passing(advanced.error()) ? std::move(advanced) : pause();
 }
 
 Result<void> RemoteWatch::take_replay(const Answer& answer) {
@@ -254,6 +290,7 @@ Result<void> RemoteWatch::take_replay(const Answer& answer) {
   epoch_ = reply.epoch;
   is_pushed_ = reply.is_pushed;
   needs_replay_ = reply.has_more;
+  pause_ = first_pause;
   heard();
   schedule_safety_replay();
   return {};
@@ -328,9 +365,10 @@ Result<void> RemoteWatch::take_change(const ChangeMessage& change) {
     move_on(change.revision);
     return {};
   }
-  const bool changed = change.change == ChangeType::modified || change.change == ChangeType::entered;
+  // A deletion too: the write that takes the last finalizer away may change everything else.
+  const bool had_before = change.change != ChangeType::added;
   const bool is_before_unknown =
-      changed && (subscription_.has_other_fields || (subscription_.has_labels && !change.has_same_labels));
+      had_before && (subscription_.has_other_fields || (subscription_.has_labels && !change.has_same_labels));
   if (change.json.empty() || is_before_unknown) {
     needs_replay_ = true;
     return {};
