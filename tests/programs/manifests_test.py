@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import select
+import subprocess
 import threading
 import time
 
@@ -170,6 +171,32 @@ class Get(WithServer):
         self.assertEqual((result.code, result.out), (1, "machine/web-1\n"))
         self.assertIn("web-2", result.err)
 
+    def test_watch_ends_when_nobody_reads_any_more(self):
+        with background("ironcorectl", "get", "machines", "-w", environment={"IRONCORE_SERVER": self.endpoint}) as watch:
+            self.assertIn("NAME", watch.stdout.readline())
+            watch.stdout.close()
+            self.assertEqual(watch.wait(20), 0)
+            self.assertEqual(watch.stderr.read(), "")
+            watch.stdout = open(os.devnull)
+
+    def test_objects_that_cannot_be_written_are_an_error(self):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([str(cloud.program("ironcorectl")), "get", "machines", "-o", "yaml", "--server", self.endpoint], stdout=full,
+                                    stderr=subprocess.PIPE, text=True)
+        self.assertEqual((result.returncode, result.stderr), (1, "error: write the output: no space left on device\n"))
+
+    def test_columns_of_changes_stand_below_their_headers(self):
+        with background("ironcorectl", "get", "machines", "-w", environment={"IRONCORE_SERVER": self.endpoint}) as watch:
+            header = watch.stdout.readline()
+            watch.stdout.readline()
+            self.ok("power", "off", "web-1")
+            changed = watch.stdout.readline()
+            self.assertEqual(header.index("NAME"), changed.index("web-1"))
+
+    def test_a_state_that_never_comes_names_the_nearest(self):
+        self.assertSays(self.ctl("get", "machines", "--field-selector", "status.state=Runing"), 2, '"Runing"', 'did you mean "Running"')
+        self.assertSays(self.ctl("get", "machines", "--field-selector", "status.state=Running"), 0)
+
     def test_watch_shows_every_change_in_order(self):
         with background("ironcorectl", "get", "machines", "-w", environment={"IRONCORE_SERVER": self.endpoint}) as watch:
             lines = []
@@ -287,7 +314,53 @@ class OtherCommands(WithServer):
         self.ok("wait", "machineclass/small", "--for", "delete")
 
     def test_version_names_the_server(self):
-        self.assertIn(self.endpoint, self.ok("version"))
+        self.assertRegex(self.ok("version"), rf"^client  \d+\.\d+\.\d+\nserver  ironcored \d+\.\d+\.\d+ at {self.endpoint}, revision \d+\n$")
+
+    def test_names_of_commands_are_names_of_objects_too(self):
+        help_text = self.ok("--help").partition("\nCommands:\n")[2].partition("\n\n")[0]
+        commands = [line.split()[0] for line in help_text.splitlines()]
+        self.assertIn("delete", commands)
+        for command in commands:
+            with self.subTest(command):
+                # As a kind it is unknown, as a name it is not there: neither runs the command.
+                self.assertSays(self.ctl("get", command, "machine/web-1"), 2)
+                self.assertSays(self.ctl("get", "machine", command), 1, command, "not")
+                result = self.ctl("events", "machine", command, "--now")
+                self.assertSays(result, 2, "--now")
+                self.ok("events", "-n", command)
+        self.ok("get", "machine", "web-1")
+        self.ok("apply", "-f", "-", stdin=MACHINE.replace("web-1", "delete"))
+        self.assertEqual(self.ok("get", "machine", "delete", "-o", "name"), "machine/delete\n")
+
+    def test_a_wrong_name_among_machines_changes_none_of_them(self):
+        self.assertSays(self.ctl("power", "off", "web-1", "nosuch"), 1, "nosuch")
+        self.assertSays(self.ctl("reboot", "web-1", "nosuch"), 1, "nosuch")
+        machine = self.get("machine", "web-1")
+        self.assertEqual(machine["spec"]["power"], "On")
+        self.assertNotIn("compute.ironcore.dev/reboot", machine["metadata"].get("annotations", {}))
+
+    def test_a_machine_that_is_off_is_not_rebooted_but_explained(self):
+        self.ok("power", "off", "web-1")
+        self.assertSays(self.ctl("reboot", "web-1", "--wait"), 1, "machine/web-1 is off", "ironcorectl power on web-1")
+
+    def test_a_console_of_a_machine_that_waits_says_for_what(self):
+        for command in ("console", "logs"):
+            self.assertSays(self.ctl(command, "web-1"), 1, "machine/web-1 is pending, on no host yet", "ironcorectl explain machine web-1")
+
+    def test_a_second_apply_after_binding_changes_nothing(self):
+        pool = "apiVersion: compute.ironcore.dev/v1alpha1\nkind: MachinePool\nmetadata: {name: p1}\nspec: {providerID: 'x://p1'}\n"
+        bound = MACHINE.replace("web-1", "web-2") + "  machinePoolRef: {name: p1}\n"
+        self.ok("apply", "-f", "-", stdin=pool + "---\n" + bound)
+        before = self.get("machine", "web-2")
+        # As the scheduler does: the manifest that was applied does not name the pool.
+        unbound = MACHINE.replace("web-1", "web-3")
+        self.ok("apply", "-f", "-", stdin=unbound)
+        self.ok("edit", "machine", "web-3", environment={"EDITOR": "sed -i 's/^  power:/  machinePoolRef: {name: p1}\\n  power:/'"})
+        self.assertEqual(self.get("machine", "web-3")["spec"]["machinePoolRef"], {"name": "p1"})
+        for text in (pool, bound, unbound, CLASS):
+            said = self.ok("apply", "-f", "-", stdin=text)
+            self.assertTrue(said.endswith(" unchanged\n"), said)
+        self.assertEqual(self.get("machine", "web-2")["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"])
 
 
 if __name__ == "__main__":

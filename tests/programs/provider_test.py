@@ -245,7 +245,7 @@ class Provider(unittest.TestCase):
             line = next(line for line in early.stderr if "waiting" in line)
             self.assertIn("ironcored", line)
             early.terminate()
-            early.wait(30)
+            self.assertEqual(early.wait(30), 0, "it did what it was told")
         finally:
             early.kill()
             early.wait()
