@@ -31,14 +31,11 @@ inline Instant deadline_in(const Clock& clock, double seconds) {
   return clock.now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::max(0.0, seconds)));
 }
 
-/// JSON text ⇄ Python dict, by Python's own json module.
-inline py::object from_json(const std::string& text) {
-  return py::module_::import("json").attr("loads")(text);
-}
-inline std::string to_json(const py::object& value) {
-  if (py::isinstance<py::str>(value)) return value.cast<std::string>();
-  return py::module_::import("json").attr("dumps")(value).cast<std::string>();
-}
+/// JSON text ⇄ Python values. A number is an int, or a float, or a decimal.Decimal if it is none that a float holds
+/// exactly; all three can be written back.
+py::object from_json(const std::string& text);
+/// A str is JSON text already.
+std::string to_json(const py::object& value);
 
 /// The process's clock and the log that drops everything: what C++ callers pass in explicitly.
 SystemClock& clock();

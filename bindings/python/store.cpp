@@ -49,6 +49,12 @@ api::Object object_of(const py::object& value) {
   return value_of(api::Object::decode(to_json(value), api::UnknownFields::refuse));
 }
 
+/// A change of a stored object may have the unknown members that the object has.
+api::Object changed_object_of(LocalStore& store, const py::object& value) {
+  return value_of(
+      api::decode_change(to_json(value), [&](const api::Object& meant) { return store.get(store::key_of(meant)); }));
+}
+
 const char* word(Change::Type type) {
   switch (type) {
     case Change::Type::added:
@@ -113,8 +119,8 @@ void bind_store(py::module_& module) {
       .def(
           "update",
           [](LocalStore& self, const py::object& value, bool status) {
-            return commit_one(self,
-                              store::Update{object_of(value), status ? store::Part::status : store::Part::object});
+            return commit_one(self, store::Update{changed_object_of(self, value),
+                                                  status ? store::Part::status : store::Part::object});
           },
           py::arg("object"), py::arg("status") = false,
           "Replaces it; fails with 'conflict' if somebody else was faster.")

@@ -2,7 +2,6 @@
 // The three-way merge of `apply`, object by object.
 #include "ironcorectl/apply.hpp"
 
-#include <boost/json.hpp>
 #include <ostream>
 
 #include "ironcore/api/core.hpp"
@@ -13,31 +12,31 @@
 namespace ironcore::ctl {
 namespace {
 
-namespace json = boost::json;
-
-/// The member as an object, made when it is absent.
-json::object& child(json::object& parent, std::string_view name) {
-  auto& member = parent[name];
-  if (!member.is_object()) member.emplace_object();
-  return member.get_object();
-}
+namespace json = api::json;
 
 /// What is remembered of a manifest: all of it, but of a Secret only which keys it had. That is all the merge
 /// needs, and an annotation is printed by whoever prints an object.
-std::string remembered(const Manifest& manifest) {
+std::string remembered(const Manifest& manifest, json::Tree tree) {
   if (!manifest.object.is<api::Secret>()) return manifest.json;
-  auto tree = json::parse(manifest.json).as_object();
-  if (auto* data = tree.if_contains("data"); data && data->is_object()) {
-    for (auto& [key, value] : data->get_object()) value = "";
+  if (auto* const data = tree.find("data")) {
+    for (auto& [key, value] : data->members) value = json::Tree::string("");
   }
-  return json::serialize(tree);
+  return json::to_text(tree);
 }
 
 /// The manifest with its own memory in it.
-std::string with_memory(const Manifest& manifest) {
-  auto tree = json::parse(manifest.json).as_object();
-  child(child(tree, "metadata"), "annotations")[last_applied_annotation] = remembered(manifest);
-  return json::serialize(tree);
+Result<std::string> with_memory(const Manifest& manifest) {
+  IRONCORE_TRY(json::Tree tree, json::parse_tree(manifest.json, json::Nulls::drop));
+  const std::string memory = remembered(manifest, tree);
+  std::size_t size = last_applied_annotation.size() + memory.size();
+  for (const auto& [key, value] : manifest.object.metadata().annotations) size += key.size() + value.size();
+  if (size > api::max_annotation_bytes) {
+    return Error(ErrorCode::exhausted,
+                 "is too large for apply, which keeps the manifest in an annotation (up to 256 KiB): use create, and "
+                 "edit for changes");
+  }
+  tree.object_at("metadata").object_at("annotations").set(last_applied_annotation, json::Tree::string(memory));
+  return json::to_text(tree);
 }
 
 enum class Outcome { created, configured, unchanged };
@@ -56,7 +55,7 @@ std::string_view word(Outcome outcome) {
 
 Result<Outcome> apply_once(store::Store& store, const Manifest& manifest) {
   const store::Key key = store::key_of(manifest.object);
-  const std::string wanted = with_memory(manifest);
+  IRONCORE_TRY(const std::string wanted, with_memory(manifest));
   const auto current = store.get(key);
   if (!current && current.error().code() == ErrorCode::not_found) {
     IRONCORE_TRY(auto object, manifest.object.kind().decode(wanted));
@@ -80,11 +79,8 @@ Result<Outcome> apply_once(store::Store& store, const Manifest& manifest) {
   IRONCORE_TRY(std::string patch,
                api::three_way_patch(last == annotations.end() ? "" : last->second, wanted, *current));
   if (patch == "{}") return Outcome::unchanged;
-  // The merge was made against this revision; another writer in between makes it a conflict, and it is made
-  // again.
-  auto tree = json::parse(patch).as_object();
-  child(tree, "metadata")["resourceVersion"] = std::to_string(current->metadata().resource_version.value);
-  IRONCORE_CHECK(store::commit_one(store, store::Patch{key, json::serialize(tree)}));
+  IRONCORE_TRY(json::Tree tree, json::parse_tree(patch, json::Nulls::keep));
+  IRONCORE_CHECK(store::commit_one(store, patch_at(*current, std::move(tree))));
   return Outcome::configured;
 }
 
@@ -117,8 +113,14 @@ Result<void> for_each(Session& session, const std::vector<Manifest>& manifests, 
 
 }  // namespace
 
+store::Patch patch_at(const api::Object& current, api::json::Tree patch) {
+  patch.object_at("metadata")
+      .set("resourceVersion", json::Tree::string(std::to_string(current.metadata().resource_version.value)));
+  return {store::key_of(current), json::to_text(patch)};
+}
+
 Result<void> apply(Session& session, const ManifestOptions& options) {
-  IRONCORE_TRY(const auto manifests, read_manifests(session, options.files));
+  IRONCORE_TRY(const auto manifests, read_manifests(session, options.files, UnknownMembers::as_stored));
   IRONCORE_TRY(store::Store* const store, session.store());
   return for_each(session, manifests, [&](const Manifest& manifest) -> Result<std::string> {
     if (manifest.object.name().empty()) {
@@ -130,7 +132,7 @@ Result<void> apply(Session& session, const ManifestOptions& options) {
 }
 
 Result<void> create(Session& session, const ManifestOptions& options) {
-  IRONCORE_TRY(const auto manifests, read_manifests(session, options.files));
+  IRONCORE_TRY(const auto manifests, read_manifests(session, options.files, UnknownMembers::refuse));
   IRONCORE_TRY(store::Store* const store, session.store());
   return for_each(session, manifests, [&](const Manifest& manifest) -> Result<std::string> {
     IRONCORE_TRY(const auto object, store::commit_one(*store, store::Create{manifest.object}));

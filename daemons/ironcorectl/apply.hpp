@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ironcore/api/json.hpp"
 #include "ironcorectl/session.hpp"
 
 namespace ironcore::ctl {
@@ -20,6 +21,9 @@ Result<void> apply(Session& session, const ManifestOptions& options);
 
 /// Fails with `already_exists` instead of changing anything. `generateName` works here.
 Result<void> create(Session& session, const ManifestOptions& options);
+
+/// The patch, if the object is still `current`: another writer in between makes it a `conflict`.
+store::Patch patch_at(const api::Object& current, api::json::Tree patch);
 
 /// Annotation with the manifest that was applied last.
 inline constexpr std::string_view last_applied_annotation = "ironcore.dev/last-applied";

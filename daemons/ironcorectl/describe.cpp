@@ -3,12 +3,13 @@
 #include "ironcorectl/describe.hpp"
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <ostream>
 
 #include "ironcore/api/core.hpp"
+#include "ironcore/api/json.hpp"
 #include "ironcore/store/typed.hpp"
 #include "ironcorectl/apply.hpp"
+#include "ironcorectl/conditions.hpp"
 #include "ironcorectl/event_table.hpp"
 #include "ironcorectl/table.hpp"
 #include "ironcorectl/target.hpp"
@@ -16,7 +17,7 @@
 namespace ironcore::ctl {
 namespace {
 
-namespace json = boost::json;
+namespace json = api::json;
 
 /// `machinePoolRef` → `Machine Pool Ref`.
 std::string title(std::string_view member) {
@@ -31,19 +32,19 @@ std::string title(std::string_view member) {
   return text;
 }
 
-std::string scalar(const json::value& value) {
-  if (const auto* text = value.if_string()) return printable(std::string_view(*text));
-  return json::serialize(value);
+std::string scalar(const json::Tree& value) {
+  return value.is_object() || value.is_list() ? json::to_text(value) : printable(value.text());
 }
 
-bool is_empty(const json::value& value) {
-  return (value.is_object() && value.get_object().empty()) || (value.is_array() && value.get_array().empty());
+bool is_empty(const json::Tree& value) {
+  return (value.is_object() && value.members.empty()) || (value.is_list() && value.items.empty());
 }
 
 /// Names of fields become titles; keys that users chose (labels, data) stay as they are.
 bool has_free_keys(std::string_view member) {
   return member == "labels" || member == "annotations" || member == "data" || member == "capabilities" ||
-         member == "capacity" || member == "allocatable" || member == "machinePoolSelector" || member == "attributes" ||
+         member == "capacity" || member == "allocatable" || member == "machinePoolSelector" ||
+         member == "volumePoolSelector" || member == "matchLabels" || member == "attributes" ||
          member == "volumeAttributes" || member == "resources";
 }
 
@@ -51,15 +52,15 @@ class Outline {
  public:
   explicit Outline(std::ostream& out) : out_(out) {}
 
-  void member(std::string_view name, const json::value& value, std::size_t indent, bool is_free) {
+  void member(std::string_view name, const json::Tree& value, std::size_t indent, bool is_free) {
     if (is_empty(value)) return;
     const std::string label = std::string(indent, ' ') + (is_free ? printable(name) : title(name)) + ':';
-    if (const auto* object = value.if_object()) {
+    if (value.is_object()) {
       out_ << label << '\n';
-      for (const auto& [key, inner] : *object) member(key, inner, indent + 2, has_free_keys(name));
-    } else if (const auto* array = value.if_array()) {
+      for (const auto& [key, inner] : value.members) member(key, inner, indent + 2, has_free_keys(name));
+    } else if (value.is_list()) {
       out_ << label << '\n';
-      for (const json::value& element : *array) this->element(element, indent + 2);
+      for (const json::Tree& item : value.items) element(item, indent + 2);
     } else {
       out_ << label << std::string(label.size() < column ? column - label.size() : 1, ' ') << scalar(value) << '\n';
     }
@@ -69,16 +70,15 @@ class Outline {
   static constexpr std::size_t column = 24;
 
   /// An element with a name is headed by it.
-  void element(const json::value& value, std::size_t indent) {
-    const auto* object = value.if_object();
-    if (!object) {
+  void element(const json::Tree& value, std::size_t indent) {
+    if (!value.is_object()) {
       out_ << std::string(indent, ' ') << scalar(value) << '\n';
       return;
     }
-    const auto* name = object->if_contains("name");
-    if (!name) name = object->if_contains("key");
+    const auto* name = value.find("name");
+    if (!name) name = value.find("key");
     out_ << std::string(indent, ' ') << (name ? scalar(*name) : "-") << '\n';
-    for (const auto& [key, inner] : *object) {
+    for (const auto& [key, inner] : value.members) {
       if (name != &inner) member(key, inner, indent + 2, false);
     }
   }
@@ -86,55 +86,39 @@ class Outline {
   std::ostream& out_;
 };
 
-/// Takes `status.conditions` out of the tree.
-json::array take_conditions(json::object& tree) {
-  auto* status = tree.if_contains("status");
-  if (!status || !status->is_object()) return {};
-  auto* conditions = status->get_object().if_contains("conditions");
-  if (!conditions || !conditions->is_array()) return {};
-  json::array taken = std::move(conditions->get_array());
-  status->get_object().erase("conditions");
-  return taken;
-}
-
-void print_conditions(Session& session, const json::array& conditions) {
+void print_conditions(Session& session, const std::vector<ConditionText>& conditions) {
   if (conditions.empty()) return;
   Table table({"Condition", "Status", "Since", "Reason", "Message"});
-  for (const json::value& condition : conditions) {
-    const auto* members = condition.if_object();
-    if (!members) continue;
-    const auto cell = [&](std::string_view name) {
-      const auto* value = members->if_contains(name);
-      return value ? scalar(*value) : std::string();
-    };
-    const auto since = parse_rfc3339(cell("lastTransitionTime"));
-    table.add({cell("type"), cell("status"), since ? age_text(*since, session.clock().wall()) : "", cell("reason"),
-               cell("message")});
+  for (const ConditionText& condition : conditions) {
+    const auto since = parse_rfc3339(condition.since);
+    table.add({printable(condition.type), printable(condition.status),
+               since ? age_text(*since, session.clock().wall()) : "", printable(condition.reason),
+               printable(condition.message)});
   }
   session.out() << '\n';
   table.print(session.out(), session.terminal());
 }
 
 /// Of a Secret nobody sees more than how long it is.
-void hide_data(json::object& tree, const api::Secret& secret) {
-  json::object sizes;
-  for (const auto& [key, bytes] : secret.data) sizes[key] = std::to_string(bytes.value.size()) + " bytes";
-  tree["data"] = std::move(sizes);
+void hide_data(json::Tree& tree, const api::Secret& secret) {
+  auto sizes = json::Tree::object();
+  for (const auto& [key, bytes] : secret.data)
+    sizes.add(key, json::Tree::string(std::to_string(bytes.value.size()) + " bytes"));
+  tree.set("data", std::move(sizes));
 }
 
 Result<void> describe_one(Session& session, store::Store& store, const api::Object& object) {
-  auto tree = json::parse(object.json()).as_object();
+  IRONCORE_TRY(json::Tree tree, json::parse_tree(object.json(), json::Nulls::drop));
   if (object.is<api::Secret>()) hide_data(tree, object.as<api::Secret>());
-  auto metadata = tree["metadata"].is_object() ? tree["metadata"].get_object() : json::object();
-  if (auto* annotations = metadata.if_contains("annotations"); annotations && annotations->is_object()) {
-    annotations->get_object().erase(last_applied_annotation);
-  }
-  const json::array conditions = take_conditions(tree);
+  json::Tree& metadata = tree.object_at("metadata");
+  if (auto* const annotations = metadata.find("annotations")) annotations->remove(last_applied_annotation);
+  const auto conditions = conditions_of(tree);
+  if (auto* const status = tree.find("status")) status->remove("conditions");
 
   Outline outline(session.out());
-  outline.member("kind", json::value(object.kind().info().kind), 0, false);
-  for (const auto& [name, value] : metadata) outline.member(name, value, 0, false);
-  for (const auto& [name, value] : tree) {
+  outline.member("kind", json::Tree::string(object.kind().info().kind), 0, false);
+  for (const auto& [name, value] : metadata.members) outline.member(name, value, 0, false);
+  for (const auto& [name, value] : tree.members) {
     if (name != "apiVersion" && name != "kind" && name != "metadata") outline.member(name, value, 0, false);
   }
   print_conditions(session, conditions);

@@ -5,22 +5,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <boost/json.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <ostream>
 
+#include "ironcore/api/json.hpp"
 #include "ironcore/api/yaml.hpp"
 #include "ironcore/base/file.hpp"
 #include "ironcore/base/unique_fd.hpp"
 #include "ironcore/store/typed.hpp"
+#include "ironcorectl/apply.hpp"
 #include "ironcorectl/manifest_files.hpp"
 #include "ironcorectl/target.hpp"
 
 namespace ironcore::ctl {
 namespace {
 
-namespace json = boost::json;
+namespace json = api::json;
 
 /// A file of our own that goes away unless it is kept.
 class Scratch {
@@ -80,17 +81,6 @@ std::string without_comments(std::string_view text) {
   return result;
 }
 
-/// Both patches change the same field.
-bool overlaps(const json::value& a, const json::value& b) {
-  const auto* left = a.if_object();
-  const auto* right = b.if_object();
-  if (!left || !right) return true;
-  for (const auto& [key, value] : *left) {
-    if (const auto* other = right->if_contains(key); other && overlaps(value, *other)) return true;
-  }
-  return false;
-}
-
 /// The reason as comment lines on top of the file.
 std::string with_reason(const std::string& text, const std::string& reason) {
   std::string result = "# Change, save and leave the editor. Leave without a change to give up.\n";
@@ -133,26 +123,24 @@ class Edit {
 
  private:
   Result<void> write(const api::Object& original, const std::string& file) {
-    IRONCORE_TRY(const auto manifests, read_manifests(session_, {file}));
+    IRONCORE_TRY(const auto manifests, read_manifests(session_, {file}, UnknownMembers::as_stored));
     if (manifests.size() != 1 || !(store::key_of(manifests.front().object) == key_)) {
       return Error(ErrorCode::invalid, "kind, namespace and name cannot be edited: make a new object instead");
     }
-    const json::value mine = json::parse(api::merge_patch(original, manifests.front().object));
-    if (mine.as_object().empty()) {
+    const std::string mine = api::merge_patch(original, manifests.front().object);
+    if (mine == "{}") {
       session_.out() << text_of(key_) << " unchanged\n";
       return {};
     }
     for (;;) {
       IRONCORE_TRY(const api::Object current, store_.get(key_));
-      if (overlaps(mine, json::parse(api::merge_patch(original, current)))) {
+      IRONCORE_TRY(const json::Tree ours, json::parse_tree(mine, json::Nulls::keep));
+      IRONCORE_TRY(const json::Tree theirs, json::parse_tree(api::merge_patch(original, current), json::Nulls::keep));
+      if (json::overlaps(ours, theirs)) {
         return Error(ErrorCode::conflict,
                      "somebody else changed the same field meanwhile: look at " + text_of(key_) + " and edit again");
       }
-      json::object patch = mine.as_object();
-      auto& metadata = patch["metadata"];
-      if (!metadata.is_object()) metadata.emplace_object();
-      metadata.get_object()["resourceVersion"] = std::to_string(current.metadata().resource_version.value);
-      const auto done = store::commit_one(store_, store::Patch{key_, json::serialize(patch)});
+      const auto done = store::commit_one(store_, patch_at(current, ours));
       if (!done && done.error().code() == ErrorCode::conflict) continue;
       IRONCORE_CHECK(done);
       session_.out() << text_of(key_) << " edited\n";

@@ -40,7 +40,8 @@ Result<Events> events_of(store::Store& store, const api::Object& object) {
 
 std::string age_text(WallTime since, WallTime now) {
   using namespace std::chrono;
-  const auto total = std::max<std::int64_t>(0, duration_cast<seconds>(now - since).count());
+  // Seconds first: the nanoseconds between two times that can be written need more than 64 bits.
+  const auto total = std::max<std::int64_t>(0, (floor<seconds>(now) - floor<seconds>(since)).count());
   if (total < 120) return std::to_string(total) + "s";
   if (total < 2 * 3600) return std::to_string(total / 60) + "m";
   if (total < 2 * 86400) return std::to_string(total / 3600) + "h";

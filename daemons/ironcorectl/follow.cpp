@@ -2,8 +2,9 @@
 // A list and a watch on one object.
 #include "ironcorectl/follow.hpp"
 
+#include "ironcorectl/conditions.hpp"
+
 #include <algorithm>
-#include <boost/json.hpp>
 
 namespace ironcore::ctl {
 
@@ -44,21 +45,9 @@ Result<bool> follow(Session& session, const store::Key& key, Instant deadline, c
 
 std::string state_text(const api::Object& object) {
   std::string text = api::field_text(object, "status.state").value_or("");
-  boost::system::error_code error;
-  const auto tree = boost::json::parse(object.json(), error);
-  if (error) return text;
-  const auto* conditions = tree.as_object().if_contains("status");
-  if (conditions && conditions->is_object()) conditions = conditions->as_object().if_contains("conditions");
-  if (!conditions || !conditions->is_array()) return text;
-  for (const auto& condition : conditions->as_array()) {
-    if (!condition.is_object()) continue;
-    const auto& members = condition.as_object();
-    const auto* type = members.if_contains("type");
-    const auto* status = members.if_contains("status");
-    const auto* message = members.if_contains("message");
-    if (!type || !type->is_string() || type->as_string() != "Ready" || !message || !message->is_string()) continue;
-    if (status && status->is_string() && status->as_string() == "True") continue;
-    if (!message->as_string().empty()) text += (text.empty() ? "" : ": ") + std::string(message->as_string());
+  for (const auto& condition : conditions_of(object)) {
+    if (condition.type != "Ready" || condition.status == "True" || condition.message.empty()) continue;
+    text += (text.empty() ? "" : ": ") + condition.message;
   }
   return text;
 }

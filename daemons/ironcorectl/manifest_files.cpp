@@ -3,20 +3,20 @@
 #include "ironcorectl/manifest_files.hpp"
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <istream>
 #include <iterator>
 
 #include "ironcore/api/core.hpp"
-#include "ironcore/base/base64.hpp"
+#include "ironcore/api/json.hpp"
 #include "ironcore/base/file.hpp"
+#include "ironcore/store/typed.hpp"
 
 namespace ironcore::ctl {
 namespace {
 
-namespace json = boost::json;
+namespace json = api::json;
 
 struct File {
   std::string name;
@@ -64,18 +64,6 @@ Result<std::vector<File>> read_argument(Session& session, const std::string& arg
   return std::vector<File>{std::move(file)};
 }
 
-/// Moves `stringData` to `data`, as the server would: so that what is remembered and compared has one form.
-void move_string_data(json::object& tree) {
-  auto* texts = tree.if_contains("stringData");
-  if (!texts || !texts->is_object()) return;
-  auto& data = tree["data"];
-  if (!data.is_object()) data.emplace_object();
-  for (const auto& [key, text] : tree["stringData"].get_object()) {
-    data.get_object()[key] = base64_encode(std::string_view(text.as_string()));
-  }
-  tree.erase("stringData");
-}
-
 /// `line 3, column 7: …` of the parser as `web.yaml:3:7: …`, which editors understand.
 Error in_file(const Error& error, const std::string& file) {
   unsigned line = 0, column = 0;
@@ -86,47 +74,61 @@ Error in_file(const Error& error, const std::string& file) {
                             error.message().substr(static_cast<std::size_t>(end))};
 }
 
-/// Decodes strictly, then fills in what the person left to the command line.
-Result<Manifest> read_object(const Session& session, std::string text, Manifest manifest_of_file) {
-  Manifest manifest = std::move(manifest_of_file);
-  auto decoded = api::Object::decode(text, api::UnknownFields::refuse);
-  if (!decoded) return manifest.located(decoded.error());
-  const api::Kind& kind = decoded->kind();
-  json::object tree = json::parse(text).as_object();
-  if (kind.info().scope == api::Scope::namespaced && decoded->metadata().namespace_.empty()) {
-    auto& metadata = tree["metadata"];
-    if (!metadata.is_object()) metadata.emplace_object();
-    metadata.get_object()["namespace"] = session.namespace_();
-  }
-  if (decoded->is<api::Secret>()) move_string_data(tree);
-  manifest.json = json::serialize(tree);
-  IRONCORE_TRY(manifest.object, kind.decode(manifest.json));
-  return manifest;
-}
+/// Reads the objects of files, one after the other.
+class Objects {
+ public:
+  Objects(Session& session, UnknownMembers unknown) : session_(session), unknown_(unknown) {}
 
-/// The objects of a document: itself, or the items of a List.
-Result<void> read_document(const Session& session, const std::string& file, api::Manifest document,
-                           std::vector<Manifest>& all) {
-  const auto shared = std::make_shared<const api::Manifest>(std::move(document));
-  Manifest empty{.object = api::Object::of(api::Namespace()), .json = "", .file = file, .document = shared, .path = ""};
-  const auto tree = json::parse(shared->json());
-  const auto* members = tree.if_object();
-  const auto* kind = members ? members->if_contains("kind") : nullptr;
-  const auto* items = members ? members->if_contains("items") : nullptr;
-  if (!kind || !kind->is_string() || kind->get_string() != "List" || !items || !items->is_array()) {
-    IRONCORE_TRY(Manifest manifest, read_object(session, shared->json(), std::move(empty)));
-    all.push_back(std::move(manifest));
+  /// The objects of a document: itself, or the items of a List.
+  Result<void> add(const std::string& file, api::Manifest document) {
+    const auto shared = std::make_shared<const api::Manifest>(std::move(document));
+    Manifest one{.object = api::Object::of(api::Namespace()), .json = "", .file = file, .document = shared, .path = ""};
+    IRONCORE_TRY(const json::Tree tree, json::parse_tree(shared->json(), json::Nulls::drop));
+    const auto* const kind = tree.find("kind");
+    const auto* const items = tree.find("items");
+    if (!kind || !kind->is_string() || kind->text() != "List" || !items || !items->is_list()) {
+      return add_object(std::move(one), shared->json());
+    }
+    std::size_t index = 0;
+    for (const json::Tree& item : items->items) {
+      one.path = "items[" + std::to_string(index++) + "].";
+      IRONCORE_CHECK(add_object(one, json::to_text(item)));
+    }
     return {};
   }
-  std::size_t index = 0;
-  for (const auto& item : items->get_array()) {
-    Manifest one = empty;
-    one.path = "items[" + std::to_string(index++) + "].";
-    IRONCORE_TRY(Manifest manifest, read_object(session, json::serialize(item), std::move(one)));
-    all.push_back(std::move(manifest));
+
+  std::vector<Manifest> take() { return std::move(all_); }
+
+ private:
+  /// Decodes strictly, then fills in what the person left to the command line.
+  Result<void> add_object(Manifest manifest, std::string_view text) {
+    const auto decoded = decode(text);
+    if (!decoded) return manifest.located(decoded.error());
+    IRONCORE_TRY(json::Tree tree, json::parse_tree(text, json::Nulls::drop));
+    if (decoded->kind().info().scope == api::Scope::namespaced && decoded->metadata().namespace_.empty())
+      tree.object_at("metadata").set("namespace", json::Tree::string(session_.namespace_()));
+    // As the server would: so that what is remembered and compared has one form.
+    if (decoded->is<api::Secret>()) api::move_string_data(tree);
+    manifest.json = json::to_text(tree);
+    IRONCORE_TRY(manifest.object, decoded->kind().decode(manifest.json));
+    all_.push_back(std::move(manifest));
+    return {};
   }
-  return {};
-}
+
+  Result<api::Object> decode(std::string_view text) {
+    if (unknown_ == UnknownMembers::refuse) return api::Object::decode(text, api::UnknownFields::refuse);
+    return api::decode_change(text, [&](const api::Object& meant) -> Result<api::Object> {
+      IRONCORE_TRY(store::Store* const store, session_.store());
+      store::Key key = store::key_of(meant);
+      if (key.namespace_.empty()) key.namespace_ = session_.namespace_of(meant.kind());
+      return store->get(key);
+    });
+  }
+
+  Session& session_;
+  UnknownMembers unknown_;
+  std::vector<Manifest> all_;
+};
 
 }  // namespace
 
@@ -139,8 +141,9 @@ Error Manifest::located(const Error& error) const {
   return {error.code(), std::move(text)};
 }
 
-Result<std::vector<Manifest>> read_manifests(Session& session, const std::vector<std::string>& files) {
-  std::vector<Manifest> all;
+Result<std::vector<Manifest>> read_manifests(Session& session, const std::vector<std::string>& files,
+                                             UnknownMembers unknown) {
+  Objects objects(session, unknown);
   for (const std::string& argument : files) {
     IRONCORE_TRY(const auto read, read_argument(session, argument));
     for (const File& file : read) {
@@ -148,10 +151,11 @@ Result<std::vector<Manifest>> read_manifests(Session& session, const std::vector
       if (!parsed) return in_file(parsed.error(), file.name);
       IRONCORE_TRY(auto documents, std::move(parsed));
       for (api::Manifest& document : documents) {
-        IRONCORE_CHECK(read_document(session, file.name, std::move(document), all));
+        IRONCORE_CHECK(objects.add(file.name, std::move(document)));
       }
     }
   }
+  std::vector<Manifest> all = objects.take();
   if (all.empty()) return Error(ErrorCode::invalid, "there is no object in " + files.front());
   return all;
 }

@@ -25,9 +25,16 @@ struct Manifest {
   Error located(const Error& error) const;
 };
 
+/// What becomes of members that this version does not know.
+enum class UnknownMembers {
+  refuse,
+  as_stored,  ///< those that the stored object has at the same place are kept: somebody printed it
+};
+
 /// Files, directories (their `.yaml`, `.yml` and `.json` files, sorted by name) or `-` for standard input.
 /// Nothing is returned unless everything can be read and every field is known: `invalid` with
 /// `file:line:column` and the nearest name.
-Result<std::vector<Manifest>> read_manifests(Session& session, const std::vector<std::string>& files);
+Result<std::vector<Manifest>> read_manifests(Session& session, const std::vector<std::string>& files,
+                                             UnknownMembers unknown);
 
 }  // namespace ironcore::ctl

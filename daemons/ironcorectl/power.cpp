@@ -2,10 +2,10 @@
 // Writes the wish, and waits until the status says the same.
 #include "ironcorectl/power.hpp"
 
-#include <boost/json.hpp>
 #include <ostream>
 
 #include "ironcore/api/compute.hpp"
+#include "ironcore/api/json.hpp"
 #include "ironcore/base/random.hpp"
 #include "ironcore/store/typed.hpp"
 #include "ironcorectl/target.hpp"
@@ -60,9 +60,10 @@ Result<void> reboot(Session& session, const RebootOptions& options) {
     }
   }
   const std::string token = random_suffix(10);
-  const boost::json::value patch = {{"metadata", {{"annotations", {{api::reboot_annotation, token}}}}}};
+  auto patch = api::json::Tree::object();
+  patch.object_at("metadata").object_at("annotations").set(api::reboot_annotation, api::json::Tree::string(token));
   for (const store::Key& key : keys)
-    IRONCORE_CHECK(store::commit_one(*store, store::Patch{key, boost::json::serialize(patch)}));
+    IRONCORE_CHECK(store::commit_one(*store, store::Patch{key, api::json::to_text(patch)}));
   const Instant deadline = session.clock().now() + options.timeout;
   for (const store::Key& key : keys) {
     if (options.is_wait) {

@@ -20,7 +20,7 @@ Result<std::vector<store::Key>> wanted_keys(Session& session, const DeleteOption
     // They would not choose among what the files name.
     if (!options.labels.empty() || options.is_all)
       return Error(ErrorCode::invalid, "-f takes neither -l nor --all: delete by file, or by kind and selector");
-    IRONCORE_TRY(const auto manifests, read_manifests(session, options.files));
+    IRONCORE_TRY(const auto manifests, read_manifests(session, options.files, UnknownMembers::as_stored));
     for (const Manifest& manifest : manifests) keys.push_back(store::key_of(manifest.object));
     // What a manifest names later leans on what it names earlier.
     std::reverse(keys.begin(), keys.end());

@@ -2,9 +2,9 @@
 // Conditions of `wait`.
 #include "ironcorectl/wait.hpp"
 
-#include <boost/json.hpp>
 #include <ostream>
 
+#include "ironcorectl/conditions.hpp"
 #include "ironcorectl/follow.hpp"
 #include "ironcorectl/progress.hpp"
 #include "ironcorectl/target.hpp"
@@ -45,18 +45,8 @@ Result<Condition> parse_condition(const std::string& text) {
 
 /// The status of a condition in the object; empty if there is none.
 std::string condition_status(const api::Object& object, const std::string& type) {
-  const auto tree = boost::json::parse(object.json());
-  const auto* status = tree.as_object().if_contains("status");
-  const auto* conditions = status && status->is_object() ? status->as_object().if_contains("conditions") : nullptr;
-  if (!conditions || !conditions->is_array()) return "";
-  for (const auto& condition : conditions->as_array()) {
-    if (!condition.is_object()) continue;
-    const auto* name = condition.as_object().if_contains("type");
-    const auto* value = condition.as_object().if_contains("status");
-    if (name && value && name->is_string() && value->is_string() && std::string_view(name->as_string()) == type) {
-      return std::string(value->as_string());
-    }
-  }
+  for (const auto& condition : conditions_of(object))
+    if (condition.type == type) return condition.status;
   return "";
 }
 

@@ -35,6 +35,9 @@ TEST_CASE("C++ names become JSON names") {
   CHECK(json_spelling("virtual_ip", json::FirstWord::lower).view() == "virtualIP");
   CHECK(json_spelling("namespace_", json::FirstWord::lower).view() == "namespace");
   CHECK(json_spelling("no_schedule", json::FirstWord::upper).view() == "NoSchedule");
+  CHECK(json_spelling("ipv4", json::FirstWord::upper).view() == "IPv4");
+  CHECK(json_spelling("virtual_ip_ref", json::FirstWord::lower).view() == "virtualIPRef");
+  CHECK(json_spelling("delete_", json::FirstWord::upper).view() == "Delete");
   CHECK(json_spelling("internal_ip", json::FirstWord::upper).view() == "InternalIP");
   CHECK(json_spelling("external_dns", json::FirstWord::upper).view() == "ExternalDNS");
   CHECK(json_spelling("true_", json::FirstWord::upper).view() == "True");
@@ -115,6 +118,19 @@ TEST_CASE("every wrong type is reported with its path") {
       "spec.tolerations: must be a list\n");
 }
 
+TEST_CASE("an empty enumerator is none") {
+  const auto object = Object::decode(machine_with(
+      R"({"power":"","tolerations":[{"key":"a","operator":"","effect":""},{"key":"b","effect":"NoExecute"}]})"));
+  const auto& spec = object.value().as<Machine>().spec;
+  CHECK(spec.power == Power::on);
+  CHECK(!spec.tolerations[0].operator_);
+  CHECK(!spec.tolerations[0].effect);
+  CHECK(object->json().find(R"("tolerations":[{"key":"a"},{"key":"b","effect":"NoExecute"}])") != std::string::npos);
+  const auto off = apply_merge_patch(*object, R"({"spec":{"power":"Off"}})").value();
+  CHECK(apply_merge_patch(off, R"({"spec":{"power":""}})").value().as<Machine>().spec.power == Power::on);
+  CHECK(decoded_errors(machine_with(R"({"power":" "})")).starts_with("spec.power: must be one of"));
+}
+
 TEST_CASE("enumerators are listed when another word is used") {
   CHECK(decoded_errors(machine_with(R"({"power":"on"})")) ==
         "spec.power: must be one of On, Off (did you mean \"On\"?)\n");
@@ -158,6 +174,12 @@ TEST_CASE("whole numbers are checked for their range") {
 
 TEST_CASE("apiVersion and kind choose the kind and must fit it") {
   CHECK(decoded_errors("{}") == "apiVersion: is required\nkind: is required\n");
+  CHECK(decoded_errors(R"({"apiversion":"v1","Kind":"Secret"})") ==
+        "apiversion: unknown field (did you mean \"apiVersion\"?)\nKind: unknown field (did you mean \"kind\"?)\n");
+  CHECK(decoded_errors(R"({"apiVersion":"v1","knid":"Secret","metadata":{"name":"s"}})") ==
+        "knid: unknown field (did you mean \"kind\"?)\n");
+  CHECK(decoded_errors(R"({"apiVersion":"v1","kind":"Secret","apiversion":"v1"})", UnknownFields::refuse) ==
+        "apiversion: unknown field (did you mean \"apiVersion\"?)\n");
   CHECK(decoded_errors("[]") == "a manifest is an object with apiVersion, kind and metadata");
   CHECK(decoded_errors(R"({"apiVersion":"v1","kind":"Machin"})") ==
         "kind: there is no kind \"Machin\" (did you mean \"Machine\"?)\n");

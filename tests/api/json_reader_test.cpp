@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The JSON reader: what it accepts, what it refuses and where it says so.
 #include "json_reader.hpp"
+#include "ironcore/api/json.hpp"
 
 #include <doctest/doctest.h>
 
-#include "json_tree.hpp"
 #include "json_writer.hpp"
 
 using namespace ironcore;

@@ -110,11 +110,27 @@ TEST_CASE("rules of a machine's network interfaces") {
            "spec.networkInterfaces[0].ephemeral.networkInterfaceTemplate required"},
           {"the template is a whole spec",
            R"({"spec":{"networkInterfaces":[{"name":"a","ephemeral":{"networkInterfaceTemplate":{"metadata":{"name":"x"},)"
-           R"("spec":{"networkRef":{"name":"n*"},"machineRef":{}}}}}]}})",
+           R"("spec":{"networkRef":{"name":"n*"},"ips":[{"value":"10.0.0.1"}],"machineRef":{}}}}}]}})",
            "spec.networkInterfaces[0].ephemeral.networkInterfaceTemplate.metadata.name forbidden\n"
            "spec.networkInterfaces[0].ephemeral.networkInterfaceTemplate.spec.networkRef.name invalid\n"
            "spec.networkInterfaces[0].ephemeral.networkInterfaceTemplate.spec.machineRef.name required"},
       });
+}
+
+TEST_CASE("what a machine makes from a template has a name that fits") {
+  auto long_name = small_machine();
+  long_name.metadata.name = std::string(63, 'm');
+  for (const auto* const entry :
+       {R"("networkInterfaces":[{"name":"NAME","ephemeral":{"networkInterfaceTemplate":{}}}])",
+        R"("volumes":[{"name":"NAME","ephemeral":{"volumeTemplate":{}}}])"}) {
+    std::string name;
+    for (int i = 0; i < 4; ++i) name += std::string(48, 'n') + ".";
+    std::string text = entry;
+    text.replace(text.find("NAME"), 4, name + "n");
+    const auto list = text.substr(1, text.find('"', 1) - 1);
+    CHECK(created(long_name, R"({"spec":{)" + text + "}}") == "spec." + list + "[0].name invalid");
+    CHECK(created(small_machine(), R"({"spec":{)" + text + "}}") == fine);
+  }
 }
 
 TEST_CASE("rules of a changed machine") {

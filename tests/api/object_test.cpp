@@ -97,6 +97,39 @@ TEST_CASE("an empty struct in an optional is told from none by a patch") {
   CHECK(patched(b, merge_patch(b, a)) == a);
 }
 
+TEST_CASE("a change may have the unknown members that the stored object has at the same place") {
+  const auto stored = Object::decode(
+      R"({"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","metadata":{"name":"m","namespace":"n"},"spec":{"machineClassRef":{"name":"small"},)"
+      R"("volumes":[{"name":"a","localDisk":{"cache":"none"}}],"later":{"n":1.50}}})");
+  int asked = 0;
+  const auto change = [&](std::string_view spec) {
+    const auto object = decode_change(
+        R"({"apiVersion":"compute.ironcore.dev/v1alpha1","kind":"Machine","metadata":{"name":"m","namespace":"n"},"spec":)" +
+            std::string(spec) + "}",
+        [&](const Object& meant) {
+          CHECK(meant.name() == "m");
+          ++asked;
+          return stored;
+        });
+    return object ? object->json() : wrong_fields(object);
+  };
+  CHECK(change(R"({"power":"Off"})").find("Off") != std::string::npos);
+  CHECK(asked == 0);
+  CHECK(decode_change(stored.value().json(), [&](const Object&) { return stored; }).value() == *stored);
+  CHECK(change(R"({"later":{"n":2.50,"more":[]}})").find(R"("later":{"more":[],"n":2.50})") != std::string::npos);
+  CHECK(asked == 1);
+  // In any element of the list: somebody may have put one before it.
+  CHECK(change(R"({"volumes":[{"name":"b"},{"name":"a","localDisk":{"cache":"x"}}]})").find("cache") !=
+        std::string::npos);
+  CHECK(change(R"({"latr":1,"volumes":[{"cache":"none"}],"later":1})") ==
+        "spec.latr unknown\nspec.volumes[0].cache unknown");
+  CHECK(change(R"({"later":1,"power":"x"})").find("spec.power not_supported") != std::string::npos);
+  const auto absent = decode_change(R"({"apiVersion":"v1","kind":"Secret","later":1})", [](const Object&) {
+    return Result<Object>(Error(ErrorCode::not_found, "no such secret"));
+  });
+  CHECK(wrong_fields(absent) == "later unknown");
+}
+
 TEST_CASE("a field is found by its path") {
   const auto object =
       patched(running(), R"({"spec":{"later":{"deep":[{"x":"y"},17]}},"metadata":{"labels":{"example.com/a.b":"c"}}})");

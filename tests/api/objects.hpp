@@ -20,7 +20,7 @@ inline constexpr std::string_view running_machine =
     R"("creationTimestamp":"2026-11-23T01:45:08Z","labels":{"app":"web","tier":"front"},)"
     R"("finalizers":["machinepoollet.ironcore.dev/machine"]},"spec":{"machineClassRef":{"name":"small"},)"
     R"("machinePoolRef":{"name":"host-17"},"power":"On","networkInterfaces":[{"name":"nic","ephemeral":)"
-    R"({"networkInterfaceTemplate":{"spec":{"networkRef":{"name":"front"}}}}}],"volumes":[{"name":"root","device":"oda",)"
+    R"({"networkInterfaceTemplate":{"spec":{"networkRef":{"name":"front"},"ipFamilies":["IPv4"],"ips":[{"value":"10.0.0.1"}]}}}}],"volumes":[{"name":"root","device":"oda",)"
     R"("localDisk":{"sizeLimit":"10Gi","image":"registry.example/images/debian:12"}},{"name":"data","device":"odb",)"
     R"("volumeRef":{"name":"web-1-data"}}],"ignitionRef":{"name":"web-ignition","key":"ignition.yaml"},)"
     R"("guestConfig":{"hostname":"web-1"}},"status":{"machineID":"libvirt://6f1c1c5e","observedGeneration":2,)"
@@ -35,6 +35,15 @@ inline Machine small_machine() {
   machine.metadata.namespace_ = "shop";
   machine.spec.machine_class_ref.name = "small";
   return machine;
+}
+
+/// An object of the namespace `shop`.
+template <class T>
+T in_shop(std::string name) {
+  T object;
+  object.metadata.name = std::move(name);
+  object.metadata.namespace_ = "shop";
+  return object;
 }
 
 /// `FIELD REASON` of each wrong field, one per line; the message if there are none.

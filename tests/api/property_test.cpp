@@ -61,7 +61,9 @@ void walk(const Field& at, const std::function<void(const Field&)>& visit) {
     if constexpr (std::same_as<T, std::string>) here.wrong = {"true", "17", "[]", "{}"};
     if constexpr (std::same_as<T, bool>) here.wrong = {"\"true\"", "1", "[]", "{}"};
     if constexpr (Integer<T>) here.wrong = {"\"1\"", "1.5", "1e1", "true", "[]", "{}", "99999999999999999999999"};
-    if constexpr (DescribedEnum<T>) here.wrong = {"\"Nonsense\"", "\"\"", "true", "1", "[]", "{}"};
+    if constexpr (DescribedEnum<T>) here.wrong = {"\"Nonsense\"", "true", "1", "[]", "{}"};
+    if constexpr (std::same_as<T, IpAddress> || std::same_as<T, Prefix>)
+      here.wrong = {"\"10.0.0\"", "\"\"", "\"fd00::1%eth0\"", "1", "true", "[]", "{}"};
     if constexpr (std::same_as<T, Revision>)
       here.wrong = {"1", "\"-1\"", "\"x\"", "\"99999999999999999999999\"", "[]", "{}"};
     if constexpr (std::same_as<T, WallTime>) here.wrong = {"1", "\"\"", "\"yesterday\"", "[]", "{}"};

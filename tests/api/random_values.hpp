@@ -5,7 +5,8 @@
 #include <random>
 #include <string>
 
-#include "json_tree.hpp"
+#include "ironcore/api/json.hpp"
+#include "json_reader.hpp"
 #include "shapes.hpp"
 
 namespace ironcore::api {
@@ -51,6 +52,12 @@ class RandomValues {
     } else if constexpr (std::same_as<T, Quantity>) {
       const char* texts[] = {"1", "500m", "10Gi", "-3", "1e3", "0", "1500Mi", "3n", "9223372036854775807", "8E"};
       out = Quantity::parse(texts[below(10)]).value();
+    } else if constexpr (std::same_as<T, IpAddress>) {
+      const char* texts[] = {"10.0.0.1", "0.0.0.0", "fd00::1", "::", "::ffff:1.2.3.4"};
+      out = IpAddress::parse(texts[below(5)]).value();
+    } else if constexpr (std::same_as<T, Prefix>) {
+      const char* texts[] = {"10.0.0.1/8", "0.0.0.0/0", "fd00::/64", "::/0", "10.0.0.1/32"};
+      out = Prefix::parse(texts[below(5)]).value();
     } else {
       static_assert(std::same_as<T, Bytes>);
       for (auto count = 1 + below(40); count > 0; --count) out.value += static_cast<char>(below(256));

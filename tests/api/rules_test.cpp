@@ -20,13 +20,6 @@ MachinePool a_pool() {
   object.metadata.name = "host-1.rack-2";
   return object;
 }
-template <class T>
-T in_shop(std::string name) {
-  T object;
-  object.metadata.name = std::move(name);
-  object.metadata.namespace_ = "shop";
-  return object;
-}
 Event an_event() {
   auto object = in_shop<Event>("e");
   object.involved_object.kind = "Machine";
@@ -76,6 +69,35 @@ TEST_CASE("rules of metadata") {
   CHECK(created(large, "{}") == "metadata.annotations too_long");
   CHECK(created(small_class(), R"({"metadata":{"namespace":"shop"}})") == "metadata.namespace forbidden");
   CHECK(created(small_class(), R"({"metadata":{"name":"a.subdomain.is-fine"}})") == fine);
+}
+
+TEST_CASE("rules of the names of every kind") {
+  const auto check_names = [](const auto& base) {
+    const bool is_namespaced = base.info.scope == Scope::namespaced;
+    CAPTURE(base.info.kind);
+    check_rows(base, {
+                         {"fine", "{}", fine},
+                         {"missing name", R"({"metadata":{"name":null}})", "metadata.name required"},
+                         {"bad name", R"({"metadata":{"name":"foo*"}})", "metadata.name invalid"},
+                         {"missing namespace", R"({"metadata":{"namespace":null}})",
+                          is_namespaced ? "metadata.namespace required" : fine},
+                         {"bad namespace", R"({"metadata":{"namespace":"foo*"}})",
+                          is_namespaced ? "metadata.namespace invalid" : "metadata.namespace forbidden"},
+                     });
+    check_steps(base, {
+                          {"another name", "{}", R"({"metadata":{"name":"other"}})", "metadata.name forbidden"},
+                      });
+  };
+  Namespace space;
+  space.metadata.name = "shop";
+  check_names(space);
+  check_names(in_shop<Secret>("s"));
+  check_names(an_event());
+  check_names(small_class());
+  check_names(a_pool());
+  check_names(small_machine());
+  check_names(in_shop<NetworkInterface>("n"));
+  check_names(in_shop<Volume>("v"));
 }
 
 TEST_CASE("rules of changed metadata") {
@@ -157,74 +179,6 @@ TEST_CASE("rules of a machine pool") {
                             {"removed", R"({"spec":{"providerID":"libvirt://a"}})", "{}", "spec.providerID forbidden"},
                             {"taints", "{}", R"({"spec":{"taints":[{"key":"a"}]}})", fine},
                         });
-}
-
-TEST_CASE("rules of a volume") {
-  const auto base = in_shop<Volume>("v");
-  constexpr const char* classful = R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"}}})";
-  check_rows(
-      base,
-      {
-          {"classless", "{}", fine},
-          {"classful", classful, fine},
-          {"bad class", R"({"spec":{"volumeClassRef":{"name":"foo*"},"resources":{"storage":"1Gi"}}})",
-           "spec.volumeClassRef.name invalid"},
-          {"classful needs storage", R"({"spec":{"volumeClassRef":{"name":"fast"}}})",
-           "spec.resources[storage] required"},
-          {"not negative", R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":-1}}})",
-           "spec.resources[storage] invalid"},
-          {"not zero", R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":0}}})",
-           "spec.resources[storage] invalid"},
-          {"pool subdomain",
-           R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"},"volumePoolRef":{"name":"foo.bar.baz"}}})",
-           fine},
-          {"classless with a pool", R"({"spec":{"volumePoolRef":{"name":"p"}}})", "spec.volumePoolRef forbidden"},
-          {"classless with resources", R"({"spec":{"resources":{"storage":"1Gi"}}})", "spec.resources forbidden"},
-          {"classless with selector and tolerations", R"({"spec":{"volumePoolSelector":{},"tolerations":[]}})",
-           "spec.volumePoolSelector forbidden\nspec.tolerations forbidden"},
-          {"bad claim", R"({"spec":{"claimRef":{"name":"foo*"}}})", "spec.claimRef.name invalid"},
-          {"claimed and unclaimable", R"({"spec":{"claimRef":{"name":"m"},"unclaimable":true}})",
-           "spec.claimRef forbidden"},
-          {"unclaimable", R"({"spec":{"unclaimable":true}})", fine},
-          {"claimable", R"({"spec":{"claimRef":{"name":"m","uid":"u"},"unclaimable":false}})", fine},
-      });
-  constexpr const char* pooled =
-      R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"},"volumePoolRef":{"name":"p"}}})";
-  check_steps(base,
-              {
-                  {"class", classful, R"({"spec":{"volumeClassRef":{"name":"slow"},"resources":{"storage":"1Gi"}}})",
-                   "spec.volumeClassRef forbidden"},
-                  {"class added", "{}", classful, "spec.volumeClassRef forbidden"},
-                  {"pool set", classful, pooled, fine},
-                  {"pool removed", pooled, classful, "spec.volumePoolRef forbidden"},
-                  {"claim", "{}", R"({"spec":{"claimRef":{"name":"m"}}})", fine},
-                  {"release", R"({"spec":{"claimRef":{"name":"m"}}})", "{}", fine},
-                  {"encryption added", "{}", R"({"spec":{"encryption":{"secretRef":{"name":"s"}}}})",
-                   "spec.encryption forbidden"},
-                  {"encryption removed", R"({"spec":{"encryption":{"secretRef":{"name":"s"}}}})", "{}",
-                   "spec.encryption forbidden"},
-              });
-}
-
-TEST_CASE("rules of a network interface") {
-  const auto base = in_shop<NetworkInterface>("n");
-  check_rows(base,
-             {
-                 {"user-mode network", "{}", fine},
-                 {"bad network", R"({"spec":{"networkRef":{"name":"foo*"}}})", "spec.networkRef.name invalid"},
-                 {"bad machine", R"({"spec":{"machineRef":{"name":"foo*"}}})", "spec.machineRef.name invalid"},
-                 {"attribute without a name", R"({"spec":{"attributes":{"":"x"}}})", "spec.attributes[] required"},
-             });
-  check_steps(
-      base, {
-                {"network", R"({"spec":{"networkRef":{"name":"a"}}})", R"({"spec":{"networkRef":{"name":"b"}}})",
-                 "spec.networkRef forbidden"},
-                {"network added", "{}", R"({"spec":{"networkRef":{"name":"b"}}})", "spec.networkRef forbidden"},
-                {"machine", R"({"spec":{"machineRef":{"name":"a"}}})", R"({"spec":{"machineRef":{"name":"b"}}})", fine},
-                {"attributes", "{}", R"({"spec":{"attributes":{"a":"b"}}})", "spec.attributes forbidden"},
-                {"provider", R"({"spec":{"providerID":"a"}})", R"({"spec":{"providerID":"b"}})", fine},
-                {"what we do not know", "{}", R"({"spec":{"ips":[{"value":"10.0.0.1"}]}})", fine},
-            });
 }
 
 TEST_CASE("rules of a secret") {

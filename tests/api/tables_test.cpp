@@ -51,6 +51,10 @@ TEST_CASE("ages are written as kubectl writes them") {
   CHECK(age_after(-1s) == "0s");
   CHECK(age_after(-1h) == "<invalid>");
   CHECK(age(std::nullopt, noon) == "<unknown>");
+  // Further away than nanoseconds in 64 bits reach.
+  CHECK(age(parse_rfc3339("1700-01-01T00:00:00Z").value(), noon) == "327y");
+  CHECK(age(parse_rfc3339("2200-01-01T00:00:00Z").value(), parse_rfc3339("1700-01-01T00:00:00Z").value()) ==
+        "<invalid>");
 }
 
 TEST_CASE("a machine in the table") {
@@ -84,7 +88,7 @@ TEST_CASE("classes and pools in the table") {
   CHECK(row(Object::of(pool)).find("TAINTS=a=b:NoSchedule,c:NoExecute") != std::string::npos);
 }
 
-TEST_CASE("volumes and network interfaces show what is kept but not read yet") {
+TEST_CASE("volumes and network interfaces in the table") {
   const auto volume =
       Object::decode(
           R"({"apiVersion":"storage.ironcore.dev/v1alpha1","kind":"Volume","metadata":{"name":"v"},"spec":{"volumeClassRef":{"name":"fast"},)"

@@ -169,6 +169,45 @@ TEST_CASE("depth and size are bounded") {
   CHECK(parse_manifests(std::string(5 * 1024 * 1024, ' ')).error().code() == ErrorCode::exhausted);
 }
 
+TEST_CASE("brackets are counted before they are read") {
+  CHECK(parsed("a: {b: " + std::string(32, '[')) == "line 1, column 39: the value is nested deeper than 32 levels");
+  const auto count = [](std::string_view before, std::string_view again, std::string_view after) {
+    std::string text(before);
+    for (int i = 0; i < 100'001; ++i) text += again;
+    return parse_manifests(text += after).error();
+  };
+  for (const auto& error :
+       {count("a: [", "1,", "1]\n"), count("- {a: b}\n- [", "\n1,", "1]\n"), count("a: &x !!seq [", "[],", "]\n"),
+        count("{", "a: 1,", "a: 1}"), count("{\"a\": [", "1,", "1]}\n"), count("{\"a\": [", "1,", "\n")}) {
+    CHECK(error.code() == ErrorCode::exhausted);
+    CHECK(error.message().find("more than 100000 values") != std::string::npos);
+  }
+  // Not brackets: in texts, quotes and comments.
+  const std::string many(100, '[');
+  for (const auto& text :
+       {"a: |\n  " + many + "\nb: c\n", "- a: >-\n    x\n    " + many + "\n  b: c\n", "a: '" + many + "'\n",
+        "a: \"\\\"" + many + "\"\n", "a: x" + many + "\n", "# " + many + "\na: b # " + many + "\n",
+        "a: [b, 'c" + many + "', \"d" + many + "\"] # " + many + "\n", "'" + many + "': a\n",
+        "--- |\n " + many + "\n--- >\n " + many + "\n"}) {
+    CAPTURE(text);
+    CHECK(parse_manifests(text).has_value());
+  }
+  // Behind such a text they count again.
+  CHECK(parsed("- a: |\n    x\n  b: " + many).find("nested deeper") != std::string::npos);
+  CHECK(parsed("- a: |\n  b: " + many).find("nested deeper") != std::string::npos);
+}
+
+TEST_CASE("columns count characters") {
+  CHECK(places("{\"\xC3\xA4\": \"\xE2\x82\xAC\", \"b\": 1}", "b") == "1:12");
+  CHECK(places("{\xC3\xA4: \xF0\x9F\x98\x80, b: 1}", "b") == "1:8");
+  CHECK(parsed("a: {\xC3\xA4\xC3\xA4\xC3\xA4: .inf}\n").starts_with("line 1, column 10: JSON has no such number"));
+  CHECK(parsed("{\"\xC3\xA4\" 1}") == "line 1, column 6: a colon is missing after the name of a member");
+  CHECK(parsed("x: \xC3\xA4\n\xC3\xA4: \xC3\xA4 'b': c: d\n").starts_with("line 2, column "));
+  std::string wide = "k: [";
+  for (int i = 0; i < 100; ++i) wide += "\xC3\xA4, ";
+  CHECK(places(wide + "{b: 1}]\n", "k[100].b") == "1:306");
+}
+
 TEST_CASE("a member that comes twice is refused, in YAML and in JSON") {
   CHECK(parsed("a: 1\nb:\n  c: 1\n  c: 2\n") == "line 4, column 3: the member \"c\" comes twice");
   CHECK(parsed("{\"a\": 1,\n \"a\": 2}") == "line 2, column 2: the member \"a\" comes twice");
@@ -233,6 +272,11 @@ TEST_CASE("JSON stays as it is, with pairs of surrogates") {
   constexpr std::string_view text = "{\n  \"a\": \"\\ud83d\\ude00\", \"b\": 1e2 }\n";
   CHECK(parse_manifests(text).value().at(0).json() + "\n" == text);
   CHECK(parsed("{a: b}") == "{\"a\":\"b\"}\n");
+  CHECK(parsed("{\"a\": 1} # a comment\n") == "{\"a\":1}\n");
+  // What starts like JSON is JSON: nobody means YAML by a comma too many.
+  CHECK(parsed("{\"a\": 1,}") == "line 1, column 9: the quoted name of a member is missing");
+  CHECK(parsed("{\"a\": b}").starts_with("line 1, column 7: a value is expected here"));
+  CHECK(parsed("{\"a\": 1} {\"b\": 2}") == "line 1, column 10: something follows the end of the value");
 }
 
 TEST_CASE("fields are found by their path") {

@@ -340,6 +340,7 @@ TEST_CASE("a wrong device, a network without a provider, a missing interface: th
           interface.metadata.namespace_ = "default";
           interface.metadata.name = "web-net";
           interface.spec.network_ref.name = "blue";
+          interface.spec.ips = {{.value = IpAddress::v4(0x0a000001)}};
           world.create(interface);
         }).find("is in network blue") != std::string::npos);
 }

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "ironcore/api/core.hpp"
+#include "ironcore/api/json.hpp"
 #include "ironcore/api/object.hpp"
 #include "ironcore/api/yaml.hpp"
 #include "json_reader.hpp"
@@ -41,6 +43,25 @@ void compare_with_boost(std::string_view text) {
   }
 }
 
+/// What ironcorectl does to the text of a manifest before it decodes it again.
+void try_tree(std::string_view text) {
+  const auto tree = json::parse_tree(text, json::Nulls::keep);
+  if (!tree) return;
+  const auto printed = json::to_text(*tree);
+  const auto again = json::parse_tree(printed, json::Nulls::keep);
+  require(again.has_value() && *again == *tree && json::to_text(*again) == printed, "a tree does not come back");
+  require(json::overlaps(*tree, *tree) || tree->members.empty() || printed.find(":{}") != std::string::npos,
+          "a patch does not overlap itself");
+  if (!tree->is_object()) return;
+  auto changed = json::parse_tree(text, json::Nulls::drop).value();
+  changed.object_at("metadata").object_at("annotations").set("memory", json::Tree::string(printed));
+  move_string_data(changed);
+  const auto read = json::parse_tree(json::to_text(changed), json::Nulls::keep);
+  // Three levels may be too many; nothing else can go wrong.
+  if (!read) return;
+  require(read->find("metadata")->find("annotations")->find("memory")->text() == printed, "a text does not come back");
+}
+
 void try_object(std::string_view text) {
   const auto refused = Object::decode(text, UnknownFields::refuse);
   const auto object = Object::decode(text);
@@ -51,6 +72,10 @@ void try_object(std::string_view text) {
   require(again.has_value() && *again == *object && again->json() == json,
           "an object does not come back from its JSON");
   const auto& kind = object->kind();
+  const auto onto = kind.decode_onto(json, *object);
+  require(onto.has_value() && *onto == *object, "an object cannot be written back");
+  const auto change = decode_change(text, [&](const Object&) { return object; });
+  require(change.has_value() && *change == *object, "unknown members of the stored object are refused");
   require(kind.cells(*object, WallTime()).size() == kind.columns().size(), "cells and columns differ");
   (void)field_text(*object, kind.info().placement);
   const auto admitted = kind.admit_create(*object);
@@ -78,12 +103,14 @@ void try_object(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   compare_with_boost(text);
+  try_tree(text);
   try_object(text);
   const auto manifests = parse_manifests(text);
   if (!manifests) return 0;
   for (const auto& manifest : *manifests) {
     json::Reader reader(manifest.json());
     require(reader.skip() && reader.finish(), "a manifest is no JSON");
+    try_tree(manifest.json());
     try_object(manifest.json());
     const auto object = Object::decode(manifest.json(), UnknownFields::refuse);
     if (!object) {

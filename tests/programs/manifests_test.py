@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manifests through ironcorectl and a real ironcored: what is refused, and how; apply, get, wait, edit, delete."""
 import base64
+import gc
 import json
 import os
 import pty
 import select
 import subprocess
+import sys
 import threading
 import time
 
@@ -79,6 +81,23 @@ class BadManifests(WithServer):
         self.assertSays(self.ctl("apply", "-f", empty), 2, "no .yaml")
         self.assertSays(self.apply("# nothing\n"), 2, "no object")
 
+    def test_a_number_out_of_all_bounds_is_refused(self):
+        self.refused(CLASS.replace('cpu: "1"', "cpu: 1e99999999999"), 2, "capabilities[cpu]")
+
+    def test_a_misspelt_kind_or_version_has_its_place(self):
+        self.refused("apiVersion: v1\nKind: Secret\nmetadata: {name: s}\n", 2, "standard input:2:1: Kind", 'did you mean "kind"?')
+        self.refused("kind: Secret\napiversion: v1\nmetadata: {name: s}\n", 2, "standard input:2:1: apiversion", 'did you mean "apiVersion"?')
+
+    def test_an_object_too_large_to_be_remembered_is_told_so(self):
+        variables = [{"name": f"v{i}", "value": "x" * 1024} for i in range(300)]
+        machine = json.dumps({"apiVersion": "compute.ironcore.dev/v1alpha1", "kind": "Machine", "metadata": {"name": "large"},
+                              "spec": {"machineClassRef": {"name": "small"}, "efiVars": variables}})
+        self.refused(machine, 1, "too large for apply", "use create, and edit")
+        self.ok("create", "-f", "-", stdin=machine)
+        self.assertEqual(len(self.get("machine", "large")["spec"]["efiVars"]), 300)
+        data = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "large"}, "data": {"a": base64.b64encode(bytes(900 * 1024)).decode()}}
+        self.assertEqual(self.ok("apply", "-f", "-", stdin=json.dumps(data)), "secret/large created\n")
+
     def test_too_deep_and_too_large_text_is_refused(self):
         self.refused("a: " + "[" * 100 + "]" * 100, 2, "standard input:")
         self.assertSays(self.apply("a: " + "x" * (5 << 20)), 1, "4 MiB")
@@ -123,6 +142,28 @@ class Apply(WithServer):
         self.assertEqual(secret["data"], {"key": hidden[1].decode()})
         self.assertNotIn(hidden[1].decode(), json.dumps(secret["metadata"]))
         self.assertIn("16 bytes", self.ok("describe", "secret", "s"))
+
+    def test_a_secret_may_have_keys_without_a_text(self):
+        self.ok("apply", "-f", "-", stdin="apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData:\n  a:\n  b: c\n")
+        self.assertEqual(self.get("secret", "s")["data"], {"b": base64.b64encode(b"c").decode()})
+
+    def test_numbers_keep_their_digits(self):
+        text = CLASS.replace('cpu: "1"', "cpu: 1.5, deci: 1234567890.123456789, big: 9007199254740993")
+        self.ok("apply", "-f", "-", stdin=text)
+        shown = self.get("machineclass", "small")["capabilities"]
+        self.assertEqual((shown["cpu"], shown["deci"], shown["big"]), ("1500m", "1234567890123456789n", "9007199254740993"))
+        self.assertEqual(self.ok("apply", "-f", "-", stdin=text), "machineclass/small unchanged\n")
+        self.assertIn("9007199254740993", self.get("machineclass", "small")["metadata"]["annotations"]["ironcore.dev/last-applied"])
+
+    def test_a_machine_of_the_original_is_applied_unchanged(self):
+        self.ok("apply", "-f", "-", stdin=ORIGINAL)
+        spec = self.get("machine", "webapp")["spec"]
+        interface = spec["networkInterfaces"][0]["ephemeral"]["networkInterfaceTemplate"]["spec"]
+        self.assertEqual(interface["ips"][0]["ephemeral"]["prefixTemplate"]["spec"]["prefixLength"], 32)
+        self.assertEqual(spec["tolerations"], [{"key": "a"}])
+        self.assertEqual(self.ok("apply", "-f", "-", stdin=ORIGINAL), "machine/webapp unchanged\n")
+        wrong = ORIGINAL.replace("parentRef:", "prefixLength: 24\n                  parentRef:")
+        self.assertSays(self.apply(wrong), 2, "ips[0].ephemeral.prefixTemplate.spec.prefixLength", "single address")
 
     def test_create_refuses_what_exists_and_generates_names(self):
         self.ok("create", "-f", "-", stdin=CLASS)
@@ -235,6 +276,87 @@ class Get(WithServer):
         lines = text.replace("\r", "").splitlines()
         self.assertTrue(lines and all(len(line) <= 50 for line in lines), lines)
         self.assertIn("…", text)
+
+
+ORIGINAL = """
+apiVersion: compute.ironcore.dev/v1alpha1
+kind: Machine
+metadata:
+  name: webapp
+spec:
+  machineClassRef:
+    name: small
+  networkInterfaces:
+  - name: primary
+    ephemeral:
+      networkInterfaceTemplate:
+        spec:
+          networkRef:
+            name: my-network
+          ipFamilies:
+          - IPv4
+          ips:
+          - ephemeral:
+              prefixTemplate:
+                spec:
+                  parentRef:
+                    name: p
+          virtualIP:
+            ephemeral:
+              virtualIPTemplate:
+                spec:
+                  type: Public
+                  ipFamily: IPv4
+  volumes:
+  - name: root
+    ephemeral:
+      volumeTemplate:
+        spec:
+          volumeClassRef: {name: fast}
+          resources: {storage: 10Gi}
+          volumePoolSelector: {a: b}
+          dataSource: {osImage: {image: x}}
+          encryption: {secretRef: {name: s}}
+  tolerations:
+  - key: a
+    operator: ""
+    effect: ""
+"""
+
+
+class MembersOfLaterVersions(WithServer):
+    """An object that a later version wrote has members, and numbers, that this one does not know."""
+
+    def setUp(self):
+        super().setUp()
+        self.server.stop()
+        sys.path.insert(0, str(cloud.BUILD / "bindings/python"))
+        try:
+            import ironcore
+        except ImportError:
+            self.skipTest("the Python module is not built")
+        store = ironcore.Store.sqlite(str(self.directory / "state/ironcored.db"))
+        store.create({"apiVersion": "compute.ironcore.dev/v1alpha1", "kind": "Machine", "metadata": {"name": "web-1", "namespace": "default"},
+                      "spec": {"machineClassRef": {"name": "small"}}})
+        store.patch("machine", "web-1", '{"spec":{"big":1e99999999999,"later":[{"size":1234567890.123456789}]}}')
+        del store
+        gc.collect()
+        self.start_server()
+
+    def test_they_survive_every_command(self):
+        self.assertIn("1e99999999999", self.ok("describe", "machine", "web-1"))
+        waited = self.ctl("wait", "machine/web-1", "--for", "condition=Ready", "--timeout", "100ms")
+        self.assertEqual(waited.code, 1, waited)
+        self.assertIn("error: machine/web-1 did not reach condition=Ready in time", waited.err)
+        self.ok("edit", "machine", "web-1", environment={"EDITOR": "sed -i 's/power: .*/power: \"Off\"/'"})
+        printed = self.ok("get", "machine", "web-1", "-o", "yaml")
+        self.assertIn("power: \"Off\"", printed)
+        self.ok("apply", "-f", "-", stdin=printed.replace("power: \"Off\"", "power: \"On\""))
+        machine = self.ok("get", "machine", "web-1", "-o", "yaml")
+        for text in ("power: \"On\"", "big: 1e99999999999\n", "size: 1234567890.123456789\n"):
+            self.assertIn(text, machine)
+        self.assertSays(self.apply(printed.replace("  later:", "  latter:")), 2, "spec.latter")
+        self.assertSays(self.ctl("create", "-f", "-", stdin=printed), 2, "spec.big")
 
 
 class OtherCommands(WithServer):

@@ -2,6 +2,7 @@
 // Defaults and rules of MachineClass, MachinePool and Machine.
 #include <algorithm>
 
+#include "ironcore/base/names.hpp"
 #include "ironcore/base/uid.hpp"
 #include "rules.hpp"
 
@@ -12,26 +13,13 @@ namespace {
 using Reason = Checks::Reason;
 using Names = std::set<std::string, std::less<>>;
 
-/// Notes every source after the first. Returns how many there are.
-class OneSource {
- public:
-  OneSource(const FieldPath& at, Checks& checks) : at_(at), checks_(checks) {}
-  /// Whether the rules of this source are worth checking.
-  bool take(std::string_view member, bool is_there) {
-    if (!is_there) return false;
-    if (++count_ > 1)
-      checks_.add(FieldPath(at_, member), Reason::forbidden, "must not be set: there is another source");
-    return count_ == 1;
-  }
-  void finish(std::string_view choices) {
-    if (count_ == 0) checks_.add(at_, Reason::required, "needs exactly one source: " + std::string(choices));
-  }
-
- private:
-  const FieldPath& at_;
-  Checks& checks_;
-  std::size_t count_ = 0;
-};
+/// What is made from a template is called MACHINE-ENTRY, and that has to be a name.
+void check_joined_name(const FieldPath& at, std::string_view machine, std::string_view entry, Checks& checks) {
+  if (machine.empty() || entry.empty() || check_dns_subdomain(entry)) return;
+  const auto joined = std::string(machine) + "-" + std::string(entry);
+  if (auto why = check_dns_subdomain(joined))
+    checks.add(at, Reason::invalid, "makes a name that is none, with the machine's name and a dash before it: " + *why);
+}
 
 void check_source(const FieldPath& at, const MachineNetworkInterface& nic, Checks& checks) {
   OneSource source(at, checks);
@@ -79,18 +67,15 @@ void check_source(const FieldPath& at, const MachineVolume& volume, Checks& chec
   if (source.take("localDisk", volume.local_disk.has_value())) {
     const FieldPath disk(at, "localDisk");
     check_size_limit(disk, volume.local_disk->size_limit, checks);
-    const auto& image = volume.local_disk->image;
-    if (std::any_of(image.begin(), image.end(), [](unsigned char c) { return c <= ' ' || c == 0x7F; }))
-      checks.add(FieldPath(disk, "image"), Reason::invalid,
-                 "must be an image reference such as registry/name:tag, without blanks");
-    checks.not_longer(FieldPath(disk, "image"), image.size(), 1024, "characters");
+    checks.image(FieldPath(disk, "image"), volume.local_disk->image);
   }
   if (source.take("ephemeral", volume.ephemeral.has_value()))
     check_ephemeral(FieldPath(at, "ephemeral"), *volume.ephemeral, checks);
   source.finish("volumeRef, localDisk, emptyDisk or ephemeral");
 }
 
-void check_network_interfaces(const FieldPath& at, const MachineSpec& spec, Checks& checks) {
+void check_network_interfaces(const FieldPath& at, const Machine& machine, Checks& checks) {
+  const auto& spec = machine.spec;
   Names names;
   for (std::size_t i = 0; i < spec.network_interfaces.size(); ++i) {
     const FieldPath entry(at, i);
@@ -98,11 +83,13 @@ void check_network_interfaces(const FieldPath& at, const MachineSpec& spec, Chec
     checks.required(FieldPath(entry, "name"), nic.name, "each network interface of a machine has a name");
     checks.dns_subdomain(FieldPath(entry, "name"), nic.name);
     checks.unique(FieldPath(entry, "name"), nic.name, names);
+    if (nic.ephemeral) check_joined_name(FieldPath(entry, "name"), machine.metadata.name, nic.name, checks);
     check_source(entry, nic, checks);
   }
 }
 
-void check_volumes(const FieldPath& at, const MachineSpec& spec, Checks& checks) {
+void check_volumes(const FieldPath& at, const Machine& machine, Checks& checks) {
+  const auto& spec = machine.spec;
   Names names;
   std::set<std::size_t> indices;
   for (std::size_t i = 0; i < spec.volumes.size(); ++i) {
@@ -111,6 +98,7 @@ void check_volumes(const FieldPath& at, const MachineSpec& spec, Checks& checks)
     checks.required(FieldPath(entry, "name"), volume.name, "each volume of a machine has a name");
     checks.dns_subdomain(FieldPath(entry, "name"), volume.name);
     checks.unique(FieldPath(entry, "name"), volume.name, names);
+    if (volume.ephemeral) check_joined_name(FieldPath(entry, "name"), machine.metadata.name, volume.name, checks);
     const FieldPath device(entry, "device");
     if (const auto index = device_index(volume.device); !index) {
       checks.add(device, Reason::invalid, index.error().message());
@@ -246,6 +234,9 @@ void check_change(const MachinePool& current, const MachinePool& wanted, Checks&
 void complete(Machine& object, const Machine* current, Checks& checks) {
   auto& ignition = object.spec.ignition_ref;
   if (ignition && ignition->key.empty()) ignition->key = "ignition.yaml";
+  for (auto& nic : object.spec.network_interfaces)
+    if (nic.ephemeral && nic.ephemeral->network_interface_template)
+      complete_network_interface_spec(nic.ephemeral->network_interface_template->spec);
   name_devices(object, current, checks);
 }
 
@@ -257,8 +248,8 @@ void check(const Machine& object, Checks& checks) {
                             "the class says how large the machine is");
   checks.labels(FieldPath(at, "machinePoolSelector"), spec.machine_pool_selector);
   checks.optional_reference(FieldPath(at, "machinePoolRef"), spec.machine_pool_ref);
-  check_network_interfaces(FieldPath(at, "networkInterfaces"), spec, checks);
-  check_volumes(FieldPath(at, "volumes"), spec, checks);
+  check_network_interfaces(FieldPath(at, "networkInterfaces"), object, checks);
+  check_volumes(FieldPath(at, "volumes"), object, checks);
   checks.optional_reference(FieldPath(at, "ignitionRef"), spec.ignition_ref);
   check_efi_vars(FieldPath(at, "efiVars"), spec, checks);
   checks.tolerations(FieldPath(at, "tolerations"), spec.tolerations);

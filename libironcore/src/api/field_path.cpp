@@ -6,13 +6,19 @@ namespace ironcore::api {
 
 std::string FieldPath::text() const {
   std::string out;
-  append(out);
+  append(out, Indices::show);
   return out;
 }
 
-void FieldPath::append(std::string& out) const {
+std::string FieldPath::place() const {
+  std::string out;
+  append(out, Indices::hide);
+  return out;
+}
+
+void FieldPath::append(std::string& out, Indices indices) const {
   if (step_ == Step::root) return;
-  parent_->append(out);
+  parent_->append(out, indices);
   switch (step_) {
     case Step::root:
       break;
@@ -22,7 +28,7 @@ void FieldPath::append(std::string& out) const {
       break;
     case Step::index:
       out += '[';
-      out += std::to_string(index_);
+      if (indices == Indices::show) out += std::to_string(index_);
       out += ']';
       break;
     case Step::entry:

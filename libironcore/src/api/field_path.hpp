@@ -25,11 +25,14 @@ class FieldPath {
     return path;
   }
 
+  /// The same place in any element of a list: `spec.volumes[].device`.
+  std::string place() const;
   /// `spec.volumes[1].device`; a member of the root has no dot. Empty for the root.
   std::string text() const;
 
  private:
-  void append(std::string& out) const;
+  enum class Indices { show, hide };
+  void append(std::string& out, Indices indices) const;
 
   enum class Step { root, member, index, entry };
   const FieldPath* parent_ = nullptr;

@@ -36,12 +36,8 @@ std::optional<std::string> find_text(const json::Tree& tree, std::string_view pa
       return std::nullopt;
     return find_text(tree.items[index], path);
   }
-  if (tree.type == json::Type::number || tree.type == json::Type::boolean) return tree.scalar;
-  if (tree.type != json::Type::string) return std::nullopt;
-  json::Reader reader(tree.scalar);
-  std::string_view text;
-  if (!reader.read_string(text)) return std::nullopt;
-  return std::string(text);
+  if (tree.type != json::Type::number && tree.type != json::Type::boolean && !tree.is_string()) return std::nullopt;
+  return tree.text();
 }
 
 void write_difference(json::Text& out, const Unknown& from, const Unknown& to) {

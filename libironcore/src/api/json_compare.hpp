@@ -8,8 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "ironcore/api/json.hpp"
 #include "json_encode.hpp"
-#include "json_tree.hpp"
 
 namespace ironcore::api {
 
@@ -166,7 +166,7 @@ std::optional<std::string> find_text(const T& value, std::string_view path) {
       return std::to_string(value.value);
     } else if constexpr (std::same_as<T, WallTime>) {
       return to_rfc3339(value);
-    } else if constexpr (std::same_as<T, Quantity>) {
+    } else if constexpr (std::same_as<T, Quantity> || std::same_as<T, IpAddress> || std::same_as<T, Prefix>) {
       return value.to_text();
     } else {
       static_assert(std::same_as<T, Bytes>);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading the values that declared structs are made of.
 #include "json_decode.hpp"
+#include "ironcore/api/json.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -8,7 +9,6 @@
 #include "ironcore/base/base64.hpp"
 #include "ironcore/base/names.hpp"
 #include "json_text.hpp"
-#include "json_tree.hpp"
 
 namespace ironcore::api {
 
@@ -129,6 +129,22 @@ void Decoding::read_bytes(const FieldPath& at, Bytes& out) {
   out.value = std::move(*bytes);
 }
 
+void Decoding::read_address(const FieldPath& at, IpAddress& out) {
+  std::string_view text;
+  if (!read_text(at, text)) return;
+  const auto address = IpAddress::parse(text);
+  if (!address) return note(at, Reason::invalid, "must be an IP address such as 10.0.0.1 or fd00::1");
+  out = *address;
+}
+
+void Decoding::read_prefix(const FieldPath& at, Prefix& out) {
+  std::string_view text;
+  if (!read_text(at, text)) return;
+  const auto prefix = Prefix::parse(text);
+  if (!prefix) return note(at, Reason::invalid, "must be a prefix such as 10.0.0.0/24 or fd00::/64");
+  out = *prefix;
+}
+
 void Decoding::read_fixed(const FieldPath& at, std::string_view wanted) {
   std::string_view text;
   if (!read_text(at, text)) return;
@@ -167,7 +183,7 @@ std::size_t Decoding::read_enumerator(const FieldPath& at, std::span<const std::
 void Decoding::read_unknown(const FieldPath& at, std::string_view key, std::span<const std::string_view> known,
                             std::set<std::string, std::less<>>& nulls, Unknown& out) {
   std::string name(key);
-  if (unknown == UnknownFields::refuse) {
+  if (unknown == UnknownFields::refuse && !(kept != nullptr && kept->contains(FieldPath(at, name).place()))) {
     const auto shown = name.substr(0, 64);
     wrong(FieldPath(at, shown), Reason::unknown, "unknown field" + did_you_mean(shown, known));
     return;

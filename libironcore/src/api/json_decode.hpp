@@ -20,12 +20,17 @@
 
 namespace ironcore::api {
 
+/// Paths of members without the indices of lists: `spec.volumes[].order`.
+using Places = std::set<std::string, std::less<>>;
+
 /// What reading one text collects besides the values.
 struct Decoding {
   json::Reader& reader;
   UnknownFields unknown = UnknownFields::keep;
   /// A patch: entries of maps may replace older ones, and unknown members merge.
   bool is_patch = false;
+  /// Unknown members that are kept although the others are refused, by `FieldPath::place`.
+  const Places* kept = nullptr;
   std::vector<FieldError> errors;
   bool has_api_version = false;
   bool has_kind = false;
@@ -43,6 +48,8 @@ struct Decoding {
   void read_time(const FieldPath& at, WallTime& out);
   void read_revision(const FieldPath& at, Revision& out);
   void read_bytes(const FieldPath& at, Bytes& out);
+  void read_address(const FieldPath& at, IpAddress& out);
+  void read_prefix(const FieldPath& at, Prefix& out);
   /// Compares `apiVersion` or `kind` with what it has to be.
   void read_fixed(const FieldPath& at, std::string_view wanted);
   /// npos, with an error noted, if the text is none of `names`.
@@ -76,12 +83,33 @@ void read_member(Decoding& in, const FieldPath& at, T& out) {
     member = default_of<T>().*Descriptor::pointer;
     return;
   }
+  using Member = std::remove_cvref_t<decltype(member)>;
+  if constexpr (DescribedEnum<Member> || IsOptionalEnum<Member>) {
+    // The programs of the original write an enumerator that is not set as an empty text.
+    if (in.reader.take_empty_string()) {
+      member = default_of<T>().*Descriptor::pointer;
+      return;
+    }
+  }
   read(in, FieldPath(at, json::member_name<Descriptor>), member);
 }
 
 template <class T, std::size_t... I>
 constexpr auto member_readers(std::index_sequence<I...>) {
   return std::array<ReadMember<T>, sizeof...(I)>{&read_member<T, I>...};
+}
+
+/// What a person may have meant by an unknown member.
+template <class T>
+constexpr auto meant_names() {
+  constexpr auto& names = json::member_names<T>;
+  std::array<std::string_view, names.size() + (KindStruct<T> ? 2 : 0)> all{};
+  for (std::size_t i = 0; i < names.size(); ++i) all[i] = names[i];
+  if constexpr (KindStruct<T>) {
+    all[names.size()] = "apiVersion";
+    all[names.size() + 1] = "kind";
+  }
+  return all;
 }
 
 /// Members usually come in the order of the declaration: look at the one after the last found first.
@@ -124,7 +152,8 @@ void read_struct(Decoding& in, const FieldPath& at, T& out) {
         continue;
       }
     }
-    in.read_unknown(at, key, json::member_names<T>, nulls, out.unknown);
+    static constexpr auto meant = meant_names<T>();
+    in.read_unknown(at, key, meant, nulls, out.unknown);
   }
 }
 
@@ -201,6 +230,10 @@ void read(Decoding& in, const FieldPath& at, T& out) {
     in.read_time(at, out);
   } else if constexpr (std::same_as<T, Quantity>) {
     in.read_quantity(at, out);
+  } else if constexpr (std::same_as<T, IpAddress>) {
+    in.read_address(at, out);
+  } else if constexpr (std::same_as<T, Prefix>) {
+    in.read_prefix(at, out);
   } else if constexpr (std::same_as<T, Bytes>) {
     in.read_bytes(at, out);
   } else {
@@ -217,12 +250,28 @@ Result<> check_patch(std::string_view patch);
 Result<> finish_decoding(Decoding& in);
 
 template <KindStruct T>
-Result<> decode_text(std::string_view text, UnknownFields unknown, T& out) {
+Result<> decode_text(std::string_view text, UnknownFields unknown, T& out, const Places* kept = nullptr) {
   IRONCORE_CHECK(check_size(text));
   json::Reader reader(text);
-  Decoding in{.reader = reader, .unknown = unknown, .errors = {}};
+  Decoding in{.reader = reader, .unknown = unknown, .kept = kept, .errors = {}};
   read(in, FieldPath(), out);
   return finish_decoding(in);
+}
+
+/// The unknown members of a value and of what is in it.
+template <class T>
+void collect_unknown(const T& value, const FieldPath& at, Places& out) {
+  if constexpr (DescribedStruct<T>) {
+    for (const auto& [name, text] : value.unknown.members()) out.insert(FieldPath(at, name).place());
+    for_each_member<T>([&](auto descriptor) {
+      using Descriptor = decltype(descriptor);
+      collect_unknown(value.*Descriptor::pointer, FieldPath(at, json::member_name<Descriptor>), out);
+    });
+  } else if constexpr (is_optional<T>) {
+    if (value) collect_unknown(*value, at, out);
+  } else if constexpr (is_list<T>) {
+    for (const auto& item : value) collect_unknown(item, FieldPath(at, std::size_t{0}), out);
+  }
 }
 
 /// Lays an RFC 7386 patch over `out`, which is worth nothing after an error.

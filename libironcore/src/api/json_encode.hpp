@@ -124,7 +124,7 @@ void write(json::Text& out, const T& value) {
     out.add('"');
   } else if constexpr (std::same_as<T, WallTime>) {
     json::append_time(out, value);
-  } else if constexpr (std::same_as<T, Quantity>) {
+  } else if constexpr (std::same_as<T, Quantity> || std::same_as<T, IpAddress> || std::same_as<T, Prefix>) {
     out.add('"');
     out.add(value.to_text());
     out.add('"');

@@ -27,7 +27,7 @@ constexpr char to_upper(char c) {
 }
 
 /// `provider_id` → `providerID`, `namespace_` → `namespace`, `ips` → `ips`. With `pascal` (enumerators) the
-/// first word is capitalised too: `internal_ip` → `InternalIP`, `true_` → `True`.
+/// first word is capitalised too: `internal_ip` → `InternalIP`, `true_` → `True`, `ipv4` → `IPv4`.
 enum class FirstWord { lower, upper };
 constexpr NameText json_spelling(std::string_view name, FirstWord first) {
   NameText out;
@@ -39,6 +39,9 @@ constexpr NameText json_spelling(std::string_view name, FirstWord first) {
     if (word.empty()) continue;
     if (is_first && first == FirstWord::lower) {
       out.add(word);
+    } else if (word == "ipv4" || word == "ipv6") {
+      out.add("IPv");
+      out.add(word.back());
     } else if (word == "id" || word == "ip" || word == "dns") {
       for (const char c : word) out.add(to_upper(c));
     } else {

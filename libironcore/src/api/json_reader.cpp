@@ -15,6 +15,11 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
+/// Not one of the further bytes of a UTF-8 sequence.
+bool starts_character(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+}
+
 }  // namespace
 
 std::size_t utf8_length(std::string_view text) noexcept {
@@ -42,7 +47,8 @@ Position position_of(std::string_view text, std::size_t offset) noexcept {
   Position position;
   position.line = 1 + static_cast<std::size_t>(std::count(before.begin(), before.end(), '\n'));
   const auto newline = before.rfind('\n');
-  position.column = 1 + (newline == std::string_view::npos ? before.size() : before.size() - newline - 1);
+  const auto line = before.substr(newline == std::string_view::npos ? 0 : newline + 1);
+  position.column = 1 + static_cast<std::size_t>(std::count_if(line.begin(), line.end(), starts_character));
   return position;
 }
 
@@ -317,6 +323,12 @@ bool Reader::read_null() {
   return expect_word("null");
 }
 
+bool Reader::take_empty_string() {
+  if (peek() != Type::string || end_ - at_ < 2 || at_[1] != '"') return false;
+  at_ += 2;
+  return true;
+}
+
 bool Reader::skip() {
   Text nowhere;
   return copy(nowhere);
@@ -353,10 +365,10 @@ bool Reader::copy(Text& out, Order order) {
 bool Reader::copy_object(Text& out, Order order) {
   // Places in `out`, which may move: offsets, not views. A member that is null leaves only its name, for the
   // check.
-  struct Member {
+  struct Piece {
     std::size_t from, key_size, size;
   };
-  std::vector<Member> members;
+  std::vector<Piece> members;
   std::vector<std::string> null_keys;
   if (!begin_object()) return false;
   out.add('{');
@@ -378,7 +390,7 @@ bool Reader::copy_object(Text& out, Order order) {
     out.add(',');
   }
   if (failed_) return false;
-  const auto name_of = [&](const Member& member) { return out.view().substr(member.from, member.key_size); };
+  const auto name_of = [&](const Piece& member) { return out.view().substr(member.from, member.key_size); };
   if (members.size() + null_keys.size() > 1) {
     std::vector<std::string_view> names;
     names.reserve(members.size() + null_keys.size());
@@ -388,7 +400,7 @@ bool Reader::copy_object(Text& out, Order order) {
     if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
       return fail("the object that ends here has the member " + std::string(twice->substr(0, 256)) + " twice");
   }
-  const auto by_name = [&](const Member& a, const Member& b) { return name_of(a) < name_of(b); };
+  const auto by_name = [&](const Piece& a, const Piece& b) { return name_of(a) < name_of(b); };
   if (order == Order::sort && !std::is_sorted(members.begin(), members.end(), by_name)) {
     std::sort(members.begin(), members.end(), by_name);
     std::string sorted;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "ironcore/api/json.hpp"
 #include "ironcore/base/result.hpp"
 #include "json_text.hpp"
 
@@ -17,8 +18,6 @@ namespace ironcore::api::json {
 inline constexpr std::size_t max_text_size = 1'572'864;
 /// Objects and lists inside each other, the outermost included.
 inline constexpr unsigned max_depth = 32;
-
-enum class Type { object, list, string, number, boolean, null };
 
 /// Of the members of an object that is copied.
 enum class Order {
@@ -59,6 +58,8 @@ class Reader {
   bool read_number(std::string_view& out);
   bool read_boolean(bool& out);
   bool read_null();
+  /// Passes over a text without characters, if one comes next.
+  bool take_empty_string();
 
   /// Passes over one value, checking it like `copy`.
   bool skip();
@@ -126,7 +127,7 @@ class Reader {
 /// The length of the UTF-8 sequence at the start of `text`, 0 if it is not a legal one.
 std::size_t utf8_length(std::string_view text) noexcept;
 
-/// Line and column (both from 1, columns in bytes) of an offset.
+/// Line and column (both from 1, columns in characters) of an offset.
 struct Position {
   std::size_t line = 1;
   std::size_t column = 1;

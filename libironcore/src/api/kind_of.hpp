@@ -38,6 +38,14 @@ class KindOf final : public Kind {
     return Object(*this, std::move(value));
   }
 
+  Result<Object> decode_onto(std::string_view json, const Object& stored) const override {
+    Places kept;
+    collect_unknown(stored.as<T>(), FieldPath(), kept);
+    auto value = std::make_shared<T>();
+    IRONCORE_CHECK(decode_text(json, UnknownFields::refuse, *value, &kept));
+    return Object(*this, std::move(value));
+  }
+
   Result<Object> admit_create(const Object& wanted) const override {
     return admitted(std::make_shared<T>(wanted.as<T>()));
   }

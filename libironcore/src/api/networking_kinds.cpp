@@ -12,18 +12,12 @@ constexpr Column nic_columns[] = {{"NAME", false},  {"NETWORK", false},  {"MACHI
                                   {"STATE", false}, {"AGE", false},      {"PROVIDERID", true}};
 
 std::vector<std::string> nic_cells(const NetworkInterface& object, WallTime now) {
-  std::vector<std::string> prefixes;
-  // Kept as unknown, so each look reads the text again: a few are enough for a table.
-  while (auto prefix = prefixes.size() < 16
-                           ? find_text(object.status, "prefixes[" + std::to_string(prefixes.size()) + "]")
-                           : std::nullopt)
-    prefixes.push_back(std::move(*prefix));
   return {object.metadata.name,
           or_none(object.spec.network_ref.name),
           name_or_none(object.spec.machine_ref),
           list_or_none(object.status.ips),
-          list_or_none(prefixes),
-          or_none(find_text(object.status, "virtualIP").value_or("")),
+          list_or_none(object.status.prefixes),
+          or_none(object.status.virtual_ip),
           state_or_terminating(object.metadata, json::enumerator_name(object.status.state)),
           age(object.metadata, now),
           or_none(object.spec.provider_id)};

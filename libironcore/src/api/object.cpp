@@ -2,6 +2,7 @@
 // Objects of any kind: read a manifest, patch, compare, look at one field.
 #include "ironcore/api/object.hpp"
 
+#include "ironcore/base/names.hpp"
 #include "json_decode.hpp"
 
 namespace ironcore::api {
@@ -14,6 +15,18 @@ struct Words {
   std::string kind;
 };
 
+/// Members among which a misspelt word is looked for: no kind has as many.
+constexpr std::size_t max_others = 32;
+
+/// A word that is not there, or that is there under a similar name.
+FieldError missing_word(std::string_view word, const std::vector<std::string>& others) {
+  const auto words = std::span(&word, 1);
+  for (const auto& other : others)
+    if (nearest(other, words))
+      return {other, FieldError::Reason::unknown, "unknown field" + did_you_mean(other, words)};
+  return {std::string(word), FieldError::Reason::required, "is required"};
+}
+
 Result<Words> read_words(std::string_view text) {
   json::Reader reader(text);
   if (reader.peek() != json::Type::object) {
@@ -22,6 +35,7 @@ Result<Words> read_words(std::string_view text) {
   }
   Words words;
   bool has_version = false, has_kind = false;
+  std::vector<std::string> others;
   std::string_view key, value;
   reader.begin_object();
   while (!(has_version && has_kind) && reader.next_member(key)) {
@@ -33,15 +47,16 @@ Result<Words> read_words(std::string_view text) {
     } else if (is_version || is_kind) {
       return Error({{is_version ? "apiVersion" : "kind", FieldError::Reason::invalid, "must be a string"}});
     } else {
+      if (others.size() < max_others) others.emplace_back(key.substr(0, 64));
       reader.skip();
     }
   }
   if (reader.has_failed()) return reader.error();
+  if (has_version && has_kind) return words;
   std::vector<FieldError> missing;
-  if (!has_version) missing.push_back({"apiVersion", FieldError::Reason::required, "is required"});
-  if (!has_kind) missing.push_back({"kind", FieldError::Reason::required, "is required"});
-  if (!missing.empty()) return Error(std::move(missing));
-  return words;
+  if (!has_version) missing.push_back(missing_word("apiVersion", others));
+  if (!has_kind) missing.push_back(missing_word("kind", others));
+  return Error(std::move(missing));
 }
 
 }  // namespace
@@ -52,6 +67,16 @@ Result<Object> Object::decode(std::string_view json, UnknownFields unknown) {
   const auto kind = find_kind(words.api_version, words.kind);
   if (!kind) return Error({{"kind", FieldError::Reason::not_supported, kind.error().message()}});
   return (*kind)->decode(json, unknown);
+}
+
+Result<Object> decode_change(std::string_view json, const FindStored& find_stored) {
+  auto refused = Object::decode(json, UnknownFields::refuse);
+  if (refused) return refused;
+  const auto meant = Object::decode(json, UnknownFields::keep);
+  if (!meant) return refused;
+  const auto stored = find_stored(*meant);
+  if (!stored) return refused;
+  return meant->kind().decode_onto(json, *stored);
 }
 
 Result<Object> apply_merge_patch(const Object& object, std::string_view patch) {

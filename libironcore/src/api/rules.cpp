@@ -3,6 +3,7 @@
 #include "rules.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "ironcore/base/names.hpp"
 #include "json_decode.hpp"
@@ -10,8 +11,6 @@
 namespace ironcore::api {
 
 namespace {
-
-constexpr std::size_t max_annotation_bytes = 256 * 1024;
 
 /// The fields of the metadata, as the rules below name them.
 constexpr FieldPath root;
@@ -147,6 +146,43 @@ void Checks::tolerations(const FieldPath& at, std::span<const Toleration> tolera
   }
 }
 
+void Checks::label_selector(const FieldPath& at, const LabelSelector& selector) {
+  labels(FieldPath(at, "matchLabels"), selector.match_labels);
+  const FieldPath expressions(at, "matchExpressions");
+  for (std::size_t i = 0; i < selector.match_expressions.size(); ++i) {
+    const FieldPath expression(expressions, i);
+    const FieldPath values(expression, "values");
+    const auto& [key, operator_, wanted, unknown] = selector.match_expressions[i];
+    required(FieldPath(expression, "key"), key, "the label that the expression is about");
+    qualified_name(FieldPath(expression, "key"), key);
+    if (!operator_) {
+      add(FieldPath(expression, "operator"), Reason::required, "is required: In, NotIn, Exists or DoesNotExist");
+      continue;
+    }
+    const bool has_values = *operator_ == LabelSelectorOperator::in || *operator_ == LabelSelectorOperator::not_in;
+    if (has_values && wanted.empty()) add(values, Reason::required, "is required by the operator");
+    forbidden(values, !has_values && !wanted.empty(), "the operator takes none");
+    for (std::size_t k = 0; k < wanted.size(); ++k) label_value(FieldPath(values, k), wanted[k]);
+  }
+}
+
+void Checks::image(const FieldPath& at, std::string_view text) {
+  if (std::any_of(text.begin(), text.end(), [](unsigned char c) { return c <= ' ' || c == 0x7F; }))
+    add(at, Reason::invalid, "must be an image reference such as registry/name:tag, without blanks");
+  not_longer(at, text.size(), 1024, "characters");
+}
+
+bool OneSource::take(std::string_view member, bool is_there) {
+  if (!is_there) return false;
+  if (++count_ > 1)
+    checks_.add(FieldPath(at_, member), Checks::Reason::forbidden, "must not be set: there is another source");
+  return count_ == 1;
+}
+
+void OneSource::finish(std::string_view choices) {
+  if (count_ == 0) checks_.add(at_, Checks::Reason::required, "needs exactly one source: " + std::string(choices));
+}
+
 void check_metadata(const Metadata& metadata, const KindInfo& info, NameRule rule, Checks& checks) {
   const auto check_name = [&](const FieldPath& at, std::string_view name) {
     if (rule == NameRule::dns_label) {
@@ -218,6 +254,14 @@ void check_template_metadata(const FieldPath& at, const TemplateMetadata& metada
   checks.forbidden(FieldPath(at, "namespace"), !metadata.namespace_.empty(), "it is the namespace of the owner");
   checks.labels(FieldPath(at, "labels"), metadata.labels);
   checks.annotations(FieldPath(at, "annotations"), metadata.annotations);
+  // Members that objects have, and those that Kubernetes knows besides.
+  static constexpr std::array<std::string_view, 3> foreign{"selfLink", "deletionGracePeriodSeconds", "managedFields"};
+  const auto is_one_of = [](const auto& names, std::string_view name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  for (const auto& [name, text] : metadata.unknown.members())
+    checks.forbidden(FieldPath(at, name), is_one_of(json::member_names<Metadata>, name) || is_one_of(foreign, name),
+                     "a template has labels and annotations only");
 }
 
 }  // namespace ironcore::api

@@ -54,6 +54,9 @@ class Checks {
   void required_resource(const FieldPath& at, const ResourceList& resources, std::string_view name);
   void taints(const FieldPath& at, std::span<const Taint> taints);
   void tolerations(const FieldPath& at, std::span<const Toleration> tolerations);
+  void label_selector(const FieldPath& at, const LabelSelector& selector);
+  /// The text of an image reference; empty is fine.
+  void image(const FieldPath& at, std::string_view text);
 
   template <class T>
   void immutable(const FieldPath& at, const T& current, const T& wanted) {
@@ -71,6 +74,20 @@ class Checks {
 
  private:
   std::vector<FieldError> errors_;
+};
+
+/// Of several sources exactly one may be given: notes every one after the first.
+class OneSource {
+ public:
+  OneSource(const FieldPath& at, Checks& checks) : at_(at), checks_(checks) {}
+  /// Whether the rules of this source are worth checking.
+  bool take(std::string_view member, bool is_there);
+  void finish(std::string_view choices);
+
+ private:
+  const FieldPath& at_;
+  Checks& checks_;
+  std::size_t count_ = 0;
 };
 
 /// What a kind's names have to look like.
@@ -103,6 +120,12 @@ void complete(Event& object, const Event* current, Checks& checks);
 void check(const Event& object, Checks& checks);
 void check_change(const Event& current, const Event& wanted, Checks& checks);
 
+IpFamily family_of(const IpAddress& address);
+/// 32 or 128: the length of a prefix that is one address.
+std::int32_t address_bits(IpFamily family);
+void complete_prefix_spec(PrefixSpec& spec);
+void check_prefix_spec(const FieldPath& at, const PrefixSpec& spec, Checks& checks);
+
 void complete(Volume& object, const Volume* current, Checks& checks);
 void check(const Volume& object, Checks& checks);
 void check_change(const Volume& current, const Volume& wanted, Checks& checks);
@@ -111,6 +134,8 @@ void check_volume_spec(const FieldPath& at, const VolumeSpec& spec, Checks& chec
 void complete(NetworkInterface& object, const NetworkInterface* current, Checks& checks);
 void check(const NetworkInterface& object, Checks& checks);
 void check_change(const NetworkInterface& current, const NetworkInterface& wanted, Checks& checks);
+/// Also for the template in a machine.
+void complete_network_interface_spec(NetworkInterfaceSpec& spec);
 void check_network_interface_spec(const FieldPath& at, const NetworkInterfaceSpec& spec, Checks& checks);
 
 }  // namespace ironcore::api

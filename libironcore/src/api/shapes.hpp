@@ -14,6 +14,8 @@
 #include "ironcore/api/core.hpp"
 #include "ironcore/api/metadata.hpp"
 #include "ironcore/base/clock.hpp"
+#include "ironcore/base/ip_address.hpp"
+#include "ironcore/base/prefix.hpp"
 #include "ironcore/base/quantity.hpp"
 #include "json_names.hpp"
 
@@ -30,6 +32,11 @@ template <class T>
 inline constexpr bool is_optional = false;
 template <class T>
 inline constexpr bool is_optional<std::optional<T>> = true;
+/// An optional enumerator.
+template <class T>
+concept IsOptionalEnum = is_optional<T> && requires {
+  requires DescribedEnum<typename T::value_type>;
+};
 template <class T>
 inline constexpr bool is_list = false;
 template <class T>

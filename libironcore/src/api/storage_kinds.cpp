@@ -13,9 +13,11 @@ constexpr Column volume_columns[] = {{"NAME", false},        {"VOLUMEPOOLREF", f
 
 std::vector<std::string> volume_cells(const Volume& object, WallTime now) {
   const auto& size = object.status.resources.contains("storage") ? object.status.resources : object.spec.resources;
+  const auto& source = object.spec.data_source;
+  const std::string_view image = source && source->os_image ? source->os_image->image : std::string_view();
   return {object.metadata.name,
           name_or_none(object.spec.volume_pool_ref),
-          or_none(find_text(object.spec, "dataSource.osImage.image").value_or("")),
+          or_none(image),
           name_or_none(object.spec.volume_class_ref),
           state_or_terminating(object.metadata, json::enumerator_name(object.status.state)),
           age(object.metadata, now),

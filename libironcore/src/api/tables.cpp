@@ -7,7 +7,8 @@ namespace ironcore::api {
 std::string age(const std::optional<WallTime>& since, WallTime now) {
   using namespace std::chrono;
   if (!since) return "<unknown>";
-  const auto total = duration_cast<seconds>(now - *since).count();
+  // Seconds first: the nanoseconds between two times that can be written need more than 64 bits.
+  const auto total = (floor<seconds>(now) - floor<seconds>(*since)).count();
   // A clock may be a little ahead of another one's.
   if (total < 0) return total < -1 ? "<invalid>" : "0s";
   const auto pair = [](std::int64_t large, const char* large_unit, std::int64_t small, const char* small_unit) {

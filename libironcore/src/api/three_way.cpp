@@ -5,9 +5,9 @@
 #include <unordered_set>
 
 #include "ironcore/api/core.hpp"
+#include "ironcore/api/json.hpp"
 #include "ironcore/api/object.hpp"
 #include "ironcore/base/base64.hpp"
-#include "json_tree.hpp"
 
 namespace ironcore::api {
 
@@ -89,11 +89,23 @@ Tree overlay(const Tree* current, const Tree* last, const Tree& wanted) {
   return result;
 }
 
-void remove(Tree& object, std::string_view name) {
-  std::erase_if(object.members, [&](const auto& member) { return member.name == name; });
+/// A manifest as its author means it: without what only the store and the providers write.
+Result<Tree> read_manifest(std::string_view text, const Kind& kind) {
+  IRONCORE_TRY(auto tree, json::parse_tree(text, json::Nulls::drop));
+  if (tree.type != Type::object)
+    return Error(ErrorCode::invalid, "a manifest is an object with apiVersion, kind and metadata");
+  if (kind.has_status()) tree.remove("status");
+  if (auto* const metadata = tree.find("metadata")) {
+    for (const std::string_view name :
+         {"uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"})
+      metadata->remove(name);
+  }
+  if (&kind == &kind_of<Secret>()) move_string_data(tree);
+  return tree;
 }
 
-/// `stringData` is another spelling of `data`: compare what it becomes.
+}  // namespace
+
 void move_string_data(Tree& secret) {
   const auto* const texts = secret.find("stringData");
   if (texts == nullptr || texts->type != Type::object) return;
@@ -102,34 +114,12 @@ void move_string_data(Tree& secret) {
   Tree patch = Tree::object();
   for (const auto& [key, text] : texts->members) {
     if (text.type != Type::string) return;  // the decoder will say so, with the name of the field
-    json::Reader reader(text.scalar);
-    std::string_view value;
-    reader.read_string(value);
-    // Base64 needs no escapes.
-    patch.add(key, Tree::scalar_of(Type::string, '"' + base64_encode(value) + '"'));
+    patch.add(key, Tree::string(base64_encode(text.text())));
   }
   json::merge(data, patch);
-  remove(secret, "stringData");
-  remove(secret, "data");
-  secret.add("data", std::move(data));
+  secret.remove("stringData");
+  secret.set("data", std::move(data));
 }
-
-/// A manifest as its author means it: without what only the store and the providers write.
-Result<Tree> read_manifest(std::string_view text, const Kind& kind) {
-  IRONCORE_TRY(auto tree, json::parse_tree(text, json::Nulls::drop));
-  if (tree.type != Type::object)
-    return Error(ErrorCode::invalid, "a manifest is an object with apiVersion, kind and metadata");
-  if (kind.has_status()) remove(tree, "status");
-  if (auto* const metadata = tree.find("metadata")) {
-    for (const std::string_view name :
-         {"uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"})
-      remove(*metadata, name);
-  }
-  if (&kind == &kind_of<Secret>()) move_string_data(tree);
-  return tree;
-}
-
-}  // namespace
 
 Result<std::string> three_way_patch(std::string_view last_applied, std::string_view wanted, const Object& current) {
   const auto& kind = current.kind();

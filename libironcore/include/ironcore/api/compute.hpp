@@ -88,17 +88,6 @@ BOOST_DESCRIBE_STRUCT(MachinePool, (), (metadata, spec, status))
 enum class Power { on, off };
 BOOST_DESCRIBE_ENUM(Power, on, off)
 
-struct TemplateMetadata {
-  std::string name;           ///< forbidden; read so that the error can name it
-  std::string generate_name;  ///< forbidden
-  std::string namespace_;     ///< forbidden
-  std::map<std::string, std::string> labels;
-  std::map<std::string, std::string> annotations;
-  Unknown unknown;
-  friend bool operator==(const TemplateMetadata&, const TemplateMetadata&) = default;
-};
-BOOST_DESCRIBE_STRUCT(TemplateMetadata, (), (name, generate_name, namespace_, labels, annotations))
-
 struct NetworkInterfaceTemplate {
   TemplateMetadata metadata;
   NetworkInterfaceSpec spec;

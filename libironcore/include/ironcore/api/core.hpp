@@ -45,6 +45,13 @@ struct Secret {
 };
 BOOST_DESCRIBE_STRUCT(Secret, (), (metadata, type, data, string_data, immutable))
 
+namespace json {
+struct Tree;
+}
+/// Moves `stringData` of a Secret as it was written into `data`, which is what it becomes at admission. Leaves a
+/// Secret alone whose texts are none.
+void move_string_data(json::Tree& secret);
+
 struct ObjectReference {
   std::string api_version;
   std::string kind;

@@ -58,9 +58,13 @@ class Kind {
   std::string api_version() const;  ///< `compute.ironcore.dev/v1alpha1`, or `v1` for the core group
   std::string resource() const;     ///< `machines.compute.ironcore.dev`; the word for topics and messages
 
-  /// JSON (or the same as a parsed tree, see codec.hpp) → object. Wrong types and values are `invalid`, each
+  /// JSON → object. Wrong types and values are `invalid`, each
   /// with its field path.
   virtual Result<Object> decode(std::string_view json, UnknownFields unknown = UnknownFields::keep) const = 0;
+
+  /// The same for a change of `stored`, which is of this kind: unknown members are refused but for those that
+  /// `stored` has at the same place (in any element of the same list), so that what was printed can be written back.
+  virtual Result<Object> decode_onto(std::string_view json, const Object& stored) const = 0;
 
   /// Fills in defaults and checks a new object. All errors are reported, not only the first.
   virtual Result<Object> admit_create(const Object& wanted) const = 0;

@@ -4,6 +4,7 @@
 
 #include <boost/describe.hpp>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -80,5 +81,20 @@ struct Metadata {
 BOOST_DESCRIBE_STRUCT(Metadata, (),
                       (name, generate_name, namespace_, uid, resource_version, generation, creation_timestamp,
                        deletion_timestamp, labels, annotations, finalizers, owner_references))
+
+/// Of a template inside another object: what is made from it is named after its owner.
+struct TemplateMetadata {
+  std::string name;           ///< forbidden; read so that the error can name it
+  std::string generate_name;  ///< forbidden
+  std::string namespace_;     ///< forbidden
+  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> annotations;
+  Unknown unknown;
+  friend bool operator==(const TemplateMetadata&, const TemplateMetadata&) = default;
+};
+BOOST_DESCRIBE_STRUCT(TemplateMetadata, (), (name, generate_name, namespace_, labels, annotations))
+
+/// Of all annotations of an object together, keys and values.
+inline constexpr std::size_t max_annotation_bytes = 256 * 1024;
 
 }  // namespace ironcore::api

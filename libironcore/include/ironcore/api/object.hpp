@@ -2,6 +2,7 @@
 // Object: one immutable version of one object of any kind, cheap to copy and to share between threads.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -57,6 +58,14 @@ class Object {
   const Kind* kind_;
   std::shared_ptr<const void> value_;
 };
+
+/// Gives the stored object that a manifest is about.
+using FindStored = std::function<Result<Object>(const Object& meant)>;
+
+/// A manifest that may be about an object that is stored: unknown members are refused but for those that the stored
+/// object has at the same place. `find_stored` is asked only if there are unknown members; when it finds nothing, all
+/// of them are refused.
+Result<Object> decode_change(std::string_view json, const FindStored& find_stored);
 
 /// Applies an RFC 7386 merge patch (JSON text): null removes, objects merge, everything else replaces.
 Result<Object> apply_merge_patch(const Object& object, std::string_view patch);

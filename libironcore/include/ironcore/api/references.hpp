@@ -37,6 +37,30 @@ struct SecretKeySelector {
 };
 BOOST_DESCRIBE_STRUCT(SecretKeySelector, (), (name, key))
 
+enum class IpFamily { ipv4, ipv6 };
+BOOST_DESCRIBE_ENUM(IpFamily, ipv4, ipv6)
+
+enum class LabelSelectorOperator { in, not_in, exists, does_not_exist };
+BOOST_DESCRIBE_ENUM(LabelSelectorOperator, in, not_in, exists, does_not_exist)
+
+struct LabelSelectorRequirement {
+  std::string key;
+  std::optional<LabelSelectorOperator> operator_;  ///< required
+  std::vector<std::string> values;                 ///< for `In` and `NotIn`, and only for them
+  Unknown unknown;
+  friend bool operator==(const LabelSelectorRequirement&, const LabelSelectorRequirement&) = default;
+};
+BOOST_DESCRIBE_STRUCT(LabelSelectorRequirement, (), (key, operator_, values))
+
+/// Chooses what has all the labels and meets all the expressions.
+struct LabelSelector {
+  std::map<std::string, std::string> match_labels;
+  std::vector<LabelSelectorRequirement> match_expressions;
+  Unknown unknown;
+  friend bool operator==(const LabelSelector&, const LabelSelector&) = default;
+};
+BOOST_DESCRIBE_STRUCT(LabelSelector, (), (match_labels, match_expressions))
+
 /// `cpu`, `memory`, `storage`, `class/machine.<class>` … → amount.
 using ResourceList = std::map<std::string, Quantity>;
 

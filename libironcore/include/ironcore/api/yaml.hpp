@@ -19,7 +19,7 @@ inline constexpr std::size_t max_manifest_size = 4 * 1024 * 1024;
 /// Values in one document, aliases counted as often as they are used.
 inline constexpr std::size_t max_manifest_values = 100'000;
 
-/// Line and column, both from 1. Columns count bytes in JSON and characters in YAML.
+/// Line and column, both from 1. Columns count characters.
 struct Place {
   std::size_t line = 1;
   std::size_t column = 1;
@@ -46,7 +46,8 @@ class Manifest {
   std::vector<Entry> entries_;
 };
 
-/// The documents of a file, separated by `---`; empty ones are left out. YAML follows the 1.2 core schema:
+/// The documents of a file, separated by `---`; empty ones are left out. A text that starts with `{"` is JSON (several
+/// of them: with `---` between). YAML follows the 1.2 core schema:
 /// `on` and `yes` are texts, quoted text stays text. Anchors and aliases work; merge keys (`<<`), tags of
 /// one's own, duplicate members, names of members that are no text, and nesting deeper than 32 levels do not.
 /// `invalid` (or `exhausted` for the sizes above) with line and column: `line 3, column 7: …`.

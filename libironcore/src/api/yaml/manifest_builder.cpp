@@ -14,10 +14,16 @@ std::string shown(std::string_view name) {
   return "\"" + std::string(name.substr(0, 64)) + "\"";
 }
 
+std::size_t count_characters(std::string_view text) {
+  // The further bytes of a UTF-8 sequence start with the bits 10.
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
 /// Feeds a reader's values to a builder.
 class JsonPlaces {
  public:
-  explicit JsonPlaces(std::string_view text) : reader_(text) {
+  explicit JsonPlaces(std::string_view text) : reader_(text), characters_(text) {
     for (std::size_t i = 0; i < text.size(); ++i)
       if (text[i] == '\n') line_starts_.push_back(i + 1);
   }
@@ -56,14 +62,30 @@ class JsonPlaces {
  private:
   Place place(std::size_t offset) const {
     const auto line = std::upper_bound(line_starts_.begin(), line_starts_.end(), offset) - 1;
-    return {static_cast<std::size_t>(line - line_starts_.begin()) + 1, offset - *line + 1};
+    return {static_cast<std::size_t>(line - line_starts_.begin()) + 1,
+            characters_.before(offset) - characters_.before(*line) + 1};
   }
 
   json::Reader reader_;
+  Characters characters_;
   std::vector<std::size_t> line_starts_{0};
 };
 
 }  // namespace
+
+Characters::Characters(std::string_view text) : text_(text) {
+  std::size_t count = 0;
+  for (std::size_t from = 0; from <= text.size(); from += block) {
+    before_block_.push_back(count);
+    count += count_characters(text.substr(from, block));
+  }
+}
+
+std::size_t Characters::before(std::size_t offset) const {
+  const auto start = std::min(offset, text_.size()) / block;
+  return before_block_[start] +
+         count_characters(text_.substr(start * block, std::min(offset, text_.size()) - start * block));
+}
 
 Error ManifestFailure::error() const {
   return Error(code,

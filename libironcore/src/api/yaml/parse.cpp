@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "core_schema.hpp"
+#include "flow_limits.hpp"
 #include "manifest_builder.hpp"
 
 namespace ironcore::api {
@@ -17,16 +18,28 @@ namespace {
 
 constexpr std::string_view core_tag = "tag:yaml.org,2002:";
 
-Place place_of(const YAML::Mark& mark) {
-  // yaml-cpp counts from 0, and gives -1 where it does not know.
-  const auto from_1 = [](int number) { return number < 0 ? std::size_t{1} : static_cast<std::size_t>(number) + 1; };
-  return {from_1(mark.line), from_1(mark.column)};
-}
+/// Marks of yaml-cpp as places.
+class Marks {
+ public:
+  explicit Marks(std::string_view text) : characters_(text) {}
+
+  Place place(const YAML::Mark& mark) const {
+    // yaml-cpp counts from 0, columns in bytes, and gives -1 where it does not know.
+    if (mark.line < 0 || mark.column < 0) return {};
+    const auto line = static_cast<std::size_t>(mark.line), column = static_cast<std::size_t>(mark.column);
+    if (mark.pos < mark.column) return {line + 1, column + 1};
+    const auto offset = static_cast<std::size_t>(mark.pos);
+    return {line + 1, characters_.before(offset) - characters_.before(offset - column) + 1};
+  }
+
+ private:
+  Characters characters_;
+};
 
 /// What yaml-cpp lets pass although it is not YAML, looked up in the text itself.
 class Leniency {
  public:
-  explicit Leniency(std::string_view text) : text_(text) {}
+  Leniency(std::string_view text, const Marks& marks) : text_(text), marks_(marks) {}
 
   /// A quoted text that the end of the file ends.
   void check_quotes(const YAML::Mark& mark) const {
@@ -46,7 +59,7 @@ class Leniency {
         return;
       }
     }
-    throw ManifestFailure{place_of(mark), "the quote that starts here does not end"};
+    throw ManifestFailure{marks_.place(mark), "the quote that starts here does not end"};
   }
 
   /// A document after the first that nothing separates from the one before.
@@ -65,7 +78,7 @@ class Leniency {
       }
       before.remove_suffix(line.size());
     }
-    throw ManifestFailure{place_of(mark), "something follows the end of the document: separate documents by ---"};
+    throw ManifestFailure{marks_.place(mark), "something follows the end of the document: separate documents by ---"};
   }
 
  private:
@@ -74,12 +87,13 @@ class Leniency {
   }
 
   std::string_view text_;
+  const Marks& marks_;
 };
 
 /// One document at a time.
 class Documents final : public YAML::EventHandler {
  public:
-  explicit Documents(std::string_view text) : leniency_(text) {}
+  Documents(std::string_view text, const Marks& marks) : marks_(marks), leniency_(text, marks) {}
 
   std::vector<Manifest> take() { return std::move(manifests_); }
 
@@ -203,6 +217,9 @@ class Documents final : public YAML::EventHandler {
     if (anchor != YAML::NullAnchor) anchors_[anchor] = piece;
   }
 
+  Place place_of(const YAML::Mark& mark) const { return marks_.place(mark); }
+
+  const Marks& marks_;
   std::vector<Manifest> manifests_;
   std::optional<ManifestBuilder> builder_;
   std::map<YAML::anchor_t, ManifestBuilder::Piece> anchors_;
@@ -215,7 +232,8 @@ class Documents final : public YAML::EventHandler {
 
 Result<std::vector<Manifest>> parse_yaml(std::string_view text) {
   std::istringstream stream{std::string(text)};
-  Documents documents(text);
+  const Marks marks(text);
+  Documents documents(text, marks);
   try {
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(documents)) {
@@ -223,7 +241,7 @@ Result<std::vector<Manifest>> parse_yaml(std::string_view text) {
   } catch (const ManifestFailure& failure) {
     return failure.error();
   } catch (const YAML::Exception& failure) {
-    return ManifestFailure{place_of(failure.mark), failure.msg}.error();
+    return ManifestFailure{marks.place(failure.mark), failure.msg}.error();
   }
   return documents.take();
 }
@@ -243,6 +261,21 @@ Result<> check_characters(std::string_view text) {
   return {};
 }
 
+/// Whether the text is JSON, or was meant to be: it starts with an object, whose first name is in quotes.
+bool is_json(std::string_view text) {
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos || text[first] != '{') return false;
+  json::Reader reader(text);
+  if (reader.skip()) {
+    // A comment or another document makes it YAML.
+    auto rest = text.substr(reader.offset());
+    rest.remove_prefix(std::min(rest.find_first_not_of(" \t\r\n"), rest.size()));
+    return !(rest.starts_with("---") || rest.starts_with("...") || rest.starts_with('#'));
+  }
+  const auto second = text.find_first_not_of(" \t\r\n", first + 1);
+  return second == std::string_view::npos || text[second] == '"' || text[second] == '}';
+}
+
 }  // namespace
 
 Result<std::vector<Manifest>> parse_manifests(std::string_view text) {
@@ -251,28 +284,22 @@ Result<std::vector<Manifest>> parse_manifests(std::string_view text) {
                  "a manifest file may have up to 4 MiB; this one has " + std::to_string(text.size()) + " bytes");
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   IRONCORE_CHECK(check_characters(text));
+  if (!is_json(text)) {
+    IRONCORE_CHECK(check_flow_limits(text));
+    return parse_yaml(text);
+  }
   // JSON goes through our own reader: it knows what YAML's does not (pairs of surrogates) and says better
   // what is missing.
-  const auto first = text.find_first_not_of(" \t\r\n");
-  const bool is_json = first != std::string_view::npos && text[first] == '{';
-  if (!is_json) return parse_yaml(text);
   auto manifest = read_json_manifest(text);
-  if (manifest) {
-    std::vector<Manifest> one;
-    one.push_back(std::move(*manifest));
-    return one;
-  }
-  auto several = parse_yaml(text);
-  if (several) return several;
-  const auto second = text.find_first_not_of(" \t\r\n", first + 1);
-  const bool is_quoted = second == std::string_view::npos || text[second] == '"' || text[second] == '}';
-  if (is_quoted) {
+  if (!manifest) {
     // The same form of place as for YAML.
     const Error error = manifest.error();
     const bool has_place = error.message().starts_with("JSON line ");
     return Error(error.code(), error.message().substr(has_place ? 5 : 0));
   }
-  return several;
+  std::vector<Manifest> one;
+  one.push_back(std::move(*manifest));
+  return one;
 }
 
 }  // namespace ironcore::api

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Trees of JSON: parse, print, merge, compare.
-#include "json_tree.hpp"
-
 #include <algorithm>
 #include <unordered_map>
 
+#include "ironcore/api/json.hpp"
+#include "json_reader.hpp"
 #include "json_writer.hpp"
 
 namespace ironcore::api::json {
@@ -52,9 +52,43 @@ bool read_tree(Reader& reader, Nulls nulls, Tree& out) {
     default: {
       Text scalar;
       if (!reader.copy(scalar)) return false;
-      out.scalar = scalar.view();
+      if (out.type != Type::null) out.scalar = scalar.view();
       return true;
     }
+  }
+}
+
+void append(Text& out, const Tree& tree) {
+  switch (tree.type) {
+    case Type::object: {
+      char before = '{';
+      for (const auto& [name, value] : tree.members) {
+        out.add(before);
+        before = ',';
+        append_string(out, name);
+        out.add(':');
+        append(out, value);
+      }
+      if (tree.members.empty()) out.add('{');
+      out.add('}');
+      break;
+    }
+    case Type::list: {
+      char before = '[';
+      for (const auto& item : tree.items) {
+        out.add(before);
+        before = ',';
+        append(out, item);
+      }
+      if (tree.items.empty()) out.add('[');
+      out.add(']');
+      break;
+    }
+    case Type::null:
+      out.add("null");
+      break;
+    default:
+      out.add(tree.scalar);
   }
 }
 
@@ -72,11 +106,44 @@ Tree Tree::list() {
   return tree;
 }
 
+Tree Tree::string(std::string_view text) {
+  Text quoted;
+  append_string(quoted, text);
+  return scalar_of(Type::string, quoted.text());
+}
+
 Tree Tree::scalar_of(Type type, std::string text) {
   Tree tree;
   tree.type = type;
   tree.scalar = std::move(text);
   return tree;
+}
+
+std::string Tree::text() const {
+  if (type != Type::string) return type == Type::null ? "null" : scalar;
+  Reader reader(scalar);
+  std::string_view characters;
+  reader.read_string(characters);
+  return std::string(characters);
+}
+
+Tree& Tree::object_at(std::string_view name) {
+  auto* member = find(name);
+  if (member == nullptr) member = &add(std::string(name), object());
+  if (!member->is_object()) *member = object();
+  return *member;
+}
+
+void Tree::set(std::string_view name, Tree value) {
+  if (auto* const member = find(name)) {
+    *member = std::move(value);
+  } else {
+    add(std::string(name), std::move(value));
+  }
+}
+
+void Tree::remove(std::string_view name) {
+  std::erase_if(members, [&](const auto& member) { return member.name == name; });
 }
 
 Tree& Tree::add(std::string name, Tree value) {
@@ -112,40 +179,6 @@ Result<Tree> parse_tree(std::string_view text, Nulls nulls) {
   Tree tree;
   if (!read_tree(reader, nulls, tree)) return reader.error();
   return tree;
-}
-
-void append(Text& out, const Tree& tree) {
-  switch (tree.type) {
-    case Type::object: {
-      char before = '{';
-      for (const auto& [name, value] : tree.members) {
-        out.add(before);
-        before = ',';
-        append_string(out, name);
-        out.add(':');
-        append(out, value);
-      }
-      if (tree.members.empty()) out.add('{');
-      out.add('}');
-      break;
-    }
-    case Type::list: {
-      char before = '[';
-      for (const auto& item : tree.items) {
-        out.add(before);
-        before = ',';
-        append(out, item);
-      }
-      if (tree.items.empty()) out.add('[');
-      out.add(']');
-      break;
-    }
-    case Type::null:
-      out.add("null");
-      break;
-    default:
-      out.add(tree.scalar);
-  }
 }
 
 std::string to_text(const Tree& tree) {
@@ -208,6 +241,15 @@ Tree difference(const Tree& from, const Tree& to) {
     }
   }
   return patch;
+}
+
+bool overlaps(const Tree& patch, const Tree& other) {
+  if (!patch.is_object() || !other.is_object()) return true;
+  const Index in_other(other);
+  return std::any_of(patch.members.begin(), patch.members.end(), [&](const auto& member) {
+    const auto place = in_other.find(member.name);
+    return place != std::string_view::npos && overlaps(member.value, other.members[place].value);
+  });
 }
 
 }  // namespace ironcore::api::json
