@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The first machine with the library alone, in one process: store, scheduler, provider, hypervisor.
 //
-//   01_first_machine                                  on a simulated hypervisor, in a second
+//   01_first_machine                                  on a simulated hypervisor, in seconds
 //   01_first_machine qemu:///system oci:DIRECTORY     on libvirt, booting the root disk of an OCI image layout
 #include <iostream>
 #include <thread>

@@ -127,7 +127,7 @@ void add_object_commands(std::vector<Command>& all, Options& o, const Runner& ru
                              "machinepool/host-1 --for condition=Ready\n"
                              "ironcorectl wait machine/web-1 --for spec.machinePoolRef.name=host-1\nironcorectl wait "
                              "machine/web-1 --for delete",
-                 .settings = {program::text("for", o.wait.condition, "WHAT",
+                 .settings = {program::texts("for", o.wait.conditions, "WHAT",
                                             "condition=NAME[=STATUS], state=STATE, FIELD=VALUE, exists or delete"),
                               timeout(o.wait.timeout)},
                  .arguments = {kind_and_names(o.wait.words, 1)},

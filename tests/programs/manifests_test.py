@@ -54,6 +54,23 @@ class BadManifests(WithServer):
     def test_nothing_of_a_file_with_an_unreadable_document_is_applied(self):
         self.refused(CLASS + "---\n" + MACHINE + "  powr: On\n", 2, "spec.powr")
 
+    def test_nothing_of_a_file_with_a_wrong_document_is_applied_or_created(self):
+        wrong = MACHINE.replace("web-1", "web-2").replace("sizeLimit: 1Gi", "sizeLimit: -1")
+        for text, code, named in ((CLASS + "---\n" + wrong, 2, "sizeLimit"),
+                                  (CLASS + "---\n" + MACHINE.replace("name: web-1", "name: web-1\n  namespace: nowhere"), 1, "namespace nowhere does not exist")):
+            self.refused(text, code, "standard input:", named)
+            self.assertSays(self.ctl("create", "-f", "-", stdin=text), code, named)
+            self.assertEqual(self.ok("get", "machineclasses,machines", "-A", "-o", "name"), "")
+        self.ok("apply", "-f", "-", stdin=CLASS)
+        self.assertSays(self.ctl("create", "-f", "-", stdin=MACHINE + "---\n" + CLASS), 1, "machineclass/small exists already")
+        self.assertSays(self.ctl("create", "-f", "-", stdin=MACHINE + "---\n" + MACHINE), 2, "twice")
+        self.assertEqual(self.ok("get", "machines", "-o", "name"), "")
+        self.assertSays(self.apply(MACHINE + "---\n" + CLASS.replace("256Mi", "512Mi")), 2, "cannot be changed")
+        self.assertEqual(self.ok("get", "machines", "-o", "name"), "")
+        # What a file brings with it counts.
+        namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n"
+        self.ok("apply", "-f", "-", stdin=namespace + "---\n" + MACHINE.replace("name: web-1", "name: web-1\n  namespace: team"))
+
     def test_immutable_fields_stay(self):
         self.assertSays(self.apply(CLASS + "---\n" + MACHINE), 0)
         self.refused(MACHINE.replace("{name: small}", "{name: large}"), 2, "spec.machineClassRef", "cannot be changed")
@@ -373,6 +390,20 @@ class OtherCommands(WithServer):
         self.assertSays(self.ctl("wait", "machine/web-2", "--for", "state=Running"), 1, "web-2", "not found")
         self.assertSays(self.ctl("wait", "machine/web-1", "--for", "running"), 2, "--for")
 
+    def test_wait_refuses_what_never_comes(self):
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "state=Runing"), 2, 'did you mean "Running"')
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "condition=Redy"), 2, 'did you mean "Ready"')
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "condition=Ready=true"), 2, 'did you mean "True"')
+        self.assertSays(self.ctl("wait", "machine/web-1"), 2, "--for WHAT is missing")
+
+    def test_wait_for_two_things_needs_both(self):
+        self.assertEqual(self.ok("wait", "machine/web-1", "--for", "exists", "--for", "spec.power=On"), "machine/web-1 exists and spec.power=On\n")
+        for conditions in (("--for", "exists", "--for", "state=Running"), ("--for", "state=Running", "--for", "exists")):
+            result = self.ctl("wait", "machine/web-1", *conditions, "--timeout", "200ms")
+            self.assertEqual(result.code, 1, result)
+            self.assertIn("did not reach", result.err)
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "delete", "--for", "exists"), 2, "stands alone")
+
     def test_wait_sees_a_change_that_comes_later(self):
         environment = {"IRONCORE_SERVER": self.endpoint}
         with background("ironcorectl", "wait", "machine/web-1", "--for", "spec.power=Off", environment=environment) as waiting:
@@ -397,6 +428,7 @@ class OtherCommands(WithServer):
         for text in ("Name:", "web-1", "Machine Class Ref:", "OutOfCapacity"):
             self.assertIn(text, shown)
         self.assertNotIn("last-applied", shown)
+        self.assertRegex(shown, r"Creation Timestamp: +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n")
 
     def test_edit_writes_what_was_changed(self):
         result = self.ctl("edit", "machine", "web-1", environment={"EDITOR": "sed -i 's/power: .*/power: \"Off\"/'"})
@@ -428,10 +460,11 @@ class OtherCommands(WithServer):
         self.assertEqual(self.ok("delete", "-f", "-", stdin=CLASS + "---\n" + MACHINE), "machine/web-1 deleted\nmachineclass/small deleted\n")
         self.assertEqual(self.ctl("get", "machines").out, "")
 
-    def test_a_class_in_use_waits_and_says_so(self):
+    def test_a_class_in_use_waits_and_says_for_whom(self):
         result = self.ctl("delete", "machineclass", "small", "--timeout", "1s")
         self.assertEqual(result.code, 1, result)
-        self.assertIn("being deleted", result.err)
+        self.assertIn("it is: being deleted: held by finalizer compute.ironcore.dev/machineclass; used by machine/web-1 in namespace default", result.err)
+        self.assertSays(self.apply(CLASS), 1, "standard input:", "machineclass/small is being deleted: wait until it is gone")
         self.ok("delete", "machine", "web-1")
         self.ok("wait", "machineclass/small", "--for", "delete")
 
