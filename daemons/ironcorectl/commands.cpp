@@ -128,7 +128,7 @@ void add_object_commands(std::vector<Command>& all, Options& o, const Runner& ru
                              "ironcorectl wait machine/web-1 --for spec.machinePoolRef.name=host-1\nironcorectl wait "
                              "machine/web-1 --for delete",
                  .settings = {program::texts("for", o.wait.conditions, "WHAT",
-                                            "condition=NAME[=STATUS], state=STATE, FIELD=VALUE, exists or delete"),
+                                             "condition=NAME[=STATUS], state=STATE, FIELD=VALUE, exists or delete"),
                               timeout(o.wait.timeout)},
                  .arguments = {kind_and_names(o.wait.words, 1)},
                  .run = [&o, run] { return run([&o](Session& session) { return wait(session, o.wait); }); }});
