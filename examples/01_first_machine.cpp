@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The first machine with the library alone, in one process: store, scheduler, provider, hypervisor.
 //
-//   01_first_machine                                  on a simulated hypervisor, in a second
+//   01_first_machine                                  on a simulated hypervisor, in seconds
 //   01_first_machine qemu:///system oci:DIRECTORY     on libvirt, booting the root disk of an OCI image layout
 #include <iostream>
 #include <thread>
 
 #include "ironcore/api/compute.hpp"
+#include "ironcore/api/core.hpp"
 #include "ironcore/compute/host.hpp"
 #include "ironcore/control/control_plane.hpp"
 #include "ironcore/control/machine_provider.hpp"
@@ -36,17 +37,46 @@ struct ScratchDirectory {
   }
 };
 
+/// What a machine of this example needs beside itself: a class, and what the guest reads at its first boot.
+void class_and_ignition(store::Store& store) {
+  store::create(store,
+                api::MachineClass{.metadata = {.name = "small"},
+                                  .capabilities = {{"cpu", Quantity(1)}, {"memory", Quantity::bytes(256 << 20)}}})
+      .value();
+  const std::string ignition = R"({"ignition": {"version": "3.4.0"}, "storage": {"files": [
+      {"path": "/etc/hostname", "mode": 420, "contents": {"source": "data:,web-1"}}]}})";
+  store::create(store, api::Secret{.metadata = {.name = "web-1-ignition", .namespace_ = "default"},
+                                   .type = std::string(api::ignition_secret_type),
+                                   .data = {{"ignition.yaml", {ignition}}}})
+      .value();
+}
+
+/// `Running`, or `Pending: ` and why.
+std::string state_of(const api::Object& object) {
+  std::string text = api::field_text(object, "status.state").value_or("");
+  const auto& machine = object.as<api::Machine>();
+  if (machine.status.state != api::MachineState::pending) return text;
+  for (const api::Condition& condition : machine.status.conditions) {
+    if (condition.status == api::ConditionStatus::true_ || condition.message.empty()) continue;
+    return text + ": " + condition.message + " (" + condition.reason + ')';
+  }
+  return text;
+}
+
 /// Prints every state until the machine is in `wanted`, or, without one, until it is gone.
 void follow(store::Store& store, Clock& clock, std::optional<api::MachineState> wanted) {
   auto watch = store.watch({.kind = &api::kind_of<api::Machine>()}, {}).value();
   const Instant deadline = clock.now() + std::chrono::minutes(2);
   bool is_there = false;
+  std::string last;
   while (clock.now() < deadline) {
     for (const store::Change& change : watch->next(deadline).value()) {
       using Type = store::Change::Type;
       if (change.object) {
         const auto& machine = change.object->as<api::Machine>();
-        std::cout << "web-1: " << api::field_text(*change.object, "status.state").value_or("") << std::endl;
+        const std::string state = state_of(*change.object);
+        if (state != last) std::cout << "web-1: " << state << std::endl;
+        last = state;
         is_there = change.type != Type::deleted;
         if (is_there && machine.status.state == wanted) return;
       }
@@ -54,13 +84,21 @@ void follow(store::Store& store, Clock& clock, std::optional<api::MachineState> 
       if (!is_there && !wanted && (change.type == Type::deleted || change.type == Type::bookmark)) return;
     }
   }
-  throw std::runtime_error("the machine did not get there within two minutes");
+  throw std::runtime_error("the machine did not get there within two minutes; it is " + last);
+}
+
+void switch_power(store::Store& store, api::Power power) {
+  const auto before = store::get<api::Machine>(store, "default", "web-1").value();
+  api::Machine after = *before;
+  after.spec.power = power;
+  store::patch(store, *before, after).value();
 }
 
 void first_machine(compute::Hypervisor& hypervisor, const std::string& image, Clock& clock, Log& log) {
   const ScratchDirectory directory;
   compute::HostOptions host_options;
   host_options.directory = directory.path;
+  host_options.shutdown_repeat = std::chrono::seconds(2);  // a guest that still boots hears only a later signal
 
   // [machine]
   auto store = store::memory_store(clock, log);  // or store::sqlite::open, or store::zmq::connect
@@ -72,17 +110,20 @@ void first_machine(compute::Hypervisor& hypervisor, const std::string& image, Cl
   std::jthread scheduling([&](std::stop_token stop) { control_plane.run(stop); });
   std::jthread providing([&](std::stop_token stop) { provider->run(stop); });
 
-  store::create(*store,
-                api::MachineClass{.metadata = {.name = "small"},
-                                  .capabilities = {{"cpu", Quantity(1)}, {"memory", Quantity::bytes(256 << 20)}}})
-      .value();
+  class_and_ignition(*store);  // MachineClass "small" and Secret "web-1-ignition"
   api::Machine machine{.metadata = {.name = "web-1", .namespace_ = "default"},
                        .spec = {.machine_class_ref = {.name = "small"}}};
+  machine.spec.ignition_ref = {.name = "web-1-ignition"};
   machine.spec.volumes = {{.name = "root", .local_disk = api::LocalDisk{.image = image}}};
+  machine.spec.network_interfaces = {{.name = "primary", .ephemeral = {{.network_interface_template = {{}}}}}};
   store::create(*store, machine).value();
   follow(*store, clock, api::MachineState::running);
   // [machine]
 
+  switch_power(*store, api::Power::off);
+  follow(*store, clock, api::MachineState::shutdown);
+  switch_power(*store, api::Power::on);
+  follow(*store, clock, api::MachineState::running);
   store::remove<api::Machine>(*store, "default", "web-1").value();
   follow(*store, clock, std::nullopt);
   std::cout << "web-1: gone\n";

@@ -6,6 +6,7 @@
 
 #include "ironcorectl/completion.hpp"
 #include "ironcorectl/output.hpp"
+#include "ironcorectl/table.hpp"
 #include "program/daemon.hpp"
 
 namespace ironcore::ctl {
@@ -67,8 +68,8 @@ Result<void> need_files(const std::vector<std::string>& given) {
 void add_object_commands(std::vector<Command>& all, Options& o, const Runner& run) {
   all.push_back({.name = "apply",
                  .summary = "Make objects as their manifests say; leave alone what others set.",
-                 .examples = "ironcorectl apply -f machine.yaml\nironcorectl apply -f manifests/\nsed s/a/b/ "
-                             "x.yaml | ironcorectl apply -f -",
+                 .examples = "ironcorectl apply -f machine.yaml\nironcorectl apply -f manifests/\nsed s/web-1/web-2/ "
+                             "machine.yaml | ironcorectl apply -f -",
                  .settings = {files(o.apply.files)},
                  .run = [&o, run] {
                    return run([&o](Session& session) -> Result<void> {
@@ -126,8 +127,8 @@ void add_object_commands(std::vector<Command>& all, Options& o, const Runner& ru
                              "machinepool/host-1 --for condition=Ready\n"
                              "ironcorectl wait machine/web-1 --for spec.machinePoolRef.name=host-1\nironcorectl wait "
                              "machine/web-1 --for delete",
-                 .settings = {program::text("for", o.wait.condition, "WHAT",
-                                            "condition=NAME[=STATUS], state=STATE, FIELD=VALUE, exists or delete"),
+                 .settings = {program::texts("for", o.wait.conditions, "WHAT",
+                                             "condition=NAME[=STATUS], state=STATE, FIELD=VALUE, exists or delete"),
                               timeout(o.wait.timeout)},
                  .arguments = {kind_and_names(o.wait.words, 1)},
                  .run = [&o, run] { return run([&o](Session& session) { return wait(session, o.wait); }); }});
@@ -197,7 +198,9 @@ Result<void> version(Session& session, const VersionOptions& options) {
   if (options.is_client_only) return {};
   IRONCORE_TRY(store::Store* const store, session.store());
   IRONCORE_TRY(const store::Revision revision, store->revision());
-  session.out() << "server  " << session.options().server << " at revision " << revision.value << '\n';
+  IRONCORE_TRY(const std::string server, session.server_program());
+  session.out() << "server  " << printable(server) << " at " << session.options().server << ", revision "
+                << revision.value << '\n';
   return {};
 }
 
@@ -205,8 +208,8 @@ Command commands(Options& o, Runner run) {
   Command program{.name = "ironcorectl",
                   .summary = "Looks at and changes the objects of an IronCore control plane.",
                   .examples =
-                      "ironcorectl apply -f examples/quickstart.yaml\nironcorectl get machines -w\nironcorectl console "
-                      "first-machine",
+                      "ironcorectl apply -f machine.yaml\nironcorectl get machines -w\nironcorectl console web-1\n"
+                      "ironcorectl delete machine web-1",
                   .settings = {with_letter('n', program::text("namespace", o.session.namespace_, "NAME",
                                                               "where objects are looked for and made")),
                                with_letter('s', program::text("server", o.session.server, "ENDPOINT",
@@ -220,6 +223,7 @@ Command commands(Options& o, Runner run) {
   program.commands.push_back(
       {.name = "version",
        .summary = "Show the versions of client and server.",
+       .examples = "ironcorectl version\nironcorectl version --client",
        .settings = {program::toggle("client", o.version.is_client_only, "do not ask the server")},
        .run = [&o, run] { return run([&o](Session& session) { return version(session, o.version); }); }});
   program.commands.push_back({.name = "completion",

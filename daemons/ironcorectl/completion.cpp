@@ -29,22 +29,20 @@ std::string flags_of(const std::vector<Setting>& settings) {
   return joined(words);
 }
 
-/// Flags that take a value, so that the word after them is no argument.
-std::string valued_flags(const Command& program) {
-  std::vector<std::string> words;
-  const auto add = [&](const std::vector<Setting>& settings) {
-    for (const Setting& setting : settings) {
-      if (setting.form == Setting::Form::toggle) continue;
-      for (std::string word : {"--" + setting.name, std::string("-") + setting.letter}) {
-        if (word.back() != '\0' && std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
-      }
-    }
-  };
-  add(program.settings);
-  for (const Command& command : program.commands) add(command.settings);
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : "|") + word;
+/// Flags that take a value, so that the word after them is no argument: ` --output -o `.
+std::string valued_flags(const std::vector<Setting>& settings) {
+  std::string text = " ";
+  for (const Setting& setting : settings) {
+    if (setting.form == Setting::Form::toggle) continue;
+    text += "--" + setting.name + ' ';
+    if (setting.letter) text += std::string("-") + setting.letter + ' ';
+  }
   return text;
+}
+
+/// `-o|--output`: a pattern of the shell.
+std::string flag_pattern(const Setting& setting) {
+  return (setting.letter ? std::string("-") + setting.letter + '|' : "") + "--" + setting.name;
 }
 
 std::string kinds() {
@@ -71,52 +69,111 @@ std::string in_quotes(std::string_view text) {
   return result + '\'';
 }
 
-/// One function for bash; zsh runs it through bashcompinit.
+/// What comes after a flag that takes a value.
+std::string bash_values(const Command& program) {
+  std::string text;
+  std::vector<std::string> seen;
+  const auto add = [&](const std::vector<Setting>& settings) {
+    for (const Setting& setting : settings) {
+      if (setting.choices.empty() || std::find(seen.begin(), seen.end(), setting.name) != seen.end()) continue;
+      seen.push_back(setting.name);
+      text += "      " + flag_pattern(setting) + ") words=" + in_quotes(joined(setting.choices)) + ";;\n";
+    }
+  };
+  add(program.settings);
+  for (const Command& command : program.commands) add(command.settings);
+  return text;
+}
+
+/// The words that a command's arguments can be.
+std::string bash_arguments(const Command& command) {
+  if (command.arguments.empty()) return "";
+  const std::string first = first_words(command);
+  if (first == "@kinds") return "_ironcorectl_objects";
+  if (first == "@machines") return "_ironcorectl_names machines";
+  std::string text = "if [ \"$place\" -eq 0 ]; then words=" + in_quotes(first);
+  if (command.arguments.front().most > 1) text += "; else _ironcorectl_names machines";
+  return text + "; fi";
+}
+
+/// Functions for bash; zsh runs them through bashcompinit. They share variables, as shells do.
 std::string bash_function(const Command& program) {
+  std::string where;
+  for (const Setting& setting : program.settings) where += (where.empty() ? "" : "|") + flag_pattern(setting);
   std::string text =
+      "# Names of a kind, looked for where the command line says.\n"
+      "_ironcorectl_names() {\n"
+      "  words=\"$(ironcorectl \"${where[@]}\" get \"$1\" -o name 2>/dev/null | cut -d/ -f2 | sed \"s|^|$2|\")\"\n"
+      "}\n"
+      "# KIND NAME… or KIND/NAME…\n"
+      "_ironcorectl_objects() {\n"
+      "  case \"$word\" in */*) _ironcorectl_names \"${word%%/*}\" \"${word%%/*}/\"; return;; esac\n"
+      "  case \"$first\" in\n"
+      "    '') words=" +
+      in_quotes(kinds()) +
+      ";;\n"
+      "    */*) ;;\n"
+      "    *) _ironcorectl_names \"$first\";;\n"
+      "  esac\n"
+      "}\n"
       "_ironcorectl() {\n"
-      "  local word=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
-      "  local command='' first='' place=0 i=1\n"
+      "  local word=\"${COMP_WORDS[COMP_CWORD]}\" flag=\"${COMP_WORDS[COMP_CWORD-1]}\" this=''\n"
+      "  local command='' first='' words='' place=0 i=1\n"
+      "  local valued=" +
+      in_quotes(valued_flags(program.settings)) + " flags=" + in_quotes(flags_of(program.settings) + " --help") +
+      "\n"
+      "  local -a where\n"
+      "  where=()\n"
+      "  # The shell takes --flag=value apart into three words.\n"
+      "  if [ \"$flag\" = '=' ]; then flag=\"${COMP_WORDS[COMP_CWORD-2]}\"; fi\n"
+      "  if [ \"$word\" = '=' ]; then word=''; fi\n"
       "  while [ \"$i\" -lt \"$COMP_CWORD\" ]; do\n"
-      "    case \"${COMP_WORDS[i]}\" in\n"
-      "      " +
-      valued_flags(program) +
-      ") i=$((i + 1));;\n"
-      "      -*) ;;\n"
-      "      *) if [ -z \"$command\" ]; then command=\"${COMP_WORDS[i]}\"; else [ -n \"$first\" ] || "
-      "first=\"${COMP_WORDS[i]}\"; place=$((place + 1)); fi;;\n"
+      "    this=\"${COMP_WORDS[i]}\"\n"
+      "    case \"$this\" in\n"
+      "      -*) if [[ \"$valued\" == *\" $this \"* ]]; then\n"
+      "            i=$((i + 1))\n"
+      "            if [ \"${COMP_WORDS[i]}\" = '=' ]; then i=$((i + 1)); fi\n"
+      "            case \"$this\" in " +
+      where +
+      ") [ \"$i\" -ge \"$COMP_CWORD\" ] || where+=(\"$this\" \"${COMP_WORDS[i]}\");; esac\n"
+      "          fi;;\n"
+      "      *) if [ -n \"$command\" ]; then\n"
+      "            if [ -z \"$first\" ]; then first=\"$this\"; fi\n"
+      "            place=$((place + 1))\n"
+      "          else\n"
+      "            command=\"$this\"\n"
+      "            case \"$command\" in\n";
+  for (const Command& command : program.commands) {
+    if (command.settings.empty()) continue;
+    text += "              " + command.name + ") valued+=" + in_quotes(valued_flags(command.settings)) +
+            " flags+=" + in_quotes(' ' + flags_of(command.settings)) + ";;\n";
+  }
+  text +=
+      "            esac\n"
+      "          fi;;\n"
       "    esac\n"
       "    i=$((i + 1))\n"
       "  done\n"
-      "  local flags=" +
-      in_quotes(flags_of(program.settings) + " --help") +
-      " words=''\n"
-      "  case \"$before\" in\n"
-      "    -f|--filename|--key-file) COMPREPLY=($(compgen -f -- \"$word\")); return;;\n"
-      "    -o|--output) COMPREPLY=($(compgen -W 'table wide json yaml name' -- \"$word\")); return;;\n"
-      "    -n|--namespace) COMPREPLY=($(compgen -W \"$(ironcorectl get namespaces -o name 2>/dev/null | cut "
-      "-d/ -f2)\" -- \"$word\")); return;;\n"
-      "  esac\n"
-      "  case \"$command\" in\n"
-      "    '') words=" +
+      "  if [[ \"$valued\" == *\" $flag \"* ]]; then\n"
+      "    case \"$flag\" in\n"
+      "      -f|--filename|--key-file) COMPREPLY=($(compgen -f -- \"$word\")); return;;\n"
+      "      -n|--namespace) _ironcorectl_names namespaces;;\n" +
+      bash_values(program) +
+      "    esac\n"
+      "  else\n"
+      "    case \"$word\" in\n"
+      "      -*) words=\"$flags\";;\n"
+      "      *) case \"$command\" in\n"
+      "        '') words=" +
       in_quotes(command_names(program)) + ";;\n";
   for (const Command& command : program.commands) {
-    const std::string first = first_words(command);
-    text += "    " + command.name + ") flags=\"$flags " + flags_of(command.settings) + '"';
-    if (first == "@kinds") {
-      text += "; if [ \"$place\" -eq 0 ]; then words=" + in_quotes(kinds()) +
-              "; else words=\"$(ironcorectl get \"$first\" -o name 2>/dev/null | cut -d/ -f2)\"; fi";
-    } else if (first == "@machines") {
-      text += "; words=\"$(ironcorectl get machines -o name 2>/dev/null | cut -d/ -f2)\"";
-    } else if (!first.empty()) {
-      text += "; if [ \"$place\" -eq 0 ]; then words=" + in_quotes(first) +
-              "; else words=\"$(ironcorectl get machines -o name 2>/dev/null | cut -d/ -f2)\"; fi";
-    }
-    text += ";;\n";
+    const std::string words = bash_arguments(command);
+    if (!words.empty()) text += "        " + command.name + ") " + words + ";;\n";
   }
   text +=
-      "  esac\n"
-      "  case \"$word\" in -*) words=\"$flags\";; esac\n"
+      "      esac;;\n"
+      "    esac\n"
+      "  fi\n"
       "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
       "}\n";
   return text;

@@ -13,7 +13,8 @@
 #include <optional>
 #include <thread>
 
-#include "ironcore/base/file.hpp"
+#include "ironcore/api/compute.hpp"
+#include "ironcorectl/follow.hpp"
 #include "ironcorectl/target.hpp"
 #include "program/stream_request.hpp"
 
@@ -44,14 +45,10 @@ class RawTerminal {
   bool is_raw_;
 };
 
-Result<void> write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return system_error(errno, "write the output");
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return {};
+/// Prints what came; also called without bytes, to see whether anybody still reads.
+Result<void> print(Session& session, std::string_view bytes) {
+  session.out() << bytes;
+  return session.flush();
 }
 
 Result<store::Key> the_machine(const Session& session, const std::vector<std::string>& names) {
@@ -82,15 +79,12 @@ class Output {
         break;
       }
       const Instant now = session_.clock().now();
-      if (!bytes->empty()) {
-        heard = now;
-        if (auto done = write_all(STDOUT_FILENO, *bytes); !done) {
-          result = std::move(done);
-          break;
-        }
-      } else if (is_input_over && now - heard >= linger_) {
+      if (auto done = print(session_, *bytes); !done) {
+        result = std::move(done);
         break;
       }
+      if (!bytes->empty()) heard = now;
+      if (bytes->empty() && is_input_over && now - heard >= linger_) break;
     }
     is_over = true;
   }
@@ -139,9 +133,24 @@ Result<bool> copy_input(Session& session, store::zmq::Stream& stream, Output& ou
   return false;
 }
 
-}  // namespace
-
-namespace {
+/// Says why the machine has no console or log now, and what to do about it, instead of waiting for one.
+enum class Needed { placed, running };
+Result<void> check_machine(Session& session, const store::Key& key, Needed needed) {
+  IRONCORE_TRY(store::Store* const store, session.store());
+  IRONCORE_TRY(const api::Object object, store->get(key));
+  const auto& machine = object.as<api::Machine>();
+  const std::string name = text_of(key);
+  if (!machine.spec.machine_pool_ref) {
+    return Error(ErrorCode::wrong_state,
+                 name + " is pending, on no host yet: `ironcorectl explain machine " + key.name + "` says why");
+  }
+  if (needed == Needed::placed || machine.status.state == api::MachineState::running) return {};
+  if (machine.spec.power == api::Power::off && machine.status.state == api::MachineState::shutdown) {
+    return Error(ErrorCode::wrong_state, name + " is off: `ironcorectl power on " + key.name + " --wait` starts it");
+  }
+  return Error(ErrorCode::wrong_state, name + " does not run: " + state_text(object) + "; `ironcorectl wait " + name +
+                                           " --for state=Running` waits for it");
+}
 
 /// A provider needs a moment to find a server that was restarted; so a missing one is waited for, not long.
 Result<std::unique_ptr<store::zmq::Stream>> open_stream(Session& session, const store::Key& key,
@@ -164,6 +173,7 @@ Result<std::unique_ptr<store::zmq::Stream>> open_stream(Session& session, const 
 
 Result<void> console(Session& session, const ConsoleOptions& options) {
   IRONCORE_TRY(const auto key, the_machine(session, options.names));
+  IRONCORE_CHECK(check_machine(session, key, Needed::running));
   IRONCORE_TRY(const auto stream, open_stream(session, key, program::console_stream));
   std::string reason;
   Result<bool> left = false;
@@ -186,13 +196,14 @@ Result<void> console(Session& session, const ConsoleOptions& options) {
 
 Result<void> logs(Session& session, const LogsOptions& options) {
   IRONCORE_TRY(const auto key, the_machine(session, options.names));
+  IRONCORE_CHECK(check_machine(session, key, Needed::placed));
   IRONCORE_TRY(const auto stream, open_stream(session, key, program::log_stream));
   const std::string wish = program::to_text({.tail = options.tail, .is_follow = options.is_follow});
   IRONCORE_CHECK(stream->write(wish, session.clock().now() + std::chrono::seconds(10), session.stop()));
   while (!session.stop().stop_requested()) {
-    auto bytes = stream->read(Instant::max(), session.stop());
+    auto bytes = stream->read(session.clock().now() + std::chrono::seconds(1), session.stop());
     if (!bytes) return ended(bytes.error(), nullptr);
-    IRONCORE_CHECK(write_all(STDOUT_FILENO, *bytes));
+    IRONCORE_CHECK(print(session, *bytes));
   }
   return {};
 }

@@ -32,8 +32,16 @@ std::string title(std::string_view member) {
   return text;
 }
 
+/// A time as people read it: without the digits below a second.
+std::string without_fraction(std::string text) {
+  constexpr std::size_t seconds_end = 19;  // 2026-11-24T15:43:33
+  if (text.size() > seconds_end + 1 && text[seconds_end] == '.' && text.back() == 'Z' && parse_rfc3339(text))
+    text.erase(seconds_end, text.size() - seconds_end - 1);
+  return text;
+}
+
 std::string scalar(const json::Tree& value) {
-  return value.is_object() || value.is_list() ? json::to_text(value) : printable(value.text());
+  return value.is_object() || value.is_list() ? json::to_text(value) : without_fraction(printable(value.text()));
 }
 
 bool is_empty(const json::Tree& value) {

@@ -5,11 +5,16 @@
 #include <algorithm>
 #include <ostream>
 
+#include "ironcorectl/states.hpp"
 #include "ironcorectl/table.hpp"
 #include "ironcorectl/target.hpp"
 
 namespace ironcore::ctl {
 namespace {
+
+/// As wide as the longest word below it: the column is measured before there is one.
+constexpr const char* change_header = "Change  ";
+static_assert(std::string_view(change_header).size() == std::string_view("modified").size());
 
 class Getter {
  public:
@@ -71,14 +76,15 @@ class Getter {
       if (!opened && opened.error().code() == ErrorCode::gone) continue;
       IRONCORE_TRY(const auto changes_of, std::move(opened));
       for (;;) {
-        auto changes = changes_of->next(Instant::max(), session_.stop());
+        // Not for ever: when nothing changes, it is seen all the same that nobody reads any more.
+        auto changes = changes_of->next(session_.clock().now() + std::chrono::seconds(1), session_.stop());
         if (!changes && changes.error().code() == ErrorCode::gone) break;
         IRONCORE_CHECK(changes);
         for (const store::Change& change : *changes) {
           if (change.object) show(table, *change.object, word(change.type));
         }
         if (is_table()) table.print_more(session_.out());
-        session_.out().flush();
+        IRONCORE_CHECK(session_.flush());
         if (session_.stop().stop_requested()) return {};
       }
     }
@@ -106,6 +112,9 @@ class Getter {
     if (!options_.is_all_namespaces) query.namespace_ = session_.namespace_of(*selection.kind);
     IRONCORE_TRY(query.labels, store::LabelSelector::parse(options_.labels));
     IRONCORE_TRY(query.fields, store::FieldSelector::parse(options_.fields));
+    if (const std::string* state = query.fields.required("status.state")) {
+      IRONCORE_CHECK(within(check_state(*selection.kind, *state), "--field-selector"));
+    }
     return query;
   }
 
@@ -126,7 +135,7 @@ class Getter {
 
   Table new_table(const api::Kind& kind) const {
     std::vector<std::string> headers;
-    if (options_.is_watch) headers.emplace_back("Change");
+    if (options_.is_watch) headers.emplace_back(change_header);
     if (has_namespace_column(kind)) headers.emplace_back("Namespace");
     for (const api::Column& column : kind.columns()) {
       if (!column.is_wide || options_.format == OutputFormat::wide) headers.emplace_back(column.header);

@@ -26,9 +26,7 @@ ctl::Terminal look_at_terminal() {
   return terminal;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_tool(int argc, char** argv, program::StandardOutput& output) {
   const auto environment = program::Environment::read();
   ctl::Options options;
   options.session.server = variable("IRONCORE_SERVER", program::default_endpoint(environment));
@@ -37,15 +35,32 @@ int main(int argc, char** argv) {
   options.session.scratch_directory = variable("TMPDIR", "/tmp");
   options.session.terminal = look_at_terminal();
 
-  const auto run = [&options](const std::function<Result<void>(ctl::Session&)>& command) {
+  const auto run = [&options, &output](const std::function<Result<void>(ctl::Session&)>& command) {
     program::Signals signals;
     SystemClock clock;
-    ctl::Session session(options.session, std::cin, std::cout, std::cerr, clock, signals.stop());
+    ctl::Session session(options.session, std::cin, output, std::cerr, clock, signals.stop());
     const auto done = command(session);
-    std::cout.flush();
-    return done ? program::exit_ok : program::report(done.error());
+    if (done) return static_cast<int>(program::exit_ok);
+    const auto printed = output.flush();
+    // Whoever stopped reading has seen enough; another failure is told all the same.
+    if (done.error().code() == ErrorCode::cancelled && output.is_reader_gone())
+      return static_cast<int>(program::exit_ok);
+    return program::report(printed || output.is_reader_gone() ? done.error() : printed.error());
   };
+  if (argc == 2 && std::string_view(argv[1]) == "--version") {
+    std::cout << "ironcorectl " << program::version() << '\n';
+    return program::exit_ok;
+  }
   const auto grammar = ctl::commands(options, run);
   const auto reading = program::read_command_line(grammar, argc, argv, std::cout, std::cerr);
   return reading.command ? reading.command->run() : reading.exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return program::run_guarded([&] {
+    program::StandardOutput output;
+    return program::finish_output(output, run_tool(argc, argv, output));
+  });
 }

@@ -13,6 +13,20 @@
 
 namespace ironcore::ctl {
 
+namespace {
+
+/// All of them, before any is changed: a name that is wrong changes nothing.
+Result<std::vector<api::Object>> look_up(store::Store& store, const std::vector<store::Key>& keys) {
+  std::vector<api::Object> machines;
+  for (const store::Key& key : keys) {
+    IRONCORE_TRY(auto machine, store.get(key));
+    machines.push_back(std::move(machine));
+  }
+  return machines;
+}
+
+}  // namespace
+
 Result<void> power(Session& session, const PowerOptions& options) {
   if (options.wish != "on" && options.wish != "off") {
     return Error(ErrorCode::invalid, "expected on or off, not \"" + options.wish + '"');
@@ -20,6 +34,7 @@ Result<void> power(Session& session, const PowerOptions& options) {
   const bool is_on = options.wish == "on";
   IRONCORE_TRY(const auto keys, parse_machines(session, options.names));
   IRONCORE_TRY(store::Store* const store, session.store());
+  IRONCORE_CHECK(look_up(*store, keys));
   const std::string patch = is_on ? R"({"spec":{"power":"On"}})" : R"({"spec":{"power":"Off"}})";
   for (const store::Key& key : keys) IRONCORE_CHECK(store::commit_one(*store, store::Patch{key, patch}));
   const Instant deadline = session.clock().now() + options.timeout;
@@ -37,6 +52,13 @@ Result<void> power(Session& session, const PowerOptions& options) {
 Result<void> reboot(Session& session, const RebootOptions& options) {
   IRONCORE_TRY(const auto keys, parse_machines(session, options.names));
   IRONCORE_TRY(store::Store* const store, session.store());
+  IRONCORE_TRY(const auto machines, look_up(*store, keys));
+  for (const api::Object& machine : machines) {
+    if (machine.as<api::Machine>().spec.power == api::Power::off) {
+      return Error(ErrorCode::wrong_state,
+                   text_of(machine) + " is off: `ironcorectl power on " + machine.name() + "` starts it");
+    }
+  }
   const std::string token = random_suffix(10);
   auto patch = api::json::Tree::object();
   patch.object_at("metadata").object_at("annotations").set(api::reboot_annotation, api::json::Tree::string(token));

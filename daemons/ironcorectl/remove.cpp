@@ -17,12 +17,16 @@ Result<std::vector<store::Key>> wanted_keys(Session& session, const DeleteOption
   std::vector<store::Key> keys;
   if (!options.files.empty()) {
     if (!options.words.empty()) return Error(ErrorCode::invalid, "give either -f or names, not both");
+    // They would not choose among what the files name.
+    if (!options.labels.empty() || options.is_all)
+      return Error(ErrorCode::invalid, "-f takes neither -l nor --all: delete by file, or by kind and selector");
     IRONCORE_TRY(const auto manifests, read_manifests(session, options.files, UnknownMembers::as_stored));
     for (const Manifest& manifest : manifests) keys.push_back(store::key_of(manifest.object));
     // What a manifest names later leans on what it names earlier.
     std::reverse(keys.begin(), keys.end());
     return keys;
   }
+  if (options.is_all && !options.labels.empty()) return Error(ErrorCode::invalid, "give either -l or --all, not both");
   if (!options.is_all && options.labels.empty()) return parse_keys(session, options.words);
 
   IRONCORE_TRY(const auto selections, parse_selections(options.words));

@@ -2,13 +2,19 @@
 // Connects to the server on first use.
 #include "ironcorectl/session.hpp"
 
+#include <iostream>
+
 namespace ironcore::ctl {
 
-Session::Session(SessionOptions options, std::istream& in, std::ostream& out, std::ostream& err, Clock& clock,
-                 std::stop_token stop)
-    : options_(std::move(options)), in_(in), out_(out), err_(err), clock_(clock), stop_(std::move(stop)) {}
+Session::Session(SessionOptions options, std::istream& in, program::StandardOutput& output, std::ostream& err,
+                 Clock& clock, std::stop_token stop)
+    : options_(std::move(options)), in_(in), output_(output), err_(err), clock_(clock), stop_(std::move(stop)) {}
 
 Session::~Session() = default;
+
+std::ostream& Session::out() noexcept {
+  return std::cout;
+}
 
 std::string Session::namespace_of(const api::Kind& kind) const {
   return kind.info().scope == api::Scope::cluster ? std::string() : options_.namespace_;
@@ -40,6 +46,12 @@ Result<store::Store*> Session::store() {
     IRONCORE_TRY(store_, within(store::zmq::connect(*shared, std::move(client), clock_, log_), options_.server));
   }
   return store_.get();
+}
+
+Result<std::string> Session::server_program() {
+  IRONCORE_TRY(auto client, client_options());
+  IRONCORE_TRY(auto* const shared, context());
+  return within(store::zmq::server_program(*shared, std::move(client), clock_, log_), options_.server);
 }
 
 Result<store::zmq::StreamClient*> Session::streams() {

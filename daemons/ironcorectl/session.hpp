@@ -13,6 +13,7 @@
 #include "ironcore/base/log.hpp"
 #include "ironcore/store/store.hpp"
 #include "ironcore/store/zmq_stream.hpp"
+#include "program/standard_output.hpp"
 
 namespace ironcore::ctl {
 
@@ -36,12 +37,14 @@ struct SessionOptions {
 /// Connects when a command first needs it. Thread: one.
 class Session {
  public:
-  Session(SessionOptions options, std::istream& in, std::ostream& out, std::ostream& err, Clock& clock,
+  Session(SessionOptions options, std::istream& in, program::StandardOutput& output, std::ostream& err, Clock& clock,
           std::stop_token stop);
   ~Session();
 
   Result<store::Store*> store();
   Result<store::zmq::StreamClient*> streams();
+  /// `ironcored 0.1.0`: what the server calls itself.
+  Result<std::string> server_program();
 
   const SessionOptions& options() const noexcept { return options_; }
   const std::string& namespace_() const noexcept { return options_.namespace_; }
@@ -49,7 +52,9 @@ class Session {
   std::string namespace_of(const api::Kind& kind) const;
   const Terminal& terminal() const noexcept { return options_.terminal; }
   std::istream& in() noexcept { return in_; }
-  std::ostream& out() noexcept { return out_; }
+  std::ostream& out() noexcept;
+  /// Hands over what was printed; whoever prints for long asks now and then whether anybody still reads.
+  Result<void> flush() { return output_.flush(); }
   std::ostream& err() noexcept { return err_; }
   Clock& clock() noexcept { return clock_; }
   const std::stop_token& stop() const noexcept { return stop_; }
@@ -60,7 +65,7 @@ class Session {
 
   SessionOptions options_;
   std::istream& in_;
-  std::ostream& out_;
+  program::StandardOutput& output_;
   std::ostream& err_;
   Clock& clock_;
   std::stop_token stop_;

@@ -18,6 +18,13 @@ std::string lower(std::string_view text) {
   return result;
 }
 
+/// An unknown kind is a wrong word of the command line, nothing that is missing on the server.
+Result<const api::Kind*> find_kind(std::string_view word) {
+  auto found = api::find_kind(word);
+  if (!found) return Error(ErrorCode::invalid, found.error().message());
+  return found;
+}
+
 Result<std::string> checked_name(std::string_view name) {
   if (const auto wrong = check_dns_subdomain(name)) {
     return Error(ErrorCode::invalid, "name \"" + std::string(name) + "\" " + *wrong);
@@ -46,7 +53,7 @@ Result<std::vector<Selection>> parse_selections(const std::vector<std::string>& 
       if (slash == std::string::npos) {
         return Error(ErrorCode::invalid, "\"" + word + "\": after KIND/NAME only KIND/NAME may follow");
       }
-      IRONCORE_TRY(const api::Kind* const kind, api::find_kind(std::string_view(word).substr(0, slash)));
+      IRONCORE_TRY(const api::Kind* const kind, find_kind(std::string_view(word).substr(0, slash)));
       IRONCORE_TRY(std::string name, checked_name(std::string_view(word).substr(slash + 1)));
       add(kind, {std::move(name)});
     }
@@ -64,7 +71,7 @@ Result<std::vector<Selection>> parse_selections(const std::vector<std::string>& 
   std::string_view kinds = words.front();
   while (true) {
     const auto comma = kinds.find(',');
-    IRONCORE_TRY(const api::Kind* const kind, api::find_kind(kinds.substr(0, comma)));
+    IRONCORE_TRY(const api::Kind* const kind, find_kind(kinds.substr(0, comma)));
     add(kind, names);
     if (comma == std::string_view::npos) break;
     kinds.remove_prefix(comma + 1);
@@ -89,7 +96,7 @@ Result<std::vector<store::Key>> parse_machines(const Session& session, const std
   std::vector<store::Key> keys;
   for (std::string_view name : names) {
     if (const auto slash = name.find('/'); slash != std::string_view::npos) {
-      IRONCORE_TRY(const api::Kind* const kind, api::find_kind(name.substr(0, slash)));
+      IRONCORE_TRY(const api::Kind* const kind, find_kind(name.substr(0, slash)));
       if (kind != &api::kind_of<api::Machine>()) {
         return Error(ErrorCode::invalid, "\"" + std::string(name) + "\" is not a machine");
       }

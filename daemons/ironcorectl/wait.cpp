@@ -2,11 +2,15 @@
 // Conditions of `wait`.
 #include "ironcorectl/wait.hpp"
 
+#include <algorithm>
 #include <ostream>
 
+#include "ironcore/api/compute.hpp"
+#include "ironcore/base/names.hpp"
 #include "ironcorectl/conditions.hpp"
 #include "ironcorectl/follow.hpp"
 #include "ironcorectl/progress.hpp"
+#include "ironcorectl/states.hpp"
 #include "ironcorectl/target.hpp"
 
 namespace ironcore::ctl {
@@ -43,6 +47,18 @@ Result<Condition> parse_condition(const std::string& text) {
   return Condition{Condition::Type::field, path, right};
 }
 
+/// A word that objects of this kind never have would be waited for in vain.
+Result<void> check_words(const api::Kind& kind, const Condition& condition) {
+  if (condition.type == Condition::Type::field && condition.name == "status.state")
+    return within(check_state(kind, condition.value), "--for");
+  if (condition.type != Condition::Type::condition) return {};
+  IRONCORE_CHECK(within(check_condition(kind, condition.name), "--for"));
+  static const std::vector<std::string> known{"True", "False", "Unknown"};
+  if (std::find(known.begin(), known.end(), condition.value) != known.end()) return {};
+  return Error(ErrorCode::invalid, "--for: a condition is True, False or Unknown, not \"" + condition.value + '"' +
+                                       did_you_mean(condition.value, known));
+}
+
 /// The status of a condition in the object; empty if there is none.
 std::string condition_status(const api::Object& object, const std::string& type) {
   for (const auto& condition : conditions_of(object))
@@ -64,6 +80,27 @@ bool holds(const Condition& condition, const api::Object* object) {
   return false;
 }
 
+/// What keeps an object that is being deleted: its finalizers, and of a class the machines that use it.
+Result<std::string> what_holds(Session& session, const api::Object& object) {
+  std::string text;
+  for (const std::string& finalizer : object.metadata().finalizers)
+    text += (text.empty() ? "held by finalizer " : ", ") + finalizer;
+  if (!object.is<api::MachineClass>()) return text;
+  constexpr std::size_t most = 5;
+  IRONCORE_TRY(store::Store* const store, session.store());
+  store::Query query{.kind = &api::kind_of<api::Machine>()};
+  IRONCORE_TRY(query.fields, store::FieldSelector::parse("spec.machineClassRef.name=" + object.name()));
+  IRONCORE_TRY(const auto page, store->list(query, {.limit = most + 1}));
+  for (std::size_t i = 0; i < page.objects.size() && i < most; ++i) {
+    const api::Object& machine = page.objects[i];
+    text += (i > 0          ? ", "
+             : text.empty() ? "used by "
+                            : "; used by ") +
+            text_of(machine) + " in namespace " + machine.metadata().namespace_;
+  }
+  return page.objects.size() > most ? text + " and more" : text;
+}
+
 /// What the last state was, for progress and for the message of a timeout.
 std::string present(const Condition& condition, const api::Object* object) {
   if (!object) return "not there";
@@ -75,26 +112,35 @@ std::string present(const Condition& condition, const api::Object* object) {
     const std::string status = condition_status(*object, condition.name);
     text = "condition " + condition.name + (status.empty() ? " is not there" : " is " + status);
   }
-  if (text.empty()) text = "there";
-  if (object->metadata().deletion_timestamp) text = "being deleted: " + text;
-  return text;
+  if (object->metadata().deletion_timestamp) return text.empty() ? "being deleted" : "being deleted: " + text;
+  return text.empty() ? "there" : text;
 }
 
-Result<void> wait_one(Session& session, const store::Key& key, const Condition& condition, const std::string& words,
-                      Instant deadline) {
+/// Until all of them hold at the same time.
+Result<void> wait_one(Session& session, const store::Key& key, const std::vector<Condition>& conditions,
+                      const std::string& words, Instant deadline) {
+  const auto has = [&](Condition::Type type) {
+    return std::any_of(conditions.begin(), conditions.end(), [&](const Condition& c) { return c.type == type; });
+  };
   Progress progress(session);
   std::string last;
   std::string uid;
   const Look look = [&](const api::Object* object) -> Result<bool> {
-    if (holds(condition, object)) return true;
-    const bool was_deleted =
-        condition.type == Condition::Type::deleted && object && !uid.empty() && object->metadata().uid != uid;
+    const auto open = std::find_if_not(conditions.begin(), conditions.end(),
+                                       [&](const Condition& condition) { return holds(condition, object); });
+    if (open == conditions.end()) return true;
+    const bool was_deleted = has(Condition::Type::deleted) && object && !uid.empty() && object->metadata().uid != uid;
     if (was_deleted) return true;  // another object of the same name
     if (object) uid = object->metadata().uid;
-    if (!object && condition.type != Condition::Type::exists) {
+    if (!object && !has(Condition::Type::exists)) {
       return Error(ErrorCode::not_found, key.to_text() + ": not found" + (uid.empty() ? "" : " any more"));
     }
-    last = present(condition, object);
+    last = present(*open, object);
+    if (last == "being deleted") {  // no state tells more
+      // Only for the text: who may not list machines is still told the rest.
+      const auto holder = what_holds(session, *object);
+      if (holder && !holder->empty()) last += ": " + *holder;
+    }
     progress.show(text_of(key) + ": " + last);
     return false;
   };
@@ -106,20 +152,34 @@ Result<void> wait_one(Session& session, const store::Key& key, const Condition& 
 }  // namespace
 
 Result<void> wait(Session& session, const WaitOptions& options) {
-  IRONCORE_TRY(const auto condition, parse_condition(options.condition));
+  if (options.conditions.empty()) return Error(ErrorCode::invalid, "--for WHAT is missing");
+  std::vector<Condition> conditions;
+  std::string words;
+  for (const std::string& text : options.conditions) {
+    IRONCORE_TRY(Condition condition, parse_condition(text));
+    conditions.push_back(std::move(condition));
+    words += (words.empty() ? "" : " and ") + text;
+  }
+  const bool is_delete = conditions.front().type == Condition::Type::deleted;
+  const bool has_delete = std::any_of(conditions.begin(), conditions.end(),
+                                      [](const Condition& c) { return c.type == Condition::Type::deleted; });
+  if (has_delete && conditions.size() > 1)
+    return Error(ErrorCode::invalid, "--for delete stands alone: what is gone has no state");
   IRONCORE_TRY(const auto keys, parse_keys(session, options.words));
+  for (const store::Key& key : keys) {
+    for (const Condition& condition : conditions) IRONCORE_CHECK(check_words(*key.kind, condition));
+  }
   const Instant deadline = session.clock().now() + options.timeout;
   for (const store::Key& key : keys) {
-    IRONCORE_CHECK(wait_one(session, key, condition, options.condition, deadline));
-    session.out() << text_of(key) << ' ' << (options.condition == "delete" ? "deleted" : options.condition)
-                  << std::endl;
+    IRONCORE_CHECK(wait_one(session, key, conditions, words, deadline));
+    session.out() << text_of(key) << ' ' << (is_delete ? "deleted" : words) << std::endl;
   }
   return {};
 }
 
 Result<void> wait_for(Session& session, const store::Key& key, const std::string& condition, Duration timeout) {
   IRONCORE_TRY(const auto parsed, parse_condition(condition));
-  return wait_one(session, key, parsed, condition, session.clock().now() + timeout);
+  return wait_one(session, key, {parsed}, condition, session.clock().now() + timeout);
 }
 
 }  // namespace ironcore::ctl

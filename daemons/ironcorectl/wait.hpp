@@ -8,7 +8,8 @@ namespace ironcore::ctl {
 
 struct WaitOptions {
   std::vector<std::string> words;  ///< KIND/NAME… or KIND NAME…
-  std::string condition;           ///< `condition=Ready[=True]`, `state=Running`, `spec.power=On`, `exists`, `delete`
+  /// `condition=Ready[=True]`, `state=Running`, `spec.power=On`, `exists`, `delete`; all of them at the same time.
+  std::vector<std::string> conditions;
   Duration timeout = std::chrono::seconds(30);
 };
 

@@ -26,7 +26,7 @@ int run_backup(const Options& options) {
 
 int run_restore(const Options& options) {
   const std::filesystem::path backup = options.words.front();
-  if (const auto made = program::make_directory(options.state_directory, 0700); !made)
+  if (const auto made = program::make_directory(options.state_directory, 0700, Options::database_name); !made)
     return program::report(made.error());
   if (const auto done = store::sqlite::restore(backup, options.database()); !done) return program::report(done.error());
   std::cout << options.database().string() << " is now a copy of " << backup.string() << '\n';

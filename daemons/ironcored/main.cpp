@@ -22,7 +22,7 @@ void reload(const ironcored::Options& options, store::zmq::Server& server, Log& 
 }
 
 Result<void> serve(const ironcored::Options& options, program::Daemon& daemon) {
-  IRONCORE_CHECK(program::make_directory(options.state_directory, 0700));
+  IRONCORE_CHECK(program::make_directory(options.state_directory, 0700, ironcored::Options::database_name));
   for (const auto& endpoint : options.listen) IRONCORE_CHECK(program::make_endpoint_directory(endpoint));
   IRONCORE_TRY(auto server_options, ironcored::server_options(options));
   IRONCORE_TRY(const auto store, store::sqlite::open(options.database(), daemon.clock, daemon.log, options.retention));

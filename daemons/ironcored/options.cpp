@@ -2,46 +2,29 @@
 // Settings of ironcored: defaults, names, and what fits together.
 #include "ironcored/options.hpp"
 
-#include <charconv>
-
 #include "ironcored/commands.hpp"
+#include "program/daemon.hpp"
+#include "program/endpoint.hpp"
 
 namespace ironcore::ironcored {
 namespace {
 
-constexpr std::string_view ipc_scheme = "ipc://";
-constexpr std::string_view tcp_scheme = "tcp://";
-
-Error wrong_endpoint(const std::string& endpoint) {
-  return {ErrorCode::invalid, "listen: expected ipc:///path or tcp://address:port, not \"" + endpoint + '"'};
-}
-
-struct TcpAddress {
-  std::string address;
-  std::uint16_t port = 0;
-};
-
-Result<TcpAddress> parse_tcp(const std::string& endpoint) {
-  const std::string rest = endpoint.substr(tcp_scheme.size());
-  const auto colon = rest.rfind(':');
-  if (colon == std::string::npos || colon == 0) return wrong_endpoint(endpoint);
-  TcpAddress parsed{.address = rest.substr(0, colon)};
-  const std::string port = rest.substr(colon + 1);
-  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), parsed.port);
-  if (error != std::errc() || end != port.data() + port.size()) return wrong_endpoint(endpoint);
-  return parsed;
-}
-
-/// The one endpoint of a scheme; `invalid` if there are two.
-Result<std::optional<std::string>> the_endpoint(const Options& options, std::string_view scheme) {
-  std::optional<std::string> found;
-  for (const std::string& endpoint : options.listen) {
-    if (!endpoint.starts_with(scheme)) continue;
-    if (found)
-      return Error(ErrorCode::invalid, "listen: two endpoints of " + std::string(scheme) + " are one too many");
-    found = endpoint;
+/// All of `listen` as one: at most one path and one address.
+Result<program::Endpoint> endpoints(const Options& options) {
+  program::Endpoint all;
+  for (const std::string& text : options.listen) {
+    IRONCORE_TRY(auto endpoint, within(program::parse_endpoint(text), "listen"));
+    if (endpoint.tcp ? all.tcp.has_value() : !all.path.empty()) {
+      return Error(ErrorCode::invalid, "listen: two endpoints of one kind are one too many: \"" + text + '"');
+    }
+    if (endpoint.tcp) all.tcp = std::move(endpoint.tcp);
+    if (!endpoint.path.empty()) all.path = std::move(endpoint.path);
   }
-  return found;
+  return all;
+}
+
+Error wrong(const std::string& what) {
+  return {ErrorCode::invalid, what};
 }
 
 program::Setting count_of(std::string name, std::size_t& target, std::string help) {
@@ -53,7 +36,7 @@ program::Setting count_of(std::string name, std::size_t& target, std::string hel
 
 Options default_options(const program::Environment& environment) {
   Options options;
-  options.state_directory = program::default_state_directory(environment);
+  options.state_directory = program::default_state_directory(environment) / "ironcored";
   options.listen = {program::default_endpoint(environment)};
   return options;
 }
@@ -84,7 +67,7 @@ program::Command grammar(Options& o) {
           duration("pool-look-every", o.health.look_every, "how often pools are looked at")}};
   program.commands = {{.name = "check",
                        .summary = "Read every page and record of the store; it may be in use.",
-                       .examples = "ironcored check --state-directory /var/lib/ironcore",
+                       .examples = "ironcored check --state-directory /var/lib/ironcore/ironcored",
                        .run = [&o] { return run_check(o); }},
                       {.name = "backup",
                        .summary = "Copy the store, which may be in use, to a new file.",
@@ -105,45 +88,36 @@ program::Command grammar(Options& o) {
 }
 
 Result<void> check(const Options& options) {
-  if (options.listen.empty()) return Error(ErrorCode::invalid, "listen: at least one endpoint is needed");
-  for (const std::string& endpoint : options.listen) {
-    if (!endpoint.starts_with(ipc_scheme) && !endpoint.starts_with(tcp_scheme)) return wrong_endpoint(endpoint);
-  }
-  IRONCORE_CHECK(the_endpoint(options, ipc_scheme));
-  IRONCORE_TRY(const auto tcp, the_endpoint(options, tcp_scheme));
+  if (options.listen.empty()) return wrong("listen: at least one endpoint is needed");
+  IRONCORE_TRY(const auto listen, endpoints(options));
   const bool has_keys = !options.key_file.empty(), has_identities = !options.identities_file.empty();
-  if (tcp) {
-    IRONCORE_CHECK(parse_tcp(*tcp));
-    if (!has_keys)
-      return Error(ErrorCode::invalid,
-                   "key-file: tcp is offered only with keys; make them with `ironcored keygen FILE`");
-    if (!has_identities)
-      return Error(ErrorCode::invalid, "identities-file: tcp is offered only to known keys; say which in a file");
+  if (listen.tcp) {
+    if (!has_keys) return wrong("key-file: tcp is offered only with keys; make them with `ironcored keygen FILE`");
+    if (!has_identities) return wrong("identities-file: tcp is offered only to known keys; say which in a file");
+    IRONCORE_CHECK(server_options(options));  // reads both files
   } else if (has_keys || has_identities) {
-    return Error(ErrorCode::invalid, "key-file and identities-file are for tcp; add --listen tcp://address:port");
+    return wrong("key-file and identities-file are for tcp; add --listen tcp://address:port");
   }
-  if (options.retention.history_changes == 0)
-    return Error(ErrorCode::invalid, "retention-changes: watches need at least 1");
-  if (options.collect_every <= Duration::zero())
-    return Error(ErrorCode::invalid, "retention-every: must be longer than 0");
-  if (options.health.look_every <= Duration::zero() || options.health.grace < options.health.look_every) {
-    return Error(ErrorCode::invalid,
-                 "pool-grace: must not be shorter than pool-look-every, which must be longer than 0");
-  }
+  if (options.retention.history_changes == 0) return wrong("retention-changes: watches need at least 1");
+  if (options.retention.history_age < std::chrono::seconds(1) || options.retention.events_age < std::chrono::seconds(1))
+    return wrong("retention-age and retention-events-age: at least 1s, or nobody sees a change");
+  // What is looked at more often than this only costs.
+  if (options.collect_every < std::chrono::milliseconds(100)) return wrong("retention-every: at least 100ms");
+  if (options.health.look_every < std::chrono::milliseconds(100)) return wrong("pool-look-every: at least 100ms");
+  if (options.health.grace < options.health.look_every)
+    return wrong("pool-grace: must not be shorter than pool-look-every");
   return {};
 }
 
 Result<store::zmq::ServerOptions> server_options(const Options& options) {
-  store::zmq::ServerOptions server{.program = "ironcored"};
-  IRONCORE_TRY(const auto ipc, the_endpoint(options, ipc_scheme));
-  if (ipc) server.path = ipc->substr(ipc_scheme.size());
-  IRONCORE_TRY(const auto tcp, the_endpoint(options, tcp_scheme));
-  if (tcp) {
-    IRONCORE_TRY(auto address, parse_tcp(*tcp));
-    IRONCORE_TRY(auto keys, store::zmq::load_key_pair(options.key_file));
-    IRONCORE_TRY(auto identities, store::zmq::Identities::load(options.identities_file));
-    server.tcp = store::zmq::TcpOptions{.address = std::move(address.address),
-                                        .port = address.port,
+  store::zmq::ServerOptions server{.program = "ironcored " + std::string(program::version())};
+  IRONCORE_TRY(auto listen, endpoints(options));
+  server.path = std::move(listen.path);
+  if (listen.tcp) {
+    IRONCORE_TRY(auto keys, within(store::zmq::load_key_pair(options.key_file), "key-file"));
+    IRONCORE_TRY(auto identities, within(store::zmq::Identities::load(options.identities_file), "identities-file"));
+    server.tcp = store::zmq::TcpOptions{.address = std::move(listen.tcp->address),
+                                        .port = listen.tcp->port,
                                         .keys = std::move(keys),
                                         .identities = std::move(identities)};
   }

@@ -26,7 +26,8 @@ struct Options {
 
   std::vector<std::string> words;  ///< of the commands: TARGET, BACKUP, FILE
 
-  std::filesystem::path database() const { return state_directory / "ironcored.db"; }
+  static constexpr const char* database_name = "ironcored.db";
+  std::filesystem::path database() const { return state_directory / database_name; }
 };
 
 Options default_options(const program::Environment& environment);

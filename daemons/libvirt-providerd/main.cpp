@@ -22,13 +22,15 @@ auto when_available(program::Daemon& daemon, const char* what, F open) {
     if (opened || opened.error().code() != ErrorCode::unavailable) return within(std::move(opened), what);
     if (!is_told) daemon.log.warning("waiting", {{"for", what}, {"because", opened.error().message()}});
     is_told = true;
-    if (!sleep_for(daemon.clock, std::chrono::milliseconds(500), daemon.stop())) return within(std::move(opened), what);
+    if (!sleep_for(daemon.clock, std::chrono::milliseconds(500), daemon.stop())) {
+      return decltype(opened)(Error(ErrorCode::cancelled, std::string("told to stop while waiting for ") + what));
+    }
   }
 }
 
 Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
   auto& [clock, log, signals, readiness] = daemon;
-  IRONCORE_CHECK(program::make_directory(options.host.directory, 0711));
+  IRONCORE_CHECK(program::make_directory(options.host.directory, 0711, program::claim_file));
   IRONCORE_TRY(const auto claimed, program::claim_directory(options.host.directory));
   auto provider_options = options.provider;
   provider_options.holder = options.provider.provider_id + "#" + claimed.id;

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "ironcore/base/names.hpp"
+#include "program/endpoint.hpp"
 
 namespace ironcore::providerd {
 namespace {
@@ -52,6 +53,32 @@ std::string name_of_this_host() {
   return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
 }
 
+Error wrong(const std::string& what) {
+  return {ErrorCode::invalid, what};
+}
+
+/// libvirt knows more drivers; these are the ones that we know.
+bool is_libvirt_uri(const std::string& uri) {
+  const auto scheme = uri.substr(0, uri.find("://"));
+  const auto driver = scheme.substr(0, scheme.find('+'));
+  return scheme.size() < uri.size() && (driver == "qemu" || driver == "test");
+}
+
+Result<void> check_numbers(const Options& options) {
+  constexpr std::size_t most_workers = 1000;  // each one is a thread
+  constexpr std::size_t least_log = 4096;
+  using std::chrono::milliseconds;
+  const auto& provider = options.provider;
+  if (provider.workers == 0 || provider.workers > most_workers)
+    return wrong("workers: expected 1 to " + std::to_string(most_workers));
+  if (provider.heartbeat_every < milliseconds(100)) return wrong("heartbeat: at least 100ms");
+  if (provider.lease_time_to_live <= 2 * provider.heartbeat_every)
+    return wrong("lease: must be more than twice heartbeat");
+  if (options.host.shutdown_repeat < milliseconds(100)) return wrong("shutdown-repeat: at least 100ms");
+  if (options.host.console_log_bytes < least_log) return wrong("console-log-size: at least 4Ki");
+  return {};
+}
+
 }  // namespace
 
 Options default_options(const program::Environment& environment) {
@@ -60,6 +87,7 @@ Options default_options(const program::Environment& environment) {
   options.libvirt_uri = environment.is_root ? "qemu:///system" : "qemu:///session";
   options.host_name = name_of_this_host();
   options.host.directory = program::default_state_directory(environment) / "libvirt-providerd";
+  options.image_roots = {(program::default_state_directory(environment) / "images").string()};
   return options;
 }
 
@@ -85,6 +113,8 @@ program::Command grammar(Options& o) {
           text("server-key", o.server_key, "KEY", "the server's public key, for tcp"),
           text("libvirt-uri", o.libvirt_uri, "URI", "qemu:///system, qemu:///session, or with ?socket=PATH"),
           path("directory", o.host.directory, "where disks, image copies and logs of the machines lie"),
+          texts("image-root", o.image_roots, "DIRECTORY",
+                "image layouts (oci:/path) that machines name must lie below one of these; / allows all"),
           choice<Accelerator>("accelerator", o.host.accelerator,
                               {{"auto", Accelerator::automatic}, {"kvm", Accelerator::kvm}, {"tcg", Accelerator::tcg}},
                               "what runs the guests; auto takes KVM where it works"),
@@ -121,12 +151,13 @@ Result<void> check(Options& options) {
   if (options.provider.provider_id.find("://") == std::string::npos) {
     return Error(ErrorCode::invalid, "provider-id: expected TYPE://ID, not \"" + options.provider.provider_id + '"');
   }
-  if (options.provider.workers == 0) return Error(ErrorCode::invalid, "workers: at least 1 is needed");
-  if (options.provider.lease_time_to_live <= 2 * options.provider.heartbeat_every) {
-    return Error(ErrorCode::invalid, "lease: must be more than twice heartbeat");
+  IRONCORE_CHECK(check_numbers(options));
+  for (const std::string& name : options.provider.classes) {
+    if (const auto why = check_dns_subdomain(name)) return wrong("machine-class: \"" + name + "\" " + *why);
   }
-  if (options.key_file.empty() != options.server_key.empty()) {
-    return Error(ErrorCode::invalid, "key-file and server-key are given together or not at all");
+  if (!is_libvirt_uri(options.libvirt_uri)) {
+    return wrong("libvirt-uri: expected qemu:///system, qemu:///session or another qemu URI, not \"" +
+                 options.libvirt_uri + '"');
   }
   auto& addresses = options.provider.addresses;
   addresses.clear();
@@ -137,6 +168,22 @@ Result<void> check(Options& options) {
   const auto is_host_name = [](const auto& address) { return address.type == AddressType::hostname; };
   if (!options.host_name.empty() && std::none_of(addresses.begin(), addresses.end(), is_host_name))
     addresses.insert(addresses.begin(), {.type = AddressType::hostname, .address = options.host_name});
+  IRONCORE_TRY(const auto server, within(program::parse_endpoint(options.server), "server"));
+  if (server.tcp && server.tcp->port == 0) return wrong("server: port 0 is no port that a server listens on");
+  if (options.key_file.empty() != options.server_key.empty())
+    return wrong("key-file and server-key are given together or not at all");
+  if (server.tcp && options.key_file.empty())
+    return wrong("key-file and server-key are needed for tcp; make a pair with `ironcored keygen FILE`");
+  if (!server.tcp && !options.key_file.empty()) return wrong("key-file and server-key are for tcp; ipc needs none");
+  IRONCORE_CHECK(client_options(options));  // reads the key file
+  // libvirt, which is another process, is told paths below it.
+  options.host.directory = std::filesystem::absolute(options.host.directory).lexically_normal();
+  options.host.image_roots.clear();
+  for (const auto& root : options.image_roots) {
+    if (!std::filesystem::path(root).is_absolute())
+      return wrong("image-root: expected an absolute path, not \"" + root + '"');
+    options.host.image_roots.emplace_back(root);
+  }
   IRONCORE_CHECK(check_label("region", options.region));
   IRONCORE_CHECK(check_label("zone", options.zone));
   if (!options.region.empty()) options.provider.labels[region_label] = options.region;
@@ -147,7 +194,10 @@ Result<void> check(Options& options) {
 Result<store::zmq::ClientOptions> client_options(const Options& options) {
   store::zmq::ClientOptions client{.endpoint = options.server, .program = "libvirt-providerd/" + options.provider.pool};
   if (!options.key_file.empty()) {
-    IRONCORE_TRY(auto keys, store::zmq::load_key_pair(options.key_file));
+    constexpr std::size_t z85_length = 40;
+    if (options.server_key.size() != z85_length)
+      return wrong("server-key: expected the 40 characters that `ironcored keygen` printed");
+    IRONCORE_TRY(auto keys, within(store::zmq::load_key_pair(options.key_file), "key-file"));
     client.keys = store::zmq::ClientKeys{std::move(keys), options.server_key};
   }
   return client;

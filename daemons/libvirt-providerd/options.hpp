@@ -23,6 +23,7 @@ struct Options {
   std::string region, zone;            ///< topology labels of the pool
   std::string host_name;               ///< announced as the pool's Hostname, unless `addresses` has one
   std::vector<std::string> addresses;  ///< TYPE=ADDRESS, of the pool
+  std::vector<std::string> image_roots;
   compute::HostOptions host;
   control::MachineProviderOptions provider;
 };

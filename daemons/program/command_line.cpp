@@ -3,6 +3,7 @@
 #include "program/command_line.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <ostream>
 
 #include "ironcore/base/names.hpp"
@@ -67,14 +68,18 @@ class Reader {
         for (const Setting& setting : program_.settings) settings.push_back(&setting);
       }
       const std::string flag = word.substr(0, word.find('='));
-      return fail(command,
-                  "unknown flag " + flag + nearest_setting(flag.substr(flag.find_first_not_of('-')), settings, "--"));
+      const std::string name = flag.substr(std::min(flag.size(), flag.find_first_not_of('-')));
+      return fail(command, "unknown flag " + flag + nearest_setting(name, settings, "--"));
     }
     if (!command.commands.empty()) {
       std::vector<std::string> names;
       for (const Command& each : command.commands) names.push_back(each.name);
       return fail(command, "unknown command \"" + word + '"' + did_you_mean(word, names));
     }
+    return too_many(command, word);
+  }
+
+  Reading too_many(const Command& command, const std::string& word) {
     return fail(command, "one argument too many: \"" + word + '"');
   }
 
@@ -83,6 +88,35 @@ class Reader {
   std::ostream& err_;
 };
 
+/// The words after `--`, taken away: all of them are arguments. CLI11 forgets that between a command and its program.
+Words take_rest(Words& words) {
+  const auto mark = std::find(words.begin(), words.end(), "--");
+  if (mark == words.end()) return {};
+  Words rest(mark + 1, words.end());
+  words.erase(mark, words.end());
+  return rest;
+}
+
+/// The words as people write them, in the form that CLI11 takes: `help get` is `get --help`, `-o=json` is `-ojson`.
+Words plain_words(const Command& program, Words words) {
+  const bool has_help = std::any_of(program.commands.begin(), program.commands.end(),
+                                    [](const Command& command) { return command.name == "help"; });
+  if (!words.empty() && words.front() == "help" && !has_help) {
+    words.erase(words.begin());
+    words.emplace_back("--help");
+  }
+  for (std::string& word : words) {
+    if (word.size() > 3 && word[0] == '-' && word[1] != '-' && word[2] == '=') word.erase(2, 1);
+  }
+  return words;
+}
+
+/// `--namespace` of CLI11's `--namespace: 1 required …`, `Could not convert: --wait = …`.
+std::string flag_of(const std::string& message) {
+  const auto begin = std::min(message.find("--"), message.size());
+  return message.substr(begin, message.find_first_of(": ", begin) - begin);
+}
+
 }  // namespace
 
 Reading read_command_line(const Command& program, int argc, const char* const* argv, std::ostream& out,
@@ -90,6 +124,8 @@ Reading read_command_line(const Command& program, int argc, const char* const* a
   CLI::App app;
   Collected collected;
   fill(app, program, collected);
+  // After the command its name is a word like any other: `events machine delete` deletes nothing.
+  app.require_subcommand(0, 1);
   std::vector<std::pair<CLI::App*, const Command*>> commands;
   for (const Command& command : program.commands) {
     CLI::App* sub = app.add_subcommand(command.name);
@@ -105,9 +141,17 @@ Reading read_command_line(const Command& program, int argc, const char* const* a
     }
     return &program;
   };
+  Words all(argv + std::min(argc, 1), argv + argc);
+  const Words rest = take_rest(all);
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
+    Words words = plain_words(program, std::move(all));
+    std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+    app.parse(std::move(words));
+  } catch (const CLI::ArgumentMismatch& error) {
+    return reader.fail(*chosen_command(), flag_of(error.what()) + " needs a value");
+  } catch (const CLI::ConversionError& error) {
+    return reader.fail(*chosen_command(), flag_of(error.what()) + " takes no value");
+  } catch (const CLI::Error& error) {
     return reader.fail(*chosen_command(), error.what());
   }
   const Command& command = *chosen_command();
@@ -115,13 +159,14 @@ Reading read_command_line(const Command& program, int argc, const char* const* a
     out << help_text(program, command);
     return {};
   }
-  if (const Words words = app.remaining(true); !words.empty()) {
-    for (const std::string& word : words) {
-      if (word.size() > 1 && word[0] == '-' && word != "--") return reader.leftover(command, word);
+  if (const Words left = app.remaining(true); !left.empty()) {
+    for (const std::string& word : left) {
+      if (word.size() > 1 && word[0] == '-') return reader.leftover(command, word);
     }
-    return reader.leftover(command, words.front());
+    return reader.leftover(command, left.front());
   }
   if (!command.run) return reader.fail(command, "a command is missing");
+  if (command.arguments.empty() && !rest.empty()) return reader.too_many(command, rest.front());
 
   Reading reading{.command = &command};
   for (const auto& [setting, words] : collected.settings) {
@@ -131,12 +176,14 @@ Reading read_command_line(const Command& program, int argc, const char* const* a
     reading.given.insert(setting->name);
   }
   for (const Argument& argument : command.arguments) {
-    Words words;
+    Words given;
     for (const auto& [which, values] : collected.arguments) {
-      if (which == &argument) words = values;
+      if (which == &argument) given = values;
     }
-    if (words.size() < argument.least) return reader.fail(command, argument.name + " is missing: " + argument.help);
-    if (argument.target) *argument.target = std::move(words);
+    if (&argument == &command.arguments.back()) given.insert(given.end(), rest.begin(), rest.end());
+    if (given.size() > argument.most) return reader.too_many(command, given[argument.most]);
+    if (given.size() < argument.least) return reader.fail(command, argument.name + " is missing: " + argument.help);
+    if (argument.target) *argument.target = std::move(given);
   }
   return reading;
 }

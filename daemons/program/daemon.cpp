@@ -2,6 +2,7 @@
 // The life of a daemon: settings, log, signals, serve, report.
 #include "program/daemon.hpp"
 
+#include <exception>
 #include <iostream>
 
 #include "program/config_file.hpp"
@@ -13,6 +14,14 @@ std::string_view version() noexcept {
   return IRONCORE_VERSION;
 }
 
+namespace {
+
+int exit_code(const Error& error) {
+  return error.code() == ErrorCode::invalid ? exit_usage : exit_failure;
+}
+
+}  // namespace
+
 int report(const Error& error) {
   std::string_view text = error.message();
   while (true) {
@@ -21,11 +30,22 @@ int report(const Error& error) {
     if (end == std::string_view::npos) break;
     text.remove_prefix(end + 1);
   }
-  return error.code() == ErrorCode::invalid ? exit_usage : exit_failure;
+  return exit_code(error);
 }
 
-int run_daemon(Command program, int argc, const char* const* argv, const Environment& environment,
-               const std::function<Result<void>()>& check, const std::function<Result<void>(Daemon&)>& serve) {
+int run_guarded(const std::function<int()>& program) {
+  try {
+    return program();
+  } catch (const std::exception& exception) {
+    report(Error(ErrorCode::internal, std::string("internal: ") + exception.what()));
+    return exit_failure;
+  }
+}
+
+namespace {
+
+int run_unguarded(Command program, int argc, const char* const* argv, const Environment& environment,
+                  const std::function<Result<void>()>& check, const std::function<Result<void>(Daemon&)>& serve) {
   LogOptions log_options{.use_colour = environment.has_colour};
   ReadinessOptions readiness_options{.notify_socket = environment.notify_socket};
   std::filesystem::path config_file;
@@ -63,13 +83,14 @@ int run_daemon(Command program, int argc, const char* const* argv, const Environ
       return exit_usage;
     }
   }
+  if (is_print) std::cout << config_text(keys);
+  if (is_print && !is_check) return exit_ok;
   if (const auto checked = check(); !checked) {
     report(checked.error());
     return exit_usage;
   }
-  if (is_print) std::cout << config_text(keys);
   if (is_check) std::cout << "the settings are right\n";
-  if (is_print || is_check) return exit_ok;
+  if (is_check) return exit_ok;
   if (reading.command != &program) return reading.command->run();
 
   Signals signals;
@@ -82,12 +103,25 @@ int run_daemon(Command program, int argc, const char* const* argv, const Environ
     const std::stop_callback tell(signals.stop(), [&] { readiness.stopping(); });
     return serve(daemon);
   }();
-  if (!served) {
+  const bool was_told = !served && served.error().code() == ErrorCode::cancelled && signals.stop().stop_requested();
+  if (!served && !was_told) {
+    // Who reads JSON lines gets nothing else.
+    if (log_options.format == LogFormat::text) return report(served.error());
     log->error("stopped by an error", {{"error", served.error().message()}});
-    return report(served.error());
+    return exit_code(served.error());
   }
   log->info("stopped");
   return exit_ok;
+}
+
+}  // namespace
+
+int run_daemon(Command program, int argc, const char* const* argv, const Environment& environment,
+               const std::function<Result<void>()>& check, const std::function<Result<void>(Daemon&)>& serve) {
+  return run_guarded([&] {
+    StandardOutput output;
+    return finish_output(output, run_unguarded(std::move(program), argc, argv, environment, check, serve));
+  });
 }
 
 }  // namespace ironcore::program

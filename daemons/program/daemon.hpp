@@ -12,6 +12,7 @@
 #include "program/directory.hpp"
 #include "program/readiness.hpp"
 #include "program/signals.hpp"
+#include "program/standard_output.hpp"
 
 namespace ironcore::program {
 
@@ -26,14 +27,17 @@ struct Daemon {
 
 /// Adds `--config`, `--check-config`, `--print-config`, `--version`, `--log-level`, `--log-format` and
 /// `--ready-file` to `program`, reads the command line and the config file, and then either runs the command
-/// that was asked for or `serve`, which returns when it was told to stop. `check` looks at the settings as a
-/// whole before anything is done. `program.settings` are the keys of the config file; `program.run` is not
+/// that was asked for or `serve`, which returns when it was told to stop; `cancelled` is as good when it was. `check` looks at
+/// the settings as a whole before anything is done but printing them. `program.settings` are the keys of the config file; `program.run` is not
 /// used. Returns the exit code.
 int run_daemon(Command program, int argc, const char* const* argv, const Environment& environment,
                const std::function<Result<void>()>& check, const std::function<Result<void>(Daemon&)>& serve);
 
 /// Prints `error: …` on standard error, for each line of the message; the exit code that fits it.
 int report(const Error& error);
+
+/// Runs the whole of a program. What nobody expected, `what` of an exception, is reported as `error: internal: …`.
+int run_guarded(const std::function<int()>& program);
 
 /// The version of this build.
 std::string_view version() noexcept;

@@ -21,6 +21,13 @@ std::string variable(const char* name) {
   return value ? value : "";
 }
 
+/// `0700`, as chmod takes it.
+std::string octal(mode_t mode) {
+  std::string text;
+  for (; mode != 0; mode >>= 3) text.insert(text.begin(), static_cast<char>('0' + (mode & 7)));
+  return '0' + text;
+}
+
 }  // namespace
 
 Environment Environment::read() {
@@ -44,7 +51,7 @@ std::string default_endpoint(const Environment& environment) {
   return "ipc://" + (default_state_directory(environment) / "run/api.sock").string();
 }
 
-Result<void> make_directory(const std::filesystem::path& directory, mode_t mode) {
+Result<void> make_directory(const std::filesystem::path& directory, mode_t mode, const std::string& mark) {
   if (directory.has_parent_path()) {
     std::error_code error;
     std::filesystem::create_directories(directory.parent_path(), error);
@@ -62,14 +69,23 @@ Result<void> make_directory(const std::filesystem::path& directory, mode_t mode)
     return Error(ErrorCode::forbidden, directory.string() + " belongs to user " + std::to_string(found.st_uid) +
                                            ": name a directory of your own");
   }
-  if ((found.st_mode & 07777 & ~mode) != 0 && ::chmod(directory.c_str(), mode) != 0) {
-    return system_error(errno, "take rights from " + directory.string());
+  if ((found.st_mode & 07777 & ~mode) == 0) return {};
+  struct stat marked {};
+  const bool is_ours = ::lstat((directory / mark).c_str(), &marked) == 0 && S_ISREG(marked.st_mode) &&
+                       marked.st_uid == ::geteuid() && found.st_uid == ::geteuid();
+  if (!is_ours) {
+    return Error(ErrorCode::wrong_state,
+                 directory.string() + " has mode " + octal(found.st_mode & 07777) + ", at most " + octal(mode) +
+                     " is wanted: name one that does not exist yet, or, if it is for this program "
+                     "alone, `chmod " +
+                     octal(mode) + ' ' + directory.string() + '`');
   }
+  if (::chmod(directory.c_str(), mode) != 0) return system_error(errno, "take rights from " + directory.string());
   return {};
 }
 
 Result<ClaimedDirectory> claim_directory(const std::filesystem::path& directory) {
-  const auto path = directory / "instance";
+  const auto path = directory / claim_file;
   ClaimedDirectory claimed{.id = "",
                            .lock = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600))};
   if (!claimed.lock) return system_error(errno, "open " + path.string());

@@ -24,14 +24,18 @@ struct Environment {
   static Environment read();
 };
 
-/// `/var/lib/ironcore` for root, else below the user's own state directory.
+/// `/var/lib/ironcore` for root, else below the user's own state directory. Each program has a directory of its own in it.
 std::filesystem::path default_state_directory(const Environment& environment);
 /// `ipc:///run/ironcore/api.sock` for root, else in the user's own runtime directory.
 std::string default_endpoint(const Environment& environment);
 
-/// Makes the directory, and those above it as 0755. One that exists must belong to us (or root) and gets
-/// `mode` if it has more rights than that: what is in it is nobody else's business.
-Result<void> make_directory(const std::filesystem::path& directory, mode_t mode);
+/// Makes the directory, and those above it as 0755. One that exists must belong to us (or root) and have no more rights than
+/// `mode`: what is in it is nobody else's business. One that holds our file `mark` was made by us and gets `mode`; any other is
+/// left alone and refused (`wrong_state`): it may be somebody's home, or `/tmp`.
+Result<void> make_directory(const std::filesystem::path& directory, mode_t mode, const std::string& mark);
+
+/// The file by which a claimed directory is known.
+inline constexpr const char* claim_file = "instance";
 
 /// A directory that only one process works in at a time.
 struct ClaimedDirectory {

@@ -59,7 +59,7 @@ std::string help_text(const Command& program, const Command& command) {
   if (!command.commands.empty()) text += command.run ? " [COMMAND]" : " COMMAND";
   for (const Argument& argument : command.arguments) {
     std::string word = argument.name;
-    if (argument.most > 1) word += "…";
+    if (argument.most > 1 && word.find("…") == std::string::npos) word += "…";
     if (argument.least == 0) word = '[' + word + ']';
     text += ' ' + word;
   }
@@ -88,6 +88,10 @@ std::string help_text(const Command& program, const Command& command) {
   }
   add_settings(text, "Flags", command.settings);
   if (!is_program) add_settings(text, "Flags of every command", program.settings);
+  if (is_program) {
+    text +=
+        "\nExit codes: 0 it is done, 1 it did not work, 2 the command line, the config file or a manifest is wrong.\n";
+  }
   return text;
 }
 

@@ -50,7 +50,10 @@ void Signals::run() {
         continue;
       }
     }
-    if (!source_.request_stop()) ::_exit(128 + static_cast<int>(info.ssi_signo));
+    // Service managers send SIGTERM more than once; a person who presses Ctrl-C again does not want to wait.
+    if (info.ssi_signo == SIGINT && is_interrupted_) ::_exit(128 + SIGINT);
+    is_interrupted_ = is_interrupted_ || info.ssi_signo == SIGINT;
+    source_.request_stop();
   }
 }
 

@@ -12,7 +12,7 @@
 namespace ironcore::program {
 
 /// Made first thing in `main`, before any thread: blocks the signals for the whole process and turns the
-/// first one into a stop request; a second one ends the process at once, for whoever does not want to wait.
+/// first one into a stop request; a second SIGINT ends the process at once, for whoever does not want to wait.
 /// SIGHUP is one of them unless there is something to do on it. Ignores SIGPIPE. Starts one thread. Thread:
 /// any.
 class Signals {
@@ -33,6 +33,7 @@ class Signals {
   void run();
 
   std::stop_source source_;
+  bool is_interrupted_ = false;  // only used by the thread
   std::mutex mutex_;
   std::function<void()> on_hangup_;
   UniqueFd signals_;

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command lines, help, completion and config files: everything that needs no server."""
+import os
 import shutil
+import signal
 import subprocess
 
 import cloud
@@ -29,7 +31,30 @@ class CommandLine(TempDirectory):
         self.assertSays(run("libvirt-providerd"), 2, "pool-name is missing")
 
     def test_an_unknown_kind_names_the_nearest(self):
-        self.assertSays(run("ironcorectl", "get", "machnes"), 1, "machnes", "machines")
+        self.assertSays(run("ironcorectl", "get", "machnes"), 2, "machnes", "machines")
+
+    def test_a_selector_with_files_is_refused(self):
+        self.assertSays(run("ironcorectl", "delete", "-f", "x.yaml", "-l", "app=x"), 2, "-f takes neither -l nor --all")
+        self.assertSays(run("ironcorectl", "delete", "-f", "x.yaml", "--all"), 2, "-f takes neither -l nor --all")
+
+    def test_two_dashes_abort_nothing(self):
+        for name in ("ironcored", "libvirt-providerd", "ironcorectl"):
+            for words in (["--", "x"], ["---"], ["--", "--"]):
+                with self.subTest(name, words=words):
+                    self.assertEqual(run(name, *words).code, 2)
+
+    def test_output_that_cannot_be_written_is_an_error(self):
+        for name, *arguments in (("ironcorectl", "version", "--client"), ("ironcorectl", "get", "--help"), ("ironcored", "--help"),
+                                 ("libvirt-providerd", "--print-config")):
+            with self.subTest(name), open("/dev/full", "w") as full:
+                result = subprocess.run([str(cloud.program(name)), *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+                self.assertEqual((result.returncode, result.stderr), (1, "error: write the output: no space left on device\n"))
+
+    def test_help_and_version_are_found_where_people_look(self):
+        self.assertEqual(run("ironcorectl", "help").out, run("ironcorectl", "--help").out)
+        self.assertEqual(run("ironcorectl", "help", "get").out, run("ironcorectl", "get", "--help").out)
+        self.assertRegex(run("ironcorectl", "--version").out, r"^ironcorectl \d+\.\d+\.\d+\n$")
+        self.assertIn("Exit codes: 0 ", run("ironcorectl", "--help").out)
 
     def test_illegal_names_are_refused_before_anything_is_sent(self):
         self.assertSays(run("ironcorectl", "get", "machine", "Web_1"), 2, "Web_1", "lower-case")
@@ -40,7 +65,7 @@ class CommandLine(TempDirectory):
             result = run(name, "--help")
             self.assertEqual((result.code, result.err), (0, ""), result)
             self.assertIn("Examples:\n  " + name, result.out)
-        for command in ("apply", "get", "delete", "wait", "console", "power", "explain"):
+        for command in ("apply", "get", "delete", "wait", "console", "power", "explain", "version", "completion"):
             result = run("ironcorectl", command, "--help")
             self.assertEqual(result.code, 0, result)
             self.assertIn(f"ironcorectl {command}", result.out)
@@ -76,6 +101,25 @@ class CommandLine(TempDirectory):
         self.assertEqual(complete("ironcorectl", "get", "machines", "--watc"), ["--watch"])
         self.assertEqual(complete("ironcorectl", "-n", "x", "get", "-o", "wi"), ["wide"])
         self.assertEqual(complete("ironcorectl", "power", "o"), ["on", "off"])
+        self.assertEqual(complete("ironcorectl", "get", "--output", "=", "ya"), ["yaml"])
+        self.assertEqual(complete("ironcorectl", "logs", "-f", "--tai"), ["--tail"])
+        self.assertEqual(complete("ironcorectl", "completion", ""), ["bash", "zsh", "fish"])
+        self.assertEqual(complete("ironcorectl", "completion", "bash", ""), [])
+
+    def test_bash_asks_the_server_and_the_namespace_of_the_line(self):
+        script = self.write("completion.bash", run("ironcorectl", "completion", "bash").out)
+        asked = self.directory / "asked"
+        self.write("ironcorectl", f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>{asked}\necho machine/web-1\n").chmod(0o755)
+
+        def complete(*words):
+            line = f"source {script}; COMP_WORDS=({' '.join(repr(w) for w in words)}); COMP_CWORD={len(words) - 1}; _ironcorectl; echo \"${{COMPREPLY[@]}}\""
+            environment = dict(os.environ, PATH=f"{self.directory}:{os.environ['PATH']}")
+            return subprocess.run(["bash", "-c", line], check=True, text=True, capture_output=True, env=environment).stdout.split()
+
+        self.assertEqual(complete("ironcorectl", "-n", "prod", "logs", "-f", ""), ["web-1"])
+        self.assertEqual(complete("ironcorectl", "wait", "--server", "=", "ipc:///x", "machine/w"), ["machine/web-1"])
+        self.assertEqual(complete("ironcorectl", "get", "m", "we"), ["web-1"])
+        self.assertEqual(asked.read_text().splitlines(), ["-n prod get machines -o name", "--server ipc:///x get machine -o name", "get m -o name"])
 
 
 class ConfigFile(TempDirectory):
@@ -104,6 +148,33 @@ class ConfigFile(TempDirectory):
         self.assertSays(self.check("- a\n"), 2, "expected a mapping")
         self.assertSays(self.check("pool-name: {\n"), 2, "config.yaml:")
         self.assertSays(run("ironcored", "--config", self.directory / "none.yaml"), 2, "none.yaml")
+
+    def test_printing_needs_nothing_that_is_required(self):
+        result = run("libvirt-providerd", "--print-config")
+        self.assertEqual(result.code, 0, result)
+        self.assertIn("pool-name: \"\"", result.out)
+
+    def test_what_cannot_work_is_not_right(self):
+        key, identities = self.directory / "server.key", self.write("identities.json", '{"identities": []}')
+        self.assertEqual(run("ironcored", "keygen", key).code, 0)
+        for listen, *more in (("ipc://",), ("ipc://api.sock",), ("ipc:///" + "x" * 100,), ("tcp://127.0.0.1:65535", f"key-file: {key}"),
+                              ("tcp://127.0.0.1:7400", "key-file: /none", f"identities-file: {identities}"),
+                              ("tcp://127.0.0.1:7400", f"key-file: {key}", "identities-file: /none")):
+            with self.subTest(listen, more=more):
+                self.assertEqual(self.check("\n".join([f'listen: ["{listen}"]', *more]), name="ironcored").code, 2)
+        self.assertSays(self.check(f'listen: ["tcp://127.0.0.1:7400"]\nkey-file: {key}\nidentities-file: {identities}\n', name="ironcored"),
+                        0, "right", stream="out")
+        for setting, named in (("server: http://foo", "server"), ("server: tcp://10.0.0.1:7400", "key-file"), ("machine-class: [Small_1]", "Small_1"),
+                               ("libvirt-uri: foo", "libvirt-uri"), ("workers: 1000000", "workers"), ("workers: 0", "workers"),
+                               ("heartbeat: 0s", "heartbeat"), ("shutdown-repeat: 0s", "shutdown-repeat"), ("console-log-size: 1", "console-log-size"),
+                               ("server: tcp://10.0.0.1:7400\nkey-file: /none\nserver-key: short", "server-key")):
+            with self.subTest(setting):
+                self.assertSays(self.check("pool-name: a\n" + setting), 2, named)
+        self.assertEqual(self.check("retention-age: 0s\n", name="ironcored").code, 2)
+
+    def test_a_relative_directory_is_made_absolute(self):
+        result = self.check("pool-name: a\ndirectory: here\n", "--print-config")
+        self.assertEqual(result.code, 0, result)
 
     def test_settings_are_checked_as_a_whole(self):
         self.assertSays(self.check("pool-name: a\nheartbeat: 30s\n"), 2, "lease", "twice")

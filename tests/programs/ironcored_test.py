@@ -12,6 +12,20 @@ import cloud
 from cloud import CLASS, MACHINE, Daemon, TempDirectory, WithServer, program, run
 
 
+def three_free_ports():
+    """The first of three in a row: requests, changes and streams."""
+    while True:
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+                third.bind(("127.0.0.1", port + 2))
+                return port
+            except (OSError, OverflowError):
+                continue
+
+
 class Starting(WithServer):
     def start_another(self, *arguments):
         return run("ironcored", *arguments, seconds=30)
@@ -40,6 +54,29 @@ class Starting(WithServer):
         self.assertFalse(self.server.ready_file.exists())
         self.assertIn("msg=\"stopped\"", self.server.tail())
         self.assertEqual(list(self.directory.glob("api.sock*")), [])
+
+    def test_a_second_sigterm_does_not_make_it_disorderly(self):
+        for _ in range(3):
+            self.server.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.server.process.wait(20), 0)
+        self.assertFalse(self.server.ready_file.exists())
+        self.assertEqual(list(self.directory.glob("api.sock*")), [])
+
+    def test_a_directory_of_somebody_else_is_refused_and_left_alone(self):
+        shared = self.directory / "shared"
+        shared.mkdir()
+        shared.chmod(0o1777)
+        result = self.start_another("--state-directory", shared, "--listen", f"ipc://{self.directory}/other.sock")
+        self.assertEqual(result.code, 1, result)
+        self.assertRegex(result.err, "error: .* has mode 01777, at most 0700 is wanted: .*chmod 0700")
+        self.assertEqual(stat.S_IMODE(shared.stat().st_mode), 0o1777)
+        self.assertEqual(list(shared.iterdir()), [])
+
+    def test_a_directory_of_its_own_gets_its_mode_back(self):
+        self.server.stop()
+        (self.directory / "state").chmod(0o755)
+        self.server = self.start_server()
+        self.assertEqual(stat.S_IMODE((self.directory / "state").stat().st_mode), 0o700)
 
     def test_after_kill_everything_that_was_acknowledged_is_there(self):
         self.assertEqual(self.apply(CLASS + "---\n" + MACHINE).code, 0)
@@ -104,6 +141,14 @@ class Announcing(TempDirectory):
         lines = [json.loads(line) for line in daemon.log.read_text().splitlines()]
         self.assertIn("ready", [line["msg"] for line in lines])
         self.assertTrue(all({"time", "level", "msg"} <= set(line) for line in lines))
+
+    def test_json_logs_stay_json_when_it_fails(self):
+        (self.directory / "state").write_text("a file")
+        result = run("ironcored", "--log-format", "json", "--state-directory", self.directory / "state", "--listen",
+                     f"ipc://{self.directory}/api.sock", seconds=30)
+        self.assertEqual(result.code, 1, result)
+        lines = [json.loads(line) for line in result.err.splitlines()]
+        self.assertIn("is not a directory", lines[-1]["error"])
 
     def test_a_damaged_store_is_refused_and_left_alone(self):
         (self.directory / "state").mkdir(mode=0o700)
@@ -175,9 +220,7 @@ class Tcp(TempDirectory):
 
     def setUp(self):
         super().setUp()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = three_free_ports()
         self.server_key_file, self.server_key = self.key("server")
         self.admin, admin_key = self.key("admin")
         self.viewer, viewer_key = self.key("viewer")

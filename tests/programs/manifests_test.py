@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import subprocess
 import sys
 import threading
 import time
@@ -52,6 +53,23 @@ class BadManifests(WithServer):
 
     def test_nothing_of_a_file_with_an_unreadable_document_is_applied(self):
         self.refused(CLASS + "---\n" + MACHINE + "  powr: On\n", 2, "spec.powr")
+
+    def test_nothing_of_a_file_with_a_wrong_document_is_applied_or_created(self):
+        wrong = MACHINE.replace("web-1", "web-2").replace("sizeLimit: 1Gi", "sizeLimit: -1")
+        for text, code, named in ((CLASS + "---\n" + wrong, 2, "sizeLimit"),
+                                  (CLASS + "---\n" + MACHINE.replace("name: web-1", "name: web-1\n  namespace: nowhere"), 1, "namespace nowhere does not exist")):
+            self.refused(text, code, "standard input:", named)
+            self.assertSays(self.ctl("create", "-f", "-", stdin=text), code, named)
+            self.assertEqual(self.ok("get", "machineclasses,machines", "-A", "-o", "name"), "")
+        self.ok("apply", "-f", "-", stdin=CLASS)
+        self.assertSays(self.ctl("create", "-f", "-", stdin=MACHINE + "---\n" + CLASS), 1, "machineclass/small exists already")
+        self.assertSays(self.ctl("create", "-f", "-", stdin=MACHINE + "---\n" + MACHINE), 2, "twice")
+        self.assertEqual(self.ok("get", "machines", "-o", "name"), "")
+        self.assertSays(self.apply(MACHINE + "---\n" + CLASS.replace("256Mi", "512Mi")), 2, "cannot be changed")
+        self.assertEqual(self.ok("get", "machines", "-o", "name"), "")
+        # What a file brings with it counts.
+        namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n"
+        self.ok("apply", "-f", "-", stdin=namespace + "---\n" + MACHINE.replace("name: web-1", "name: web-1\n  namespace: team"))
 
     def test_immutable_fields_stay(self):
         self.assertSays(self.apply(CLASS + "---\n" + MACHINE), 0)
@@ -211,6 +229,32 @@ class Get(WithServer):
         self.assertEqual((result.code, result.out), (1, "machine/web-1\n"))
         self.assertIn("web-2", result.err)
 
+    def test_watch_ends_when_nobody_reads_any_more(self):
+        with background("ironcorectl", "get", "machines", "-w", environment={"IRONCORE_SERVER": self.endpoint}) as watch:
+            self.assertIn("NAME", watch.stdout.readline())
+            watch.stdout.close()
+            self.assertEqual(watch.wait(20), 0)
+            self.assertEqual(watch.stderr.read(), "")
+            watch.stdout = open(os.devnull)
+
+    def test_objects_that_cannot_be_written_are_an_error(self):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([str(cloud.program("ironcorectl")), "get", "machines", "-o", "yaml", "--server", self.endpoint], stdout=full,
+                                    stderr=subprocess.PIPE, text=True)
+        self.assertEqual((result.returncode, result.stderr), (1, "error: write the output: no space left on device\n"))
+
+    def test_columns_of_changes_stand_below_their_headers(self):
+        with background("ironcorectl", "get", "machines", "-w", environment={"IRONCORE_SERVER": self.endpoint}) as watch:
+            header = watch.stdout.readline()
+            watch.stdout.readline()
+            self.ok("power", "off", "web-1")
+            changed = watch.stdout.readline()
+            self.assertEqual(header.index("NAME"), changed.index("web-1"))
+
+    def test_a_state_that_never_comes_names_the_nearest(self):
+        self.assertSays(self.ctl("get", "machines", "--field-selector", "status.state=Runing"), 2, '"Runing"', 'did you mean "Running"')
+        self.assertSays(self.ctl("get", "machines", "--field-selector", "status.state=Running"), 0)
+
     def test_watch_shows_every_change_in_order(self):
         with background("ironcorectl", "get", "machines", "-w", environment={"IRONCORE_SERVER": self.endpoint}) as watch:
             lines = []
@@ -346,6 +390,20 @@ class OtherCommands(WithServer):
         self.assertSays(self.ctl("wait", "machine/web-2", "--for", "state=Running"), 1, "web-2", "not found")
         self.assertSays(self.ctl("wait", "machine/web-1", "--for", "running"), 2, "--for")
 
+    def test_wait_refuses_what_never_comes(self):
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "state=Runing"), 2, 'did you mean "Running"')
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "condition=Redy"), 2, 'did you mean "Ready"')
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "condition=Ready=true"), 2, 'did you mean "True"')
+        self.assertSays(self.ctl("wait", "machine/web-1"), 2, "--for WHAT is missing")
+
+    def test_wait_for_two_things_needs_both(self):
+        self.assertEqual(self.ok("wait", "machine/web-1", "--for", "exists", "--for", "spec.power=On"), "machine/web-1 exists and spec.power=On\n")
+        for conditions in (("--for", "exists", "--for", "state=Running"), ("--for", "state=Running", "--for", "exists")):
+            result = self.ctl("wait", "machine/web-1", *conditions, "--timeout", "200ms")
+            self.assertEqual(result.code, 1, result)
+            self.assertIn("did not reach", result.err)
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "delete", "--for", "exists"), 2, "stands alone")
+
     def test_wait_sees_a_change_that_comes_later(self):
         environment = {"IRONCORE_SERVER": self.endpoint}
         with background("ironcorectl", "wait", "machine/web-1", "--for", "spec.power=Off", environment=environment) as waiting:
@@ -370,6 +428,7 @@ class OtherCommands(WithServer):
         for text in ("Name:", "web-1", "Machine Class Ref:", "OutOfCapacity"):
             self.assertIn(text, shown)
         self.assertNotIn("last-applied", shown)
+        self.assertRegex(shown, r"Creation Timestamp: +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n")
 
     def test_edit_writes_what_was_changed(self):
         result = self.ctl("edit", "machine", "web-1", environment={"EDITOR": "sed -i 's/power: .*/power: \"Off\"/'"})
@@ -401,15 +460,62 @@ class OtherCommands(WithServer):
         self.assertEqual(self.ok("delete", "-f", "-", stdin=CLASS + "---\n" + MACHINE), "machine/web-1 deleted\nmachineclass/small deleted\n")
         self.assertEqual(self.ctl("get", "machines").out, "")
 
-    def test_a_class_in_use_waits_and_says_so(self):
+    def test_a_class_in_use_waits_and_says_for_whom(self):
         result = self.ctl("delete", "machineclass", "small", "--timeout", "1s")
         self.assertEqual(result.code, 1, result)
-        self.assertIn("being deleted", result.err)
+        self.assertIn("it is: being deleted: held by finalizer compute.ironcore.dev/machineclass; used by machine/web-1 in namespace default", result.err)
+        self.assertSays(self.apply(CLASS), 1, "standard input:", "machineclass/small is being deleted: wait until it is gone")
         self.ok("delete", "machine", "web-1")
         self.ok("wait", "machineclass/small", "--for", "delete")
 
     def test_version_names_the_server(self):
-        self.assertIn(self.endpoint, self.ok("version"))
+        self.assertRegex(self.ok("version"), rf"^client  \d+\.\d+\.\d+\nserver  ironcored \d+\.\d+\.\d+ at {self.endpoint}, revision \d+\n$")
+
+    def test_names_of_commands_are_names_of_objects_too(self):
+        help_text = self.ok("--help").partition("\nCommands:\n")[2].partition("\n\n")[0]
+        commands = [line.split()[0] for line in help_text.splitlines()]
+        self.assertIn("delete", commands)
+        for command in commands:
+            with self.subTest(command):
+                # As a kind it is unknown, as a name it is not there: neither runs the command.
+                self.assertSays(self.ctl("get", command, "machine/web-1"), 2)
+                self.assertSays(self.ctl("get", "machine", command), 1, command, "not")
+                result = self.ctl("events", "machine", command, "--now")
+                self.assertSays(result, 2, "--now")
+                self.ok("events", "-n", command)
+        self.ok("get", "machine", "web-1")
+        self.ok("apply", "-f", "-", stdin=MACHINE.replace("web-1", "delete"))
+        self.assertEqual(self.ok("get", "machine", "delete", "-o", "name"), "machine/delete\n")
+
+    def test_a_wrong_name_among_machines_changes_none_of_them(self):
+        self.assertSays(self.ctl("power", "off", "web-1", "nosuch"), 1, "nosuch")
+        self.assertSays(self.ctl("reboot", "web-1", "nosuch"), 1, "nosuch")
+        machine = self.get("machine", "web-1")
+        self.assertEqual(machine["spec"]["power"], "On")
+        self.assertNotIn("compute.ironcore.dev/reboot", machine["metadata"].get("annotations", {}))
+
+    def test_a_machine_that_is_off_is_not_rebooted_but_explained(self):
+        self.ok("power", "off", "web-1")
+        self.assertSays(self.ctl("reboot", "web-1", "--wait"), 1, "machine/web-1 is off", "ironcorectl power on web-1")
+
+    def test_a_console_of_a_machine_that_waits_says_for_what(self):
+        for command in ("console", "logs"):
+            self.assertSays(self.ctl(command, "web-1"), 1, "machine/web-1 is pending, on no host yet", "ironcorectl explain machine web-1")
+
+    def test_a_second_apply_after_binding_changes_nothing(self):
+        pool = "apiVersion: compute.ironcore.dev/v1alpha1\nkind: MachinePool\nmetadata: {name: p1}\nspec: {providerID: 'x://p1'}\n"
+        bound = MACHINE.replace("web-1", "web-2") + "  machinePoolRef: {name: p1}\n"
+        self.ok("apply", "-f", "-", stdin=pool + "---\n" + bound)
+        before = self.get("machine", "web-2")
+        # As the scheduler does: the manifest that was applied does not name the pool.
+        unbound = MACHINE.replace("web-1", "web-3")
+        self.ok("apply", "-f", "-", stdin=unbound)
+        self.ok("edit", "machine", "web-3", environment={"EDITOR": "sed -i 's/^  power:/  machinePoolRef: {name: p1}\\n  power:/'"})
+        self.assertEqual(self.get("machine", "web-3")["spec"]["machinePoolRef"], {"name": "p1"})
+        for text in (pool, bound, unbound, CLASS):
+            said = self.ok("apply", "-f", "-", stdin=text)
+            self.assertTrue(said.endswith(" unchanged\n"), said)
+        self.assertEqual(self.get("machine", "web-2")["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"])
 
 
 if __name__ == "__main__":

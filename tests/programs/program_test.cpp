@@ -2,9 +2,16 @@
 // Tests of what the programs share: log lines, settings, parts that run together.
 #include <doctest/doctest.h>
 
+#include <sys/stat.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include "program/command_line.hpp"
+#include "program/directory.hpp"
+#include "program/endpoint.hpp"
 #include "program/log_sink.hpp"
 #include "program/together.hpp"
 
@@ -54,6 +61,117 @@ TEST_CASE("flags before and after a command, repeated ones and those with = are 
   CHECK(name == "y");
   CHECK(is_all);
   CHECK(line.reading.given == std::set<std::string>{"all", "file", "name"});
+}
+
+TEST_CASE("the name of a command is a word like any other after a command") {
+  std::vector<std::string> shown, removed;
+  std::string name;
+  Command tool{.name = "tool", .settings = {program::with_letter('n', program::text("name", name, "N", "a name"))}};
+  for (auto* target : {&shown, &removed}) {
+    tool.commands.push_back({.name = target == &shown ? "get" : "delete",
+                             .arguments = {{.name = "WORDS", .least = 0, .most = 10, .target = target}},
+                             .run = [] { return 0; }});
+  }
+  const auto line = read(tool, {"get", "machine", "delete", "get", "-n", "delete", "web-1"});
+  REQUIRE_MESSAGE(line.reading.command, line.err);
+  CHECK(line.reading.command->name == "get");
+  CHECK(shown == std::vector<std::string>{"machine", "delete", "get", "web-1"});
+  CHECK(name == "delete");
+  CHECK(removed.empty());
+}
+
+TEST_CASE("after -- every word is an argument, and -- alone harms nothing") {
+  std::vector<std::string> words;
+  Command tool{.name = "tool"};
+  tool.commands.push_back({.name = "get",
+                           .arguments = {{.name = "WORDS", .least = 0, .most = 10, .target = &words}},
+                           .run = [] { return 0; }});
+  tool.commands.push_back({.name = "version", .run = [] { return 0; }});
+  CHECK(read(tool, {"get", "a", "--", "-b"}).reading.command);
+  CHECK(words == std::vector<std::string>{"a", "-b"});
+  CHECK(read(tool, {"get", "--"}).reading.command);
+  CHECK(read(tool, {"--"}).err.find("a command is missing") != std::string::npos);
+  CHECK(read(tool, {"version", "--"}).reading.command);
+  CHECK(read(tool, {"version", "---"}).err.find("unknown flag ---") != std::string::npos);
+  CHECK(read(tool, {"version", "--", "x"}).err.find("one argument too many: \"x\"") != std::string::npos);
+}
+
+TEST_CASE("a flag without its value, and a value where none belongs, are told") {
+  std::string name;
+  bool is_all = false;
+  Command tool{.name = "tool",
+               .settings = {program::with_letter('n', program::text("name", name, "N", "a name")),
+                            program::toggle("all", is_all, "everything")},
+               .run = [] { return 0; }};
+  CHECK(read(tool, {"--name"}).err == "error: --name needs a value; see `tool --help`\n");
+  CHECK(read(tool, {"-n"}).err == "error: --name needs a value; see `tool --help`\n");
+  CHECK(read(tool, {"--all=maybe"}).err == "error: --all takes no value; see `tool --help`\n");
+  CHECK(read(tool, {"-n=x"}).reading.command);
+  CHECK(name == "x");
+}
+
+TEST_CASE("help is a word too, unless a command has that name") {
+  Command tool{.name = "tool", .summary = "Does it."};
+  tool.commands.push_back({.name = "get", .summary = "Shows it.", .run = [] { return 0; }});
+  CHECK(read(tool, {"help"}).out.starts_with("Does it."));
+  CHECK(read(tool, {"help", "get"}).out.starts_with("Shows it."));
+}
+
+TEST_CASE("arguments that repeat are shown so once") {
+  std::vector<std::string> words;
+  Command tool{.name = "tool", .run = [] { return 0; }};
+  tool.arguments = {{.name = "KIND [NAME…]", .help = "which", .least = 0, .most = 9, .target = &words}};
+  CHECK(read(tool, {"--help"}).out.find("Usage: tool [KIND [NAME…]] [FLAGS]\n") != std::string::npos);
+}
+
+TEST_CASE("endpoints are a path or an address with two more ports above") {
+  CHECK(program::parse_endpoint("ipc:///run/api.sock")->path == "/run/api.sock");
+  CHECK(program::parse_endpoint("tcp://[::1]:7400")->tcp->address == "[::1]");
+  CHECK(program::parse_endpoint("tcp://host:65533")->tcp->port == 65533);
+  for (const char* wrong :
+       {"", "ipc://", "ipc:///", "ipc://api.sock", "ipc:///run/", "http://foo", "tcp://", "tcp://host", "tcp://:7400",
+        "tcp://host:65534", "tcp://host:70000", "tcp://host:x", "tcp://host:"}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(program::parse_endpoint(wrong).has_value());
+  }
+  CHECK_FALSE(program::parse_endpoint("ipc:///" + std::string(95, 'a')).has_value());
+}
+
+TEST_CASE("a directory of somebody else keeps its mode, one of ours gets the right one") {
+  std::string pattern = (std::filesystem::temp_directory_path() / "program-test-XXXXXX").string();
+  REQUIRE(::mkdtemp(pattern.data()));
+  const std::filesystem::path root = pattern;
+  const auto mode_of = [](const std::filesystem::path& path) {
+    struct stat found {};
+    ::stat(path.c_str(), &found);
+    return found.st_mode & 07777;
+  };
+  CHECK(program::make_directory(root / "deep/new", 0700, "mark"));
+  CHECK(mode_of(root / "deep/new") == 0700);
+
+  ::mkdir((root / "open").c_str(), 0700);
+  ::chmod((root / "open").c_str(), 01777);
+  const auto refused = program::make_directory(root / "open", 0700, "mark");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message().find("`chmod 0700 ") != std::string::npos);
+  CHECK(mode_of(root / "open") == 01777);
+
+  std::ofstream(root / "open/mark") << "ours";
+  CHECK(program::make_directory(root / "open", 0700, "mark"));
+  CHECK(mode_of(root / "open") == 0700);
+  std::filesystem::remove_all(root);
+}
+
+TEST_CASE("a second SIGTERM changes nothing about an orderly end") {
+  program::Signals signals;
+  ::kill(::getpid(), SIGTERM);
+  SystemClock clock;
+  while (!signals.stop().stop_requested()) sleep_for(clock, std::chrono::milliseconds(1), {});
+  ::kill(::getpid(), SIGTERM);
+  ::kill(::getpid(), SIGINT);  // the first one of its kind
+  // Read by its thread in order; that this process still is there is the check.
+  sleep_for(clock, std::chrono::milliseconds(50), {});
+  CHECK(signals.stop().stop_requested());
 }
 
 TEST_CASE("one argument too many and one too few are told") {

@@ -59,7 +59,8 @@ class Host:
 
     def start_provider(self):
         self.provider = Daemon("libvirt-providerd", [
-            program("libvirt-providerd"), "--pool-name", "p1", "--server", self.endpoint, "--libvirt-uri", self.uri, "--directory",
+            program("libvirt-providerd"), "--pool-name", "p1", "--server", self.endpoint, "--libvirt-uri", self.uri,
+            "--image-root", IMAGE.resolve(), "--image-root", self.directory, "--directory",
             self.directory / "provider", "--shutdown-grace", "60s", "--heartbeat", "1s", "--lease", "5s"], self.directory).wait_ready()
 
     def ctl(self, *arguments, stdin="", seconds=BOOT_SECONDS + 30):
@@ -245,7 +246,7 @@ class Provider(unittest.TestCase):
             line = next(line for line in early.stderr if "waiting" in line)
             self.assertIn("ironcored", line)
             early.terminate()
-            early.wait(30)
+            self.assertEqual(early.wait(30), 0, "it did what it was told")
         finally:
             early.kill()
             early.wait()

@@ -309,7 +309,8 @@ class Cache::Impl {
     }
     std::string roots;
     for (const auto& root : options_.layout_roots) roots += (roots.empty() ? "" : ", ") + root.string();
-    return Error(ErrorCode::forbidden, "image layouts of this host must lie below " + roots);
+    return Error(ErrorCode::forbidden,
+                 "image layouts of this host must lie below " + roots + ": copy it there, or have its place allowed");
   }
 
   bool is_known_good(const Descriptor& blob) {

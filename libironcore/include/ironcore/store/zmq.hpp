@@ -36,4 +36,7 @@ struct ClientOptions {
 /// `context`, `clock` and `log` must outlive the store; watches may outlive it. Thread: any.
 Result<std::unique_ptr<Store>> connect(Context& context, ClientOptions options, Clock& clock, Log& log);
 
+/// What the server at the endpoint calls itself (`ServerOptions::program`). Errors as `connect`.
+Result<std::string> server_program(Context& context, ClientOptions options, Clock& clock, Log& log);
+
 }  // namespace ironcore::store::zmq

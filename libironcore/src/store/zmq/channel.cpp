@@ -251,6 +251,7 @@ Result<ServerFacts> ClientCore::first_hello(Instant deadline) {
 Result<ServerFacts> ClientCore::take_hello(const Answer& answer) {
   IRONCORE_TRY(auto hello, reply<HelloReply>(answer));
   ServerFacts facts;
+  facts.program = hello.program.substr(0, 64);
   facts.epoch = hello.epoch;
   facts.instance = hello.instance;
   facts.heartbeat = std::chrono::milliseconds(std::clamp<std::uint32_t>(hello.heartbeat_ms, 10, 60'000));

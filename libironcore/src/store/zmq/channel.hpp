@@ -74,6 +74,7 @@ class SharedChannel;
 
 /// What a client knows about its server.
 struct ServerFacts {
+  std::string program;
   std::string epoch;
   std::uint64_t instance = 0;
   Duration heartbeat{};

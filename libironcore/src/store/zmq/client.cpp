@@ -117,4 +117,12 @@ Result<std::unique_ptr<Store>> connect(Context& context, ClientOptions options, 
   return std::unique_ptr<Store>(std::make_unique<RemoteStore>(std::move(core)));
 }
 
+Result<std::string> server_program(Context& context, ClientOptions options, Clock& clock, Log& log) {
+  IRONCORE_CHECK(check_options(options));
+  ClientCore core(context.native(), std::move(options), clock, log);
+  IRONCORE_TRY(auto facts,
+               within(core.first_hello(clock.now() + core.options.connect_timeout), "connect to the store"));
+  return std::move(facts.program);
+}
+
 }  // namespace ironcore::store::zmq

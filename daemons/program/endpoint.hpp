@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Endpoints as people write them, checked before anything is opened.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "ironcore/base/result.hpp"
+
+namespace ironcore::program {
+
+struct TcpAddress {
+  std::string address;  ///< `10.0.0.1`, `[::1]`, `host-1`
+  std::uint16_t port = 0;
+};
+
+/// Either of them.
+struct Endpoint {
+  std::string path;  ///< of `ipc:///run/ironcore/api.sock`
+  std::optional<TcpAddress> tcp;
+};
+
+/// `ipc:///path` or `tcp://address:port`. `invalid` says what was expected. The two ports above belong to it too.
+Result<Endpoint> parse_endpoint(const std::string& text);
+
+}  // namespace ironcore::program
