@@ -3,6 +3,7 @@
 //
 //   01_first_machine                                  on a simulated hypervisor, in seconds
 //   01_first_machine qemu:///system oci:DIRECTORY     on libvirt, booting the root disk of an OCI image layout
+#include <csignal>
 #include <iostream>
 #include <thread>
 
@@ -143,6 +144,7 @@ int main(int count, char** words) {
     }
 #ifdef IRONCORE_WITH_LIBVIRT
     if (count == 3) {
+      std::signal(SIGPIPE, SIG_IGN);  // libvirt writes to a daemon that may just have died
       auto loop = compute::libvirt::EventLoop::create().value();
       auto hypervisor = compute::libvirt::connect(*loop, {.uri = words[1]}, clock, log).value();
       std::jthread events([&](std::stop_token stop) { loop->run(stop); });

@@ -3,6 +3,8 @@
 #include "libvirt-providerd/machine_streams.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <vector>
 
 #include "program/stream_request.hpp"
 
@@ -53,15 +55,18 @@ std::string_view last_lines(std::string_view text, std::uint64_t count) {
 
 std::string_view appended(std::string_view before, std::string_view now) {
   if (now.starts_with(before)) return now.substr(before.size());
-  // The oldest part was dropped: what is left of it is the beginning of what there is now.
-  const std::string_view head = now.substr(0, std::min<std::size_t>(now.size(), 4096));
-  for (auto at = head.empty() ? std::string_view::npos : before.find(head[0]); at != std::string_view::npos;
-       at = before.find(head[0], at + 1)) {
-    const std::string_view left = before.substr(at);
-    if (left.substr(0, head.size()) == head.substr(0, left.size()) && now.starts_with(left))
-      return now.substr(left.size());
-  }
-  return now;
+  // The oldest part was dropped: the longest end of `before` that is a beginning of `now`. Knuth, Morris and Pratt, because
+  // logs repeat themselves, and trying each place would take the square of their size.
+  if (before.size() > now.size()) before.remove_prefix(before.size() - now.size());
+  std::vector<std::uint32_t> border(before.size(), 0);
+  const auto grow = [&](std::uint32_t matched, char next) {
+    while (matched > 0 && (matched == border.size() || now[matched] != next)) matched = border[matched - 1];
+    return now[matched] == next ? matched + 1 : matched;
+  };
+  for (std::size_t i = 1; i < border.size(); ++i) border[i] = grow(border[i - 1], now[i]);
+  std::uint32_t matched = 0;
+  for (const char c : before) matched = grow(matched, c);
+  return now.substr(matched);
 }
 
 template <class F>

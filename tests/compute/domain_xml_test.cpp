@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "../../libironcore/src/compute/libvirt/domain_xml.hpp"
+#include "../../libironcore/src/compute/libvirt/errors.hpp"
 
 namespace ironcore::tests {
 
@@ -78,8 +79,9 @@ TEST_CASE("a definition says what the machine is, word for word") {
            "<interface type='network'><source network='default'/><mac",
            "<interface type='ethernet'><target dev='tap0' managed='no'/><mac",
            "<interface type='vhostuser'><source type='unix' path='/run/vhost.sock' mode='server'/><mac",
-           "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x3b' slot='0x02' "
-           "function='0x1'/></source><alias name='ua-nic-vf'/></hostdev>",
+           "<interface type='hostdev' managed='yes'><source><address type='pci' domain='0x0000' bus='0x3b' slot='0x02' "
+           "function='0x1'/></source><mac address='52:54:00:11:22:33'/><alias name='ua-nic-vf'/></interface>",
+           "<pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>",
            "<qemu:override>\n<qemu:device alias='ua-nic-vhost'><qemu:frontend><qemu:property name='vectors' "
            "type='unsigned' "
            "value='0'/></qemu:frontend></qemu:device>\n</qemu:override>",
@@ -88,6 +90,20 @@ TEST_CASE("a definition says what the machine is, word for word") {
   }
   CHECK_FALSE(has(xml, "<boot "));
   CHECK(parse_xml(xml).has_value());
+}
+
+TEST_CASE("the agent's socket can be given a place") {
+  auto spec = full_spec();
+  spec.agent_socket = "/m/agent.sock";
+  CHECK(has(domain_xml(spec), "<channel type='unix'><source mode='bind' path='/m/agent.sock'/><target type='virtio'"));
+}
+
+TEST_CASE("what QEMU prints reads the same each time it fails in the same way") {
+  using compute::libvirt::tidy;
+  CHECK(tidy("process exited: 2026-11-24T16:28:14.123456Z qemu-system-x86_64: -device x: no\n"
+             "2026-11-24T16:28:15.1Z qemu-system-x86_64: more\n") == "process exited: -device x: no more");
+  CHECK(tidy("at 12:00Z qemu-system-x86_64") == "at 12:00Z qemu-system-x86_64");
+  CHECK(tidy("plain") == "plain");
 }
 
 TEST_CASE("a machine without a kernel boots from its first disk") {

@@ -398,6 +398,56 @@ TEST_CASE("domains for which nobody gave a spec are reported") {
   CHECK(orphans[0].name == "web-1");
   CHECK(orphans[0].state == compute::DomainState::running);
   CHECK(host.host->orphans({mine.uid, lost.uid})->empty());
+
+  // Files without a domain: of a machine whose removal was cut short, and of one that left only a secret.
+  REQUIRE(host.hypervisor.destroy(lost.uid).has_value());
+  REQUIRE(host.hypervisor.undefine(lost.uid).has_value());
+  const auto secret = Uid::random();
+  std::filesystem::create_directory(host.directory.path() / "state" / "secrets" / secret.to_text());
+  const auto left = host.host->orphans({mine.uid}).value();
+  REQUIRE(left.size() == 2);
+  CHECK(left[0].uid == lost.uid);
+  CHECK(left[0].state == compute::DomainState::shut_off);
+  CHECK(left[1].uid == secret);
+  CHECK(left[1].name == secret.to_text());
+  for (const auto& orphan : left) CHECK(host.remove(orphan.uid).state == MachineState::terminated);
+  CHECK(host.host->orphans({mine.uid})->empty());
+}
+
+TEST_CASE("images can be reached by QEMU's user whatever the umask is") {
+  const mode_t before = ::umask(077);
+  SimHost host;
+  ::umask(before);
+  for (const char* name : {"machines", "secrets", "images", "images/blobs", "images/blobs/sha256"}) {
+    struct stat status {};
+    REQUIRE(::stat((host.directory.path() / "state" / name).c_str(), &status) == 0);
+    CHECK_MESSAGE((status.st_mode & 0777) == 0711, name);
+  }
+}
+
+TEST_CASE("a hostname cannot carry an option for QEMU") {
+  SimHost host;
+  auto spec = host.spec();
+  for (const char* name : {",file=/etc/shadow", "a b", "-a", "a.", "\xc3\xa4"}) {
+    spec.hostname = name;
+    const auto result = host.host->apply(spec);
+    REQUIRE_FALSE(result.has_value());
+    CHECK(result.error().fields().front().field == "hostname");
+  }
+  compute::HostOptions options;
+  options.directory = host.directory.path() / "a,file=b";
+  CHECK(compute::Host::create(host.hypervisor, options, host.clock, host.log).error().code() == ErrorCode::invalid);
+}
+
+TEST_CASE("a log that something else rotated is read in its order") {
+  SimHost host;
+  const auto spec = host.spec();
+  host.run(spec);
+  const auto logs = host.machine_directory(spec.uid) / "logs";
+  for (const char* number : {"0", "1", "2"})
+    std::ofstream(logs / (std::string("console.log.") + number)) << "old " << number << '\n';
+  CHECK(host.host->console_log(spec.uid, 1000).value() == "old 2\nold 1\nold 0\nironcore guest: ready\n");
+  CHECK(host.host->console_log(spec.uid, 30).value() == "1\nold 0\nironcore guest: ready\n");
 }
 
 TEST_CASE("the console log is rotated at its size and read from its end") {

@@ -28,6 +28,8 @@ class HypervisorBody {
   virtual Clock& clock() = 0;
   /// A domain with a name of its own, whose guest prints `ready` and then behaves as told.
   virtual compute::DomainSpec spec(Guest guest) = 0;
+  /// Stops the guest where it is, from outside.
+  virtual void pause(const Uid&) {}
   /// For disks; QEMU can enter it.
   virtual std::filesystem::path directory() = 0;
   /// Waits, or lets virtual time pass, until `done` holds; false after a long time.
@@ -115,6 +117,7 @@ TEST_CASE_TEMPLATE_DEFINE("a domain that is not there", Body, hypervisor_absent)
   IRONCORE_CHECK_FAILS(not_found, hypervisor.start(uid));
   IRONCORE_CHECK_FAILS(not_found, hypervisor.shutdown(uid, compute::ShutdownSignal::acpi));
   IRONCORE_CHECK_FAILS(not_found, hypervisor.reboot(uid));
+  IRONCORE_CHECK_FAILS(not_found, hypervisor.resume(uid));
   IRONCORE_CHECK_FAILS(not_found, hypervisor.destroy(uid));
   IRONCORE_CHECK_FAILS(not_found, hypervisor.detach_disk(uid, "x"));
   IRONCORE_CHECK_FAILS(not_found, hypervisor.detach_nic(uid, "x"));
@@ -178,6 +181,7 @@ TEST_CASE_TEMPLATE_DEFINE("a domain is defined, started, forced to stop and unde
   CHECK(domain->stop_reason == compute::StopReason::destroyed);
   CHECK(body.wait_until([&] { return events.has(Type::stopped, spec.uid); }));
   IRONCORE_CHECK_FAILS(wrong_state, hypervisor.reboot(spec.uid));
+  IRONCORE_CHECK_FAILS(wrong_state, hypervisor.resume(spec.uid));
   IRONCORE_CHECK_FAILS(wrong_state, hypervisor.console(spec.uid));
   IRONCORE_CHECK_FAILS(wrong_state, hypervisor.resize_disk(spec.uid, "x", 1 << 20));
 
@@ -391,6 +395,45 @@ TEST_CASE_TEMPLATE_DEFINE("the console has one holder, who talks with the guest,
   CHECK_FALSE((*second)->write("x", body.clock().now()).has_value());
 }
 
+TEST_CASE_TEMPLATE_DEFINE(
+    "a paused guest that does not read its console holds up nobody else, and goes on when resumed", Body,
+    hypervisor_paused) {
+  Body body;
+  if (!body.has_guests()) return;
+  auto& hypervisor = body.hypervisor();
+  EventLog events(hypervisor);
+  const auto spec = body.spec(HypervisorBody::Guest::willing);
+  IRONCORE_REQUIRE_OK(hypervisor.define(spec));
+  IRONCORE_REQUIRE_OK(hypervisor.start(spec.uid));
+  REQUIRE(wait_for_boots(body, spec, 1));
+  IRONCORE_REQUIRE_OK(hypervisor.resume(spec.uid));
+  CHECK(hypervisor.domain(spec.uid)->pause_reason == compute::PauseReason::none);
+  body.pause(spec.uid);
+  auto domain = hypervisor.domain(spec.uid);
+  REQUIRE(domain.has_value());
+  CHECK(domain->state == compute::DomainState::paused);
+  CHECK(domain->pause_reason == compute::PauseReason::other);
+  CHECK(body.wait_until([&] { return events.has(compute::DomainEvent::Type::paused, spec.uid); }));
+
+  auto console = hypervisor.console(spec.uid);
+  IRONCORE_REQUIRE_OK(console);
+  // A thread of its own: if this never came back, neither would the test.
+  std::jthread others([&] {
+    for (int i = 0; i < 20; ++i) CHECK(hypervisor.domain(spec.uid).has_value());
+  });
+  IRONCORE_CHECK_FAILS(timeout, (*console)->write(std::string(1 << 20, 'x'), body.clock().now()));
+  others.join();
+  CHECK(hypervisor.domains().has_value());
+  console->reset();
+
+  IRONCORE_REQUIRE_OK(hypervisor.resume(spec.uid));
+  CHECK(wait_for_state(body, spec.uid, compute::DomainState::running));
+  CHECK(body.wait_until([&] { return events.has(compute::DomainEvent::Type::resumed, spec.uid); }));
+  body.pause(spec.uid);
+  IRONCORE_REQUIRE_OK(hypervisor.destroy(spec.uid));
+  CHECK(wait_for_state(body, spec.uid, compute::DomainState::shut_off));
+}
+
 #define IRONCORE_HYPERVISOR_CONFORMANCE(Body)             \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_absent, Body);     \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_capacity, Body);   \
@@ -400,6 +443,7 @@ TEST_CASE_TEMPLATE_DEFINE("the console has one holder, who talks with the guest,
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_agent, Body);      \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_acpi, Body);       \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_hot_plug, Body);   \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_paused, Body);     \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_console, Body)
 
 }  // namespace ironcore::tests

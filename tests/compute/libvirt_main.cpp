@@ -3,6 +3,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include <csignal>
 #include <cstdio>
 #include <vector>
 
@@ -14,6 +15,7 @@ int main(int argc, char** argv) {
     std::fputs("usage: test_libvirt LIBVIRTD-SCRIPT IMAGE-LAYOUT [doctest options]\n", stderr);
     return 2;
   }
+  std::signal(SIGPIPE, SIG_IGN);  // a test ends the daemon that libvirt writes to
   std::string missing;
   const auto environment = ironcore::tests::LibvirtEnvironment::start(argv[1], argv[2], missing);
   if (!environment) {

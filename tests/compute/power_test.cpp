@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Power on, off, reboot, crashes and restarts of everything around the guest.
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <optional>
+
 #include "sim_host.hpp"
 
 namespace ironcore::tests {
@@ -361,6 +366,93 @@ TEST_CASE("a machine that is wished for again while it is being removed lives on
   host.clock.advance(10s);
   CHECK(host.apply(spec).state == MachineState::running);
   CHECK(host.inside(spec.uid).starts == 2);
+}
+
+TEST_CASE("a guest that was paused for want of room goes on by itself once there is some") {
+  SimHost host;
+  const auto spec = host.spec();
+  host.run(spec);
+  int attempts = 0;
+  bool is_full = true;
+  host.hypervisor.set_faults([&](const sim::Hypervisor::Call& call) -> std::optional<sim::Hypervisor::Fault> {
+    if (call.name != "resume" || !is_full) return std::nullopt;
+    ++attempts;
+    return sim::Hypervisor::Fault{Error(ErrorCode::internal, "no room yet")};
+  });
+  REQUIRE(host.hypervisor.pause(spec.uid, compute::PauseReason::no_space).has_value());
+  for (int i = 0; i < 60; ++i) {
+    (void)host.host->apply(spec);
+    host.clock.advance(500ms);
+  }
+  CHECK(attempts >= 3);
+  CHECK(attempts <= 4);
+  auto status = host.host->status(spec.uid).value();
+  CHECK(status.state == MachineState::pending);
+  CHECK(status.message.find("no space left on the host: make room") != std::string::npos);
+  is_full = false;
+  status = host.reach(spec, MachineState::running, 20s);
+  CHECK(host.events["Paused"] + status.events.size() <= 1);
+  CHECK(host.inside(spec.uid).starts == 1);
+}
+
+TEST_CASE("a guest that an operator paused is left to the operator") {
+  SimHost host;
+  const auto spec = host.spec();
+  host.run(spec);
+  REQUIRE(host.hypervisor.pause(spec.uid, compute::PauseReason::other).has_value());
+  host.apply(spec);
+  host.clock.advance(1min);
+  const auto status = host.apply(spec);
+  CHECK(status.state == MachineState::pending);
+  CHECK(status.message.find("paused from outside") != std::string::npos);
+}
+
+namespace {
+
+/// While it lives, nothing can be written to any file, as on a full disk.
+class FullDisk {
+ public:
+  FullDisk() {
+    ::signal(SIGXFSZ, SIG_IGN);
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
+    const rlimit none{0, before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &none) == 0);
+  }
+  ~FullDisk() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, SIG_DFL);
+  }
+
+ private:
+  rlimit before_{};
+};
+
+}  // namespace
+
+TEST_CASE("on a full disk a machine can be switched off, by force after its grace, and be deleted") {
+  SimHost host;
+  auto spec = host.spec();
+  sim::Guest deaf;
+  deaf.has_agent = false;
+  deaf.heeds_power_button = false;
+  host.hypervisor.set_guest(spec.uid, deaf);
+  spec.shutdown_grace = 30s;
+  host.run(spec);
+  std::optional<FullDisk> full(std::in_place);
+  SUBCASE("deleted") {
+    host.until([&] { return host.remove(spec.uid, 30s); }, MachineState::terminated, 40s);
+    CHECK_FALSE(std::filesystem::exists(host.machine_directory(spec.uid)));
+  }
+  SUBCASE("switched off, and on when there is room again") {
+    spec.power = Power::off;
+    host.reach(spec, MachineState::shutdown, 40s);
+    CHECK(host.events["ShutdownForced"] == 1);
+    spec.power = Power::on;
+    CHECK(host.host->apply(spec).error().code() == ErrorCode::exhausted);
+    full.reset();
+    host.reach(spec, MachineState::running, 10s);
+    CHECK(host.inside(spec.uid).starts == 2);
+  }
 }
 
 }  // namespace ironcore::tests

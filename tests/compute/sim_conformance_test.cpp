@@ -11,6 +11,7 @@ class SimBody final : public HypervisorBody {
   compute::Hypervisor& hypervisor() override { return hypervisor_; }
   Clock& clock() override { return clock_; }
   std::filesystem::path directory() override { return directory_.path(); }
+  void pause(const Uid& uid) override { REQUIRE(hypervisor_.pause(uid, compute::PauseReason::other).has_value()); }
   bool wait_until(const std::function<bool()>& done) override { return clock_.advance_until(done); }
 
   compute::DomainSpec spec(Guest guest) override {

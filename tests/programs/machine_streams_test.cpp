@@ -19,6 +19,11 @@ TEST_CASE("a log that lost its oldest part goes on where it was") {
   CHECK(providerd::appended("one\ntwo\nthree\n", "three\nfour\n") == "four\n");
   const std::string large(10'000, 'x');
   CHECK(providerd::appended("dropped" + large, large + "new") == "new");
+  // Repeats itself almost everywhere: trying each place in turn would not end.
+  std::string same;
+  for (int i = 0; i < 400'000; ++i) same += "0123456\n";
+  CHECK(providerd::appended("x" + same + "tail\n", same.substr(8) + "tail\nnew\n") == "new\n");
+  CHECK(providerd::appended(same + "y", same + "z") == same + "z");
 }
 
 TEST_CASE("a log that was replaced altogether is printed altogether") {

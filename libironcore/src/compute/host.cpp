@@ -48,6 +48,14 @@ class LocalHost final : public Host {
         out.push_back({domain.uid, domain.title.empty() ? domain.name : domain.title, domain.state});
       }
     }
+    // A call that was cut short may have left files of a machine whose domain is gone, or was never defined.
+    IRONCORE_TRY(const auto machines, MachineFiles::machines(options_.directory));
+    for (const Uid& uid : machines) {
+      const bool is_known = std::find(known.begin(), known.end(), uid) != known.end();
+      const auto has_domain = [&](const Domain& domain) { return domain.uid == uid; };
+      if (is_known || std::any_of(domains.begin(), domains.end(), has_domain)) continue;
+      out.push_back({uid, uid.to_text(), DomainState::shut_off});
+    }
     return out;
   }
 

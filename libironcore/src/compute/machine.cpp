@@ -94,6 +94,16 @@ bool is_interface_name(std::string_view text) {
                      [](char c) { return c > ' ' && c < 0x7f && c != '/' && c != ':' && c != '%'; });
 }
 
+/// What DNS allows, or nothing. It becomes part of a QEMU option, where other characters could begin another one.
+bool is_hostname(std::string_view text) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  if (text.empty()) return true;
+  return text.size() <= 253 && is_plain(text.front()) && is_plain(text.back()) &&
+         std::all_of(text.begin(), text.end(), [&](char c) { return is_plain(c) || c == '-' || c == '.'; });
+}
+
 bool is_pci_address(std::string_view text) {
   constexpr std::string_view kShape = "hhhh:hh:hh.d";
   if (text.size() != kShape.size()) return false;
@@ -162,8 +172,8 @@ std::vector<FieldError> problems(const MachineSpec& spec) {
     }
   }
   if (spec.ignition.size() > kIgnitionLimit) check.wrong("ignition", Reason::too_long, "must have at most 1 MiB");
-  if (!is_printable(spec.hostname) || spec.hostname.size() > 253) {
-    check.wrong("hostname", Reason::invalid, "must be one line of at most 253 bytes");
+  if (!is_hostname(spec.hostname)) {
+    check.wrong("hostname", Reason::invalid, "must be letters, digits, - and ., at most 253, like web-1.example.org");
   }
   if (spec.reboot_token.size() > 1024) check.wrong("reboot_token", Reason::too_long, "must have at most 1024 bytes");
   if (spec.shutdown_grace < Duration::zero()) check.wrong("shutdown_grace", Reason::invalid, "must not be negative");

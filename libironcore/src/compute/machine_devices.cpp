@@ -70,7 +70,6 @@ std::string digest_of(const DomainSpec& spec) {
     add(spec.kernel->command_line);
   }
   add(spec.console_log.string());
-  add_number(spec.console_log_bytes);
   add(spec.ignition.string());
   add(spec.hostname);
   for (const auto& [key, value] : spec.labels) {
@@ -103,7 +102,7 @@ DomainSpec MachineDriver::describe(const MachineSpec& spec) const {
     out.nics.push_back({nic.name, nic.mac ? *nic.mac : derived_mac(uid_, nic.name), nic.device});
   }
   out.console_log = files_.console_log();
-  out.console_log_bytes = around_.options.console_log_bytes;
+  out.agent_socket = files_.agent_socket();
   if (!spec.ignition.empty()) out.ignition = files_.ignition();
   out.hostname = spec.hostname;
   out.labels = spec.labels;

@@ -15,6 +15,7 @@ using EventType = MachineEvent::Type;
 constexpr Duration kCrashMemory = std::chrono::minutes(10);  // a run longer than this makes earlier crashes forgotten
 constexpr Duration kCrashDelay = std::chrono::seconds(5);
 constexpr Duration kCrashDelayLimit = std::chrono::minutes(5);
+constexpr Duration kResumeMemory = std::chrono::minutes(1);  // a guest that ran on for so long has its room
 constexpr Duration kLogCheck = std::chrono::minutes(1);
 
 /// The first crash is answered at once, the next ones after 5, 10, 20 … seconds.
@@ -49,6 +50,7 @@ Result<MachineStatus> MachineDriver::apply(const MachineSpec& spec, std::stop_to
       record_.reboot_done = record_.reboot_wanted;
       IRONCORE_CHECK(save());
     }
+    IRONCORE_CHECK(go_on());
     IRONCORE_CHECK(reconcile_up(spec, stop_token));
     IRONCORE_CHECK(note_state());  // the guest may have stopped meanwhile
     IRONCORE_CHECK(files_.rotate_log(around_.options.console_log_bytes));
@@ -104,13 +106,25 @@ Result<void> MachineDriver::load() {
   if (!found) return found.error();
   is_new_ = !*found;
   if (*found) record_ = saved_ = **found;
+  if (memory_.unsaved) record_ = *memory_.unsaved;
   return {};
 }
 
 Result<void> MachineDriver::save() {
   if (record_ == saved_) return {};
-  IRONCORE_CHECK(files_.save(record_));
-  saved_ = record_;
+  const auto written = files_.save(record_);
+  if (written) {
+    memory_.unsaved.reset();
+    saved_ = record_;
+    return {};
+  }
+  // Switching off and deleting is how room is made on a full disk: until there is some, memory has to do.
+  if (record_.wish == Wish::on || written.error().code() != ErrorCode::exhausted) return written;
+  if (!memory_.unsaved) {
+    around_.log.warning("a machine's record cannot be written, going on without",
+                        {{"machine", uid_.to_text()}, {"error", written.error().message()}});
+  }
+  memory_.unsaved = record_;
   return {};
 }
 
@@ -262,7 +276,11 @@ MachineStatus MachineDriver::report() {
       out.state = MachineState::running;
     } else {
       out.state = MachineState::pending;
-      if (out.message.empty()) out.message = "the domain is paused";
+      // Said even when something else is wrong as well: nothing else can get better before this does.
+      out.message =
+          domain_->pause_reason == PauseReason::no_space
+              ? "paused, a disk cannot be written: no space left on the host: make room, then it goes on by itself"
+              : "paused from outside; `virsh resume` lets it go on";
     }
   } else {
     const bool has_guest_stopped =
@@ -291,6 +309,24 @@ void MachineDriver::wake(WallTime time) {
 }
 
 // ---- power ----
+
+/// A guest that was paused because a disk could not grow: whether there is room now, only it can find out.
+Result<void> MachineDriver::go_on() {
+  const Instant now = around_.clock.now();
+  if (domain_->state == DomainState::running && memory_.last_resume && now > *memory_.last_resume + kResumeMemory)
+    memory_.last_resume.reset();
+  if (domain_->state != DomainState::paused || domain_->pause_reason != PauseReason::no_space) return {};
+  if (!memory_.last_resume) event(EventType::warning, "Paused", "a disk cannot be written: no space left on the host");
+  // Each attempt that fails is told by the hypervisor, which brings the next call: without a pause there would be no end.
+  if (memory_.last_resume && now < *memory_.last_resume + around_.options.shutdown_repeat) {
+    wake(*memory_.last_resume + around_.options.shutdown_repeat);
+    return {};
+  }
+  memory_.last_resume = now;
+  wake(now + around_.options.shutdown_repeat);
+  IRONCORE_CHECK(within(around_.hypervisor.resume(uid_), "let the paused guest go on"));
+  return observe();
+}
 
 /// Signals, or forces when the grace is over. Afterwards `is_up` tells whether the guest still runs.
 Result<void> MachineDriver::stop(Duration grace, ShutdownSignal signal) {
@@ -373,6 +409,7 @@ Result<void> MachineDriver::bring_up(const MachineSpec& spec, std::stop_token st
     return started;
   }
   memory_.start_error.clear();
+  memory_.last_resume.reset();
   record_.was_running = true;
   record_.stop_asked.reset();
   record_.started = around_.clock.wall();

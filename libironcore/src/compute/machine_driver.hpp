@@ -28,6 +28,8 @@ struct MachineMemory {
   std::string message;                          ///< why the machine is not as wished
   std::string defined_here;                     ///< digest of what this process defined last
   std::string start_error;                      ///< why the last start failed
+  std::optional<Instant> last_resume;           ///< of a guest that was paused for want of room
+  std::optional<MachineRecord> unsaved;         ///< what a full disk did not take
 };
 
 /// What all machines of a host share.
@@ -69,6 +71,7 @@ class MachineDriver {
 
   // Power (machine_driver.cpp)
   Result<void> stop(Duration grace, ShutdownSignal signal);
+  Result<void> go_on();
   Result<void> send_signal(ShutdownSignal signal, Duration grace);
   Result<void> bring_up(const MachineSpec& spec, std::stop_token stop);
 

@@ -98,6 +98,11 @@ Result<void> MachineFiles::make_root(const fs::path& root, std::optional<Hypervi
     return Error(ErrorCode::invalid,
                  "the directory for machines must be an absolute path, not \"" + root.string() + "\"");
   }
+  if (root.native().find(',') != std::string::npos) {
+    return Error(
+        ErrorCode::invalid,
+        "the directory for machines must not contain a comma, which means something to QEMU: " + root.string());
+  }
   std::error_code wrong;
   if (root.has_parent_path()) fs::create_directories(root.parent_path(), wrong);
   if (wrong) return system_error(wrong.value(), "create directory " + root.parent_path().string());
@@ -105,12 +110,16 @@ Result<void> MachineFiles::make_root(const fs::path& root, std::optional<Hypervi
     IRONCORE_CHECK(make_directory(path));
   }
   if (!owner) return {};
-  fs::path path;
-  for (const auto& part : root / "machines") {
-    path /= part;
-    struct stat status {};
-    if (::stat(path.c_str(), &status) != 0) return system_error(errno, "look at " + path.string());
-    if (!may_enter(status, *owner)) {
+  for (const fs::path& leaf : {root / "machines", root / "secrets", root / "images" / "blobs" / "sha256"}) {
+    fs::path path;
+    for (const auto& part : leaf) {
+      path /= part;
+      struct stat status {};
+      if (::stat(path.c_str(), &status) != 0) {
+        if (errno == ENOENT) break;  // made later, open to all
+        return system_error(errno, "look at " + path.string());
+      }
+      if (may_enter(status, *owner)) continue;
       return Error(ErrorCode::forbidden, "QEMU runs as user " + std::to_string(owner->user) + ", which cannot enter " +
                                              path.string() + ": use another directory, or chmod o+x " + path.string());
     }
@@ -119,10 +128,13 @@ Result<void> MachineFiles::make_root(const fs::path& root, std::optional<Hypervi
 }
 
 Result<std::vector<Uid>> MachineFiles::machines(const fs::path& root) {
-  IRONCORE_TRY(const std::vector<std::string> names, entries(root / "machines"));
   std::vector<Uid> out;
-  for (const auto& name : names) {
-    if (auto uid = Uid::parse(name)) out.push_back(*uid);
+  for (const char* place : {"machines", "secrets"}) {
+    IRONCORE_TRY(const std::vector<std::string> names, entries(root / place));
+    for (const auto& name : names) {
+      const auto uid = Uid::parse(name);
+      if (uid && std::find(out.begin(), out.end(), *uid) == out.end()) out.push_back(*uid);
+    }
   }
   return out;
 }
@@ -200,10 +212,14 @@ Result<void> MachineFiles::rotate_log(std::size_t limit) const {
 }
 
 Result<std::string> MachineFiles::read_log(std::size_t limit) const {
-  IRONCORE_TRY(std::string fresh, tail(console_log(), limit));
-  if (fresh.size() >= limit) return fresh;
-  IRONCORE_TRY(std::string old, tail(directory_ / "logs" / "console.log.0", limit - fresh.size()));
-  return old + fresh;
+  std::string out;
+  // From the newest to the oldest; a rotation in between makes a piece appear twice rather than not at all.
+  for (const char* name : {"console.log", "console.log.0", "console.log.1", "console.log.2"}) {
+    if (out.size() >= limit) break;
+    IRONCORE_TRY(std::string older, tail(directory_ / "logs" / name, limit - out.size()));
+    out.insert(0, older);
+  }
+  return out;
 }
 
 Result<void> MachineFiles::copy_boot_file(const fs::path& from, const fs::path& to) const {

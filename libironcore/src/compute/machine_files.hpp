@@ -21,7 +21,7 @@ namespace ironcore::compute {
 ///     record.json                     0600
 ///     disks/<name>.{raw,qcow2}        0600, handed to QEMU's user by the hypervisor while it runs
 ///     boot/{kernel,initramfs}         copies: the hypervisor changes their owner, the image cache must stay ours
-///     logs/console.log{,.0}
+///     logs/console.log{,.0,.1,.2}   virtlogd keeps three old ones
 ///   <root>/secrets/<uid>/             0711
 ///     ignition                        0400, owned by QEMU's user
 class MachineFiles {
@@ -30,7 +30,7 @@ class MachineFiles {
 
   /// Makes what all machines share below `root`, and refuses a place that QEMU's user could not reach.
   static Result<void> make_root(const std::filesystem::path& root, std::optional<Hypervisor::FileOwner> owner);
-  /// Machines that have a directory.
+  /// Machines that have a directory or secrets.
   static Result<std::vector<Uid>> machines(const std::filesystem::path& root);
 
   Result<void> make();
@@ -52,12 +52,14 @@ class MachineFiles {
   Result<void> remove_disk(std::string_view name) const;
 
   std::filesystem::path console_log() const { return directory_ / "logs" / "console.log"; }
+  /// For logs that the hypervisor does not rotate itself, and a no-op where it keeps them below `limit`, as virtlogd does.
   /// Moves the content to `console.log.0` once there are more than `limit` bytes. QEMU keeps the file open for appending, so it
   /// is emptied, not replaced; what the guest prints in that instant can be lost.
   Result<void> rotate_log(std::size_t limit) const;
-  /// At most `limit` bytes from the end of old and new log.
+  /// At most `limit` bytes from the end of old and new logs.
   Result<std::string> read_log(std::size_t limit) const;
 
+  std::filesystem::path agent_socket() const { return directory_ / "agent.sock"; }
   std::filesystem::path kernel() const { return directory_ / "boot" / "kernel"; }
   std::filesystem::path initramfs() const { return directory_ / "boot" / "initramfs"; }
   /// Made anew before each start and therefore not synced.

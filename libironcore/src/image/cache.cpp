@@ -42,7 +42,12 @@ Result<crypto::Digest> digest_of_name(std::string text) {
 }
 
 Result<> make_directory(const fs::path& path) {
-  if (::mkdir(path.c_str(), 0711) != 0 && errno != EEXIST) return system_error(errno, "create " + path.string());
+  if (::mkdir(path.c_str(), 0711) != 0) {
+    if (errno == EEXIST) return {};
+    return system_error(errno, "create " + path.string());
+  }
+  // Whatever the umask is: those who use the layers run as other users.
+  if (::chmod(path.c_str(), 0711) != 0) return system_error(errno, "set the mode of " + path.string());
   return {};
 }
 

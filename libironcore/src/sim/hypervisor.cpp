@@ -24,11 +24,13 @@ using compute::DomainEvent;
 using compute::DomainNic;
 using compute::DomainSpec;
 using compute::DomainState;
+using compute::PauseReason;
 using compute::ShutdownSignal;
 using compute::StopReason;
 
 namespace {
 
+constexpr std::size_t kLineBytes = 64 << 10;    // what a console takes for a guest that does not read
 constexpr std::size_t kConsoleBytes = 1 << 20;  // unread output of a console; the oldest goes first, as on a real line
 
 Error no_domain(const Uid& uid) {
@@ -69,8 +71,12 @@ struct SimDomain {
   std::vector<DomainNic> nics;
   std::uint64_t console_holder = 0;
   std::string console_output;
+  std::string console_input;  // while it is paused
+  PauseReason pause_reason = PauseReason::none;
+  std::vector<std::function<void(SimDomain&)>> put_off;  // what a paused guest would have done
 
-  bool is_running() const { return state == DomainState::running; }
+  bool is_running() const { return state == DomainState::running || state == DomainState::paused; }
+  bool is_paused() const { return state == DomainState::paused; }
 };
 
 }  // namespace
@@ -160,17 +166,29 @@ struct Hypervisor::State : std::enable_shared_from_this<Hypervisor::State> {
     changed.notify_all();
   }
 
+  void hear(SimDomain& domain, std::string_view bytes) {
+    if (!domain.has_booted || bytes.empty()) return;  // nobody reads the line yet
+    const Guest& guest = script(domain);
+    print(domain, guest.answer ? guest.answer(bytes) : std::string(bytes));
+  }
+
   /// Plans what the guest does `after` a while, unless it is stopped or rebooted before.
   void guest_will(const Uid& uid, Duration after, std::function<void(SimDomain&)> action) {
     plan(clock.now() + after, [this, uid, boot = domains.at(uid).boot, action = std::move(action)] {
       const auto found = domains.find(uid);
-      if (found != domains.end() && found->second.is_running() && found->second.boot == boot) action(found->second);
+      if (found == domains.end() || !found->second.is_running() || found->second.boot != boot) return;
+      if (found->second.is_paused()) {
+        found->second.put_off.push_back(action);
+      } else {
+        action(found->second);
+      }
     });
   }
 
   void boot(const Uid& uid, SimDomain& domain) {
     domain.has_booted = false;
     domain.is_stopping = false;
+    domain.put_off.clear();
     ++domain.boot;
     ++domain.boots;
     guest_will(uid, script(domain).boot, [this, uid](SimDomain& booted) {
@@ -184,6 +202,9 @@ struct Hypervisor::State : std::enable_shared_from_this<Hypervisor::State> {
     if (!domain.is_running()) return;
     domain.state = DomainState::shut_off;
     domain.stop_reason = reason;
+    domain.pause_reason = PauseReason::none;
+    domain.put_off.clear();
+    domain.console_input.clear();
     domain.has_booted = false;
     ++domain.boot;
     domain.process = 0;
@@ -228,6 +249,7 @@ struct Hypervisor::State : std::enable_shared_from_this<Hypervisor::State> {
     out.title = domain.definition.title;
     out.state = domain.state;
     out.stop_reason = domain.stop_reason;
+    out.pause_reason = domain.pause_reason;
     out.is_agent_connected = domain.has_booted && script(domain).has_agent;
     out.process = domain.process;
     for (const auto& disk : domain.disks) out.disks.push_back(disk.name);
@@ -271,14 +293,23 @@ class Hypervisor::SimConsole final : public compute::Console {
     }
   }
 
-  Result<void> write(std::string_view bytes, Instant) override {
+  Result<void> write(std::string_view bytes, Instant deadline) override {
     std::unique_lock lock(state_->mutex);
     state_->settle();
     SimDomain* domain = mine();
+    if (domain != nullptr && domain->is_paused()) {
+      const auto taken = bytes.substr(0, kLineBytes - std::min(kLineBytes, domain->console_input.size()));
+      domain->console_input += taken;
+      bytes.remove_prefix(taken.size());
+      if (bytes.empty()) return {};
+      state_->clock.wait(lock, state_->changed, {}, deadline,
+                         [&] { return mine() == nullptr || !mine()->is_paused(); });
+      domain = mine();
+      if (domain != nullptr && domain->is_paused())
+        return Error(ErrorCode::timeout, "the guest does not read its console");
+    }
     if (domain == nullptr) return Error(ErrorCode::gone, "the guest stopped");
-    if (!domain->has_booted) return {};  // nobody reads the line yet
-    const Guest& script = state_->script(*domain);
-    state_->print(*domain, script.answer ? script.answer(bytes) : std::string(bytes));
+    state_->hear(*domain, bytes);
     return {};
   }
 
@@ -413,6 +444,22 @@ Result<void> Hypervisor::reboot(const Uid& uid) {
     IRONCORE_TRY(SimDomain * domain, state_->find_running(uid));
     state_->emit(DomainEvent::Type::rebooted, uid);
     state_->boot(uid, *domain);
+    return {};
+  });
+}
+
+Result<void> Hypervisor::resume(const Uid& uid) {
+  return state_->call("resume", uid, [&]() -> Result<void> {
+    IRONCORE_TRY(SimDomain * domain, state_->find_running(uid));
+    if (!domain->is_paused()) return {};
+    domain->state = DomainState::running;
+    domain->pause_reason = PauseReason::none;
+    state_->emit(DomainEvent::Type::resumed, uid);
+    state_->hear(*domain, std::exchange(domain->console_input, {}));
+    for (const auto& action : std::exchange(domain->put_off, {})) {
+      if (domain->is_running()) action(*domain);
+    }
+    state_->changed.notify_all();
     return {};
   });
 }
@@ -561,6 +608,16 @@ Result<void> Hypervisor::guest_crashes(const Uid& uid) {
   return {};
 }
 
+Result<void> Hypervisor::pause(const Uid& uid, PauseReason reason) {
+  std::lock_guard guard(state_->mutex);
+  state_->settle();
+  IRONCORE_TRY(SimDomain * domain, state_->find_running(uid));
+  domain->state = DomainState::paused;
+  domain->pause_reason = reason;
+  state_->emit(DomainEvent::Type::paused, uid);
+  return {};
+}
+
 Result<void> Hypervisor::guest_prints(const Uid& uid, std::string_view text) {
   std::lock_guard guard(state_->mutex);
   state_->settle();
@@ -574,7 +631,6 @@ void Hypervisor::disconnect() {
   state_->settle();
   state_->is_connected = false;
   state_->events.clear();
-  for (auto& [uid, domain] : state_->domains) domain.console_holder = 0;
   state_->changed.notify_all();
 }
 

@@ -19,12 +19,14 @@ struct HostOptions {
   std::filesystem::path directory;                 ///< machines/, images/, secrets/ live below it; created when absent
   std::vector<std::filesystem::path> image_roots;  ///< image layouts must lie below one of these; empty = anywhere
   Accelerator accelerator = Accelerator::automatic;
-  std::size_t console_log_bytes = 4 << 20;           ///< the serial log is rotated at this size, one old file is kept
-  std::size_t capacity_reserved_memory = 512 << 20;  ///< bytes kept for the host itself
+  /// A serial log that grows beyond this is rotated, and one old file is kept. virtlogd, which libvirt uses unless told
+  /// otherwise, is faster: it rotates at the 2 MiB of its own configuration and keeps three old files.
+  std::size_t console_log_bytes = 4 << 20;
+  std::size_t capacity_reserved_memory = 512 << 20;     ///< bytes kept for the host itself
   Duration shutdown_repeat = std::chrono::seconds(10);  ///< a guest that does not react is asked again
 };
 
-/// A domain of ours on the hypervisor for which nobody gave a spec.
+/// A domain of ours on the hypervisor, or files of a machine without one, for which nobody gave a spec.
 struct Orphan {
   Uid uid;
   std::string name;
@@ -56,7 +58,7 @@ class Host {
   /// Looks only.
   virtual Result<MachineStatus> status(const Uid& uid) = 0;
 
-  /// Our domains that are not in `known`.
+  /// Our domains, and machines of which only files are left, that are not in `known`.
   virtual Result<std::vector<Orphan>> orphans(const std::vector<Uid>& known) = 0;
 
   /// Removes copies of images that no machine here was made from and that were not used for ten minutes; returns the bytes

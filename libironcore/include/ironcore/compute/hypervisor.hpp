@@ -61,7 +61,7 @@ struct DomainSpec {
   std::vector<DomainNic> nics;
   std::optional<DomainKernel> kernel;
   std::filesystem::path console_log;          ///< what the guest writes to its serial port; empty = not kept
-  std::size_t console_log_bytes = 4 << 20;    ///< rotation size
+  std::filesystem::path agent_socket;         ///< where a body may put the agent's socket; empty = its own place
   std::filesystem::path ignition;             ///< file for fw_cfg `opt/com.coreos/config`; empty = none
   std::string hostname;                       ///< fw_cfg `opt/ironcore/hostname`; empty = none
   std::map<std::string, std::string> labels;  ///< kept in the domain's metadata
@@ -78,12 +78,20 @@ enum class StopReason {
   failed,     ///< it could not be started
 };
 
+/// Why a domain that has a process does not go on.
+enum class PauseReason {
+  none,      ///< it is not paused
+  no_space,  ///< a disk of it could not be written for want of room; `resume` tries again
+  other,     ///< somebody paused it from outside, or the body does not know
+};
+
 struct Domain {
   Uid uid;
   std::string name;
   std::string title;
   DomainState state = DomainState::unknown;
   StopReason stop_reason = StopReason::unknown;  ///< of a domain that is shut_off or crashed
+  PauseReason pause_reason = PauseReason::none;
   bool is_agent_connected = false;
   std::int64_t process = 0;        ///< QEMU's pid where the body can tell, else 0
   std::vector<std::string> disks;  ///< names of attached disks
@@ -96,6 +104,8 @@ struct DomainEvent {
     started,
     stopped,
     crashed,
+    paused,
+    resumed,
     rebooted,
     device_removed,
     agent_changed,
@@ -111,9 +121,11 @@ struct DomainEvent {
 class Console {
  public:
   virtual ~Console() = default;
-  /// Bytes that the guest wrote; waits until there are some. Empty = the deadline passed. `gone` = the guest stopped.
+  /// Bytes that the guest wrote; waits until there are some. Empty = the deadline passed. `gone` = the guest stopped and
+  /// what could still be had of its last words was read.
   virtual Result<std::string> read(Instant deadline, std::stop_token stop) = 0;
-  /// Hands bytes to the guest; blocks while its buffer is full, until the deadline.
+  /// Hands bytes to the guest; blocks while its buffer is full, until the deadline (`timeout`: a part was handed over). A
+  /// guest that does not read holds up nothing else.
   virtual Result<void> write(std::string_view bytes, Instant deadline) = 0;
 };
 
@@ -136,6 +148,8 @@ class Hypervisor {
   virtual Result<void> shutdown(const Uid& uid, ShutdownSignal signal) = 0;
   /// Restarts the guest without a new process: asks it when it can be asked, else a hard reset.
   virtual Result<void> reboot(const Uid& uid) = 0;
+  /// Lets a paused guest go on; one that runs does. One that was paused for want of room may be paused again at once.
+  virtual Result<void> resume(const Uid& uid) = 0;
   virtual Result<void> destroy(const Uid& uid) = 0;
   /// Removes the definition and everything the body kept for it (nvram, managed save, secrets).
   virtual Result<void> undefine(const Uid& uid) = 0;

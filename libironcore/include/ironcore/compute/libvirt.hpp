@@ -16,6 +16,7 @@ namespace ironcore::compute::libvirt {
 
 /// libvirt's event implementation, which belongs to the whole process and must exist before the first connection.
 /// Creating it also silences libvirt's own printing of errors to stderr. It must outlive all connections.
+/// The process must ignore SIGPIPE: libvirt writes to a daemon that may just have died.
 class EventLoop {
  public:
   /// `already_exists` while another one lives in this process. A process that registered its own implementation of libvirt
@@ -26,7 +27,7 @@ class EventLoop {
   ~EventLoop();
 
   /// Delivers events, keeps connections alive and restores lost ones, until stopped. On one thread at a time. Without it
-  /// calls still work, but nothing is reported, consoles are silent and a lost connection stays lost.
+  /// calls still work, but nothing is reported and a lost connection stays lost.
   void run(std::stop_token stop);
 
  private:
@@ -39,10 +40,12 @@ struct Options {
   Duration keepalive = std::chrono::seconds(5);         ///< a daemon silent for three times this is taken for dead
   Duration reconnect = std::chrono::milliseconds(500);  ///< between attempts to reach a lost daemon
   Duration agent_patience = std::chrono::seconds(2);    ///< how long a guest agent may take to answer
+  Duration switch_patience = std::chrono::seconds(20);  ///< a start waits so long for the switch of a vhost-user NIC
 };
 
 /// Opens the first connection; its loss later is repaired by the event loop, and calls fail with `unavailable`
-/// meanwhile. Consoles do not survive a loss. `Accelerator::automatic` is decided here, once. Closing happens in the
+/// meanwhile. Consoles are opened on this host beside libvirt and survive a loss; whoever takes one with
+/// `virsh console` meanwhile shares its bytes. `Accelerator::automatic` is decided here, once. Closing happens in the
 /// destructor, which may be called on any thread but the event loop's.
 Result<std::unique_ptr<Hypervisor>> connect(EventLoop& loop, Options options, Clock& clock, Log& log);
 

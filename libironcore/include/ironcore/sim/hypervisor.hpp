@@ -56,6 +56,7 @@ class Hypervisor final : public compute::Hypervisor {
   Result<void> start(const Uid& uid) override;
   Result<void> shutdown(const Uid& uid, compute::ShutdownSignal signal) override;
   Result<void> reboot(const Uid& uid) override;
+  Result<void> resume(const Uid& uid) override;
   Result<void> destroy(const Uid& uid) override;
   Result<void> undefine(const Uid& uid) override;
   Result<void> attach_disk(const Uid& uid, const compute::DomainDisk& disk) override;
@@ -89,9 +90,11 @@ class Hypervisor final : public compute::Hypervisor {
   Result<void> guest_powers_off(const Uid& uid);
   Result<void> guest_reboots(const Uid& uid);
   Result<void> guest_crashes(const Uid& uid);
+  /// Stops the guest where it is, as a full disk or an operator does, until `resume`.
+  Result<void> pause(const Uid& uid, compute::PauseReason reason);
   Result<void> guest_prints(const Uid& uid, std::string_view text);
 
-  /// The hypervisor's daemon is gone: every call fails with `unavailable`, consoles close; guests run on.
+  /// The hypervisor's daemon is gone: every call fails with `unavailable`; guests and open consoles run on.
   void disconnect();
   /// It is back: events that happened meanwhile are lost, `reconnected` is delivered.
   void reconnect();

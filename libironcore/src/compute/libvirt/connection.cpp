@@ -49,14 +49,16 @@ Uid uid_of(virDomainPtr domain) {
 }
 
 Result<void> Connection::open() {
+  IRONCORE_TRY(auto link, open_link());
+  // After it: only a loop that runs gives a timer back, and there would be one for each attempt before that.
   auto* self = new Self(shared_from_this());
   timer_ = virEventAddTimeout(
       -1, [](int, void* opaque) { self_of(opaque)->on_timer(); }, self, free_self);
   if (timer_ < 0) {
     delete self;
+    let_go(link);
     return Error(ErrorCode::internal, "libvirt's event loop gives no timer: create the EventLoop first");
   }
-  IRONCORE_TRY(auto link, open_link());
   std::lock_guard guard(mutex_);
   link_ = std::move(link);
   return {};
@@ -127,7 +129,6 @@ void Connection::close() {
   }
   if (timer_ >= 0) virEventRemoveTimeout(timer_);
   set_listener({});
-  end_consoles(nullptr);
   let_go(link);
   let_go(lost);
 }
@@ -147,7 +148,6 @@ void Connection::on_lost(virConnectPtr connection) {
     lost_ = std::exchange(link_, nullptr);  // closed later: libvirt is still inside it
   }
   log_.warning("lost the connection to libvirt", {{"uri", options_.uri}});
-  end_consoles(nullptr);
   virEventUpdateTimeout(timer_, 0);
 }
 
@@ -206,7 +206,6 @@ void Connection::deliver(const DomainEvent& event) {
 void Connection::on_domain_event(virDomainPtr domain, DomainEvent::Type type, std::string device) {
   const Uid uid = uid_of(domain);
   if (!is_ours(uid)) return;
-  if (type == DomainEvent::Type::stopped || type == DomainEvent::Type::crashed) end_consoles(&uid);
   deliver({type, uid, std::move(device)});
   if (type == DomainEvent::Type::undefined) {
     std::lock_guard guard(mutex_);
@@ -234,8 +233,14 @@ int Connection::lifecycle(virConnectPtr, virDomainPtr domain, int event, int det
       report(detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED || detail == VIR_DOMAIN_EVENT_STOPPED_FAILED ? Type::crashed
                                                                                                      : Type::stopped);
       break;
+    case VIR_DOMAIN_EVENT_SUSPENDED:
+      report(Type::paused);
+      break;
+    case VIR_DOMAIN_EVENT_RESUMED:
+      report(Type::resumed);
+      break;
     default:
-      break;  // paused and resumed are not ours to act on; shutdown is followed by stopped
+      break;  // shutdown is followed by stopped
   }
   return 0;
 }
@@ -248,24 +253,6 @@ void Connection::add_ours(const Uid& uid) {
 bool Connection::is_ours(const Uid& uid) const {
   std::lock_guard guard(mutex_);
   return ours_.count(uid) != 0;
-}
-
-void Connection::add_console(const std::shared_ptr<ConsoleLine>& line) {
-  std::lock_guard guard(mutex_);
-  std::erase_if(consoles_, [](const auto& console) { return console.expired(); });
-  consoles_.push_back(line);
-}
-
-void Connection::end_consoles(const Uid* uid) {
-  std::vector<std::shared_ptr<ConsoleLine>> ending;
-  {
-    std::lock_guard guard(mutex_);
-    for (const auto& console : consoles_) {
-      auto line = console.lock();
-      if (line && (uid == nullptr || line->uid() == *uid)) ending.push_back(std::move(line));
-    }
-  }
-  for (const auto& line : ending) line->mark_gone();
 }
 
 }  // namespace ironcore::compute::libvirt

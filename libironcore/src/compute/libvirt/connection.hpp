@@ -12,7 +12,6 @@
 #include <thread>
 #include <vector>
 
-#include "console.hpp"
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
 #include "ironcore/compute/hypervisor.hpp"
@@ -55,9 +54,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void add_ours(const Uid& uid);
   bool is_ours(const Uid& uid) const;
 
-  /// Consoles end with their domain and with the connection, whether or not libvirt tells their streams.
-  void add_console(const std::shared_ptr<ConsoleLine>& line);
-
  private:
   template <class Callback>
   void register_event(Link& link, int id, Callback callback);
@@ -67,7 +63,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_timer();
   void on_domain_event(virDomainPtr domain, DomainEvent::Type type, std::string device = {});
   void deliver(const DomainEvent& event);
-  void end_consoles(const Uid* uid);
 
   static int lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* opaque);
 
@@ -81,7 +76,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   int timer_ = -1;
   bool is_closed_ = false;
   std::set<Uid> ours_;
-  std::vector<std::weak_ptr<ConsoleLine>> consoles_;
   std::function<void(const DomainEvent&)> listener_;
   std::thread::id delivering_;
 };

@@ -110,7 +110,9 @@ std::string fixed_devices(const DomainSpec& spec, Driver driver) {
   }
   out += "<serial type='pty'>" + serial_log + "<target type=" + attr(kSerial) + " port='0'/></serial>\n";
   out += "<console type='pty'><target type='serial' port='0'/></console>\n";
-  out += "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>\n";
+  out += "<channel type='unix'>";
+  if (!spec.agent_socket.empty()) out += "<source mode='bind' path=" + attr(spec.agent_socket.native()) + "/>";
+  out += "<target type='virtio' name='org.qemu.guest_agent.0'/></channel>\n";
   out += "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n";
   out += "<memballoon model='virtio' autodeflate='on' freePageReporting='on'/>\n";
   return out;
@@ -184,8 +186,9 @@ std::string nic_xml(const DomainNic& nic) {
                    " mode='server'/>" + common;
           },
           [&](const PciDevice& device) {
-            return "<hostdev mode='subsystem' type='pci' managed='yes'><source><address" + pci_address(device.address) +
-                   "/></source>" + alias + "</hostdev>\n";
+            // As an interface, because libvirt then gives the virtual function the MAC that the machine was promised.
+            return "<interface type='hostdev' managed='yes'><source><address type='pci'" + pci_address(device.address) +
+                   "/></source><mac address='" + nic.mac.to_text() + "'/>" + alias + "</interface>\n";
           },
       },
       nic.device);
@@ -206,6 +209,8 @@ std::string domain_xml(const DomainSpec& spec, Driver driver) {
 #endif
   if (driver == Driver::qemu) out += "<clock offset='utc'><timer name='rtc' tickpolicy='catchup'/></clock>\n";
   out += "<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>\n";
+  // A guest that slept could not be woken by anything that this library does.
+  if (driver == Driver::qemu) out += "<pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>\n";
   out += "<devices>\n";
   out += fixed_devices(spec, driver);
   for (std::size_t i = 0; i < spec.disks.size(); ++i)
@@ -247,6 +252,24 @@ std::optional<Domain> read_domain(const XmlElement& domain) {
     }
   }
   return out;
+}
+
+std::string console_path(const XmlElement& domain) {
+  const XmlElement* devices = domain.child("devices");
+  const XmlElement* serial = devices == nullptr ? nullptr : devices->child("serial");
+  const XmlElement* source = serial == nullptr ? nullptr : serial->child("source");
+  if (source == nullptr || serial->attribute("type") != "pty") return {};
+  return std::string(source->attribute("path"));
+}
+
+std::string vhost_socket(const XmlElement& domain) {
+  const XmlElement* devices = domain.child("devices");
+  if (devices == nullptr) return {};
+  for (const auto& device : devices->children) {
+    if (device.name != "interface" || device.attribute("type") != "vhostuser") continue;
+    if (const XmlElement* source = device.child("source")) return std::string(source->attribute("path"));
+  }
+  return {};
 }
 
 std::string disk_target(const XmlElement& domain, std::string_view name) {

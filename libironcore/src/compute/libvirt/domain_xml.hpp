@@ -26,6 +26,12 @@ std::string nic_xml(const DomainNic& nic);
 /// What libvirt's XML of a domain says; state and process are left to the caller. Nothing if the domain does not carry our mark.
 std::optional<Domain> read_domain(const XmlElement& domain);
 
+/// The pseudo-terminal of a running domain's first serial port; empty if it has none.
+std::string console_path(const XmlElement& domain);
+
+/// Where the first vhost-user NIC's switch shall connect; empty if there is none.
+std::string vhost_socket(const XmlElement& domain);
+
 /// The target (`vda`) of the disk of that name; empty if there is none.
 std::string disk_target(const XmlElement& domain, std::string_view name);
 

@@ -4,6 +4,7 @@
 
 #include <libvirt/virterror.h>
 
+#include <cerrno>
 #include <string>
 
 namespace ironcore::compute::libvirt {
@@ -28,8 +29,12 @@ ErrorCode code_of(const virError& error) {
     case VIR_ERR_AGENT_UNSYNCED:
     case VIR_ERR_NO_CONNECT:
     case VIR_ERR_INVALID_CONN:
-    case VIR_ERR_SYSTEM_ERROR:
       return ErrorCode::unavailable;
+    case VIR_ERR_SYSTEM_ERROR:
+      // Its number is errno's.
+      return error.int1 == ENOSPC || error.int1 == EDQUOT || error.int1 == ENOMEM || error.int1 == EMFILE
+                 ? ErrorCode::exhausted
+                 : ErrorCode::unavailable;
     case VIR_ERR_OPERATION_TIMEOUT:
       return ErrorCode::timeout;
     case VIR_ERR_OPERATION_ABORTED:
@@ -77,12 +82,27 @@ std::string one_line(std::string_view text) {
 
 }  // namespace
 
+std::string tidy(std::string_view text) {
+  std::string out = one_line(text);
+  // `2026-01-02T03:04:05.678901Z qemu-system-x86_64: what happened`
+  constexpr std::string_view kMark = "Z qemu-system-";
+  for (std::size_t at = out.find(kMark); at != std::string::npos; at = out.find(kMark, at)) {
+    std::size_t start = at;
+    while (start > 0 && std::string_view("0123456789-:.T").find(out[start - 1]) != std::string_view::npos) --start;
+    const std::size_t end = out.find(": ", at);
+    if (end == std::string::npos) break;
+    out.erase(start, end + 2 - start);
+    at = start;
+  }
+  return out;
+}
+
 Error last_error(std::string_view doing) {
   const virErrorPtr error = virGetLastError();
   if (error == nullptr || error->code == VIR_ERR_OK) {
     return {ErrorCode::internal, std::string(doing) + ": libvirt failed without a reason"};
   }
-  return {code_of(*error), std::string(doing) + ": " + one_line(error->message == nullptr ? "" : error->message)};
+  return {code_of(*error), std::string(doing) + ": " + tidy(error->message == nullptr ? "" : error->message)};
 }
 
 }  // namespace ironcore::compute::libvirt

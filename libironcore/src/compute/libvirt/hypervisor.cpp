@@ -7,10 +7,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <condition_variable>
 #include <cstdlib>
+#include <mutex>
+#include <thread>
 #include <utility>
 
 #include "connection.hpp"
+#include "console.hpp"
 #include "domain_xml.hpp"
 #include "errors.hpp"
 #include "ironcore/base/file.hpp"
@@ -62,6 +66,12 @@ DomainState state_of(int state, int reason) {
     default:
       return DomainState::unknown;
   }
+}
+
+/// Without an error policy of its own, and no disk of ours has one, QEMU pauses a guest for one I/O error only: no room.
+PauseReason pause_reason_of(DomainState state, int reason) {
+  if (state != DomainState::paused) return PauseReason::none;
+  return reason == VIR_DOMAIN_PAUSED_IOERROR ? PauseReason::no_space : PauseReason::other;
 }
 
 StopReason stop_reason_of(int state, int reason) {
@@ -181,6 +191,10 @@ class LibvirtHypervisor final : public Hypervisor {
       return Error(ErrorCode::invalid, "a domain's name must not be empty nor contain a slash or a line feed");
     }
     if (wanted.vcpus == 0) return Error(ErrorCode::invalid, "a domain needs at least one vcpu");
+    // libvirt hands both on to QEMU without escaping them: a comma would begin another option.
+    if (wanted.hostname.find(',') != std::string::npos || wanted.ignition.native().find(',') != std::string::npos) {
+      return Error(ErrorCode::invalid, "the hostname and the path of the ignition must not contain a comma");
+    }
     if (wanted.memory_bytes == 0) return Error(ErrorCode::invalid, "a domain needs memory");
     IRONCORE_TRY(auto link, connection_->link());
     if (!connection_->is_ours(wanted.uid)) {
@@ -192,6 +206,11 @@ class LibvirtHypervisor final : public Hypervisor {
     }
     DomainSpec spec = wanted;
     if (spec.accelerator == Accelerator::automatic) spec.accelerator = accelerator_;
+    // QEMU of the system instance could not make it in a directory that is ours, and has one of its own. A session's own
+    // place is below the user's home and easily longer than a socket's path may be.
+    constexpr std::size_t kSocketPathLimit = 107;
+    const bool is_session = options_.uri.find(":///session") != std::string::npos;
+    if (!is_session || spec.agent_socket.native().size() > kSocketPathLimit) spec.agent_socket.clear();
     connection_->add_ours(spec.uid);
     const DomainHandle defined(virDomainDefineXML(link->get(), domain_xml(spec, driver_).c_str()));
     if (defined) return {};
@@ -206,6 +225,9 @@ class LibvirtHypervisor final : public Hypervisor {
   Result<void> start(const Uid& uid) override {
     IRONCORE_TRY(const Found found, find(uid));
     if (virDomainIsActive(found.handle.get()) == 1) return {};
+    IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
+    const std::string socket = vhost_socket(xml);
+    if (!socket.empty()) return start_with_switch(found.handle.get(), socket);
     if (virDomainCreate(found.handle.get()) == 0) return {};
     const Error error = last_error("start the domain");
     if (virDomainIsActive(found.handle.get()) == 1) return {};  // somebody else was faster
@@ -231,6 +253,17 @@ class LibvirtHypervisor final : public Hypervisor {
     // The power button would have to be told that it means something else this time: reset.
     if (virDomainReset(found.handle.get(), 0) < 0) return last_error("reset the domain");
     return {};
+  }
+
+  Result<void> resume(const Uid& uid) override {
+    IRONCORE_TRY(const Found found, find_running(uid));
+    int state = 0;
+    if (virDomainGetState(found.handle.get(), &state, nullptr, 0) < 0) return last_error("ask for the domain's state");
+    if (state != VIR_DOMAIN_PAUSED) return {};
+    if (virDomainResume(found.handle.get()) == 0) return {};
+    const Error error = last_error("resume the domain");
+    if (virDomainGetState(found.handle.get(), &state, nullptr, 0) == 0 && state == VIR_DOMAIN_RUNNING) return {};
+    return error;
   }
 
   Result<void> destroy(const Uid& uid) override {
@@ -269,6 +302,14 @@ class LibvirtHypervisor final : public Hypervisor {
     IRONCORE_TRY(const Found found, find_running(uid));
     IRONCORE_TRY(const Domain seen, describe(found.handle.get()));
     if (std::find(seen.nics.begin(), seen.nics.end(), nic.name) != seen.nics.end()) return {};
+    if (std::holds_alternative<VhostUser>(nic.device)) {
+      IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
+      // QEMU would crash on its interrupts, and libvirt takes no overrides for what is plugged in.
+      if (xml.attribute("type") == "qemu") {
+        return Error(ErrorCode::unsupported,
+                     "a vhost-user NIC cannot be plugged into an emulated machine: switch its power off and on");
+      }
+    }
     return attach(found.handle.get(), nic_xml(nic));
   }
 
@@ -288,9 +329,19 @@ class LibvirtHypervisor final : public Hypervisor {
 
   Result<std::unique_ptr<Console>> console(const Uid& uid) override {
     IRONCORE_TRY(const Found found, find_running(uid));
-    IRONCORE_TRY(auto line, open_console(found.handle.get(), uid));
-    connection_->add_console(line);
-    return make_console(std::move(line), clock_);
+    const virDomainPtr domain = found.handle.get();
+    IRONCORE_TRY(const XmlElement xml, xml_of(domain));
+    const std::string path = console_path(xml);
+    if (path.empty() || !is_local(options_.uri)) {
+      return Error(ErrorCode::unsupported, "consoles can be opened only on the host of the machine");
+    }
+    return open_console(
+        path,
+        [&] {
+          const auto again = xml_of(domain);
+          return again && virDomainIsActive(domain) == 1 && console_path(*again) == path;
+        },
+        clock_);
   }
 
   void on_event(std::function<void(const DomainEvent&)> listener) override {
@@ -336,6 +387,7 @@ class LibvirtHypervisor final : public Hypervisor {
     if (!out) return no_domain(uid_of(domain));
     connection_->add_ours(out->uid);
     out->state = state_of(state, reason);
+    out->pause_reason = pause_reason_of(out->state, reason);
     out->stop_reason = stop_reason_of(state, reason);
     if (out->state == DomainState::shut_off || out->state == DomainState::crashed) {
       out->disks.clear();
@@ -345,6 +397,34 @@ class LibvirtHypervisor final : public Hypervisor {
       out->process = processes_.find(out->uid);
     }
     return std::move(*out);
+  }
+
+  /// QEMU is the server of a vhost-user socket and answers nobody, libvirt included, before the switch has come. libvirt
+  /// would wait for ever; somebody must stop it, which takes a second thread for as long as this call lasts.
+  Result<void> start_with_switch(virDomainPtr domain, const std::string& socket) {
+    std::mutex mutex;
+    std::condition_variable_any changed;
+    bool is_done = false;
+    bool is_over = false;
+    std::jthread watch([&] {
+      std::unique_lock lock(mutex);
+      const Instant deadline = clock_.now() + options_.switch_patience;
+      if (clock_.wait(lock, changed, {}, deadline, [&] { return is_done; })) return;
+      is_over = true;
+      lock.unlock();
+      virDomainDestroy(domain);
+    });
+    const bool has_started = virDomainCreate(domain) == 0;
+    const Error error = has_started ? Error(ErrorCode::internal, {}) : last_error("start the domain");
+    {
+      std::lock_guard guard(mutex);
+      is_done = true;
+      changed.notify_all();
+    }
+    watch.join();
+    if (is_over) return Error(ErrorCode::timeout, "no switch connected to " + socket + ": is it running?");
+    if (has_started || virDomainIsActive(domain) == 1) return {};
+    return error;
   }
 
   /// virDomainShutdown would wait up to a minute for the guest to be gone. Instead: is the agent there? Then tell it;
