@@ -17,7 +17,8 @@ const api::OwnerReference* controller_of(const api::Metadata& metadata) {
 template <class T>
 std::vector<std::string> controller_uid(const T& object) {
   const auto* owner = controller_of(object.metadata);
-  return owner == nullptr ? std::vector<std::string>{} : std::vector<std::string>{owner->uid};
+  if (owner == nullptr) return {};
+  return {owner->uid};
 }
 
 bool is_made_here(const api::Metadata& metadata) {
@@ -112,16 +113,18 @@ Result<Requeue> MachineEphemerals::reconcile(const std::string& key) {
     api::NetworkInterface wanted{.metadata = {.name = child_name(*machine, entry.name)}, .spec = from.spec};
     wanted.spec.machine_ref = {.name = machine->metadata.name, .uid = machine->metadata.uid};
     wanted_interfaces.insert(wanted.metadata.name);
-    if (!interfaces_.get(cache_key(machine->metadata.namespace_, wanted.metadata.name)))
+    if (!interfaces_.get(cache_key(machine->metadata.namespace_, wanted.metadata.name))) {
       IRONCORE_CHECK(make(*machine, std::move(wanted), from.metadata));
+    }
   }
   for (const auto& entry : machine->spec.volumes) {
     if (!entry.ephemeral || !entry.ephemeral->volume_template) continue;
     const auto& from = *entry.ephemeral->volume_template;
     api::Volume wanted{.metadata = {.name = child_name(*machine, entry.name)}, .spec = from.spec};
     wanted_volumes.insert(wanted.metadata.name);
-    if (!volumes_.get(cache_key(machine->metadata.namespace_, wanted.metadata.name)))
+    if (!volumes_.get(cache_key(machine->metadata.namespace_, wanted.metadata.name))) {
       IRONCORE_CHECK(make(*machine, std::move(wanted), from.metadata));
+    }
   }
   IRONCORE_CHECK(remove_unwanted(*machine, interfaces_, wanted_interfaces));
   IRONCORE_CHECK(remove_unwanted(*machine, volumes_, wanted_volumes));
