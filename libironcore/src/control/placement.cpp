@@ -114,7 +114,7 @@ class Placement::Index {
   std::unordered_map<std::string, ClassId> class_ids;
   std::unordered_map<std::string, Placed> placed;
   std::unordered_map<std::string, std::vector<PoolId>> pools_by_label;  // `key=value`
-  const std::vector<PoolId> nobody;
+  const std::vector<PoolId> nobody{};
   std::unordered_map<std::string, Shape> shapes;
 
   // Pools that have changed or may have more room than a heap believes, in the order in which that happened. A heap reads on from its own
