@@ -21,7 +21,8 @@ namespace ironcore::compute {
 ///     record.json                     0600
 ///     disks/<name>.{raw,qcow2}        0600, handed to QEMU's user by the hypervisor while it runs
 ///     boot/{kernel,initramfs}         copies: the hypervisor changes their owner, the image cache must stay ours
-///     logs/console.log{,.0,.1,.2}   virtlogd keeps three old ones
+///     logs/console.log{,.0,.1,.2}     virtlogd keeps three old ones
+///     agent                         the guest agent's socket, of a session; short, because sockets' paths are limited
 ///   <root>/secrets/<uid>/             0711
 ///     ignition                        0400, owned by QEMU's user
 class MachineFiles {
@@ -59,7 +60,7 @@ class MachineFiles {
   /// At most `limit` bytes from the end of old and new logs.
   Result<std::string> read_log(std::size_t limit) const;
 
-  std::filesystem::path agent_socket() const { return directory_ / "agent.sock"; }
+  std::filesystem::path agent_socket() const { return directory_ / "agent"; }
   std::filesystem::path kernel() const { return directory_ / "boot" / "kernel"; }
   std::filesystem::path initramfs() const { return directory_ / "boot" / "initramfs"; }
   /// Made anew before each start and therefore not synced.
