@@ -79,7 +79,8 @@ TEST_CASE("a controller that is not active keeps no keys") {
   Informer<api::Machine> machines(world.store, world.clock, world.log);
   Informer<api::NetworkInterface> interfaces(world.store, world.clock, world.log);
   Informer<api::Volume> volumes(world.store, world.clock, world.log);
-  MachineEphemerals ephemerals(world.store, machines, interfaces, volumes, world.clock, world.log);
+  EventRecorder events(world.store, {.component = "machine-ephemerals"}, world.clock, world.log);
+  MachineEphemerals ephemerals(world.store, machines, interfaces, volumes, events, world.clock, world.log);
   const auto look = [&] {
     world.settle({[&] { return machines.step(); }, [&] { return interfaces.step(); }, [&] { return volumes.step(); }});
   };

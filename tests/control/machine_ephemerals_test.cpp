@@ -15,13 +15,14 @@ struct Ephemerals : World {
   Informer<api::Machine> machines{store, clock, log};
   Informer<api::NetworkInterface> interfaces{store, clock, log};
   Informer<api::Volume> volumes{store, clock, log};
-  MachineEphemerals ephemerals{store, machines, interfaces, volumes, clock, log};
+  EventRecorder events{store, {.component = "machine-ephemerals"}, clock, log};
+  MachineEphemerals ephemerals{store, machines, interfaces, volumes, events, clock, log};
 
   Ephemerals() { ephemerals.activate(); }
 
   void run() {
     pass(10s, {[&] { return machines.step(); }, [&] { return interfaces.step(); }, [&] { return volumes.step(); },
-               [&] { return ephemerals.step(); }});
+               [&] { return ephemerals.step(); }, [&] { return events.step(); }});
   }
   Shared<api::NetworkInterface> interface(const std::string& name) {
     const auto found = store::get<api::NetworkInterface>(*real, "default", name);
@@ -73,6 +74,43 @@ TEST_CASE_FIXTURE(Ephemerals, "a volume described inline is made, unclaimed, and
   CHECK_FALSE(volume("web-1-data")->spec.claim_ref);
   REQUIRE(store::remove<api::Machine>(*real, "default", "web-1"));
   CHECK_FALSE(volume("web-1-data"));
+}
+
+TEST_CASE_FIXTURE(Ephemerals,
+                  "a volume described inline is looked for where its machine is, unless it says otherwise") {
+  auto owner = with_volume("data");
+  owner.spec.machine_pool_selector = {
+      {"topology.ironcore.dev/region", "r1"}, {"topology.ironcore.dev/zone", "z1"}, {"rack", "7"}};
+  owner.spec.volumes[0].ephemeral->volume_template->spec.volume_pool_selector = {{"topology.ironcore.dev/zone", "z2"}};
+  create(owner);
+  run();
+  REQUIRE(volume("web-1-data"));
+  CHECK(
+      volume("web-1-data")->spec.volume_pool_selector ==
+      std::map<std::string, std::string>{{"topology.ironcore.dev/region", "r1"}, {"topology.ironcore.dev/zone", "z2"}});
+}
+
+TEST_CASE_FIXTURE(
+    Ephemerals,
+    "the image of a volume described inline is that of the class's architecture; without the class it waits") {
+  auto owner = with_volume("root");
+  owner.spec.volumes[0].ephemeral->volume_template->spec.data_source =
+      api::VolumeDataSource{.os_image = api::OsImage{.image = "registry.example/os:1"}};
+  create(owner);
+  run();
+  CHECK_FALSE(volume("web-1-root"));
+  const auto told = store::list<api::Event>(*real).value();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0]->reason == "VolumeNotReady");
+  CHECK(told[0]->message.find("volume web-1-root cannot be made: architecture of machine class small") == 0);
+
+  auto small = machine_class("small", 1, gibibyte);
+  small.metadata.labels["common.ironcore.dev/architecture"] = "arm64";
+  create(small);
+  pass(10min, {[&] { return ephemerals.step(); }}, 1s);
+  run();
+  REQUIRE(volume("web-1-root"));
+  CHECK(volume("web-1-root")->spec.data_source->os_image->architecture == "arm64");
 }
 
 TEST_CASE_FIXTURE(Ephemerals, "an entry that is taken out takes its interface with it, and only its own") {

@@ -33,10 +33,11 @@ class ControlPlane::Body {
         volumes_(store, clock, log),
         scheduler_events_(store, {.component = "machine-scheduler"}, clock, log),
         eviction_events_(store, {.component = "machine-eviction"}, clock, log),
+        ephemeral_events_(store, {.component = "machine-ephemerals"}, clock, log),
         scheduler_(store, machines_, pools_, classes_, scheduler_events_, options_.scheduler, clock, log),
         protection_((add_machine_indexes(machines_), fenced_), classes_, machines_, clock, log),
         eviction_(fenced_, pools_, machines_, eviction_events_, clock, log),
-        ephemerals_(fenced_, machines_, interfaces_, volumes_, clock, log),
+        ephemerals_(fenced_, machines_, interfaces_, volumes_, ephemeral_events_, clock, log),
         release_(fenced_, machines_, interfaces_, volumes_, clock, log),
         health_(fenced_, pools_, options_.health, clock, log),
         leadership_(store, leader_, clock, log) {}
@@ -51,6 +52,7 @@ class ControlPlane::Body {
                      [this](std::stop_token s) { volumes_.run(s); },
                      [this](std::stop_token s) { scheduler_events_.run(s); },
                      [this](std::stop_token s) { eviction_events_.run(s); },
+                     [this](std::stop_token s) { ephemeral_events_.run(s); },
                      [this](std::stop_token s) {
                        run_while_active(
                            store_, leader_, clock_, log_, s,
@@ -94,6 +96,7 @@ class ControlPlane::Body {
     }
     did = scheduler_events_.step() || did;
     did = eviction_events_.step() || did;
+    did = ephemeral_events_.step() || did;
     return did;
   }
 
@@ -137,6 +140,7 @@ class ControlPlane::Body {
   Informer<api::Volume> volumes_;
   EventRecorder scheduler_events_;
   EventRecorder eviction_events_;
+  EventRecorder ephemeral_events_;
   MachineScheduler scheduler_;
   MachineClassProtection protection_;
   MachineEviction eviction_;

@@ -7,6 +7,7 @@ namespace ironcore::control {
 namespace {
 
 constexpr const char* by_controller = "controller-uid";
+constexpr const char* architecture_label = "common.ironcore.dev/architecture";
 
 const api::OwnerReference* controller_of(const api::Metadata& metadata) {
   for (const auto& owner : metadata.owner_references)
@@ -34,11 +35,12 @@ std::string child_name(const api::Machine& machine, const std::string& entry) {
 
 MachineEphemerals::MachineEphemerals(store::Store& store, Informer<api::Machine>& machines,
                                      Informer<api::NetworkInterface>& interfaces, Informer<api::Volume>& volumes,
-                                     Clock& clock, Log& log)
+                                     EventRecorder& events, Clock& clock, Log& log)
     : store_(store),
       machines_(machines),
       interfaces_(interfaces),
       volumes_(volumes),
+      events_(events),
       log_(log),
       controller_(
           {.name = "machine-ephemerals"}, [this](const std::string& key, std::stop_token) { return reconcile(key); },
@@ -102,6 +104,23 @@ Result<void> MachineEphemerals::remove_unwanted(const api::Machine& machine, Inf
   return {};
 }
 
+Result<void> MachineEphemerals::fit_to_machine(const api::Machine& machine, api::VolumeSpec& spec) {
+  for (const char* label : {"topology.ironcore.dev/region", "topology.ironcore.dev/zone"}) {
+    const auto wanted = machine.spec.machine_pool_selector.find(label);
+    // A volume without a class has no pool, so nothing to select.
+    if (wanted != machine.spec.machine_pool_selector.end() && spec.volume_class_ref)
+      spec.volume_pool_selector.try_emplace(label, wanted->second);
+  }
+  if (!spec.data_source || !spec.data_source->os_image || !spec.data_source->os_image->architecture.empty()) return {};
+  const auto& name = machine.spec.machine_class_ref.name;
+  IRONCORE_TRY(const auto machine_class,
+               within(store::get<api::MachineClass>(store_, "", name), "architecture of machine class " + name));
+  const auto architecture = machine_class->metadata.labels.find(architecture_label);
+  if (architecture != machine_class->metadata.labels.end())
+    spec.data_source->os_image->architecture = architecture->second;
+  return {};
+}
+
 Result<Requeue> MachineEphemerals::reconcile(const std::string& key) {
   const auto machine = machines_.get(key);
   if (!machine || machine->metadata.deletion_timestamp) return Requeue{};
@@ -122,9 +141,13 @@ Result<Requeue> MachineEphemerals::reconcile(const std::string& key) {
     const auto& from = *entry.ephemeral->volume_template;
     api::Volume wanted{.metadata = {.name = child_name(*machine, entry.name)}, .spec = from.spec};
     wanted_volumes.insert(wanted.metadata.name);
-    if (!volumes_.get(cache_key(machine->metadata.namespace_, wanted.metadata.name))) {
-      IRONCORE_CHECK(make(*machine, std::move(wanted), from.metadata));
-    }
+    if (volumes_.get(cache_key(machine->metadata.namespace_, wanted.metadata.name))) continue;
+    auto made = fit_to_machine(*machine, wanted.spec);
+    if (made) made = make(*machine, std::move(wanted), from.metadata);
+    if (made) continue;
+    events_.record(reference_to(*machine), api::EventType::normal, "VolumeNotReady",
+                   "volume " + child_name(*machine, entry.name) + " cannot be made: " + made.error().message());
+    return made.error();
   }
   IRONCORE_CHECK(remove_unwanted(*machine, interfaces_, wanted_interfaces));
   IRONCORE_CHECK(remove_unwanted(*machine, volumes_, wanted_volumes));
