@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "../compute/libvirt_environment.hpp"
+#include "figures.hpp"
 #include "ironcore/compute/disk_file.hpp"
 #include "ironcore/compute/host.hpp"
 #include "ironcore/control/control_plane.hpp"
@@ -24,26 +25,13 @@
 #include "ironcore/store/typed.hpp"
 
 using namespace ironcore;
+using namespace ironcore::bench;
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 namespace {
 
 constexpr const char* machine_namespace = "default";
-
-[[noreturn]] void fail(const std::string& what) {
-  std::fprintf(stderr, "bench_compute: %s\n", what.c_str());
-  std::exit(1);
-}
-
-template <class T>
-T must(Result<T> result, const char* doing) {
-  if (!result) fail(std::string(doing) + ": " + result.error().message());
-  return *std::move(result);
-}
-void must(Result<void> result, const char* doing) {
-  if (!result) fail(std::string(doing) + ": " + result.error().message());
-}
 
 double milliseconds(const std::function<void()>& action) {
   const auto start = std::chrono::steady_clock::now();
@@ -55,13 +43,6 @@ double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const auto middle = values.size() / 2;
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
-void print(const char* name, double value, const std::string& params) {
-  std::printf(R"({"bench":"%s","value":%.4g,"unit":"ms","params":{%s}})"
-              "\n",
-              name, value, params.c_str());
-  std::fflush(stdout);
 }
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
@@ -214,10 +195,10 @@ void bench_pairs(tests::LibvirtEnvironment& environment, std::size_t pairs) {
     difference.push_back(our_time - bare_time);
   }
   const auto params = "\"pairs\":" + std::to_string(pairs);
-  print("compute.create.ms", median(ours),
+  print("compute.create.ms", median(ours), "ms",
         params + R"(,"from":"the write in a store on disk","to":"Running seen by a watcher")");
-  print("compute.create.libvirt.ms", median(bare), params + R"(,"is":"define and start of the same XML")");
-  print("compute.create.overhead.ms", median(difference), params + R"(,"to_reach":20)");
+  print("compute.create.libvirt.ms", median(bare), "ms", params + R"(,"is":"define and start of the same XML")");
+  print("compute.create.overhead.ms", median(difference), "ms", params + R"(,"to_reach":20)");
 }
 
 void bench_disks(const fs::path& backing) {
@@ -231,8 +212,8 @@ void bench_disks(const fs::path& backing) {
     raw.push_back(milliseconds(
         [&] { must(compute::create_raw_disk(directory.path() / "disk.raw", std::uint64_t{10} << 30), "disk"); }));
   }
-  print("compute.disk.overlay.ms", median(overlay), R"("bytes":10737418240)");
-  print("compute.disk.empty.ms", median(raw), R"("bytes":10737418240)");
+  print("compute.disk.overlay.ms", median(overlay), "ms", R"("bytes":10737418240)");
+  print("compute.disk.empty.ms", median(raw), "ms", R"("bytes":10737418240)");
 }
 
 }  // namespace

@@ -16,12 +16,14 @@
 #include <thread>
 #include <vector>
 
+#include "figures.hpp"
 #include "ironcore/api/compute.hpp"
 #include "ironcore/base/unique_fd.hpp"
 #include "ironcore/store/sqlite.hpp"
 #include "ironcore/store/typed.hpp"
 
 using namespace ironcore;
+using namespace ironcore::bench;
 namespace fs = std::filesystem;
 using store::Create;
 using store::Delete;
@@ -61,24 +63,6 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_;
   double cpu_start_;
 };
-
-void print(const char* name, double value, const char* unit, const std::string& params = "") {
-  std::printf(R"({"bench":"%s","value":%.6g,"unit":"%s","params":{%s}})"
-              "\n",
-              name, value, unit, params.c_str());
-  std::fflush(stdout);
-}
-
-[[noreturn]] void fail(const std::string& what) {
-  std::fprintf(stderr, "bench_store_local: %s\n", what.c_str());
-  std::exit(1);
-}
-
-template <class T>
-T must(Result<T> result) {
-  if (!result) fail(result.error().message());
-  return *std::move(result);
-}
 
 double rss_in_mib() {
   malloc_trim(0);

@@ -26,6 +26,7 @@
 #include <thread>
 #include <vector>
 
+#include "figures.hpp"
 #include "ironcore/api/compute.hpp"
 #include "ironcore/base/unique_fd.hpp"
 #include "ironcore/store/sqlite.hpp"
@@ -35,6 +36,7 @@
 #include "socket.hpp"
 
 using namespace ironcore;
+using namespace ironcore::bench;
 namespace fs = std::filesystem;
 namespace wire = ironcore::store::zmq;
 using std::chrono::steady_clock;
@@ -49,27 +51,6 @@ double since(steady_clock::time_point start) {
 }
 double now() {
   return std::chrono::duration<double>(steady_clock::now().time_since_epoch()).count();
-}
-
-void print(const char* name, double value, const char* unit, const std::string& params = "") {
-  std::printf(R"({"bench":"%s","value":%.6g,"unit":"%s","params":{%s}})"
-              "\n",
-              name, value, unit, params.c_str());
-  std::fflush(stdout);
-}
-
-[[noreturn]] void fail(const std::string& what) {
-  std::fprintf(stderr, "bench_store_remote: %s\n", what.c_str());
-  std::exit(1);
-}
-
-template <class T>
-T must(Result<T> result, const char* doing) {
-  if (!result) fail(std::string(doing) + ": " + result.error().message());
-  return *std::move(result);
-}
-void must(Result<void> result, const char* doing) {
-  if (!result) fail(std::string(doing) + ": " + result.error().message());
 }
 
 double percentile(std::vector<double> values, double which) {
