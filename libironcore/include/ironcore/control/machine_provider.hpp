@@ -34,7 +34,7 @@ struct MachineProviderOptions {
   Duration heartbeat_every = std::chrono::seconds(10);
   Duration lease_time_to_live = std::chrono::seconds(40);  ///< more than twice `heartbeat_every`
   Duration look_again = std::chrono::seconds(5);           ///< for a Secret or class that is missing
-  Duration look_for_orphans = std::chrono::minutes(1);  ///< and for images that nobody needs
+  Duration look_for_orphans = std::chrono::minutes(1);     ///< and for images that nobody needs
   Duration shutdown_grace = std::chrono::minutes(5);
   compute::ShutdownSignal shutdown_signal = compute::ShutdownSignal::agent_then_acpi;
   /// Turns what a Volume's provider says about access into a disk of this host; `unsupported` for a driver that it does not know. Empty: only
