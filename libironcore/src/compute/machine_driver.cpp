@@ -190,7 +190,7 @@ void MachineDriver::note_crash() {
 void MachineDriver::note_failed_start(const Error& error) {
   pause_before_start();
   // Said again and again with other numbers in it, it would be a new event each time.
-  if (record_.crashes == 1) event(EventType::warning, "StartFailed", error.message());
+  if (memory_.start_error.empty()) event(EventType::warning, "StartFailed", error.message());
   memory_.start_error = error.message();
 }
 

@@ -205,14 +205,15 @@ class MachineProvider::Body {
       const auto uid = orphan.uid.to_text();
       current.insert(uid);
       if (orphans_.contains(uid)) continue;
-      log_.warning("a domain belongs to no machine of this pool",
+      log_.warning("a domain, or files of one, belong to no machine of this pool",
                    {{"domain", orphan.name}, {"uid", uid}, {"pool", options_.pool}});
       fresh += (fresh.empty() ? "" : ", ") + orphan.name + " (" + uid + ")";
     }
     if (!fresh.empty())
-      events_.record(
-          reference_to(*pool), api::EventType::warning, "OrphanedDomain",
-          "domains that belong to no machine of this pool; remove them by hand if they are not wanted: " + fresh);
+      events_.record(reference_to(*pool), api::EventType::warning, "OrphanedDomain",
+                     "domains, or files of machines, that belong to no machine of this pool; remove them by hand if "
+                     "they are not wanted: " +
+                         fresh);
     orphans_ = std::move(current);
     if (const auto freed = host_.remove_unused_images(); !freed) {
       log_.warning("unused images are not removed", {{"error", freed.error().message()}});

@@ -42,17 +42,17 @@ struct Disk {
 
 struct UserNetwork {};  ///< QEMU's own NAT: no host set-up, no inbound traffic
 struct LibvirtNetwork {
-  std::string network;
-};  ///< a network that libvirt knows by name
+  std::string network;  ///< a network that libvirt knows by name
+};
 struct Tap {
-  std::string interface;
-};  ///< an existing tap device
+  std::string interface;  ///< an existing tap device
+};
 struct VhostUser {
-  std::filesystem::path socket;
-};  ///< QEMU is the server, the switch connects to it
+  std::filesystem::path socket;  ///< QEMU is the server, the switch connects to it
+};
 struct PciDevice {
-  std::string address;
-};  ///< `0000:3b:02.1`, handed to the guest (VFIO)
+  std::string address;  ///< `0000:3b:02.1`, handed to the guest (VFIO)
+};
 
 struct Nic {
   std::string name;               ///< unique within the machine

@@ -64,7 +64,7 @@ class ConsoleSource {
 /// the finalizer, resolves class, ignition, volumes and interfaces, claims what is used and releases what is not, applies, writes the status
 /// that it saw, and tells events. A machine is not started, for the first time or again, while something that it names is missing; a running
 /// one is looked after all the same, and one that is off keeps what it names. Nothing is begun with a class that is not offered. Running
-/// guests are adopted after a restart. While another process holds the lease, nothing is touched. Domains without a Machine are reported,
+/// guests are adopted after a restart. While another process holds the lease, nothing is touched. Domains and files without a Machine are reported,
 /// never removed. Thread: any.
 class MachineProvider final : public ConsoleSource {
  public:
