@@ -141,11 +141,19 @@ class Guest:
         finally:
             control.close()
 
-    def ended(self):
-        """Reads the console to its end and returns QEMU's exit code."""
-        while data := os.read(self.process.stdout.fileno(), 65536):
+    def ended(self, ask_again=lambda: None):
+        """Reads the console to its end and returns QEMU's exit code. A guest can miss a press of the button: it is asked again."""
+        deadline = time.monotonic() + BOUND
+        while time.monotonic() < deadline:
+            readable, _, _ = select.select([self.process.stdout], [], [], 5)
+            if not readable:
+                ask_again()
+                continue
+            data = os.read(self.process.stdout.fileno(), 65536)
+            if not data:
+                return self.process.wait(BOUND)
             self.seen += data
-        return self.process.wait(BOUND)
+        raise AssertionError(f"the guest did not end; the console showed:\n{self.console()}")
 
     def close(self):
         if self.process.poll() is None:
@@ -209,7 +217,7 @@ class GuestImageTest(unittest.TestCase):
         for line in ("booted from kernel", "ignition none", "hostname none"):
             self.assertIn(f"ironcore guest: {line}\n", console)
         guest.power_button()
-        self.assertEqual(guest.ended(), 0)
+        self.assertEqual(guest.ended(ask_again=guest.power_button), 0)
         self.assertIn("ironcore guest: power button\n", guest.console())
 
     def test_switches_in_the_ignition_leave_only_the_shell_to_end_it(self):
