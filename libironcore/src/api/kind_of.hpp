@@ -2,6 +2,7 @@
 // KindOf<T>: the one body of Kind, derived from the struct T.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -47,20 +48,22 @@ class KindOf final : public Kind {
   }
 
   Result<Object> admit_create(const Object& wanted) const override {
-    return admitted(std::make_shared<T>(wanted.as<T>()));
+    auto value = std::make_shared<T>(wanted.as<T>());
+    IRONCORE_CHECK(admit(*value));
+    return Object(*this, std::move(value));
   }
 
-  Result<Object> admit_create(const Object& wanted, Birth birth) const override {
-    auto value = std::make_shared<T>(wanted.as<T>());
-    auto& metadata = value->metadata;
+  Result<void> admit_create(Object& object, Birth birth) const override {
+    auto& value = own(object);
+    auto& metadata = value.metadata;
     metadata.name = std::move(birth.name);
     metadata.uid = std::move(birth.uid);
     metadata.resource_version = birth.resource_version;
     metadata.generation = 1;
     metadata.creation_timestamp = birth.creation_timestamp;
     metadata.deletion_timestamp.reset();
-    if constexpr (has_status_member) value->status = {};
-    return admitted(std::move(value));
+    if constexpr (has_status_member) value.status = {};
+    return admit(value);
   }
 
   Result<Object> admit_update(const Object& current, const Object& wanted) const override {
@@ -115,9 +118,7 @@ class KindOf final : public Kind {
   }
 
   Object with_metadata(Object&& from, Metadata metadata) const override {
-    if (from.is_shared()) return with_metadata(from, std::move(metadata));
-    // Made by one of the functions here, so never const in itself; and nobody else can see it.
-    const_cast<T&>(from.as<T>()).metadata = std::move(metadata);
+    own(from).metadata = std::move(metadata);
     return std::move(from);
   }
 
@@ -126,10 +127,10 @@ class KindOf final : public Kind {
     return table_.cells(from.as<T>(), now);
   }
 
-  std::string encode(const void* value) const override {
-    json::Text out;
-    write(out, of(value));
-    return out.text();
+  void encode(const void* value, std::string& out) const override {
+    json::Text text;
+    write(text, of(value));
+    out.append(text.view());
   }
   const Metadata& metadata(const void* value) const override { return of(value).metadata; }
   bool is_equal(const void* a, const void* b) const override { return of(a) == of(b); }
@@ -155,13 +156,20 @@ class KindOf final : public Kind {
  private:
   static constexpr bool has_status_member = requires(T & value) { value.status; };
 
-  Result<Object> admitted(std::shared_ptr<T> value) const {
+  Result<void> admit(T& value) const {
     Checks checks;
-    complete(*value, nullptr, checks);
-    check_metadata(value->metadata, T::info, names_, checks);
-    check(*value, checks);
-    IRONCORE_CHECK(std::move(checks).result());
-    return Object(*this, std::move(value));
+    complete(value, nullptr, checks);
+    check_metadata(value.metadata, T::info, names_, checks);
+    check(value, checks);
+    return std::move(checks).result();
+  }
+
+  /// To be changed: as it is when nobody else can see it, or else `object` becomes a copy of itself.
+  T& own(Object& object) const {
+    if (object.is_shared()) object = Object(*this, std::make_shared<T>(object.as<T>()));
+    std::atomic_thread_fence(std::memory_order_acquire);  // after the reads of those who had it before
+    // Made by one of the functions here or `Object::of`, so never const in itself.
+    return const_cast<T&>(object.as<T>());
   }
 
   static const T& of(const void* value) { return *static_cast<const T*>(value); }

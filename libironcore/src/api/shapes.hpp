@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "ironcore/api/boxed.hpp"
 #include "ironcore/api/core.hpp"
 #include "ironcore/api/metadata.hpp"
 #include "ironcore/base/clock.hpp"
@@ -32,6 +33,8 @@ template <class T>
 inline constexpr bool is_optional = false;
 template <class T>
 inline constexpr bool is_optional<std::optional<T>> = true;
+template <class T>
+inline constexpr bool is_optional<Boxed<T>> = true;
 /// An optional enumerator.
 template <class T>
 concept IsOptionalEnum = is_optional<T> && requires {

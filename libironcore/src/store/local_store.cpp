@@ -36,7 +36,7 @@ constexpr std::size_t max_lease_name = 253;
 
 /// What somebody waits for: some transactions, a change of a lease, or the journal for himself.
 struct Job {
-  std::span<const Transaction> transactions;
+  std::vector<Transaction> transactions;
   std::function<Result<Lease>(Staging&)> lease;
   std::function<Result<void>()> alone;
 
@@ -112,15 +112,16 @@ class Engine final : public LocalStore {
   Result<Page> list(const Query& query, const ListOptions& options) override;
 
   Result<Committed> commit(const Transaction& transaction) override {
-    auto results = commit_all({&transaction, 1});
+    auto results = commit_all({transaction});
     return std::move(results.front());
   }
 
-  std::vector<Result<Committed>> commit_all(std::span<const Transaction> transactions) override {
+  std::vector<Result<Committed>> commit_all(std::vector<Transaction> transactions) override {
+    if (transactions.empty()) return {};
     Job job;
-    job.transactions = transactions;
     job.committed.assign(transactions.size(), Committed{});
-    if (!transactions.empty()) run(job);
+    job.transactions = std::move(transactions);
+    run(job);
     return std::move(job.committed);
   }
 

@@ -2,6 +2,7 @@
 // The kinds of compute.ironcore.dev: MachineClass, MachinePool, Machine.
 #pragma once
 
+#include "ironcore/api/boxed.hpp"
 #include "ironcore/api/networking.hpp"
 #include "ironcore/api/object.hpp"
 #include "ironcore/api/references.hpp"
@@ -107,7 +108,7 @@ BOOST_DESCRIBE_STRUCT(EphemeralNetworkInterface, (), (network_interface_template
 struct MachineNetworkInterface {
   std::string name;
   std::optional<LocalReference> network_interface_ref;
-  std::optional<EphemeralNetworkInterface> ephemeral;
+  Boxed<EphemeralNetworkInterface> ephemeral;
   Unknown unknown;
   friend bool operator==(const MachineNetworkInterface&, const MachineNetworkInterface&) = default;
 };
@@ -150,7 +151,7 @@ struct MachineVolume {
   std::optional<LocalReference> volume_ref;
   std::optional<EmptyDisk> empty_disk;  ///< deprecated spelling of `local_disk` without an image
   std::optional<LocalDisk> local_disk;
-  std::optional<EphemeralVolume> ephemeral;
+  Boxed<EphemeralVolume> ephemeral;
   Unknown unknown;
   friend bool operator==(const MachineVolume&, const MachineVolume&) = default;
 };

@@ -68,9 +68,9 @@ class Kind {
 
   /// Fills in defaults and checks a new object. All errors are reported, not only the first.
   virtual Result<Object> admit_create(const Object& wanted) const = 0;
-  /// The same for an object that begins to exist: with this birth, generation 1, no status, and not being
-  /// deleted.
-  virtual Result<Object> admit_create(const Object& wanted, Birth birth) const = 0;
+  /// The same for an object that begins to exist: `object` gets this birth, generation 1, no status, and is not being
+  /// deleted. Without a copy if nobody else has the object; after an error it may be half of either.
+  virtual Result<void> admit_create(Object& object, Birth birth) const = 0;
   /// The same for a change of `current` into `wanted`: immutable and set-once fields, and the kind's own
   /// update rules.
   virtual Result<Object> admit_update(const Object& current, const Object& wanted) const = 0;
@@ -90,7 +90,7 @@ class Kind {
   virtual std::vector<std::string> cells(const Object& object, WallTime now) const = 0;
 
   /// Internal: what `Object` needs to handle its value without knowing the type.
-  virtual std::string encode(const void* value) const = 0;
+  virtual void encode(const void* value, std::string& out) const = 0;
   virtual const Metadata& metadata(const void* value) const = 0;
   virtual bool is_equal(const void* a, const void* b) const = 0;
   virtual Result<Object> merge(const void* value, std::string_view patch) const = 0;

@@ -63,9 +63,9 @@ BOOST_DESCRIBE_STRUCT(OwnerReference, (), (api_version, kind, name, uid, control
 /// Set by the store, whatever the writer says: uid, resource_version, generation, creation_timestamp,
 /// deletion_timestamp.
 struct Metadata {
-  std::string name;
-  std::string generate_name;  ///< a prefix; the store appends a random suffix when `name` is empty
+  std::string name;           // beside its namespace: a search of the store compares both
   std::string namespace_;     ///< empty for cluster-scoped kinds
+  std::string generate_name;  ///< a prefix; the store appends a random suffix when `name` is empty
   std::string uid;
   Revision resource_version;
   std::int64_t generation = 0;  ///< grows by one whenever the spec changes

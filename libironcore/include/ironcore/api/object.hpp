@@ -43,7 +43,12 @@ class Object {
   }
 
   /// Canonical JSON: one line, `apiVersion` and `kind` first, empty members left out.
-  std::string json() const { return kind_->encode(value_.get()); }
+  std::string json() const {
+    std::string out;
+    append_json(out);
+    return out;
+  }
+  void append_json(std::string& out) const { kind_->encode(value_.get(), out); }
 
   friend bool operator==(const Object& a, const Object& b) noexcept {
     return a.kind_ == b.kind_ && (a.value_ == b.value_ || a.kind_->is_equal(a.value_.get(), b.value_.get()));

@@ -89,8 +89,8 @@ class LocalStore : public Store {
                                                   Clock& clock, Log& log);
 
   /// Independent transactions with one append for all of them: what a server does with the requests that it
-  /// finds waiting.
-  virtual std::vector<Result<Committed>> commit_all(std::span<const Transaction> transactions) = 0;
+  /// finds waiting. Objects to create are taken over without a copy when nobody else has them.
+  virtual std::vector<Result<Committed>> commit_all(std::vector<Transaction> transactions) = 0;
 
   /// Calls `wake` after every publication of changes, on the committing thread; must not block. For servers
   /// that poll. There is one: another one replaces it, an empty one removes it. When this returns, the one

@@ -15,7 +15,7 @@ bool KeyOrder::operator()(const Key& a, const Key& b) const {
   return parts(a) < parts(b);
 }
 
-std::size_t Head::Hash::operator()(const Name& name) const noexcept {
+std::size_t Head::Hash::operator()(const Name& name) const {
   const std::hash<std::string_view> hash;
   std::size_t result = hash(name.name.name);
   result = result * 31 + hash(name.name.namespace_);

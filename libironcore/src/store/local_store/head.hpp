@@ -45,10 +45,12 @@ class Head {
     const api::Kind* kind;
     NameView name;
   };
+  /// Not noexcept, so that libstdc++ keeps each hash in its node: otherwise a search computes those of its neighbours,
+  /// and growing the set visits every object.
   struct Hash {
     using is_transparent = void;
-    std::size_t operator()(const Name& name) const noexcept;
-    std::size_t operator()(const Object& object) const noexcept {
+    std::size_t operator()(const Name& name) const;
+    std::size_t operator()(const Object& object) const {
       return (*this)(Name{&object.kind(), name_of(object)});
     }
   };

@@ -38,42 +38,57 @@ std::vector<Key> Staging::keys_in(const std::string& namespace_) const {
   return keys;
 }
 
-void Staging::add(HistoryEntry entry, std::string_view body) {
+std::size_t Staging::write_body(const Object& object) {
+  const auto before = place_.bodies.size();
+  object.append_json(place_.bodies);
+  return place_.bodies.size() - before;
+}
+
+void Staging::take_body_back(std::size_t size) {
+  place_.bodies.resize(place_.bodies.size() - size);
+}
+
+void Staging::add(HistoryEntry entry) {
   entry.time = std::chrono::duration_cast<std::chrono::seconds>(timestamp_.time_since_epoch()).count();
   entry.revision = next();
   if (entry.previous) entry.previous_revision = entry.previous->metadata().resource_version;
   last_ = entry.revision;
-  place_.bodies += body;
   body_ends_.push_back(place_.bodies.size());
   entries_.push_back(std::move(entry));
 }
 
 Result<void> Staging::put(const Object& object) {
-  const auto body = object.json();
-  if (body.size() > max_wanted_bytes)
-    return Error(ErrorCode::exhausted, "is " + std::to_string(body.size()) + " bytes as JSON, the most is " +
+  const auto bytes = write_body(object);
+  if (bytes > max_wanted_bytes) {
+    take_body_back(bytes);
+    return Error(ErrorCode::exhausted, "is " + std::to_string(bytes) + " bytes as JSON, the most is " +
                                            std::to_string(max_wanted_bytes) +
                                            ": split it or store large data elsewhere");
-  if (wanted_bytes_ + body.size() > max_transaction_bytes)
+  }
+  if (wanted_bytes_ + bytes > max_transaction_bytes) {
+    take_body_back(bytes);
     return Error(ErrorCode::exhausted, "the transaction writes more than " + std::to_string(max_transaction_bytes) +
                                            " bytes of JSON: split it");
-  wanted_bytes_ += body.size();
-  replace(object, body);
+  }
+  wanted_bytes_ += bytes;
+  replace(object, bytes);
   return {};
 }
 
 Result<void> Staging::put_consequence(const Object& object) {
-  const auto body = object.json();
-  if (body.size() > max_object_bytes)
+  const auto bytes = write_body(object);
+  if (bytes > max_object_bytes) {
+    take_body_back(bytes);
     return Error(ErrorCode::exhausted, key_of(object).to_text() + " is too large to be marked as being deleted");
-  replace(object, body);
+  }
+  replace(object, bytes);
   return {};
 }
 
-void Staging::replace(const Object& object, std::string_view body) {
+void Staging::replace(const Object& object, std::size_t bytes) {
   HistoryEntry entry;
   entry.object = object;
-  entry.object_bytes = body.size();
+  entry.object_bytes = bytes;
   const auto* previous = place_.head.find(object.kind(), name_of(object));
   if (previous != nullptr) {
     entry.previous = *previous;
@@ -81,7 +96,7 @@ void Staging::replace(const Object& object, std::string_view body) {
   }
   entry.type = entry.previous ? Change::Type::modified : Change::Type::added;
   place_.head.change(entry.previous ? &*entry.previous : nullptr, &object);
-  add(std::move(entry), body);
+  add(std::move(entry));
 }
 
 /// Of a state that exists now. It is written again, to be counted, only when the history has forgotten it.
@@ -102,23 +117,25 @@ Result<void> Staging::remove(const Object& last_state) {
   entry.type = Change::Type::deleted;
   entry.previous = *current;
   entry.object = last_state;
-  const auto body = current->value() == last_state.value() ? std::string() : last_state.json();
   entry.object_bytes = bytes_of(*current);
-  entry.held_bytes = entry.object_bytes + body.size();
-  if (body.size() > max_object_bytes)
-    return Error(ErrorCode::exhausted, "is " + std::to_string(body.size()) + " bytes as JSON at its end, the most is " +
+  const auto bytes = current->value() == last_state.value() ? 0 : write_body(last_state);
+  entry.held_bytes = entry.object_bytes + bytes;
+  if (bytes > max_object_bytes) {
+    take_body_back(bytes);
+    return Error(ErrorCode::exhausted, "is " + std::to_string(bytes) + " bytes as JSON at its end, the most is " +
                                            std::to_string(max_object_bytes) + ": leave out what was added last");
+  }
   place_.head.change(&*entry.previous, nullptr);
-  add(std::move(entry), body);
+  add(std::move(entry));
   return {};
 }
 
 void Staging::add_lease(const std::string& name, Revision previous, LeaseTerms terms) {
   HistoryEntry entry;
   entry.previous_revision = previous;
-  const auto body = terms.to_json();
+  place_.bodies += terms.to_json();
   leases_.push_back({name, next(), std::move(terms)});
-  add(std::move(entry), body);
+  add(std::move(entry));
 }
 
 Result<Lease> Staging::acquire(const std::string& name, const std::string& holder, Duration time_to_live) {

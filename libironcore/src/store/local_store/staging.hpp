@@ -67,9 +67,12 @@ class Staging {
   std::vector<HistoryEntry> publish(const HistoryLimits& limits);
 
  private:
-  void replace(const Object& object, std::string_view body);
+  /// The changes below find the JSON of their body at the end of `bodies` already. Its size:
+  std::size_t write_body(const Object& object);
+  void take_body_back(std::size_t size);
+  void replace(const Object& object, std::size_t bytes);
   std::size_t bytes_of(const Object& object) const;
-  void add(HistoryEntry entry, std::string_view body);
+  void add(HistoryEntry entry);
   void add_lease(const std::string& name, Revision previous, LeaseTerms terms);
 
   struct StagedLease {

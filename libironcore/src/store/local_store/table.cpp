@@ -30,10 +30,16 @@ std::size_t Table::Snapshot::size() const {
   return count;
 }
 
+void Table::Slot::name_first() {
+  const auto& first = *chunk->entries.front().metadata;
+  namespace_ = first.namespace_;
+  name = first.name;
+}
+
 /// The last slot that starts at or before `name`; 0 if there is none.
 std::size_t Table::slot_for(NameView name) const {
   const auto after = std::upper_bound(slots_.begin(), slots_.end(), name,
-                                      [](NameView wanted, const Slot& slot) { return wanted < name_of(*slot.first); });
+                                      [](NameView wanted, const Slot& slot) { return wanted < slot.first(); });
   return after == slots_.begin() ? 0 : static_cast<std::size_t>(after - slots_.begin()) - 1;
 }
 
@@ -64,12 +70,10 @@ void Table::put(const Object& object) {
   };
   if (slots_.empty()) return start_chunk();
   auto index = slot_for(name);
-  const auto offset = position(slots_[index].chunk->entries, name) - slots_[index].chunk->entries.begin();
+  auto offset = position(slots_[index].chunk->entries, name) - slots_[index].chunk->entries.begin();
   const auto size = static_cast<std::ptrdiff_t>(slots_[index].chunk->entries.size());
   if (offset < size && name_of(*slots_[index].chunk->entries[static_cast<std::size_t>(offset)].metadata) == name) {
-    auto& entries = writable(slots_[index]);
-    entries[static_cast<std::size_t>(offset)] = Entry(object);
-    slots_[index].first = entries.front().metadata;
+    writable(slots_[index])[static_cast<std::size_t>(offset)] = Entry(object);
     return;
   }
   if (size >= static_cast<std::ptrdiff_t>(chunk_capacity)) {
@@ -82,12 +86,15 @@ void Table::put(const Object& object) {
     upper->entries.assign(std::make_move_iterator(middle), std::make_move_iterator(lower.end()));
     lower.erase(middle, lower.end());
     slots_.insert(slots_.begin() + static_cast<std::ptrdiff_t>(index) + 1, Slot(std::move(upper)));
-    if (offset > size / 2) ++index;
+    if (offset > size / 2) {
+      ++index;
+      offset -= size / 2;
+    }
   }
   ++size_;
   auto& entries = writable(slots_[index]);
-  entries.insert(position(entries, name), Entry(object));
-  slots_[index].first = entries.front().metadata;
+  entries.insert(entries.begin() + offset, Entry(object));
+  if (offset == 0) slots_[index].name_first();
 }
 
 void Table::erase(NameView name) {
@@ -104,7 +111,7 @@ void Table::erase(NameView name) {
   }
   auto& entries = writable(slots_[index]);
   entries.erase(entries.begin() + offset);
-  slots_[index].first = entries.front().metadata;
+  if (offset == 0) slots_[index].name_first();
   // Neighbours that became small are joined, so that deleting most of many objects leaves few chunks.
   if (entries.size() < chunk_capacity / 4 && index + 1 < slots_.size() &&
       entries.size() + slots_[index + 1].chunk->entries.size() <= chunk_capacity / 2) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -85,9 +86,12 @@ class Table {
 
  private:
   struct Slot {
-    const api::Metadata* first;  ///< of the chunk's first entry
+    std::string namespace_;  ///< of the chunk's first entry; here, so that a search visits no object for it
+    std::string name;
     std::shared_ptr<Chunk> chunk;
-    explicit Slot(std::shared_ptr<Chunk> from) : first(from->entries.front().metadata), chunk(std::move(from)) {}
+    explicit Slot(std::shared_ptr<Chunk> from) : chunk(std::move(from)) { name_first(); }
+    void name_first();
+    NameView first() const { return {namespace_, name}; }
   };
   std::size_t slot_for(NameView name) const;
   static std::vector<Entry>& writable(Slot& slot);

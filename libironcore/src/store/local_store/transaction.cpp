@@ -59,7 +59,7 @@ class Execution {
   }
   Result<void> check(const HoldsLease& precondition) const { return staging_.check_holder(precondition); }
 
-  Result<Object> run(const Create& operation);
+  Result<Object> run(Create& operation);
   Result<Object> run(const Update& operation);
   Result<Object> run(const Patch& operation);
   Result<Object> run(const Delete& operation);
@@ -115,24 +115,25 @@ Result<void> Execution::check_owners(const api::Kind& kind, const Metadata& meta
   return {};
 }
 
-Result<Object> Execution::run(const Create& operation) {
-  const auto& kind = operation.object.kind();
-  auto name = operation.object.metadata().name;
-  if (name.empty() && !operation.object.metadata().generate_name.empty()) {
-    IRONCORE_TRY(name, generate_name(kind, operation.object.metadata()));
+Result<Object> Execution::run(Create& operation) {
+  auto& object = operation.object;
+  const auto& kind = object.kind();
+  auto name = object.metadata().name;
+  if (name.empty() && !object.metadata().generate_name.empty()) {
+    IRONCORE_TRY(name, generate_name(kind, object.metadata()));
   }
-  IRONCORE_TRY(auto admitted, kind.admit_create(operation.object, {.name = std::move(name),
-                                                                   .uid = Uid::random(staging_.random()).to_text(),
-                                                                   .resource_version = staging_.next(),
-                                                                   .creation_timestamp = staging_.timestamp()}));
-  if (staging_.head().find(kind, name_of(admitted)) != nullptr)
+  IRONCORE_CHECK(kind.admit_create(object, {.name = std::move(name),
+                                            .uid = Uid::random(staging_.random()).to_text(),
+                                            .resource_version = staging_.next(),
+                                            .creation_timestamp = staging_.timestamp()}));
+  if (staging_.head().find(kind, name_of(object)) != nullptr)
     return Error(ErrorCode::already_exists, "it exists already");
   if (kind.info().scope == api::Scope::namespaced) {
-    IRONCORE_CHECK(check_namespace(admitted.metadata()));
+    IRONCORE_CHECK(check_namespace(object.metadata()));
   }
-  IRONCORE_CHECK(check_owners(kind, admitted.metadata(), nullptr));
-  IRONCORE_CHECK(staging_.put(admitted));
-  return admitted;
+  IRONCORE_CHECK(check_owners(kind, object.metadata(), nullptr));
+  IRONCORE_CHECK(staging_.put(object));
+  return object;
 }
 
 Result<Object> Execution::run(const Update& operation) {
@@ -249,7 +250,7 @@ bool is_known(const api::Kind* kind) {
   return std::find(all.begin(), all.end(), kind) != all.end();
 }
 
-Result<void> run_all(Staging& staging, const Transaction& transaction, Committed& committed) {
+Result<void> run_all(Staging& staging, Transaction& transaction, Committed& committed) {
   Execution execution(staging);
   if (transaction.operations.size() > max_operations)
     return Error(ErrorCode::exhausted, "a transaction may have " + std::to_string(max_operations) +
@@ -260,9 +261,9 @@ Result<void> run_all(Staging& staging, const Transaction& transaction, Committed
   }
   committed.objects.reserve(transaction.operations.size());
   for (std::size_t i = 0; i < transaction.operations.size(); ++i) {
-    const auto& operation = transaction.operations[i];
+    auto& operation = transaction.operations[i];
     auto result = is_known(kind_in(operation))
-                      ? std::visit([&](const auto& one) { return execution.run(one); }, operation)
+                      ? std::visit([&](auto& one) { return execution.run(one); }, operation)
                       : Result<Object>(Error(ErrorCode::unsupported, "this store does not know the kind"));
     if (!result) {
       auto error = std::move(result).error().within(title(operation));
@@ -275,7 +276,7 @@ Result<void> run_all(Staging& staging, const Transaction& transaction, Committed
 
 }  // namespace
 
-Result<Committed> execute(Staging& staging, const Transaction& transaction) {
+Result<Committed> execute(Staging& staging, Transaction& transaction) {
   const auto size = staging.begin_transaction();
   Committed committed;
   if (auto result = run_all(staging, transaction, committed); !result) {

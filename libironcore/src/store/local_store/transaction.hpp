@@ -6,7 +6,8 @@
 
 namespace ironcore::store::local_store {
 
-/// Stages all of its changes, or none and says why. `Committed::revision` is that of the batch so far.
-Result<Committed> execute(Staging& staging, const Transaction& transaction);
+/// Stages all of its changes, or none and says why; the objects to create become what is created.
+/// `Committed::revision` is that of the batch so far.
+Result<Committed> execute(Staging& staging, Transaction& transaction);
 
 }  // namespace ironcore::store::local_store

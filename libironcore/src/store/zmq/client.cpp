@@ -80,7 +80,9 @@ Result<Committed> RemoteStore::commit(const Transaction& transaction) {
   IRONCORE_TRY(const auto channel, core_->share());
   for (;;) {
     const auto id = channel->next_id();
-    auto bytes = encode(id, milliseconds_until(until, core_->clock), encoded.request);
+    std::string bytes;
+    bytes.reserve(encoded.expected_bytes());
+    encode(bytes, id, milliseconds_until(until, core_->clock), encoded.request);
     if (bytes.size() > max_request_bytes) {
       return Error(ErrorCode::exhausted, "the transaction takes " + std::to_string(bytes.size()) + " bytes, at most " +
                                              std::to_string(max_request_bytes) + " fit into one request: split it");

@@ -138,6 +138,7 @@ Result<Query> query_of(const QueryRecord& record, const KindTable& kinds) {
 
 EncodedTransaction::EncodedTransaction(const Transaction& transaction, const KindTable& kinds) {
   request.operations.reserve(transaction.operations.size());
+  texts.reserve(transaction.operations.size());  // so that none moves while there are views of it
   for (const auto& operation : transaction.operations) {
     auto& record = request.operations.emplace_back();
     if (const auto* create = std::get_if<Create>(&operation)) {
@@ -174,6 +175,12 @@ EncodedTransaction::EncodedTransaction(const Transaction& transaction, const Kin
       record = {PreconditionType::holds_lease, {{}, {}, lease->name}, lease->token};
     }
   }
+}
+
+std::size_t EncodedTransaction::expected_bytes() const {
+  std::size_t bytes = 128 + 128 * request.preconditions.size();
+  for (const auto& record : request.operations) bytes += 128 + record.json.size();
+  return bytes;
 }
 
 Result<Transaction> transaction_of(const CommitRequest& request, const KindTable& kinds, const NoteUnknown& note) {

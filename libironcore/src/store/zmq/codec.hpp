@@ -2,7 +2,6 @@
 // Between the store's values and the records of the wire.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <string>
@@ -48,8 +47,10 @@ struct EncodedTransaction {
   EncodedTransaction(const Transaction& transaction, const KindTable& kinds);
   EncodedTransaction(const EncodedTransaction&) = delete;
   EncodedTransaction& operator=(const EncodedTransaction&) = delete;
-  std::deque<std::string> texts;
+  std::vector<std::string> texts;
   CommitRequest request;
+  /// About what the request takes as a message: room to reserve.
+  std::size_t expected_bytes() const;
 };
 /// Told of each member that this program does not know, with its path.
 using NoteUnknown = std::function<void(const api::Kind& kind, std::string_view field)>;

@@ -3,6 +3,7 @@
 #include "requests.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "jobs.hpp"
 
@@ -13,6 +14,8 @@ constexpr std::size_t messages_per_turn = 512;
 constexpr std::size_t commit_bytes_per_turn = 8 * 1024 * 1024;
 constexpr std::size_t commit_operations_per_turn = 16 * 1024;
 constexpr std::size_t max_name_bytes = 1024;
+/// Room that is kept from one answer to the next.
+constexpr std::size_t kept_reply_bytes = 256 * 1024;
 constexpr std::size_t max_unknown_fields = 256;
 
 /// `spec.volumes[3].x` → `spec.volumes[].x`
@@ -51,9 +54,8 @@ Requests::Requests(LocalStore& store, const KindTable& kinds, const Authorizer& 
       jobs_(std::make_unique<Jobs>()) {}
 Requests::~Requests() = default;
 
-void Requests::send(const Origin& origin, std::string bytes) {
+void Requests::send(const Origin& origin, Message message) {
   Message routing_id = const_cast<Message&>(origin.routing_id).copy();
-  Message message(std::move(bytes));
   if (!origin.listener->requests.send(routing_id, ZMQ_SNDMORE) || !origin.listener->requests.send(message))
     counters_.dropped_answers.add();
 }
@@ -284,14 +286,13 @@ void Requests::commit() {
   if (pending_.empty()) return;
   drop_expired_commits();
   counters_.commit_batches.add();
-  auto results = store_.commit_all(transactions_);
+  auto results = store_.commit_all(std::exchange(transactions_, {}));
   for (std::size_t i = 0; i < pending_.size(); ++i) {
     std::size_t bytes = 0;
     for (const auto& origin : pending_[i].origins) bytes = answer_commit(origin, results[i]);
     if (!pending_[i].is_empty)
       remembered_.add(pending_[i].origins.front().public_key, pending_[i].id, results[i], bytes, clock_.now());
   }
-  transactions_.clear();
   pending_.clear();
   pending_bytes_ = 0;
 }
@@ -301,18 +302,30 @@ std::size_t Requests::answer_commit(const Origin& origin, const Result<Committed
     answer_error(origin, result.error());
     return 0;
   }
-  std::size_t bytes = 0;
-  std::vector<std::string> texts;
-  texts.reserve(result->objects.size());
+  std::vector<std::size_t> ends;
+  ends.reserve(result->objects.size());
+  texts_.clear();
+  for (const auto& object : result->objects) {
+    object.append_json(texts_);
+    ends.push_back(texts_.size());
+  }
   CommitReply reply;
   reply.revision = result->revision.value;
   reply.objects.reserve(result->objects.size());
-  for (const auto& object : result->objects) {
-    texts.push_back(object.json());
-    bytes += texts.back().size();
-    reply.objects.push_back({kinds_.resource(object.kind()), texts.back()});
+  std::string_view rest = texts_;
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    const auto size = ends[i] - (i == 0 ? 0 : ends[i - 1]);
+    reply.objects.push_back({kinds_.resource(result->objects[i].kind()), rest.substr(0, size)});
+    rest.remove_prefix(size);
   }
-  answer(origin, reply);
+  reply_.clear();
+  encode(reply_, origin.request_id, 0, reply);
+  send(origin, Message(std::string_view(reply_)));
+  const auto bytes = texts_.size();
+  if (bytes > kept_reply_bytes) {
+    texts_ = {};
+    reply_ = {};
+  }
   return bytes;
 }
 

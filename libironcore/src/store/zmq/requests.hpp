@@ -61,10 +61,10 @@ class Requests {
   void take(Listener& listener, Message routing_id, Message message);
   Result<void> carry_out(Origin& origin, MessageType type, std::string_view message);
   Result<void> take_commit(Origin& origin, std::string_view message);
-  void send(const Origin& origin, std::string bytes);
+  void send(const Origin& origin, Message message);
   template <class Record>
   void answer(const Origin& origin, const Record& record) {
-    send(origin, encode(origin.request_id, 0, record));
+    send(origin, Message(encode(origin.request_id, 0, record)));
   }
   void answer_error(const Origin& origin, const Error& error);
   /// Returns the size of the objects as JSON.
@@ -92,6 +92,8 @@ class Requests {
   std::vector<Transaction> transactions_;
   std::vector<Pending> pending_;
   std::size_t pending_bytes_ = 0;
+
+  std::string texts_, reply_;  ///< room for one answer
 
   RememberedCommits remembered_;
   std::set<std::string> unknown_fields_;  ///< that were warned of

@@ -3,8 +3,13 @@
 #include "shared_channel.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace ironcore::store::zmq {
+
+namespace {
+constexpr Duration longest_wait = std::chrono::hours(1);
+}  // namespace
 
 Result<std::shared_ptr<SharedChannel>> SharedChannel::open(const std::shared_ptr<Context::Native>& context,
                                                            const ClientOptions& options, const std::string& endpoint,
@@ -17,26 +22,55 @@ Result<std::shared_ptr<SharedChannel>> SharedChannel::open(const std::shared_ptr
   return std::shared_ptr<SharedChannel>(new SharedChannel(std::move(socket), fd, std::move(wake), endpoint, clock));
 }
 
-Result<Answer> SharedChannel::call(std::uint64_t id, std::string request, Instant deadline, unsigned* sends) {
-  Call call;
-  call.request = std::move(request);
-  call.resend_after = first_resend;
-  in_flight_.fetch_add(1, std::memory_order_relaxed);
-  begin(id, call);
-  wait(id, call, deadline);
-  in_flight_.fetch_sub(1, std::memory_order_relaxed);
-  if (sends != nullptr) *sends = call.sends;
-  if (call.error) return std::move(*call.error);
-  if (call.answer) return std::move(*call.answer);
-  return no_answer(endpoint_, call.sends);
+void SharedChannel::Call::set(State wanted) {
+  {
+    const std::lock_guard lock(mutex);
+    if (state != State::done) state = wanted;
+  }
+  // After the lock: who wakes up finds it free.
+  changed.notify_one();
 }
 
-void SharedChannel::begin(std::uint64_t id, Call& call) {
+void SharedChannel::Call::stop_reading() {
+  const std::lock_guard lock(mutex);
+  if (state == State::reading) state = State::waiting;
+}
+
+auto SharedChannel::Call::wait_for(Duration span) -> State {
+  std::unique_lock lock(mutex);
+  changed.wait_for(lock, span, [&] { return state != State::waiting; });
+  return state;
+}
+
+void SharedChannel::Section::leave() {
+  if (!lock_.owns_lock()) return;
+  const auto answered = std::exchange(channel_.answered_, {});
+  const auto appointed = std::exchange(channel_.appointed_, nullptr);
+  lock_.unlock();
+  for (const auto& call : answered) call->set(Call::State::done);
+  if (appointed) appointed->set(Call::State::reading);
+}
+
+Result<Answer> SharedChannel::call(std::uint64_t id, std::string request, Instant deadline, unsigned* sends) {
+  const auto call = std::make_shared<Call>();
+  call->request = std::move(request);
+  call->resend_after = first_resend;
+  in_flight_.fetch_add(1, std::memory_order_relaxed);
+  begin(id, call);
+  wait(id, *call, deadline);
+  in_flight_.fetch_sub(1, std::memory_order_relaxed);
+  if (sends != nullptr) *sends = call->sends;
+  if (call->error) return std::move(*call->error);
+  if (call->answer) return std::move(*call->answer);
+  return no_answer(endpoint_, call->sends);
+}
+
+void SharedChannel::begin(std::uint64_t id, const std::shared_ptr<Call>& call) {
   const auto now = clock_.now();
-  std::lock_guard lock(mutex_);
-  calls_.emplace(id, &call);
+  Section section(*this);
+  calls_.emplace(id, call);
   ++not_sent_;
-  send(call, now);
+  send(*call, now);
   settle(now);
   if (reader_ == nullptr) appoint_reader();
 }
@@ -47,23 +81,18 @@ void SharedChannel::wait(std::uint64_t id, Call& call, Instant deadline) {
   for (;;) {
     Instant until = deadline;
     {
-      std::lock_guard lock(mutex_);
-      until = std::min(deadline, call.is_sent ? call.resend_at : Instant::max());
+      const std::lock_guard lock(mutex_);
+      if (call.is_sent) until = std::min(deadline, call.resend_at);
     }
-    bool is_reader;
-    {
-      std::unique_lock lock(call.mutex);
-      clock_.wait(lock, call.changed, {}, until, [&] { return call.is_done || call.is_reader; });
-      if (call.is_done && !call.is_reader) return;
-      is_reader = call.is_reader;
-    }
-    if (is_reader) {
+    const auto state = call.wait_for(std::clamp<Duration>(until - clock_.now(), Duration::zero(), longest_wait));
+    if (state == Call::State::done) return;
+    if (state == Call::State::reading) {
       if (wait_as_reader(id, call, deadline)) return;
       continue;
     }
     const auto now = clock_.now();
     if (now >= deadline) return give_up(id, call);
-    std::lock_guard lock(mutex_);
+    const Section section(*this);
     if (call.is_sent && now >= call.resend_at && calls_.contains(id)) {
       call.is_sent = false;
       ++not_sent_;
@@ -72,9 +101,14 @@ void SharedChannel::wait(std::uint64_t id, Call& call, Instant deadline) {
   }
 }
 
-/// True = answered, or no more time.
+/// Ends when this call is answered or has no more time; false = another one is the reader by now.
 bool SharedChannel::wait_as_reader(std::uint64_t id, Call& call, Instant deadline) {
-  std::unique_lock lock(mutex_);
+  Section section(*this);
+  if (reader_.get() != &call) {
+    call.stop_reading();
+    return false;
+  }
+  has_reader_begun_ = true;
   for (;;) {
     const auto now = clock_.now();
     if (calls_.contains(id) && call.is_sent && now >= call.resend_at) {
@@ -89,32 +123,29 @@ bool SharedChannel::wait_as_reader(std::uint64_t id, Call& call, Instant deadlin
       break;
     }
     const auto until = std::min(deadline, call.is_sent ? call.resend_at : Instant::max());
-    lock.unlock();
+    is_reader_asleep_ = true;
+    section.leave();
     pollfd items[2] = {{fd_, POLLIN, 0}, {wake_->fd(), POLLIN, 0}};
     poll_descriptors(items, until, clock_);
     if (items[1].revents != 0) wake_->clear();
-    lock.lock();
+    section.enter();
+    is_reader_asleep_ = false;
   }
-  reader_ = nullptr;
   appoint_reader();
   return true;
 }
 
 void SharedChannel::give_up(std::uint64_t id, Call& call) {
-  std::lock_guard lock(mutex_);
+  const Section section(*this);
   if (calls_.erase(id) != 0 && !call.is_sent) --not_sent_;
-  std::lock_guard call_lock(call.mutex);  // whoever was about to answer or appoint it is done
-  if (reader_ != &call) return;
-  reader_ = nullptr;
-  appoint_reader();
+  if (reader_.get() == &call) appoint_reader();  // it just became the reader
 }
 
+/// Another one of those who wait, if there is any.
 void SharedChannel::appoint_reader() {
-  if (calls_.empty()) return;
-  reader_ = calls_.begin()->second;
-  std::lock_guard lock(reader_->mutex);
-  reader_->is_reader = true;
-  reader_->changed.notify_one();
+  reader_ = calls_.empty() ? nullptr : calls_.begin()->second;
+  has_reader_begun_ = false;
+  appointed_ = reader_;
 }
 
 void SharedChannel::send(Call& call, Instant now) {
@@ -159,18 +190,16 @@ void SharedChannel::receive() {
     if (!read && read.error().code() != ErrorCode::unsupported) continue;
     const auto at = calls_.find(answer.header.request_id);
     if (at == calls_.end()) continue;  // nobody waits any more, or it was sent twice
-    auto& call = *at->second;
+    auto call = std::move(at->second);
     calls_.erase(at);
-    if (!call.is_sent) --not_sent_;
-    if (&call == reader_) wake_->set();
-    // The last use of the call here: its thread may return as soon as this lock is free.
-    std::lock_guard lock(call.mutex);
+    if (!call->is_sent) --not_sent_;
+    if (call == reader_ && is_reader_asleep_) wake_->set();
+    if (call == reader_ && !has_reader_begun_) appoint_reader();
     if (read)
-      call.answer = std::move(answer);
+      call->answer = std::move(answer);
     else
-      call.error = std::move(read).error();
-    call.is_done = true;
-    call.changed.notify_one();
+      call->error = std::move(read).error();
+    answered_.push_back(std::move(call));
   }
 }
 

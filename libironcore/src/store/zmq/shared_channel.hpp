@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "channel.hpp"
 
@@ -30,26 +31,51 @@ class SharedChannel {
   std::size_t in_flight() const noexcept { return in_flight_.load(std::memory_order_relaxed); }
 
  private:
+  /// Of the thread that waits, which takes no lock but this one, so that a hundred answers do not queue for the channel's. Shared, because
+  /// who has waited may leave before the one who wakes it is done.
   struct Call {
+    enum class State { waiting, reading, done };
+
     std::string request;  // this and the next ones are guarded by the channel's mutex
     bool is_sent = false;
     unsigned sends = 0;
     Instant resend_at{};
     Duration resend_after{};
 
-    std::mutex
-        mutex;  // guards what follows: the waiting thread takes nothing else, so that a hundred answers do not queue for one lock
-    std::condition_variable_any changed;
+    // Written before the state becomes `done`, read after that.
     std::optional<Answer> answer;
     std::optional<Error> error;
-    bool is_done = false;
-    bool is_reader = false;  ///< reads for all until it hands that on
+
+    std::mutex mutex;  // guards the state; taken without the channel's
+    std::condition_variable changed;
+    State state = State::waiting;
+
+    /// `done` is final.
+    void set(State wanted);
+    void stop_reading();
+    /// Until it does not wait any more or `span` has passed.
+    State wait_for(Duration span);
+  };
+
+  /// The lock of the channel. What was found out under it is told to the waiting threads after it is free.
+  class Section {
+   public:
+    explicit Section(SharedChannel& channel) : channel_(channel), lock_(channel.mutex_) {}
+    Section(const Section&) = delete;
+    Section& operator=(const Section&) = delete;
+    ~Section() { leave(); }
+    void leave();
+    void enter() { lock_.lock(); }
+
+   private:
+    SharedChannel& channel_;
+    std::unique_lock<std::mutex> lock_;
   };
 
   SharedChannel(Socket socket, int fd, std::shared_ptr<Wake> wake, std::string endpoint, Clock& clock)
       : fd_(fd), wake_(std::move(wake)), endpoint_(std::move(endpoint)), clock_(clock), socket_(std::move(socket)) {}
 
-  void begin(std::uint64_t id, Call& call);
+  void begin(std::uint64_t id, const std::shared_ptr<Call>& call);
   void wait(std::uint64_t id, Call& call, Instant deadline);
   bool wait_as_reader(std::uint64_t id, Call& call, Instant deadline);
   void give_up(std::uint64_t id, Call& call);
@@ -68,11 +94,15 @@ class SharedChannel {
   const std::string endpoint_;
   Clock& clock_;
 
-  std::mutex mutex_;  // guards everything below; taken before a call's own
+  std::mutex mutex_;  // guards everything below
   Socket socket_;
-  std::unordered_map<std::uint64_t, Call*> calls_;  ///< without an answer
+  std::unordered_map<std::uint64_t, std::shared_ptr<Call>> calls_;  ///< without an answer
   std::size_t not_sent_ = 0;
-  Call* reader_ = nullptr;
+  std::shared_ptr<Call> reader_;
+  bool has_reader_begun_ = false;                ///< or it does not know yet
+  bool is_reader_asleep_ = false;
+  std::vector<std::shared_ptr<Call>> answered_;  ///< to be told
+  std::shared_ptr<Call> appointed_;              ///< likewise
 };
 
 template <class Request>
