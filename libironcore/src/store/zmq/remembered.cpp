@@ -24,6 +24,14 @@ bool is_within(std::uint64_t number, std::uint64_t last) {
   return static_cast<std::int64_t>(number - last) <= 0;
 }
 
+/// Where an answer of this number is or would be. Numbers grow, so that it is nearly always at the end.
+template <class Answers>
+auto place_of(Answers& answers, std::uint64_t number) {
+  if (answers.empty() || !is_within(number, answers.back().number)) return answers.end();
+  return std::lower_bound(answers.begin(), answers.end(), number,
+                          [](const auto& answer, std::uint64_t wanted) { return !is_within(wanted, answer.number); });
+}
+
 Error is_forgotten() {
   return Error(ErrorCode::timeout,
                "this write was asked for too long ago to know what became of it: it may have happened, read to see");
@@ -42,14 +50,14 @@ std::optional<Result<Committed>> RememberedCommits::find(std::string_view public
   if (peer == peers_.end()) return std::nullopt;
   const auto client = peer->second.clients.find(id.high);
   if (client == peer->second.clients.end()) return std::nullopt;
-  const auto answer = client->second.answers.find(id.low);
+  const auto answer = find(client->second, id.low);
   if (answer == client->second.answers.end()) {
     const auto& forgotten = client->second.forgotten_through;
     if (forgotten && is_within(id.low, *forgotten)) return Result<Committed>(is_forgotten());
     return std::nullopt;
   }
-  if (const auto* whole = std::get_if<Result<Committed>>(&answer->second.kept)) return *whole;
-  const auto& outline = std::get<Outline>(answer->second.kept);
+  if (const auto* whole = std::get_if<Result<Committed>>(&answer->kept)) return *whole;
+  const auto& outline = std::get<Outline>(answer->kept);
   Committed committed{outline.revision, {}};
   for (const auto& [key, revision] : outline.objects) {
     auto object = store.get(key);
@@ -60,6 +68,11 @@ std::optional<Result<Committed>> RememberedCommits::find(std::string_view public
   return Result<Committed>(std::move(committed));
 }
 
+auto RememberedCommits::find(const Client& client, std::uint64_t number) -> std::deque<Answer>::const_iterator {
+  const auto place = place_of(client.answers, number);
+  return place != client.answers.end() && place->number == number ? place : client.answers.end();
+}
+
 void RememberedCommits::add(std::string_view public_key, RandomId id, const Result<Committed>& result,
                             std::size_t bytes, Instant now) {
   auto found = peers_.find(public_key);
@@ -68,12 +81,13 @@ void RememberedCommits::add(std::string_view public_key, RandomId id, const Resu
   if (peer.clients.size() >= max_clients && !peer.clients.contains(id.high)) {
     const auto oldest = std::min_element(peer.clients.begin(), peer.clients.end(),
                                          [](const auto& a, const auto& b) { return a.second.used < b.second.used; });
-    while (!oldest->second.order.empty()) forget_one(peer, oldest->second);
+    while (!oldest->second.answers.empty()) forget_one(peer, oldest->second);
     peer.clients.erase(oldest);
   }
   auto& client = peer.clients[id.high];
   client.used = now;
-  Answer answer{result, bytes + answer_cost, now + remember_for};
+  if (find(client, id.low) != client.answers.end()) return;
+  Answer answer{id.low, result, bytes + answer_cost, now + remember_for};
   if (!result && result.error().message().size() > kept_of_message) {
     answer.kept = Result<Committed>(Error(result.error().code(), result.error().message().substr(0, kept_of_message)));
   } else if (result && bytes > kept_whole) {
@@ -85,8 +99,7 @@ void RememberedCommits::add(std::string_view public_key, RandomId id, const Resu
     answer.bytes = answer_cost * (1 + result->objects.size());
   }
   const auto size = answer.bytes;
-  if (!client.answers.emplace(id.low, std::move(answer)).second) return;
-  client.order.push_back(id.low);
+  client.answers.insert(place_of(client.answers, id.low), std::move(answer));
   ++peer.answers;
   peer.bytes += size;
   while (peer.answers > max_answers_ || (peer.bytes > max_bytes_ && peer.answers > 1)) make_room(peer, client);
@@ -94,20 +107,18 @@ void RememberedCommits::add(std::string_view public_key, RandomId id, const Resu
 
 /// Whoever fills the memory loses his own answers first.
 void RememberedCommits::make_room(Peer& peer, Client& client) {
-  if (client.order.size() * peer.clients.size() >= peer.answers) return forget_one(peer, client);
+  if (client.answers.size() * peer.clients.size() >= peer.answers) return forget_one(peer, client);
   const auto largest = std::max_element(peer.clients.begin(), peer.clients.end(), [](const auto& a, const auto& b) {
-    return a.second.order.size() < b.second.order.size();
+    return a.second.answers.size() < b.second.answers.size();
   });
   forget_one(peer, largest->second);
 }
 
 void RememberedCommits::forget_one(Peer& peer, Client& client) {
-  const auto number = client.order.front();
-  client.order.pop_front();
-  const auto answer = client.answers.find(number);
-  peer.bytes -= answer->second.bytes;
+  const auto number = client.answers.front().number;
+  peer.bytes -= client.answers.front().bytes;
   --peer.answers;
-  client.answers.erase(answer);
+  client.answers.pop_front();
   if (!client.forgotten_through || !is_within(number, *client.forgotten_through)) client.forgotten_through = number;
 }
 
@@ -116,9 +127,9 @@ void RememberedCommits::forget_old(Instant now) {
   look_again_ = now + look_every;
   for (auto& [key, peer] : peers_) {
     for (auto& [number, client] : peer.clients)
-      while (!client.order.empty() && client.answers.at(client.order.front()).until <= now) forget_one(peer, client);
+      while (!client.answers.empty() && client.answers.front().until <= now) forget_one(peer, client);
     std::erase_if(peer.clients, [&](const auto& one) {
-      return one.second.order.empty() && now - one.second.used > remember_clients_for;
+      return one.second.answers.empty() && now - one.second.used > remember_clients_for;
     });
   }
   std::erase_if(peers_, [](const auto& one) { return one.second.clients.empty(); });

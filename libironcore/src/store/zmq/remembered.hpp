@@ -43,13 +43,13 @@ class RememberedCommits {
     std::vector<std::pair<Key, Revision>> objects;
   };
   struct Answer {
+    std::uint64_t number;
     std::variant<Result<Committed>, Outline> kept;
     std::size_t bytes;
     Instant until;
   };
   struct Client {
-    std::unordered_map<std::uint64_t, Answer> answers;
-    std::deque<std::uint64_t> order;                 ///< of the answers, oldest first
+    std::deque<Answer> answers;                      ///< in the order of their numbers, which is about that of time
     std::optional<std::uint64_t> forgotten_through;  ///< the latest that fell out
     Instant used{};
   };
@@ -58,6 +58,7 @@ class RememberedCommits {
     std::size_t answers = 0;
     std::size_t bytes = 0;
   };
+  static std::deque<Answer>::const_iterator find(const Client& client, std::uint64_t number);
   static void forget_one(Peer& peer, Client& client);
   void make_room(Peer& peer, Client& client);
 

@@ -56,8 +56,8 @@ Result<Answer> SharedChannel::call(std::uint64_t id, std::string request, Instan
   call->request = std::move(request);
   call->resend_after = first_resend;
   in_flight_.fetch_add(1, std::memory_order_relaxed);
-  begin(id, call);
-  wait(id, *call, deadline);
+  const auto send_again = begin(id, call);
+  wait(id, *call, send_again, deadline);
   in_flight_.fetch_sub(1, std::memory_order_relaxed);
   if (sends != nullptr) *sends = call->sends;
   if (call->error) return std::move(*call->error);
@@ -65,7 +65,7 @@ Result<Answer> SharedChannel::call(std::uint64_t id, std::string request, Instan
   return no_answer(endpoint_, call->sends);
 }
 
-void SharedChannel::begin(std::uint64_t id, const std::shared_ptr<Call>& call) {
+Instant SharedChannel::begin(std::uint64_t id, const std::shared_ptr<Call>& call) {
   const auto now = clock_.now();
   Section section(*this);
   calls_.emplace(id, call);
@@ -73,17 +73,14 @@ void SharedChannel::begin(std::uint64_t id, const std::shared_ptr<Call>& call) {
   send(*call, now);
   settle(now);
   if (reader_ == nullptr) appoint_reader();
+  return call->is_sent ? call->resend_at : now + first_resend;
 }
 
 //            begin                      appointed                     answered, or no more time
 //   ─────────────────▶ waits for itself ─────────▶ reads for all ───────────────────────────────▶ appoints another one
-void SharedChannel::wait(std::uint64_t id, Call& call, Instant deadline) {
+void SharedChannel::wait(std::uint64_t id, Call& call, Instant send_again, Instant deadline) {
   for (;;) {
-    Instant until = deadline;
-    {
-      const std::lock_guard lock(mutex_);
-      if (call.is_sent) until = std::min(deadline, call.resend_at);
-    }
+    const auto until = std::min(deadline, send_again);
     const auto state = call.wait_for(std::clamp<Duration>(until - clock_.now(), Duration::zero(), longest_wait));
     if (state == Call::State::done) return;
     if (state == Call::State::reading) {
@@ -98,6 +95,7 @@ void SharedChannel::wait(std::uint64_t id, Call& call, Instant deadline) {
       ++not_sent_;
     }
     settle(now);
+    send_again = call.is_sent ? call.resend_at : now + first_resend;
   }
 }
 

@@ -75,8 +75,9 @@ class SharedChannel {
   SharedChannel(Socket socket, int fd, std::shared_ptr<Wake> wake, std::string endpoint, Clock& clock)
       : fd_(fd), wake_(std::move(wake)), endpoint_(std::move(endpoint)), clock_(clock), socket_(std::move(socket)) {}
 
-  void begin(std::uint64_t id, const std::shared_ptr<Call>& call);
-  void wait(std::uint64_t id, Call& call, Instant deadline);
+  /// Returns when to look whether it must be sent again.
+  Instant begin(std::uint64_t id, const std::shared_ptr<Call>& call);
+  void wait(std::uint64_t id, Call& call, Instant send_again, Instant deadline);
   bool wait_as_reader(std::uint64_t id, Call& call, Instant deadline);
   void give_up(std::uint64_t id, Call& call);
   // With the mutex held:
