@@ -15,7 +15,7 @@ bool KeyOrder::operator()(const Key& a, const Key& b) const {
   return parts(a) < parts(b);
 }
 
-std::size_t Head::Hash::operator()(const Name& name) const {
+std::size_t Head::hash_of(const Name& name) {
   const std::hash<std::string_view> hash;
   std::size_t result = hash(name.name.name);
   result = result * 31 + hash(name.name.namespace_);
@@ -24,21 +24,22 @@ std::size_t Head::Hash::operator()(const Name& name) const {
 
 const Object* Head::find(const api::Kind& kind, NameView name) const {
   const auto found = objects_.find(Name{&kind, name});
-  return found == objects_.end() ? nullptr : &*found;
+  return found == objects_.end() ? nullptr : &found->object;
 }
 
 void Head::change(const Object* before, const Object* after) {
   if (before == nullptr) {
-    index(*objects_.insert(*after).first);
+    objects_.insert(Entry{hash_of({&after->kind(), name_of(*after)}), *after});
+    index(*after);
     return;
   }
   unindex(*before);
-  const auto found = objects_.find(*before);
+  const auto found = objects_.find(Name{&before->kind(), name_of(*before)});
   if (after == nullptr) {
     objects_.erase(found);
   } else {
     // Kind and name are the same, so hash and equality do not change under the set's feet.
-    const_cast<Object&>(*found) = *after;
+    const_cast<Object&>(found->object) = *after;
     index(*after);
   }
 }

@@ -3,12 +3,12 @@
 // quickly.
 #pragma once
 
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <cstddef>
 #include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "ironcore/store/store.hpp"
@@ -26,6 +26,7 @@ class Head {
  public:
   /// Makes room for this many objects.
   void reserve(std::size_t count) { objects_.reserve(count); }
+  /// Valid until the next change.
   const Object* find(const api::Kind& kind, NameView name) const;
   const Object* find(const Key& key) const {
     return key.kind == nullptr ? nullptr : find(*key.kind, {key.namespace_, key.name});
@@ -45,24 +46,26 @@ class Head {
     const api::Kind* kind;
     NameView name;
   };
-  /// Not noexcept, so that libstdc++ keeps each hash in its node: otherwise a search computes those of its neighbours,
-  /// and growing the set visits every object.
+  /// With its hash, so that growing visits no object.
+  struct Entry {
+    std::size_t hash;
+    Object object;
+  };
+  static std::size_t hash_of(const Name& name);
   struct Hash {
     using is_transparent = void;
-    std::size_t operator()(const Name& name) const;
-    std::size_t operator()(const Object& object) const {
-      return (*this)(Name{&object.kind(), name_of(object)});
-    }
+    std::size_t operator()(const Name& name) const { return hash_of(name); }
+    std::size_t operator()(const Entry& entry) const { return entry.hash; }
   };
   struct Equal {
     using is_transparent = void;
-    bool operator()(const Object& a, const Object& b) const noexcept {
-      return &a.kind() == &b.kind() && name_of(a) == name_of(b);
+    bool operator()(const Entry& a, const Entry& b) const {
+      return a.hash == b.hash && &a.object.kind() == &b.object.kind() && name_of(a.object) == name_of(b.object);
     }
-    bool operator()(const Name& a, const Object& b) const noexcept {
-      return a.kind == &b.kind() && a.name == name_of(b);
+    bool operator()(const Name& a, const Entry& b) const {
+      return a.kind == &b.object.kind() && a.name == name_of(b.object);
     }
-    bool operator()(const Object& a, const Name& b) const noexcept { return (*this)(b, a); }
+    bool operator()(const Entry& a, const Name& b) const { return (*this)(b, a); }
   };
   struct TextHash {
     using is_transparent = void;
@@ -72,7 +75,7 @@ class Head {
   void index(const Object& object);
   void unindex(const Object& object);
 
-  std::unordered_set<Object, Hash, Equal> objects_;
+  boost::unordered_flat_set<Entry, Hash, Equal> objects_;
   std::unordered_map<std::string, std::size_t, TextHash, std::equal_to<>> namespaces_;
   std::unordered_map<std::string, std::set<Key, KeyOrder>> owned_;
 };

@@ -11,10 +11,23 @@ using api::Object;
 
 namespace {
 
+/// A name that is searched for.
+struct Wanted {
+  NameView name;
+  Abbreviation abbreviation;
+  explicit Wanted(NameView of) : name(of), abbreviation(of) {}
+  /// Of an entry or a slot.
+  template <class Place>
+  std::strong_ordering compare(const Place& place) const {
+    const auto order = abbreviation <=> place.abbreviation;
+    return order != 0 ? order : name <=> name_of(*place.metadata);
+  }
+};
+
 template <class Entries>
 auto position(Entries& entries, NameView name) {
-  return std::lower_bound(entries.begin(), entries.end(), name,
-                          [](const Table::Entry& entry, NameView wanted) { return name_of(*entry.metadata) < wanted; });
+  return std::lower_bound(entries.begin(), entries.end(), Wanted(name),
+                          [](const Table::Entry& entry, const Wanted& wanted) { return wanted.compare(entry) > 0; });
 }
 
 std::shared_ptr<Table::Chunk> new_chunk() {
@@ -23,6 +36,17 @@ std::shared_ptr<Table::Chunk> new_chunk() {
 
 }  // namespace
 
+/// A zero byte stands between the two and after them: no name has one, so that a shorter name comes before a longer one.
+Abbreviation::Abbreviation(NameView name) noexcept {
+  unsigned char bytes[24] = {};
+  const auto end = name.namespace_.copy(reinterpret_cast<char*>(bytes), sizeof bytes) + 1;
+  if (end < sizeof bytes) name.name.copy(reinterpret_cast<char*>(bytes) + end, sizeof bytes - end);
+  for (std::size_t i = 0; i < words_.size(); ++i) {
+    words_[i] = 0;
+    for (std::size_t j = 0; j < 8; ++j) words_[i] = words_[i] << 8 | bytes[8 * i + j];
+  }
+}
+
 std::size_t Table::Snapshot::size() const {
   std::size_t count = 0;
   for (const auto& chunk : chunks_) count += chunk->entries.size();
@@ -30,16 +54,11 @@ std::size_t Table::Snapshot::size() const {
   return count;
 }
 
-void Table::Slot::name_first() {
-  const auto& first = *chunk->entries.front().metadata;
-  namespace_ = first.namespace_;
-  name = first.name;
-}
-
 /// The last slot that starts at or before `name`; 0 if there is none.
 std::size_t Table::slot_for(NameView name) const {
-  const auto after = std::upper_bound(slots_.begin(), slots_.end(), name,
-                                      [](NameView wanted, const Slot& slot) { return wanted < slot.first(); });
+  const auto after =
+      std::upper_bound(slots_.begin(), slots_.end(), Wanted(name),
+                       [](const Wanted& wanted, const Slot& slot) { return wanted.compare(slot) < 0; });
   return after == slots_.begin() ? 0 : static_cast<std::size_t>(after - slots_.begin()) - 1;
 }
 
@@ -74,6 +93,7 @@ void Table::put(const Object& object) {
   const auto size = static_cast<std::ptrdiff_t>(slots_[index].chunk->entries.size());
   if (offset < size && name_of(*slots_[index].chunk->entries[static_cast<std::size_t>(offset)].metadata) == name) {
     writable(slots_[index])[static_cast<std::size_t>(offset)] = Entry(object);
+    if (offset == 0) slots_[index].name_first();
     return;
   }
   if (size >= static_cast<std::ptrdiff_t>(chunk_capacity)) {

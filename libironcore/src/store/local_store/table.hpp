@@ -3,10 +3,12 @@
 // microseconds.
 #pragma once
 
+#include <array>
+#include <compare>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -28,18 +30,29 @@ inline NameView name_of(const api::Object& object) {
   return name_of(object.metadata());
 }
 
+/// The first bytes of namespace and name, in the order of names: a search compares these, and visits an object only where they are the same.
+class Abbreviation {
+ public:
+  explicit Abbreviation(NameView name) noexcept;
+  friend auto operator<=>(const Abbreviation&, const Abbreviation&) = default;
+
+ private:
+  std::array<std::uint64_t, 3> words_;  // big-endian
+};
+
 /// Sorted chunks. A snapshot shares the chunks; the next change of a shared chunk makes a copy of that chunk
 /// (not of its objects). So a reader never keeps the lock for long, however much it reads. Thread: one at a
 /// time; what a snapshot holds never changes.
 class Table {
  public:
-  static constexpr std::size_t chunk_capacity = 128;
+  static constexpr std::size_t chunk_capacity = 64;
 
-  /// With the metadata at hand, a search touches nothing of the object but its name.
   struct Entry {
+    Abbreviation abbreviation;
     const api::Metadata* metadata;
     api::Object object;
-    explicit Entry(const api::Object& from) : metadata(&from.metadata()), object(from) {}
+    explicit Entry(const api::Object& from)
+        : abbreviation(name_of(from)), metadata(&from.metadata()), object(from) {}
   };
   struct Chunk {
     std::vector<Entry> entries;  ///< sorted, never empty
@@ -86,12 +99,17 @@ class Table {
 
  private:
   struct Slot {
-    std::string namespace_;  ///< of the chunk's first entry; here, so that a search visits no object for it
-    std::string name;
+    Abbreviation abbreviation;  ///< of the chunk's first entry
+    const api::Metadata* metadata;
     std::shared_ptr<Chunk> chunk;
-    explicit Slot(std::shared_ptr<Chunk> from) : chunk(std::move(from)) { name_first(); }
-    void name_first();
-    NameView first() const { return {namespace_, name}; }
+    explicit Slot(std::shared_ptr<Chunk> from)
+        : abbreviation(from->entries.front().abbreviation),
+          metadata(from->entries.front().metadata),
+          chunk(std::move(from)) {}
+    void name_first() {
+      abbreviation = chunk->entries.front().abbreviation;
+      metadata = chunk->entries.front().metadata;
+    }
   };
   std::size_t slot_for(NameView name) const;
   static std::vector<Entry>& writable(Slot& slot);
