@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the headers of an IP packet say, read with every length checked.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace ironcore::network::dataplane {
+
+// https://www.iana.org/assignments/protocol-numbers
+inline constexpr std::uint8_t protocol_icmp = 1;
+inline constexpr std::uint8_t protocol_tcp = 6;
+inline constexpr std::uint8_t protocol_udp = 17;
+inline constexpr std::uint8_t protocol_icmpv6 = 58;
+inline constexpr std::uint8_t protocol_sctp = 132;
+
+/// Why a packet cannot be what it claims to be.
+enum class Malformed : std::uint8_t {
+  none,
+  header_cut,        ///< a header does not fit into the packet, or into the bytes at hand
+  version,           ///< neither IPv4 nor IPv6, or another one than the frame says
+  length,            ///< lengths contradict each other
+  header_checksum,   ///< of IPv4
+  extension_header,  ///< of IPv6: misplaced, too many, or a routing header that asks for source routing (RFC 5095)
+  fragment,          ///< reaches beyond 65,535 bytes, or hides the transport header (RFC 1858, RFC 3128, RFC 7112)
+  transport,         ///< TCP's data offset or UDP's length is impossible
+};
+
+/// `quoted`: the beginning of a packet inside an ICMP error (RFC 792, RFC 4443): the lengths speak of a whole packet of which only 8 bytes
+/// of the transport header need to be there.
+enum class Extent : std::uint8_t { whole, quoted };
+
+/// Offsets count from the first byte of the IP header.
+struct Headers {
+  bool is_v6 = false;
+  std::uint8_t protocol = 0;          ///< of the transport, behind all extension headers
+  std::uint8_t hop_limit = 0;         ///< or time to live
+  std::uint16_t transport = 0;        ///< where it begins; of later fragments, where their data does
+  std::uint32_t length = 0;           ///< of the packet; what the frame holds beyond is padding
+  std::uint16_t fragment_header = 0;  ///< where IPv6 has it; 0 = there is none
+
+  bool is_fragment = false;  ///< a real one: a lone first fragment (RFC 6946) is none
+  bool is_first = true;      ///< it has the transport header
+  bool has_more = false;
+  std::uint16_t fragment_offset = 0;  ///< in bytes
+  std::uint32_t fragment_id = 0;
+
+  bool has_transport = false;     ///< what follows was read: of TCP, UDP, SCTP and ICMP, but not of later fragments
+  std::uint16_t source_port = 0;  ///< ICMP: the identifier of an echo, else 0
+  std::uint16_t destination_port = 0;  ///< likewise
+  std::uint8_t tcp_flags = 0;
+  std::uint8_t icmp_type = 0;
+  std::uint8_t icmp_code = 0;
+};
+
+// RFC 9293 §3.1
+inline constexpr std::uint8_t tcp_fin = 0x01;
+inline constexpr std::uint8_t tcp_syn = 0x02;
+inline constexpr std::uint8_t tcp_rst = 0x04;
+inline constexpr std::uint8_t tcp_ack = 0x10;
+
+/// `bytes` begins with the IP header and holds at least all headers; `packet_bytes` counts what the frame holds from there on, in further
+/// segments too. Reads nothing outside `bytes`. Only after `none` is `headers` filled. Thread: any.
+Malformed parse(std::span<const std::uint8_t> bytes, std::size_t packet_bytes, Headers& headers,
+                Extent extent = Extent::whole) noexcept;
+
+/// For ICMP and ICMPv6: whether the type is an echo request or reply, whose identifier tells flows apart.
+bool is_echo(const Headers& headers) noexcept;
+/// Whether the message quotes the packet that it is about.
+bool is_icmp_error(const Headers& headers) noexcept;
+
+}  // namespace ironcore::network::dataplane
