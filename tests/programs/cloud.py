@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the programs share: where the programs are, a private ironcored, and ironcorectl on it."""
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -73,6 +74,43 @@ class TempDirectory(unittest.TestCase):
         if code != 0:
             for line in result.err.splitlines():
                 self.assertTrue(line.startswith("error: "), f"not an error line: {line!r} in {result}")
+
+
+def take_own_mounts():
+    """From here on, mounts of this process are seen by it and its children only, and end with them. Exit code 77 without the right."""
+    new_mount_namespace = 0x00020000
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(new_mount_namespace) != 0:
+        print(f"skipped: no mounts of its own: {os.strerror(ctypes.get_errno())}; run the tests as root")
+        sys.exit(SKIPPED)
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
+
+class SmallDisk:
+    """A disk of a few MiB in memory, mounted on a directory; after `take_own_mounts`."""
+
+    def __init__(self, directory, mebibytes, mode):
+        self.directory = directory
+        self.ballast = directory / "ballast"
+        directory.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode={mode:04o}", "small-disk", directory], check=True)
+
+    def end(self):
+        subprocess.run(["umount", "--lazy", self.directory], check=True)
+
+    def free(self):
+        found = os.statvfs(self.directory)
+        return found.f_bavail * found.f_frsize
+
+    def fill(self, leave=0):
+        """Only so many bytes are free afterwards."""
+        with open(self.ballast, "ab", buffering=0) as ballast, contextlib.suppress(OSError):
+            while self.free() > leave:
+                ballast.write(b"x" * 4096)
+        assert self.free() <= leave, self.free()
+
+    def make_room(self):
+        self.ballast.unlink()
 
 
 class WithServer(TempDirectory):

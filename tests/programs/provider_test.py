@@ -82,6 +82,7 @@ class Host:
                     daemon.stop()
         self.libvirtd.kill()
         self.libvirtd.wait(30)
+        self.libvirtd.stdout.close()
 
 
 def qemu_pid(uid):

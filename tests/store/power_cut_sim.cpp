@@ -20,6 +20,7 @@ struct Tally {
   std::uint64_t cuts = 0;
   std::uint64_t acknowledged = 0;
   std::uint64_t full = 0;
+  std::uint64_t opened_full = 0;
   std::uint64_t failed_syncs = 0;
 };
 
@@ -72,6 +73,10 @@ class PowerCut {
       check();
     } catch (const Violation&) {
       if (disk_.has_power()) throw;
+    }
+    if (is_full_) {
+      ++tally_.opened_full;
+      live_on_a_full_disk();
     }
     while (disk_.has_power()) {
       const auto what = below(40);
@@ -142,6 +147,26 @@ class PowerCut {
 
   void fill_the_disk() {
     disk_.set_capacity(disk_.bytes() + below(20'000));
+    is_full_ = true;
+    live_on_a_full_disk();
+  }
+
+  /// Until there is room again, or until the power goes: then the next one finds the disk full.
+  void live_on_a_full_disk() {
+    write_on_a_full_disk();
+    if (disk_.has_power() && below(2) == 0) {
+      store_.reset();
+      if (!open()) return;
+      check_after_fault();
+      write_on_a_full_disk();
+    }
+    if (!disk_.has_power()) return;
+    disk_.set_capacity({});
+    is_full_ = false;
+    write();
+  }
+
+  void write_on_a_full_disk() {
     for (int i = 0; i < 20 && disk_.has_power(); ++i) {
       std::vector<int> pairs;
       const auto results = commit(pairs);
@@ -155,8 +180,6 @@ class PowerCut {
       // Reads go on.
       if (disk_.has_power()) check_after_fault();
     }
-    disk_.set_capacity({});
-    if (disk_.has_power()) write();
   }
 
   void check_after_fault() {
@@ -173,6 +196,7 @@ class PowerCut {
   Ledger ledger_;
   Mirror mirror_;
   int counter_ = 0;
+  bool is_full_ = false;
 };
 
 }  // namespace
@@ -180,8 +204,11 @@ class PowerCut {
 int main(int argc, char** argv) {
   Tally tally;
   const int code = simulate(argc, argv, 40, [&](std::uint64_t seed) { PowerCut(seed, tally).run(); });
-  std::printf("%llu cuts, %llu acknowledged transactions, %llu failed syncs, %llu refused for want of room\n",
-              static_cast<unsigned long long>(tally.cuts), static_cast<unsigned long long>(tally.acknowledged),
-              static_cast<unsigned long long>(tally.failed_syncs), static_cast<unsigned long long>(tally.full));
+  std::printf(
+      "%llu cuts, %llu acknowledged transactions, %llu failed syncs, %llu refused for want of room, %llu opened "
+      "without\n",
+      static_cast<unsigned long long>(tally.cuts), static_cast<unsigned long long>(tally.acknowledged),
+      static_cast<unsigned long long>(tally.failed_syncs), static_cast<unsigned long long>(tally.full),
+      static_cast<unsigned long long>(tally.opened_full));
   return code;
 }

@@ -14,6 +14,7 @@
 
 #include "local_fixture.hpp"
 #include "objects.hpp"
+#include "simulated_disk.hpp"
 #include "temporary_directory.hpp"
 
 using namespace ironcore;
@@ -170,6 +171,35 @@ TEST_CASE("a store that is closed without warning has everything that was acknow
   REQUIRE(status == 0);
   SystemClock clock;
   CHECK(open(file, clock)->list(query<api::Machine>()).value().objects.size() == 100);
+}
+
+TEST_CASE("a power cut while a store is being opened loses nothing") {
+  SystemClock clock;
+  NullLog log;
+  const auto on = [&](SimulatedDisk& disk) -> Result<std::unique_ptr<store::LocalStore>> {
+    IRONCORE_TRY(auto journal, sqlite::open_journal("store.db", {.vfs = disk.name(), .checkpoint_pages = 64}));
+    return store::LocalStore::open(std::move(journal), {}, clock, log);
+  };
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    bool is_cut = true;
+    for (std::uint64_t moment = 1; is_cut; ++moment) {
+      CAPTURE(seed);
+      CAPTURE(moment);
+      SimulatedDisk disk(seed);
+      auto store = on(disk).value();
+      for (int i = 0; i < 12; ++i) must(*store, make(machine("m-" + std::to_string(i))));
+      disk.cut_power_after(1);
+      CHECK(store->commit({.operations = {make(machine("late"))}, .preconditions = {}}).has_error());
+      store.reset();
+      disk.power_on();
+
+      disk.cut_power_after(moment);
+      (void)on(disk);
+      is_cut = !disk.has_power();
+      disk.power_on();
+      CHECK(on(disk).value()->list(query<api::Machine>()).value().objects.size() == 12);
+    }
+  }
 }
 
 TEST_CASE("the log of writes has its usual size from the beginning") {

@@ -47,6 +47,13 @@ std::string key_of(const T& object) {
   return cache_key(object.metadata.namespace_, object.metadata.name);
 }
 
+/// Nothing but the status, which only providers write, has changed.
+bool is_status_alone(const api::Machine& before, const api::Machine& after) {
+  auto metadata = before.metadata;
+  metadata.resource_version = after.metadata.resource_version;
+  return metadata == after.metadata && before.spec == after.spec;
+}
+
 }  // namespace
 
 class MachineProvider::Body {
@@ -144,7 +151,10 @@ class MachineProvider::Body {
     });
     machines_.on_change([this](const auto& before, const auto& after) {
       if (!after) reconciler_.forget(before->metadata.uid);
-      controller_.queue().add(key_of(after ? *after : *before));
+      const auto key = key_of(after ? *after : *before);
+      // What a failed attempt said in the status must not bring the next one at once: there would be no pause at all.
+      if (before && after && is_status_alone(*before, *after) && controller_.queue().failures(key) > 0) return;
+      controller_.queue().add(key);
     });
     classes_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
     pools_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <vector>
 
 #include "digest.hpp"
@@ -95,15 +96,17 @@ Result<void> SqliteJournal::prepare_statements() {
         return SQLITE_OK;
       },
       this);
-  // What a crash left in the log goes into the file, so that the log is empty; unless somebody else reads it
-  // just now.
+  // What a crash left in the log goes into the file, so that the log is empty; unless somebody else reads it just now,
+  // or there is no room: then it stays a while longer, and what is in it can be read at least.
   int done = 0;
   const int code =
       sqlite3_wal_checkpoint_v2(database_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, &log_frames_, &done);
   if (code == SQLITE_OK && log_frames_ == 0) {
     make_room_in_log();
-  } else if (code != SQLITE_OK && code != SQLITE_BUSY) {
-    return database_.error(code);
+  } else if (code != SQLITE_OK) {
+    const auto why = database_.error(code);
+    if (code != SQLITE_BUSY && why.code() != ErrorCode::exhausted) return why;
+    IRONCORE_TRY(log_frames_, frames_in_index());
   }
   checkpoint_at_ = checkpoint_pages_;
   return {};
@@ -183,6 +186,23 @@ sqlite3_file* SqliteJournal::log_file() const {
   return code == SQLITE_OK && log != nullptr && log->pMethods != nullptr ? log : nullptr;
 }
 
+/// Frames of the log that count, as its index says, in the byte order of this machine: for when a checkpoint failed, which
+/// tells nothing then (https://www.sqlite.org/walformat.html#the_wal_index_file_format).
+Result<int> SqliteJournal::frames_in_index() const {
+  constexpr int region_size = 32 * 1024;
+  constexpr std::size_t at = 16;
+  sqlite3_file* file = nullptr;
+  volatile void* index = nullptr;
+  int code = sqlite3_file_control(database_.handle(), "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file));
+  if (code == SQLITE_OK) code = file->pMethods->xShmMap(file, 0, region_size, 0, &index);
+  if (code != SQLITE_OK) return database_.error(code);
+  if (index == nullptr) return 0;
+  std::uint32_t frames = 0;
+  // Only we write it, and not now.
+  std::memcpy(&frames, static_cast<const char*>(const_cast<const void*>(index)) + at, sizeof frames);
+  return static_cast<int>(frames);
+}
+
 /// Writing into a file costs half the time of extending it, so the log gets its usual size now, of zeros,
 /// which SQLite takes for an empty log; later it is overwritten from the beginning again and again. It is
 /// also some room to go on with when the disk is full. Without success nothing is lost but time.
@@ -190,6 +210,9 @@ void SqliteJournal::make_room_in_log() {
   auto* log = log_file();
   const auto page_size = database_.integer_of("PRAGMA page_size");
   if (log == nullptr || !page_size) return;
+  // The emptiness must be on the disk before the zeros: those alone could leave the beginning of the old log, which would
+  // count again although the main file is newer.
+  if (log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) != SQLITE_OK) return;
   // SQLite's own VFS writes less than 128 KiB at a time, and of more only the remainder.
   const std::vector<char> zeros(64 * 1024);
   const auto size = 32 + static_cast<std::int64_t>(checkpoint_pages_) * (24 + *page_size);

@@ -50,6 +50,7 @@ class SqliteJournal final : public Journal {
   template <class F>
   Result<void> transact(F&& statements);
   sqlite3_file* log_file() const;
+  Result<int> frames_in_index() const;
   void make_room_in_log();
   using LogHeader = std::array<char, 32>;
   Result<LogHeader> log_header() const;
