@@ -48,7 +48,7 @@ class CommandLine(TempDirectory):
                                  ("libvirt-providerd", "--print-config")):
             with self.subTest(name), open("/dev/full", "w") as full:
                 result = subprocess.run([str(cloud.program(name)), *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
-                self.assertEqual((result.returncode, result.stderr), (1, "error: write the output: no space left on device\n"))
+                self.assertEqual((result.returncode, result.stderr), (1, "error: write the output: no space left on device: make room\n"))
 
     def test_help_and_version_are_found_where_people_look(self):
         self.assertEqual(run("ironcorectl", "help").out, run("ironcorectl", "--help").out)

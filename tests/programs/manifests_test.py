@@ -241,7 +241,7 @@ class Get(WithServer):
         with open("/dev/full", "w") as full:
             result = subprocess.run([str(cloud.program("ironcorectl")), "get", "machines", "-o", "yaml", "--server", self.endpoint], stdout=full,
                                     stderr=subprocess.PIPE, text=True)
-        self.assertEqual((result.returncode, result.stderr), (1, "error: write the output: no space left on device\n"))
+        self.assertEqual((result.returncode, result.stderr), (1, "error: write the output: no space left on device: make room\n"))
 
     def test_columns_of_changes_stand_below_their_headers(self):
         with background("ironcorectl", "get", "machines", "-w", environment={"IRONCORE_SERVER": self.endpoint}) as watch:

@@ -68,6 +68,7 @@ Error system_error(int number, std::string_view doing) {
   auto why = std::generic_category().message(number);
   if (!why.empty() && why.front() >= 'A' && why.front() <= 'Z')
     why.front() = static_cast<char>(why.front() - 'A' + 'a');
+  if (number == ENOSPC) why += ": make room";
   return Error(code, std::string(doing) + ": " + why);
 }
 
