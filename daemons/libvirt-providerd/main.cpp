@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // libvirt-providerd: the machines of one pool, from the store to libvirt and back.
+#include <thread>
+
 #include "ironcore/compute/libvirt.hpp"
 #include "ironcore/control/machine_provider.hpp"
 #include "ironcore/store/zmq.hpp"
@@ -37,8 +39,10 @@ Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
   IRONCORE_TRY(const auto client, providerd::client_options(options));
 
   IRONCORE_TRY(const auto events, compute::libvirt::EventLoop::create());
+  // Outlives everything that may call libvirt: it is what ends a call to a libvirtd that hangs.
+  const std::jthread deliver([&loop = *events](std::stop_token stop) { loop.run(std::move(stop)); });
   IRONCORE_TRY(const auto hypervisor, when_available(daemon, "libvirt", [&] {
-                 return compute::libvirt::connect(*events, {.uri = options.libvirt_uri}, clock, log);
+                 return compute::libvirt::connect(*events, {.uri = options.libvirt_uri}, clock, log, daemon.stop());
                }));
   IRONCORE_TRY(const auto host, compute::Host::create(*hypervisor, options.host, clock, log));
 
@@ -54,20 +58,14 @@ Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
           *context, client, api::kind_of<api::Machine>(), options.provider.pool,
           [&](const auto& request, auto stream) { return streams.take(request, std::move(stream)); }, clock, log));
 
-  const auto deliver_events = [&](std::stop_token stop) -> Result<void> {
-    events->run(std::move(stop));
-    return {};
-  };
   const auto provide = [&](std::stop_token stop) -> Result<void> {
     provider->run(std::move(stop));
     return {};
   };
-  const auto done =
-      program::run_together(signals,
-                            {{"libvirt events", deliver_events},
-                             {"machine provider", provide},
-                             {"streams", [&](std::stop_token stop) { return worker->run(std::move(stop)); }}},
-                            [&] { return readiness.ready(); });
+  const auto done = program::run_together(
+      signals,
+      {{"machine provider", provide}, {"streams", [&](std::stop_token stop) { return worker->run(std::move(stop)); }}},
+      [&] { return readiness.ready(); });
   streams.stop();
   return done;
 }

@@ -96,7 +96,7 @@ LibvirtEnvironment::~LibvirtEnvironment() {
   ::waitpid(holder_, nullptr, 0);
 }
 
-void LibvirtEnvironment::kill_daemon() const {
+void LibvirtEnvironment::signal_daemon(int signal) const {
   DIR* proc = ::opendir("/proc");
   while (const dirent* entry = ::readdir(proc)) {
     const pid_t process = std::atoi(entry->d_name);
@@ -105,7 +105,7 @@ void LibvirtEnvironment::kill_daemon() const {
     const std::string arguments{std::istreambuf_iterator<char>(file), {}};
     if (arguments ==
         std::string("libvirtd") + '\0' + "-f" + '\0' + (directory_.path() / "libvirtd.conf").string() + '\0') {
-      ::kill(process, SIGKILL);
+      ::kill(process, signal);
     }
   }
   ::closedir(proc);

@@ -2,6 +2,7 @@
 // A private libvirtd with real QEMU for one program, and the guest image to boot in it.
 #pragma once
 
+#include <csignal>
 #include <functional>
 #include <memory>
 #include <string>
@@ -36,11 +37,16 @@ class LibvirtEnvironment {
     return compute::libvirt::connect(*loop_, {.uri = uri_}, clock_, log_).value();
   }
   /// Ends the daemon in the hardest way; it is started again by itself. Guests run on.
-  void kill_daemon() const;
+  void kill_daemon() const { signal_daemon(SIGKILL); }
+  /// The daemon keeps its socket and takes connections, but answers nobody, until it goes on.
+  void hang_daemon() const { signal_daemon(SIGSTOP); }
+  void continue_daemon() const { signal_daemon(SIGCONT); }
   bool wait_until(const std::function<bool()>& done, Duration limit = std::chrono::minutes(5));
 
  private:
   LibvirtEnvironment() = default;
+  void signal_daemon(int signal) const;
+
   TemporaryDirectory directory_;
   pid_t holder_ = -1;
   std::string uri_;

@@ -188,11 +188,7 @@ class Provider(unittest.TestCase):
             self.wait_for_log("one", "ironcore guest: ready", 2)
 
         with self.subTest("a killed libvirtd is reconnected to"):
-            daemon = [int(entry.name) for entry in pathlib.Path("/proc").iterdir() if entry.name.isdigit()
-                      and f"{self.directory}/libvirt/libvirtd.conf".encode() in self.cmdline(entry)
-                      and b"libvirtd" in self.cmdline(entry).split(b"\0")[0]]
-            self.assertEqual(len(daemon), 1)
-            os.kill(daemon[0], signal.SIGKILL)
+            os.kill(self.libvirtd_pid(), signal.SIGKILL)
             self.host.ok("power", "off", "one", "--wait")
             self.assertIsNone(qemu_pid(uid))
             self.host.ok("power", "on", "one", "--wait")
@@ -209,6 +205,39 @@ class Provider(unittest.TestCase):
         with contextlib.suppress(OSError):
             return (entry / "cmdline").read_bytes()
         return b""
+
+    def libvirtd_pid(self):
+        wanted = f"libvirtd\0-f\0{self.directory.resolve()}/libvirt/libvirtd.conf\0".encode()
+        found = [int(entry.name) for entry in pathlib.Path("/proc").iterdir() if entry.name.isdigit() and self.cmdline(entry) == wanted]
+        self.assertEqual(len(found), 1)
+        return found[0]
+
+    @contextlib.contextmanager
+    def hanging_libvirtd(self):
+        """It takes connections and answers nobody."""
+        pid = self.libvirtd_pid()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def provider_of(self, pool):
+        daemon = Daemon(pool, [program("libvirt-providerd"), "--pool-name", pool, "--server", self.host.endpoint, "--libvirt-uri",
+                               self.host.uri, "--directory", self.directory / pool], self.directory)
+        self.addCleanup(daemon.kill)
+        return daemon
+
+    def test_a_provider_that_waits_for_a_libvirtd_that_hangs_ends_when_told_and_begins_when_it_goes_on(self):
+        with self.hanging_libvirtd():
+            early = self.provider_of("early")
+            wait_until("it has begun", lambda: "starting" in early.tail())
+            self.assertEqual(early.stop(5), 0)
+            patient = self.provider_of("patient")
+            wait_until("it is told what hangs", lambda: "libvirtd does not answer" in patient.tail())
+            self.assertFalse(patient.ready_file.exists())
+        patient.wait_ready()
+        self.assertEqual(patient.stop(), 0)
 
     def test_an_image_that_is_missing_is_named_and_picked_up_later(self):
         image = self.directory / "late"

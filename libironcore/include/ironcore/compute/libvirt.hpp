@@ -14,6 +14,9 @@
 
 namespace ironcore::compute::libvirt {
 
+class Openings;
+struct Options;
+
 /// libvirt's event implementation, which belongs to the whole process and must exist before the first connection.
 /// Creating it also silences libvirt's own printing of errors to stderr. It must outlive all connections.
 /// The process must ignore SIGPIPE: libvirt writes to a daemon that may just have died.
@@ -27,27 +30,35 @@ class EventLoop {
   ~EventLoop();
 
   /// Delivers events, keeps connections alive and restores lost ones, until stopped. On one thread at a time. Without it
-  /// calls still work, but nothing is reported and a lost connection stays lost.
+  /// calls still work, but nothing is reported, a lost connection stays lost, and a call to a daemon that hangs may never end:
+  /// so let it run for as long as there are connections.
   void run(std::stop_token stop);
 
  private:
-  EventLoop() = default;
+  friend Result<std::unique_ptr<Hypervisor>> connect(EventLoop&, Options, Clock&, Log&, std::stop_token);
+  EventLoop();
+
+  std::unique_ptr<Openings> openings_;
 };
 
 struct Options {
   std::string uri =
       "qemu:///system";  ///< `qemu:///system`, `qemu:///session`, `test:///default`, or with `?socket=PATH`
-  Duration keepalive = std::chrono::seconds(5);         ///< a daemon silent for three times this is taken for dead
-  Duration reconnect = std::chrono::milliseconds(500);  ///< between attempts to reach a lost daemon
-  Duration agent_patience = std::chrono::seconds(2);    ///< how long a guest agent may take to answer
-  Duration switch_patience = std::chrono::seconds(20);  ///< a start waits so long for the switch of a vhost-user NIC
+  Duration keepalive = std::chrono::seconds(2);          ///< a daemon silent for three times this is taken for dead
+  Duration connect_patience = std::chrono::seconds(10);  ///< the first connection waits so long for a daemon that hangs
+  Duration reconnect = std::chrono::milliseconds(500);   ///< between attempts to reach a lost daemon
+  Duration agent_patience = std::chrono::seconds(2);     ///< how long a guest agent may take to answer
+  Duration switch_patience = std::chrono::seconds(20);   ///< a start waits so long for the switch of a vhost-user NIC
 };
 
 /// Opens the first connection; its loss later is repaired by the event loop, and calls fail with `unavailable`
-/// meanwhile. Consoles are opened on this host beside libvirt and survive a loss; whoever takes one with
+/// meanwhile. `unavailable` too when there is no daemon, or one that does not answer; `cancelled` after a stop. Each attempt runs
+/// on a thread of its own, because libvirt's call cannot be interrupted: while a daemon hangs, one such thread is left behind for
+/// each connection that is wanted, and ends when the daemon answers or dies. Calls under way end when `keepalive` says so. Consoles are opened on this host beside libvirt and survive a loss; whoever takes one with
 /// `virsh console` meanwhile shares its bytes. `Accelerator::automatic` is decided here, once. Closing happens in the
 /// destructor, which may be called on any thread but the event loop's.
-Result<std::unique_ptr<Hypervisor>> connect(EventLoop& loop, Options options, Clock& clock, Log& log);
+Result<std::unique_ptr<Hypervisor>> connect(EventLoop& loop, Options options, Clock& clock, Log& log,
+                                            std::stop_token stop = {});
 
 enum class Driver { qemu, test };
 

@@ -9,6 +9,7 @@
 #include "../device_name.hpp"
 #include "domain_xml.hpp"
 #include "errors.hpp"
+#include "opening.hpp"
 
 namespace ironcore::compute::libvirt {
 
@@ -48,8 +49,10 @@ Uid uid_of(virDomainPtr domain) {
   return Uid(bytes);
 }
 
-Result<void> Connection::open() {
-  IRONCORE_TRY(auto link, open_link());
+Result<void> Connection::open(Openings& openings, std::stop_token stop) {
+  IRONCORE_TRY(auto link,
+               openings.open(options_.uri, clock_, clock_.now() + options_.connect_patience, std::move(stop)));
+  set_up(*link);
   // After it: only a loop that runs gives a timer back, and there would be one for each attempt before that.
   auto* self = new Self(shared_from_this());
   timer_ = virEventAddTimeout(
@@ -59,9 +62,11 @@ Result<void> Connection::open() {
     let_go(link);
     return Error(ErrorCode::internal, "libvirt's event loop gives no timer: create the EventLoop first");
   }
-  std::lock_guard guard(mutex_);
-  link_ = std::move(link);
-  return {};
+  {
+    std::lock_guard guard(mutex_);
+    link_ = link;
+  }
+  return check_alive(*link);
 }
 
 template <class Callback>
@@ -76,37 +81,36 @@ void Connection::register_event(Link& link, int id, Callback callback) {
   }
 }
 
-Result<std::shared_ptr<Link>> Connection::open_link() {
-  virConnectPtr connection = virConnectOpen(options_.uri.c_str());
-  if (connection == nullptr) {
-    return last_error("connect to " + options_.uri + " (is libvirtd running, and may this user reach it?)");
-  }
-  auto link = std::make_shared<Link>(connection);
-  virConnectSetKeepAlive(connection, seconds(options_.keepalive),
-                         3);  // fails for drivers inside this process: nothing to lose
+void Connection::set_up(Link& link) {
+  // Dead after the silence that two unanswered questions have followed. Fails for drivers inside this process: nothing to lose.
+  virConnectSetKeepAlive(link.get(), seconds(options_.keepalive), 2);
   auto* self = new Self(shared_from_this());
-  link->has_close_callback =
+  link.has_close_callback =
       virConnectRegisterCloseCallback(
-          connection, [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); }, self, free_self) ==
+          link.get(), [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); }, self, free_self) ==
       0;
-  if (!link->has_close_callback) delete self;
+  if (!link.has_close_callback) delete self;
 
-  register_event(*link, VIR_DOMAIN_EVENT_ID_LIFECYCLE, &Connection::lifecycle);
+  register_event(link, VIR_DOMAIN_EVENT_ID_LIFECYCLE, &Connection::lifecycle);
   register_event(
-      *link, VIR_DOMAIN_EVENT_ID_REBOOT, +[](virConnectPtr, virDomainPtr domain, void* opaque) {
+      link, VIR_DOMAIN_EVENT_ID_REBOOT, +[](virConnectPtr, virDomainPtr domain, void* opaque) {
         self_of(opaque)->on_domain_event(domain, DomainEvent::Type::rebooted);
       });
   register_event(
-      *link, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+      link, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
       +[](virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) {
         const std::string device = device_of(alias);
         if (!device.empty()) self_of(opaque)->on_domain_event(domain, DomainEvent::Type::device_removed, device);
       });
   register_event(
-      *link, VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, +[](virConnectPtr, virDomainPtr domain, int, int, void* opaque) {
+      link, VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, +[](virConnectPtr, virDomainPtr domain, int, int, void* opaque) {
         self_of(opaque)->on_domain_event(domain, DomainEvent::Type::agent_changed);
       });
-  return link;
+}
+
+Result<void> Connection::check_alive(Link& link) const {
+  if (virConnectIsAlive(link.get()) == 1) return {};
+  return Error(ErrorCode::unavailable, "connect to " + options_.uri + ": lost again at once");
 }
 
 void Connection::let_go(const std::shared_ptr<Link>& link) {
@@ -126,6 +130,7 @@ void Connection::close() {
     is_closed_ = true;
     link = std::exchange(link_, nullptr);
     lost = std::exchange(lost_, nullptr);
+    opening_ = nullptr;
   }
   if (timer_ >= 0) virEventRemoveTimeout(timer_);
   set_listener({});
@@ -151,24 +156,40 @@ void Connection::on_lost(virConnectPtr connection) {
   virEventUpdateTimeout(timer_, 0);
 }
 
+void Connection::wake() {
+  std::lock_guard guard(mutex_);
+  if (!is_closed_) virEventUpdateTimeout(timer_, 0);
+}
+
 void Connection::on_timer() {
+  virEventUpdateTimeout(timer_, -1);  // first: from here on it may be set off again
   std::shared_ptr<Link> lost;
+  std::shared_ptr<Opening> opening;
   {
     std::lock_guard guard(mutex_);
-    if (is_closed_ || link_) {
-      virEventUpdateTimeout(timer_, -1);
-      return;
-    }
+    if (is_closed_ || link_) return;
     lost = std::exchange(lost_, nullptr);
+    if (opening_ && !opening_->has_answered()) return;
+    opening = std::exchange(opening_, nullptr);
   }
   let_go(lost);
   lost.reset();
-  auto link = open_link();
-  if (!link) {
+  if (!opening) {
+    auto begun = Opening::begin(options_.uri, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->wake();
+    });
+    if (!begun) virEventUpdateTimeout(timer_, milliseconds(options_.reconnect));
+    std::lock_guard guard(mutex_);
+    if (begun && !is_closed_) opening_ = *begun;
+    return;
+  }
+  auto link = opening->take();
+  if (link) set_up(**link);
+  if (!link || !check_alive(**link)) {
+    if (link) let_go(*link);
     virEventUpdateTimeout(timer_, milliseconds(options_.reconnect));
     return;
   }
-  virEventUpdateTimeout(timer_, -1);
   bool is_wanted = true;
   {
     std::lock_guard guard(mutex_);

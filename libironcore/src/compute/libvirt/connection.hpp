@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -18,6 +19,9 @@
 #include "ironcore/compute/libvirt.hpp"
 
 namespace ironcore::compute::libvirt {
+
+class Opening;
+class Openings;
 
 /// One open connection with its registrations. Calls keep it alive; the last one closes it.
 class Link {
@@ -41,7 +45,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection(Options options, Clock& clock, Log& log) : options_(std::move(options)), clock_(clock), log_(log) {}
 
   /// The first connection.
-  Result<void> open();
+  Result<void> open(Openings& openings, std::stop_token stop);
   /// Takes everything back from libvirt. Nothing is called afterwards.
   void close();
 
@@ -57,9 +61,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   template <class Callback>
   void register_event(Link& link, int id, Callback callback);
-  Result<std::shared_ptr<Link>> open_link();
+  void set_up(Link& link);
+  /// A connection that was lost before its close callback was there is not reported to it.
+  Result<void> check_alive(Link& link) const;
   void let_go(const std::shared_ptr<Link>& link);
   void on_lost(virConnectPtr connection);
+  void wake();
   void on_timer();
   void on_domain_event(virDomainPtr domain, DomainEvent::Type type, std::string device = {});
   void deliver(const DomainEvent& event);
@@ -73,6 +80,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::condition_variable delivered_;
   std::shared_ptr<Link> link_;
   std::shared_ptr<Link> lost_;
+  std::shared_ptr<Opening> opening_;  ///< the next one, while nobody has answered
   int timer_ = -1;
   bool is_closed_ = false;
   std::set<Uid> ours_;

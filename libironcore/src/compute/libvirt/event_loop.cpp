@@ -7,6 +7,7 @@
 
 #include "errors.hpp"
 #include "ironcore/compute/libvirt.hpp"
+#include "opening.hpp"
 
 namespace ironcore::compute::libvirt {
 
@@ -32,6 +33,8 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create() {
   is_registered = is_owned = true;
   return std::unique_ptr<EventLoop>(new EventLoop);
 }
+
+EventLoop::EventLoop() : openings_(std::make_unique<Openings>()) {}
 
 EventLoop::~EventLoop() {
   std::lock_guard guard(registration);

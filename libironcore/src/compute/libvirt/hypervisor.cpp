@@ -144,8 +144,8 @@ class LibvirtHypervisor final : public Hypervisor {
         connection_(std::make_shared<Connection>(options_, clock, log)) {}
   ~LibvirtHypervisor() override { connection_->close(); }
 
-  Result<void> open() {
-    IRONCORE_CHECK(connection_->open());
+  Result<void> open(Openings& openings, std::stop_token stop) {
+    IRONCORE_CHECK(connection_->open(openings, std::move(stop)));
     IRONCORE_TRY(auto link, connection_->link());
     if (driver_ == Driver::qemu) file_owner_ = read_file_owner(link->get());
     IRONCORE_CHECK(domains());  // learn which ones are ours, so that their events are heard
@@ -476,9 +476,10 @@ class LibvirtHypervisor final : public Hypervisor {
 
 }  // namespace
 
-Result<std::unique_ptr<Hypervisor>> connect(EventLoop&, Options options, Clock& clock, Log& log) {
+Result<std::unique_ptr<Hypervisor>> connect(EventLoop& loop, Options options, Clock& clock, Log& log,
+                                            std::stop_token stop) {
   auto hypervisor = std::make_unique<LibvirtHypervisor>(std::move(options), clock, log);
-  IRONCORE_CHECK(hypervisor->open());
+  IRONCORE_CHECK(hypervisor->open(*loop.openings_, std::move(stop)));
   return std::unique_ptr<Hypervisor>(std::move(hypervisor));
 }
 

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// A libvirtd that hangs: it takes connections and answers nobody.
+#include "hypervisor_conformance.hpp"
+#include "libvirt_environment.hpp"
+
+namespace ironcore::tests {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// The daemon hangs as long as this is there.
+class Hang {
+ public:
+  Hang() { LibvirtEnvironment::get().hang_daemon(); }
+  ~Hang() { LibvirtEnvironment::get().continue_daemon(); }
+};
+
+Result<std::unique_ptr<compute::Hypervisor>> connect(Duration patience, std::stop_token stop = {}) {
+  auto& environment = LibvirtEnvironment::get();
+  return compute::libvirt::connect(environment.loop(), {.uri = environment.uri(), .connect_patience = patience},
+                                   environment.clock(), environment.log(), std::move(stop));
+}
+
+std::ptrdiff_t threads() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return std::distance(begin(tasks), end(tasks));
+}
+
+}  // namespace
+
+TEST_CASE(
+    "connecting to a daemon that hangs ends with the patience or a stop, gathers no threads, and works afterwards") {
+  auto& environment = LibvirtEnvironment::get();
+  const auto before = threads();
+  {
+    const Hang hang;
+    for (int i = 0; i < 3; ++i) {
+      const auto refused = connect(100ms);
+      IRONCORE_CHECK_FAILS(unavailable, refused);
+      CHECK(refused.error().message().find("does not answer") != std::string::npos);
+      CHECK(threads() <= before + 1);
+    }
+    std::stop_source stop;
+    std::jthread stopper([&] { stop.request_stop(); });
+    IRONCORE_CHECK_FAILS(cancelled, connect(1h, stop.get_token()));
+    CHECK(threads() <= before + 2);  // the stopper may still be there
+  }
+  IRONCORE_REQUIRE_OK(connect(1min));
+  CHECK(environment.wait_until([&] { return threads() <= before; }));
+}
+
+TEST_CASE("who waits for a daemon that hangs is connected when it goes on") {
+  std::optional<Hang> hang(std::in_place);
+  IRONCORE_CHECK_FAILS(unavailable, connect(100ms));
+  std::jthread relief([&] { hang.reset(); });
+  IRONCORE_REQUIRE_OK(connect(1min));
+}
+
+TEST_CASE("a call to a daemon that hangs fails, the event loop goes on meanwhile, and the connection comes back") {
+  auto& environment = LibvirtEnvironment::get();
+  const auto hypervisor = connect(1min).value();
+  // Lives inside this process and on the same event loop.
+  const auto other =
+      compute::libvirt::connect(environment.loop(), {.uri = "test:///default"}, environment.clock(), environment.log())
+          .value();
+  EventLog others(*other);
+  EventLog events(*hypervisor);
+  {
+    const Hang hang;
+    IRONCORE_CHECK_FAILS(unavailable, hypervisor->domains());
+    // Nothing that is wanted of libvirt takes long any more, while the attempt to reach it again hangs.
+    IRONCORE_CHECK_FAILS(unavailable, hypervisor->domains());
+    compute::DomainSpec spec;
+    spec.uid = Uid::random();
+    spec.name = "beside";
+    spec.memory_bytes = std::uint64_t{64} << 20;
+    IRONCORE_REQUIRE_OK(other->define(spec));
+    CHECK(environment.wait_until([&] { return others.has(compute::DomainEvent::Type::defined, spec.uid); }));
+    IRONCORE_REQUIRE_OK(other->undefine(spec.uid));
+    CHECK_FALSE(events.has(compute::DomainEvent::Type::reconnected, Uid()));
+  }
+  CHECK(environment.wait_until([&] { return events.has(compute::DomainEvent::Type::reconnected, Uid()); }));
+  IRONCORE_REQUIRE_OK(hypervisor->domains());
+}
+
+TEST_CASE("a connection that is closed while its daemon hangs waits no longer than its keepalive") {
+  auto hypervisor = connect(1min).value();
+  const Hang hang;
+  SUBCASE("before anybody has noticed") {}
+  SUBCASE("while it is tried again") {
+    IRONCORE_CHECK_FAILS(unavailable, hypervisor->domains());
+  }
+  hypervisor.reset();
+}
+
+}  // namespace ironcore::tests
