@@ -103,6 +103,8 @@ class Provider(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.directory, ignore_errors=True)
         cls.host = Host(cls.directory)
         cls.addClassCleanup(cls.host.end)
+        # A provider serves a moment before it has made its pool.
+        wait_until("the pool is there", lambda: cls.host.ctl("get", "machinepool", "p1").code == 0)
         cls.host.ok("wait", "machinepool/p1", "--for", "condition=Ready", "--timeout", "30s")
 
     def boot(self, name, more=""):
