@@ -338,7 +338,8 @@ void bench_create(const fs::path& where) {
   const auto bytes = Object::of(machine("c0-0-100000")).json().size();
   print("store.create", rate, "objects/s",
         R"("clients":64,"client_processes":2,"bytes_of_json":)" + std::to_string(bytes) + R"(,"commits_per_sync":)" +
-            std::to_string(mean(&Creates::batch)) + R"(,"server_cpu_us":)" + std::to_string(mean(&Creates::server_cpu) * 1e6) + R"(,"client_cpu_us":)" +
+            std::to_string(mean(&Creates::batch)) + R"(,"server_cpu_us":)" +
+            std::to_string(mean(&Creates::server_cpu) * 1e6) + R"(,"client_cpu_us":)" +
             std::to_string(mean(&Creates::client_cpu) * 1e6));
   if (etcd > 0) {
     print("etcd.create", etcd, "writes/s", R"("command":"etcdctl check perf --load=xl","bytes_of_value":1024)");

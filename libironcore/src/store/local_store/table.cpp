@@ -56,9 +56,8 @@ std::size_t Table::Snapshot::size() const {
 
 /// The last slot that starts at or before `name`; 0 if there is none.
 std::size_t Table::slot_for(NameView name) const {
-  const auto after =
-      std::upper_bound(slots_.begin(), slots_.end(), Wanted(name),
-                       [](const Wanted& wanted, const Slot& slot) { return wanted.compare(slot) < 0; });
+  const auto after = std::upper_bound(slots_.begin(), slots_.end(), Wanted(name),
+                                      [](const Wanted& wanted, const Slot& slot) { return wanted.compare(slot) < 0; });
   return after == slots_.begin() ? 0 : static_cast<std::size_t>(after - slots_.begin()) - 1;
 }
 

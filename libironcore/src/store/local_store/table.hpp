@@ -51,8 +51,7 @@ class Table {
     Abbreviation abbreviation;
     const api::Metadata* metadata;
     api::Object object;
-    explicit Entry(const api::Object& from)
-        : abbreviation(name_of(from)), metadata(&from.metadata()), object(from) {}
+    explicit Entry(const api::Object& from) : abbreviation(name_of(from)), metadata(&from.metadata()), object(from) {}
   };
   struct Chunk {
     std::vector<Entry> entries;  ///< sorted, never empty

@@ -100,7 +100,7 @@ class SharedChannel {
   std::unordered_map<std::uint64_t, std::shared_ptr<Call>> calls_;  ///< without an answer
   std::size_t not_sent_ = 0;
   std::shared_ptr<Call> reader_;
-  bool has_reader_begun_ = false;                ///< or it does not know yet
+  bool has_reader_begun_ = false;  ///< or it does not know yet
   bool is_reader_asleep_ = false;
   std::vector<std::shared_ptr<Call>> answered_;  ///< to be told
   std::shared_ptr<Call> appointed_;              ///< likewise
