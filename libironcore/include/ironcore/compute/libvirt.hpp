@@ -52,11 +52,12 @@ struct Options {
 };
 
 /// Opens the first connection; its loss later is repaired by the event loop, and calls fail with `unavailable`
-/// meanwhile. `unavailable` too when there is no daemon, or one that does not answer; `cancelled` after a stop. Each attempt runs
-/// on a thread of its own, because libvirt's call cannot be interrupted: while a daemon hangs, one such thread is left behind for
-/// each connection that is wanted, and ends when the daemon answers or dies. Calls under way end when `keepalive` says so. Consoles are opened on this host beside libvirt and survive a loss; whoever takes one with
-/// `virsh console` meanwhile shares its bytes. `Accelerator::automatic` is decided here, once. Closing happens in the
-/// destructor, which may be called on any thread but the event loop's.
+/// meanwhile. `unavailable` too when there is no daemon, or one that does not answer; `cancelled` after a stop. Each
+/// attempt runs on a thread of its own, because libvirt's call cannot be interrupted: while a daemon hangs, one such thread
+/// is left behind for each connection that is wanted, and ends when the daemon answers or dies. A call under way ends when
+/// `keepalive` says so, if it is the only one. Consoles are opened on this host beside libvirt and survive a loss; whoever
+/// takes one with `virsh console` meanwhile shares its bytes. `Accelerator::automatic` is decided here, once. Closing
+/// happens in the destructor, which may be called on any thread but the event loop's.
 Result<std::unique_ptr<Hypervisor>> connect(EventLoop& loop, Options options, Clock& clock, Log& log,
                                             std::stop_token stop = {});
 
