@@ -89,6 +89,15 @@ TEST_CASE("a table holds what a map would hold, and a snapshot what there was") 
   }
 }
 
+TEST_CASE("a namespace with a zero byte holds nothing") {
+  Table table;
+  for (const auto* name : {"a", "b", "bc", "c"}) table.put(Object::of(machine(name)));
+  using namespace std::string_view_literals;
+  CHECK(table.snapshot("default").size() == 4);
+  CHECK(table.snapshot("default\0b"sv).size() == 0);
+  CHECK(table.find({"default\0b"sv, ""}) == nullptr);
+}
+
 TEST_CASE("a table can be filled at once") {
   std::vector<Object> sorted;
   for (int i = 0; i < 1000; ++i) sorted.push_back(Object::of(machine("m-" + std::to_string(1000 + i))));

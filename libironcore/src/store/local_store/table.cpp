@@ -155,6 +155,8 @@ void Table::fill(std::span<const Entry> sorted) {
 Table::Snapshot Table::snapshot(std::string_view namespace_, const NameView* after, std::size_t enough) {
   Snapshot result;
   if (slots_.empty()) return result;
+  // Abbreviated, `a` and a zero and `b` would be the namespace `a`.
+  if (namespace_.find('\0') != std::string_view::npos) return result;
   // The place to start at: the greater of the beginning of the namespace and what follows `after`.
   const NameView first{namespace_, {}};
   const bool is_after = after != nullptr && !(*after < first);
