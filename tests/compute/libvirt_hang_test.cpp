@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A libvirtd that hangs: it takes connections and answers nobody.
+#include <atomic>
+
 #include "hypervisor_conformance.hpp"
 #include "libvirt_environment.hpp"
 
@@ -82,6 +84,49 @@ TEST_CASE("a call to a daemon that hangs fails, the event loop goes on meanwhile
   }
   CHECK(environment.wait_until([&] { return events.has(compute::DomainEvent::Type::reconnected, Uid()); }));
   IRONCORE_REQUIRE_OK(hypervisor->domains());
+}
+
+TEST_CASE("any number of calls to a daemon that hangs end together, and none waits for another one") {
+  auto& environment = LibvirtEnvironment::get();
+  auto hypervisor = connect(1min).value();
+  const auto before = threads();
+  constexpr int callers = 8;
+  {
+    const Hang hang;
+    std::atomic<int> failed = 0;
+    {
+      std::vector<std::jthread> threads;
+      for (int i = 0; i < callers; ++i) {
+        threads.emplace_back([&] {
+          for (int call = 0; call < 3; ++call) {
+            const auto refused = hypervisor->domains();
+            if (!refused && refused.error().code() == ErrorCode::unavailable) ++failed;
+          }
+        });
+      }
+    }
+    CHECK(failed == callers * 3);  // and they came back while it hangs
+    hypervisor.reset();
+  }
+  CHECK(environment.wait_until([&] { return threads() <= before; }));
+}
+
+TEST_CASE("calls under way when a daemon begins to hang end, too") {
+  const auto hypervisor = connect(1min).value();
+  constexpr int callers = 4;
+  std::atomic<int> calls = 0;
+  std::atomic<int> ended = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < callers; ++i) {
+    threads.emplace_back([&] {
+      while (hypervisor->domains()) ++calls;
+      ++ended;
+    });
+  }
+  auto& environment = LibvirtEnvironment::get();
+  CHECK(environment.wait_until([&] { return calls > 100; }));
+  const Hang hang;
+  CHECK(environment.wait_until([&] { return ended == callers; }, 1min));
 }
 
 TEST_CASE("a connection that is closed while its daemon hangs waits no longer than its keepalive") {

@@ -91,6 +91,8 @@ class FullDisk(unittest.TestCase):
         self.disk.fill(leave=8 * MEBIBYTE)
         self.apply("image", self.directory / "other")
         self.wait_for_reason("image")
+        for place in (str(self.disk.directory), "ReconcileFailed"):
+            wait_until(f"it names {place}", lambda place=place: place in self.host.ok("describe", "machine", "image"))
         wait_until("the copy that was begun is gone", lambda: not self.unfinished())
         self.disk.fill()
 

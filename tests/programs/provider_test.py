@@ -227,6 +227,8 @@ class Provider(unittest.TestCase):
     def provider_of(self, pool):
         daemon = Daemon(pool, [program("libvirt-providerd"), "--pool-name", pool, "--server", self.host.endpoint, "--libvirt-uri",
                                self.host.uri, "--directory", self.directory / pool], self.directory)
+        # Nobody else's machine shall be placed there.
+        self.addCleanup(self.host.ctl, "delete", "machinepool", pool, "--ignore-not-found")
         self.addCleanup(daemon.kill)
         return daemon
 
@@ -240,6 +242,21 @@ class Provider(unittest.TestCase):
             self.assertFalse(patient.ready_file.exists())
         patient.wait_ready()
         self.assertEqual(patient.stop(), 0)
+
+    def test_a_provider_whose_machines_wait_for_a_libvirtd_that_hangs_ends_when_told(self):
+        names = [f"many-{i}" for i in range(8)]
+        busy = self.provider_of("busy").wait_ready()
+        wait_until("the pool is there", lambda: self.host.ctl("get", "machinepool", "busy").code == 0)
+        self.host.ok("wait", "machinepool/busy", "--for", "condition=Ready", "--timeout", "30s")
+        with self.hanging_libvirtd():
+            for name in names:
+                text = machine(name, IMAGE, "  machinePoolRef: {name: busy}\n")
+                self.host.ok("apply", "-f", "-", stdin=text)
+            wait_until("it is told of them", lambda: len(json.loads(self.host.ok("get", "machines", "-o", "json"))["items"]) >= len(names))
+            self.assertEqual(busy.stop(20), 0)
+        self.provider_of("busy").wait_ready()
+        self.host.ok("delete", "machine", *names)
+        self.assertEqual(list((self.directory / "busy/machines").glob("*")), [])
 
     def test_an_image_that_is_missing_is_named_and_picked_up_later(self):
         image = self.directory / "late"

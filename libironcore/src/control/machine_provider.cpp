@@ -72,7 +72,9 @@ class MachineProvider::Body {
         announcer_(store, host, pools_, classes_, options_, clock, log),
         reconciler_({store, host, machines_, classes_, claims_, events_, options_, clock, log}),
         controller_(
-            {.name = "machine-provider", .workers = options_.workers},
+            {.name = "machine-provider",
+             .workers = options_.workers,
+             .queue = {.longest_delay = std::chrono::minutes(1)}},  // somebody may have made room
             [this](const std::string& key, std::stop_token stop) -> Result<Requeue> {
               if (!announcer_.is_ours()) return Requeue{};  // on_ours brings all of them back
               return reconciler_.reconcile(key, std::move(stop));

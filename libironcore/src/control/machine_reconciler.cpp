@@ -171,12 +171,14 @@ Result<void> MachineReconciler::write_status(const api::Machine& machine, const 
     parts_.events.record(reference_to(machine), api::EventType::normal, reason, message);
   };
   if (findings.missing && is_news("Ready")) record(findings.missing->reason, findings.missing->message);
-  if (findings.postponed) {
-    const auto* before = api::find_condition(machine.status.conditions, "Ready");
-    const auto* after = api::find_condition(changed.status.conditions, "Ready");
-    if (before == nullptr || before->message != after->message)
-      record(findings.postponed->reason, "the reboot waits: " + findings.postponed->message);
-  }
+  const auto* ready_before = api::find_condition(machine.status.conditions, "Ready");
+  const bool says_something_new =
+      ready_before == nullptr ||
+      ready_before->message != api::find_condition(changed.status.conditions, "Ready")->message;
+  if (findings.postponed && says_something_new)
+    record(findings.postponed->reason, "the reboot waits: " + findings.postponed->message);
+  if (!findings.failure.empty() && says_something_new)
+    parts_.events.record(reference_to(machine), api::EventType::warning, "ReconcileFailed", findings.failure);
   if (!findings.volumes.empty() && is_news("VolumesReady")) record("VolumeNotReady", findings.volumes.begin()->second);
   if (!findings.interfaces.empty() && is_news("NetworkInterfacesReady"))
     record("NetworkInterfaceNotReady", findings.interfaces.begin()->second);
@@ -250,7 +252,7 @@ Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::st
       failure = applied.error();
       IRONCORE_TRY(seen, look(machine, uid));
       if (seen.state == compute::MachineState::terminated) seen.state = compute::MachineState::pending;
-      seen.message = failure->message();
+      seen.message = findings.failure = failure->message();
     }
   }
   const bool is_rebooting = machine.spec.power == api::Power::on && !wish.spec.reboot_token.empty() &&

@@ -45,6 +45,7 @@ struct Missing {
 struct Findings {
   std::optional<Missing> missing;              ///< why the machine cannot run yet
   std::optional<Missing> postponed;            ///< why a running machine is not rebooted yet
+  std::string failure;                         ///< of the last attempt; empty if it went well
   std::map<std::string, std::string> volumes;  ///< entry → why it is not attached
   std::map<std::string, std::string> interfaces;
 };

@@ -420,7 +420,7 @@ class Cache::Impl {
                      const std::stop_token& stop) {
     if (::ftruncate(fd, 0) != 0) return system_error(errno, "empty " + part.string());
     IRONCORE_CHECK(copy_blob(
-        blob_path(source, blob.digest), fd, blob, [&](std::uint64_t bytes) { meter.advance(bytes); }, stop));
+        blob_path(source, blob.digest), fd, part, blob, [&](std::uint64_t bytes) { meter.advance(bytes); }, stop));
     if (::fchmod(fd, 0444) != 0) return system_error(errno, "set the mode of " + part.string());
     if (::fsync(fd) != 0) return system_error(errno, "sync " + part.string());
     const auto path = blob_path(blobs(), blob.digest);

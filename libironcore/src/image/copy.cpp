@@ -41,12 +41,12 @@ Result<bool> read_full(int fd, const std::string& name, std::span<std::byte> int
   return true;
 }
 
-Result<> write_full(int fd, BytesView from, std::uint64_t offset) {
+Result<> write_full(int fd, const std::filesystem::path& path, BytesView from, std::uint64_t offset) {
   while (!from.empty()) {
     const auto count = ::pwrite(fd, from.data(), from.size(), static_cast<off_t>(offset));
     if (count < 0) {
       if (errno == EINTR) continue;
-      return system_error(errno, "write the copy in the image cache");
+      return system_error(errno, "write " + path.string());
     }
     from = from.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);
@@ -90,8 +90,8 @@ Result<crypto::Digest> digest_of(int fd, std::uint64_t size, crypto::HashAlgorit
   return hasher.finish();
 }
 
-Result<> copy_blob(const std::filesystem::path& from, int to, const Descriptor& blob, const Advance& advance,
-                   const std::stop_token& stop) {
+Result<> copy_blob(const std::filesystem::path& from, int to, const std::filesystem::path& to_path,
+                   const Descriptor& blob, const Advance& advance, const std::stop_token& stop) {
   const UniqueFd source(::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!source) return system_error(errno, "open " + from.string());
   struct stat status {};
@@ -106,19 +106,18 @@ Result<> copy_blob(const std::filesystem::path& from, int to, const Descriptor& 
   if (::ioctl(to, FICLONE, source.get()) == 0) {
     // Shared extents: what we own now cannot change any more, so it is what must be hashed.
     // The source may have grown since it was measured.
-    if (::ftruncate(to, static_cast<off_t>(size)) != 0) return system_error(errno, "cut " + blob.digest.to_text());
+    if (::ftruncate(to, static_cast<off_t>(size)) != 0) return system_error(errno, "cut " + to_path.string());
     IRONCORE_TRY(digest, digest_of(to, size, blob.digest.algorithm(), advance, stop));
   } else {
     // Another file system, or one that shares nothing. Zeros become holes: root disks are mostly empty.
-    if (::ftruncate(to, static_cast<off_t>(size)) != 0)
-      return system_error(errno, "make room for " + blob.digest.to_text());
+    if (::ftruncate(to, static_cast<off_t>(size)) != 0) return system_error(errno, "make room in " + to_path.string());
     ::posix_fadvise(source.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
     crypto::Hasher hasher(blob.digest.algorithm());
     IRONCORE_CHECK(each_chunk(source.get(), from.string(), size, advance, stop,
                               [&](BytesView chunk, std::uint64_t offset) -> Result<> {
                                 hasher.update(chunk);
                                 if (is_zero(chunk)) return {};
-                                return write_full(to, chunk, offset);
+                                return write_full(to, to_path, chunk, offset);
                               }));
     digest = hasher.finish();
   }

@@ -19,9 +19,9 @@ using Advance = std::function<void(std::uint64_t)>;
 Result<crypto::Digest> digest_of(int fd, std::uint64_t size, crypto::HashAlgorithm algorithm, const Advance& advance,
                                  const std::stop_token& stop);
 
-/// Fills the empty file `to` with the blob at `from`: shared extents where the file system can, else a copy that leaves
+/// Fills the empty file `to`, which errors call `to_path`, with the blob at `from`: shared extents where the file system can, else a copy that leaves
 /// out zeros. What was hashed is what was written, whatever happens to `from` meanwhile. `corrupt` if size or digest differ.
-Result<> copy_blob(const std::filesystem::path& from, int to, const Descriptor& blob, const Advance& advance,
-                   const std::stop_token& stop);
+Result<> copy_blob(const std::filesystem::path& from, int to, const std::filesystem::path& to_path,
+                   const Descriptor& blob, const Advance& advance, const std::stop_token& stop);
 
 }  // namespace ironcore::image

@@ -30,7 +30,7 @@ class EventLoop {
   ~EventLoop();
 
   /// Delivers events, keeps connections alive and restores lost ones, until stopped. On one thread at a time. Without it
-  /// calls still work, but nothing is reported, a lost connection stays lost, and a call to a daemon that hangs may never end:
+  /// calls still work, but nothing is reported, a lost connection stays lost, and closing one to a daemon that hangs takes longer:
   /// so let it run for as long as there are connections.
   void run(std::stop_token stop);
 
@@ -54,8 +54,8 @@ struct Options {
 /// Opens the first connection; its loss later is repaired by the event loop, and calls fail with `unavailable`
 /// meanwhile. `unavailable` too when there is no daemon, or one that does not answer; `cancelled` after a stop. Each
 /// attempt runs on a thread of its own, because libvirt's call cannot be interrupted: while a daemon hangs, one such thread
-/// is left behind for each connection that is wanted, and ends when the daemon answers or dies. A call under way ends when
-/// `keepalive` says so, if it is the only one. Consoles are opened on this host beside libvirt and survive a loss; whoever
+/// is left behind for each connection that is wanted, and ends when the daemon answers or dies. Each call has a connection
+/// for itself, of which a few are kept, and ends when `keepalive` says so. Consoles are opened on this host beside libvirt and survive a loss; whoever
 /// takes one with `virsh console` meanwhile shares its bytes. `Accelerator::automatic` is decided here, once. Closing
 /// happens in the destructor, which may be called on any thread but the event loop's.
 Result<std::unique_ptr<Hypervisor>> connect(EventLoop& loop, Options options, Clock& clock, Log& log,

@@ -24,9 +24,6 @@ void free_self(void* opaque) {
   delete static_cast<Self*>(opaque);
 }
 
-int seconds(Duration span) {
-  return static_cast<int>(std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(span).count()));
-}
 int milliseconds(Duration span) {
   return static_cast<int>(
       std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(span).count()));
@@ -52,96 +49,96 @@ Uid uid_of(virDomainPtr domain) {
 Result<void> Connection::open(Openings& openings, std::stop_token stop) {
   IRONCORE_TRY(auto link,
                openings.open(options_.uri, clock_, clock_.now() + options_.connect_patience, std::move(stop)));
-  set_up(*link);
+  Registered registered = set_up(std::move(link));
   // After it: only a loop that runs gives a timer back, and there would be one for each attempt before that.
   auto* self = new Self(shared_from_this());
   timer_ = virEventAddTimeout(
       -1, [](int, void* opaque) { self_of(opaque)->on_timer(); }, self, free_self);
   if (timer_ < 0) {
     delete self;
-    let_go(link);
+    let_go(std::move(registered));
     return Error(ErrorCode::internal, "libvirt's event loop gives no timer: create the EventLoop first");
   }
-  {
-    std::lock_guard guard(mutex_);
-    link_ = link;
-  }
-  return check_alive(*link);
+  std::lock_guard guard(mutex_);
+  current_ = std::move(registered);
+  return check_alive(*current_.link);
 }
 
 template <class Callback>
-void Connection::register_event(Link& link, int id, Callback callback) {
+void Connection::register_event(Registered& to, int id, Callback callback) {
   auto* self = new Self(shared_from_this());
-  const int registered =
-      virConnectDomainEventRegisterAny(link.get(), nullptr, id, VIR_DOMAIN_EVENT_CALLBACK(callback), self, free_self);
+  const int registered = virConnectDomainEventRegisterAny(to.link->get(), nullptr, id,
+                                                          VIR_DOMAIN_EVENT_CALLBACK(callback), self, free_self);
   if (registered < 0) {
     delete self;  // a driver without this event: looking will have to do
   } else {
-    link.events.push_back(registered);
+    to.events.push_back(registered);
   }
 }
 
-void Connection::set_up(Link& link) {
-  // Dead after the silence that two unanswered questions have followed. Fails for drivers inside this process: nothing to lose.
-  virConnectSetKeepAlive(link.get(), seconds(options_.keepalive), 2);
+Connection::Registered Connection::set_up(std::unique_ptr<Link> link) {
+  link->set_keepalive(options_.keepalive);
+  Registered out{std::move(link), {}, false};
   auto* self = new Self(shared_from_this());
-  link.has_close_callback =
+  out.has_close_callback =
       virConnectRegisterCloseCallback(
-          link.get(), [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); }, self, free_self) ==
-      0;
-  if (!link.has_close_callback) delete self;
+          out.link->get(), [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); }, self,
+          free_self) == 0;
+  if (!out.has_close_callback) delete self;
 
-  register_event(link, VIR_DOMAIN_EVENT_ID_LIFECYCLE, &Connection::lifecycle);
+  register_event(out, VIR_DOMAIN_EVENT_ID_LIFECYCLE, &Connection::lifecycle);
   register_event(
-      link, VIR_DOMAIN_EVENT_ID_REBOOT, +[](virConnectPtr, virDomainPtr domain, void* opaque) {
+      out, VIR_DOMAIN_EVENT_ID_REBOOT, +[](virConnectPtr, virDomainPtr domain, void* opaque) {
         self_of(opaque)->on_domain_event(domain, DomainEvent::Type::rebooted);
       });
   register_event(
-      link, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+      out, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
       +[](virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) {
         const std::string device = device_of(alias);
         if (!device.empty()) self_of(opaque)->on_domain_event(domain, DomainEvent::Type::device_removed, device);
       });
   register_event(
-      link, VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, +[](virConnectPtr, virDomainPtr domain, int, int, void* opaque) {
+      out, VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, +[](virConnectPtr, virDomainPtr domain, int, int, void* opaque) {
         self_of(opaque)->on_domain_event(domain, DomainEvent::Type::agent_changed);
       });
+  return out;
 }
 
-Result<void> Connection::check_alive(Link& link) const {
-  if (virConnectIsAlive(link.get()) == 1) return {};
+Result<void> Connection::check_alive(const Link& link) const {
+  if (link.is_alive()) return {};
   return Error(ErrorCode::unavailable, "connect to " + options_.uri + ": lost again at once");
 }
 
-void Connection::let_go(const std::shared_ptr<Link>& link) {
-  if (!link) return;
-  for (const int event : link->events) virConnectDomainEventDeregisterAny(link->get(), event);
-  if (link->has_close_callback) {
-    virConnectUnregisterCloseCallback(link->get(),
+void Connection::let_go(Registered registered) {
+  if (!registered.link) return;
+  const virConnectPtr connection = registered.link->get();
+  for (const int event : registered.events) virConnectDomainEventDeregisterAny(connection, event);
+  if (registered.has_close_callback) {
+    virConnectUnregisterCloseCallback(connection,
                                       [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); });
   }
 }
 
 void Connection::close() {
-  std::shared_ptr<Link> link;
-  std::shared_ptr<Link> lost;
+  Registered current;
+  Registered lost;
   {
     std::lock_guard guard(mutex_);
     is_closed_ = true;
-    link = std::exchange(link_, nullptr);
-    lost = std::exchange(lost_, nullptr);
+    current = std::exchange(current_, {});
+    lost = std::exchange(lost_, {});
     opening_ = nullptr;
   }
   if (timer_ >= 0) virEventRemoveTimeout(timer_);
   set_listener({});
-  let_go(link);
-  let_go(lost);
+  let_go(std::move(current));
+  let_go(std::move(lost));
 }
 
-Result<std::shared_ptr<Link>> Connection::link() const {
+Result<void> Connection::check() const {
   std::lock_guard guard(mutex_);
-  if (!link_) return Error(ErrorCode::unavailable, "the connection to " + options_.uri + " is lost, trying again");
-  return link_;
+  if (current_.link) return {};
+  return Error(ErrorCode::unavailable, "the connection to " + options_.uri + " is lost, trying again");
 }
 
 // ---- losing and restoring: all on the event loop ----
@@ -149,8 +146,8 @@ Result<std::shared_ptr<Link>> Connection::link() const {
 void Connection::on_lost(virConnectPtr connection) {
   {
     std::lock_guard guard(mutex_);
-    if (is_closed_ || !link_ || link_->get() != connection) return;
-    lost_ = std::exchange(link_, nullptr);  // closed later: libvirt is still inside it
+    if (is_closed_ || !current_.link || current_.link->get() != connection) return;
+    lost_ = std::exchange(current_, {});  // closed later: libvirt is still inside it
   }
   log_.warning("lost the connection to libvirt", {{"uri", options_.uri}});
   virEventUpdateTimeout(timer_, 0);
@@ -163,17 +160,16 @@ void Connection::wake() {
 
 void Connection::on_timer() {
   virEventUpdateTimeout(timer_, -1);  // first: from here on it may be set off again
-  std::shared_ptr<Link> lost;
+  Registered lost;
   std::shared_ptr<Opening> opening;
   {
     std::lock_guard guard(mutex_);
-    if (is_closed_ || link_) return;
-    lost = std::exchange(lost_, nullptr);
+    if (is_closed_ || current_.link) return;
+    lost = std::exchange(lost_, {});
     if (opening_ && !opening_->has_answered()) return;
     opening = std::exchange(opening_, nullptr);
   }
-  let_go(lost);
-  lost.reset();
+  let_go(std::move(lost));
   if (!opening) {
     auto begun = Opening::begin(options_.uri, [weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->wake();
@@ -184,20 +180,19 @@ void Connection::on_timer() {
     return;
   }
   auto link = opening->take();
-  if (link) set_up(**link);
-  if (!link || !check_alive(**link)) {
-    if (link) let_go(*link);
+  Registered registered;
+  if (link) registered = set_up(std::move(*link));
+  if (!link || !check_alive(*registered.link)) {
+    let_go(std::move(registered));
     virEventUpdateTimeout(timer_, milliseconds(options_.reconnect));
     return;
   }
-  bool is_wanted = true;
   {
     std::lock_guard guard(mutex_);
-    is_wanted = !is_closed_;
-    if (is_wanted) link_ = *link;
+    if (!is_closed_) current_ = std::exchange(registered, {});
   }
-  if (!is_wanted) {
-    let_go(*link);
+  if (registered.link) {
+    let_go(std::move(registered));
     return;
   }
   log_.info("connected to libvirt again", {{"uri", options_.uri}});

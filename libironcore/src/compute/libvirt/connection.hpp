@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A connection to libvirt that comes back by itself, and the events that arrive over it.
+// The connection to libvirt that events arrive over; it comes back by itself.
 #pragma once
 
 #include <libvirt/libvirt.h>
@@ -17,29 +17,15 @@
 #include "ironcore/base/log.hpp"
 #include "ironcore/compute/hypervisor.hpp"
 #include "ironcore/compute/libvirt.hpp"
+#include "link.hpp"
 
 namespace ironcore::compute::libvirt {
 
 class Opening;
 class Openings;
 
-/// One open connection with its registrations. Calls keep it alive; the last one closes it.
-class Link {
- public:
-  explicit Link(virConnectPtr connection) : connection_(connection) {}
-  Link(const Link&) = delete;
-  Link& operator=(const Link&) = delete;
-  ~Link() { virConnectClose(connection_); }
-  virConnectPtr get() const { return connection_; }
-
-  std::vector<int> events;  ///< registered callbacks
-  bool has_close_callback = false;
-
- private:
-  virConnectPtr connection_;
-};
-
-/// Thread: any; what libvirt calls back arrives on the thread that runs the event loop.
+/// Carries no calls (calls.hpp): whoever waits for an answer over it would hold up the events, and closing it. Thread: any; what libvirt
+/// calls back arrives on the thread that runs the event loop.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(Options options, Clock& clock, Log& log) : options_(std::move(options)), clock_(clock), log_(log) {}
@@ -50,7 +36,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close();
 
   /// `unavailable` while the daemon is lost.
-  Result<std::shared_ptr<Link>> link() const;
+  Result<void> check() const;
 
   void set_listener(std::function<void(const DomainEvent&)> listener);
 
@@ -59,12 +45,19 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool is_ours(const Uid& uid) const;
 
  private:
+  /// What has to be taken back from libvirt before the connection is closed.
+  struct Registered {
+    std::unique_ptr<Link> link;
+    std::vector<int> events;
+    bool has_close_callback = false;
+  };
+
   template <class Callback>
-  void register_event(Link& link, int id, Callback callback);
-  void set_up(Link& link);
+  void register_event(Registered& to, int id, Callback callback);
+  Registered set_up(std::unique_ptr<Link> link);
   /// A connection that was lost before its close callback was there is not reported to it.
-  Result<void> check_alive(Link& link) const;
-  void let_go(const std::shared_ptr<Link>& link);
+  Result<void> check_alive(const Link& link) const;
+  static void let_go(Registered registered);
   void on_lost(virConnectPtr connection);
   void wake();
   void on_timer();
@@ -78,8 +71,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Log& log_;
   mutable std::mutex mutex_;
   std::condition_variable delivered_;
-  std::shared_ptr<Link> link_;
-  std::shared_ptr<Link> lost_;
+  Registered current_;
+  Registered lost_;
   std::shared_ptr<Opening> opening_;  ///< the next one, while nobody has answered
   int timer_ = -1;
   bool is_closed_ = false;

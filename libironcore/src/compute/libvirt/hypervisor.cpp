@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "calls.hpp"
 #include "connection.hpp"
 #include "console.hpp"
 #include "domain_xml.hpp"
@@ -35,9 +36,9 @@ struct FreeText {
 };
 using Text = std::unique_ptr<char, FreeText>;
 
-/// A looked-up domain and the connection that it lives on.
+/// A looked-up domain and the connection that it lives on, which belongs to whoever has this.
 struct Found {
-  std::shared_ptr<Link> link;
+  Call call;
   DomainHandle handle;
 };
 
@@ -136,33 +137,36 @@ bool is_local(std::string_view uri) {
 
 class LibvirtHypervisor final : public Hypervisor {
  public:
-  LibvirtHypervisor(Options options, Clock& clock, Log& log)
+  LibvirtHypervisor(Options options, Openings& openings, Clock& clock, Log& log)
       : options_(std::move(options)),
         clock_(clock),
         driver_(options_.uri.rfind("test", 0) == 0 ? Driver::test : Driver::qemu),
         accelerator_(detect_accelerator()),
-        connection_(std::make_shared<Connection>(options_, clock, log)) {}
+        connection_(std::make_shared<Connection>(options_, clock, log)),
+        calls_(options_, openings, clock) {}
   ~LibvirtHypervisor() override { connection_->close(); }
 
   Result<void> open(Openings& openings, std::stop_token stop) {
     IRONCORE_CHECK(connection_->open(openings, std::move(stop)));
-    IRONCORE_TRY(auto link, connection_->link());
-    if (driver_ == Driver::qemu) file_owner_ = read_file_owner(link->get());
+    if (driver_ == Driver::qemu) {
+      IRONCORE_TRY(const Call call, take_call());
+      file_owner_ = read_file_owner(call.get());
+    }
     IRONCORE_CHECK(domains());  // learn which ones are ours, so that their events are heard
     return {};
   }
 
   Result<HostCapacity> capacity() override {
-    IRONCORE_TRY(auto link, connection_->link());
+    IRONCORE_TRY(const Call call, take_call());
     virNodeInfo info;
-    if (virNodeGetInfo(link->get(), &info) < 0) return last_error("ask for the host's size");
+    if (virNodeGetInfo(call.get(), &info) < 0) return last_error("ask for the host's size");
     return HostCapacity{info.cpus, std::uint64_t{info.memory} << 10};
   }
 
   Result<std::vector<Domain>> domains() override {
-    IRONCORE_TRY(auto link, connection_->link());
+    IRONCORE_TRY(const Call call, take_call());
     virDomainPtr* list = nullptr;
-    const int count = virConnectListAllDomains(link->get(), &list, 0);
+    const int count = virConnectListAllDomains(call.get(), &list, 0);
     if (count < 0) return last_error("list domains");
     std::vector<DomainHandle> handles;
     for (int i = 0; i < count; ++i) handles.emplace_back(list[i]);
@@ -196,10 +200,10 @@ class LibvirtHypervisor final : public Hypervisor {
       return Error(ErrorCode::invalid, "the hostname and the path of the ignition must not contain a comma");
     }
     if (wanted.memory_bytes == 0) return Error(ErrorCode::invalid, "a domain needs memory");
-    IRONCORE_TRY(auto link, connection_->link());
+    IRONCORE_TRY(const Call call, take_call());
     if (!connection_->is_ours(wanted.uid)) {
-      auto known = lookup(link, wanted.uid);
-      if (known && !describe(known->handle.get())) {
+      const auto known = lookup(call, wanted.uid);
+      if (known && !describe(known->get())) {
         return Error(ErrorCode::already_exists,
                      "a domain with the uid " + wanted.uid.to_text() + " exists that is not ours");
       }
@@ -212,10 +216,10 @@ class LibvirtHypervisor final : public Hypervisor {
     const bool is_session = options_.uri.find(":///session") != std::string::npos;
     if (!is_session || spec.agent_socket.native().size() > kSocketPathLimit) spec.agent_socket.clear();
     connection_->add_ours(spec.uid);
-    const DomainHandle defined(virDomainDefineXML(link->get(), domain_xml(spec, driver_).c_str()));
+    const DomainHandle defined(virDomainDefineXML(call.get(), domain_xml(spec, driver_).c_str()));
     if (defined) return {};
     const Error error = last_error("define the domain");
-    const DomainHandle other(virDomainLookupByName(link->get(), spec.name.c_str()));
+    const DomainHandle other(virDomainLookupByName(call.get(), spec.name.c_str()));
     if (other && uid_of(other.get()) != spec.uid) {
       return Error(ErrorCode::already_exists, "another domain is called " + spec.name);
     }
@@ -227,7 +231,7 @@ class LibvirtHypervisor final : public Hypervisor {
     if (virDomainIsActive(found.handle.get()) == 1) return {};
     IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
     const std::string socket = vhost_socket(xml);
-    if (!socket.empty()) return start_with_switch(found.handle.get(), socket);
+    if (!socket.empty()) return start_with_switch(uid, found.handle.get(), socket);
     if (virDomainCreate(found.handle.get()) == 0) return {};
     const Error error = last_error("start the domain");
     if (virDomainIsActive(found.handle.get()) == 1) return {};  // somebody else was faster
@@ -350,9 +354,14 @@ class LibvirtHypervisor final : public Hypervisor {
   std::optional<FileOwner> file_owner() override { return file_owner_; }
 
  private:
-  static Result<Found> lookup(const std::shared_ptr<Link>& link, const Uid& uid) {
-    DomainHandle handle(virDomainLookupByUUID(link->get(), uid.bytes().data()));
-    if (handle) return Found{link, std::move(handle)};
+  Result<Call> take_call() {
+    IRONCORE_CHECK(connection_->check());
+    return calls_.take();
+  }
+
+  static Result<DomainHandle> lookup(const Call& call, const Uid& uid) {
+    DomainHandle handle(virDomainLookupByUUID(call.get(), uid.bytes().data()));
+    if (handle) return handle;
     const Error error = last_error("look for the domain");
     if (error.code() == ErrorCode::not_found) return no_domain(uid);
     return error;
@@ -360,10 +369,10 @@ class LibvirtHypervisor final : public Hypervisor {
 
   /// A domain that carries our mark.
   Result<Found> find(const Uid& uid) {
-    IRONCORE_TRY(auto link, connection_->link());
-    IRONCORE_TRY(Found found, lookup(link, uid));
-    if (!connection_->is_ours(uid)) IRONCORE_CHECK(describe(found.handle.get()));
-    return found;
+    IRONCORE_TRY(Call call, take_call());
+    IRONCORE_TRY(DomainHandle handle, lookup(call, uid));
+    if (!connection_->is_ours(uid)) IRONCORE_CHECK(describe(handle.get()));
+    return Found{std::move(call), std::move(handle)};
   }
 
   Result<Found> find_running(const Uid& uid) {
@@ -400,8 +409,8 @@ class LibvirtHypervisor final : public Hypervisor {
   }
 
   /// QEMU is the server of a vhost-user socket and answers nobody, libvirt included, before the switch has come. libvirt
-  /// would wait for ever; somebody must stop it, which takes a second thread for as long as this call lasts.
-  Result<void> start_with_switch(virDomainPtr domain, const std::string& socket) {
+  /// would wait for ever; somebody must stop it, which takes a second thread and a call of its own for as long as this one lasts.
+  Result<void> start_with_switch(const Uid& uid, virDomainPtr domain, const std::string& socket) {
     std::mutex mutex;
     std::condition_variable_any changed;
     bool is_done = false;
@@ -411,8 +420,12 @@ class LibvirtHypervisor final : public Hypervisor {
       const Instant deadline = clock_.now() + options_.switch_patience;
       if (clock_.wait(lock, changed, {}, deadline, [&] { return is_done; })) return;
       is_over = true;
-      lock.unlock();
-      virDomainDestroy(domain);
+      while (!is_done) {
+        lock.unlock();
+        if (const auto again = find(uid)) virDomainDestroy(again->handle.get());
+        lock.lock();
+        clock_.wait(lock, changed, {}, clock_.now() + options_.reconnect, [&] { return is_done; });
+      }
     });
     const bool has_started = virDomainCreate(domain) == 0;
     const Error error = has_started ? Error(ErrorCode::internal, {}) : last_error("start the domain");
@@ -470,6 +483,7 @@ class LibvirtHypervisor final : public Hypervisor {
   const Driver driver_;
   const Accelerator accelerator_;
   std::shared_ptr<Connection> connection_;
+  Calls calls_;
   Processes processes_;
   std::optional<FileOwner> file_owner_;
 };
@@ -478,7 +492,7 @@ class LibvirtHypervisor final : public Hypervisor {
 
 Result<std::unique_ptr<Hypervisor>> connect(EventLoop& loop, Options options, Clock& clock, Log& log,
                                             std::stop_token stop) {
-  auto hypervisor = std::make_unique<LibvirtHypervisor>(std::move(options), clock, log);
+  auto hypervisor = std::make_unique<LibvirtHypervisor>(std::move(options), *loop.openings_, clock, log);
   IRONCORE_CHECK(hypervisor->open(*loop.openings_, std::move(stop)));
   return std::unique_ptr<Hypervisor>(std::move(hypervisor));
 }

@@ -15,10 +15,10 @@ Result<std::shared_ptr<Opening>> Opening::begin(const std::string& uri, std::fun
   const std::shared_ptr<Opening> opening(new Opening(uri));
   const auto run = [opening, answered = std::move(answered)] {
     const virConnectPtr connection = virConnectOpen(opening->uri_.c_str());
-    Result<std::shared_ptr<Link>> result =
+    Result<std::unique_ptr<Link>> result =
         connection == nullptr
             ? last_error("connect to " + opening->uri_ + " (is libvirtd running, and may this user reach it?)")
-            : Result<std::shared_ptr<Link>>(std::make_shared<Link>(connection));
+            : Result<std::unique_ptr<Link>>(std::make_unique<Link>(connection));
     {
       std::lock_guard guard(opening->mutex_);
       opening->result_ = std::move(result);
@@ -44,23 +44,28 @@ bool Opening::has_answered() {
   return result_.has_value();
 }
 
-Result<std::shared_ptr<Link>> Opening::take() {
+Result<std::unique_ptr<Link>> Opening::take() {
   std::lock_guard guard(mutex_);
-  return *std::exchange(result_, std::nullopt);
+  return std::move(*std::exchange(result_, std::nullopt));
 }
 
-Result<std::shared_ptr<Link>> Openings::open(const std::string& uri, Clock& clock, Instant deadline,
+Result<std::unique_ptr<Link>> Openings::open(const std::string& uri, Clock& clock, Instant deadline,
                                              std::stop_token stop) {
   std::shared_ptr<Opening> opening;
+  std::vector<std::shared_ptr<Opening>> answered;  // who knows how long ago; closed when others may go on
   {
     std::lock_guard guard(mutex_);
-    std::erase_if(left_, [](const auto& one) { return one->has_answered(); });  // who knows how long ago
+    const auto end =
+        std::stable_partition(left_.begin(), left_.end(), [](const auto& one) { return !one->has_answered(); });
+    answered.assign(std::make_move_iterator(end), std::make_move_iterator(left_.end()));
+    left_.erase(end, left_.end());
     const auto left = std::find_if(left_.begin(), left_.end(), [&](const auto& one) { return one->uri() == uri; });
     if (left != left_.end()) {
       opening = std::move(*left);
       left_.erase(left);
     }
   }
+  answered.clear();
   if (!opening) {
     IRONCORE_TRY(opening, Opening::begin(uri));
   }

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "connection.hpp"
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/result.hpp"
+#include "link.hpp"
 
 namespace ironcore::compute::libvirt {
 
@@ -29,7 +29,7 @@ class Opening {
   bool has_answered();
   const std::string& uri() const { return uri_; }
   /// What came of it, of one that has answered; once.
-  Result<std::shared_ptr<Link>> take();
+  Result<std::unique_ptr<Link>> take();
 
  private:
   explicit Opening(std::string uri) : uri_(std::move(uri)) {}
@@ -37,7 +37,7 @@ class Opening {
   const std::string uri_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::optional<Result<std::shared_ptr<Link>>> result_;
+  std::optional<Result<std::unique_ptr<Link>>> result_;
 };
 
 /// Attempts whose caller lost patience: who tries again goes on with one of them, so that a daemon that hangs for long does not
@@ -45,7 +45,7 @@ class Opening {
 class Openings {
  public:
   /// `unavailable` after the deadline, `cancelled` after a stop.
-  Result<std::shared_ptr<Link>> open(const std::string& uri, Clock& clock, Instant deadline, std::stop_token stop);
+  Result<std::unique_ptr<Link>> open(const std::string& uri, Clock& clock, Instant deadline, std::stop_token stop);
 
  private:
   std::mutex mutex_;
