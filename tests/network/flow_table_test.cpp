@@ -142,7 +142,7 @@ TEST_CASE("whatever comes and goes, it holds what a map holds") {
   };
   const auto forward = [&](std::uint32_t number) { return key_of(number, number % 2 == 0, scope_of(number)); };
   for (int step = 0; step < 200'000; ++step) {
-    const std::uint32_t number = random() % 6000;
+    const auto number = static_cast<std::uint32_t>(random() % 6000);
     const auto key = forward(number);
     const auto found = find(table, key);
     CHECK(static_cast<bool>(found) == (model.count(number) == 1));

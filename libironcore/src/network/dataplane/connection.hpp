@@ -24,7 +24,7 @@ enum class Verdict : std::uint8_t {
 /// the other direction, turned round.
 struct Action {
   std::uint32_t out = 0;
-  std::uint16_t ip_checksum = 0;         ///< what is added to the IPv4 header's checksum, as a folded one's complement sum
+  std::uint16_t ip_checksum = 0;  ///< what is added to the IPv4 header's checksum, as a folded one's complement sum
   std::uint16_t transport_checksum = 0;  ///< likewise to that of TCP, UDP or ICMP
   std::uint32_t entropy = 0;             ///< the flow label of the outer header (RFC 6438); 20 bits
   Verdict verdict = Verdict::drop;
@@ -39,15 +39,15 @@ using Tick = std::uint32_t;
 
 /// The part that both directions share.
 struct ConnectionState {
-  std::uint64_t valid_at = 0;             ///< the configuration that both actions were last checked against
-  std::array<std::uint16_t, 5> slots{};   ///< what they depend on (generations.hpp); 0 = nothing
-  std::uint16_t owner = 0;                ///< index of the interface that pays for it
-  std::uint16_t nat = no_nat;             ///< index of the NAT whose port it holds
-  std::uint8_t tcp = 0;                   ///< state of the handshake (tcp_state.hpp)
-  std::uint8_t wheel_slot = 0;            ///< of the flow table's wheel
-  Tick seen = 0;                          ///< its last packet
-  Tick timeout = 0;                       ///< dead when nothing was seen for so long
-  std::uint32_t next = 0;                 ///< in the wheel's slot, or among the free ones
+  std::uint64_t valid_at = 0;            ///< the configuration that both actions were last checked against
+  std::array<std::uint16_t, 5> slots{};  ///< what they depend on (generations.hpp); 0 = nothing
+  std::uint16_t owner = 0;               ///< index of the interface that pays for it
+  std::uint16_t nat = no_nat;            ///< index of the NAT whose port it holds
+  std::uint8_t tcp = 0;                  ///< state of the handshake (tcp_state.hpp)
+  std::uint8_t wheel_slot = 0;           ///< of the flow table's wheel
+  Tick seen = 0;                         ///< its last packet
+  Tick timeout = 0;                      ///< dead when nothing was seen for so long
+  std::uint32_t next = 0;                ///< in the wheel's slot, or among the free ones
   std::uint32_t previous = 0;
   std::array<std::uint32_t, 2> packets{};  ///< of each direction; these run over
   std::array<std::uint64_t, 2> bytes{};    ///< of each direction, inner headers included

@@ -80,20 +80,43 @@ FlowTable::Reference FlowTable::find(const FlowKey& key, std::uint64_t hash, Ref
 
 // ---- adding and removing ---------------------------------------------------------------------------------------------
 
+void FlowTable::put(Bucket& bucket, std::uint32_t place, std::uint16_t tag, Reference reference) noexcept {
+  bucket.tags[place] = tag;
+  bucket.references[place] = reference.value_;
+}
+
+/// Moves one of the bucket's keys to where else it may be.
+bool FlowTable::make_room(Bucket& bucket) noexcept {
+  for (std::uint32_t place = 0; place < bucket_slots; ++place) {
+    const Reference reference(bucket.references[place]);
+    const std::uint64_t its_hash = hash(connections_[reference.connection()].side(reference.direction()).key);
+    Bucket& first = buckets_[first_bucket(its_hash)];
+    Bucket& second = buckets_[second_bucket(its_hash)];
+    Bucket& other = &first == &bucket ? second : first;
+    const std::uint32_t free = matches(other, 0);
+    if (free == 0) continue;
+    put(other, static_cast<std::uint32_t>(std::countr_zero(free)), bucket.tags[place], reference);
+    bucket.tags[place] = 0;
+    &other == &first ? --first.overflowed : ++first.overflowed;
+    return true;
+  }
+  return false;
+}
+
 bool FlowTable::add(std::uint64_t hash, Reference reference) noexcept {
   Bucket& first = buckets_[first_bucket(hash)];
-  Bucket* bucket = &first;
-  std::uint32_t free = matches(*bucket, 0);
-  if (free == 0) {
-    bucket = &buckets_[second_bucket(hash)];
-    free = matches(*bucket, 0);
-    if (free == 0) return false;
-    ++first.overflowed;
+  Bucket& second = buckets_[second_bucket(hash)];
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    for (Bucket* bucket : {&first, &second}) {
+      const std::uint32_t free = matches(*bucket, 0);
+      if (free == 0) continue;
+      put(*bucket, static_cast<std::uint32_t>(std::countr_zero(free)), tag_of(hash), reference);
+      if (bucket == &second) ++first.overflowed;
+      return true;
+    }
+    if (!make_room(first) && !make_room(second)) return false;
   }
-  const auto place = static_cast<std::size_t>(std::countr_zero(free));
-  bucket->tags[place] = tag_of(hash);
-  bucket->references[place] = reference.value_;
-  return true;
+  return false;
 }
 
 void FlowTable::remove(std::uint64_t hash, Reference reference) noexcept {
@@ -119,20 +142,20 @@ FlowTable::Inserted FlowTable::insert(const FlowKey& forward, const FlowKey& rev
   if (find(forward, forward_hash) || find(reverse, reverse_hash)) return {nullptr, Refusal::taken};
 
   const std::uint32_t index = free_ != nobody ? free_ : untouched_;
+  Connection& connection = connections_[index];
+  connection.sides = {Connection::Side{forward, {}}, Connection::Side{reverse, {}}};  // `make_room` looks at them
   const Reference there(index, Direction::forward);
   if (!add(forward_hash, there)) return {nullptr, Refusal::full};
   if (!(forward == reverse) && !add(reverse_hash, Reference(index, Direction::reverse))) {
     remove(forward_hash, there);
     return {nullptr, Refusal::full};
   }
-  Connection& connection = connections_[index];
   if (free_ != nobody) {
     free_ = connection.state.next;
   } else {
     ++untouched_;
   }
   ++size_;
-  connection.sides = {Connection::Side{forward, {}}, Connection::Side{reverse, {}}};
   connection.state = {};
   connection.state.seen = now;
   connection.state.timeout = std::max<Tick>(timeout, 1);

@@ -13,7 +13,7 @@
 namespace ironcore::network::dataplane {
 
 /// A hash table of fixed size whose buckets are one cache line: eight tags of 16 bits and eight references. A search reads one bucket, and the
-/// one line of the connection that a tag promises; a second bucket only if the first one was ever full. Nothing is moved once it is in, so
+/// one line of the connection that a tag promises; a second bucket only if the first one is too small for its keys. Connections are not moved:
 /// pointers stay valid until `erase` or `expire`. A burst is found in three passes, so that no packet waits for memory: hash all and
 /// `prefetch`; `candidate` all; `find` all.
 /// Dead connections are found by a timing wheel (Varghese and Lauck, SOSP 1987) of 256 slots. Thread: one.
@@ -61,7 +61,7 @@ class FlowTable {
 
   enum class Refusal : std::uint8_t {
     none,
-    full,   ///< no connection is free, or both buckets of a key are full
+    full,   ///< no connection is free, or, which hardly ever happens before, no place for a key
     taken,  ///< another connection has one of the keys
   };
   struct Inserted {
@@ -108,6 +108,8 @@ class FlowTable {
   }
   static std::uint32_t matches(const Bucket& bucket, std::uint16_t tag) noexcept;
   Reference find_in(const Bucket& bucket, const FlowKey& key, std::uint16_t tag) const noexcept;
+  static void put(Bucket& bucket, std::uint32_t place, std::uint16_t tag, Reference reference) noexcept;
+  bool make_room(Bucket& bucket) noexcept;
   bool add(std::uint64_t hash, Reference reference) noexcept;
   void remove(std::uint64_t hash, Reference reference) noexcept;
   static bool is_used(const Connection& connection) noexcept { return connection.state.timeout != 0; }
