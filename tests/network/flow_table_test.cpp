@@ -55,13 +55,14 @@ TEST_CASE("a key holds what the packet holds, and its reverse is that of the ans
     headers.protocol = protocol_tcp;
     headers.source_port = 0xabcd;
     headers.destination_port = 443;
-    const FlowKey key(FlowScope::wire(7), ip, headers);
+    const std::array<std::uint8_t, 8> suffix = {0xd0, 1, 2, 3, 4, 5, 6, 7};
+    const FlowKey key(FlowScope::wire(suffix.data()), ip, headers);
     CHECK(key.is_v6() == is_v6);
     CHECK(key.protocol() == protocol_tcp);
     CHECK(key.source_port() == 0xabcd);
     CHECK(key.destination_port() == 443);
     CHECK(key.scope().is_wire());
-    CHECK(key.scope().index() == 7);
+    CHECK(key.scope().underlay_suffix() == suffix);
     CHECK(key.source()[0] == (is_v6 ? 9 : 13));
     CHECK(key.destination()[0] == (is_v6 ? 25 : 17));
     const FlowKey back = key.reversed(FlowScope::machine(3));
@@ -73,7 +74,8 @@ TEST_CASE("a key holds what the packet holds, and its reverse is that of the ans
     CHECK(back.reversed(key.scope()) == key);
     for (auto other : {key.reversed(key.scope()), key}) {
       other.set_scope(FlowScope::machine(7));
-      CHECK_FALSE(other == key);  // the same index, but not the wire
+      CHECK_FALSE(other == key);
+      CHECK(other.scope().interface() == 7);
     }
   }
 }
@@ -138,7 +140,8 @@ TEST_CASE("whatever comes and goes, it holds what a map holds") {
   FlowTable table(3000, 99);
   std::map<std::uint32_t, bool> model;  // number → family
   const auto scope_of = [](std::uint32_t number) {
-    return number % 3 == 0 ? FlowScope::wire(number % 5) : FlowScope::machine(number % 5);
+    const std::array<std::uint8_t, 8> suffix = {static_cast<std::uint8_t>(number % 5)};
+    return number % 3 == 0 ? FlowScope::wire(suffix.data()) : FlowScope::machine(number % 5);
   };
   const auto forward = [&](std::uint32_t number) { return key_of(number, number % 2 == 0, scope_of(number)); };
   for (int step = 0; step < 200'000; ++step) {
