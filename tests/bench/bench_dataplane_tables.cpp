@@ -2,14 +2,18 @@
 // How long the packet engine's tables take, each alone and with its memory in the cache. One JSON line per figure.
 //
 // bench_dataplane_tables [ROUNDS]   a million of each unless told otherwise
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "dataplane/classifier.hpp"
+#include "dataplane/flow_table.hpp"
 #include "dataplane/headers.hpp"
 #include "dataplane/meter.hpp"
 #include "dataplane/nat_ports.hpp"
@@ -241,6 +245,70 @@ void meter(std::size_t rounds) {
   }
 }
 
+// ---- flows ----
+
+FlowKey flow_key(std::uint32_t number) {
+  std::uint8_t ip[20] = {};
+  Headers headers;
+  headers.protocol = protocol_udp;
+  headers.source_port = static_cast<std::uint16_t>(number);
+  headers.destination_port = static_cast<std::uint16_t>(number >> 16);
+  std::memcpy(ip + 12, &number, 4);
+  return FlowKey(FlowScope::machine(1), ip, headers);
+}
+
+/// As an engine does it: a burst in three passes, then what a known flow writes.
+void find_flows(std::size_t rounds) {
+  constexpr std::size_t burst = 64;
+  for (const std::uint32_t count : {1U, 1000U, 60'000U, 1'000'000U}) {
+    FlowTable table(std::max<std::uint32_t>(count, 1024), 7);
+    std::vector<FlowKey> keys;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      keys.push_back(flow_key(i * 7));
+      if (table.insert(keys.back(), keys.back().reversed(FlowScope::machine(2)), 0, 30).connection == nullptr)
+        bench::fail("a flow found no room");
+    }
+    Random random(1);
+    std::shuffle(keys.begin(), keys.end(), random);
+    std::array<std::uint64_t, burst> hashes{};
+    std::array<FlowTable::Reference, burst> found{};
+    const auto ns = measure(rounds / burst + 1, [&](std::size_t round) -> std::uint64_t {
+      const std::size_t start = round * burst % count;
+      const auto key = [&](std::size_t i) -> const FlowKey& { return keys[(start + i) % count]; };
+      for (std::size_t i = 0; i < burst; ++i) table.prefetch(hashes[i] = table.hash(key(i)));
+      for (std::size_t i = 0; i < burst; ++i) found[i] = table.candidate(hashes[i]);
+      std::uint64_t sum = 0;
+      for (std::size_t i = 0; i < burst; ++i) {
+        const auto reference = table.find(key(i), hashes[i], found[i]);
+        auto& connection = table[reference.connection()];
+        connection.state.seen = static_cast<Tick>(round);
+        ++connection.state.packets[0];
+        connection.state.bytes[0] += 64;
+        sum += connection.side(reference.direction()).action.out + 1;
+      }
+      return sum;
+    });
+    bench::print("dataplane.tables.flow_find", ns / burst, "ns", "\"flows\":" + std::to_string(count));
+  }
+}
+
+/// A table that is half full of flows which die as fast as others come.
+void replace_flows(std::size_t rounds) {
+  constexpr std::uint32_t capacity = 1'000'000;
+  FlowTable table(capacity, 7);
+  std::uint32_t number = 0;
+  Tick now = 0;
+  constexpr std::uint32_t per_second = capacity / 60;  // so that a timeout of 30 s keeps the table half full
+  const auto ns = measure(rounds, [&](std::size_t) -> std::uint64_t {
+    if (++number % per_second == 0) ++now;
+    const auto key = flow_key(number);
+    table.expire(
+        now, 2, [](void*, Connection&) noexcept {}, nullptr);
+    return table.insert(key, key.reversed(FlowScope::machine(2)), now, 30).connection != nullptr;
+  });
+  bench::print("dataplane.tables.flow_replace", ns, "ns", "\"flows\":" + std::to_string(table.size()));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -250,5 +318,7 @@ int main(int argc, char** argv) {
   map_ports(rounds);
   share_ports(rounds);
   meter(rounds);
+  find_flows(rounds * 10);
+  replace_flows(rounds * 3);
   if (sink == 0) bench::fail("nothing was found");
 }
