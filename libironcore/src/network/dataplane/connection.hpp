@@ -43,7 +43,7 @@ struct ConnectionState {
   std::array<std::uint16_t, 5> slots{};  ///< what they depend on (generations.hpp); 0 = nothing
   std::uint16_t owner = 0;               ///< index of the interface that pays for it
   std::uint16_t nat = no_nat;            ///< index of the NAT whose port it holds
-  std::uint8_t tcp = 0;                  ///< state of the handshake (tcp_state.hpp)
+  std::uint8_t tcp = 0;                  ///< how far it has come (tracking.hpp)
   std::uint8_t wheel_slot = 0;           ///< of the flow table's wheel
   Tick seen = 0;                         ///< its last packet
   Tick timeout = 0;                      ///< dead when nothing was seen for so long
