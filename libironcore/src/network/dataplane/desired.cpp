@@ -44,28 +44,24 @@ bool NextHopSets::Less::operator()(const Set& a, const Set& b) const {
 }
 
 std::uint32_t NextHopSets::use(const Set& set) {
-  if (const auto known = numbers_.find(set); known != numbers_.end()) {
-    ++entries_[known->second].users;
-    return known->second;
+  const auto [entry, is_new] = known_.try_emplace(set, 0);
+  if (!is_new) {
+    ++entries_[entry->second].users;
+    return entry->second;
   }
-  auto number = static_cast<std::uint32_t>(entries_.size());
-  if (free_.empty()) {
-    entries_.emplace_back();
-  } else {
-    number = free_.back();
-    free_.pop_back();
-  }
-  const auto added = numbers_.emplace(set, number).first;
-  entries_[number] = {&added->first, 1};
+  const auto number = numbers_.take();
+  if (number == entries_.size()) entries_.emplace_back();
+  entries_[number] = {&entry->first, 1};
+  entry->second = number;
   return number;
 }
 
 void NextHopSets::release(std::uint32_t number) {
   auto& entry = entries_[number];
   if (--entry.users > 0) return;
-  numbers_.erase(numbers_.find(*entry.set));
+  known_.erase(known_.find(*entry.set));
   entry.set = nullptr;
-  free_.push_back(number);
+  numbers_.give_back(number);
 }
 
 // ---- batches -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "chunked_array.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/network/configuration.hpp"
 #include "prefix_map.hpp"
@@ -24,19 +25,19 @@ class NextHopSets {
   std::uint32_t use(const Set& set);
   void release(std::uint32_t number);
   const Set& operator[](std::uint32_t number) const { return *entries_[number].set; }
-  std::size_t size() const noexcept { return numbers_.size(); }
+  std::size_t size() const noexcept { return known_.size(); }
 
  private:
   struct Less {
     bool operator()(const Set& a, const Set& b) const;
   };
   struct Entry {
-    const Set* set = nullptr;  ///< the key in `numbers_`
+    const Set* set = nullptr;  ///< the key in `known_`
     std::uint32_t users = 0;
   };
-  std::map<Set, std::uint32_t, Less> numbers_;
+  std::map<Set, std::uint32_t, Less> known_;
   std::vector<Entry> entries_;
-  std::vector<std::uint32_t> free_;
+  Numbers numbers_;
 };
 
 /// The routes of one VNI. A copy takes a moment.

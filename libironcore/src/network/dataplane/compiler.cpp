@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is dirty is taken out of the tables, and put in again as it is now.
+#include "compiler.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "hash.hpp"
+
+namespace ironcore::network::dataplane {
+
+namespace {
+
+/// Underlay addresses of this host are told apart by their last 8 bytes.
+PrefixBits suffix_bits(const IpAddress& address) {
+  return {bits_of(address).low, 0};
+}
+constexpr unsigned suffix_length = 64;
+
+void add(PrefixMaps& maps, const Prefix& prefix, std::uint32_t value) {
+  maps.of(prefix.address().is_v6()).set(bits_of(prefix.address()), prefix.length(), value);
+}
+void remove(PrefixMaps& maps, const Prefix& prefix) {
+  maps.of(prefix.address().is_v6()).erase(bits_of(prefix.address()), prefix.length());
+}
+
+Classifier::Rule compiled(const FirewallRule& rule) {
+  const auto prefix = [](const Prefix& from) { return Classifier::Prefix{bits_of(from.address()), from.length()}; };
+  Classifier::Rule out;
+  out.priority = rule.priority;
+  out.is_v6 = rule.source.address().is_v6();
+  out.source = prefix(rule.source);
+  out.destination = prefix(rule.destination);
+  out.protocol = rule.protocol;
+  out.source_ports = {rule.source_ports.first, rule.source_ports.last};
+  out.destination_ports = {rule.destination_ports.first, rule.destination_ports.last};
+  out.icmp_type = rule.icmp_type;
+  out.icmp_code = rule.icmp_code;
+  return out;
+}
+
+RuleSet compiled(std::vector<const FirewallRule*> rules) {
+  // Among equals the first one wins.
+  std::stable_sort(rules.begin(), rules.end(), [](const auto* a, const auto* b) {
+    return a->action == FirewallRule::Action::deny && b->action == FirewallRule::Action::allow;
+  });
+  RuleSet out;
+  std::vector<Classifier::Rule> classified;
+  for (const auto* rule : rules) {
+    classified.push_back(compiled(*rule));
+    out.actions.push_back(rule->action);
+  }
+  out.classifier = Classifier(classified);
+  return out;
+}
+
+}  // namespace
+
+PrefixBits bits_of(const IpAddress& address) noexcept {
+  std::uint64_t words[2] = {0, 0};
+  const auto bytes = address.bytes();
+  for (std::size_t i = 0; i < 16; ++i) words[i / 8] = words[i / 8] << 8 | (i < bytes.size() ? bytes[i] : 0U);
+  return {words[0], words[1]};
+}
+
+UnderlayBytes underlay_bytes(const IpAddress& address) noexcept {
+  UnderlayBytes out{};
+  const auto bytes = address.bytes();
+  std::copy(bytes.begin(), bytes.end(), out.begin());
+  return out;
+}
+
+const UnderlayView* Snapshot::underlay(const std::uint8_t* suffix) const noexcept {
+  std::uint64_t word = 0;
+  for (std::size_t i = 0; i < 8; ++i) word = word << 8 | suffix[i];
+  const auto found = underlays.get({word, 0}, suffix_length);
+  return found ? &underlay_views[*found] : nullptr;
+}
+
+std::unique_ptr<const Snapshot> Compiler::compile(const Desired& desired, const Dirty& dirty,
+                                                  Generations& generations) {
+  ++next_.number;
+  generations_ = &generations;
+  // All leave before the first one comes: an address may go from one to another.
+  for (const auto& id : dirty.interfaces)
+    if (const auto known = interfaces_.find(id); known != interfaces_.end()) take_out(known->second);
+  for (const auto& id : dirty.load_balancers)
+    if (const auto known = load_balancers_.find(id); known != load_balancers_.end()) take_out(known->second);
+  for (const auto& id : dirty.interfaces) compile_interface(desired, id);
+  for (const auto& id : dirty.load_balancers) compile_load_balancer(desired, id);
+  for (const auto& [vni, prefixes] : dirty.routes) compile_routes(desired, vni, prefixes);
+  for (const auto& address : dirty.nat_addresses) compile_neighbours(desired, address);
+  finish_networks();
+  return std::make_unique<const Snapshot>(next_);
+}
+
+// ---- shared tables ---------------------------------------------------------------------------------------------------
+
+/// For changes; in the snapshot when the batch is finished.
+NetworkView& Compiler::network(Vni vni) {
+  auto& open = open_networks_[vni];
+  if (!open) {
+    const auto* before = next_.network(vni);
+    open = before == nullptr ? std::make_shared<NetworkView>() : std::make_shared<NetworkView>(*before);
+  }
+  return *open;
+}
+
+void Compiler::finish_networks() {
+  const auto is_empty = [](const PrefixMaps& maps) { return maps.v4.size() + maps.v6.size() == 0; };
+  for (auto& [vni, view] : open_networks_) {
+    const auto bits = Snapshot::vni_bits(vni);
+    auto number = next_.networks.get(bits, Snapshot::vni_length);
+    if (is_empty(view->local) && is_empty(view->routes) && is_empty(view->balanced)) {
+      if (!number) continue;
+      next_.networks.erase(bits, Snapshot::vni_length);
+      next_.network_views.set(*number, nullptr);
+      network_numbers_.give_back(*number);
+      continue;
+    }
+    if (!number) {
+      number = network_numbers_.take();
+      next_.networks.set(bits, Snapshot::vni_length, *number);
+    }
+    next_.network_views.set(*number, std::move(view));
+  }
+  open_networks_.clear();
+}
+
+void Compiler::take_out(const Entries& entries) {
+  for (const auto& prefix : entries.local) {
+    remove(network(entries.vni).local, prefix);
+    change(Generations::prefix(entries.vni, prefix.address().is_v6(), bits_of(prefix.address()), prefix.length()));
+  }
+  if (entries.balanced) {
+    remove(network(entries.vni).balanced, Prefix::host(*entries.balanced));
+    change(Generations::route(entries.vni, entries.balanced->is_v6(), bits_of(*entries.balanced)));
+  }
+  for (const auto& address : entries.underlays) {
+    underlay_numbers_.give_back(*next_.underlays.get(suffix_bits(address), suffix_length));
+    next_.underlays.erase(suffix_bits(address), suffix_length);
+  }
+}
+
+void Compiler::add_local(Entries& entries, const Prefix& prefix) {
+  add(network(entries.vni).local, prefix, entries.index);
+  change(Generations::prefix(entries.vni, prefix.address().is_v6(), bits_of(prefix.address()), prefix.length()));
+  entries.local.push_back(prefix);
+}
+
+void Compiler::add_underlay(Entries& entries, const std::optional<IpAddress>& address, UnderlayUse use) {
+  const auto number = underlay_numbers_.take();
+  next_.underlay_views.set(number, {use, entries.index});
+  next_.underlays.set(suffix_bits(*address), suffix_length, number);
+  entries.underlays.push_back(*address);
+}
+
+// ---- interfaces ------------------------------------------------------------------------------------------------------
+
+void Compiler::compile_interface(const Desired& desired, const std::string& id) {
+  const auto told = desired.interfaces().find({id});
+  const auto known = interfaces_.find(id);
+  if (told == desired.interfaces().end()) {
+    if (known == interfaces_.end()) return;
+    change(Generations::interface(known->second.index));
+    next_.interfaces.set(known->second.index, nullptr);
+    interface_numbers_.give_back(known->second.index);
+    interfaces_.erase(known);
+    return;
+  }
+  Entries entries;
+  entries.index = known == interfaces_.end() ? interface_numbers_.take() : known->second.index;
+  entries.vni = told->second.vni;
+
+  auto view = std::make_shared<InterfaceView>();
+  view->told = told->second;
+  view->underlay = underlay_bytes(*told->second.underlay);
+  add_underlay(entries, told->second.underlay, UnderlayUse::interface);
+  for (const auto& address : {told->second.ipv4, told->second.ipv6}) {
+    if (!address) continue;
+    add(view->own, Prefix::host(*address), 0);
+    add_local(entries, Prefix::host(*address));
+  }
+  const auto& prefixes = desired.prefixes();
+  for (auto it = prefixes.lower_bound({id, {}, {}}); it != prefixes.end() && it->first.interface == id; ++it) {
+    const bool is_alias = it->second.use == InterfacePrefix::Use::alias;
+    add(view->own, it->second.prefix, 0);
+    if (is_alias) add_local(entries, it->second.prefix);
+    add_underlay(entries, it->second.underlay, is_alias ? UnderlayUse::prefix : UnderlayUse::load_balancer_target);
+  }
+  for (const bool is_v6 : {false, true}) {
+    const auto found = desired.virtual_ips().find({id, is_v6});
+    if (found == desired.virtual_ips().end()) continue;
+    (is_v6 ? view->virtual_ipv6 : view->virtual_ipv4) = found->second;
+    add_underlay(entries, found->second.underlay, UnderlayUse::virtual_ip);
+  }
+  if (const auto nat = desired.nats().find({id}); nat != desired.nats().end()) {
+    view->nat = nat->second;
+    add_underlay(entries, nat->second.underlay, UnderlayUse::nat);
+  }
+  std::vector<const FirewallRule*> ingress;
+  std::vector<const FirewallRule*> egress;
+  const auto& rules = desired.rules();
+  for (auto it = rules.lower_bound({id, {}}); it != rules.end() && it->first.interface == id; ++it)
+    (it->second.direction == FirewallRule::Direction::ingress ? ingress : egress).push_back(&it->second);
+  view->ingress = compiled(std::move(ingress));
+  view->egress = compiled(std::move(egress));
+
+  change(Generations::interface(entries.index));
+  next_.interfaces.set(entries.index, std::move(view));
+  interfaces_[id] = std::move(entries);
+}
+
+// ---- load balancers --------------------------------------------------------------------------------------------------
+
+void Compiler::compile_load_balancer(const Desired& desired, const std::string& id) {
+  const auto told = desired.load_balancers().find({id});
+  const auto known = load_balancers_.find(id);
+  if (told == desired.load_balancers().end()) {
+    if (known == load_balancers_.end()) return;
+    change(Generations::load_balancer(known->second.index));
+    next_.load_balancers.set(known->second.index, nullptr);
+    load_balancer_numbers_.give_back(known->second.index);
+    load_balancers_.erase(known);
+    return;
+  }
+  Entries entries;
+  entries.index = known == load_balancers_.end() ? load_balancer_numbers_.take() : known->second.index;
+  entries.vni = told->second.vni;
+  entries.balanced = told->second.address;
+
+  auto view = std::make_shared<LoadBalancerView>();
+  view->told = told->second;
+  std::vector<Maglev::Target> targets;
+  const auto& all = desired.targets();
+  for (auto it = all.lower_bound({id, {}}); it != all.end() && it->first.load_balancer == id; ++it) {
+    const auto bits = bits_of(it->second.underlay);
+    const std::uint64_t words[] = {bits.high, bits.low};
+    view->targets.push_back(underlay_bytes(it->second.underlay));
+    targets.push_back({hash_words(words), it->second.weight});
+  }
+  if (!targets.empty()) view->choice = Maglev(targets, maglev_size_);
+
+  add(network(entries.vni).balanced, Prefix::host(told->second.address), entries.index);
+  change(Generations::route(entries.vni, told->second.address.is_v6(), bits_of(told->second.address)));
+  add_underlay(entries, told->second.underlay, UnderlayUse::load_balancer);
+  change(Generations::load_balancer(entries.index));
+  next_.load_balancers.set(entries.index, std::move(view));
+  load_balancers_[id] = std::move(entries);
+}
+
+// ---- routes ----------------------------------------------------------------------------------------------------------
+
+void Compiler::compile_routes(const Desired& desired, Vni vni, const std::vector<Prefix>& prefixes) {
+  auto& routes = network(vni).routes;
+  const auto told = desired.routes().find(vni);
+  std::set<std::uint32_t> sets;
+  for (const auto& prefix : prefixes) {
+    const bool is_v6 = prefix.address().is_v6();
+    const auto bits = bits_of(prefix.address());
+    change(Generations::prefix(vni, is_v6, bits, prefix.length()));
+    const auto set = told == desired.routes().end() ? std::nullopt : told->second.of(is_v6).get(bits, prefix.length());
+    if (set) sets.insert(*set);
+  }
+  for (const auto set : sets) compile_next_hops(desired, set);
+  // The same trees: nothing is copied.
+  routes = told == desired.routes().end() ? PrefixMaps{} : PrefixMaps{told->second.v4, told->second.v6};
+}
+
+/// A number may stand for other next hops than it did. What the old ones were is given back only now; so there are never more of
+/// them than sets that were ever used at once.
+void Compiler::compile_next_hops(const Desired& desired, std::uint32_t set) {
+  const auto& wanted = desired.next_hops()[set];
+  auto& now = sets_[set];
+  if (now == wanted) return;
+  std::vector<NextHop> compiled;
+  for (const auto& hop : wanted) {
+    auto& known = hops_[hop.underlay];
+    if (known.users++ == 0) {
+      known.number = hop_numbers_.take();
+      next_.next_hops.set(known.number, underlay_bytes(hop.underlay));
+    }
+    compiled.push_back({known.number, hop.weight});
+  }
+  for (const auto& hop : now) {
+    const auto known = hops_.find(hop.underlay);
+    if (--known->second.users > 0) continue;
+    hop_numbers_.give_back(known->second.number);
+    hops_.erase(known);
+  }
+  now = wanted;
+  next_.next_hop_sets.set(set, std::move(compiled));
+}
+
+// ---- neighbours ------------------------------------------------------------------------------------------------------
+
+void Compiler::compile_neighbours(const Desired& desired, const IpAddress& address) {
+  std::vector<NeighbourRange> ranges;
+  for (const auto& [key, nat] : desired.neighbour_nats())
+    if (nat.address == address)
+      ranges.push_back({nat.first_port, nat.last_port, underlay_bytes(nat.underlay), nat.vni});
+  std::sort(ranges.begin(), ranges.end(), [](const auto& a, const auto& b) { return a.first_port < b.first_port; });
+  const auto bits = bits_of(address);
+  change(Generations::nat(bits));
+  auto number = next_.neighbours.get(bits, address.bits());
+  if (ranges.empty()) {
+    if (!number) return;
+    next_.neighbours.erase(bits, address.bits());
+    neighbour_numbers_.give_back(*number);
+    return;
+  }
+  if (!number) {
+    number = neighbour_numbers_.take();
+    next_.neighbours.set(bits, address.bits(), *number);
+  }
+  next_.neighbour_ranges.set(*number, std::move(ranges));
+}
+
+}  // namespace ironcore::network::dataplane

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration as workers read it: immutable, everything found by numbers.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "chunked_array.hpp"
+#include "classifier.hpp"
+#include "ironcore/network/configuration.hpp"
+#include "maglev.hpp"
+#include "prefix_map.hpp"
+#include "underlay.hpp"
+
+namespace ironcore::network::dataplane {
+
+using UnderlayBytes = std::array<std::uint8_t, 16>;
+
+PrefixBits bits_of(const IpAddress& address) noexcept;
+UnderlayBytes underlay_bytes(const IpAddress& address) noexcept;
+
+/// Both families apart.
+struct PrefixMaps {
+  PrefixMap v4;
+  PrefixMap v6;
+  const PrefixMap& of(bool is_v6) const noexcept { return is_v6 ? v6 : v4; }
+  PrefixMap& of(bool is_v6) noexcept { return is_v6 ? v6 : v4; }
+};
+
+/// The rules of one direction.
+struct RuleSet {
+  Classifier classifier;
+  std::vector<FirewallRule::Action> actions;  ///< by the number that the classifier finds
+};
+
+struct InterfaceView {
+  Interface told;
+  UnderlayBytes underlay{};
+  PrefixMaps own;  ///< what the machine may send from; the values mean nothing
+  std::optional<VirtualIp> virtual_ipv4;
+  std::optional<VirtualIp> virtual_ipv6;
+  std::optional<Nat> nat;
+  RuleSet ingress;
+  RuleSet egress;
+};
+
+struct LoadBalancerView {
+  LoadBalancer told;
+  std::vector<UnderlayBytes> targets;  ///< in the order of their addresses, drained ones included
+  Maglev choice;                       ///< among `targets`
+};
+
+/// What somebody else's packets to an underlay address of ours are for.
+struct UnderlayView {
+  UnderlayUse use = UnderlayUse::interface;
+  std::uint32_t index = 0;  ///< of the load balancer, or else of the interface
+};
+
+struct NextHop {
+  std::uint32_t address = 0;  ///< number of the underlay address
+  std::uint16_t weight = 1;
+};
+
+struct NetworkView {
+  PrefixMaps local;     ///< → interface; goes before routes
+  PrefixMaps routes;    ///< → set of next hops
+  PrefixMaps balanced;  ///< addresses of load balancers → load balancer
+};
+
+struct NeighbourRange {
+  std::uint16_t first_port = 0;
+  std::uint16_t last_port = 0;
+  UnderlayBytes underlay{};
+  Vni vni;
+};
+
+/// A copy shares nearly everything. Thread: as PrefixMap.
+struct Snapshot {
+  std::uint64_t number = 0;
+  ChunkedArray<std::shared_ptr<const InterfaceView>> interfaces;         ///< null = there is none
+  ChunkedArray<std::shared_ptr<const LoadBalancerView>> load_balancers;  ///< likewise
+  PrefixMap underlays;  ///< the last 8 bytes of ours → underlay_views
+  ChunkedArray<UnderlayView> underlay_views;
+  PrefixMap networks;  ///< VNI, 24 bits → network_views
+  ChunkedArray<std::shared_ptr<const NetworkView>> network_views;
+  ChunkedArray<std::vector<NextHop>> next_hop_sets;
+  ChunkedArray<UnderlayBytes> next_hops;                       ///< underlay addresses by number
+  PrefixMap neighbours;                                        ///< public address → neighbour_ranges
+  ChunkedArray<std::vector<NeighbourRange>> neighbour_ranges;  ///< in the order of their ports
+
+  const NetworkView* network(Vni vni) const noexcept {
+    const auto found = networks.get(vni_bits(vni), vni_length);
+    return found ? network_views[*found].get() : nullptr;
+  }
+  const UnderlayView* underlay(const std::uint8_t* suffix) const noexcept;
+
+  static constexpr unsigned vni_length = 24;
+  static PrefixBits vni_bits(Vni vni) noexcept { return {std::uint64_t{vni.value()} << 40, 0}; }
+};
+
+}  // namespace ironcore::network::dataplane
