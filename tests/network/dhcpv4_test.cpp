@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <map>
 
 #include "machine.hpp"
@@ -259,9 +260,13 @@ TEST_CASE("DHCPv4: the answer is no longer than the client takes") {
   CHECK(!told_in(small).has(12));
   CHECK(told_in(asked({.options = option(57, {0x05, 0xdc})}, told)).options.at(12).size() == 63);
   CHECK(told_in(asked({.options = option(57, {0x05, 0xdc})}, told)).options.at(6).size() == 252);
-  CHECK(asked({.options = option(57, {0, 10})}, told).frame.size() <= 14 + 576);  // less is not allowed to be said
+  CHECK(told_in(asked({.options = option(57, {0, 10})}, told)).has(6));  // less than 576 is not allowed to be said
   told.mtu = 600;
   CHECK(asked({.options = option(57, {0xff, 0xff})}, told).frame.size() <= 14 + 600);
+  told.dns_v4 = {};
+  // Whatever is left of the room, it ends with an end.
+  for (std::size_t length = 1; length <= 255; ++length)
+    CHECK(told_in(asked({.options = option(61, Bytes(length, 7))}, told)).options.at(61).size() == length);
 }
 
 TEST_CASE("DHCPv4: firmware is told the loader, and the loader its URL") {
@@ -345,6 +350,17 @@ TEST_CASE("DHCPv4: options may go on in the file and name fields (RFC 2132 §9.3
   bytes[107] = 5;
   CHECK(heard(answer_dhcpv4, framed(bytes), with_boot()).why == NoReply::malformed);
   CHECK(asked({.options = option(52, {4})}).why == NoReply::malformed);
+  // One of the fields alone; the other one is text.
+  auto one = message({.options = option(52, {1})});
+  std::copy(in_name.begin(), in_name.end(), one.begin() + 44);
+  CHECK(!told_in(heard(answer_dhcpv4, framed(one), services())).has(61));
+  std::copy(in_name.begin(), in_name.end(), one.begin() + 108);
+  CHECK(told_in(heard(answer_dhcpv4, framed(one), services())).options.at(61) == Bytes{1, 2, 3});
+  one[242 + 3] = 2;
+  CHECK(told_in(heard(answer_dhcpv4, framed(one), services())).options.at(61) == Bytes{1, 2, 3});
+  one[44] = 0;
+  one[45] = 255;
+  CHECK(!told_in(heard(answer_dhcpv4, framed(one), services())).has(61));
 }
 
 TEST_CASE("DHCPv4: a missing end, or what stands behind it, does no harm") {
@@ -383,6 +399,21 @@ TEST_CASE("DHCPv4: what is malformed is not answered") {
                   with_boot());
 }
 
+TEST_CASE("DHCPv4: an answer whose checksum comes out as 0 says so otherwise (RFC 768)") {
+  int turned = 0;
+  auto bytes = message({});
+  for (unsigned transaction = 0; transaction <= 0xffff; ++transaction) {
+    put16(bytes, 4, static_cast<std::uint16_t>(transaction));
+    auto frame = ethernet(0x0800, v4(udp(68, 67, bytes), {.source = "0.0.0.0", .destination = "255.255.255.255"}));
+    std::array<std::uint8_t, 2048> reply;
+    REQUIRE(answer_dhcpv4(frame, services(), reply).length != 0);
+    const auto checksum = reply[14 + 20 + 6] << 8 | reply[14 + 20 + 7];
+    REQUIRE(checksum != 0);
+    turned += checksum == 0xffff ? 1 : 0;
+  }
+  CHECK(turned != 0);
+}
+
 TEST_CASE("DHCPv4: checksums, fragments and other destinations") {
   auto wrong = framed(message({}));
   wrong.back() ^= 1;
@@ -403,8 +434,8 @@ TEST_CASE("DHCPv4: checksums, fragments and other destinations") {
               ethernet(0x0800, summed(v4(tcp(68, 67, 2), {.destination = "169.254.0.1", .protocol = 6}))), services())
             .why == NoReply::not_mine);
   // What the IP packet holds behind the datagram is none of it.
-  auto trailing =
-      v4(udp(68, 67, message({})) + Bytes{1, 2, 3, 4}, {.source = "0.0.0.0", .destination = "255.255.255.255"});
-  put16(trailing, 20 + 6, 0);
-  CHECK(heard(answer_dhcpv4, ethernet(0x0800, trailing), services()).why == NoReply::none);
+  const V4 ends{.source = "0.0.0.0", .destination = "255.255.255.255"};
+  const auto datagram = from(summed(v4(udp(68, 67, message({})), ends)), 20);
+  CHECK(heard(answer_dhcpv4, ethernet(0x0800, v4(datagram + Bytes{1, 2, 3, 4}, ends)), services()).why ==
+        NoReply::none);
 }

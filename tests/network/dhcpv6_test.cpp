@@ -120,6 +120,9 @@ TEST_CASE("DHCPv6: of several associations, one has the address") {
         ia(1, status(no_addresses)) + leased(2));
   CHECK(told_by(reply, asked(renew, both + ia(1) + ia(2, address_option(ours)))) ==
         ia(1, status(no_binding)) + leased(2));
+  const auto has_it = address_option(ours);
+  CHECK(told_by(reply, asked(request, both + ia(1) + ia(2, has_it) + ia(3, has_it))) ==
+        ia(1, status(no_addresses)) + leased(2) + ia(3, status(no_addresses)));
   // There are no temporary ones, and no prefixes.
   CHECK(told_by(advertise, asked(solicit, client + ia_ta(1) + ia_pd(2) + ia(3))) ==
         preference + ia_ta(1, status(no_addresses)) + ia_pd(2, status(no_prefixes)) + leased(3));
