@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::uint8_t router_solicitation = 133;
 constexpr std::uint8_t router_advertisement = 134;
-constexpr std::uint8_t neighbor_solicitation = 135;
 constexpr std::uint8_t neighbor_advertisement = 136;
 constexpr std::uint8_t redirect = 137;
 
