@@ -2,25 +2,34 @@
 // A private libvirtd with real QEMU for one program, and the guest image to boot in it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <csignal>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "ironcore/base/log.hpp"
+#include "ironcore/base/unique_fd.hpp"
 #include "ironcore/compute/libvirt.hpp"
 #include "ironcore/image/cache.hpp"
 #include "temporary_directory.hpp"
 
 namespace ironcore::tests {
 
+/// `network`: a system instance with a network of its own, in which bridges can be made. `session` belongs to a user who is
+/// not root, and so does this program from its start on: if root started it, it becomes `nobody`.
+enum class Instance { system, network, session };
+
 /// Started by `main`, gone with it: the daemon, and with it every guest, ends when the program does, however it ends.
 class LibvirtEnvironment {
  public:
   /// Paths of tests/support/libvirtd and of the guest image's layout. Null and a reason if a part is missing.
   static std::unique_ptr<LibvirtEnvironment> start(const std::string& script, const std::string& layout,
-                                                   std::string& missing);
+                                                   std::string& missing, Instance instance = Instance::system);
   ~LibvirtEnvironment();
 
   /// The one of this program.
@@ -43,12 +52,21 @@ class LibvirtEnvironment {
   void continue_daemon() const { signal_daemon(SIGCONT); }
   bool wait_until(const std::function<bool()>& done, Duration limit = std::chrono::minutes(5));
 
+  /// Runs a shell command in the network of `Instance::network`.
+  bool run_in_network(const std::string& command) const;
+  /// What /sys/class/net is there, seen from here.
+  std::filesystem::path network_interfaces() const;
+
  private:
   LibvirtEnvironment() = default;
+  void become_user();
+  /// One, or for a moment also what it is just starting.
+  std::vector<pid_t> daemons() const;
   void signal_daemon(int signal) const;
 
   TemporaryDirectory directory_;
   pid_t holder_ = -1;
+  UniqueFd life_;  ///< the end of the holder's standard input is the end of a session
   std::string uri_;
   std::string reference_;
   image::CachedImage image_;

@@ -4,98 +4,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <map>
-
-#include "hypervisor_conformance.hpp"
-#include "ironcore/compute/host.hpp"
 #include "ironcore/crypto/digest.hpp"
-#include "libvirt_environment.hpp"
+#include "real_host.hpp"
 
 namespace ironcore::tests {
 
 using namespace std::chrono_literals;
 using compute::MachineSpec;
 using compute::MachineState;
-using compute::MachineStatus;
 using compute::Power;
 
 namespace {
-
-class RealHost {
- public:
-  RealHost() { restart(); }
-  ~RealHost() {
-    for (const auto& domain : hypervisor->domains().value()) {
-      (void)hypervisor->destroy(domain.uid);
-      (void)hypervisor->undefine(domain.uid);
-    }
-  }
-
-  /// As if the process had been killed and started again.
-  void restart() {
-    host.reset();
-    hypervisor = environment.connect();
-    host = compute::Host::create(*hypervisor, {.directory = directory.path() / "state", .shutdown_repeat = 2s},
-                                 environment.clock(), environment.log())
-               .value();
-  }
-
-  /// Boots the kernel of the image, which takes less time than its disk does.
-  MachineSpec spec(const std::string& command_line = {}) const {
-    MachineSpec spec;
-    spec.uid = Uid::random();
-    spec.name = "web-1";
-    spec.memory_bytes = std::uint64_t{160} << 20;
-    spec.kernel = compute::KernelBoot{environment.image_reference(), command_line};
-    spec.nics.push_back({"net", {}, compute::UserNetwork{}});
-    spec.shutdown_grace = 4min;
-    return spec;
-  }
-
-  MachineStatus apply(const MachineSpec& spec) {
-    auto status = host->apply(spec);
-    REQUIRE_MESSAGE(status.has_value(), status.error().message());
-    return count(*status);
-  }
-  MachineStatus count(const MachineStatus& status) {
-    for (const auto& event : status.events) ++events[event.reason];
-    return status;
-  }
-  MachineStatus reach(const MachineSpec& spec, MachineState state) {
-    MachineStatus status;
-    CHECK_MESSAGE(environment.wait_until([&] { return (status = apply(spec)).state == state; }), status.message);
-    return status;
-  }
-  bool wait_for_text(const Uid& uid, const std::string& text, std::size_t times = 1) {
-    const bool found = environment.wait_until([&] { return tests::count(console(uid), text) >= times; });
-    CHECK_MESSAGE(found, "waited for \"", text, "\" in: ", console(uid));
-    return found;
-  }
-  std::string console(const Uid& uid) const { return host->console_log(uid, 1 << 20).value(); }
-  void run(const MachineSpec& spec) {
-    reach(spec, MachineState::running);
-    REQUIRE(wait_for_text(spec.uid, "guest: ready"));
-  }
-  void check_removed(const MachineSpec& spec, Duration grace = 0s) {
-    CHECK(environment.wait_until([&] {
-      const auto status = host->remove(spec.uid, grace);
-      REQUIRE_MESSAGE(status.has_value(), status.error().message());
-      return count(*status).state == MachineState::terminated;
-    }));
-    CHECK(hypervisor->domains()->empty());
-    CHECK(std::filesystem::is_empty(directory.path() / "state" / "machines"));
-    CHECK(std::filesystem::is_empty(directory.path() / "state" / "secrets"));
-  }
-  std::int64_t process(const Uid& uid) const { return hypervisor->domain(uid).value().process; }
-
-  LibvirtEnvironment& environment = LibvirtEnvironment::get();
-  TemporaryDirectory directory;
-  std::unique_ptr<compute::Hypervisor> hypervisor;
-  std::unique_ptr<compute::Host> host;
-  std::map<std::string, int> events;
-};
 
 struct stat stat_of(const std::filesystem::path& path) {
   struct stat out {};
@@ -342,30 +261,6 @@ TEST_CASE("a console log of many megabytes keeps its end and is bounded, and a g
   CHECK(bytes > (std::uint64_t{5} << 20));
   CHECK(host.host->console_log(spec.uid, 5 << 20).value().size() == std::size_t{5} << 20);
   host.check_removed(spec);
-}
-
-TEST_CASE("a NIC on a tap that somebody made uses it and leaves it") {
-  const std::string tap = "ictap" + std::to_string(::getpid());
-  if (std::system(("ip tuntap add dev " + tap + " mode tap").c_str()) != 0) {
-    MESSAGE("no tap can be made here");
-    return;
-  }
-  RealHost host;
-  auto spec = host.spec();
-  spec.nics[0].device = compute::Tap{tap};
-  host.run(spec);
-  CHECK(std::filesystem::exists("/sys/class/net/" + tap));
-  const std::string mac = compute::derived_mac(spec.uid, "net").to_text();
-  auto port = host.host->console(spec.uid);
-  REQUIRE(port.has_value());
-  REQUIRE((*port)
-              ->write("cat /sys/class/net/eth0/address; echo end-$((1+1))\r", host.environment.clock().now() + 1min)
-              .has_value());
-  REQUIRE(host.wait_for_text(spec.uid, "end-2"));
-  CHECK(host.console(spec.uid).find(mac) != std::string::npos);
-  host.check_removed(spec);
-  CHECK(std::filesystem::exists("/sys/class/net/" + tap));
-  CHECK(std::system(("ip link delete " + tap).c_str()) == 0);
 }
 
 TEST_CASE("a crash of QEMU is noticed and repaired") {

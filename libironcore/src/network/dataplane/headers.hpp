@@ -6,14 +6,15 @@
 #include <cstdint>
 #include <span>
 
+#include "ironcore/network/protocols.hpp"
+
 namespace ironcore::network::dataplane {
 
-// https://www.iana.org/assignments/protocol-numbers
-inline constexpr std::uint8_t protocol_icmp = 1;
-inline constexpr std::uint8_t protocol_tcp = 6;
-inline constexpr std::uint8_t protocol_udp = 17;
-inline constexpr std::uint8_t protocol_icmpv6 = 58;
-inline constexpr std::uint8_t protocol_sctp = 132;
+using network::protocol_icmp;
+using network::protocol_icmpv6;
+using network::protocol_sctp;
+using network::protocol_tcp;
+using network::protocol_udp;
 
 /// Why a packet cannot be what it claims to be.
 enum class Malformed : std::uint8_t {

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a worker knows of one connection: three cache lines.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "flow_key.hpp"
+
+namespace ironcore::network::dataplane {
+
+enum class Direction : std::uint8_t { forward, reverse };  ///< forward is the one of the first packet
+constexpr Direction opposite(Direction direction) noexcept {
+  return direction == Direction::forward ? Direction::reverse : Direction::forward;
+}
+
+enum class Verdict : std::uint8_t {
+  drop,      ///< `out` is the reason
+  machine,   ///< `out` is the interface
+  underlay,  ///< encapsulate; `out` is the next hop
+};
+
+/// What is done with every packet of one direction; compiled by the slow path. What addresses and ports become is not here: it is the key of
+/// the other direction, turned round.
+struct Action {
+  std::uint32_t out = 0;
+  std::uint16_t ip_checksum = 0;  ///< what is added to the IPv4 header's checksum, as a folded one's complement sum
+  std::uint16_t transport_checksum = 0;  ///< likewise to that of TCP, UDP or ICMP
+  std::uint32_t entropy = 0;             ///< the flow label of the outer header (RFC 6438); 20 bits
+  Verdict verdict = Verdict::drop;
+  bool rewrites_source = false;
+  bool rewrites_destination = false;
+  bool translates_family = false;  ///< NAT64
+};
+static_assert(sizeof(Action) == 16);
+
+/// The time of a worker, in seconds since some start; does not run over within 136 years.
+using Tick = std::uint32_t;
+
+/// The part that both directions share.
+struct ConnectionState {
+  std::uint64_t valid_at = 0;            ///< the configuration that both actions were last checked against
+  std::array<std::uint16_t, 5> slots{};  ///< what they depend on (generations.hpp); 0 = nothing
+  std::uint16_t owner = 0;               ///< index of the interface that pays for it
+  std::uint16_t nat = no_nat;            ///< index of the NAT whose port it holds
+  std::uint8_t tcp = 0;                  ///< how far it has come (tracking.hpp)
+  std::uint8_t wheel_slot = 0;           ///< of the flow table's wheel
+  Tick seen = 0;                         ///< its last packet
+  Tick timeout = 0;                      ///< dead when nothing was seen for so long
+  std::uint32_t next = 0;                ///< in the wheel's slot, or among the free ones
+  std::uint32_t previous = 0;
+  std::array<std::uint32_t, 2> packets{};  ///< of each direction; these run over
+  std::array<std::uint64_t, 2> bytes{};    ///< of each direction, inner headers included
+
+  static constexpr std::uint16_t no_nat = 0xffff;
+};
+
+struct alignas(64) Connection {
+  struct Side {
+    FlowKey key;
+    Action action;
+  };
+  std::array<Side, 2> sides;
+  ConnectionState state;
+
+  const Side& side(Direction direction) const noexcept { return sides[static_cast<std::size_t>(direction)]; }
+  Side& side(Direction direction) noexcept { return sides[static_cast<std::size_t>(direction)]; }
+};
+static_assert(sizeof(Connection::Side) == 64 && sizeof(ConnectionState) <= 64 && sizeof(Connection) == 192);
+
+}  // namespace ironcore::network::dataplane

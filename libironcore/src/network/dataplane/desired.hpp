@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration that the dataplane was told: checked, complete, and changed by whole batches.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "ironcore/base/result.hpp"
+#include "ironcore/network/configuration.hpp"
+#include "prefix_map.hpp"
+#include "underlay.hpp"
+
+namespace ironcore::network::dataplane {
+
+/// The next hops that some routes share; each set has a number as long as a route uses it.
+class NextHopSets {
+ public:
+  using Set = std::vector<Route::NextHop>;  ///< in the order of their addresses
+  std::uint32_t use(const Set& set);
+  void release(std::uint32_t number);
+  const Set& operator[](std::uint32_t number) const { return *entries_[number].set; }
+  std::size_t size() const noexcept { return numbers_.size(); }
+
+ private:
+  struct Less {
+    bool operator()(const Set& a, const Set& b) const;
+  };
+  struct Entry {
+    const Set* set = nullptr;  ///< the key in `numbers_`
+    std::uint32_t users = 0;
+  };
+  std::map<Set, std::uint32_t, Less> numbers_;
+  std::vector<Entry> entries_;
+  std::vector<std::uint32_t> free_;
+};
+
+/// The routes of one VNI. A copy takes a moment.
+struct VniRoutes {
+  PrefixMap v4;  ///< to numbers of next-hop sets
+  PrefixMap v6;
+  const PrefixMap& of(bool is_v6) const noexcept { return is_v6 ? v6 : v4; }
+  PrefixMap& of(bool is_v6) noexcept { return is_v6 ? v6 : v4; }
+};
+
+/// What a batch made different: whatever is compiled from one of these must be compiled again.
+struct Dirty {
+  std::set<std::string> interfaces;  ///< or something that belongs to them; also those that are gone
+  std::set<std::string> load_balancers;
+  std::set<IpAddress> nat_addresses;  ///< the public addresses whose neighbours changed
+  std::map<Vni, std::vector<Prefix>> routes;
+
+  bool empty() const noexcept {
+    return interfaces.empty() && load_balancers.empty() && nat_addresses.empty() && routes.empty();
+  }
+};
+
+/// Thread: one.
+class Desired {
+ public:
+  static constexpr std::size_t max_interfaces = 4096;
+  static constexpr std::size_t max_vnis = 65'536;
+  static constexpr std::size_t max_routes = 1'000'000;  ///< of one VNI and family
+  static constexpr std::size_t max_next_hops = 64;      ///< of one route
+  static constexpr std::size_t max_rules = 4096;        ///< of one interface
+  static constexpr std::size_t max_services = 64;       ///< of one load balancer
+  static constexpr std::size_t max_targets = 4096;      ///< of one load balancer
+
+  /// `underlay` is the host's /64; `seed` is random.
+  Desired(const Prefix& underlay, std::uint64_t seed) : underlay_(underlay, seed) {}
+  Desired(const Desired&) = delete;
+  Desired& operator=(const Desired&) = delete;
+
+  /// All of the batch or nothing. What is there already, or is gone already, is no change. An object that is told again without an underlay
+  /// address keeps the one that it has. `invalid` with a field error for each thing that is wrong (`changes[3].prefix`), whether in an
+  /// object itself or in how it fits to the others, as they are after the whole batch.
+  Result<Dirty> apply(std::span<const Change> batch);
+
+  template <class Object>
+  using Table = std::map<decltype(key_of(std::declval<Object>())), Object>;
+
+  /// As told, with underlay addresses filled in.
+  const Table<Interface>& interfaces() const noexcept { return interfaces_; }
+  const Table<InterfacePrefix>& prefixes() const noexcept { return prefixes_; }
+  const Table<VirtualIp>& virtual_ips() const noexcept { return virtual_ips_; }
+  const Table<Nat>& nats() const noexcept { return nats_; }
+  const Table<NeighbourNat>& neighbour_nats() const noexcept { return neighbour_nats_; }
+  const Table<LoadBalancer>& load_balancers() const noexcept { return load_balancers_; }
+  const Table<LoadBalancerTarget>& targets() const noexcept { return targets_; }
+  const Table<FirewallRule>& rules() const noexcept { return rules_; }
+  const std::map<Vni, VniRoutes>& routes() const noexcept { return routes_; }
+  const NextHopSets& next_hops() const noexcept { return next_hops_; }
+
+ private:
+  class Batch;
+
+  Underlay underlay_;
+  Table<Interface> interfaces_;
+  Table<InterfacePrefix> prefixes_;
+  Table<VirtualIp> virtual_ips_;
+  Table<Nat> nats_;
+  Table<NeighbourNat> neighbour_nats_;
+  Table<LoadBalancer> load_balancers_;
+  Table<LoadBalancerTarget> targets_;
+  Table<FirewallRule> rules_;
+  std::map<Vni, VniRoutes> routes_;
+  NextHopSets next_hops_;
+
+  // Who has what may be had once.
+  std::map<std::string, std::string> ports_;                                ///< → interface
+  std::map<std::pair<Vni, IpAddress>, std::string> addresses_;              ///< of interfaces → interface
+  std::map<std::pair<Vni, Prefix>, std::string> alias_prefixes_;            ///< → interface
+  std::map<std::pair<Vni, IpAddress>, std::string> balanced_;               ///< → load balancer
+  std::map<IpAddress, std::string> virtual_addresses_;                      ///< → interface
+  std::map<std::pair<IpAddress, std::uint16_t>, std::uint16_t> nat_ports_;  ///< first → last, own and neighbours'
+  std::set<IpAddress> underlays_;                                           ///< of this host
+};
+
+}  // namespace ironcore::network::dataplane

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: Apache-2.0
+// Batches of configuration: all or nothing, the same twice is nothing, and what does not fit is named.
+#include "dataplane/desired.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <random>
+#include <string>
+#include <vector>
+
+using namespace ironcore;
+using namespace ironcore::network;
+using namespace ironcore::network::dataplane;
+
+namespace {
+
+IpAddress ip(std::string_view text) {
+  return IpAddress::parse(text).value();
+}
+Prefix prefix(std::string_view text) {
+  return Prefix::parse(text).value();
+}
+Vni vni(std::uint32_t value) {
+  return Vni::make(value).value();
+}
+
+Interface interface(const std::string& id, std::string_view ipv4 = "10.0.0.1", std::uint32_t network = 100) {
+  Interface out;
+  out.id = id;
+  out.port = "port-" + id;
+  out.vni = vni(network);
+  out.ipv4 = ip(ipv4);
+  return out;
+}
+Route route(std::string_view to, std::vector<std::string> hops, std::uint32_t network = 100) {
+  Route out{vni(network), prefix(to), {}};
+  for (const auto& hop : hops) out.next_hops.push_back({ip(hop), 1});
+  return out;
+}
+Nat nat(const std::string& id, std::uint16_t first, std::uint16_t last, std::string_view address = "192.0.2.1") {
+  return {id, ip(address), first, last, Nat::Ports::own, {}};
+}
+LoadBalancer balancer(const std::string& id, std::string_view address = "192.0.2.9") {
+  return {id, vni(100), ip(address), {{protocol_tcp, 80, 80}}, {}};
+}
+FirewallRule rule(const std::string& id, const std::string& name) {
+  FirewallRule out;
+  out.interface = id;
+  out.id = name;
+  out.source = prefix("0.0.0.0/0");
+  out.destination = prefix("0.0.0.0/0");
+  return out;
+}
+
+struct Host {
+  Desired desired{prefix("2001:db8:1:1::/64"), 0x1234567800000042};
+
+  Result<Dirty> apply(std::vector<Change> changes) { return desired.apply(changes); }
+  Dirty done(std::vector<Change> changes) {
+    auto result = apply(std::move(changes));
+    REQUIRE_MESSAGE(result.has_value(), result.error().message());
+    return std::move(*result);
+  }
+  /// The fields that were named.
+  std::vector<std::string> wrong(std::vector<Change> changes) {
+    const auto before = text();
+    const auto result = apply(std::move(changes));
+    if (result) return {};
+    CHECK(text() == before);  // nothing changed
+    const Error error = result.error();
+    CHECK(error.code() == ErrorCode::invalid);
+    std::vector<std::string> out;
+    for (const auto& field : error.fields()) {
+      CHECK_FALSE(field.message.empty());
+      out.push_back(field.field);
+    }
+    return out;
+  }
+
+  /// Everything that can be seen.
+  std::string text() const {
+    std::string out;
+    const auto underlay = [&](const auto& object) { out += " " + object.underlay->to_text() + "\n"; };
+    for (const auto& [key, i] : desired.interfaces()) {
+      out += key.id + " " + i.port + " " + i.vni.to_text() + " " + (i.ipv4 ? i.ipv4->to_text() : "-") + " " +
+             (i.ipv6 ? i.ipv6->to_text() : "-") + i.hostname;
+      underlay(i);
+    }
+    for (const auto& [key, p] : desired.prefixes()) out += key.interface + " " + p.prefix.to_text(), underlay(p);
+    for (const auto& [key, v] : desired.virtual_ips()) out += key.interface + " " + v.address.to_text(), underlay(v);
+    for (const auto& [key, n] : desired.nats()) {
+      out += key.interface + " " + n.address.to_text() + ":" + std::to_string(n.first_port) + "-" +
+             std::to_string(n.last_port);
+      underlay(n);
+    }
+    for (const auto& [key, n] : desired.neighbour_nats())
+      out += key.address.to_text() + ":" + std::to_string(n.first_port) + "-" + std::to_string(n.last_port) + "\n";
+    for (const auto& [key, l] : desired.load_balancers()) out += key.id + " " + l.address.to_text(), underlay(l);
+    for (const auto& [key, t] : desired.targets())
+      out += key.load_balancer + " " + t.underlay.to_text() + " " + std::to_string(t.weight) + "\n";
+    for (const auto& [key, r] : desired.rules())
+      out += key.interface + " " + key.id + std::to_string(r.priority) + "\n";
+    for (const auto& [network, routes] : desired.routes()) {
+      for (const bool is_v6 : {false, true}) {
+        routes.of(is_v6).for_each([&](PrefixBits bits, unsigned length, std::uint32_t set) {
+          out += network.to_text() + " " + std::to_string(bits.high) + "/" + std::to_string(length);
+          for (const auto& hop : desired.next_hops()[set])
+            out += " " + hop.underlay.to_text() + "*" + std::to_string(hop.weight);
+          out += "\n";
+        });
+      }
+    }
+    return out + std::to_string(desired.next_hops().size());
+  }
+};
+
+}  // namespace
+
+TEST_CASE("objects are kept as told, with underlay addresses of the original's form") {
+  Host host;
+  const auto dirty = host.done({interface("a"), InterfacePrefix{"a", prefix("10.1.0.0/24"), {}, {}},
+                                VirtualIp{"a", ip("192.0.2.2"), {}}, nat("a", 1024, 2047), balancer("lb"),
+                                LoadBalancerTarget{"lb", ip("2001:db8:2:2::1"), 1}, rule("a", "r"),
+                                route("0.0.0.0/0", {"2001:db8:9::1", "2001:db8:8::1"})});
+  CHECK(dirty.interfaces == std::set<std::string>{"a"});
+  CHECK(dirty.load_balancers == std::set<std::string>{"lb"});
+  CHECK(dirty.routes.at(vni(100)) == std::vector{prefix("0.0.0.0/0")});
+  const auto& desired = host.desired;
+  const auto underlay = desired.interfaces().at({"a"}).underlay->bytes();
+  CHECK(desired.interfaces().at({"a"}).underlay->to_text().starts_with("2001:db8:1:1:"));
+  CHECK(underlay[8] == 0xd0);
+  CHECK(underlay[9] == 1);
+  CHECK(underlay[10] == 0);
+  CHECK(underlay[11] == 0x42);
+  CHECK(desired.virtual_ips().at({"a", false}).underlay->bytes()[9] == 2);
+  CHECK(desired.nats().at({"a"}).underlay->bytes()[9] == 3);
+  CHECK(desired.load_balancers().at({"lb"}).underlay->bytes()[9] == 4);
+  CHECK(desired.prefixes().begin()->second.underlay->bytes()[9] == 6);
+}
+
+TEST_CASE("the same batch twice changes nothing, and the order of next hops does not matter") {
+  Host host;
+  const std::vector<Change> batch = {interface("a"),
+                                     nat("a", 1024, 2047),
+                                     rule("a", "r"),
+                                     balancer("lb"),
+                                     LoadBalancerTarget{"lb", ip("2001:db8:2:2::1"), 1},
+                                     route("0.0.0.0/0", {"2001:db8:9::1", "2001:db8:8::1"})};
+  host.done(batch);
+  const auto before = host.text();
+  CHECK(host.done(batch).empty());
+  CHECK(host.done({route("0.0.0.0/0", {"2001:db8:8::1", "2001:db8:9::1"})}).empty());
+  CHECK(host.text() == before);  // the derived underlay addresses, too
+  CHECK(host.done({InterfaceKey{"b"}, NatKey{"b"}, RouteKey{vni(7), prefix("10.0.0.0/8")}}).empty());
+}
+
+TEST_CASE("of several words on one object the last one counts") {
+  Host host;
+  CHECK(host.done({interface("a"), InterfaceKey{"a"}}).empty());
+  host.done({InterfaceKey{"a"}, interface("a", "10.0.0.1"), interface("a", "10.0.0.2")});
+  CHECK(host.desired.interfaces().at({"a"}).ipv4 == ip("10.0.0.2"));
+  host.done({route("10.0.0.0/8", {"2001:db8:9::1"}), RouteKey{vni(100), prefix("10.0.0.0/8")}});
+  CHECK(host.desired.routes().empty());
+}
+
+TEST_CASE("what belongs to an interface or a load balancer goes with it") {
+  Host host;
+  const auto empty = host.text();
+  host.done({interface("a"), interface("b", "10.0.0.2"), InterfacePrefix{"a", prefix("10.1.0.0/24"), {}, {}},
+             VirtualIp{"a", ip("192.0.2.2"), {}}, nat("a", 1024, 2047), rule("a", "r"), balancer("lb"),
+             LoadBalancerTarget{"lb", ip("2001:db8:2:2::1"), 1}, LoadBalancerTarget{"lb", ip("2001:db8:2:2::2"), 1}});
+  const auto dirty = host.done({InterfaceKey{"a"}, LoadBalancerKey{"lb"}});
+  CHECK(dirty.interfaces == std::set<std::string>{"a"});
+  CHECK(host.desired.interfaces().size() == 1);
+  CHECK(host.desired.prefixes().empty());
+  CHECK(host.desired.targets().empty());
+  CHECK(host.desired.rules().empty());
+  host.done({InterfaceKey{"b"}});
+  CHECK(host.text() == empty);
+  // And all of it is free again, for somebody else.
+  host.done({interface("c"), InterfacePrefix{"c", prefix("10.1.0.0/24"), {}, {}}, VirtualIp{"c", ip("192.0.2.2"), {}},
+             nat("c", 1500, 3000), balancer("other")});
+}
+
+TEST_CASE("two interfaces may exchange what each may have alone, in one batch") {
+  Host host;
+  auto a = interface("a", "10.0.0.1");
+  auto b = interface("b", "10.0.0.2");
+  host.done({a, b, nat("a", 1, 10), nat("b", 11, 20)});
+  std::swap(a.port, b.port);
+  std::swap(a.ipv4, b.ipv4);
+  host.done({a, b, nat("a", 11, 20), nat("b", 1, 10)});
+  CHECK(host.desired.interfaces().at({"a"}).port == "port-b");
+  CHECK(host.wrong({interface("c", "10.0.0.1"), nat("c", 5, 6)}) ==
+        std::vector<std::string>{"changes[0].ipv4", "changes[1].firstPort"});
+}
+
+TEST_CASE("an interface takes its prefixes into another network") {
+  Host host;
+  const InterfacePrefix alias{"a", prefix("10.1.0.0/24"), {}, {}};
+  host.done({interface("a"), alias});
+  const auto underlay = host.desired.prefixes().begin()->second.underlay;
+  auto other = alias;
+  other.interface = "b";
+  CHECK(host.wrong({interface("b", "10.0.0.2"), other}) == std::vector<std::string>{"changes[1].prefix"});
+  SUBCASE("silently") {
+    host.done({interface("a", "10.0.0.1", 200)});
+  }
+  SUBCASE("and told again") {
+    host.done({interface("a", "10.0.0.1", 200), alias});
+  }
+  CHECK(host.desired.prefixes().begin()->second.underlay == underlay);
+  host.done({interface("b", "10.0.0.2"), other});  // free in the old one
+  auto third = alias;
+  third.interface = "c";
+  CHECK(host.wrong({interface("c", "10.0.0.3", 200), third}) == std::vector<std::string>{"changes[1].prefix"});
+}
+
+TEST_CASE("each wrong field is named, and nothing changes") {
+  Host host;
+  host.done({interface("a"), nat("a", 1000, 2000), VirtualIp{"a", ip("192.0.2.2"), {}}, balancer("lb"),
+             NeighbourNat{vni(100), ip("192.0.2.1"), 3000, 4000, ip("2001:db8:2:2::1")},
+             InterfacePrefix{"a", prefix("10.1.0.0/24"), {}, {}}});
+  const auto field = [&](Change change) {
+    const auto fields = host.wrong({std::move(change)});
+    REQUIRE(fields.size() == 1);
+    REQUIRE(fields[0].starts_with("changes[0]."));
+    return fields[0].substr(11);
+  };
+  const auto changed = [](auto object, auto change) {
+    change(object);
+    return object;
+  };
+  const auto with = [&](auto change) { return changed(interface("b", "10.0.0.2"), change); };
+  CHECK(field(interface("", "10.0.0.2")) == "id");
+  CHECK(field(interface("a b", "10.0.0.2")) == "id");
+  CHECK(field(with([](auto& i) { i.id = std::string(64, 'x'); })) == "id");
+  CHECK(field(with([](auto& i) { i.port.clear(); })) == "port");
+  CHECK(field(with([](auto& i) { i.port = "port-a"; })) == "port");  // of another one
+  CHECK(field(with([](auto& i) { i.vni = Vni(); })) == "vni");
+  CHECK(field(with([](auto& i) { i.ipv4.reset(); })) == "ipv4");
+  CHECK(field(with([](auto& i) { i.ipv4 = ip("fd00::1"); })) == "ipv4");
+  CHECK(field(with([](auto& i) { i.ipv6 = ip("10.0.0.9"); })) == "ipv6");
+  for (const auto* address : {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "169.254.0.1", "10.0.0.1"})
+    CHECK(field(interface("b", address)) == "ipv4");
+  CHECK(field(with([](auto& i) { i.mac = MacAddress(); })) == "mac");
+  CHECK(field(with([](auto& i) { i.mac = MacAddress::parse("01:00:5e:00:00:01").value(); })) == "mac");
+  CHECK(field(with([](auto& i) { i.hostname = "no_underscore"; })) == "hostname");
+  CHECK(field(with([](auto& i) { i.pxe = Pxe{ip("10.0.0.9"), "file"}; })) == "pxe.path");
+  CHECK(field(with([](auto& i) { i.pxe = Pxe{ip("10.0.0.9"), "/a b"}; })) == "pxe.path");
+  CHECK(field(with([](auto& i) { i.pxe = Pxe{ip("10.0.0.9"), "/" + std::string(127, 'x')}; })) == "pxe.path");
+  CHECK(field(with([](auto& i) { i.pxe = Pxe{ip("0.0.0.0"), "/x"}; })) == "pxe.server");
+  CHECK(field(with([](auto& i) { i.total.egress = 10, i.public_traffic.egress = 11; })) == "publicTraffic.egress");
+  CHECK(field(with([](auto& i) { i.total.ingress = 10, i.public_traffic.ingress = 11; })) == "publicTraffic.ingress");
+  for (const auto* address :
+       {"2001:db8:2:2:d000:8000::1", "2001:db8:1:1:e000:8000::1", "2001:db8:1:1:d000::1", "10.0.0.1"})
+    CHECK(field(with([&](auto& i) { i.underlay = ip(address); })) == "underlay");
+  CHECK(field(with([&](auto& i) { i.underlay = host.desired.interfaces().at({"a"}).underlay; })) == "underlay");
+
+  const auto alias = [&](std::string_view what, const std::string& id = "a") {
+    return InterfacePrefix{id, prefix(what), {}, {}};
+  };
+  CHECK(field(alias("10.2.0.0/24", "b")) == "interface");
+  CHECK(field(alias("10.2.0.1/24")) == "prefix");
+  CHECK(field(alias("0.0.0.0/0")) == "prefix");
+  CHECK(field(alias("::/0")) == "prefix");
+
+  CHECK(field(VirtualIp{"b", ip("192.0.2.3"), {}}) == "interface");
+  CHECK(field(VirtualIp{"a", ip("0.0.0.0"), {}}) == "address");
+  CHECK(field(VirtualIp{"a", ip("2001:db8:5::1"), {}}) == "address");  // it has no IPv6
+  CHECK(field(VirtualIp{"a", ip("192.0.2.1"), {}}) == "address");      // it is used for NAT
+
+  CHECK(field(nat("b", 1, 2)) == "interface");
+  CHECK(field(nat("a", 0, 2)) == "firstPort");
+  CHECK(field(nat("a", 3, 2)) == "lastPort");
+  CHECK(field(nat("a", 1, 2, "fd00::1")) == "address");
+  CHECK(field(nat("a", 1, 2, "192.0.2.2")) == "address");  // a virtual IP
+  for (const auto& [first, last] :
+       {std::pair(2500, 3000), std::pair(4000, 5000), std::pair(3500, 3600), std::pair(1, 65535)})
+    CHECK(field(nat("a", static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(last))) == "firstPort");
+  CHECK(host.wrong({nat("a", 2001, 2999)}).empty());
+  host.done({nat("a", 1000, 2000)});
+
+  const auto neighbour = [&](std::uint16_t first, std::uint16_t last, std::string_view underlay = "2001:db8:2:2::1") {
+    return NeighbourNat{vni(200), ip("192.0.2.1"), first, last, ip(underlay)};
+  };
+  CHECK(field(neighbour(2000, 2001)) == "firstPort");  // in whatever network
+  CHECK(field(neighbour(5000, 4999)) == "lastPort");
+  CHECK(field(neighbour(5000, 5001, "10.0.0.1")) == "underlay");
+  CHECK(field(neighbour(5000, 5001, "2001:db8:1:1:d000::1")) == "underlay");  // our own
+
+  const auto service = [&](LoadBalancer::Service first, LoadBalancer::Service second) {
+    auto out = balancer("new", "192.0.2.10");
+    out.services = {first, second};
+    return out;
+  };
+  CHECK(field(balancer("new")) == "address");  // of another one
+  CHECK(field(changed(balancer("new", "192.0.2.10"), [](auto& l) { l.services.clear(); })) == "services");
+  CHECK(field(changed(balancer("new", "192.0.2.10"), [](auto& l) {
+          l.services.clear();
+          for (std::uint16_t i = 0; i < 65; ++i) l.services.push_back({protocol_tcp, i, i});
+        })) == "services");
+  CHECK(field(service({protocol_icmp, 1, 2}, {protocol_tcp, 1, 2})) == "services[0].protocol");
+  CHECK(field(service({protocol_tcp, 2, 1}, {protocol_udp, 1, 2})) == "services[0].lastPort");
+  CHECK(field(service({protocol_tcp, 0, 65535}, {protocol_tcp, 80, 80})) == "services[1].firstPort");
+  CHECK(host.wrong({service({protocol_tcp, 0, 65535}, {protocol_udp, 80, 80}), LoadBalancerKey{"new"}}).empty());
+  CHECK(field(LoadBalancerTarget{"none", ip("2001:db8:2:2::1"), 1}) == "loadBalancer");
+  CHECK(field(LoadBalancerTarget{"lb", ip("10.0.0.1"), 1}) == "underlay");
+
+  CHECK(field(route("10.0.0.1/8", {"2001:db8:2:2::1"})) == "prefix");
+  CHECK(field(route("10.0.0.0/8", {})) == "nextHops");
+  std::vector<std::string> many;
+  for (int i = 1; i <= 65; ++i) many.push_back("2001:db8:2:2::" + std::to_string(i));
+  CHECK(field(route("10.0.0.0/8", many)) == "nextHops");
+  CHECK(field(route("10.0.0.0/8", {"2001:db8:2:2::1", "2001:db8:2:2::1"})) == "nextHops[1].underlay");
+  CHECK(field(route("10.0.0.0/8", {"10.0.0.1"})) == "nextHops[0].underlay");
+  CHECK(field(changed(route("10.0.0.0/8", {"2001:db8:2:2::1"}), [](auto& r) { r.next_hops[0].weight = 0; })) ==
+        "nextHops[0].weight");
+  CHECK(field(changed(route("10.0.0.0/8", {"2001:db8:2:2::1"}), [](auto& r) { r.vni = Vni(); })) == "vni");
+
+  const auto with_rule = [&](auto change) { return changed(rule("a", "r"), change); };
+  CHECK(field(rule("b", "r")) == "interface");
+  CHECK(field(rule("a", "")) == "id");
+  CHECK(field(with_rule([](auto& r) { r.destination = prefix("::/0"); })) == "destination");
+  CHECK(field(with_rule([](auto& r) { r.source = prefix("10.0.0.1/8"); })) == "source");
+  CHECK(field(with_rule([](auto& r) { r.source_ports = {1, 2}; })) == "sourcePorts");
+  CHECK(field(with_rule([](auto& r) {
+          r.protocol = protocol_tcp, r.destination_ports = {2, 1};
+        })) == "destinationPorts");
+  CHECK(field(with_rule([](auto& r) { r.protocol = protocol_icmpv6, r.icmp_type = 1; })) == "icmpType");
+  CHECK(field(with_rule([](auto& r) { r.protocol = protocol_icmp, r.icmp_code = 1; })) == "icmpCode");
+}
+
+TEST_CASE("everything that is wrong is named at once, by the number of its change") {
+  Host host;
+  const auto fields = host.wrong({interface("a"), interface("b", "0.0.0.0"), rule("", "r")});
+  CHECK(fields == std::vector<std::string>{"changes[1].ipv4", "changes[2].interface"});
+}
+
+TEST_CASE("limits are told, and nothing beyond them is kept") {
+  Host host;
+  std::vector<Change> rules = {interface("a")};
+  for (std::size_t i = 0; i < Desired::max_rules; ++i) rules.emplace_back(rule("a", "r" + std::to_string(i)));
+  host.done(rules);
+  CHECK(host.wrong({rule("a", "one-more")}) == std::vector<std::string>{"changes"});
+  std::vector<Change> interfaces;
+  for (std::uint32_t i = 1; i < Desired::max_interfaces; ++i)
+    interfaces.emplace_back(interface("i" + std::to_string(i), IpAddress::v4(0x0a000001 + i).to_text()));
+  host.done(interfaces);
+  CHECK(host.wrong({interface("one-more", "10.200.0.1")}) == std::vector<std::string>{"changes"});
+}
+
+TEST_CASE("many routes to few next hops share them, and the last one to leave takes them along") {
+  Host host;
+  std::vector<Change> routes;
+  for (std::uint32_t i = 0; i < 1000; ++i)
+    routes.emplace_back(route(IpAddress::v4(0x0a000000 + i * 256).to_text() + "/24",
+                              {"2001:db8:2:2::" + std::to_string(i % 10 + 1), "2001:db8:2:2::99"}));
+  const auto dirty = host.done(routes);
+  CHECK(dirty.routes.at(vni(100)).size() == 1000);
+  CHECK(host.desired.next_hops().size() == 10);
+  std::vector<Change> removal;
+  for (const auto& change : routes) removal.emplace_back(key_of(std::get<Route>(change)));
+  host.done(removal);
+  CHECK(host.desired.next_hops().size() == 0);
+  CHECK(host.desired.routes().empty());
+}
+
+TEST_CASE("a batch that fails leaves no trace, whatever was in it") {
+  std::mt19937 random(11);
+  const auto pick = [&](std::uint32_t count) { return static_cast<std::uint32_t>(random() % count); };
+  const auto id = [&] { return std::string(1, static_cast<char>('a' + pick(5))); };
+  const auto address = [&] { return IpAddress::v4(0x0a000001 + pick(6)).to_text(); };
+  const auto change = [&]() -> Change {
+    switch (pick(15)) {
+      case 0:
+      case 1: {
+        auto out = interface(id(), address(), 100 + pick(2));
+        out.port = "port" + std::to_string(pick(7));
+        return out;
+      }
+      case 2:
+        return InterfaceKey{id()};
+      case 3:
+        return InterfacePrefix{id(),
+                               prefix("10.1." + std::to_string(pick(3)) + ".0/24"),
+                               pick(2) == 0 ? InterfacePrefix::Use::alias : InterfacePrefix::Use::load_balancer,
+                               {}};
+      case 4:
+        return VirtualIp{id(), IpAddress::v4(0xc0000200 + pick(3)), {}};
+      case 5: {
+        const auto first = static_cast<std::uint16_t>(1 + pick(100));
+        return nat(id(), first, static_cast<std::uint16_t>(first + pick(30)), "192.0.2." + std::to_string(pick(3)));
+      }
+      case 6: {
+        const auto first = static_cast<std::uint16_t>(1 + pick(100));
+        return NeighbourNat{vni(100), IpAddress::v4(0xc0000200 + pick(3)), first,
+                            static_cast<std::uint16_t>(first + pick(30)), ip("2001:db8:2:2::1")};
+      }
+      case 7:
+        return NatKey{id()};
+      case 8:
+        return balancer(id(), "192.0.2." + std::to_string(100 + pick(3)));
+      case 9:
+        return LoadBalancerTarget{id(), ip("2001:db8:2:2::" + std::to_string(pick(3) + 1)), 1};
+      case 10:
+        return LoadBalancerKey{id()};
+      case 11:
+        return rule(id(), id());
+      case 12:
+        return VirtualIpKey{id(), false};
+      case 13:
+        return RouteKey{vni(100), prefix("10." + std::to_string(pick(3)) + ".0.0/16")};
+      default:
+        return route("10." + std::to_string(pick(3)) + ".0.0/16", {"2001:db8:2:2::" + std::to_string(pick(3) + 1)});
+    }
+  };
+  Host host;
+  const auto empty = host.text();
+  int applied = 0;
+  int refused = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    std::vector<Change> batch(1 + pick(5), Change(InterfaceKey{"z"}));
+    for (auto& one : batch) one = change();
+    const auto before = host.text();
+    if (host.apply(batch).has_value()) {
+      ++applied;
+      CHECK(host.done(batch).empty());
+    } else {
+      ++refused;
+      REQUIRE(host.text() == before);
+    }
+  }
+  CHECK(applied > 1000);
+  CHECK(refused > 1000);
+  // If an index had kept something, it would still be in the way.
+  std::vector<Change> removal;
+  for (const auto* name : {"a", "b", "c", "d", "e"}) {
+    removal.emplace_back(InterfaceKey{name});
+    removal.emplace_back(LoadBalancerKey{name});
+  }
+  for (const auto& [key, object] : host.desired.neighbour_nats()) removal.emplace_back(key);
+  for (int i = 0; i < 3; ++i) removal.emplace_back(RouteKey{vni(100), prefix("10." + std::to_string(i) + ".0.0/16")});
+  host.done(removal);
+  CHECK(host.text() == empty);
+  std::vector<Change> all;
+  for (std::uint32_t i = 0; i < 6; ++i) {
+    auto one = interface("n" + std::to_string(i), IpAddress::v4(0x0a000001 + i).to_text(), 100 + i % 2);
+    one.port = "port" + std::to_string(i);
+    all.emplace_back(one);
+  }
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    const auto owner = "n" + std::to_string(i);
+    all.emplace_back(nat(owner, 1, 65'535, "192.0.2." + std::to_string(i)));
+    all.emplace_back(InterfacePrefix{owner, prefix("10.1." + std::to_string(i) + ".0/24"), {}, {}});
+    all.emplace_back(balancer(owner, "192.0.2." + std::to_string(100 + i)));
+  }
+  host.done(all);
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who has which port, against plain maps.
+#include "dataplane/nat_ports.hpp"
+
+#include <doctest/doctest.h>
+
+#include <deque>
+#include <map>
+#include <random>
+#include <set>
+#include <tuple>
+#include <vector>
+
+#include "dataplane/headers.hpp"
+
+using namespace ironcore::network::dataplane;
+
+namespace {
+
+Inside inside(std::uint32_t host, std::uint16_t port, PortSpace space = PortSpace::tcp) {
+  return {.address = {std::uint64_t{0x0a00'0000 + host} << 32, 0}, .vni = 7, .port = port, .space = space};
+}
+
+Outside outside(std::uint32_t host, std::uint16_t port = 443, PortSpace space = PortSpace::tcp) {
+  return {.address = {std::uint64_t{0xc633'6400 + host} << 32, 0}, .port = port, .space = space};
+}
+
+using Socket = std::tuple<PrefixBits, std::uint32_t, std::uint16_t>;
+
+Socket key(const Inside& from) {
+  return {from.address, from.vni, from.port};
+}
+
+}  // namespace
+
+TEST_CASE("an inside keeps its port until its last flow ends") {
+  NatPorts ports({1024, 1031}, 1);
+  const auto port = ports.take(inside(1, 5000));
+  REQUIRE(port);
+  CHECK(*port >= 1024);
+  CHECK(*port <= 1031);
+  CHECK(ports.take(inside(1, 5000)) == port);
+  CHECK(ports.used(PortSpace::tcp) == 1);
+  CHECK(ports.find(PortSpace::tcp, *port) == inside(1, 5000));
+  CHECK(!ports.find(PortSpace::udp, *port));
+  CHECK(!ports.find(PortSpace::tcp, 1023));
+  CHECK(!ports.find(PortSpace::tcp, 1032));
+  ports.release(PortSpace::tcp, *port);
+  CHECK(ports.find(PortSpace::tcp, *port) == inside(1, 5000));
+  ports.release(PortSpace::tcp, *port);
+  CHECK(!ports.find(PortSpace::tcp, *port));
+  CHECK(ports.used(PortSpace::tcp) == 0);
+}
+
+TEST_CASE("address, port, network and protocol each make another inside") {
+  NatPorts ports({1, 100}, 1);
+  auto other_network = inside(1, 1);
+  other_network.vni = 8;
+  auto v6 = inside(1, 1);
+  v6.address.low = 1;
+  std::set<std::uint16_t> taken;
+  for (const auto& each : {inside(1, 1), inside(2, 1), inside(1, 2), other_network, v6})
+    taken.insert(*ports.take(each));
+  CHECK(taken.size() == 5);
+  CHECK(ports.take(inside(1, 1, PortSpace::udp)));
+  CHECK(ports.used(PortSpace::tcp) == 5);
+  CHECK(ports.used(PortSpace::udp) == 1);
+}
+
+TEST_CASE("an exhausted space says so, refuses newcomers only, and leaves the others alone") {
+  for (const PortRange range :
+       {PortRange{0, 0}, PortRange{0, 0xffff}, PortRange{0xffff, 0xffff}, PortRange{5000, 5099}}) {
+    NatPorts ports(range, 3);
+    for (std::uint32_t i = 0; i < range.size(); ++i) {
+      REQUIRE(!ports.is_exhausted(PortSpace::sctp));
+      REQUIRE(ports.take(inside(i, 9, PortSpace::sctp)));
+    }
+    CHECK(ports.is_exhausted(PortSpace::sctp));
+    CHECK(!ports.is_exhausted(PortSpace::icmp));
+    CHECK(!ports.take(inside(range.size(), 9, PortSpace::sctp)));
+    const auto known = ports.take(inside(0, 9, PortSpace::sctp));
+    REQUIRE(known);
+    CHECK(ports.take(inside(0, 9, PortSpace::icmp)));
+    ports.release(PortSpace::sctp, *known);
+    CHECK(ports.is_exhausted(PortSpace::sctp));
+    ports.release(PortSpace::sctp, *known);
+    CHECK(ports.take(inside(range.size(), 9, PortSpace::sctp)) == known);
+  }
+}
+
+TEST_CASE("the order of the ports depends on the secret") {
+  NatPorts a({1024, 65'535}, 1), b({1024, 65'535}, 2), again({1024, 65'535}, 1);
+  int same = 0, neighbours = 0;
+  std::uint16_t before = 0;
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    const auto port = *a.take(inside(i, 1));
+    if (port == *b.take(inside(i, 1))) ++same;
+    if (port == before + 1) ++neighbours;
+    CHECK(port == again.take(inside(i, 1)));
+    before = port;
+  }
+  CHECK(same < 5);
+  CHECK(neighbours < 5);
+}
+
+TEST_CASE("random flows have the ports of the model, and a freed port is the last to come again") {
+  for (const unsigned seed : {1U, 2U, 3U}) {
+    std::mt19937_64 random(seed);  // NOLINT: the same in every run
+    const PortRange range{static_cast<std::uint16_t>(1000 * seed), static_cast<std::uint16_t>(1000 * seed + 99)};
+    NatPorts ports(range, random());
+    struct Model {
+      std::map<Socket, std::pair<std::uint16_t, std::uint32_t>> of;  // port, flows
+      std::set<std::uint16_t> fresh;                                 // not taken yet
+      std::deque<std::uint16_t> freed;
+    } models[port_spaces];
+    for (auto& model : models)
+      for (std::uint32_t port = range.first; port <= range.last; ++port)
+        model.fresh.insert(static_cast<std::uint16_t>(port));
+    std::size_t refused = 0;
+    for (int round = 0; round < 200'000; ++round) {
+      const auto space = static_cast<PortSpace>(random() % port_spaces);
+      auto& model = models[static_cast<std::size_t>(space)];
+      // Now more flows begin, now more end.
+      if (random() % 100 < (round / 2000 % 2 == 0 ? 70U : 30U)) {
+        auto from = inside(static_cast<std::uint32_t>(random() % 15), static_cast<std::uint16_t>(random() % 15), space);
+        from.vni = static_cast<std::uint32_t>(random() % 2);
+        const auto port = ports.take(from);
+        const auto known = model.of.find(key(from));
+        if (known != model.of.end()) {
+          REQUIRE(port == known->second.first);
+          ++known->second.second;
+        } else if (model.of.size() == range.size()) {
+          REQUIRE(!port);
+          ++refused;
+        } else {
+          REQUIRE(port);
+          if (model.fresh.empty()) {
+            REQUIRE(port == model.freed.front());
+            model.freed.pop_front();
+          } else {
+            REQUIRE(model.fresh.erase(*port) == 1);
+          }
+          model.of[key(from)] = {*port, 1};
+        }
+        if (port) REQUIRE(ports.find(space, *port) == from);
+      } else if (!model.of.empty()) {
+        auto ending = model.of.begin();
+        std::advance(ending, random() % model.of.size());
+        const auto port = ending->second.first;
+        ports.release(space, port);
+        if (--ending->second.second == 0) {
+          model.freed.push_back(port);
+          model.of.erase(ending);
+          REQUIRE(!ports.find(space, port));
+        }
+      }
+      REQUIRE(ports.used(space) == model.of.size());
+      REQUIRE(ports.is_exhausted(space) == (model.of.size() == range.size()));
+    }
+    CHECK(refused > 100);
+  }
+}
+
+TEST_CASE("a shared port serves several insides while their outsides differ") {
+  SharedNatPorts ports({2000, 2000}, 100, 1);
+  for (std::uint32_t i = 0; i < 50; ++i) CHECK(ports.take(inside(i, 1), outside(i)) == 2000);
+  CHECK(!ports.take(inside(50, 1), outside(0)));
+  CHECK(ports.take(inside(50, 1), outside(0, 444)) == 2000);
+  CHECK(ports.take(inside(50, 1, PortSpace::udp), outside(0, 443, PortSpace::udp)) == 2000);
+  ports.release(2000, outside(0));
+  CHECK(ports.take(inside(50, 1), outside(0)) == 2000);
+  CHECK(ports.used() == 52);
+}
+
+// In the original such a flow is dropped though ports are free.
+TEST_CASE("an inside whose port is taken towards an outside gets another one there") {
+  SharedNatPorts ports({1024, 1279}, 10'000, 1);
+  std::set<std::uint16_t> taken;
+  for (std::uint32_t i = 0; i < 256; ++i) {
+    const auto port = ports.take(inside(i, 1), outside(1));
+    REQUIRE(port);
+    CHECK(taken.insert(*port).second);
+  }
+  CHECK(!ports.take(inside(256, 1), outside(1)));
+  CHECK(ports.take(inside(256, 1), outside(2)));
+}
+
+TEST_CASE("an inside has the same port towards all outsides that nobody else talks to") {
+  SharedNatPorts ports({1024, 65'535}, 100'000, 1);
+  std::set<std::uint16_t> different;
+  for (std::uint32_t host = 0; host < 20; ++host) {
+    const auto port = *ports.take(inside(host, 1), outside(0));
+    different.insert(port);
+    std::size_t others = 0;
+    for (std::uint32_t i = 1; i < 2000; ++i)
+      if (ports.take(inside(host, 1), outside(host * 10'000 + i)) != port) ++others;
+    CHECK(others <= 2);
+  }
+  CHECK(different.size() > 15);
+}
+
+TEST_CASE("flows beyond the limit are refused, and up to it they are not") {
+  SharedNatPorts ports({1024, 65'535}, 100'000, 5);
+  CHECK(ports.bytes() == 800'000);
+  for (std::uint32_t i = 0; i < 100'000; ++i) {
+    REQUIRE(!ports.is_exhausted());
+    REQUIRE(ports.take(inside(i % 1000, 1), outside(i)));
+  }
+  CHECK(ports.is_exhausted());
+  CHECK(!ports.take(inside(1, 1), outside(100'001)));
+  CHECK(!SharedNatPorts({1, 2}, 0, 1).take(inside(1, 1), outside(1)));
+}
+
+TEST_CASE("nearly all ports of a large range can be had towards one outside") {
+  SharedNatPorts ports({1024, 65'535}, 100'000, 9);
+  std::set<std::uint16_t> taken;
+  std::uint32_t first_refused = 0, refused = 0;
+  for (std::uint32_t i = 0; i < 64'512; ++i) {
+    const auto port = ports.take(inside(i, 1), outside(1));
+    if (port) REQUIRE(taken.insert(*port).second);
+    if (!port && refused++ == 0) first_refused = i;
+  }
+  CHECK(first_refused > 64'512 * 85 / 100);
+  CHECK(refused < 64'512 / 100);
+}
+
+TEST_CASE("no two random flows share a port and an outside, and what ends is free again") {
+  // Ends of groups, a part of a group, and more groups than are tried.
+  for (const PortRange range : {PortRange{0, 15}, PortRange{100, 116}, PortRange{65'000, 65'535}, PortRange{7, 7}}) {
+    std::mt19937_64 random(range.first);  // NOLINT: the same in every run
+    SharedNatPorts ports(range, 3000, random());
+    using Place = std::tuple<std::uint16_t, PrefixBits, std::uint16_t, PortSpace>;
+    std::set<Place> taken;
+    std::map<std::tuple<PrefixBits, std::uint16_t, PortSpace>, std::uint32_t> of_outside;
+    std::vector<std::pair<std::uint16_t, Outside>> flows;
+    std::size_t refused_early = 0, begun = 0;
+    for (int round = 0; round < 100'000; ++round) {
+      if (random() % 100 < (round / 5000 % 2 == 0 ? 70U : 30U)) {
+        const auto space = static_cast<PortSpace>(random() % port_spaces);
+        const auto from =
+            inside(static_cast<std::uint32_t>(random() % 1000), static_cast<std::uint16_t>(random()), space);
+        const auto to =
+            outside(static_cast<std::uint32_t>(random() % 3), static_cast<std::uint16_t>(random() % 4), space);
+        const auto port = ports.take(from, to);
+        auto& count = of_outside[{to.address, to.port, space}];
+        if (!port) {
+          if (count < range.size() && taken.size() < 3000) ++refused_early;
+          continue;
+        }
+        ++begun;
+        REQUIRE(*port >= range.first);
+        REQUIRE(*port <= range.last);
+        REQUIRE(taken.insert({*port, to.address, to.port, space}).second);
+        ++count;
+        flows.emplace_back(*port, to);
+      } else if (!flows.empty()) {
+        std::swap(flows[random() % flows.size()], flows.back());
+        const auto [port, to] = flows.back();
+        flows.pop_back();
+        ports.release(port, to);
+        taken.erase({port, to.address, to.port, to.space});
+        --of_outside[{to.address, to.port, to.space}];
+      }
+      REQUIRE(ports.used() == taken.size());
+    }
+    CHECK(refused_early * 1000 <= begun);
+    for (const auto& [port, to] : flows) ports.release(port, to);
+    CHECK(ports.used() == 0);
+    // All free: as many as there are can be had at once.
+    for (std::uint32_t i = 0; i < std::min(range.size(), 256U); ++i) REQUIRE(ports.take(inside(i, 1), outside(9)));
+  }
+}
+
+TEST_CASE("protocols and their ports") {
+  CHECK(port_space(protocol_tcp) == PortSpace::tcp);
+  CHECK(port_space(protocol_udp) == PortSpace::udp);
+  CHECK(port_space(protocol_icmp) == PortSpace::icmp);
+  CHECK(port_space(protocol_icmpv6) == PortSpace::icmp);
+  CHECK(port_space(protocol_sctp) == PortSpace::sctp);
+  CHECK(!port_space(47));
+}
