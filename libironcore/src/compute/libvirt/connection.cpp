@@ -79,12 +79,15 @@ void Connection::register_event(Registered& to, int id, Callback callback) {
 Connection::Registered Connection::set_up(std::unique_ptr<Link> link) {
   link->set_keepalive(options_.keepalive);
   Registered out{std::move(link), {}, false};
-  auto* self = new Self(shared_from_this());
-  out.has_close_callback =
-      virConnectRegisterCloseCallback(
-          out.link->get(), [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); }, self,
-          free_self) == 0;
-  if (!out.has_close_callback) delete self;
+  // A driver inside this process takes the callback as well, but never calls it and never gives it back.
+  if (options_.uri.rfind("test:", 0) != 0) {
+    auto* self = new Self(shared_from_this());
+    out.has_close_callback =
+        virConnectRegisterCloseCallback(
+            out.link->get(), [](virConnectPtr lost, int, void* opaque) { self_of(opaque)->on_lost(lost); }, self,
+            free_self) == 0;
+    if (!out.has_close_callback) delete self;
+  }
 
   register_event(out, VIR_DOMAIN_EVENT_ID_LIFECYCLE, &Connection::lifecycle);
   register_event(
