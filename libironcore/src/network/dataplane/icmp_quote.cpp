@@ -15,18 +15,6 @@ namespace {
 
 constexpr std::size_t icmp_header_bytes = 8;
 
-bool is_checksum_right(std::span<const std::uint8_t> bytes, const Headers& error) noexcept {
-  const auto message = bytes.subspan(error.transport, error.length - error.transport);
-  ChecksumSum sum;
-  sum.add(message);
-  if (error.is_v6) {
-    sum.add(bytes.subspan(8, 32));
-    sum.add32(static_cast<std::uint32_t>(message.size()));
-    sum.add16(protocol_icmpv6);
-  }
-  return sum.folded() == 0xffff;
-}
-
 /// Where the transport's checksum is, from the transport on; 0 if it has none that covers addresses or ports.
 std::size_t checksum_at(std::uint8_t protocol) noexcept {
   switch (protocol) {
@@ -94,6 +82,18 @@ class Rewriter {
 
 }  // namespace
 
+bool is_icmp_checksum_right(std::span<const std::uint8_t> bytes, const Headers& headers) noexcept {
+  const auto message = bytes.subspan(headers.transport, headers.length - headers.transport);
+  ChecksumSum sum;
+  sum.add(message);
+  if (headers.is_v6) {
+    sum.add(bytes.subspan(8, 32));
+    sum.add32(static_cast<std::uint32_t>(message.size()));
+    sum.add16(protocol_icmpv6);
+  }
+  return sum.folded() == 0xffff;
+}
+
 QuoteResult rewrite_icmp_quote(std::span<std::uint8_t> bytes, std::size_t packet_bytes,
                                const QuotedChange& change) noexcept {
   Headers error;
@@ -109,7 +109,7 @@ QuoteResult rewrite_icmp_quote(std::span<std::uint8_t> bytes, std::size_t packet
   for (const auto& side : {change.source, change.destination})
     if (!side.address.empty() && side.address.size() != address_bytes) return QuoteResult::family;
 
-  if (error.length <= bytes.size() && !error.is_fragment && !is_checksum_right(bytes, error))
+  if (error.length <= bytes.size() && !error.is_fragment && !is_icmp_checksum_right(bytes, error))
     return QuoteResult::checksum;
   if (!quoted.is_v6) {
     ChecksumSum header;

@@ -9,6 +9,11 @@
 
 namespace ironcore::network::dataplane {
 
+struct Headers;
+
+/// `bytes` is all of an ICMP or ICMPv6 message and what is before it, as `parse` has read it; no fragment.
+bool is_icmp_checksum_right(std::span<const std::uint8_t> bytes, const Headers& headers) noexcept;
+
 /// What becomes of one side of the quoted packet.
 struct QuotedSide {
   std::span<const std::uint8_t> address;  ///< 4 or 16 bytes; empty: it stays
@@ -32,8 +37,8 @@ enum class QuoteResult : std::uint8_t {
 
 /// Rewrites the quoted addresses and ports (RFC 5508 §4.2), the quoted checksums as far as they are inside the quote, and the error's checksum.
 /// Of later fragments only addresses are there to be rewritten. A quoted SCTP checksum is left: no receiver of an error can verify it.
-/// The addresses of the error itself are the caller's. `bytes` begins with the IP header and `packet_bytes` is as for `parse`; the error's checksum is
-/// verified if all of it is in `bytes`. Unless `done`, nothing has changed. Thread: any.
+/// The addresses of the error itself are the caller's. `bytes`, which begins with the IP header, and `packet_bytes` are as for `parse`; the
+/// error's checksum is verified if all of it is in `bytes`. Unless `done`, nothing has changed. Thread: any.
 QuoteResult rewrite_icmp_quote(std::span<std::uint8_t> bytes, std::size_t packet_bytes,
                                const QuotedChange& change) noexcept;
 
