@@ -208,6 +208,13 @@ TEST_CASE("a limit gives its burst, then its rate, whatever the clock does") {
   CHECK(sum >= 1'008);
   CHECK(sum <= 1'010);
 
+  // A pause fills the bucket whole, also where the rate does not divide it.
+  IcmpErrorLimit odd(7, 3, 1'000, 0);
+  for (const std::uint64_t now : {std::uint64_t{0}, std::uint64_t{1'000'000}, UINT64_MAX}) {
+    for (int i = 0; i < 3; ++i) CHECK(odd.take(now));
+    CHECK(!odd.take(now));
+  }
+
   IcmpErrorLimit none(0, 2, 1'000, 0);
   CHECK(none.take(0));
   CHECK(none.take(1'000'000));

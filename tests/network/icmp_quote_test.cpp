@@ -184,6 +184,18 @@ TEST_CASE("the rest of an error may be elsewhere") {
   CHECK(quote_of(after) == natted(inside, change));
 }
 
+TEST_CASE("an error in fragments is rewritten in its first one") {
+  const auto address = address_bytes("203.0.113.9");
+  const QuotedChange change{.source = {address, 9}};
+  const auto inside = checksummed(v4(udp(1, 2, Bytes(100, 3))));
+  const auto whole = error_about(inside);
+  const auto first = v4(slice(whole, 20, 84), {.protocol = 1, .fragment = 0x2000});
+  const auto [result, after] = rewrite(first, change);
+  CHECK(result == QuoteResult::done);
+  CHECK(is_right(v4(slice(after, 20) + slice(whole, 84), {.protocol = 1})));
+  CHECK(quote_of(after) == slice(natted(inside, change), 0, 56));
+}
+
 TEST_CASE("every beginning of every error is read within its bounds") {
   RandomPackets random(13);
   const auto four = address_bytes("203.0.113.9"), six = address_bytes("2001:db8:9::9");

@@ -313,6 +313,18 @@ TEST_CASE("headers without meaning in IPv4 are left out, others are the payload"
   CHECK(done(options, to_v6()) == done(checksummed(v4(udp(1, 2, {7}))), to_v6()));
 }
 
+TEST_CASE("extension headers without end, or cut inside a quote, are not walked") {
+  Bytes chain;
+  for (int i = 0; i < 20; ++i) chain = chain + extension(60);
+  CHECK(why(v6(chain + extension(17) + udp(1, 2), {.next_header = 60}), to_v4()) == Translation::malformed);
+  const auto long_one = v6(Bytes{47, 5, 1, 4, 0, 0, 0, 0} + Bytes(44), {.next_header = 60});
+  CHECK(why(long_one, to_v4()) == Translation::done);
+  CHECK(why(error_v6(3, 0, 0, long_one), to_v4()) == Translation::done);
+  CHECK(why(error_v6(3, 0, 0, slice(long_one, 0, 88)), to_v4()) == Translation::done);
+  for (std::size_t size = 0; size < 88; ++size)
+    CHECK(why(error_v6(3, 0, 0, slice(long_one, 0, size)), to_v4()) == Translation::malformed);
+}
+
 TEST_CASE("what names its way is refused, with the place that an error points at") {
   const auto routed = run(v6(extension(43) + extension(17, 2, 1) + udp(1, 2), {.next_header = 60}), to_v4());
   CHECK(routed.result == Translation::source_route);
@@ -520,7 +532,6 @@ TEST_CASE("MTUs differ by the headers, and stay within what the next hops and th
       {2'003, 2'022},   {2'002, 1'512},   {1'493, 1'512},   {1'492, 1'300},  {600, 1'300},
   };
   for (const auto& [length, result] : plateaus) {
-    CAPTURE(length);
     auto quote = inside_v4;
     put16(quote, 2, length);
     CHECK(get32(done(error_v4(3, 4, 0, quote), to_v6()), 44) == result);
@@ -599,6 +610,16 @@ TEST_CASE("quoted fragments stay fragments") {
   CHECK(is_right(down));
   CHECK(get16(quote_of(down), 6) == 0x2002);
   CHECK(get16(quote_of(down), 4) == 0xbabe);
+}
+
+TEST_CASE("what a quote has behind its packet is none of its transport") {
+  auto short_v4 = slice(v4(tcp(1, 2, tcp_ack), {.protocol = 6}), 0, 28);
+  put16(short_v4, 2, 28);
+  const Bytes behind{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  CHECK(slice(quote_of(done(error_v4(11, 0, 0, short_v4 + behind), to_v6())), 48) == behind);
+  auto short_v6 = slice(v6(tcp(1, 2, tcp_ack), {.next_header = 6}), 0, 48);
+  put16(short_v6, 4, 8);
+  CHECK(slice(quote_of(done(error_v6(3, 0, 0, short_v6 + behind), to_v4())), 28) == behind);
 }
 
 TEST_CASE("errors about what was never translated are not either") {
