@@ -5,53 +5,17 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <random>
 #include <string>
 #include <vector>
+
+#include "configuration_objects.hpp"
 
 using namespace ironcore;
 using namespace ironcore::network;
 using namespace ironcore::network::dataplane;
+using namespace ironcore::network::tests;
 
 namespace {
-
-IpAddress ip(std::string_view text) {
-  return IpAddress::parse(text).value();
-}
-Prefix prefix(std::string_view text) {
-  return Prefix::parse(text).value();
-}
-Vni vni(std::uint32_t value) {
-  return Vni::make(value).value();
-}
-
-Interface interface(const std::string& id, std::string_view ipv4 = "10.0.0.1", std::uint32_t network = 100) {
-  Interface out;
-  out.id = id;
-  out.port = "port-" + id;
-  out.vni = vni(network);
-  out.ipv4 = ip(ipv4);
-  return out;
-}
-Route route(std::string_view to, std::vector<std::string> hops, std::uint32_t network = 100) {
-  Route out{vni(network), prefix(to), {}};
-  for (const auto& hop : hops) out.next_hops.push_back({ip(hop), 1});
-  return out;
-}
-Nat nat(const std::string& id, std::uint16_t first, std::uint16_t last, std::string_view address = "192.0.2.1") {
-  return {id, ip(address), first, last, Nat::Ports::own, {}};
-}
-LoadBalancer balancer(const std::string& id, std::string_view address = "192.0.2.9") {
-  return {id, vni(100), ip(address), {{protocol_tcp, 80, 80}}, {}};
-}
-FirewallRule rule(const std::string& id, const std::string& name) {
-  FirewallRule out;
-  out.interface = id;
-  out.id = name;
-  out.source = prefix("0.0.0.0/0");
-  out.destination = prefix("0.0.0.0/0");
-  return out;
-}
 
 struct Host {
   Desired desired{prefix("2001:db8:1:1::/64"), 0x1234567800000042};
@@ -368,61 +332,13 @@ TEST_CASE("many routes to few next hops share them, and the last one to leave ta
 }
 
 TEST_CASE("a batch that fails leaves no trace, whatever was in it") {
-  std::mt19937 random(11);
-  const auto pick = [&](std::uint32_t count) { return static_cast<std::uint32_t>(random() % count); };
-  const auto id = [&] { return std::string(1, static_cast<char>('a' + pick(5))); };
-  const auto address = [&] { return IpAddress::v4(0x0a000001 + pick(6)).to_text(); };
-  const auto change = [&]() -> Change {
-    switch (pick(15)) {
-      case 0:
-      case 1: {
-        auto out = interface(id(), address(), 100 + pick(2));
-        out.port = "port" + std::to_string(pick(7));
-        return out;
-      }
-      case 2:
-        return InterfaceKey{id()};
-      case 3:
-        return InterfacePrefix{id(),
-                               prefix("10.1." + std::to_string(pick(3)) + ".0/24"),
-                               pick(2) == 0 ? InterfacePrefix::Use::alias : InterfacePrefix::Use::load_balancer,
-                               {}};
-      case 4:
-        return VirtualIp{id(), IpAddress::v4(0xc0000200 + pick(3)), {}};
-      case 5: {
-        const auto first = static_cast<std::uint16_t>(1 + pick(100));
-        return nat(id(), first, static_cast<std::uint16_t>(first + pick(30)), "192.0.2." + std::to_string(pick(3)));
-      }
-      case 6: {
-        const auto first = static_cast<std::uint16_t>(1 + pick(100));
-        return NeighbourNat{vni(100), IpAddress::v4(0xc0000200 + pick(3)), first,
-                            static_cast<std::uint16_t>(first + pick(30)), ip("2001:db8:2:2::1")};
-      }
-      case 7:
-        return NatKey{id()};
-      case 8:
-        return balancer(id(), "192.0.2." + std::to_string(100 + pick(3)));
-      case 9:
-        return LoadBalancerTarget{id(), ip("2001:db8:2:2::" + std::to_string(pick(3) + 1)), 1};
-      case 10:
-        return LoadBalancerKey{id()};
-      case 11:
-        return rule(id(), id());
-      case 12:
-        return VirtualIpKey{id(), false};
-      case 13:
-        return RouteKey{vni(100), prefix("10." + std::to_string(pick(3)) + ".0.0/16")};
-      default:
-        return route("10." + std::to_string(pick(3)) + ".0.0/16", {"2001:db8:2:2::" + std::to_string(pick(3) + 1)});
-    }
-  };
+  RandomBatches batches(11);
   Host host;
   const auto empty = host.text();
   int applied = 0;
   int refused = 0;
   for (int round = 0; round < 20'000; ++round) {
-    std::vector<Change> batch(1 + pick(5), Change(InterfaceKey{"z"}));
-    for (auto& one : batch) one = change();
+    const auto batch = batches.next();
     const auto before = host.text();
     if (host.apply(batch).has_value()) {
       ++applied;

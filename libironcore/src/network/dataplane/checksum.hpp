@@ -44,6 +44,8 @@ class ChecksumDelta {
   /// Only what is added, as an address of another length.
   void add(std::span<const std::uint8_t> bytes) noexcept;
   void remove(std::span<const std::uint8_t> bytes) noexcept;
+  /// What the other one changes as well.
+  void join(const ChecksumDelta& other) noexcept { sum_ += other.folded(); }
 
   /// The checksum after the change. RFC 1624 equation 3: never turns a right 0xffff into a wrong 0.
   std::uint16_t apply(std::uint16_t checksum) const noexcept {
