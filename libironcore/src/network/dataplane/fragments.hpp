@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which flow a fragment without ports belongs to.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "connection.hpp"
+#include "flow_key.hpp"
+#include "headers.hpp"
+
+namespace ironcore::network::dataplane {
+
+/// Nothing is put together: the first fragment of a datagram has the transport header, and the later ones are of its flow. What only a first
+/// fragment says is remembered for `lifetime` by what all fragments of a datagram share: addresses and identification, and for IPv4 the
+/// protocol (RFC 791 §3.2, RFC 8200 §4.5). A later fragment that comes before its first one is unknown. Of two first fragments the newer one
+/// counts; each of them is a packet of its own flow.
+/// Memory: 16 bytes for each of `capacity`, which never become more: the oldest of four that compete for a place gives way. Thread: one.
+class Fragments {
+ public:
+  static constexpr Tick lifetime = 30;
+
+  /// `secret` is random, so that nobody can choose datagrams that push out others. Throws std::bad_alloc.
+  Fragments(std::uint32_t capacity, std::uint64_t secret);
+
+  /// Of a fragment that `parse` has read; `ip` is its header. Of a first one it notes the ports, to a later one it gives protocol and ports of the
+  /// first, as if it had its header. False: the first one is not known.
+  bool track(FlowScope scope, const std::uint8_t* ip, Headers& headers, Tick now) noexcept;
+
+ private:
+  static constexpr std::size_t ways = 4;
+
+  struct Entry {
+    std::uint64_t datagram = 0;  ///< a hash with the secret: nobody can find two with the same one
+    std::uint16_t source_port = 0;
+    std::uint16_t destination_port = 0;
+    std::uint32_t seen_and_protocol = 0;  ///< time plus 1 in the upper 24 bits, so that 0 is an empty one
+  };
+  static_assert(sizeof(Entry) == 16);
+  struct alignas(64) Set {
+    std::array<Entry, ways> entries;
+  };
+
+  static std::uint32_t stamp(Tick now) noexcept { return (now + 1) & 0xff'ffff; }
+  static bool is_fresh(const Entry& entry, Tick now) noexcept;
+  std::uint64_t datagram_of(FlowScope scope, const std::uint8_t* ip, const Headers& headers) const noexcept;
+
+  std::uint64_t secret_;
+  std::vector<Set> sets_;
+};
+
+}  // namespace ironcore::network::dataplane
