@@ -22,7 +22,7 @@ constexpr std::uint32_t maglev_size = 251;
 
 struct Host {
   Desired desired{prefix("2001:db8:1:1::/64"), 42};
-  Compiler compiler{maglev_size};
+  Compiler compiler{prefix("2001:db8:1:1::/64"), maglev_size};
   Generations generations;
   std::unique_ptr<const Snapshot> snapshot;
 
@@ -54,6 +54,11 @@ Dirty all_of(const Desired& desired) {
   return out;
 }
 
+/// Those of `RandomBatches`, but for one that is never there.
+void add_ports(Compiler& compiler) {
+  for (std::uint32_t i = 0; i < 6; ++i) compiler.add_port("port" + std::to_string(i), 10 + i, MacAddress());
+}
+
 std::string text_of(const UnderlayBytes& bytes) {
   return IpAddress::v6(bytes).to_text();
 }
@@ -74,7 +79,13 @@ std::string text_of(const Snapshot& snapshot) {
     const auto* view = snapshot.interfaces[i].get();
     if (view == nullptr) continue;
     const auto before = out;
-    out = view->told.id + " " + text_of(view->underlay) + " ";
+    const auto port = snapshot.interface_ports[i];
+    out = view->told.id + " " + text_of(view->underlay) + (port == no_port ? " - " : " port ");
+    if (port != no_port) {
+      CHECK(snapshot.ports[port].kind == PortView::Kind::machine);
+      CHECK(snapshot.ports[port].interface == i);
+      out += std::to_string(port) + " ";
+    }
     maps("own", view->own, [](std::uint32_t) { return std::string(); });
     if (view->virtual_ipv4) out += "vip " + view->virtual_ipv4->address.to_text();
     if (view->nat) out += "nat " + view->nat->address.to_text() + ":" + std::to_string(view->nat->first_port);
@@ -83,6 +94,10 @@ std::string text_of(const Snapshot& snapshot) {
     out = before;
   }
   for (const auto& one : interfaces) out += one;
+  for (std::size_t i = 0; i < snapshot.ports.size(); ++i) {
+    const auto& port = snapshot.ports[i];
+    if (port.kind == PortView::Kind::machine) out += "port " + std::to_string(i) + " " + name(port.interface) + "\n";
+  }
   std::set<std::string> balancers;
   for (std::size_t i = 0; i < snapshot.load_balancers.size(); ++i) {
     const auto* view = snapshot.load_balancers[i].get();
@@ -126,6 +141,7 @@ std::string text_of(const Snapshot& snapshot) {
 TEST_CASE("whatever batches there were, the snapshot is the one of a fresh start, and older ones stay as they were") {
   RandomBatches batches(5);
   Host host;
+  add_ports(host.compiler);
   std::vector<std::pair<std::unique_ptr<const Snapshot>, std::string>> older;
   int applied = 0;
   for (int round = 0; round < 6000; ++round) {
@@ -134,7 +150,8 @@ TEST_CASE("whatever batches there were, the snapshot is the one of a fresh start
     ++applied;
     host.snapshot = host.compiler.compile(host.desired, *dirty, host.generations);
     const auto text = text_of(*host.snapshot);
-    Compiler fresh(maglev_size);
+    Compiler fresh(prefix("2001:db8:1:1::/64"), maglev_size);
+    add_ports(fresh);
     Generations generations;
     REQUIRE(text == text_of(*fresh.compile(host.desired, all_of(host.desired), generations)));
     if (round % 50 == 0) older.emplace_back(std::move(host.snapshot), text);
@@ -228,6 +245,48 @@ TEST_CASE("a change is noted for what depends on it, and hardly for anything els
   check_only({Generations::load_balancer(host.compiler.load_balancer_index("lb"))});
   host.apply({NeighbourNat{vni(100), ip("192.0.2.1"), 20, 30, ip("2001:db8:2:2::1")}});
   check_only({Generations::nat(bits_of(ip("192.0.2.1")))});
+}
+
+TEST_CASE("a port may come before its interface or after it, go and come back") {
+  Host host;
+  const auto port_of = [&] { return host.snapshot->interface_ports[host.compiler.interface_index("a")]; };
+  host.apply({interface("a")});
+  CHECK(port_of() == no_port);
+  host.compiler.add_port("port-a", 3, MacAddress());
+  host.apply({});
+  CHECK(port_of() == 3);
+  CHECK(host.snapshot->ports[3].kind == PortView::Kind::machine);
+  host.compiler.remove_port("port-a");
+  host.apply({});
+  CHECK(port_of() == no_port);
+  CHECK(host.snapshot->ports[3].kind == PortView::Kind::none);
+  host.compiler.add_port("port-a", 5, MacAddress());
+  host.apply({});
+  CHECK(port_of() == 5);
+  host.apply({InterfaceKey{"a"}});
+  CHECK(host.snapshot->ports[5].kind == PortView::Kind::none);
+  host.apply({interface("a")});
+  CHECK(port_of() == 5);
+}
+
+TEST_CASE("a machine's MAC is the one that was told, or else the one that was learned") {
+  const auto first = MacAddress::parse("02:00:00:00:00:01").value();
+  const auto second = MacAddress::parse("02:00:00:00:00:02").value();
+  Host host;
+  host.apply({interface("a")});
+  CHECK_FALSE(host.view("a").mac.has_value());
+  host.compiler.learn_mac("a", first);
+  host.apply({});
+  CHECK(host.view("a").mac == first);
+  host.apply({rule("a", "r")});
+  CHECK(host.view("a").mac == first);
+  auto told = interface("a");
+  told.mac = second;
+  host.apply({told});
+  CHECK(host.view("a").mac == second);
+  host.compiler.learn_mac("a", first);
+  host.apply({});
+  CHECK(host.view("a").mac == second);
 }
 
 TEST_CASE("routes to many next hops forget those that nobody uses") {

@@ -77,6 +77,10 @@ const UnderlayView* Snapshot::underlay(const std::uint8_t* suffix) const noexcep
   return found ? &underlay_views[*found] : nullptr;
 }
 
+Compiler::Compiler(const Prefix& host, std::uint32_t maglev_size) : maglev_size_(maglev_size) {
+  next_.host = underlay_bytes(host.first());
+}
+
 std::unique_ptr<const Snapshot> Compiler::compile(const Desired& desired, const Dirty& dirty,
                                                   Generations& generations) {
   ++next_.number;
@@ -128,6 +132,7 @@ void Compiler::finish_networks() {
 }
 
 void Compiler::take_out(const Entries& entries) {
+  if (!entries.port.empty()) disconnect(entries.port, entries.index);
   for (const auto& prefix : entries.local) {
     remove(network(entries.vni).local, prefix);
     change(Generations::prefix(entries.vni, prefix.address().is_v6(), bits_of(prefix.address()), prefix.length()));
@@ -155,6 +160,66 @@ void Compiler::add_underlay(Entries& entries, const std::optional<IpAddress>& ad
   entries.underlays.push_back(*address);
 }
 
+// ---- ports -------------------------------------------------------------------------------------------------------------
+
+/// Both ways, if the port is there.
+void Compiler::connect(const std::string& port, std::uint32_t interface) {
+  const auto there = ports_.find(port);
+  next_.interface_ports.set(interface, there == ports_.end() ? no_port : there->second);
+  if (there == ports_.end()) return;
+  auto view = next_.ports[there->second];
+  view.kind = PortView::Kind::machine;
+  view.interface = interface;
+  next_.ports.set(there->second, view);
+}
+
+void Compiler::disconnect(const std::string& port, std::uint32_t interface) {
+  port_users_.erase(port);
+  next_.interface_ports.set(interface, no_port);
+  const auto there = ports_.find(port);
+  if (there == ports_.end()) return;
+  auto view = next_.ports[there->second];
+  view.kind = PortView::Kind::none;
+  next_.ports.set(there->second, view);
+}
+
+void Compiler::add_port(const std::string& name, std::uint32_t number, const MacAddress& mac) {
+  ports_[name] = number;
+  next_.ports.set(number, {PortView::Kind::none, 0, mac});
+  const auto user = port_users_.find(name);
+  if (user != port_users_.end()) connect(name, interfaces_.at(user->second).index);
+}
+
+void Compiler::remove_port(const std::string& name) {
+  const auto there = ports_.find(name);
+  if (there == ports_.end()) return;
+  next_.ports.set(there->second, {});
+  ports_.erase(there);
+  const auto user = port_users_.find(name);
+  if (user != port_users_.end()) next_.interface_ports.set(interfaces_.at(user->second).index, no_port);
+}
+
+void Compiler::add_uplink(const UplinkView& uplink, const MacAddress& mac) {
+  next_.ports.set(uplink.port, {PortView::Kind::uplink, 0, mac});
+  next_.uplinks.push_back(uplink);
+}
+
+void Compiler::change_uplink(const UplinkView& uplink) {
+  for (auto& known : next_.uplinks)
+    if (known.port == uplink.port) known = uplink;
+}
+
+void Compiler::learn_mac(const std::string& interface, const MacAddress& mac) {
+  learned_[interface] = mac;
+  const auto known = interfaces_.find(interface);
+  if (known == interfaces_.end()) return;
+  const auto& before = next_.interfaces[known->second.index];
+  if (before->told.mac || before->mac == mac) return;
+  auto view = std::make_shared<InterfaceView>(*before);
+  view->mac = mac;
+  next_.interfaces.set(known->second.index, std::move(view));
+}
+
 // ---- interfaces ------------------------------------------------------------------------------------------------------
 
 void Compiler::compile_interface(const Desired& desired, const std::string& id) {
@@ -166,14 +231,21 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
     next_.interfaces.set(known->second.index, nullptr);
     interface_numbers_.give_back(known->second.index);
     interfaces_.erase(known);
+    learned_.erase(id);
     return;
   }
   Entries entries;
   entries.index = known == interfaces_.end() ? interface_numbers_.take() : known->second.index;
   entries.vni = told->second.vni;
 
+  entries.port = told->second.port;
+  port_users_[entries.port] = id;
+  connect(entries.port, entries.index);
+
   auto view = std::make_shared<InterfaceView>();
   view->told = told->second;
+  view->mac = told->second.mac;
+  if (const auto learned = learned_.find(id); !view->mac && learned != learned_.end()) view->mac = learned->second;
   view->underlay = underlay_bytes(*told->second.underlay);
   add_underlay(entries, told->second.underlay, UnderlayUse::interface);
   for (const auto& address : {told->second.ipv4, told->second.ipv6}) {

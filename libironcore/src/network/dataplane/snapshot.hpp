@@ -38,6 +38,7 @@ struct RuleSet {
 
 struct InterfaceView {
   Interface told;
+  std::optional<MacAddress> mac;  ///< of the machine: told, or else learned
   UnderlayBytes underlay{};
   PrefixMaps own;  ///< what the machine may send from; the values mean nothing
   std::optional<VirtualIp> virtual_ipv4;
@@ -57,6 +58,24 @@ struct LoadBalancerView {
 struct UnderlayView {
   UnderlayUse use = UnderlayUse::interface;
   std::uint32_t index = 0;  ///< of the load balancer, or else of the interface
+};
+
+inline constexpr std::uint32_t no_port = 0xffff'ffff;
+
+struct PortView {
+  enum class Kind : std::uint8_t { none, machine, uplink };
+  Kind kind = Kind::none;
+  std::uint32_t interface = 0;  ///< of a machine
+  MacAddress mac;               ///< of our side
+};
+
+/// A port towards other hosts.
+struct UplinkView {
+  std::uint32_t port = no_port;
+  MacAddress neighbour;  ///< the router's
+  std::uint16_t weight = 1;
+  bool is_up = false;  ///< the link is, and the router is known
+  friend bool operator==(const UplinkView&, const UplinkView&) = default;
 };
 
 struct NextHop {
@@ -80,6 +99,10 @@ struct NeighbourRange {
 /// A copy shares nearly everything. Thread: as PrefixMap.
 struct Snapshot {
   std::uint64_t number = 0;
+  UnderlayBytes host{};                         ///< the underlay prefix, and zeros
+  ChunkedArray<PortView> ports;                 ///< by the numbers of the embedder
+  ChunkedArray<std::uint32_t> interface_ports;  ///< `no_port` while it is not there
+  std::vector<UplinkView> uplinks;
   ChunkedArray<std::shared_ptr<const InterfaceView>> interfaces;         ///< null = there is none
   ChunkedArray<std::shared_ptr<const LoadBalancerView>> load_balancers;  ///< likewise
   PrefixMap underlays;  ///< the last 8 bytes of ours → underlay_views
