@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A libvirtd that hangs: it takes connections and answers nobody.
+#include <signal.h>
+
 #include <atomic>
 
 #include "hypervisor_conformance.hpp"
+#include "libvirt_body.hpp"
 #include "libvirt_environment.hpp"
+#include "real_host.hpp"
 
 namespace ironcore::tests {
 
@@ -127,6 +131,60 @@ TEST_CASE("calls under way when a daemon begins to hang end, too") {
   CHECK(environment.wait_until([&] { return calls > 100; }));
   const Hang hang;
   CHECK(environment.wait_until([&] { return ended == callers; }, 1min));
+}
+
+TEST_CASE("a QEMU that hangs holds up nobody but its own machine, which can be forced off") {
+  auto& environment = LibvirtEnvironment::get();
+  const auto before = threads();
+  {
+    LibvirtBody body;
+    const auto impatient =
+        compute::libvirt::connect(environment.loop(), {.uri = environment.uri(), .monitor_patience = 500ms},
+                                  environment.clock(), environment.log())
+            .value();
+    const auto frozen = body.spec(HypervisorBody::Guest::deaf);
+    const auto other = body.spec(HypervisorBody::Guest::deaf);
+    for (const auto& spec : {frozen, other}) {
+      IRONCORE_REQUIRE_OK(impatient->define(spec));
+      IRONCORE_REQUIRE_OK(impatient->start(spec.uid));
+    }
+    const auto process = static_cast<pid_t>(impatient->domain(frozen.uid)->process);
+    REQUIRE(process > 0);
+    REQUIRE(::kill(process, SIGSTOP) == 0);
+    const auto hung = threads();
+    for (int again = 0; again < 3; ++again) {
+      IRONCORE_CHECK_FAILS(timeout, impatient->shutdown(frozen.uid, compute::ShutdownSignal::acpi));
+      IRONCORE_CHECK_FAILS(timeout, impatient->attach_nic(frozen.uid, {"second", {}, compute::UserNetwork{}}));
+      IRONCORE_CHECK_FAILS(timeout, impatient->reboot(frozen.uid));
+      CHECK(threads() <= hung + 1);  // one call is left behind, not one for each
+    }
+    CHECK(impatient->domain(frozen.uid)->state == compute::DomainState::running);
+    IRONCORE_REQUIRE_OK(impatient->shutdown(other.uid, compute::ShutdownSignal::acpi));
+    IRONCORE_REQUIRE_OK(impatient->destroy(frozen.uid));
+    CHECK(impatient->domain(frozen.uid)->state == compute::DomainState::shut_off);
+    // The call that was left behind is over, so the domain can be asked again.
+    IRONCORE_REQUIRE_OK(impatient->start(frozen.uid));
+    CHECK(environment.wait_until(
+        [&] { return impatient->shutdown(frozen.uid, compute::ShutdownSignal::acpi).has_value(); }));
+  }
+  CHECK(environment.wait_until([&] { return threads() <= before; }));
+}
+
+TEST_CASE("a machine whose QEMU hangs is forced off when its grace is over") {
+  RealHost host;
+  auto spec = host.spec();
+  spec.shutdown_grace = 15s;
+  host.reach(spec, compute::MachineState::running);
+  REQUIRE(::kill(static_cast<pid_t>(host.process(spec.uid)), SIGSTOP) == 0);
+  SUBCASE("switched off") {
+    spec.power = compute::Power::off;
+    host.reach(spec, compute::MachineState::shutdown);
+    CHECK(host.events["ShutdownForced"] == 1);
+    CHECK(host.events["ShutdownFailed"] == 1);
+  }
+  SUBCASE("removed") {
+    host.check_removed(spec, 15s);
+  }
 }
 
 TEST_CASE("a connection that is closed while its daemon hangs waits no longer than its keepalive") {

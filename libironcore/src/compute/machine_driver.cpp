@@ -378,10 +378,13 @@ Result<void> MachineDriver::send_signal(ShutdownSignal signal, Duration grace) {
     return {};
   }
   const Error& wrong = signal == ShutdownSignal::agent ? agent.error() : acpi.error();
-  if (wrong.code() == ErrorCode::unavailable && signal == ShutdownSignal::agent) {
-    // The guest may still be booting. It is asked again, and the grace ends all waiting.
+  // The guest may still be booting, or hang. It is asked again, and the grace ends all waiting.
+  const bool is_agent_silent = wrong.code() == ErrorCode::unavailable && signal == ShutdownSignal::agent;
+  if (is_agent_silent || wrong.code() == ErrorCode::timeout) {
     if (memory_.signals++ == 0)
-      event(EventType::warning, "ShutdownFailed", "the guest agent does not answer; it is asked again");
+      event(
+          EventType::warning, "ShutdownFailed",
+          (is_agent_silent ? std::string("the guest agent does not answer") : wrong.message()) + "; it is asked again");
     return {};
   }
   return wrong.within("ask the guest to stop");

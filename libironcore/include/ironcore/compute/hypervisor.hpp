@@ -131,8 +131,8 @@ class Console {
 
 /// The domains of one hypervisor that carry our mark; others are neither seen nor touched. All calls are idempotent: starting a
 /// running domain, destroying a stopped one and undefining an absent one succeed. Errors: `not_found` (no such domain),
-/// `unavailable` (connection lost; the body reconnects by itself), `wrong_state`, `exhausted`, `unsupported`, `invalid`.
-/// Thread: any.
+/// `unavailable` (connection lost; the body reconnects by itself), `timeout` (the hypervisor does not answer for this domain: what was asked may
+/// happen yet; `destroy` helps), `wrong_state`, `exhausted`, `unsupported`, `invalid`. Thread: any.
 class Hypervisor {
  public:
   virtual ~Hypervisor() = default;

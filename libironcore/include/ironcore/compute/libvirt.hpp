@@ -48,6 +48,7 @@ struct Options {
   Duration connect_patience = std::chrono::seconds(10);  ///< the first connection waits so long for a daemon that hangs
   Duration reconnect = std::chrono::milliseconds(500);   ///< between attempts to reach a lost daemon
   Duration agent_patience = std::chrono::seconds(2);     ///< how long a guest agent may take to answer
+  Duration monitor_patience = std::chrono::seconds(10);  ///< how long QEMU may take for what it is asked to do
   Duration switch_patience = std::chrono::seconds(20);   ///< a start waits so long for the switch of a vhost-user NIC
 };
 
@@ -55,7 +56,8 @@ struct Options {
 /// meanwhile. `unavailable` too when there is no daemon, or one that does not answer; `cancelled` after a stop. Each
 /// attempt runs on a thread of its own, because libvirt's call cannot be interrupted: while a daemon hangs, one such thread
 /// is left behind for each connection that is wanted, and ends when the daemon answers or dies. Each call has a connection
-/// for itself, of which a few are kept, and ends when `keepalive` says so. Consoles are opened on this host beside libvirt and survive a loss; whoever
+/// for itself, of which a few are kept, and ends when `keepalive` says so; one that QEMU must answer also after
+/// `monitor_patience`, with `timeout`. Consoles are opened on this host beside libvirt and survive a loss; whoever
 /// takes one with `virsh console` meanwhile shares its bytes. `Accelerator::automatic` is decided here, once. Closing
 /// happens in the destructor, which may be called on any thread but the event loop's.
 Result<std::unique_ptr<Hypervisor>> connect(EventLoop& loop, Options options, Clock& clock, Log& log,

@@ -16,31 +16,22 @@
 #include "calls.hpp"
 #include "connection.hpp"
 #include "console.hpp"
+#include "domain_handle.hpp"
 #include "domain_xml.hpp"
 #include "errors.hpp"
 #include "ironcore/base/file.hpp"
 #include "ironcore/base/unique_fd.hpp"
+#include "monitor.hpp"
 #include "process.hpp"
 
 namespace ironcore::compute::libvirt {
 
 namespace {
 
-struct FreeDomain {
-  void operator()(virDomainPtr domain) const { virDomainFree(domain); }
-};
-using DomainHandle = std::unique_ptr<virDomain, FreeDomain>;
-
 struct FreeText {
   void operator()(char* text) const { std::free(text); }
 };
 using Text = std::unique_ptr<char, FreeText>;
-
-/// A looked-up domain and the connection that it lives on, which belongs to whoever has this.
-struct Found {
-  Call call;
-  DomainHandle handle;
-};
 
 Error no_domain(const Uid& uid) {
   return {ErrorCode::not_found, "no domain " + uid.to_text()};
@@ -90,6 +81,19 @@ StopReason stop_reason_of(int state, int reason) {
     default:
       return StopReason::unknown;
   }
+}
+
+/// An error if libvirt cannot say: a lost connection is not a domain that does not run.
+Result<bool> is_active(virDomainPtr domain) {
+  const int active = virDomainIsActive(domain);
+  if (active < 0) return last_error("ask whether the domain runs");
+  return active == 1;
+}
+/// `error`, unless the domain does not run any more: then there is nothing left to be done.
+Result<void> unless_inactive(virDomainPtr domain, Error error) {
+  const auto active = is_active(domain);
+  if (active && !*active) return {};
+  return error;
 }
 
 /// /dev/kvm may exist where guests hang: the processor must be able to do it, too.
@@ -143,7 +147,8 @@ class LibvirtHypervisor final : public Hypervisor {
         driver_(options_.uri.rfind("test", 0) == 0 ? Driver::test : Driver::qemu),
         accelerator_(detect_accelerator()),
         connection_(std::make_shared<Connection>(options_, clock, log)),
-        calls_(options_, openings, clock) {}
+        calls_(std::make_shared<Calls>(options_, openings, clock)),
+        monitor_(clock, options_.monitor_patience) {}
   ~LibvirtHypervisor() override { connection_->close(); }
 
   Result<void> open(Openings& openings, std::stop_token stop) {
@@ -228,7 +233,8 @@ class LibvirtHypervisor final : public Hypervisor {
 
   Result<void> start(const Uid& uid) override {
     IRONCORE_TRY(const Found found, find(uid));
-    if (virDomainIsActive(found.handle.get()) == 1) return {};
+    IRONCORE_TRY(const bool runs, is_active(found.handle.get()));
+    if (runs) return {};
     IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
     const std::string socket = vhost_socket(xml);
     if (!socket.empty()) return start_with_switch(uid, found.handle.get(), socket);
@@ -239,44 +245,49 @@ class LibvirtHypervisor final : public Hypervisor {
   }
 
   Result<void> shutdown(const Uid& uid, ShutdownSignal signal) override {
-    IRONCORE_TRY(const Found found, find(uid));
-    if (virDomainIsActive(found.handle.get()) != 1) return {};
+    IRONCORE_TRY(Found found, find(uid));
+    IRONCORE_TRY(const bool runs, is_active(found.handle.get()));
+    if (!runs) return {};
     if (signal != ShutdownSignal::acpi) {
       const Result<void> asked = ask_agent(found.handle.get(), "powerdown");
       if (asked || signal == ShutdownSignal::agent) return asked;
     }
-    if (virDomainShutdownFlags(found.handle.get(), VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) == 0) return {};
-    const Error error = last_error("press the power button");
-    if (virDomainIsActive(found.handle.get()) != 1) return {};
-    return error;
+    return monitor_.ask(uid, std::move(found), [](virDomainPtr domain) -> Result<void> {
+      if (virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) == 0) return {};
+      return unless_inactive(domain, last_error("press the power button"));
+    });
   }
 
   Result<void> reboot(const Uid& uid) override {
-    IRONCORE_TRY(const Found found, find_running(uid));
+    IRONCORE_TRY(Found found, find_running(uid));
     if (ask_agent(found.handle.get(), "reboot")) return {};
     // The power button would have to be told that it means something else this time: reset.
-    if (virDomainReset(found.handle.get(), 0) < 0) return last_error("reset the domain");
-    return {};
+    return monitor_.ask(uid, std::move(found), [](virDomainPtr domain) -> Result<void> {
+      if (virDomainReset(domain, 0) < 0) return last_error("reset the domain");
+      return {};
+    });
   }
 
   Result<void> resume(const Uid& uid) override {
-    IRONCORE_TRY(const Found found, find_running(uid));
+    IRONCORE_TRY(Found found, find_running(uid));
     int state = 0;
     if (virDomainGetState(found.handle.get(), &state, nullptr, 0) < 0) return last_error("ask for the domain's state");
     if (state != VIR_DOMAIN_PAUSED) return {};
-    if (virDomainResume(found.handle.get()) == 0) return {};
-    const Error error = last_error("resume the domain");
-    if (virDomainGetState(found.handle.get(), &state, nullptr, 0) == 0 && state == VIR_DOMAIN_RUNNING) return {};
-    return error;
+    return monitor_.ask(uid, std::move(found), [](virDomainPtr domain) -> Result<void> {
+      if (virDomainResume(domain) == 0) return {};
+      const Error error = last_error("resume the domain");
+      int now = 0;
+      if (virDomainGetState(domain, &now, nullptr, 0) == 0 && now == VIR_DOMAIN_RUNNING) return {};
+      return error;
+    });
   }
 
+  /// Does not need QEMU's consent.
   Result<void> destroy(const Uid& uid) override {
     IRONCORE_TRY(const Found found, find(uid));
-    if (virDomainIsActive(found.handle.get()) != 1) return {};
-    if (virDomainDestroy(found.handle.get()) == 0) return {};
-    const Error error = last_error("stop the domain");
-    if (virDomainIsActive(found.handle.get()) != 1) return {};
-    return error;
+    IRONCORE_TRY(const bool runs, is_active(found.handle.get()));
+    if (!runs || virDomainDestroy(found.handle.get()) == 0) return {};
+    return unless_inactive(found.handle.get(), last_error("stop the domain"));
   }
 
   Result<void> undefine(const Uid& uid) override {
@@ -286,7 +297,8 @@ class LibvirtHypervisor final : public Hypervisor {
       return found.error();
     }
     const virDomainPtr domain = found->handle.get();
-    if (virDomainIsActive(domain) == 1) return Error(ErrorCode::wrong_state, "the domain runs: stop it first");
+    IRONCORE_TRY(const bool runs, is_active(domain));
+    if (runs) return Error(ErrorCode::wrong_state, "the domain runs: stop it first");
     constexpr unsigned kEverything = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
                                      VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM;
     if (virDomainUndefineFlags(domain, driver_ == Driver::qemu ? kEverything : 0U) == 0) return {};
@@ -296,14 +308,14 @@ class LibvirtHypervisor final : public Hypervisor {
   }
 
   Result<void> attach_disk(const Uid& uid, const DomainDisk& disk) override {
-    IRONCORE_TRY(const Found found, find_running(uid));
+    IRONCORE_TRY(Found found, find_running(uid));
     IRONCORE_TRY(const Domain seen, describe(found.handle.get()));
     if (std::find(seen.disks.begin(), seen.disks.end(), disk.name) != seen.disks.end()) return {};
-    return attach(found.handle.get(), disk_xml(disk, 1, false));
+    return attach(uid, std::move(found), disk_xml(disk, 1, false));
   }
 
   Result<void> attach_nic(const Uid& uid, const DomainNic& nic) override {
-    IRONCORE_TRY(const Found found, find_running(uid));
+    IRONCORE_TRY(Found found, find_running(uid));
     IRONCORE_TRY(const Domain seen, describe(found.handle.get()));
     if (std::find(seen.nics.begin(), seen.nics.end(), nic.name) != seen.nics.end()) return {};
     if (std::holds_alternative<VhostUser>(nic.device)) {
@@ -314,21 +326,22 @@ class LibvirtHypervisor final : public Hypervisor {
                      "a vhost-user NIC cannot be plugged into an emulated machine: switch its power off and on");
       }
     }
-    return attach(found.handle.get(), nic_xml(nic));
+    return attach(uid, std::move(found), nic_xml(nic));
   }
 
   Result<void> detach_disk(const Uid& uid, const std::string& name) override { return detach(uid, disk_alias(name)); }
   Result<void> detach_nic(const Uid& uid, const std::string& name) override { return detach(uid, nic_alias(name)); }
 
   Result<void> resize_disk(const Uid& uid, const std::string& name, std::uint64_t size_bytes) override {
-    IRONCORE_TRY(const Found found, find_running(uid));
+    IRONCORE_TRY(Found found, find_running(uid));
     IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
     const std::string target = disk_target(xml, name);
     if (target.empty()) return Error(ErrorCode::not_found, "no disk " + name + " is attached");
-    if (virDomainBlockResize(found.handle.get(), target.c_str(), size_bytes, VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0) {
-      return last_error("enlarge the disk");
-    }
-    return {};
+    return monitor_.ask(uid, std::move(found), [target, size_bytes](virDomainPtr domain) -> Result<void> {
+      if (virDomainBlockResize(domain, target.c_str(), size_bytes, VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
+        return last_error("enlarge the disk");
+      return {};
+    });
   }
 
   Result<std::unique_ptr<Console>> console(const Uid& uid) override {
@@ -356,7 +369,7 @@ class LibvirtHypervisor final : public Hypervisor {
  private:
   Result<Call> take_call() {
     IRONCORE_CHECK(connection_->check());
-    return calls_.take();
+    return calls_->take();
   }
 
   static Result<DomainHandle> lookup(const Call& call, const Uid& uid) {
@@ -377,7 +390,8 @@ class LibvirtHypervisor final : public Hypervisor {
 
   Result<Found> find_running(const Uid& uid) {
     IRONCORE_TRY(Found found, find(uid));
-    if (virDomainIsActive(found.handle.get()) != 1) return not_running();
+    IRONCORE_TRY(const bool runs, is_active(found.handle.get()));
+    if (!runs) return not_running();
     return found;
   }
 
@@ -452,30 +466,33 @@ class LibvirtHypervisor final : public Hypervisor {
     if (answer) return {};
     const virErrorPtr error = virGetLastError();
     if (error != nullptr && error->code == VIR_ERR_AGENT_UNRESPONSIVE) return {};
-    const Error translated = last_error("tell the guest agent");
-    if (virDomainIsActive(domain) != 1) return {};  // that was quick
-    return Error(ErrorCode::unavailable, translated.message());
+    const Error translated(ErrorCode::unavailable, last_error("tell the guest agent").message());
+    return unless_inactive(domain, translated);  // that was quick
   }
 
-  static Result<void> attach(virDomainPtr domain, const std::string& xml) {
-    if (virDomainAttachDeviceFlags(domain, xml.c_str(), VIR_DOMAIN_AFFECT_LIVE) == 0) return {};
-    const Error error = last_error("plug the device in");
-    if (error.message().find("PCI slots") != std::string::npos) {
-      return Error(ErrorCode::exhausted, "no free port is left in the running machine: switch its power off and on");
-    }
-    return error;
+  Result<void> attach(const Uid& uid, Found found, std::string xml) {
+    return monitor_.ask(uid, std::move(found), [xml = std::move(xml)](virDomainPtr domain) -> Result<void> {
+      if (virDomainAttachDeviceFlags(domain, xml.c_str(), VIR_DOMAIN_AFFECT_LIVE) == 0) return {};
+      const Error error = last_error("plug the device in");
+      if (error.message().find("PCI slots") != std::string::npos) {
+        return Error(ErrorCode::exhausted, "no free port is left in the running machine: switch its power off and on");
+      }
+      return error;
+    });
   }
 
   Result<void> detach(const Uid& uid, const std::string& alias) {
-    IRONCORE_TRY(const Found found, find_running(uid));
-    if (virDomainDetachDeviceAlias(found.handle.get(), alias.c_str(), VIR_DOMAIN_AFFECT_LIVE) == 0) return {};
-    const Error error = last_error("unplug the device");
-    // Told by different numbers, depending on whether the device is absent from the definition or from the process.
-    const bool is_absent =
-        error.code() == ErrorCode::not_found || error.message().find("no device found") != std::string::npos;
-    const bool is_asked_already = error.message().find("in the process of unplug") != std::string::npos;
-    if (is_absent || is_asked_already) return {};
-    return error;
+    IRONCORE_TRY(Found found, find_running(uid));
+    return monitor_.ask(uid, std::move(found), [alias](virDomainPtr domain) -> Result<void> {
+      if (virDomainDetachDeviceAlias(domain, alias.c_str(), VIR_DOMAIN_AFFECT_LIVE) == 0) return {};
+      const Error error = last_error("unplug the device");
+      // Told by different numbers, depending on whether the device is absent from the definition or from the process.
+      const bool is_absent =
+          error.code() == ErrorCode::not_found || error.message().find("no device found") != std::string::npos;
+      const bool is_asked_already = error.message().find("in the process of unplug") != std::string::npos;
+      if (is_absent || is_asked_already) return {};
+      return error;
+    });
   }
 
   const Options options_;
@@ -483,7 +500,8 @@ class LibvirtHypervisor final : public Hypervisor {
   const Driver driver_;
   const Accelerator accelerator_;
   std::shared_ptr<Connection> connection_;
-  Calls calls_;
+  const std::shared_ptr<Calls> calls_;
+  Monitor monitor_;
   Processes processes_;
   std::optional<FileOwner> file_owner_;
 };
