@@ -2,7 +2,9 @@
 // Prints the verdicts of the scheduler.
 #include "ironcorectl/explain.hpp"
 
+#include <algorithm>
 #include <ostream>
+#include <string>
 
 #include "ironcore/api/compute.hpp"
 #include "ironcore/control/machine_scheduler.hpp"
@@ -22,7 +24,11 @@ Result<void> explain(Session& session, const ExplainOptions& options) {
   if (explanation.pool.empty()) {
     session.out() << name << " is not placed: " << explanation.summary << '\n';
   } else {
-    session.out() << name << " is placed on pool " << explanation.pool << '\n';
+    const auto is_it = [&](const auto& verdict) { return verdict.pool == explanation.pool; };
+    const bool exists = std::any_of(explanation.pools.begin(), explanation.pools.end(), is_it);
+    session.out() << name << " is placed on pool " << explanation.pool
+                  << (exists ? "" : ", which does not exist: start a provider with --pool-name " + explanation.pool)
+                  << '\n';
   }
   if (explanation.pools.empty()) return {};
   session.out() << '\n';

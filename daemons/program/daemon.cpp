@@ -2,6 +2,8 @@
 // The life of a daemon: settings, log, signals, serve, report.
 #include "program/daemon.hpp"
 
+#include <sys/resource.h>
+
 #include <exception>
 #include <iostream>
 
@@ -43,6 +45,14 @@ int run_guarded(const std::function<int()>& program) {
 }
 
 namespace {
+
+/// The soft limit of 1,024 is for programs that use select(2). Where it is lower than it may be, every connection counts.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // what does not work leaves what there was
+}
 
 int run_unguarded(Command program, int argc, const char* const* argv, const Environment& environment,
                   const std::function<Result<void>()>& check, const std::function<Result<void>(Daemon&)>& serve) {
@@ -93,6 +103,7 @@ int run_unguarded(Command program, int argc, const char* const* argv, const Envi
   if (is_check) return exit_ok;
   if (reading.command != &program) return reading.command->run();
 
+  raise_descriptor_limit();
   Signals signals;
   const auto log = make_log(log_options);
   SystemClock clock;

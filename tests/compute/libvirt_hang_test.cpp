@@ -28,6 +28,18 @@ Result<std::unique_ptr<compute::Hypervisor>> connect(Duration patience, std::sto
                                    environment.clock(), environment.log(), std::move(stop));
 }
 
+/// To the daemon once it is well. When it goes on, libvirtd 9.0 may crash over the connections that were closed meanwhile; it is
+/// started again then.
+std::unique_ptr<compute::Hypervisor> connected() {
+  std::unique_ptr<compute::Hypervisor> out;
+  REQUIRE(LibvirtEnvironment::get().wait_until([&] {
+    auto attempt = connect(1min);
+    if (attempt) out = std::move(*attempt);
+    return out != nullptr;
+  }));
+  return out;
+}
+
 std::ptrdiff_t threads() {
   const std::filesystem::directory_iterator tasks("/proc/self/task");
   return std::distance(begin(tasks), end(tasks));
@@ -52,7 +64,7 @@ TEST_CASE(
     IRONCORE_CHECK_FAILS(cancelled, connect(1h, stop.get_token()));
     CHECK(threads() <= before + 2);  // the stopper may still be there
   }
-  IRONCORE_REQUIRE_OK(connect(1min));
+  CHECK(connected() != nullptr);
   CHECK(environment.wait_until([&] { return threads() <= before; }));
 }
 
@@ -65,7 +77,7 @@ TEST_CASE("who waits for a daemon that hangs is connected when it goes on") {
 
 TEST_CASE("a call to a daemon that hangs fails, the event loop goes on meanwhile, and the connection comes back") {
   auto& environment = LibvirtEnvironment::get();
-  const auto hypervisor = connect(1min).value();
+  const auto hypervisor = connected();
   // Lives inside this process and on the same event loop.
   const auto other =
       compute::libvirt::connect(environment.loop(), {.uri = "test:///default"}, environment.clock(), environment.log())
@@ -92,7 +104,7 @@ TEST_CASE("a call to a daemon that hangs fails, the event loop goes on meanwhile
 
 TEST_CASE("any number of calls to a daemon that hangs end together, and none waits for another one") {
   auto& environment = LibvirtEnvironment::get();
-  auto hypervisor = connect(1min).value();
+  auto hypervisor = connected();
   const auto before = threads();
   constexpr int callers = 8;
   {
@@ -116,7 +128,7 @@ TEST_CASE("any number of calls to a daemon that hangs end together, and none wai
 }
 
 TEST_CASE("calls under way when a daemon begins to hang end, too") {
-  const auto hypervisor = connect(1min).value();
+  const auto hypervisor = connected();
   constexpr int callers = 4;
   std::atomic<int> calls = 0;
   std::atomic<int> ended = 0;
@@ -188,7 +200,7 @@ TEST_CASE("a machine whose QEMU hangs is forced off when its grace is over") {
 }
 
 TEST_CASE("a connection that is closed while its daemon hangs waits no longer than its keepalive") {
-  auto hypervisor = connect(1min).value();
+  auto hypervisor = connected();
   const Hang hang;
   SUBCASE("before anybody has noticed") {}
   SUBCASE("while it is tried again") {

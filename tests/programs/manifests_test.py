@@ -414,6 +414,10 @@ class OtherCommands(WithServer):
             self.ok("delete", "machine", "web-1")
             self.assertEqual(waiting.wait(20), 0)
 
+    def test_explain_says_that_the_pool_of_a_machine_does_not_exist(self):
+        self.apply(MACHINE.replace("name: web-1", "name: lost").replace("spec:", "spec:\n  machinePoolRef: {name: nopool}", 1))
+        self.assertIn("nopool, which does not exist: start a provider with --pool-name nopool", self.ok("explain", "machine", "lost"))
+
     def test_explain_says_why_not(self):
         self.assertIn("no machine pools", self.ok("explain", "machine", "web-1"))
         pool = "apiVersion: compute.ironcore.dev/v1alpha1\nkind: MachinePool\nmetadata: {name: p1}\nspec: {providerID: 'x://p1'}\n"

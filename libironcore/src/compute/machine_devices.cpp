@@ -120,7 +120,7 @@ void MachineDriver::tell_progress(std::string message) {
 
 Result<image::CachedImage> MachineDriver::fetch(const std::string& reference, std::stop_token stop) {
   auto parsed = image::Reference::parse(reference);
-  if (!parsed) return parsed.error().within("image " + reference);
+  if (!parsed) return parsed.error();
   bool is_pulling = false;
   Instant told{};
   auto found = around_.images.ensure(
@@ -137,7 +137,7 @@ Result<image::CachedImage> MachineDriver::fetch(const std::string& reference, st
                       std::to_string(progress.total_bytes >> 20) + " MiB");
       },
       std::move(stop));
-  if (!found) return found.error().within("image " + reference);
+  if (!found) return found.error();
   if (is_pulling) event(EventType::normal, "ImagePullSucceeded", "image " + reference + " is here");
   return found;
 }
