@@ -56,13 +56,6 @@ RuleSet compiled(std::vector<const FirewallRule*> rules) {
 
 }  // namespace
 
-PrefixBits bits_of(const IpAddress& address) noexcept {
-  std::uint64_t words[2] = {0, 0};
-  const auto bytes = address.bytes();
-  for (std::size_t i = 0; i < 16; ++i) words[i / 8] = words[i / 8] << 8 | (i < bytes.size() ? bytes[i] : 0U);
-  return {words[0], words[1]};
-}
-
 UnderlayBytes underlay_bytes(const IpAddress& address) noexcept {
   UnderlayBytes out{};
   const auto bytes = address.bytes();

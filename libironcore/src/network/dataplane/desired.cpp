@@ -12,13 +12,6 @@ namespace ironcore::network::dataplane {
 
 namespace {
 
-PrefixBits bits_of(const IpAddress& address) {
-  std::uint64_t words[2] = {0, 0};
-  const auto bytes = address.bytes();
-  for (std::size_t i = 0; i < 16; ++i) words[i / 8] = words[i / 8] << 8 | (i < bytes.size() ? bytes[i] : 0U);
-  return {words[0], words[1]};
-}
-
 /// As it is kept: whoever names the same next hops in another order says the same.
 NextHopSets::Set in_order(NextHopSets::Set set) {
   std::sort(set.begin(), set.end(), [](const auto& a, const auto& b) { return a.underlay < b.underlay; });

@@ -52,6 +52,13 @@ unsigned place(std::uint64_t set, unsigned number) noexcept {
 
 }  // namespace
 
+PrefixBits bits_of(const IpAddress& address) noexcept {
+  std::uint64_t words[2] = {0, 0};
+  const auto bytes = address.bytes();
+  for (std::size_t i = 0; i < 16; ++i) words[i / 8] = words[i / 8] << 8 | (i < bytes.size() ? bytes[i] : 0U);
+  return {words[0], words[1]};
+}
+
 PrefixBits first_bits(PrefixBits bits, unsigned length) noexcept {
   if (length == 0) return {};
   return narrow(wide(bits) >> (128 - length) << (128 - length));

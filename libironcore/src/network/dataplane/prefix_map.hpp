@@ -8,6 +8,8 @@
 #include <functional>
 #include <optional>
 
+#include "ironcore/base/ip_address.hpp"
+
 namespace ironcore::network::dataplane {
 
 /// The first bits of an address, the first one on top; what is behind its end is zero.
@@ -16,6 +18,8 @@ struct PrefixBits {
   std::uint64_t low = 0;
   friend auto operator<=>(const PrefixBits&, const PrefixBits&) = default;
 };
+/// An IPv4 address is the upper 32 bits.
+PrefixBits bits_of(const IpAddress& address) noexcept;
 /// The first `length` bits; 0 to 128.
 PrefixBits first_bits(PrefixBits bits, unsigned length) noexcept;
 

@@ -30,7 +30,12 @@ class Published {
   }
   const T& newest() const noexcept { return *kept_.back(); }
   void collect() {
-    std::erase_if(kept_, [&](const auto& value) { return value != kept_.back() && !is_read(value.get()); });
+    // Each reader is asked once: it may go on from one value to the next while they are looked through.
+    std::vector<const T*> looked_at;
+    for (std::size_t i = 0; i < reader_count_; ++i) looked_at.push_back(readers_[i].looks_at.load());
+    std::erase_if(kept_, [&](const auto& value) {
+      return value != kept_.back() && std::find(looked_at.begin(), looked_at.end(), value.get()) == looked_at.end();
+    });
   }
   /// The newest, and those that somebody still looks at: at most one more for each reader, after `collect`.
   std::size_t kept() const noexcept { return kept_.size(); }
@@ -56,12 +61,6 @@ class Published {
   struct alignas(64) Reader {
     std::atomic<const T*> looks_at = nullptr;
   };
-
-  bool is_read(const T* value) const noexcept {
-    for (std::size_t i = 0; i < reader_count_; ++i)
-      if (readers_[i].looks_at.load() == value) return true;
-    return false;
-  }
 
   std::unique_ptr<Reader[]> readers_;
   std::size_t reader_count_;

@@ -19,7 +19,6 @@ namespace ironcore::network::dataplane {
 
 using UnderlayBytes = std::array<std::uint8_t, 16>;
 
-PrefixBits bits_of(const IpAddress& address) noexcept;
 UnderlayBytes underlay_bytes(const IpAddress& address) noexcept;
 
 /// Both families apart.
