@@ -329,7 +329,7 @@ void Compiler::compile_routes(const Desired& desired, Vni vni, const std::vector
   }
   for (const auto set : sets) compile_next_hops(desired, set);
   // The same trees: nothing is copied.
-  routes = told == desired.routes().end() ? PrefixMaps{} : PrefixMaps{told->second.v4, told->second.v6};
+  routes = told == desired.routes().end() ? PrefixMaps{} : told->second;
 }
 
 /// A number may stand for other next hops than it did. What the old ones were is given back only now; so there are never more of

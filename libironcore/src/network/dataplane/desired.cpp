@@ -445,7 +445,7 @@ class Desired::Batch {
   TouchedTable<FirewallRule> rules_;
 
   std::map<RouteKey, NextHopSets::Set> routes_;  ///< an empty one shall go
-  std::vector<std::pair<Vni, VniRoutes>> before_;
+  std::vector<std::pair<Vni, PrefixMaps>> before_;
   std::vector<std::uint32_t> used_;    ///< next-hop sets that new routes use
   std::vector<std::uint32_t> unused_;  ///< and that old ones do not use any more
 };

@@ -40,14 +40,6 @@ class NextHopSets {
   Numbers numbers_;
 };
 
-/// The routes of one VNI. A copy takes a moment.
-struct VniRoutes {
-  PrefixMap v4;  ///< to numbers of next-hop sets
-  PrefixMap v6;
-  const PrefixMap& of(bool is_v6) const noexcept { return is_v6 ? v6 : v4; }
-  PrefixMap& of(bool is_v6) noexcept { return is_v6 ? v6 : v4; }
-};
-
 /// What a batch made different: whatever is compiled from one of these must be compiled again.
 struct Dirty {
   std::set<std::string> interfaces;  ///< or something that belongs to them; also those that are gone
@@ -93,7 +85,8 @@ class Desired {
   const Table<LoadBalancer>& load_balancers() const noexcept { return load_balancers_; }
   const Table<LoadBalancerTarget>& targets() const noexcept { return targets_; }
   const Table<FirewallRule>& rules() const noexcept { return rules_; }
-  const std::map<Vni, VniRoutes>& routes() const noexcept { return routes_; }
+  /// To numbers of next-hop sets.
+  const std::map<Vni, PrefixMaps>& routes() const noexcept { return routes_; }
   const NextHopSets& next_hops() const noexcept { return next_hops_; }
 
  private:
@@ -108,7 +101,7 @@ class Desired {
   Table<LoadBalancer> load_balancers_;
   Table<LoadBalancerTarget> targets_;
   Table<FirewallRule> rules_;
-  std::map<Vni, VniRoutes> routes_;
+  std::map<Vni, PrefixMaps> routes_;
   NextHopSets next_hops_;
 
   // Who has what may be had once.

@@ -62,4 +62,12 @@ class PrefixMap {
   std::size_t size_ = 0;
 };
 
+/// Both families apart. A copy takes a moment.
+struct PrefixMaps {
+  PrefixMap v4;
+  PrefixMap v6;
+  const PrefixMap& of(bool is_v6) const noexcept { return is_v6 ? v6 : v4; }
+  PrefixMap& of(bool is_v6) noexcept { return is_v6 ? v6 : v4; }
+};
+
 }  // namespace ironcore::network::dataplane

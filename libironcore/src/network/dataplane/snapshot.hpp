@@ -21,14 +21,6 @@ using UnderlayBytes = std::array<std::uint8_t, 16>;
 
 UnderlayBytes underlay_bytes(const IpAddress& address) noexcept;
 
-/// Both families apart.
-struct PrefixMaps {
-  PrefixMap v4;
-  PrefixMap v6;
-  const PrefixMap& of(bool is_v6) const noexcept { return is_v6 ? v6 : v4; }
-  PrefixMap& of(bool is_v6) noexcept { return is_v6 ? v6 : v4; }
-};
-
 /// The rules of one direction.
 struct RuleSet {
   Classifier classifier;
