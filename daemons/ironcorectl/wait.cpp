@@ -7,6 +7,7 @@
 
 #include "ironcore/api/compute.hpp"
 #include "ironcore/base/names.hpp"
+#include "ironcore/store/selector.hpp"
 #include "ironcorectl/conditions.hpp"
 #include "ironcorectl/follow.hpp"
 #include "ironcorectl/progress.hpp"
@@ -51,6 +52,10 @@ Result<Condition> parse_condition(const std::string& text) {
 Result<void> check_words(const api::Kind& kind, const Condition& condition) {
   if (condition.type == Condition::Type::field && condition.name == "status.state")
     return within(check_state(kind, condition.value), "--for");
+  if (condition.type == Condition::Type::field) {
+    IRONCORE_TRY(const auto selector, within(store::FieldSelector::parse(condition.name + "="), "--for"));
+    return within(selector.check(kind), "--for");
+  }
   if (condition.type != Condition::Type::condition) return {};
   IRONCORE_CHECK(within(check_condition(kind, condition.name), "--for"));
   static const std::vector<std::string> known{"True", "False", "Unknown"};

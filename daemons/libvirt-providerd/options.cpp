@@ -57,11 +57,11 @@ Error wrong(const std::string& what) {
   return {ErrorCode::invalid, what};
 }
 
-/// libvirt knows more drivers; these are the ones that we know.
+/// libvirt knows more drivers; these are the ones that we know. Of the one for tests only the world that all connections share.
 bool is_libvirt_uri(const std::string& uri) {
   const auto scheme = uri.substr(0, uri.find("://"));
   const auto driver = scheme.substr(0, scheme.find('+'));
-  return scheme.size() < uri.size() && (driver == "qemu" || driver == "test");
+  return uri == "test:///default" || (scheme.size() < uri.size() && driver == "qemu");
 }
 
 Result<void> check_numbers(const Options& options) {
@@ -159,6 +159,9 @@ Result<void> check(Options& options) {
     return wrong("libvirt-uri: expected qemu:///system, qemu:///session or another qemu URI, not \"" +
                  options.libvirt_uri + '"');
   }
+  // QEMU's driver has no session of a privileged daemon, and root starts no other: it would be waited for in vain.
+  if (options.libvirt_uri == "qemu:///session" && geteuid() == 0)
+    return wrong("libvirt-uri: root has no qemu:///session: use qemu:///system, or run as another user");
   auto& addresses = options.provider.addresses;
   addresses.clear();
   for (const auto& text : options.addresses) {

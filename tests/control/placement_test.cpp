@@ -61,7 +61,7 @@ TEST_CASE("a machine goes to the pool with most room, the first by name of equal
 TEST_CASE("without pools, without the class, without room there is no decision, and the summary says why") {
   Placement placement;
   CHECK_FALSE(placement.decide(demand()));
-  CHECK(placement.summary(demand()) == "machine class \"small\" does not exist");
+  CHECK(placement.summary(demand()) == "machine class \"small\" does not exist: create it");
   placement.set_class("small", {1000, 2 * gibibyte});
   CHECK_FALSE(placement.decide(demand()));
   CHECK(placement.summary(demand()) == "no machine pools");

@@ -165,11 +165,13 @@ class ConfigFile(TempDirectory):
         self.assertSays(self.check(f'listen: ["tcp://127.0.0.1:7400"]\nkey-file: {key}\nidentities-file: {identities}\n', name="ironcored"),
                         0, "right", stream="out")
         for setting, named in (("server: http://foo", "server"), ("server: tcp://10.0.0.1:7400", "key-file"), ("machine-class: [Small_1]", "Small_1"),
-                               ("libvirt-uri: foo", "libvirt-uri"), ("workers: 1000000", "workers"), ("workers: 0", "workers"),
+                               ("libvirt-uri: foo", "libvirt-uri"), ("libvirt-uri: test:///file.xml", "libvirt-uri"), ("workers: 1000000", "workers"), ("workers: 0", "workers"),
                                ("heartbeat: 0s", "heartbeat"), ("shutdown-repeat: 0s", "shutdown-repeat"), ("console-log-size: 1", "console-log-size"),
                                ("server: tcp://10.0.0.1:7400\nkey-file: /none\nserver-key: short", "server-key")):
             with self.subTest(setting):
                 self.assertSays(self.check("pool-name: a\n" + setting), 2, named)
+        if os.geteuid() == 0:
+            self.assertSays(self.check("pool-name: a\nlibvirt-uri: qemu:///session"), 2, "libvirt-uri", "qemu:///system")
         self.assertEqual(self.check("retention-age: 0s\n", name="ironcored").code, 2)
 
     def test_a_relative_directory_is_made_absolute(self):

@@ -394,6 +394,9 @@ class OtherCommands(WithServer):
         self.assertSays(self.ctl("wait", "machine/web-1", "--for", "state=Runing"), 2, 'did you mean "Running"')
         self.assertSays(self.ctl("wait", "machine/web-1", "--for", "condition=Redy"), 2, 'did you mean "Ready"')
         self.assertSays(self.ctl("wait", "machine/web-1", "--for", "condition=Ready=true"), 2, 'did you mean "True"')
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "spec.powr=On"), 2, "--for", 'did you mean "power"')
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "=On"), 2, "--for")
+        self.assertSays(self.ctl("wait", "machine/web-1", "--for", "spec..=On"), 2, "--for")
         self.assertSays(self.ctl("wait", "machine/web-1"), 2, "--for WHAT is missing")
 
     def test_wait_for_two_things_needs_both(self):

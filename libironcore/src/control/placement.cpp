@@ -554,7 +554,7 @@ std::vector<PoolVerdict> Placement::explain(const Demand& demand) const {
 std::string Placement::summary(const Demand& demand) const {
   const auto id = index_->class_ids.find(demand.machine_class);
   if (id == index_->class_ids.end() || !index_->classes[id->second].exists)
-    return "machine class \"" + demand.machine_class + "\" does not exist";
+    return "machine class \"" + demand.machine_class + "\" does not exist: create it";
   if (index_->live_pools == 0) return "no machine pools";
   std::array<std::size_t, static_cast<std::size_t>(Obstacle::memory) + 1> counts{};
   for (const auto& pool : index_->pools) {
