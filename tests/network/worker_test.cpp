@@ -26,6 +26,7 @@ namespace {
 constexpr std::uint32_t uplink_port = 0;
 constexpr std::uint32_t second_uplink_port = 1;
 constexpr std::uint32_t first_machine_port = 10;
+constexpr std::uint64_t second = 1'000'000'000;
 
 MacAddress mac(std::uint8_t kind, std::uint8_t number) {
   return MacAddress({2, 0, 0, 0, kind, number});
@@ -109,8 +110,9 @@ struct Host {
     packet.frame = memory.data() + headroom;
     packet.bytes = packet.frame_bytes = static_cast<std::uint32_t>(frame.size());
     packet.headroom = headroom;
+    packet.room = packet.bytes;
     packet.port = port;
-    worker.process({&packet, 1}, now);
+    worker.process({&packet, 1}, now * second);
     return {packet.drop, packet.port, Bytes(packet.frame, packet.frame + packet.bytes)};
   }
   Went from_machine(std::uint8_t number, const Bytes& packet) {
@@ -474,7 +476,7 @@ TEST_CASE("flows are forgotten when they are silent, each by its kind, and a ful
   CHECK(host.from_machine(1, udp_v4("10.0.0.1", "10.0.0.2", 3)).drop == Drop::table_full);
   const auto after = [&](Tick seconds) {
     host.now += seconds;
-    host.worker.process({}, host.now);
+    host.worker.process({}, host.now * second);
     return host.worker.flows().size();
   };
   CHECK(after(29) == 3);
@@ -497,7 +499,7 @@ TEST_CASE("without headroom a packet cannot be wrapped, and is left as it was") 
   packet.bytes = packet.frame_bytes = static_cast<std::uint32_t>(frame.size());
   packet.headroom = 39;
   packet.port = first_machine_port + 1;
-  host.worker.process({&packet, 1}, host.now);
+  host.worker.process({&packet, 1}, host.now * second);
   CHECK(packet.drop == Drop::headroom);
   CHECK(frame == before);
 }
@@ -530,7 +532,7 @@ TEST_CASE("a burst is handled as its packets one by one") {
       packet.port = first_machine_port + 1;
       packets.push_back(packet);
     }
-    burst.worker.process(packets, burst.now);
+    burst.worker.process(packets, burst.now * second);
     for (std::size_t i = 0; i < count; ++i) {
       CHECK(packets[i].drop == wanted[i].drop);
       CHECK(packets[i].port == wanted[i].port);

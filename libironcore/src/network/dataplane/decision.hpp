@@ -9,7 +9,7 @@
 #include "connection.hpp"
 #include "flow_key.hpp"
 #include "generations.hpp"
-#include "packet.hpp"
+#include "ironcore/network/packet.hpp"
 #include "snapshot.hpp"
 
 namespace ironcore::network::dataplane {

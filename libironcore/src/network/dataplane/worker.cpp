@@ -47,14 +47,6 @@ void write_mac(std::uint8_t* at, const MacAddress& mac) noexcept {
 
 }  // namespace
 
-std::string_view name(Drop drop) noexcept {
-  constexpr std::string_view names[drop_reasons] = {
-      "none",     "port",        "ethertype", "malformed",   "source_mac",   "source_address", "outer",
-      "underlay", "destination", "fragment",  "egress_rule", "ingress_rule", "route",          "hop_limit",
-      "too_big",  "table_full",  "port_gone", "neighbour",   "uplink",       "headroom"};
-  return names[static_cast<std::size_t>(drop)];
-}
-
 Worker::Worker(Published<Snapshot>& snapshots, std::size_t reader, const Generations& generations,
                const WorkerOptions& options)
     : snapshots_(snapshots),
@@ -64,8 +56,9 @@ Worker::Worker(Published<Snapshot>& snapshots, std::size_t reader, const Generat
       flows_(options.connections, options.secret),
       fragments_(options.fragments, options.secret) {}
 
-void Worker::process(std::span<Packet> packets, Tick now) noexcept {
-  now_ = now;
+void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
+  constexpr std::uint64_t second = 1'000'000'000;
+  now_ = static_cast<Tick>(now_ns / second);
   const Snapshot& snapshot = snapshots_.enter(reader_);
   const auto count = static_cast<std::uint32_t>(packets.size());
   while (!packets.empty()) {
@@ -74,7 +67,7 @@ void Worker::process(std::span<Packet> packets, Tick now) noexcept {
     packets = packets.subspan(some.size());
   }
   flows_.expire(
-      now, least_expired + count, [](void*, Connection&) noexcept {}, nullptr);
+      now_, least_expired + count, [](void*, Connection&) noexcept {}, nullptr);
 }
 
 void Worker::process_some(const Snapshot& snapshot, std::span<Packet> packets) noexcept {

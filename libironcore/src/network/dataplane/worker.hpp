@@ -11,7 +11,7 @@
 #include "flow_table.hpp"
 #include "fragments.hpp"
 #include "generations.hpp"
-#include "packet.hpp"
+#include "ironcore/network/packet.hpp"
 #include "published.hpp"
 #include "snapshot.hpp"
 #include "tracking.hpp"
@@ -36,8 +36,8 @@ class Worker {
   Worker(Published<Snapshot>& snapshots, std::size_t reader, const Generations& generations,
          const WorkerOptions& options);
 
-  /// Afterwards each packet has a port to go out of, or a reason to be dropped. Forgets a bounded number of dead connections on the way.
-  void process(std::span<Packet> packets, Tick now) noexcept;
+  /// `now_ns`: of a clock that does not go back. Afterwards each packet has a port to go out of, or a reason to be dropped. Forgets a bounded number of dead connections on the way.
+  void process(std::span<Packet> packets, std::uint64_t now_ns) noexcept;
   /// Between bursts, before a pause: holds no snapshot while it sleeps.
   void rest() noexcept { snapshots_.leave(reader_); }
 
