@@ -76,11 +76,17 @@ struct Nat {
     own,     ///< endpoint-independent mapping (RFC 4787 REQ-1): one port for each address and port of the machine
     shared,  ///< one port for several of them while their destinations differ
   };
+  /// Who may send to a port that the machine uses (RFC 4787 §5). Shared ports cannot be sent to by others.
+  enum class Filtering : std::uint8_t {
+    address_and_port_dependent,  ///< only whom it talks to
+    endpoint_independent,        ///< anybody, as far as the firewall allows it
+  };
   std::string interface;
   IpAddress address;
   std::uint16_t first_port = 0;  ///< both ends belong to it; not 0
   std::uint16_t last_port = 0;
   Ports ports = Ports::own;
+  Filtering filtering = Filtering::address_and_port_dependent;
   std::optional<IpAddress> underlay;
   friend bool operator==(const Nat&, const Nat&) = default;
 };

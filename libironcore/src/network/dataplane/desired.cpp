@@ -280,7 +280,7 @@ class Desired::Batch {
   void mark(const VirtualIp& object) { dirty_.interfaces.insert(object.interface); }
   void mark(const Nat& object) { dirty_.interfaces.insert(object.interface); }
   void mark(const FirewallRule& object) { dirty_.interfaces.insert(object.interface); }
-  void mark(const NeighbourNat& object) { dirty_.nat_addresses.insert(object.address); }
+  void mark(const NeighbourNat& object) { dirty_.neighbours.insert(key_of(object)); }
   void mark(const LoadBalancer& object) { dirty_.load_balancers.insert(object.id); }
   void mark(const LoadBalancerTarget& object) { dirty_.load_balancers.insert(object.load_balancer); }
 
