@@ -112,7 +112,7 @@ struct Host {
     packet.headroom = headroom;
     packet.room = static_cast<std::uint32_t>(memory.size() - headroom);
     packet.port = port;
-    worker.process({&packet, 1}, now * second);
+    worker.process({&packet, 1}, now * second + now_ns);
     return {packet.drop, packet.port, Bytes(packet.frame, packet.frame + packet.bytes)};
   }
   Went from_machine(std::uint8_t number, const Bytes& packet) {
@@ -129,6 +129,7 @@ struct Host {
   LearnedMacs learned{64};
   Worker worker;
   Tick now = 1000;
+  std::uint64_t now_ns = 0;  ///< beyond `now`
 };
 
 inline Bytes outer(const IpAddress& source, const IpAddress& destination, const Bytes& inner) {

@@ -139,3 +139,51 @@ TEST_CASE("a machine that floods the table leaves room for others") {
   for (std::uint16_t port = 1; port <= 50; ++port)
     CHECK(host.from_machine(2, udp_v4("10.0.0.2", "198.51.100.7", port)).drop == Drop::none);
 }
+
+TEST_CASE("an interface keeps to its rates, both ways, and public traffic to its own") {
+  Host host(1);
+  host.add(1, "10.0.0.1");
+  host.add(2, "10.0.0.2");
+  host.change({route("0.0.0.0/0", {other_host().to_text()})});
+  auto limited = host.desired.interfaces().at({"m1"});
+  const auto bytes_in = [&](Tick seconds, const auto& send) {
+    std::uint64_t bytes = 0;
+    constexpr Tick per_second = 4000;
+    for (Tick i = 0; i < seconds * per_second; ++i, host.now_ns += second / per_second)
+      bytes += send().drop == Drop::none ? 1028U : 0U;
+    return static_cast<double>(bytes);
+  };
+  const Bytes payload(1000);
+  const auto out = [&](const char* to) {
+    return [&host, &payload, to] {
+      return host.from_machine(1, v4(udp(1, 2, payload), {.source = "10.0.0.1", .destination = to}));
+    };
+  };
+  const auto in = [&] {
+    return host.from_machine(2, v4(udp(1, 2, payload), {.source = "10.0.0.2", .destination = "10.0.0.1"}));
+  };
+  constexpr double rate = 1'000'000;
+  const auto check_rate = [&](double bytes, double seconds) {
+    CHECK(bytes >= rate * (seconds - 1));
+    CHECK(bytes <= rate * seconds + 2 * 131'072);
+  };
+  SUBCASE("all that leaves") {
+    limited.total.egress = 8'000'000;
+    host.change({limited});
+    check_rate(bytes_in(5, out("10.0.0.2")), 5);
+    CHECK(bytes_in(1, in) == 4000.0 * 1028);
+    CHECK(host.worker.packets()[static_cast<std::size_t>(Drop::rate)] > 0);
+  }
+  SUBCASE("all that arrives") {
+    limited.total.ingress = 8'000'000;
+    host.change({limited});
+    check_rate(bytes_in(5, in), 5);
+    CHECK(bytes_in(1, out("10.0.0.2")) == 4000.0 * 1028);
+  }
+  SUBCASE("what goes to the public") {
+    limited.public_traffic.egress = 8'000'000;
+    host.change({limited});
+    check_rate(bytes_in(5, out("198.51.100.7")), 5);
+    CHECK(bytes_in(1, out("10.0.0.2")) == 4000.0 * 1028);
+  }
+}

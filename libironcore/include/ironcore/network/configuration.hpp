@@ -17,7 +17,8 @@
 namespace ironcore::network {
 
 // Ids are 1 to 63 letters, digits, `-` and `_`. Where `underlay` may be left out, the dataplane derives an address of its own
-// (`Underlay`) and tells it; one that is given must lie in the host's underlay prefix.
+// (`Underlay`) and tells it; one that is given must lie in the host's underlay prefix. What was told by a
+// list may be told back.
 
 /// Both directions are seen from the machine: egress leaves it. Bits per second, of the inner packets; 0 = unlimited.
 struct MeterRates {

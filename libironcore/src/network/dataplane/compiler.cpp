@@ -253,6 +253,15 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   view->told = told->second;
   view->mac = told->second.mac;
   if (const auto learned = learned_.find(id); !view->mac && learned != learned_.end()) view->mac = learned->second;
+  // What is told again without a change keeps its buckets, and below its ports.
+  const auto* before = known == interfaces_.end() ? nullptr : next_.interfaces[entries.index].get();
+  const bool is_limited = told->second.total != MeterRates() || told->second.public_traffic != MeterRates();
+  if (is_limited) {
+    const bool is_same = before != nullptr && before->told.total == told->second.total &&
+                         before->told.public_traffic == told->second.public_traffic;
+    view->meters =
+        is_same ? before->meters : std::make_shared<InterfaceMeters>(told->second.total, told->second.public_traffic);
+  }
   view->underlay = underlay_bytes(*told->second.underlay);
   add_underlay(entries, told->second.underlay, UnderlayUse::interface);
   for (const auto& address : {told->second.ipv4, told->second.ipv6}) {
@@ -276,8 +285,6 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   }
   if (const auto nat = desired.nats().find({id}); nat != desired.nats().end()) {
     view->nat = nat->second;
-    // What it is told again without a change keeps its ports.
-    const auto* before = known == interfaces_.end() ? nullptr : next_.interfaces[entries.index].get();
     view->nat_pool = before != nullptr && before->nat == view->nat
                          ? before->nat_pool
                          : std::make_shared<NatPool>(nat->second, next_.number, options_.workers, options_.connections,

@@ -11,6 +11,7 @@
 
 #include "chunked_array.hpp"
 #include "classifier.hpp"
+#include "interface_meters.hpp"
 #include "ironcore/network/configuration.hpp"
 #include "maglev.hpp"
 #include "nat_pool.hpp"
@@ -37,7 +38,8 @@ struct InterfaceView {
   std::optional<VirtualIp> virtual_ipv4;
   std::optional<VirtualIp> virtual_ipv6;
   std::optional<Nat> nat;
-  std::shared_ptr<NatPool> nat_pool;  ///< of `nat`; each worker changes its own slice
+  std::shared_ptr<InterfaceMeters> meters;  ///< null = nothing is limited
+  std::shared_ptr<NatPool> nat_pool;        ///< of `nat`; each worker changes its own slice
   RuleSet ingress;
   RuleSet egress;
 };

@@ -449,6 +449,8 @@ void Worker::track(Connection& connection, Direction direction, const Work& work
 Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowKey& opposite, std::uint32_t owner,
                      Work& work) noexcept {
   if (action.verdict == Verdict::drop) return static_cast<Drop>(action.out);
+  if (work.is_from_machine && !is_within_rates(*snapshot.interfaces[work.key.scope().interface()], action, work))
+    return Drop::rate;
   if (action.translates_family) {
     const Drop drop = translate_family(opposite, work);
     if (drop != Drop::none) return drop;
@@ -456,6 +458,11 @@ Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowK
     rewrite({*work.packet, work.ip, work.headers}, action, opposite);
   }
   return pass_on(snapshot, action, owner, work);
+}
+
+bool Worker::is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept {
+  return !sender.meters ||
+         sender.meters->pass(InterfaceMeters::Way::egress, action.is_public, now_ns_, work.headers.length);
 }
 
 /// As a router does it; the other one that a packet from the wire has passed did so there.
@@ -468,7 +475,7 @@ Drop Worker::pass_on(const Snapshot& snapshot, const Action& action, std::uint32
 Drop Worker::carry(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept {
   switch (action.verdict) {
     case Verdict::machine:
-      return to_machine(snapshot, action.out, work);
+      return to_machine(snapshot, action, work);
     case Verdict::underlay:
     case Verdict::here:
       return to_underlay(snapshot, action, owner, work);
@@ -552,11 +559,15 @@ Drop Worker::answer_echo(Work& work) noexcept {
   return Drop::none;
 }
 
-Drop Worker::to_machine(const Snapshot& snapshot, std::uint32_t interface, Work& work) noexcept {
-  const std::uint32_t port = snapshot.interface_ports[interface];
+Drop Worker::to_machine(const Snapshot& snapshot, const Action& action, Work& work) const noexcept {
+  const std::uint32_t port = snapshot.interface_ports[action.out];
   if (port == no_port) return Drop::port_gone;
-  const auto& mac = snapshot.interfaces[interface]->mac;
+  const InterfaceView& receiver = *snapshot.interfaces[action.out];
+  const auto& mac = receiver.mac;
   if (!mac) return Drop::neighbour;
+  if (receiver.meters &&
+      !receiver.meters->pass(InterfaceMeters::Way::ingress, action.is_public, now_ns_, work.headers.length))
+    return Drop::rate;
   Packet& packet = *work.packet;
   packet.move_front(static_cast<std::int32_t>(work.ip - ethernet_bytes));
   work.ip = ethernet_bytes;

@@ -99,7 +99,8 @@ class Worker {
   Drop carry(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
   Drop translate_family(const FlowKey& opposite, Work& work) noexcept;
   static Drop answer_echo(Work& work) noexcept;
-  static Drop to_machine(const Snapshot& snapshot, std::uint32_t interface, Work& work) noexcept;
+  bool is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept;
+  Drop to_machine(const Snapshot& snapshot, const Action& action, Work& work) const noexcept;
   static Drop to_underlay(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
 
   Published<Snapshot>& snapshots_;
