@@ -375,8 +375,8 @@ std::vector<PortState> Ports::list() const {
   std::vector<PortState> out;
   std::lock_guard guard(state_->mutex);
   out.reserve(state_->ports.size());
-  for (const auto& [name, port] : state_->ports) out.push_back(port->state());
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.number < b.number; });
+  for (std::uint32_t number = 0; out.size() < state_->ports.size(); ++number)
+    if (const Port* port = state_->table[number].load(); port != nullptr) out.push_back(port->state());
   return out;
 }
 

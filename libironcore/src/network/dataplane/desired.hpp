@@ -47,6 +47,9 @@ struct Dirty {
   std::set<IpAddress> nat_addresses;  ///< the public addresses whose neighbours changed
   std::map<Vni, std::vector<Prefix>> routes;
 
+  /// What became different, complete and in an order in which it can be repeated: objects as they are now, keys of those that are gone.
+  std::vector<Change> changes;
+
   bool empty() const noexcept {
     return interfaces.empty() && load_balancers.empty() && nat_addresses.empty() && routes.empty();
   }
