@@ -22,7 +22,7 @@ constexpr std::uint32_t maglev_size = 251;
 
 struct Host {
   Desired desired{prefix("2001:db8:1:1::/64"), 42};
-  Compiler compiler{prefix("2001:db8:1:1::/64"), maglev_size};
+  Compiler compiler{prefix("2001:db8:1:1::/64"), {.maglev_size = maglev_size}};
   Generations generations;
   std::unique_ptr<const Snapshot> snapshot;
 
@@ -44,7 +44,7 @@ Dirty all_of(const Desired& desired) {
   Dirty out;
   for (const auto& [key, object] : desired.interfaces()) out.interfaces.insert(key.id);
   for (const auto& [key, object] : desired.load_balancers()) out.load_balancers.insert(key.id);
-  for (const auto& [key, object] : desired.neighbour_nats()) out.nat_addresses.insert(key.address);
+  for (const auto& [key, object] : desired.neighbour_nats()) out.neighbours.insert(key);
   for (const auto& [network, routes] : desired.routes()) {
     routes.v4.for_each([&](PrefixBits bits, unsigned length, std::uint32_t) {
       out.routes[network].push_back(
@@ -103,7 +103,7 @@ std::string text_of(const Snapshot& snapshot) {
     const auto* view = snapshot.load_balancers[i].get();
     if (view == nullptr) continue;
     std::string one = view->told.id + " to";
-    for (const auto& target : view->targets) one += " " + text_of(target);
+    for (const auto& target : view->targets) one += " " + text_of(snapshot.next_hops[target]);
     for (const auto place : view->choice.places()) one += std::to_string(place);
     balancers.insert(one + "\n");
   }
@@ -126,11 +126,12 @@ std::string text_of(const Snapshot& snapshot) {
       return hops;
     });
   });
-  snapshot.neighbours.for_each([&](PrefixBits bits, unsigned, std::uint32_t number) {
-    out += "neighbours of " + std::to_string(bits.high) + ":";
-    for (const auto& range : snapshot.neighbour_ranges[number])
+  snapshot.publics.for_each([&](PrefixBits bits, unsigned, std::uint32_t number) {
+    out += "public " + std::to_string(bits.high) + ":";
+    for (const auto& range : snapshot.public_ranges[number])
       out += " " + std::to_string(range.first_port) + "-" + std::to_string(range.last_port) + " " +
-             text_of(range.underlay);
+             text_of(snapshot.next_hops[range.next_hop]) +
+             (range.interface == PublicRange::elsewhere ? "" : " " + name(range.interface));
     out += "\n";
   });
   return out;
@@ -150,7 +151,7 @@ TEST_CASE("whatever batches there were, the snapshot is the one of a fresh start
     ++applied;
     host.snapshot = host.compiler.compile(host.desired, *dirty, host.generations);
     const auto text = text_of(*host.snapshot);
-    Compiler fresh(prefix("2001:db8:1:1::/64"), maglev_size);
+    Compiler fresh(prefix("2001:db8:1:1::/64"), {.maglev_size = maglev_size});
     add_ports(fresh);
     Generations generations;
     REQUIRE(text == text_of(*fresh.compile(host.desired, all_of(host.desired), generations)));

@@ -81,6 +81,23 @@ struct Host {
 
 }  // namespace
 
+TEST_CASE("what a list tells may be told back, and is no change") {
+  Host host;
+  host.done({interface("a"), VirtualIp{"a", ip("192.0.2.50"), {}}, nat("a", 1, 9), balancer("lb"),
+              InterfacePrefix{"a", prefix("10.1.0.0/24"), {}, {}}});
+  const auto& desired = host.desired;
+  auto same = desired.interfaces().at({"a"});
+  CHECK(host.desired
+            .apply(std::vector<Change>{same, desired.virtual_ips().begin()->second, desired.nats().begin()->second,
+                                       desired.load_balancers().begin()->second, desired.prefixes().begin()->second})
+            .value()
+            .empty());
+  const auto underlay = same.underlay;
+  same.hostname = "other";
+  host.done({same});
+  CHECK(desired.interfaces().at({"a"}).underlay == underlay);
+}
+
 TEST_CASE("objects are kept as told, with underlay addresses of the original's form") {
   Host host;
   const auto dirty = host.done({interface("a"), InterfacePrefix{"a", prefix("10.1.0.0/24"), {}, {}},

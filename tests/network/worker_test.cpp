@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packets through whole hosts: machines on ports, hosts on one wire.
-#include "dataplane/worker.hpp"
-
 #include <doctest/doctest.h>
 
 #include <memory>
@@ -11,150 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "checked_packets.hpp"
-#include "configuration_objects.hpp"
-#include "dataplane/compiler.hpp"
+#include "hosts.hpp"
 
 using namespace ironcore;
 using namespace ironcore::network;
 using namespace ironcore::network::dataplane;
 using namespace ironcore::network::tests;
 using namespace ironcore::tests;
-
-namespace {
-
-constexpr std::uint32_t uplink_port = 0;
-constexpr std::uint32_t second_uplink_port = 1;
-constexpr std::uint32_t first_machine_port = 10;
-constexpr std::uint64_t second = 1'000'000'000;
-
-MacAddress mac(std::uint8_t kind, std::uint8_t number) {
-  return MacAddress({2, 0, 0, 0, kind, number});
-}
-MacAddress machine_mac(std::uint8_t number) {
-  return mac(1, number);
-}
-MacAddress port_mac(std::uint32_t port) {
-  return mac(2, static_cast<std::uint8_t>(port));
-}
-const MacAddress router = mac(3, 0);
-
-Bytes bytes_of(const MacAddress& address) {
-  return {address.bytes().begin(), address.bytes().end()};
-}
-Bytes ethernet(const MacAddress& destination, const MacAddress& source, const Bytes& ip) {
-  const Bytes type = ip[0] >> 4 == 6 ? Bytes{0x86, 0xdd} : Bytes{0x08, 0x00};
-  return bytes_of(destination) + bytes_of(source) + type + ip;
-}
-/// What a router makes of a packet.
-Bytes passed_on(Bytes ip) {
-  if (ip[0] >> 4 == 6) {
-    --ip[7];
-    return ip;
-  }
-  --ip[8];
-  put16(ip, 10, 0);
-  put16(ip, 10, checksum_of({ip.begin(), ip.begin() + (ip[0] & 15) * 4}));
-  return ip;
-}
-
-/// Where a frame went, and how it looked then.
-struct Went {
-  Drop drop = Drop::none;
-  std::uint32_t port = 0;
-  Bytes frame;
-  Bytes ip() const { return slice(frame, 14); }
-};
-
-struct Host {
-  explicit Host(std::uint8_t number, WorkerOptions with = {})
-      : underlay(prefix("2001:db8:0:" + std::to_string(number) + "::/64")),
-        desired(underlay, number),
-        compiler(underlay, 251),
-        snapshots(1, compiler.compile(desired, {}, generations)),
-        worker(snapshots, 0, generations, options(with)) {
-    compiler.add_uplink({uplink_port, router, 1, true}, port_mac(uplink_port));
-    change({});
-  }
-  static WorkerOptions options(WorkerOptions with) {
-    if (with.connections == WorkerOptions().connections) with.connections = 1000;
-    with.fragments = 64;
-    return with;
-  }
-
-  void change(const std::vector<Change>& changes) {
-    auto dirty = desired.apply(changes);
-    REQUIRE_MESSAGE(dirty.has_value(), dirty.error().message());
-    snapshots.publish(compiler.compile(desired, *dirty, generations));
-  }
-  /// A machine with an address, a port and a MAC; anybody may talk to it.
-  void add(std::uint8_t number, std::string_view ipv4, std::uint32_t network = 100, std::string_view ipv6 = "") {
-    const auto id = "m" + std::to_string(number);
-    auto machine = interface(id, ipv4, network);
-    machine.mac = machine_mac(number);
-    if (!ipv6.empty()) machine.ipv6 = ip(ipv6);
-    auto all_v6 = rule(id, "all-v6");
-    all_v6.source = all_v6.destination = prefix("::/0");
-    change({machine, rule(id, "all-v4"), all_v6});
-    compiler.add_port("port-" + id, first_machine_port + number, port_mac(first_machine_port + number));
-    change({});
-  }
-  IpAddress underlay_of(std::uint8_t number) const {
-    return *desired.interfaces().at({"m" + std::to_string(number)}).underlay;
-  }
-
-  Went send(std::uint32_t port, const Bytes& frame) {
-    constexpr std::size_t headroom = 64;
-    Bytes memory = Bytes(headroom, 0xee) + frame;
-    Packet packet;
-    packet.frame = memory.data() + headroom;
-    packet.bytes = packet.frame_bytes = static_cast<std::uint32_t>(frame.size());
-    packet.headroom = headroom;
-    packet.room = packet.bytes;
-    packet.port = port;
-    worker.process({&packet, 1}, now * second);
-    return {packet.drop, packet.port, Bytes(packet.frame, packet.frame + packet.bytes)};
-  }
-  Went from_machine(std::uint8_t number, const Bytes& packet) {
-    const std::uint32_t port = first_machine_port + number;
-    return send(port, ethernet(port_mac(port), machine_mac(number), packet));
-  }
-  Went from_wire(const Bytes& frame) { return send(uplink_port, frame); }
-
-  Prefix underlay;
-  Desired desired;
-  Compiler compiler;
-  Generations generations;
-  Published<Snapshot> snapshots;
-  Worker worker;
-  Tick now = 1000;
-};
-
-Bytes outer(const IpAddress& source, const IpAddress& destination, const Bytes& inner) {
-  Bytes header(40);
-  header[0] = 0x60;
-  put16(header, 4, static_cast<std::uint16_t>(inner.size()));
-  header[6] = inner[0] >> 4 == 6 ? 41 : 4;
-  header[7] = 64;
-  std::copy(source.bytes().begin(), source.bytes().end(), header.begin() + 8);
-  std::copy(destination.bytes().begin(), destination.bytes().end(), header.begin() + 24);
-  return header + inner;
-}
-Bytes wire_frame(const IpAddress& source, const IpAddress& destination, const Bytes& inner) {
-  return ethernet(port_mac(uplink_port), router, outer(source, destination, inner));
-}
-IpAddress other_host(int number = 1) {
-  return ip("2001:db8:0:99:d000::" + std::to_string(number));
-}
-
-Bytes udp_v4(std::string_view from, std::string_view to, std::uint16_t port = 1000, std::uint8_t ttl = 64) {
-  return v4(udp(port, 53, Bytes{1, 2, 3}), {.source = from, .destination = to, .ttl = ttl});
-}
-Bytes udp_v6(std::string_view from, std::string_view to) {
-  return v6(udp(1000, 53, Bytes{1, 2, 3}), {.source = from, .destination = to});
-}
-
-}  // namespace
 
 TEST_CASE("machines of one host reach each other, and each sees a router between them") {
   Host host(1);
@@ -376,13 +237,17 @@ TEST_CASE("what cannot be forwarded is told apart") {
   CHECK(host.from_machine(1, udp_v4(from, "10.0.0.2", 1, 2)).drop == Drop::none);
   CHECK(host.from_machine(1, udp_v4(from, "10.0.0.2", 1, 1)).drop == Drop::hop_limit);
   CHECK(host.from_machine(1, udp_v4(from, "10.0.0.2", 1, 0)).drop == Drop::hop_limit);
-  for (const auto* to : {"224.0.0.1", "255.255.255.255", "127.0.0.1", "0.0.0.0", "169.254.0.9", "240.0.0.1"})
+  for (const auto* to : {"224.0.0.1", "255.255.255.255", "169.254.0.9"})
+    CHECK(host.from_machine(1, udp_v4(from, to)).drop == Drop::local);
+  for (const auto* to : {"127.0.0.1", "0.0.0.0", "240.0.0.1"})
     CHECK(host.from_machine(1, udp_v4(from, to)).drop == Drop::destination);
   CHECK(host.from_machine(1, v4(Bytes(1481), {from, "10.0.0.2"})).drop == Drop::malformed);  // UDP's length
   CHECK(host.from_machine(1, v4(Bytes(1481), {from, "10.0.0.2", 47})).drop == Drop::too_big);
   CHECK(host.from_machine(1, v4(Bytes(1480), {from, "10.0.0.2", 47})).drop == Drop::none);
   auto arp = ethernet(router, machine_mac(1), udp_v4(from, "10.0.0.2"));
   arp[13] = 6;
+  CHECK(host.send(first_machine_port + 1, arp).drop == Drop::local);
+  arp[13] = 7;
   CHECK(host.send(first_machine_port + 1, arp).drop == Drop::ethertype);
   host.compiler.remove_port("port-m2");
   host.change({});

@@ -17,7 +17,8 @@
 namespace ironcore::network {
 
 // Ids are 1 to 63 letters, digits, `-` and `_`. Where `underlay` may be left out, the dataplane derives an address of its own
-// (`Underlay`) and tells it; one that is given must lie in the host's underlay prefix.
+// (`Underlay`) and tells it; one that is given must lie in the host's underlay prefix. What was told by a
+// list may be told back.
 
 /// Both directions are seen from the machine: egress leaves it. Bits per second, of the inner packets; 0 = unlimited.
 struct MeterRates {
@@ -76,11 +77,17 @@ struct Nat {
     own,     ///< endpoint-independent mapping (RFC 4787 REQ-1): one port for each address and port of the machine
     shared,  ///< one port for several of them while their destinations differ
   };
+  /// Who may send to a port that the machine uses (RFC 4787 §5). Shared ports cannot be sent to by others.
+  enum class Filtering : std::uint8_t {
+    address_and_port_dependent,  ///< only whom it talks to
+    endpoint_independent,        ///< anybody, as far as the firewall allows it
+  };
   std::string interface;
   IpAddress address;
   std::uint16_t first_port = 0;  ///< both ends belong to it; not 0
   std::uint16_t last_port = 0;
   Ports ports = Ports::own;
+  Filtering filtering = Filtering::address_and_port_dependent;
   std::optional<IpAddress> underlay;
   friend bool operator==(const Nat&, const Nat&) = default;
 };

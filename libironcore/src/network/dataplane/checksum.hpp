@@ -61,6 +61,14 @@ class ChecksumDelta {
     return changed == 0 ? 0xffff : changed;
   }
 
+  /// Of 16 bits, for keeping; and back.
+  std::uint16_t value() const noexcept { return static_cast<std::uint16_t>(folded()); }
+  static ChecksumDelta of(std::uint16_t value) noexcept {
+    ChecksumDelta out;
+    out.sum_ = value;
+    return out;
+  }
+
   friend bool operator==(const ChecksumDelta& a, const ChecksumDelta& b) noexcept { return a.folded() == b.folded(); }
 
  private:

@@ -70,7 +70,16 @@ const UnderlayView* Snapshot::underlay(const std::uint8_t* suffix) const noexcep
   return found ? &underlay_views[*found] : nullptr;
 }
 
-Compiler::Compiler(const Prefix& host, std::uint32_t maglev_size) : maglev_size_(maglev_size) {
+const PublicRange* Snapshot::public_range(PrefixBits address, bool is_v6, std::uint16_t port) const noexcept {
+  const auto found = publics.get(address, is_v6 ? 128 : 32);
+  if (!found) return nullptr;
+  const auto& ranges = public_ranges[*found];
+  const auto after = std::upper_bound(ranges.begin(), ranges.end(), port,
+                                      [](std::uint16_t value, const auto& range) { return value < range.first_port; });
+  return after != ranges.begin() && std::prev(after)->last_port >= port ? &*std::prev(after) : nullptr;
+}
+
+Compiler::Compiler(const Prefix& host, const CompilerOptions& options) : options_(options) {
   next_.host = underlay_bytes(host.first());
 }
 
@@ -83,11 +92,14 @@ std::unique_ptr<const Snapshot> Compiler::compile(const Desired& desired, const 
     if (const auto known = interfaces_.find(id); known != interfaces_.end()) take_out(known->second);
   for (const auto& id : dirty.load_balancers)
     if (const auto known = load_balancers_.find(id); known != load_balancers_.end()) take_out(known->second);
+  for (const auto& key : dirty.neighbours) remove_public(key.address, key.first_port);
   for (const auto& id : dirty.interfaces) compile_interface(desired, id);
   for (const auto& id : dirty.load_balancers) compile_load_balancer(desired, id);
   for (const auto& [vni, prefixes] : dirty.routes) compile_routes(desired, vni, prefixes);
-  for (const auto& address : dirty.nat_addresses) compile_neighbours(desired, address);
+  for (const auto& key : dirty.neighbours) compile_neighbour(desired, key);
   finish_networks();
+  finish_publics();
+  finish_hops();
   return std::make_unique<const Snapshot>(next_);
 }
 
@@ -134,6 +146,8 @@ void Compiler::take_out(const Entries& entries) {
     remove(network(entries.vni).balanced, Prefix::host(*entries.balanced));
     change(Generations::route(entries.vni, entries.balanced->is_v6(), bits_of(*entries.balanced)));
   }
+  for (const auto& [address, first_port] : entries.publics) remove_public(address, first_port);
+  for (const auto& target : entries.targets) release_hop(target);
   for (const auto& address : entries.underlays) {
     underlay_numbers_.give_back(*next_.underlays.get(suffix_bits(address), suffix_length));
     next_.underlays.erase(suffix_bits(address), suffix_length);
@@ -244,6 +258,15 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   view->told = told->second;
   view->mac = told->second.mac;
   if (const auto learned = learned_.find(id); !view->mac && learned != learned_.end()) view->mac = learned->second;
+  // What is told again without a change keeps its buckets, and below its ports.
+  const auto* before = known == interfaces_.end() ? nullptr : next_.interfaces[entries.index].get();
+  const bool is_limited = told->second.total != MeterRates() || told->second.public_traffic != MeterRates();
+  if (is_limited) {
+    const bool is_same = before != nullptr && before->told.total == told->second.total &&
+                         before->told.public_traffic == told->second.public_traffic;
+    view->meters =
+        is_same ? before->meters : std::make_shared<InterfaceMeters>(told->second.total, told->second.public_traffic);
+  }
   view->underlay = underlay_bytes(*told->second.underlay);
   add_underlay(entries, told->second.underlay, UnderlayUse::interface);
   for (const auto& address : {told->second.ipv4, told->second.ipv6}) {
@@ -263,10 +286,17 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
     if (found == desired.virtual_ips().end()) continue;
     (is_v6 ? view->virtual_ipv6 : view->virtual_ipv4) = found->second;
     add_underlay(entries, found->second.underlay, UnderlayUse::virtual_ip);
+    add_public(entries, found->second.address, {0, 0xffff, 0, entries.index, entries.vni}, *found->second.underlay);
   }
   if (const auto nat = desired.nats().find({id}); nat != desired.nats().end()) {
     view->nat = nat->second;
+    view->nat_pool = before != nullptr && before->nat == view->nat
+                         ? before->nat_pool
+                         : std::make_shared<NatPool>(nat->second, next_.number, options_.workers, options_.connections,
+                                                     options_.secret);
     add_underlay(entries, nat->second.underlay, UnderlayUse::nat);
+    add_public(entries, nat->second.address,
+               {nat->second.first_port, nat->second.last_port, 0, entries.index, entries.vni}, *nat->second.underlay);
   }
   std::vector<const FirewallRule*> ingress;
   std::vector<const FirewallRule*> egress;
@@ -306,10 +336,11 @@ void Compiler::compile_load_balancer(const Desired& desired, const std::string& 
   for (auto it = all.lower_bound({id, {}}); it != all.end() && it->first.load_balancer == id; ++it) {
     const auto bits = bits_of(it->second.underlay);
     const std::uint64_t words[] = {bits.high, bits.low};
-    view->targets.push_back(underlay_bytes(it->second.underlay));
+    view->targets.push_back(use_hop(it->second.underlay));
+    entries.targets.push_back(it->second.underlay);
     targets.push_back({hash_words(words), it->second.weight});
   }
-  if (!targets.empty()) view->choice = Maglev(targets, maglev_size_);
+  if (!targets.empty()) view->choice = Maglev(targets, options_.maglev_size);
 
   add(network(entries.vni).balanced, Prefix::host(told->second.address), entries.index);
   change(Generations::route(entries.vni, told->second.address.is_v6(), bits_of(told->second.address)));
@@ -344,46 +375,88 @@ void Compiler::compile_next_hops(const Desired& desired, std::uint32_t set) {
   auto& now = sets_[set];
   if (now == wanted) return;
   std::vector<NextHop> compiled;
-  for (const auto& hop : wanted) {
-    auto& known = hops_[hop.underlay];
-    if (known.users++ == 0) {
-      known.number = hop_numbers_.take();
-      next_.next_hops.set(known.number, underlay_bytes(hop.underlay));
-    }
-    compiled.push_back({known.number, hop.weight});
-  }
-  for (const auto& hop : now) {
-    const auto known = hops_.find(hop.underlay);
-    if (--known->second.users > 0) continue;
-    hop_numbers_.give_back(known->second.number);
-    hops_.erase(known);
-  }
+  for (const auto& hop : wanted) compiled.push_back({use_hop(hop.underlay), hop.weight});
+  for (const auto& hop : now) release_hop(hop.underlay);
   now = wanted;
   next_.next_hop_sets.set(set, std::move(compiled));
 }
 
-// ---- neighbours ------------------------------------------------------------------------------------------------------
+std::uint32_t Compiler::use_hop(const IpAddress& underlay) {
+  auto& known = hops_[underlay];
+  if (known.users++ == 0) {
+    known.number = hop_numbers_.take();
+    next_.next_hops.set(known.number, underlay_bytes(underlay));
+  }
+  return known.number;
+}
 
-void Compiler::compile_neighbours(const Desired& desired, const IpAddress& address) {
-  std::vector<NeighbourRange> ranges;
-  for (const auto& [key, nat] : desired.neighbour_nats())
-    if (nat.address == address)
-      ranges.push_back({nat.first_port, nat.last_port, underlay_bytes(nat.underlay), nat.vni});
-  std::sort(ranges.begin(), ranges.end(), [](const auto& a, const auto& b) { return a.first_port < b.first_port; });
-  const auto bits = bits_of(address);
-  change(Generations::nat(bits));
-  auto number = next_.neighbours.get(bits, address.bits());
-  if (ranges.empty()) {
-    if (!number) return;
-    next_.neighbours.erase(bits, address.bits());
-    neighbour_numbers_.give_back(*number);
-    return;
+/// At the end of the batch, so that one that is used again keeps its number: flows know their choice by it.
+void Compiler::release_hop(const IpAddress& underlay) {
+  released_hops_.push_back(underlay);
+}
+
+void Compiler::finish_hops() {
+  for (const auto& underlay : released_hops_) {
+    const auto known = hops_.find(underlay);
+    if (--known->second.users > 0) continue;
+    hop_numbers_.give_back(known->second.number);
+    hops_.erase(known);
   }
-  if (!number) {
-    number = neighbour_numbers_.take();
-    next_.neighbours.set(bits, address.bits(), *number);
+  released_hops_.clear();
+}
+
+// ---- public addresses ------------------------------------------------------------------------------------------------
+
+void Compiler::add_public(Entries& entries, const IpAddress& address, PublicRange range, const IpAddress& underlay) {
+  set_public(address, range, underlay);
+  entries.publics.emplace_back(address, range.first_port);
+}
+
+void Compiler::set_public(const IpAddress& address, PublicRange range, const IpAddress& underlay) {
+  range.next_hop = use_hop(underlay);
+  publics_[address].insert_or_assign(range.first_port, Public{range, underlay});
+  changed_publics_.insert(address);
+}
+
+void Compiler::remove_public(const IpAddress& address, std::uint16_t first_port) {
+  const auto known = publics_.find(address);
+  if (known == publics_.end()) return;
+  const auto range = known->second.find(first_port);
+  if (range == known->second.end()) return;
+  release_hop(range->second.underlay);
+  known->second.erase(range);
+  changed_publics_.insert(address);
+}
+
+void Compiler::compile_neighbour(const Desired& desired, const NeighbourNatKey& key) {
+  const auto told = desired.neighbour_nats().find(key);
+  if (told == desired.neighbour_nats().end()) return;
+  const auto& nat = told->second;
+  set_public(nat.address, {nat.first_port, nat.last_port, 0, PublicRange::elsewhere, nat.vni}, nat.underlay);
+}
+
+void Compiler::finish_publics() {
+  for (const auto& address : changed_publics_) {
+    const auto bits = bits_of(address);
+    change(Generations::nat(bits));
+    const auto known = publics_.find(address);
+    auto number = next_.publics.get(bits, address.bits());
+    if (known->second.empty()) {
+      publics_.erase(known);
+      if (!number) continue;
+      next_.publics.erase(bits, address.bits());
+      public_numbers_.give_back(*number);
+      continue;
+    }
+    if (!number) {
+      number = public_numbers_.take();
+      next_.publics.set(bits, address.bits(), *number);
+    }
+    std::vector<PublicRange> ranges;
+    for (const auto& [first_port, one] : known->second) ranges.push_back(one.range);
+    next_.public_ranges.set(*number, std::move(ranges));
   }
-  next_.neighbour_ranges.set(*number, std::move(ranges));
+  changed_publics_.clear();
 }
 
 }  // namespace ironcore::network::dataplane

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,11 +15,18 @@
 
 namespace ironcore::network::dataplane {
 
+struct CompilerOptions {
+  std::uint32_t maglev_size = Maglev::default_size;  ///< a prime
+  std::size_t workers = 1;
+  std::uint32_t connections = 1'000'000;  ///< of each worker
+  std::uint64_t secret = 0;               ///< random
+};
+
 /// Keeps the numbers by which snapshots call things: each thing keeps its own as long as it is there. Thread: one.
 class Compiler {
  public:
-  /// `host`: the underlay prefix, a /64. `maglev_size`: a prime.
-  explicit Compiler(const Prefix& host, std::uint32_t maglev_size = Maglev::default_size);
+  /// `host`: the underlay prefix, a /64.
+  explicit Compiler(const Prefix& host, const CompilerOptions& options = {});
 
   /// The next snapshot: what is dirty is made anew from `desired`, everything else is shared with the one before. Notes in `generations` what
   /// changed, so publish it soon.
@@ -48,25 +56,34 @@ class Compiler {
     std::string port;           ///< of an interface
     std::vector<Prefix> local;  ///< of an interface
     std::vector<IpAddress> underlays;
-    std::optional<IpAddress> balanced;  ///< of a load balancer
+    std::vector<std::pair<IpAddress, std::uint16_t>> publics;  ///< of an interface: the first port of each range
+    std::optional<IpAddress> balanced;                         ///< of a load balancer
+    std::vector<IpAddress> targets;                            ///< likewise
   };
 
   void compile_interface(const Desired& desired, const std::string& id);
   void compile_load_balancer(const Desired& desired, const std::string& id);
   void compile_routes(const Desired& desired, Vni vni, const std::vector<Prefix>& prefixes);
   void compile_next_hops(const Desired& desired, std::uint32_t set);
-  void compile_neighbours(const Desired& desired, const IpAddress& address);
+  void compile_neighbour(const Desired& desired, const NeighbourNatKey& key);
 
   void connect(const std::string& port, std::uint32_t interface);
   void disconnect(const std::string& port, std::uint32_t interface);
   void take_out(const Entries& entries);
   void add_local(Entries& entries, const Prefix& prefix);
   void add_underlay(Entries& entries, const std::optional<IpAddress>& address, UnderlayUse use);
+  void add_public(Entries& entries, const IpAddress& address, PublicRange range, const IpAddress& underlay);
+  void set_public(const IpAddress& address, PublicRange range, const IpAddress& underlay);
+  void remove_public(const IpAddress& address, std::uint16_t first_port);
   NetworkView& network(Vni vni);
   void finish_networks();
+  void finish_publics();
+  void finish_hops();
+  std::uint32_t use_hop(const IpAddress& underlay);
+  void release_hop(const IpAddress& underlay);
   void change(Generations::Slot slot) { generations_->change(slot, next_.number); }
 
-  const std::uint32_t maglev_size_;
+  const CompilerOptions options_;
   Snapshot next_;  ///< a copy of it is the snapshot
   Generations* generations_ = nullptr;
 
@@ -75,7 +92,7 @@ class Compiler {
   Numbers underlay_numbers_;
   Numbers network_numbers_;
   Numbers hop_numbers_;
-  Numbers neighbour_numbers_;
+  Numbers public_numbers_;
   std::map<std::string, Entries> interfaces_;
   std::map<std::string, Entries> load_balancers_;
   std::map<std::string, std::string> port_users_;              ///< port → interface
@@ -87,6 +104,13 @@ class Compiler {
     std::uint32_t users = 0;
   };
   std::map<IpAddress, Hop> hops_;
+  std::vector<IpAddress> released_hops_;  ///< by this batch
+  struct Public {
+    PublicRange range;
+    IpAddress underlay;
+  };
+  std::map<IpAddress, std::map<std::uint16_t, Public>> publics_;  ///< by the first port
+  std::set<IpAddress> changed_publics_;                           ///< by this batch
   std::map<std::uint32_t, NextHopSets::Set> sets_;  ///< what each number of a set stands for in the snapshot
 };
 

@@ -18,19 +18,20 @@ enum class Verdict : std::uint8_t {
   drop,      ///< `out` is the reason
   machine,   ///< `out` is the interface
   underlay,  ///< encapsulate; `out` is the next hop
+  here,      ///< likewise, but the next hop is this host: it goes round without a wire
 };
 
 /// What is done with every packet of one direction; compiled by the slow path. What addresses and ports become is not here: it is the key of
 /// the other direction, turned round.
 struct Action {
   std::uint32_t out = 0;
-  std::uint16_t ip_checksum = 0;  ///< what is added to the IPv4 header's checksum, as a folded one's complement sum
-  std::uint16_t transport_checksum = 0;  ///< likewise to that of TCP, UDP or ICMP
-  std::uint32_t entropy = 0;             ///< the flow label of the outer header (RFC 6438); 20 bits
+  std::uint16_t addresses_sum = 0;  ///< by how much the sum of the addresses changes (`ChecksumDelta::value`)
+  std::uint16_t transport_sum = 0;  ///< by how much that of what the transport's checksum covers does
+  std::uint32_t entropy = 0;        ///< the flow label of the outer header (RFC 6438); 20 bits
   Verdict verdict = Verdict::drop;
-  bool rewrites_source = false;
-  bool rewrites_destination = false;
-  bool translates_family = false;  ///< NAT64
+  bool rewrites = false;           ///< addresses or ports
+  bool translates_family = false;  ///< NAT64: more than a rewrite
+  bool is_public = false;          ///< takes a default route, or came from there
 };
 static_assert(sizeof(Action) == 16);
 
@@ -42,7 +43,8 @@ struct ConnectionState {
   std::uint64_t valid_at = 0;            ///< the configuration that both actions were last checked against
   std::array<std::uint16_t, 5> slots{};  ///< what they depend on (generations.hpp); 0 = nothing
   std::uint16_t owner = 0;               ///< index of the interface that pays for it
-  std::uint16_t nat = no_nat;            ///< index of the NAT whose port it holds
+  bool holds_port = false;               ///< of the owner's NAT
+  bool is_one_sided = false;             ///< its answers do not come this way
   std::uint8_t tcp = 0;                  ///< how far it has come (tracking.hpp)
   std::uint8_t wheel_slot = 0;           ///< of the flow table's wheel
   Tick seen = 0;                         ///< its last packet
@@ -52,7 +54,7 @@ struct ConnectionState {
   std::array<std::uint32_t, 2> packets{};  ///< of each direction; these run over
   std::array<std::uint64_t, 2> bytes{};    ///< of each direction, inner headers included
 
-  static constexpr std::uint16_t no_nat = 0xffff;
+  static constexpr std::uint16_t nobody = 0xffff;  ///< as `owner`
 };
 
 struct alignas(64) Connection {

@@ -2,7 +2,11 @@
 // One stage after the other.
 #include "decision.hpp"
 
+#include <cstring>
+
 #include "bytes.hpp"
+#include "nat64.hpp"
+#include "rewrite.hpp"
 
 namespace ironcore::network::dataplane {
 
@@ -24,8 +28,8 @@ bool is_forwardable(PrefixBits bits, bool is_v6) noexcept {
   return first != 0 && first != 127 && first < 224 && address >> 16 != 0xa9fe;
 }
 
-Classifier::Query query_of(const Question& question) noexcept {
-  const FlowKey& key = question.key;
+/// As the one sees the packet whose rules are asked.
+Classifier::Query query_of(const Question& question, const FlowKey& key) noexcept {
   Classifier::Query query;
   query.is_v6 = key.is_v6();
   query.source = bits_at(key.source(), key.is_v6());
@@ -46,11 +50,16 @@ bool may_pass(const RuleSet& rules, const Classifier::Query& query, FirewallRule
   return direction == FirewallRule::Direction::egress && rules.actions.empty();
 }
 
+bool has_hop(const Action* before, std::uint32_t hop) noexcept {
+  return before != nullptr && (before->verdict == Verdict::underlay || before->verdict == Verdict::here) &&
+         before->out == hop;
+}
+
 /// The one that the flow had, if the route still has it; else by weight. RFC 2992 calls it hash-threshold.
 std::uint32_t pick(const std::vector<NextHop>& hops, std::uint64_t hash, const Action* before) noexcept {
   std::uint32_t sum = 0;
   for (const auto& hop : hops) {
-    if (before != nullptr && before->verdict == Verdict::underlay && before->out == hop.address) return hop.address;
+    if (has_hop(before, hop.address)) return hop.address;
     sum += hop.weight;
   }
   std::uint32_t point = reduce(hash, sum);
@@ -75,12 +84,28 @@ Action to_nowhere(Drop drop) noexcept {
   return action;
 }
 
-Action to_underlay(std::uint32_t address, std::uint64_t hash) noexcept {
-  Action action;
-  action.verdict = Verdict::underlay;
-  action.out = address;
-  action.entropy = static_cast<std::uint32_t>(hash >> 20) & 0xf'ffff;
-  return action;
+bool is_same(const std::optional<IpAddress>& address, const std::uint8_t* bytes) noexcept {
+  return address && std::memcmp(address->bytes().data(), bytes, address->bytes().size()) == 0;
+}
+
+FlowScope wire_of(const std::optional<IpAddress>& underlay) noexcept {
+  return FlowScope::wire(underlay->bytes().data() + 8);
+}
+
+V4Address v4_of(const std::uint8_t* bytes) noexcept {
+  V4Address out;
+  std::memcpy(out.data(), bytes, out.size());
+  return out;
+}
+
+bool is_behind_well_known_prefix(const std::uint8_t* address) noexcept {
+  return std::memcmp(address, well_known_prefix.data(), 12) == 0;
+}
+
+bool serves(const LoadBalancer& balancer, std::uint8_t protocol, std::uint16_t port) noexcept {
+  for (const auto& service : balancer.services)
+    if (service.protocol == protocol && service.first_port <= port && port <= service.last_port) return true;
+  return false;
 }
 
 class Decider {
@@ -96,6 +121,22 @@ class Decider {
  private:
   PrefixBits source() const noexcept { return bits_at(key_.source(), key_.is_v6()); }
   PrefixBits destination() const noexcept { return bits_at(key_.destination(), key_.is_v6()); }
+  bool is_icmp() const noexcept { return key_.protocol() == protocol_icmp || key_.protocol() == protocol_icmpv6; }
+  bool is_echo_request() const noexcept {
+    constexpr std::uint8_t request_v4 = 8;
+    constexpr std::uint8_t request_v6 = 128;
+    return is_icmp() && question_.icmp_type == (key_.is_v6() ? request_v6 : request_v4);
+  }
+  bool is_echo() const noexcept {
+    constexpr std::uint8_t reply_v4 = 0;
+    constexpr std::uint8_t reply_v6 = 129;
+    return is_echo_request() || (is_icmp() && question_.icmp_type == (key_.is_v6() ? reply_v6 : reply_v4));
+  }
+  /// Whose flows a NAT can tell apart, and whose checksums we can mend.
+  std::optional<PortSpace> translatable_space() const noexcept {
+    if (key_.protocol() == protocol_sctp || (is_icmp() && !is_echo())) return std::nullopt;
+    return port_space(key_.protocol());
+  }
 
   Decision refuse(Drop drop) noexcept {
     Decision out;
@@ -113,80 +154,315 @@ class Decider {
     return question_.before == nullptr ? nullptr : &question_.before->side(direction).action;
   }
 
+  bool passes(const RuleSet& rules, const FlowKey& seen, FirewallRule::Direction direction) const noexcept {
+    return !has_firewall_ || may_pass(rules, query_of(question_, seen), direction);
+  }
+
+  Action to_hop(std::uint32_t hop) const noexcept {
+    Action action;
+    action.verdict = snapshot_.is_here(hop) ? Verdict::here : Verdict::underlay;
+    action.out = hop;
+    action.entropy = static_cast<std::uint32_t>(question_.hash >> 20) & 0xf'ffff;
+    return action;
+  }
+
+  /// The way of a network to an address. What is public and on this host does not go to the router and back.
+  Action way_to(const NetworkView& network, bool is_v6, PrefixBits address, std::uint16_t port,
+                Direction direction) const noexcept {
+    if (const auto local = network.local.of(is_v6).find(address)) return to_machine(local->value);
+    const auto route = network.routes.of(is_v6).find(address);
+    if (!route) return to_nowhere(Drop::route);
+    const bool is_public = route->length == 0;
+    const auto* range = is_public ? snapshot_.public_range(address, is_v6, port) : nullptr;
+    const bool is_ours = range != nullptr && range->interface != PublicRange::elsewhere;
+    Action action = to_hop(is_ours ? range->next_hop
+                                   : pick(snapshot_.next_hop_sets[route->value], question_.hash, before(direction)));
+    action.is_public = is_public;
+    return action;
+  }
+
+  // ---- machines ----
+
   Decision from_machine() noexcept {
     const std::uint32_t index = key_.scope().interface();
     const auto* sender = interface_at(index);
     if (sender == nullptr) return refuse(Drop::port);
     if (!sender->own.of(key_.is_v6()).find(source())) return refuse(Drop::source_address);
-    const auto query = query_of(question_);
-    if (has_firewall_ && !may_pass(sender->egress, query, FirewallRule::Direction::egress))
-      return refuse(Drop::egress_rule);
+    if (!passes(sender->egress, key_, FirewallRule::Direction::egress)) return refuse(Drop::egress_rule);
     const Vni vni = sender->told.vni;
     const auto* network = snapshot_.network(vni);
     if (network == nullptr) return refuse(Drop::route);
 
     out_.owner = static_cast<std::uint16_t>(index);
     out_.reverse = to_machine(index);
+    out_.reverse_key = key_.reversed(FlowScope::wire(sender->underlay.data() + 8));
     depend_on(Generations::interface(index));
     depend_on(Generations::network(vni));
     depend_on(Generations::route(vni, key_.is_v6(), destination()));
-    if (const auto local = network->local.of(key_.is_v6()).find(destination())) {
-      const auto* receiver = interface_at(local->value);
-      if (receiver == nullptr) return refuse(Drop::route);
-      if (has_firewall_ && !may_pass(receiver->ingress, query, FirewallRule::Direction::ingress))
-        return refuse(Drop::ingress_rule);
-      depend_on(Generations::interface(local->value));
-      out_.forward = to_machine(local->value);
-      out_.reverse_key = key_.reversed(FlowScope::machine(local->value));
-      return out_;
+    if (const auto balancer = network->balanced.of(key_.is_v6()).find(destination()))
+      return to_balancer(balancer->value, to_machine(index));
+    out_.forward = way_to(*network, key_.is_v6(), destination(), key_.destination_port(), Direction::forward);
+    switch (out_.forward.verdict) {
+      case Verdict::drop:
+        return refuse(static_cast<Drop>(out_.forward.out));
+      case Verdict::machine:
+        return to_local(out_.forward.out);
+      case Verdict::underlay:
+      case Verdict::here:
+        break;
     }
-    const auto route = network->routes.of(key_.is_v6()).find(destination());
-    if (!route) return refuse(Drop::route);
-    out_.forward = to_underlay(pick(snapshot_.next_hop_sets[route->value], question_.hash, before(Direction::forward)),
-                               question_.hash);
-    out_.reverse_key = key_.reversed(FlowScope::wire(sender->underlay.data() + 8));
+    if (out_.forward.is_public) return to_public(*sender);
+    return finish();
+  }
+
+  Decision to_local(std::uint32_t index) noexcept {
+    const auto* receiver = interface_at(index);
+    if (receiver == nullptr) return refuse(Drop::route);
+    if (!passes(receiver->ingress, key_, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
+    depend_on(Generations::interface(index));
+    out_.reverse_key = key_.reversed(FlowScope::machine(index));
+    return finish();
+  }
+
+  /// Only the primary addresses are translated (reference §8).
+  Decision to_public(const InterfaceView& sender) noexcept {
+    out_.reverse.is_public = true;
+    const bool is_v6 = key_.is_v6();
+    if (is_v6 && sender.nat && is_same(sender.told.ipv6, key_.source()) &&
+        is_behind_well_known_prefix(key_.destination()))
+      return to_v4(sender);
+    depend_on(Generations::nat(destination()));
+    if (!is_same(is_v6 ? sender.told.ipv6 : sender.told.ipv4, key_.source())) return finish();
+    if (!is_v6 && sender.nat) return to_nat(sender, key_.destination());
+    const auto& virtual_ip = is_v6 ? sender.virtual_ipv6 : sender.virtual_ipv4;
+    if (virtual_ip) {
+      out_.reverse_key.set_scope(wire_of(virtual_ip->underlay));
+      out_.reverse_key.set_destination(virtual_ip->address.bytes().data());
+    }
+    return finish();
+  }
+
+  /// NAT64 (RFC 6146). The way is that of the IPv6 packet, unless the one that it is for is here.
+  Decision to_v4(const InterfaceView& sender) noexcept {
+    const auto* address = key_.destination() + 12;
+    const auto bits = bits_at(address, false);
+    if (!is_forwardable(bits, false)) return refuse(Drop::destination);
+    depend_on(Generations::nat(bits));
+    const auto* range = snapshot_.public_range(bits, false, key_.destination_port());
+    if (range != nullptr && range->interface != PublicRange::elsewhere) out_.forward = to_hop(range->next_hop);
+    out_.forward.is_public = true;
+    return to_nat(sender, address);
+  }
+
+  Decision to_nat(const InterfaceView& sender, const std::uint8_t* outside) noexcept {
+    const auto space = translatable_space();
+    if (!space) return refuse(Drop::translation);
+    const bool is_echoing = is_icmp();
+    const std::uint8_t protocol = is_echoing ? protocol_icmp : key_.protocol();
+    const auto public_key = [&](std::uint16_t port) {
+      const std::uint16_t outside_port = is_echoing ? port : key_.destination_port();
+      return FlowKey(wire_of(sender.nat->underlay), false, protocol, {outside, outside_port},
+                     {sender.nat->address.bytes().data(), port});
+    };
+    const auto port = port_of(sender, *space, outside_of(public_key(0)));
+    if (!port) return refuse(Drop::nat_ports);
+    out_.holds_port = true;
+    out_.reverse_key = public_key(*port);
+    return finish();
+  }
+
+  /// The one that the connection holds; or else one is taken.
+  std::optional<std::uint16_t> port_of(const InterfaceView& sender, PortSpace space, const Outside& outside) noexcept {
+    if (const auto* held = question_.before) {
+      const bool is_valid = held->state.holds_port && sender.nat_pool->born() <= held->state.valid_at;
+      return is_valid ? std::optional(held->side(Direction::reverse).key.destination_port()) : std::nullopt;
+    }
+    const Inside inside{source(), sender.told.vni.value(), key_.source_port(), space, key_.is_v6()};
+    return sender.nat_pool->take(question_.worker, inside, outside);
+  }
+
+  // ---- load balancers ----
+
+  /// Targets answer by themselves (direct server return); `answer` is our own way back.
+  Decision to_balancer(std::uint32_t index, const Action& answer) noexcept {
+    const auto* balancer = snapshot_.load_balancers[index].get();
+    if (balancer == nullptr) return refuse(Drop::route);
+    depend_on(Generations::load_balancer(index));
+    if (is_echo_request()) {
+      out_.is_echo_for_us = true;
+      out_.forward = answer;
+      return answer.verdict == Verdict::drop ? refuse(static_cast<Drop>(answer.out)) : out_;
+    }
+    if (!serves(balancer->told, key_.protocol(), key_.destination_port())) return refuse(Drop::service);
+    const auto target = target_of(*balancer);
+    if (!target) return refuse(Drop::target);
+    out_.forward = to_hop(*target);
+    out_.is_one_sided = true;
     return out_;
   }
+
+  /// The one that the flow has, although it drains; else the one that all hosts choose.
+  std::optional<std::uint32_t> target_of(const LoadBalancerView& balancer) const noexcept {
+    const Action* had = before(Direction::forward);
+    for (const auto target : balancer.targets)
+      if (has_hop(had, target)) return target;
+    FlowKey same_everywhere = key_;
+    same_everywhere.set_scope(FlowScope::machine(0));
+    const auto picked = balancer.choice.pick(same_everywhere.hash(0));
+    if (picked == Maglev::nobody) return std::nullopt;
+    return balancer.targets[picked];
+  }
+
+  // ---- the wire ----
 
   Decision from_wire() noexcept {
     const auto suffix = key_.scope().underlay_suffix();
     const auto* underlay = snapshot_.underlay(suffix.data());
-    if (underlay == nullptr || underlay->use == UnderlayUse::load_balancer) return refuse(Drop::underlay);
+    if (underlay == nullptr) return refuse(Drop::underlay);
+    if (underlay->use == UnderlayUse::load_balancer) return from_wire_to_balancer(underlay->index);
     const auto* receiver = interface_at(underlay->index);
     if (receiver == nullptr) return refuse(Drop::underlay);
+    receiver_ = underlay->index;
+    switch (underlay->use) {
+      case UnderlayUse::virtual_ip:
+        return from_wire_to_virtual_ip(*receiver);
+      case UnderlayUse::nat:
+        return from_wire_to_nat(*receiver);
+      default:
+        break;
+    }
     if (!receiver->own.of(key_.is_v6()).find(destination())) return refuse(Drop::destination);
-    if (has_firewall_ && !may_pass(receiver->ingress, query_of(question_), FirewallRule::Direction::ingress))
-      return refuse(Drop::ingress_rule);
-    const Vni vni = receiver->told.vni;
-    out_.owner = static_cast<std::uint16_t>(underlay->index);
-    out_.forward = to_machine(underlay->index);
-    out_.reverse_key = key_.reversed(FlowScope::machine(underlay->index));
-    depend_on(Generations::interface(underlay->index));
+    return deliver(*receiver, key_);
+  }
+
+  /// `seen`: what the machine gets to see.
+  Decision deliver(const InterfaceView& receiver, const FlowKey& seen) noexcept {
+    if (!passes(receiver.ingress, seen, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
+    const Vni vni = receiver.told.vni;
+    out_.owner = static_cast<std::uint16_t>(receiver_);
+    out_.forward = to_machine(receiver_);
+    out_.reverse_key = seen.reversed(FlowScope::machine(receiver_));
+    depend_on(Generations::interface(receiver_));
     depend_on(Generations::network(vni));
     depend_on(Generations::route(vni, key_.is_v6(), source()));
-    out_.reverse = answer_to_wire(snapshot_.network(vni));
+    depend_on(Generations::nat(source()));
+    const auto* network = snapshot_.network(vni);
+    // The way back is a way of its own; there may be none.
+    out_.reverse = network == nullptr
+                       ? to_nowhere(Drop::route)
+                       : way_to(*network, key_.is_v6(), source(), key_.source_port(), Direction::reverse);
+    out_.forward.is_public = out_.reverse.is_public;
+    return finish();
+  }
+
+  Decision from_wire_to_virtual_ip(const InterfaceView& receiver) noexcept {
+    const bool is_v6 = key_.is_v6();
+    const auto& virtual_ip = is_v6 ? receiver.virtual_ipv6 : receiver.virtual_ipv4;
+    const auto& own = is_v6 ? receiver.told.ipv6 : receiver.told.ipv4;
+    if (!virtual_ip || !own || !is_same(virtual_ip->address, key_.destination())) return refuse(Drop::destination);
+    FlowKey seen = key_;
+    seen.set_destination(own->bytes().data());
+    return deliver(receiver, seen);
+  }
+
+  Decision from_wire_to_nat(const InterfaceView& receiver) noexcept {
+    if (!receiver.nat || key_.is_v6() || !is_same(receiver.nat->address, key_.destination()))
+      return refuse(Drop::destination);
+    if (is_echo_request()) return echo_to_nat(receiver);
+    const auto space = translatable_space();
+    if (!space) return refuse(Drop::translation);
+    const std::uint16_t port = key_.destination_port();
+    if (port < receiver.nat->first_port || port > receiver.nat->last_port) return to_other_range(receiver.told.vni);
+    if (receiver.nat->filtering != Nat::Filtering::endpoint_independent) return refuse(Drop::nat_inside);
+    const auto inside = receiver.nat_pool->find(question_.worker, *space, port);
+    if (!inside) return refuse(Drop::nat_inside);
+    return from_anybody(receiver, *inside);
+  }
+
+  /// To a port that the machine uses, from whom it did not talk to.
+  Decision from_anybody(const InterfaceView& receiver, const Inside& inside) noexcept {
+    const auto& own = inside.is_v6 ? receiver.told.ipv6 : receiver.told.ipv4;
+    if (!own) return refuse(Drop::nat_inside);
+    const std::uint16_t source_port = is_icmp() ? inside.port : key_.source_port();
+    FlowKey seen = key_;
+    if (inside.is_v6) {
+      const auto source = embed(well_known_prefix, 96, v4_of(key_.source()));
+      seen = FlowKey(key_.scope(), true, is_icmp() ? protocol_icmpv6 : key_.protocol(), {source->data(), source_port},
+                     {own->bytes().data(), inside.port});
+    } else {
+      seen.set_destination(own->bytes().data());
+      seen.set_ports(source_port, inside.port);
+    }
+    if (question_.before == nullptr) {
+      if (!passes(receiver.ingress, seen, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
+      if (!receiver.nat_pool->take(question_.worker, inside, outside_of(key_))) return refuse(Drop::nat_ports);
+    }
+    out_.holds_port = true;
+    return deliver(receiver, seen);
+  }
+
+  /// Another machine has the port, here or elsewhere.
+  Decision to_other_range(Vni vni) noexcept {
+    const auto* range = snapshot_.public_range(destination(), false, key_.destination_port());
+    if (range == nullptr || range->vni != vni) return refuse(Drop::nat_inside);
+    depend_on(Generations::nat(destination()));
+    depend_on(Generations::interface(receiver_));
+    out_.forward = to_hop(range->next_hop);
+    out_.reverse_key = key_;
+    out_.is_one_sided = true;
     return out_;
   }
 
-  /// The way back is a way of its own.
-  Action answer_to_wire(const NetworkView* network) const noexcept {
-    if (network == nullptr) return to_nowhere(Drop::route);
-    if (const auto local = network->local.of(key_.is_v6()).find(source())) return to_machine(local->value);
-    const auto route = network->routes.of(key_.is_v6()).find(source());
-    if (!route) return to_nowhere(Drop::route);
-    return to_underlay(pick(snapshot_.next_hop_sets[route->value], question_.hash, before(Direction::reverse)),
-                       question_.hash);
+  Decision echo_to_nat(const InterfaceView& receiver) noexcept {
+    const auto* network = snapshot_.network(receiver.told.vni);
+    if (network == nullptr) return refuse(Drop::route);
+    out_.is_echo_for_us = true;
+    out_.forward = way_to(*network, false, source(), key_.source_port(), Direction::forward);
+    return out_.forward.verdict == Verdict::drop ? refuse(static_cast<Drop>(out_.forward.out)) : out_;
+  }
+
+  Decision from_wire_to_balancer(std::uint32_t index) noexcept {
+    const auto* balancer = snapshot_.load_balancers[index].get();
+    if (balancer == nullptr) return refuse(Drop::underlay);
+    const bool is_its =
+        balancer->told.address.is_v6() == key_.is_v6() && is_same(balancer->told.address, key_.destination());
+    if (!is_its) return refuse(Drop::destination);
+    out_.reverse_key = key_;
+    Action answer = to_nowhere(Drop::route);
+    if (is_echo_request()) {
+      if (const auto* network = snapshot_.network(balancer->told.vni))
+        answer = way_to(*network, key_.is_v6(), source(), key_.source_port(), Direction::forward);
+    }
+    return to_balancer(index, answer);
+  }
+
+  /// Both actions know what they rewrite.
+  Decision finish() noexcept {
+    const bool is_other_family = key_.is_v6() != out_.reverse_key.is_v6();
+    out_.forward.translates_family = out_.reverse.translates_family = is_other_family;
+    if (!is_other_family) {
+      compile_rewrite(out_.forward, key_, out_.reverse_key);
+      compile_rewrite(out_.reverse, out_.reverse_key, key_);
+    }
+    return out_;
   }
 
   const Snapshot& snapshot_;
   const Question& question_;
   const FlowKey& key_;
   const bool has_firewall_;
+  std::uint32_t receiver_ = 0;
   Decision out_;
   std::size_t slots_ = 0;
 };
 
 }  // namespace
+
+Outside outside_of(const FlowKey& public_side) noexcept {
+  const auto space = port_space(public_side.protocol()).value_or(PortSpace::tcp);
+  const std::uint16_t port = space == PortSpace::icmp ? std::uint16_t{0} : public_side.source_port();
+  return {bits_at(public_side.source(), false), port, space};
+}
 
 Decision decide(const Snapshot& snapshot, const Question& question, bool has_firewall) noexcept {
   return Decider(snapshot, question, has_firewall).decide();

@@ -21,6 +21,7 @@ struct Question {
   std::uint8_t icmp_type = 0;
   std::uint8_t icmp_code = 0;
   const Connection* before = nullptr;  ///< whose choices stand while they are legal
+  std::size_t worker = 0;              ///< whose slice of a NAT's ports is used
 };
 
 struct Decision {
@@ -28,12 +29,19 @@ struct Decision {
   Action forward;
   Action reverse;  ///< may drop by itself: not every answer has a way
   FlowKey reverse_key;
-  std::uint16_t owner = 0;
+  std::uint16_t owner = ConnectionState::nobody;
   std::array<Generations::Slot, 5> slots{};
+  bool holds_port = false;    ///< of the owner's NAT: it is to be released when the connection ends, or is never made
+  bool is_one_sided = false;  ///< answers go another way
+  bool is_echo_for_us =
+      false;  ///< an echo request to an address of a load balancer or NAT; `forward` is the answer's way
 };
 
-/// Anti-spoofing, firewall and routing, in the order of architecture: sender's rules, way, receiver's rules. Same on every thread, reads nothing but
-/// its arguments.
+/// The other end of a connection that holds a port of a NAT; `public_side` is its key that comes from the wire.
+Outside outside_of(const FlowKey& public_side) noexcept;
+
+/// Anti-spoofing, firewall, load balancer, NAT and routing: sender's rules, way, receiver's rules. Takes a port of a NAT if the flow needs one
+/// and has none; changes nothing else, and reads nothing but its arguments.
 Decision decide(const Snapshot& snapshot, const Question& question, bool has_firewall) noexcept;
 
 }  // namespace ironcore::network::dataplane

@@ -100,13 +100,26 @@ class Desired::Batch {
     for (at_ = 0; at_ < changes_.size(); ++at_) {
       std::visit(
           [&](const auto& change) {
-            if constexpr (requires { key_of(change); }) {
-              auto errors = fields();
-              check(change, desired_.underlay_, errors);
-            }
+            if constexpr (requires { key_of(change); }) check_one(change);
           },
           changes_[at_]);
     }
+  }
+
+  template <class Object>
+  void check_one(const Object& object) {
+    auto errors = fields();
+    if constexpr (has_own_underlay<Object>) {
+      // What a list has told may be told back, also the address that we have made.
+      const auto& table = table_of(TouchedTable<Object>());
+      const auto known = table.find(key_of(object));
+      if (known != table.end() && known->second.underlay == object.underlay) {
+        auto without = object;
+        without.underlay.reset();
+        return check(without, desired_.underlay_, errors);
+      }
+    }
+    check(object, desired_.underlay_, errors);
   }
 
   // The last word on a key counts.
@@ -286,7 +299,7 @@ class Desired::Batch {
   void mark(const VirtualIp& object) { dirty_.interfaces.insert(object.interface); }
   void mark(const Nat& object) { dirty_.interfaces.insert(object.interface); }
   void mark(const FirewallRule& object) { dirty_.interfaces.insert(object.interface); }
-  void mark(const NeighbourNat& object) { dirty_.nat_addresses.insert(object.address); }
+  void mark(const NeighbourNat& object) { dirty_.neighbours.insert(key_of(object)); }
   void mark(const LoadBalancer& object) { dirty_.load_balancers.insert(object.id); }
   void mark(const LoadBalancerTarget& object) { dirty_.load_balancers.insert(object.load_balancer); }
 

@@ -44,14 +44,14 @@ class NextHopSets {
 struct Dirty {
   std::set<std::string> interfaces;  ///< or something that belongs to them; also those that are gone
   std::set<std::string> load_balancers;
-  std::set<IpAddress> nat_addresses;  ///< the public addresses whose neighbours changed
+  std::set<NeighbourNatKey> neighbours;
   std::map<Vni, std::vector<Prefix>> routes;
 
   /// What became different, complete and in an order in which it can be repeated: objects as they are now, keys of those that are gone.
   std::vector<Change> changes;
 
   bool empty() const noexcept {
-    return interfaces.empty() && load_balancers.empty() && nat_addresses.empty() && routes.empty();
+    return interfaces.empty() && load_balancers.empty() && neighbours.empty() && routes.empty();
   }
 };
 

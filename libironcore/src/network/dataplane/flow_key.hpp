@@ -58,6 +58,19 @@ class FlowKey {
     set_scope(scope);
   }
 
+  struct End {
+    const std::uint8_t* address;  ///< 4 or 16 bytes
+    std::uint16_t port;
+  };
+  /// From its parts.
+  FlowKey(FlowScope scope, bool is_v6, std::uint8_t protocol, End source, End destination) noexcept : words_{} {
+    words_[5] = std::uint64_t{protocol} << 32 | (is_v6 ? v6_bit : 0U);
+    set_source(source.address);
+    set_destination(destination.address);
+    set_ports(source.port, destination.port);
+    set_scope(scope);
+  }
+
   const std::uint8_t* source() const noexcept { return bytes(); }
   const std::uint8_t* destination() const noexcept { return bytes() + 16; }
   std::uint16_t source_port() const noexcept { return static_cast<std::uint16_t>(words_[5]); }

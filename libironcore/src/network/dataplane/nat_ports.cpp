@@ -18,9 +18,9 @@ namespace {
 constexpr std::uint32_t nil = 0xffff'ffff;
 
 std::uint64_t hash_of(const Inside& inside, std::uint64_t secret) noexcept {
-  const std::uint64_t words[] = {
-      inside.address.high, inside.address.low,
-      std::uint64_t{inside.vni} << 32 | static_cast<std::uint64_t>(inside.space) << 16 | inside.port};
+  const std::uint64_t words[] = {inside.address.high, inside.address.low,
+                                 std::uint64_t{inside.vni} << 32 | std::uint64_t{inside.is_v6} << 24 |
+                                     static_cast<std::uint64_t>(inside.space) << 16 | inside.port};
   return hash_words(words, secret);
 }
 

@@ -32,6 +32,7 @@ struct Inside {
   std::uint32_t vni = 0;
   std::uint16_t port = 0;
   PortSpace space = PortSpace::tcp;
+  bool is_v6 = false;
   friend bool operator==(const Inside&, const Inside&) = default;
 };
 

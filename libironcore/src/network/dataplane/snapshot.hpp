@@ -4,14 +4,17 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "chunked_array.hpp"
 #include "classifier.hpp"
+#include "interface_meters.hpp"
 #include "ironcore/network/configuration.hpp"
 #include "maglev.hpp"
+#include "nat_pool.hpp"
 #include "prefix_map.hpp"
 #include "underlay.hpp"
 
@@ -35,13 +38,15 @@ struct InterfaceView {
   std::optional<VirtualIp> virtual_ipv4;
   std::optional<VirtualIp> virtual_ipv6;
   std::optional<Nat> nat;
+  std::shared_ptr<InterfaceMeters> meters;  ///< null = nothing is limited
+  std::shared_ptr<NatPool> nat_pool;        ///< of `nat`; each worker changes its own slice
   RuleSet ingress;
   RuleSet egress;
 };
 
 struct LoadBalancerView {
   LoadBalancer told;
-  std::vector<UnderlayBytes> targets;  ///< in the order of their addresses, drained ones included
+  std::vector<std::uint32_t> targets;  ///< numbers of next hops, in the order of their addresses, drained ones included
   Maglev choice;                       ///< among `targets`
 };
 
@@ -80,10 +85,14 @@ struct NetworkView {
   PrefixMaps balanced;  ///< addresses of load balancers → load balancer
 };
 
-struct NeighbourRange {
+/// Ports of a public address, and where they are: an interface's here, or a neighbour's.
+struct PublicRange {
+  static constexpr std::uint32_t elsewhere = 0xffff'ffff;
+
   std::uint16_t first_port = 0;
   std::uint16_t last_port = 0;
-  UnderlayBytes underlay{};
+  std::uint32_t next_hop = 0;           ///< number of the underlay address
+  std::uint32_t interface = elsewhere;  ///< of this host
   Vni vni;
 };
 
@@ -101,15 +110,20 @@ struct Snapshot {
   PrefixMap networks;  ///< VNI, 24 bits → network_views
   ChunkedArray<std::shared_ptr<const NetworkView>> network_views;
   ChunkedArray<std::vector<NextHop>> next_hop_sets;
-  ChunkedArray<UnderlayBytes> next_hops;                       ///< underlay addresses by number
-  PrefixMap neighbours;                                        ///< public address → neighbour_ranges
-  ChunkedArray<std::vector<NeighbourRange>> neighbour_ranges;  ///< in the order of their ports
+  ChunkedArray<UnderlayBytes> next_hops;                 ///< underlay addresses by number
+  PrefixMap publics;                                     ///< public address → public_ranges
+  ChunkedArray<std::vector<PublicRange>> public_ranges;  ///< in the order of their ports
 
   const NetworkView* network(Vni vni) const noexcept {
     const auto found = networks.get(vni_bits(vni), vni_length);
     return found ? network_views[*found].get() : nullptr;
   }
   const UnderlayView* underlay(const std::uint8_t* suffix) const noexcept;
+  /// Who has this port of a public address; a virtual IP has all of them.
+  const PublicRange* public_range(PrefixBits address, bool is_v6, std::uint16_t port) const noexcept;
+  bool is_here(std::uint32_t next_hop) const noexcept {
+    return std::memcmp(next_hops[next_hop].data(), host.data(), host.size() / 2) == 0;
+  }
 
   static constexpr unsigned vni_length = 24;
   static PrefixBits vni_bits(Vni vni) noexcept { return {std::uint64_t{vni.value()} << 40, 0}; }

@@ -14,6 +14,7 @@ struct Timeouts {
   Tick tcp_transitory = 240;      ///< while it is opened or closed (RFC 5382 REQ-5)
   Tick tcp_closed = 120;          ///< both sides have said that they are through (two segment lifetimes)
   Tick tcp_reset = 10;            ///< one side has reset it
+  Tick tcp_one_sided = 7440;      ///< open as far as is seen, but the answers go another way (2 h 4 min)
   Tick udp = 120;                 ///< RFC 4787 REQ-5
   Tick icmp = 60;                 ///< RFC 5508 REQ-2
   Tick other = 120;
@@ -51,6 +52,12 @@ class TcpTracking {
     if (finished_by == finished_by_both) return Phase::closed;
     if (finished_by != 0) return Phase::closing;
     return (state_ & acknowledged_by_both) == acknowledged_by_both ? Phase::established : Phase::opening;
+  }
+
+  /// Of a connection of which only the forward direction is seen.
+  Tick one_sided_timeout(const Timeouts& timeouts) const noexcept {
+    const bool is_ending = (state_ & (is_reset | finished)) != 0;
+    return (state_ & acknowledged) != 0 && !is_ending ? timeouts.tcp_one_sided : timeouts.tcp_transitory;
   }
 
   Tick timeout(const Timeouts& timeouts) const noexcept {

@@ -4,9 +4,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "bytes.hpp"
+#include "checksum.hpp"
 #include "local_frames.hpp"
+#include "nat64.hpp"
+#include "rewrite.hpp"
 
 namespace ironcore::network::dataplane {
 
@@ -19,11 +23,21 @@ constexpr std::uint8_t outer_hop_limit = 64;
 constexpr std::size_t host_bytes = 8;
 /// Dead connections that a burst looks for, beside one for each of its packets: those that come must not outrun those that go.
 constexpr std::uint32_t least_expired = 8;
+/// From machine to load balancer to target, and one more; what goes on then goes in circles.
+constexpr int most_rounds = 4;
+/// How long a flow that got no port of its NAT is refused without a look whether one is free.
+constexpr Tick refusal_seconds = 2;
+/// Whoever has more than so many times the connections that are free gets no more of them: so many that flood the table leave room
+/// for others (dynamic threshold, Choudhury and Hahne 1998).
+constexpr std::uint64_t share_of_free = 8;
 
-/// Echoes and what has ports; all other ICMP is of no flow: each message is decided on by itself.
+bool is_icmp(const Headers& headers) noexcept {
+  return headers.protocol == protocol_icmp || headers.protocol == protocol_icmpv6;
+}
+
+/// Echoes and what has ports; all other ICMP is of no flow: each message is decided on by itself, unless it is about a packet of one.
 bool is_flow(const Headers& headers) noexcept {
-  const bool is_icmp = headers.protocol == protocol_icmp || headers.protocol == protocol_icmpv6;
-  return !is_icmp || is_echo(headers);
+  return !is_icmp(headers) || is_echo(headers);
 }
 
 std::uint8_t* inner_of(const Packet& packet, std::uint32_t ip) noexcept {
@@ -45,40 +59,89 @@ void write_mac(std::uint8_t* at, const MacAddress& mac) noexcept {
   std::memcpy(at, mac.bytes().data(), mac.bytes().size());
 }
 
+/// Of the packet, or of those into which it is cut on its way out.
+std::uint32_t length_on_the_way(const Packet& packet, const Headers& headers, const std::uint8_t* ip) noexcept {
+  if (packet.offload.segment_bytes == 0) return headers.length;
+  constexpr std::uint32_t udp_header = 8;
+  const std::uint32_t transport =
+      headers.protocol == protocol_tcp ? (ip[headers.transport + 12] >> 4) * 4U : udp_header;
+  return std::min(headers.length, headers.transport + transport + packet.offload.segment_bytes);
+}
+
+/// By weight among those that are up; a flow keeps its own as long as these stay the same.
+const UplinkView* uplink_for(const Snapshot& snapshot, std::uint32_t entropy) noexcept {
+  const UplinkView* uplink = nullptr;
+  std::uint32_t sum = 0;
+  for (const auto& one : snapshot.uplinks) sum += one.is_up ? one.weight : 0U;
+  std::uint32_t point = sum == 0 ? 0 : entropy % sum;
+  for (const auto& one : snapshot.uplinks) {
+    if (!one.is_up || one.weight == 0) continue;
+    uplink = &one;
+    if (point < one.weight) break;
+    point -= one.weight;
+  }
+  return uplink;
+}
+
 }  // namespace
 
-Worker::Worker(Published<Snapshot>& snapshots, std::size_t reader, const Generations& generations,
+Worker::Worker(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
                const WorkerOptions& options)
     : snapshots_(snapshots),
-      reader_(reader),
+      number_(number),
       generations_(generations),
       options_(options),
       flows_(options.connections, options.secret),
-      fragments_(options.fragments, options.secret) {}
+      fragments_(options.fragments, options.secret),
+      gateway_(options.gateway, options.interfaces, learned),
+      owned_(options.interfaces + 1) {}
 
 void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
   constexpr std::uint64_t second = 1'000'000'000;
+  now_ns_ = now_ns;
   now_ = static_cast<Tick>(now_ns / second);
-  const Snapshot& snapshot = snapshots_.enter(reader_);
+  const Snapshot& snapshot = snapshots_.enter(number_);
   const auto count = static_cast<std::uint32_t>(packets.size());
   while (!packets.empty()) {
     const auto some = packets.first(std::min(packets.size(), most_at_once));
-    process_some(snapshot, some);
     packets = packets.subspan(some.size());
+    Burst burst;
+    std::transform(some.begin(), some.end(), burst.begin(), [](Packet& packet) { return &packet; });
+    Burst again;
+    std::size_t again_count = 0;
+    process_some(snapshot, {burst.data(), some.size()}, false, again, again_count);
+    for (int round = 1; again_count > 0; ++round) {
+      burst = again;
+      const std::span<Packet*> round_packets{burst.data(), std::exchange(again_count, 0)};
+      if (round == most_rounds) {
+        for (auto* packet : round_packets) finish(snapshot, *packet, Drop::route, no_port);
+        break;
+      }
+      process_some(snapshot, round_packets, true, again, again_count);
+    }
   }
-  flows_.expire(
-      now_, least_expired + count, [](void*, Connection&) noexcept {}, nullptr);
+  struct Context {
+    Worker* worker;
+    const Snapshot* snapshot;
+  } context{this, &snapshot};
+  const auto on_expired = [](void* at, Connection& connection) noexcept {
+    const auto* with = static_cast<Context*>(at);
+    with->worker->forget(*with->snapshot, connection);
+  };
+  flows_.expire(now_, least_expired + count, on_expired, &context);
 }
 
-void Worker::process_some(const Snapshot& snapshot, std::span<Packet> packets) noexcept {
+void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, bool is_here, Burst& again,
+                          std::size_t& again_count) noexcept {
   std::array<Work, most_at_once> works;
   std::size_t count = 0;
-  for (auto& packet : packets) {
+  for (auto* packet : packets) {
     Work& work = works[count];
-    work.packet = &packet;
-    packet.drop = read(snapshot, packet, work);
-    if (packet.drop != Drop::none) {
-      ++packets_[static_cast<std::size_t>(packet.drop)];
+    const std::uint32_t from = packet->port;
+    const Drop drop = read(snapshot, *packet, is_here, work);
+    if (drop != Drop::none || work.is_answered) {
+      finish(snapshot, *packet, drop, from);
+      work.is_answered = false;
       continue;
     }
     work.hash = flows_.hash(work.key);
@@ -88,21 +151,40 @@ void Worker::process_some(const Snapshot& snapshot, std::span<Packet> packets) n
   for (std::size_t i = 0; i < count; ++i) works[i].guess = flows_.candidate(works[i].hash);
   for (std::size_t i = 0; i < count; ++i) {
     Packet& packet = *works[i].packet;
-    packet.drop = forward(snapshot, works[i]);
-    ++packets_[static_cast<std::size_t>(packet.drop)];
+    const std::uint32_t from = packet.port;
+    const Drop drop = forward(snapshot, works[i]);
+    if (drop == Drop::none && works[i].goes_round) {
+      again[again_count++] = &packet;
+      continue;
+    }
+    finish(snapshot, packet, drop, from);
   }
+}
+
+/// The last word on a packet; a machine may hear why.
+void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept {
+  ++packets_[static_cast<std::size_t>(drop)];
+  packet.drop = drop;
+  if (drop == Drop::none || from >= snapshot.ports.size()) return;
+  const PortView& port = snapshot.ports[from];
+  if (port.kind != PortView::Kind::machine || packet.port != from) return;
+  if (gateway_.explain(snapshot, port.interface, drop, packet, now_ns_)) packet.drop = Drop::none;
 }
 
 // ---- reading ---------------------------------------------------------------------------------------------------------
 
-Drop Worker::read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept {
+Drop Worker::read(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept {
+  work.packet = &packet;
+  work.goes_round = false;
+  work.is_from_machine = false;
+  if (is_here) return read_wire(snapshot, packet, true, work);
   if (packet.port >= snapshot.ports.size()) return Drop::port;
   const PortView& port = snapshot.ports[packet.port];
   switch (port.kind) {
     case PortView::Kind::machine:
       return read_machine(snapshot, port.interface, packet, work);
     case PortView::Kind::uplink:
-      return read_wire(snapshot, packet, work);
+      return read_wire(snapshot, packet, false, work);
     case PortView::Kind::none:
       break;
   }
@@ -111,19 +193,31 @@ Drop Worker::read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept
 
 Drop Worker::read_machine(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept {
   if (packet.bytes < ethernet_bytes) return Drop::malformed;
-  const auto& mac = snapshot.interfaces[interface]->mac;
-  if (mac && std::memcmp(packet.frame + 6, mac->bytes().data(), 6) != 0) return Drop::source_mac;
+  const InterfaceView& view = *snapshot.interfaces[interface];
+  const bool is_its_mac = view.mac && std::memcmp(packet.frame + 6, view.mac->bytes().data(), 6) == 0;
+  // One that was learned may change; the gateway is where that is heard.
+  if (view.told.mac && !is_its_mac) return Drop::source_mac;
   const std::uint16_t type = load16(packet.frame + 12);
+  if (type == ethertype_arp) return answer(snapshot, interface, packet, work);
   if (type != ethertype_ipv4 && type != ethertype_ipv6) return Drop::ethertype;
   work.ip = ethernet_bytes;
+  work.is_from_machine = true;
   const Drop drop =
       read_inner(FlowScope::machine(interface), type == ethertype_ipv6, packet.frame_bytes - work.ip, work);
   if (drop != Drop::none) return drop;
+  if (Gateway::is_for_gateway(inner_of(packet, work.ip), work.headers))
+    return answer(snapshot, interface, packet, work);
+  if (view.mac && !is_its_mac) return Drop::source_mac;
   return work.headers.hop_limit <= 1 ? Drop::hop_limit : Drop::none;
 }
 
+Drop Worker::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept {
+  work.is_answered = true;
+  return gateway_.answer(snapshot, interface, packet);
+}
+
 /// RFC 2473. What is for this host, but for nothing on it, may be somebody's probe; it is not answered.
-Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noexcept {
+Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept {
   if (packet.bytes < ethernet_bytes + outer_bytes) return Drop::malformed;
   if (load16(packet.frame + 12) != ethertype_ipv6) return Drop::ethertype;
   const std::uint8_t* outer = packet.frame + ethernet_bytes;
@@ -134,7 +228,7 @@ Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noe
   const std::uint8_t* source = outer + 8;
   const bool is_from_group = source[0] == 0xff;
   const bool is_from_us = std::memcmp(source, snapshot.host.data(), host_bytes) == 0;
-  if (is_from_group || is_from_us) return Drop::outer;
+  if (is_from_group || is_from_us != is_here) return Drop::outer;
   work.ip = ethernet_bytes + outer_bytes;
   const std::uint32_t length = load16(outer + 4);
   if (length > packet.frame_bytes - work.ip) return Drop::malformed;
@@ -149,7 +243,7 @@ Drop Worker::read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work&
   headers = {};
   if (parse({ip, here}, length, headers) != Malformed::none || headers.is_v6 != is_v6) return Drop::malformed;
   if (headers.is_fragment && !fragments_.track(scope, ip, headers, now_)) return Drop::fragment;
-  if (headers.length > options_.mtu) return Drop::too_big;
+  if (length_on_the_way(packet, headers, ip) > options_.gateway.mtu) return Drop::too_big;
   work.key = FlowKey(scope, ip, headers);
   return Drop::none;
 }
@@ -158,41 +252,103 @@ Drop Worker::read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work&
 
 Drop Worker::forward(const Snapshot& snapshot, Work& work) noexcept {
   FlowTable::Reference found;
-  if (is_flow(work.headers)) found = flows_.find(work.key, work.hash, work.guess);
-  if (found) {
-    Connection& connection = flows_[found.connection()];
-    if (!generations_.is_unchanged(connection.state.slots, connection.state.valid_at) &&
-        !check_again(snapshot, connection))
-      found = {};
+  if (is_flow(work.headers)) {
+    found = find(snapshot, work.key, work.hash, work.guess);
+  } else if (Drop drop = Drop::none; relate(snapshot, work, drop)) {
+    return drop;
   }
   if (!found) {
     const Drop drop = open(snapshot, work, found);
     if (drop != Drop::none || !found) return drop;
   }
   Connection& connection = flows_[found.connection()];
-  auto& state = connection.state;
   const auto direction = found.direction();
+  const auto& side = connection.side(direction);
+  if (side.action.verdict == Verdict::drop) return static_cast<Drop>(side.action.out);
+  auto& state = connection.state;
   state.seen = now_;
   ++state.packets[static_cast<std::size_t>(direction)];
   state.bytes[static_cast<std::size_t>(direction)] += work.headers.length;
   if (work.headers.protocol == protocol_tcp && work.headers.has_transport) track(connection, direction, work);
-  return execute(snapshot, connection.side(direction).action, state.owner, work);
+  return execute(snapshot, side.action, connection.side(opposite(direction)).key, state.owner, work);
+}
+
+/// One that is still as the configuration wants it.
+FlowTable::Reference Worker::find(const Snapshot& snapshot, const FlowKey& key, std::uint64_t hash,
+                                  FlowTable::Reference guess) noexcept {
+  const auto found = flows_.find(key, hash, guess);
+  if (!found) return found;
+  Connection& connection = flows_[found.connection()];
+  const bool is_valid =
+      generations_.is_unchanged(connection.state.slots, connection.state.valid_at) || check_again(snapshot, connection);
+  return is_valid ? found : FlowTable::Reference();
+}
+
+/// An ICMP error about a packet of a flow goes the way of that flow's answers (RFC 5508). False: it is about none.
+bool Worker::relate(const Snapshot& snapshot, Work& work, Drop& drop) noexcept {
+  const Headers& headers = work.headers;
+  if (headers.is_fragment || !headers.has_transport || !is_icmp_error(headers)) return false;
+  constexpr std::uint32_t icmp_header = 8;
+  const std::uint32_t quote = headers.transport + icmp_header;
+  const std::uint8_t* ip = inner_of(*work.packet, work.ip);
+  const std::uint32_t here = std::min(work.packet->bytes - work.ip, headers.length);
+  if (quote > here) return false;
+  Headers quoted;
+  if (parse({ip + quote, here - quote}, headers.length - quote, quoted, Extent::quoted) != Malformed::none ||
+      quoted.is_v6 != headers.is_v6)
+    return false;
+  const FlowScope scope = work.key.scope();
+  const FlowKey key = FlowKey(scope, ip + quote, quoted).reversed(scope);
+  const auto found = find(snapshot, key, flows_.hash(key), {});
+  if (!found) return false;
+  const Connection& connection = flows_[found.connection()];
+  const auto& side = connection.side(found.direction());
+  const FlowKey& other = connection.side(opposite(found.direction())).key;
+  if (side.action.verdict == Verdict::drop) {
+    drop = static_cast<Drop>(side.action.out);
+    return true;
+  }
+  if (!scope.is_wire()) {
+    // A router that a machine plays for others would be another matter.
+    const auto& sender = *snapshot.interfaces[scope.interface()];
+    const auto source = headers.is_v6 ? bits_of(load_v6(ip + 8)) : bits_of(load_v4(ip + 12));
+    if (!sender.own.of(headers.is_v6).find(source)) {
+      drop = Drop::source_address;
+      return true;
+    }
+  }
+  if (side.action.translates_family) {
+    drop = translate_family(other, work);
+  } else if (side.action.rewrites && !rewrite_error({*work.packet, work.ip, headers}, side.key, other)) {
+    drop = Drop::translation;
+  }
+  if (drop == Drop::none) drop = pass_on(snapshot, side.action, connection.state.owner, work);
+  return true;
 }
 
 /// A new connection; or, for what is of no flow, what happens to this one packet: then `found` stays empty.
 Drop Worker::open(const Snapshot& snapshot, Work& work, FlowTable::Reference& found) noexcept {
   ++slow_path_;
-  const Question question{work.key, work.hash, work.headers.icmp_type, work.headers.icmp_code, nullptr};
+  const Headers& headers = work.headers;
+  const Question question{work.key, work.hash, headers.icmp_type, headers.icmp_code, nullptr, number_};
   const Decision decision = decide(snapshot, question, options_.has_firewall);
+  if (decision.drop == Drop::nat_ports && is_flow(headers)) return remember_refusal(snapshot, work, decision.drop);
   if (decision.drop != Drop::none) return decision.drop;
-  if (!is_flow(work.headers)) return execute(snapshot, decision.forward, decision.owner, work);
+  if (decision.is_echo_for_us) {
+    const Drop drop = answer_echo(work);
+    return drop == Drop::none ? carry(snapshot, decision.forward, decision.owner, work) : drop;
+  }
+  if (!is_flow(headers)) return execute(snapshot, decision.forward, decision.reverse_key, decision.owner, work);
 
-  const bool is_tcp = work.headers.protocol == protocol_tcp;
-  const Tick timeout = is_tcp ? options_.timeouts.tcp_transitory : timeout_of(work.headers.protocol, options_.timeouts);
-  const auto inserted = flows_.insert(work.key, decision.reverse_key, now_, timeout);
+  const bool is_tcp = headers.protocol == protocol_tcp;
+  const Tick timeout = is_tcp ? options_.timeouts.tcp_transitory : timeout_of(headers.protocol, options_.timeouts);
+  const bool has_room = has_share(decision.owner);
+  const auto inserted = has_room ? flows_.insert(work.key, decision.reverse_key, now_, timeout) : FlowTable::Inserted();
   if (inserted.connection == nullptr) {
+    if (decision.holds_port) give_back_port(snapshot, decision.owner, snapshot.number, work.key, decision.reverse_key);
     // Somebody else's answers look like this one's: of both only the older one is known. It goes, but is not remembered.
-    if (inserted.refusal == FlowTable::Refusal::taken) return execute(snapshot, decision.forward, decision.owner, work);
+    if (inserted.refusal == FlowTable::Refusal::taken && !decision.holds_port)
+      return execute(snapshot, decision.forward, decision.reverse_key, decision.owner, work);
     return Drop::table_full;
   }
   Connection& connection = *inserted.connection;
@@ -201,9 +357,39 @@ Drop Worker::open(const Snapshot& snapshot, Work& work, FlowTable::Reference& fo
   connection.state.owner = decision.owner;
   connection.state.slots = decision.slots;
   connection.state.valid_at = snapshot.number;
-  if (is_echo(work.headers)) connection.state.tcp = work.headers.icmp_type;
+  connection.state.holds_port = decision.holds_port;
+  connection.state.is_one_sided = decision.is_one_sided;
+  if (is_echo(headers)) connection.state.tcp = headers.icmp_type;
+  ++owned(decision.owner);
   found = flows_.find(work.key, work.hash);
   return Drop::none;
+}
+
+/// So that the flow's next packets cost one search.
+Drop Worker::remember_refusal(const Snapshot& snapshot, const Work& work, Drop drop) noexcept {
+  const auto owner =
+      static_cast<std::uint16_t>(work.key.scope().is_wire() ? ConnectionState::nobody : work.key.scope().interface());
+  if (!has_share(owner)) return drop;
+  const auto inserted = flows_.insert(work.key, work.key, now_, refusal_seconds);
+  if (inserted.connection == nullptr) return drop;
+  Action action;
+  action.out = static_cast<std::uint32_t>(drop);
+  for (auto& side : inserted.connection->sides) side.action = action;
+  auto& state = inserted.connection->state;
+  state.owner = owner;
+  state.valid_at = snapshot.number;
+  if (owner != ConnectionState::nobody) state.slots[0] = Generations::interface(owner);
+  ++owned(owner);
+  return drop;
+}
+
+std::uint32_t& Worker::owned(std::uint16_t owner) noexcept {
+  return owned_[std::min<std::size_t>(owner, owned_.size() - 1)];
+}
+
+bool Worker::has_share(std::uint16_t owner) const noexcept {
+  const std::uint64_t free = flows_.capacity() - flows_.size();
+  return owned_[std::min<std::size_t>(owner, owned_.size() - 1)] < share_of_free * free;
 }
 
 /// What the configuration says now, with the choices of before where these are still legal. False: the connection is no more.
@@ -211,53 +397,177 @@ bool Worker::check_again(const Snapshot& snapshot, Connection& connection) noexc
   ++slow_path_;
   const FlowKey& key = connection.side(Direction::forward).key;
   const bool is_icmp = key.protocol() == protocol_icmp || key.protocol() == protocol_icmpv6;
-  const Question question{key, flows_.hash(key), is_icmp ? connection.state.tcp : std::uint8_t{0}, 0, &connection};
+  auto& state = connection.state;
+  const Question question{key, flows_.hash(key), is_icmp ? state.tcp : std::uint8_t{0}, 0, &connection, number_};
   const Decision decision = decide(snapshot, question, options_.has_firewall);
-  const bool stays = decision.drop == Drop::none && decision.reverse_key == connection.side(Direction::reverse).key;
+  const bool stays = decision.drop == Drop::none && decision.owner == state.owner &&
+                     decision.holds_port == state.holds_port &&
+                     decision.reverse_key == connection.side(Direction::reverse).key;
   if (!stays) {
+    forget(snapshot, connection);
     flows_.erase(connection);
     return false;
   }
   connection.side(Direction::forward).action = decision.forward;
   connection.side(Direction::reverse).action = decision.reverse;
-  connection.state.owner = decision.owner;
-  connection.state.slots = decision.slots;
-  connection.state.valid_at = snapshot.number;
+  state.slots = decision.slots;
+  state.valid_at = snapshot.number;
   return true;
 }
 
+/// Before a connection is erased.
+void Worker::forget(const Snapshot& snapshot, const Connection& connection) noexcept {
+  const auto& state = connection.state;
+  --owned(state.owner);
+  if (state.holds_port)
+    give_back_port(snapshot, state.owner, state.valid_at, connection.side(Direction::forward).key,
+                   connection.side(Direction::reverse).key);
+}
+
+/// Unless the ports of that time are gone: whoever checked the connection last saw `valid_at`.
+void Worker::give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::uint64_t valid_at,
+                            const FlowKey& forward, const FlowKey& reverse) noexcept {
+  if (owner >= snapshot.interfaces.size() || !snapshot.interfaces[owner]) return;
+  auto* pool = snapshot.interfaces[owner]->nat_pool.get();
+  if (pool == nullptr || pool->born() > valid_at) return;
+  const FlowKey& public_side = forward.scope().is_wire() ? forward : reverse;
+  pool->release(number_, public_side.destination_port(), outside_of(public_side));
+}
+
 void Worker::track(Connection& connection, Direction direction, const Work& work) noexcept {
-  TcpTracking tracking(connection.state.tcp);
+  auto& state = connection.state;
+  TcpTracking tracking(state.tcp);
   tracking.see(direction, work.headers.tcp_flags);
-  if (tracking.state() == connection.state.tcp) return;
-  connection.state.tcp = tracking.state();
-  flows_.set_timeout(connection, tracking.timeout(options_.timeouts));
+  if (tracking.state() == state.tcp) return;
+  state.tcp = tracking.state();
+  flows_.set_timeout(connection, state.is_one_sided ? tracking.one_sided_timeout(options_.timeouts)
+                                                    : tracking.timeout(options_.timeouts));
 }
 
 // ---- carrying out ----------------------------------------------------------------------------------------------------
 
-Drop Worker::execute(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept {
-  const bool is_from_machine = work.ip == ethernet_bytes;
-  Drop drop = Drop::none;
-  switch (action.verdict) {
-    case Verdict::drop:
-      return static_cast<Drop>(action.out);
-    case Verdict::machine:
-      drop = to_machine(snapshot, action.out, work);
-      break;
-    case Verdict::underlay:
-      drop = to_underlay(snapshot, action, owner, work);
-      break;
+Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowKey& opposite, std::uint32_t owner,
+                     Work& work) noexcept {
+  if (action.verdict == Verdict::drop) return static_cast<Drop>(action.out);
+  if (work.is_from_machine && !is_within_rates(*snapshot.interfaces[work.key.scope().interface()], action, work))
+    return Drop::rate;
+  if (action.translates_family) {
+    const Drop drop = translate_family(opposite, work);
+    if (drop != Drop::none) return drop;
+  } else if (action.rewrites) {
+    rewrite({*work.packet, work.ip, work.headers}, action, opposite);
   }
-  if (drop == Drop::none && is_from_machine) count_down(inner_of(*work.packet, work.ip), work.headers.is_v6);
+  return pass_on(snapshot, action, owner, work);
+}
+
+bool Worker::is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept {
+  return !sender.meters ||
+         sender.meters->pass(InterfaceMeters::Way::egress, action.is_public, now_ns_, work.headers.length);
+}
+
+/// As a router does it; the other one that a packet from the wire has passed did so there.
+Drop Worker::pass_on(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept {
+  const Drop drop = carry(snapshot, action, owner, work);
+  if (drop == Drop::none && work.is_from_machine) count_down(inner_of(*work.packet, work.ip), work.headers.is_v6);
   return drop;
 }
 
-Drop Worker::to_machine(const Snapshot& snapshot, std::uint32_t interface, Work& work) noexcept {
-  const std::uint32_t port = snapshot.interface_ports[interface];
+Drop Worker::carry(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept {
+  switch (action.verdict) {
+    case Verdict::machine:
+      return to_machine(snapshot, action, work);
+    case Verdict::underlay:
+    case Verdict::here:
+      return to_underlay(snapshot, action, owner, work);
+    case Verdict::drop:
+      break;
+  }
+  return static_cast<Drop>(action.out);
+}
+
+/// NAT64. The packet begins anew behind a frame's header.
+Drop Worker::translate_family(const FlowKey& opposite, Work& work) noexcept {
+  Packet& packet = *work.packet;
+  if (packet.bytes != packet.frame_bytes) return Drop::translation;
+  std::uint8_t* ip = inner_of(packet, work.ip);
+  if (packet.offload.needs_checksum) {
+    finish_checksum(packet, work.ip, work.headers);
+  }
+  PacketBytes bytes{ip, work.headers.length, packet.headroom + work.ip};
+  Translated translated;
+  const auto ports = [&](auto& ends, std::uint16_t source, std::uint16_t destination) {
+    ends.source_port = source;
+    ends.destination_port = destination;
+  };
+  if (work.headers.is_v6) {
+    ToV4 to;
+    std::memcpy(to.packet.source.data(), opposite.destination(), 4);
+    std::memcpy(to.packet.destination.data(), opposite.source(), 4);
+    ports(to.packet, opposite.destination_port(), opposite.source_port());
+    to.quoted.source = to.packet.destination;
+    to.quoted.destination = to.packet.source;
+    ports(to.quoted, opposite.source_port(), opposite.destination_port());
+    to.identification = ++identification_;
+    translated = translate(bytes, to);
+  } else {
+    V4Address source;
+    std::memcpy(source.data(), ip + 12, source.size());
+    ToV6 to;
+    to.packet.source = *embed(well_known_prefix, 96, source);
+    std::memcpy(to.packet.destination.data(), opposite.source(), 16);
+    ports(to.packet, opposite.destination_port(), opposite.source_port());
+    std::memcpy(to.quoted.source.data(), opposite.source(), 16);
+    std::memcpy(to.quoted.destination.data(), opposite.destination(), 16);
+    ports(to.quoted, opposite.source_port(), opposite.destination_port());
+    translated = translate(bytes, to);
+  }
+  if (translated.result != Translation::done) return Drop::translation;
+  packet.move_front(static_cast<std::int32_t>(bytes.begin - packet.frame) - static_cast<std::int32_t>(ethernet_bytes));
+  work.ip = ethernet_bytes;
+  packet.bytes = packet.frame_bytes = static_cast<std::uint32_t>(ethernet_bytes + bytes.length);
+  Headers headers;
+  if (parse({bytes.begin, bytes.length}, bytes.length, headers) != Malformed::none) return Drop::translation;
+  work.headers = headers;
+  return Drop::none;
+}
+
+/// Of a load balancer or NAT, whose address nobody has: the request becomes the reply.
+Drop Worker::answer_echo(Work& work) noexcept {
+  const Headers& headers = work.headers;
+  if (headers.is_fragment) return Drop::local;
+  std::uint8_t* ip = inner_of(*work.packet, work.ip);
+  const std::uint32_t from = headers.is_v6 ? 8 : 12;
+  const std::uint32_t bytes = headers.is_v6 ? 16 : 4;
+  std::swap_ranges(ip + from, ip + from + bytes, ip + from + bytes);
+  constexpr std::uint8_t hop_limit = 64;
+  constexpr std::uint8_t reply_v6 = 129;
+  std::uint8_t* icmp = ip + headers.transport;
+  ChecksumDelta message;
+  const std::uint16_t before = load16(icmp);
+  icmp[0] = headers.is_v6 ? reply_v6 : std::uint8_t{0};
+  message.replace16(before, load16(icmp));
+  store16(icmp + 2, message.apply(load16(icmp + 2)));
+  if (headers.is_v6) {
+    ip[7] = hop_limit;
+    return Drop::none;
+  }
+  ChecksumDelta header;
+  const std::uint16_t old = load16(ip + 8);
+  ip[8] = hop_limit;
+  header.replace16(old, load16(ip + 8));
+  store16(ip + 10, header.apply(load16(ip + 10)));
+  return Drop::none;
+}
+
+Drop Worker::to_machine(const Snapshot& snapshot, const Action& action, Work& work) const noexcept {
+  const std::uint32_t port = snapshot.interface_ports[action.out];
   if (port == no_port) return Drop::port_gone;
-  const auto& mac = snapshot.interfaces[interface]->mac;
+  const InterfaceView& receiver = *snapshot.interfaces[action.out];
+  const auto& mac = receiver.mac;
   if (!mac) return Drop::neighbour;
+  if (receiver.meters &&
+      !receiver.meters->pass(InterfaceMeters::Way::ingress, action.is_public, now_ns_, work.headers.length))
+    return Drop::rate;
   Packet& packet = *work.packet;
   packet.move_front(static_cast<std::int32_t>(work.ip - ethernet_bytes));
   work.ip = ethernet_bytes;
@@ -270,33 +580,37 @@ Drop Worker::to_machine(const Snapshot& snapshot, std::uint32_t interface, Work&
 
 Drop Worker::to_underlay(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept {
   const UplinkView* uplink = nullptr;
-  std::uint32_t sum = 0;
-  for (const auto& one : snapshot.uplinks) sum += one.is_up ? one.weight : 0U;
-  std::uint32_t point = sum == 0 ? 0 : action.entropy % sum;
-  for (const auto& one : snapshot.uplinks) {
-    if (!one.is_up || one.weight == 0) continue;
-    uplink = &one;
-    if (point < one.weight) break;
-    point -= one.weight;
+  if (action.verdict == Verdict::underlay) {
+    uplink = uplink_for(snapshot, action.entropy);
+    if (uplink == nullptr) return Drop::uplink;
   }
-  if (uplink == nullptr) return Drop::uplink;
-
   Packet& packet = *work.packet;
+  // What was sent to an address of ours leaves from there; what a machine sent, from its own.
+  UnderlayBytes source;
+  if (work.is_from_machine) {
+    source = snapshot.interfaces[owner]->underlay;
+  } else {
+    std::memcpy(source.data(), inner_of(packet, work.ip) - source.size(), source.size());
+  }
   const auto by = static_cast<std::int32_t>(work.ip) - static_cast<std::int32_t>(ethernet_bytes + outer_bytes);
   if (by < 0 && packet.headroom < static_cast<std::uint32_t>(-by)) return Drop::headroom;
   packet.move_front(by);
   work.ip = ethernet_bytes + outer_bytes;
-  packet.port = uplink->port;
   std::uint8_t* frame = packet.frame;
-  write_mac(frame, uplink->neighbour);
-  write_mac(frame + 6, snapshot.ports[uplink->port].mac);
+  if (uplink != nullptr) {
+    packet.port = uplink->port;
+    write_mac(frame, uplink->neighbour);
+    write_mac(frame + 6, snapshot.ports[uplink->port].mac);
+  } else {
+    work.goes_round = true;
+  }
   store16(frame + 12, ethertype_ipv6);
   std::uint8_t* outer = frame + ethernet_bytes;
   store32(outer, 0x6000'0000 | action.entropy);
   store16(outer + 4, static_cast<std::uint16_t>(work.headers.length));
   outer[6] = work.headers.is_v6 ? next_header_ipv6 : next_header_ipv4;
   outer[7] = outer_hop_limit;
-  std::memcpy(outer + 8, snapshot.interfaces[owner]->underlay.data(), 16);
+  std::memcpy(outer + 8, source.data(), source.size());
   std::memcpy(outer + 24, snapshot.next_hops[action.out].data(), 16);
   return Drop::none;
 }

@@ -6,12 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "decision.hpp"
 #include "flow_table.hpp"
 #include "fragments.hpp"
+#include "gateway.hpp"
 #include "generations.hpp"
 #include "ironcore/network/packet.hpp"
+#include "learned_macs.hpp"
 #include "published.hpp"
 #include "snapshot.hpp"
 #include "tracking.hpp"
@@ -21,63 +24,96 @@ namespace ironcore::network::dataplane {
 struct WorkerOptions {
   std::uint32_t connections = 1'000'000;  ///< room for so many
   std::uint32_t fragments = 16'384;       ///< datagrams in pieces, likewise
+  std::size_t interfaces = 4096;          ///< those with larger numbers have no connections
   std::uint64_t secret = 0;               ///< random
   Timeouts timeouts;
   bool has_firewall = true;
-  std::uint16_t mtu = 1500;  ///< of the overlay
+  GatewayOptions gateway;
 };
 
 /// A packet whose flow is known costs one search and one rewrite. The first one of a flow takes the slow path (`decide`), which leaves a connection
-/// with an action for each direction; when the configuration changes what a connection depends on, its next packet takes it again. Nothing here
-/// waits, allocates or throws. Thread: one.
+/// with an action for each direction; when the configuration changes what a connection depends on, its next packet takes it again. What this
+/// host sends to itself is encapsulated, and then taken like a packet from the wire. Nothing here waits, allocates or throws. Thread: one.
 class Worker {
  public:
-  /// `reader`: this worker's number among those of `snapshots`. What is passed in must outlive the worker.
-  Worker(Published<Snapshot>& snapshots, std::size_t reader, const Generations& generations,
+  /// `number`: this worker's among those of `snapshots` and of NATs. What is passed in must outlive the worker.
+  Worker(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
          const WorkerOptions& options);
 
-  /// `now_ns`: of a clock that does not go back. Afterwards each packet has a port to go out of, or a reason to be dropped. Forgets a bounded number of dead connections on the way.
+  /// `now_ns`: of a clock that does not go back. Afterwards each packet has a port to go out of, or a reason to be dropped. Forgets a bounded
+  /// number of dead connections on the way.
   void process(std::span<Packet> packets, std::uint64_t now_ns) noexcept;
   /// Between bursts, before a pause: holds no snapshot while it sleeps.
-  void rest() noexcept { snapshots_.leave(reader_); }
+  void rest() noexcept { snapshots_.leave(number_); }
 
   const FlowTable& flows() const noexcept { return flows_; }
-  /// By reason; those that went on count as `none`.
+  /// By reason; those that went on count as `none`, and so do those that were answered.
   const std::array<std::uint64_t, drop_reasons>& packets() const noexcept { return packets_; }
   std::uint64_t slow_path() const noexcept { return slow_path_; }
+  const Gateway& gateway() const noexcept { return gateway_; }
+  /// Connections that an interface pays for.
+  std::uint32_t connections_of(std::uint32_t interface) const noexcept { return owned_[interface]; }
 
  private:
   /// A packet of the burst, once it is read.
   struct Work {
     Packet* packet = nullptr;
     std::uint32_t ip = 0;  ///< where the inner header begins in the frame
+    bool is_from_machine = false;
+    bool is_answered = false;  ///< by the gateway
+    bool goes_round = false;   ///< to this host
     Headers headers;
     FlowKey key;
     std::uint64_t hash = 0;
     FlowTable::Reference guess;
   };
   static constexpr std::size_t most_at_once = 32;  ///< what is fetched for so many stays in the cache until it is used
+  using Burst = std::array<Packet*, most_at_once>;
 
-  void process_some(const Snapshot& snapshot, std::span<Packet> packets) noexcept;
-  Drop read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
+  void process_some(const Snapshot& snapshot, std::span<Packet*> packets, bool is_here, Burst& again,
+                    std::size_t& again_count) noexcept;
+  void finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept;
+  Drop read(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept;
   Drop read_machine(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
-  Drop read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
+  Drop read_wire(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept;
   Drop read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept;
+  Drop answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
+
   Drop forward(const Snapshot& snapshot, Work& work) noexcept;
+  FlowTable::Reference find(const Snapshot& snapshot, const FlowKey& key, std::uint64_t hash,
+                            FlowTable::Reference guess) noexcept;
+  bool relate(const Snapshot& snapshot, Work& work, Drop& drop) noexcept;
   Drop open(const Snapshot& snapshot, Work& work, FlowTable::Reference& found) noexcept;
+  Drop remember_refusal(const Snapshot& snapshot, const Work& work, Drop drop) noexcept;
+  bool has_share(std::uint16_t owner) const noexcept;
   bool check_again(const Snapshot& snapshot, Connection& connection) noexcept;
+  void give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::uint64_t valid_at, const FlowKey& forward,
+                      const FlowKey& reverse) noexcept;
+  void forget(const Snapshot& snapshot, const Connection& connection) noexcept;
   void track(Connection& connection, Direction direction, const Work& work) noexcept;
-  Drop execute(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
-  static Drop to_machine(const Snapshot& snapshot, std::uint32_t interface, Work& work) noexcept;
+  std::uint32_t& owned(std::uint16_t owner) noexcept;
+
+  Drop execute(const Snapshot& snapshot, const Action& action, const FlowKey& opposite, std::uint32_t owner,
+               Work& work) noexcept;
+  Drop pass_on(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
+  Drop carry(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
+  Drop translate_family(const FlowKey& opposite, Work& work) noexcept;
+  static Drop answer_echo(Work& work) noexcept;
+  bool is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept;
+  Drop to_machine(const Snapshot& snapshot, const Action& action, Work& work) const noexcept;
   static Drop to_underlay(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
 
   Published<Snapshot>& snapshots_;
-  const std::size_t reader_;
+  const std::size_t number_;
   const Generations& generations_;
   const WorkerOptions options_;
   FlowTable flows_;
   Fragments fragments_;
+  Gateway gateway_;
+  std::vector<std::uint32_t> owned_;  ///< connections by interface; the last one is of those that nobody owns
   Tick now_ = 0;
+  std::uint64_t now_ns_ = 0;
+  std::uint16_t identification_ = 0;
   std::array<std::uint64_t, drop_reasons> packets_{};
   std::uint64_t slow_path_ = 0;
 };

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gateway of the machines: what is sent to it, and what it says about packets that go no further.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "icmp_errors.hpp"
+#include "ironcore/network/packet.hpp"
+#include "learned_macs.hpp"
+#include "snapshot.hpp"
+
+namespace ironcore::network::dataplane {
+
+struct Headers;
+
+struct GatewayOptions {
+  std::uint16_t mtu = 1500;       ///< told to machines
+  std::vector<IpAddress> dns_v4;  ///< likewise, the best one first
+  std::vector<IpAddress> dns_v6;  ///< likewise
+  std::uint32_t lease_seconds = 0xffff'ffff;
+  std::uint32_t icmp_errors_per_second = 100;  ///< for each machine
+  std::uint16_t icmp_errors_at_once = 20;
+};
+
+/// Part of a worker. Thread: that one.
+class Gateway {
+ public:
+  Gateway(const GatewayOptions& options, std::size_t interfaces, LearnedMacs& learned);
+
+  /// Whether a machine's packet is for the gateway: it is on the link, or asks for an address.
+  static bool is_for_gateway(const std::uint8_t* ip, const Headers& headers) noexcept;
+
+  /// The answer takes the packet's place and goes back to its port. `local` if there is none.
+  Drop answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet) noexcept;
+
+  /// Whether the machine is to hear of it; then what it hears takes the packet's place. The packet is as it came.
+  bool explain(const Snapshot& snapshot, std::uint32_t interface, Drop drop, Packet& packet,
+               std::uint64_t now_ns) noexcept;
+
+  std::uint64_t answers() const noexcept { return answers_; }
+  std::uint64_t errors() const noexcept { return errors_; }
+
+ private:
+  bool replace(Packet& packet, std::size_t bytes) noexcept;
+
+  static constexpr std::size_t longest_answer = 9216;
+
+  const GatewayOptions options_;
+  LearnedMacs& learned_;
+  std::vector<IcmpErrorLimit> limits_;  ///< by interface
+  std::vector<std::uint8_t> reply_;
+  std::uint64_t answers_ = 0;
+  std::uint64_t errors_ = 0;
+};
+
+}  // namespace ironcore::network::dataplane

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Addresses and ports of packets change, and their checksums with them.
+#pragma once
+
+#include <cstdint>
+
+#include "connection.hpp"
+#include "headers.hpp"
+#include "ironcore/network/packet.hpp"
+
+namespace ironcore::network::dataplane {
+
+/// Notes in the action what rewriting packets of `key` does: their ends become those of `opposite`, the key of the answers, turned round.
+void compile_rewrite(Action& action, const FlowKey& key, const FlowKey& opposite) noexcept;
+
+/// A packet that is rewritten. `ip` is where its inner header begins in the frame.
+struct Rewritten {
+  Packet& packet;
+  std::uint32_t ip;
+  const Headers& headers;
+};
+
+/// Writes the whole checksum of TCP or UDP where only that of the pseudo header is. The packet is in one piece.
+void finish_checksum(Packet& packet, std::uint32_t ip, const Headers& headers) noexcept;
+
+/// Carries out what `compile_rewrite` noted, for a packet that is no ICMP error. Pieces of a datagram change as far as they go.
+void rewrite(const Rewritten& at, const Action& action, const FlowKey& opposite) noexcept;
+
+/// An ICMP error about a packet of `opposite`'s direction, on its way along `key`: the quoted packet becomes what it was for who sent it, and
+/// so do the error's destination and, if the error comes from the flow's end itself, its source. False: not all of it is there or right, or it comes
+/// from somebody whose address may not be seen there.
+bool rewrite_error(const Rewritten& at, const FlowKey& key, const FlowKey& opposite) noexcept;
+
+}  // namespace ironcore::network::dataplane

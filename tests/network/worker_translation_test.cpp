@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+// Addresses that change on the way: virtual IPs, NAT, NAT64, and the ICMP errors about their packets.
+#include <doctest/doctest.h>
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "hosts.hpp"
+
+using namespace ironcore;
+using namespace ironcore::network;
+using namespace ironcore::network::dataplane;
+using namespace ironcore::network::tests;
+using namespace ironcore::tests;
+
+namespace {
+
+constexpr const char* server = "198.51.100.7";
+
+/// A machine with a way to the public.
+struct PublicHost : Host {
+  explicit PublicHost(WorkerOptions with = {}) : Host(1, with) {
+    add(1, "10.0.0.1", 100, "fd00::1");
+    change({route("0.0.0.0/0", {other_host().to_text()}), route("::/0", {other_host().to_text()})});
+  }
+  IpAddress nat_underlay(std::uint8_t number) const {
+    return *desired.nats().at({"m" + std::to_string(number)}).underlay;
+  }
+  IpAddress virtual_underlay(std::uint8_t number, bool is_v6 = false) const {
+    return *desired.virtual_ips().at({"m" + std::to_string(number), is_v6}).underlay;
+  }
+  Went answer(const IpAddress& to, const Bytes& packet) { return from_wire(wire_frame(other_host(), to, packet)); }
+};
+
+Bytes inner(const Went& went) {
+  REQUIRE(went.drop == Drop::none);
+  REQUIRE(went.port == uplink_port);
+  return slice(went.frame, 54);
+}
+Bytes udp_to(std::string_view from, std::uint16_t from_port, std::string_view to, std::uint16_t to_port,
+             const Bytes& payload = {1, 2, 3}) {
+  return checksummed(v4(udp(from_port, to_port, payload), {.source = from, .destination = to}));
+}
+Bytes tcp_to(std::string_view from, std::uint16_t from_port, std::string_view to, std::uint16_t to_port,
+             std::uint8_t flags = tcp_syn) {
+  return checksummed(v4(tcp(from_port, to_port, flags, {9, 8, 7, 6, 5}), {from, to, protocol_tcp}));
+}
+Bytes echo_to(std::string_view from, std::string_view to, std::uint8_t type, std::uint16_t id) {
+  return checksummed(v4(icmp(type, 0, id, {1, 2, 3, 4}), {from, to, protocol_icmp}));
+}
+std::uint16_t source_port_of(const Bytes& packet) {
+  return get16(packet, place_of(packet).at);
+}
+}  // namespace
+
+TEST_CASE("a virtual IP stands for the machine's address, both ways, for every protocol") {
+  PublicHost host;
+  host.change({VirtualIp{"m1", ip("192.0.2.50"), {}}, VirtualIp{"m1", ip("2001:db8:50::1"), {}}});
+  SUBCASE("from the machine") {
+    const auto out = inner(host.from_machine(1, tcp_to("10.0.0.1", 1000, server, 80)));
+    CHECK(out == passed_on(tcp_to("192.0.2.50", 1000, server, 80)));
+    CHECK(is_right(out));
+    const auto back = host.answer(host.virtual_underlay(1), tcp_to(server, 80, "192.0.2.50", 1000, tcp_syn | tcp_ack));
+    CHECK(back.ip() == tcp_to(server, 80, "10.0.0.1", 1000, tcp_syn | tcp_ack));
+    CHECK(host.worker.flows().size() == 1);
+  }
+  SUBCASE("from outside") {
+    const auto in = host.answer(host.virtual_underlay(1), tcp_to(server, 5000, "192.0.2.50", 22));
+    CHECK(in.ip() == tcp_to(server, 5000, "10.0.0.1", 22));
+    const auto out = inner(host.from_machine(1, tcp_to("10.0.0.1", 22, server, 5000, tcp_syn | tcp_ack)));
+    CHECK(out == passed_on(tcp_to("192.0.2.50", 22, server, 5000, tcp_syn | tcp_ack)));
+    CHECK(host.worker.flows().size() == 1);
+  }
+  SUBCASE("IPv6") {
+    const auto packet = [](std::string_view from, std::string_view to) {
+      return checksummed(v6(udp(7, 8, {5, 5}), {from, to}));
+    };
+    CHECK(inner(host.from_machine(1, packet("fd00::1", "2001:db8:9::9"))) ==
+          passed_on(packet("2001:db8:50::1", "2001:db8:9::9")));
+    CHECK(host.answer(host.virtual_underlay(1, true), checksummed(v6(udp(8, 7), {"2001:db8:9::9", "2001:db8:50::1"})))
+              .ip() == checksummed(v6(udp(8, 7), {"2001:db8:9::9", "fd00::1"})));
+  }
+  SUBCASE("protocols without ports, and pieces") {
+    CHECK(inner(host.from_machine(1, v4({1, 2, 3, 4}, {"10.0.0.1", server, 47}))) ==
+          passed_on(v4({1, 2, 3, 4}, {"192.0.2.50", server, 47})));
+    const auto first = v4(udp(9, 9, Bytes(8)), {"10.0.0.1", server, 17, 64, 0x2000});
+    CHECK(source_address(inner(host.from_machine(1, first))) == "192.0.2.50");
+    const auto later = inner(host.from_machine(1, v4(Bytes(24), {"10.0.0.1", server, 17, 64, 2})));
+    CHECK(later == passed_on(v4(Bytes(24), {"192.0.2.50", server, 17, 64, 2})));
+  }
+  SUBCASE("only for the public, only the primary address, and not for another one's") {
+    host.change({route("10.9.0.0/16", {other_host().to_text()}), InterfacePrefix{"m1", prefix("10.7.0.0/24"), {}, {}}});
+    CHECK(source_address(inner(host.from_machine(1, tcp_to("10.0.0.1", 1, "10.9.0.1", 2)))) == "10.0.0.1");
+    CHECK(source_address(inner(host.from_machine(1, tcp_to("10.7.0.1", 1, server, 2)))) == "10.7.0.1");
+    CHECK(host.answer(host.virtual_underlay(1), tcp_to(server, 1, "192.0.2.51", 1)).drop == Drop::destination);
+    CHECK(host.answer(host.underlay_of(1), tcp_to(server, 1, "192.0.2.50", 1)).drop == Drop::destination);
+  }
+  SUBCASE("one that goes takes its flows along") {
+    host.from_machine(1, tcp_to("10.0.0.1", 1000, server, 80));
+    const auto underlay = host.virtual_underlay(1);
+    host.change({VirtualIpKey{"m1", false}});
+    CHECK(source_address(inner(host.from_machine(1, tcp_to("10.0.0.1", 1000, server, 80)))) == "10.0.0.1");
+    CHECK(host.answer(underlay, tcp_to(server, 80, "192.0.2.50", 1000)).drop == Drop::underlay);
+  }
+}
+
+TEST_CASE("NAT gives a machine's flows ports of a public address, and answers find back") {
+  PublicHost host;
+  host.change({nat("m1", 1024, 2047)});
+  std::set<std::uint16_t> ports;
+  for (std::uint16_t i = 0; i < 20; ++i) {
+    const auto from = static_cast<std::uint16_t>(5000 + i);
+    const auto out = inner(host.from_machine(1, udp_to("10.0.0.1", from, server, 53)));
+    const auto port = source_port_of(out);
+    CHECK(out == passed_on(udp_to("192.0.2.1", port, server, 53)));
+    CHECK(port >= 1024);
+    CHECK(port <= 2047);
+    CHECK(ports.insert(port).second);
+    const auto back = host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", port, {7}));
+    CHECK(back.ip() == udp_to(server, 53, "10.0.0.1", from, {7}));
+  }
+  SUBCASE("the same port towards all (RFC 4787 REQ-1), and nobody else may answer") {
+    const auto port = source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 53))));
+    CHECK(source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, "198.51.100.8", 99)))) == port);
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::nat_inside);
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.8", 98, "192.0.2.1", port)).drop == Drop::nat_inside);
+  }
+  SUBCASE("unless anybody shall") {
+    auto open = nat("m1", 1024, 2047);
+    open.filtering = Nat::Filtering::endpoint_independent;
+    host.change({open});
+    const auto port = source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 53))));
+    const auto in = host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port));
+    CHECK(in.ip() == udp_to("198.51.100.9", 99, "10.0.0.1", 5000));
+    CHECK(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, "198.51.100.9", 99))) ==
+          passed_on(udp_to("192.0.2.1", port, "198.51.100.9", 99)));
+    const auto unused = static_cast<std::uint16_t>(port == 1500 ? 1501 : 1500);
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", unused)).drop == Drop::nat_inside);
+    host.change({FirewallRuleKey{"m1", "all-v4"}});
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.10", 99, "192.0.2.1", port)).drop == Drop::ingress_rule);
+  }
+  SUBCASE("echoes have identifiers for ports") {
+    const auto out = inner(host.from_machine(1, echo_to("10.0.0.1", server, 8, 77)));
+    const auto id = get16(out, 24);
+    CHECK(out == passed_on(echo_to("192.0.2.1", server, 8, id)));
+    CHECK(host.answer(host.nat_underlay(1), echo_to(server, "192.0.2.1", 0, id)).ip() ==
+          echo_to(server, "10.0.0.1", 0, 77));
+    CHECK(host.answer(host.nat_underlay(1), echo_to(server, "192.0.2.1", 0, static_cast<std::uint16_t>(id ^ 1))).drop ==
+          Drop::nat_inside);
+  }
+  SUBCASE("a ping of the address itself is answered") {
+    const auto pong = inner(host.answer(host.nat_underlay(1), echo_to(server, "192.0.2.1", 8, 5)));
+    CHECK(pong == echo_to("192.0.2.1", server, 0, 5));
+  }
+  SUBCASE("UDP without a checksum stays so; what has no ports does not go") {
+    const auto out =
+        inner(host.from_machine(1, v4(udp(5000, 53, {1, 2}), {.source = "10.0.0.1", .destination = server})));
+    CHECK(get16(out, 26) == 0);
+    CHECK(is_right(out));
+    CHECK(host.from_machine(1, v4({1, 2, 3, 4}, {"10.0.0.1", server, 47})).drop == Drop::translation);
+    CHECK(host.from_machine(1, v4(sctp(1, 2), {"10.0.0.1", server, protocol_sctp})).drop == Drop::translation);
+  }
+  SUBCASE("pieces of a datagram follow the first one") {
+    auto first = v4(udp(5000, 53, Bytes(8, 1)), {"10.0.0.1", server, 17, 64, 0x2000});
+    const auto out = inner(host.from_machine(1, first));
+    CHECK(source_address(out) == "192.0.2.1");
+    const auto later = inner(host.from_machine(1, v4(Bytes(24), {"10.0.0.1", server, 17, 64, 2})));
+    CHECK(later == passed_on(v4(Bytes(24), {"192.0.2.1", server, 17, 64, 2})));
+  }
+  SUBCASE("one that goes takes its flows along; one that is told again keeps them") {
+    const auto before = inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 53)));
+    auto same = host.desired.nats().at({"m1"});
+    same.underlay.reset();
+    host.change({same, VirtualIp{"m1", ip("192.0.2.50"), {}}});
+    CHECK(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 53))) == before);
+    host.change({NatKey{"m1"}});
+    CHECK(source_address(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 53)))) == "192.0.2.50");
+  }
+}
+
+TEST_CASE("ports come back when their flows end, and a range that is used up says so for a while") {
+  PublicHost host;
+  for (const auto mode : {Nat::Ports::own, Nat::Ports::shared}) {
+    CAPTURE(static_cast<int>(mode));
+    auto small = nat("m1", 1000, 1003);
+    small.ports = mode;
+    host.change({small});
+    std::map<std::uint16_t, int> uses;
+    for (std::uint16_t i = 0; i < 4; ++i)
+      ++uses[source_port_of(
+          inner(host.from_machine(1, udp_to("10.0.0.1", static_cast<std::uint16_t>(6000 + i), server, 53))))];
+    CHECK(uses.size() == 4);
+    CHECK(host.from_machine(1, udp_to("10.0.0.1", 7000, server, 53)).drop == Drop::nat_ports);
+    const auto slow = host.worker.slow_path();
+    CHECK(host.from_machine(1, udp_to("10.0.0.1", 7000, server, 53)).drop == Drop::nat_ports);
+    CHECK(host.worker.slow_path() == slow);
+    // Another protocol has ports of its own; towards another server shared ones are free.
+    CHECK(host.from_machine(1, tcp_to("10.0.0.1", 7000, server, 53)).drop == Drop::none);
+    const auto other = host.from_machine(1, udp_to("10.0.0.1", 7000, "198.51.100.8", 53)).drop;
+    CHECK(other == (mode == Nat::Ports::own ? Drop::nat_ports : Drop::none));
+    for (int i = 0; i < 4000; ++i) {
+      host.now += 1;
+      host.worker.process({}, host.now * second);
+    }
+    CHECK(host.worker.flows().size() == 0);
+    CHECK(host.from_machine(1, udp_to("10.0.0.1", 7000, server, 53)).drop == Drop::none);
+    host.change({NatKey{"m1"}});
+    for (int i = 0; i < 4000; ++i) host.worker.process({}, (host.now += 1) * second);
+    CHECK(host.worker.flows().size() == 0);
+    CHECK(host.worker.connections_of(0) == 0);
+  }
+}
+
+TEST_CASE("a flow that is refused gets a port as soon as one is free, although it goes on asking") {
+  PublicHost host;
+  host.change({nat("m1", 1000, 1000)});
+  CHECK(host.from_machine(1, udp_to("10.0.0.1", 6000, server, 53)).drop == Drop::none);
+  int refused = 0;
+  for (int i = 0; i < 300 && host.from_machine(1, udp_to("10.0.0.1", 7000, server, 53)).drop != Drop::none; ++i) {
+    host.now += 1;
+    ++refused;
+  }
+  CHECK(refused >= 100);
+  CHECK(refused < 140);  // 120 s after the first flow's last packet, and a moment
+}
+
+TEST_CASE("machines of one host talk through their public addresses") {
+  PublicHost host;
+  host.add(2, "10.0.0.2", 200);
+  host.change({route("0.0.0.0/0", {other_host().to_text()}, 200)});
+  SUBCASE("to a virtual IP, from behind a NAT") {
+    host.change({nat("m1", 1024, 2047), VirtualIp{"m2", ip("192.0.2.50"), {}}});
+    const auto in = host.from_machine(1, tcp_to("10.0.0.1", 5000, "192.0.2.50", 80));
+    CHECK(in.drop == Drop::none);
+    CHECK(in.port == first_machine_port + 2);
+    const auto port = source_port_of(in.ip());
+    CHECK(in.ip() == passed_on(tcp_to("192.0.2.1", port, "10.0.0.2", 80)));
+    const auto back = host.from_machine(2, tcp_to("10.0.0.2", 80, "192.0.2.1", port, tcp_syn | tcp_ack));
+    CHECK(back.port == first_machine_port + 1);
+    CHECK(back.ip() == passed_on(tcp_to("192.0.2.50", 80, "10.0.0.1", 5000, tcp_syn | tcp_ack)));
+  }
+  SUBCASE("between two NATs of one address, when anybody may answer") {
+    auto open = nat("m2", 3000, 3999);
+    open.filtering = Nat::Filtering::endpoint_independent;
+    host.change({nat("m1", 1024, 2047), open});
+    const auto port = source_port_of(inner(host.from_machine(2, udp_to("10.0.0.2", 5000, server, 53))));
+    const auto in = host.from_machine(1, udp_to("10.0.0.1", 6000, "192.0.2.1", port));
+    CHECK(in.port == first_machine_port + 2);
+    const auto seen = source_port_of(in.ip());
+    CHECK(in.ip() == passed_on(udp_to("192.0.2.1", seen, "10.0.0.2", 5000)));
+    const auto back = host.from_machine(2, udp_to("10.0.0.2", 5000, "192.0.2.1", seen));
+    CHECK(back.port == first_machine_port + 1);
+    CHECK(back.ip() == passed_on(udp_to("192.0.2.1", port, "10.0.0.1", 6000)));
+  }
+  SUBCASE("what comes to another one's ports of the address goes on to it") {
+    host.change({nat("m1", 1024, 2047), nat("m2", 3000, 3999)});
+    host.change({InterfaceKey{"m2"}});
+    host.add(2, "10.0.0.2");
+    host.change({nat("m2", 3000, 3999)});
+    const auto port = source_port_of(inner(host.from_machine(2, udp_to("10.0.0.2", 5000, server, 53))));
+    const auto back = host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", port));
+    CHECK(back.port == first_machine_port + 2);
+    CHECK(back.ip() == udp_to(server, 53, "10.0.0.2", 5000));
+  }
+}
+
+TEST_CASE("what comes to a neighbour's ports goes to the neighbour") {
+  PublicHost host;
+  host.change({nat("m1", 1024, 2047), NeighbourNat{vni(100), ip("192.0.2.1"), 4000, 4999, other_host(5)}});
+  const auto packet = udp_to(server, 53, "192.0.2.1", 4321);
+  const auto went = host.answer(host.nat_underlay(1), packet);
+  CHECK(inner(went) == packet);
+  CHECK(load_v6(went.frame.data() + 38) == other_host(5));
+  CHECK(load_v6(went.frame.data() + 22) == host.nat_underlay(1));
+  CHECK(host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", 5000)).drop == Drop::nat_inside);
+  host.change({NeighbourNatKey{vni(100), ip("192.0.2.1"), 4000}});
+  CHECK(host.answer(host.nat_underlay(1), packet).drop == Drop::nat_inside);
+}
+
+TEST_CASE("an ICMP error about a translated packet is translated with what it quotes") {
+  PublicHost host;
+  host.change({nat("m1", 1024, 2047)});
+  const auto out = inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 53)));
+  const auto port = source_port_of(out);
+  SUBCASE("from a router outside") {
+    const auto error =
+        checksummed(v4(icmp_error(3, 4, 1400, slice(out, 0, 28)), {"203.0.113.1", "192.0.2.1", protocol_icmp}));
+    const auto back = host.answer(host.nat_underlay(1), error).ip();
+    CHECK(is_right(back));
+    CHECK(source_address(back) == "203.0.113.1");
+    CHECK(destination_address(back) == "10.0.0.1");
+    CHECK(quote_of(back) == slice(passed_on(udp_to("10.0.0.1", 5000, server, 53)), 0, 28));
+    CHECK(get16(back, 26) == 1400);
+  }
+  SUBCASE("from the machine, about an answer") {
+    const auto in = host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", port)).ip();
+    const auto error = checksummed(v4(icmp_error(3, 3, 0, slice(in, 0, 28)), {"10.0.0.1", server, protocol_icmp}));
+    const auto sent = inner(host.from_machine(1, error));
+    CHECK(is_right(sent));
+    CHECK(source_address(sent) == "192.0.2.1");
+    CHECK(quote_of(sent) == slice(udp_to(server, 53, "192.0.2.1", port), 0, 28));
+  }
+  SUBCASE("not about a packet of nobody, nor with a broken checksum, nor by a stranger's address") {
+    auto other = udp_to("192.0.2.1", static_cast<std::uint16_t>(port ^ 1), server, 53);
+    CHECK(host.answer(host.nat_underlay(1),
+                      checksummed(v4(icmp_error(3, 1, 0, other), {"203.0.113.1", "192.0.2.1", protocol_icmp})))
+              .drop == Drop::translation);
+    auto broken = checksummed(v4(icmp_error(3, 1, 0, out), {"203.0.113.1", "192.0.2.1", protocol_icmp}));
+    broken.back() ^= 1;
+    CHECK(host.answer(host.nat_underlay(1), broken).drop == Drop::translation);
+    const auto in = host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", port)).ip();
+    CHECK(host.from_machine(1, checksummed(v4(icmp_error(3, 3, 0, in), {"10.0.0.9", server, protocol_icmp}))).drop ==
+          Drop::source_address);
+  }
+}
+
+TEST_CASE("an IPv6 machine behind a NAT reaches IPv4 by 64:ff9b::/96") {
+  PublicHost host;
+  host.change({nat("m1", 1024, 2047)});
+  const std::string server_v6 = "64:ff9b::c633:6407";  // 198.51.100.7
+  const auto v6_tcp = [](std::string_view from, std::uint16_t from_port, std::string_view to, std::uint16_t to_port,
+                         std::uint8_t flags) {
+    return checksummed(v6(tcp(from_port, to_port, flags, {9, 8, 7, 6, 5}), {from, to, protocol_tcp}));
+  };
+  const auto out = inner(host.from_machine(1, v6_tcp("fd00::1", 5000, server_v6, 80, tcp_syn)));
+  CHECK((out[0] >> 4) == 4);
+  CHECK(is_right(out));
+  CHECK(source_address(out) == "192.0.2.1");
+  CHECK(destination_address(out) == server);
+  CHECK(out[8] == 63);
+  const auto port = source_port_of(out);
+  const auto back = host.answer(host.nat_underlay(1), tcp_to(server, 80, "192.0.2.1", port, tcp_syn | tcp_ack));
+  CHECK(back.ip() == v6_tcp(server_v6, 80, "fd00::1", 5000, tcp_syn | tcp_ack));
+  SUBCASE("echo") {
+    const auto ping = checksummed(v6(icmp(128, 0, 77, {1, 2}), {"fd00::1", server_v6, protocol_icmpv6}));
+    const auto sent = inner(host.from_machine(1, ping));
+    CHECK(sent[9] == protocol_icmp);
+    CHECK(sent[20] == 8);
+    CHECK(is_right(sent));
+    const auto id = get16(sent, 24);
+    const auto pong = host.answer(host.nat_underlay(1),
+                                  checksummed(v4(icmp(0, 0, id, {1, 2}), {server, "192.0.2.1", protocol_icmp})));
+    CHECK(pong.ip() == checksummed(v6(icmp(129, 0, 77, {1, 2}), {server_v6, "fd00::1", protocol_icmpv6})));
+  }
+  SUBCASE("an error from outside") {
+    const auto error =
+        checksummed(v4(icmp_error(11, 0, 0, slice(out, 0, 28)), {"203.0.113.1", "192.0.2.1", protocol_icmp}));
+    const auto heard = host.answer(host.nat_underlay(1), error).ip();
+    CHECK(is_right(heard));
+    CHECK(source_address(heard) == "64:ff9b::cb00:7101");
+    CHECK(destination_address(heard) == "fd00::1");
+    CHECK(heard[40] == 3);
+    CHECK(source_address(quote_of(heard)) == "fd00::1");
+    CHECK(destination_address(quote_of(heard)) == server_v6);
+    CHECK(get16(quote_of(heard), 40) == 5000);
+  }
+  SUBCASE("IPv4 and IPv6 flows of the same ports are two") {
+    const auto v4_out = inner(host.from_machine(1, tcp_to("10.0.0.1", 5000, server, 80)));
+    CHECK(source_port_of(v4_out) != port);
+    CHECK(host.worker.flows().size() == 2);
+  }
+}
+
+TEST_CASE("a sum that the card shall finish stays one") {
+  PublicHost host;
+  host.change({nat("m1", 1024, 2047)});
+  const auto pseudo = [](Bytes packet) {
+    const auto place = place_of(packet);
+    auto sum = slice(packet, 12, 20) + Bytes(4);
+    sum[9] = place.protocol;
+    put16(sum, 10, static_cast<std::uint16_t>(packet.size() - place.at));
+    put16(packet, place.at + checksum_place(place.protocol), static_cast<std::uint16_t>(~checksum_of(sum)));
+    return packet;
+  };
+  Bytes memory = Bytes(128) + ethernet(port_mac(11), machine_mac(1), pseudo(tcp_to("10.0.0.1", 5000, server, 80)));
+  Packet packet;
+  packet.frame = memory.data() + 128;
+  packet.bytes = packet.frame_bytes = packet.room = static_cast<std::uint32_t>(memory.size() - 128);
+  packet.headroom = 128;
+  packet.port = first_machine_port + 1;
+  packet.offload.needs_checksum = true;
+  host.worker.process({&packet, 1}, host.now * second);
+  REQUIRE(packet.drop == Drop::none);
+  CHECK(packet.offload.needs_checksum);
+  const Bytes out(packet.frame + 54, packet.frame + packet.bytes);
+  CHECK(source_address(out) == "192.0.2.1");
+  CHECK(out == pseudo(out));
+}
