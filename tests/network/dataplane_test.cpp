@@ -332,8 +332,12 @@ TEST_CASE("machines of two hosts reach each other over a wire, and everything is
   REQUIRE(left.ports.inject("port-m1", left.frame(1, packet("10.0.0.1", "10.7.0.2"))));
   left.step();
 
+  const auto told = left.ports.take("port-m1");  // of the one to nowhere
+  REQUIRE(told.size() == 1);
+
   const auto counters = left.dataplane->counters();
   CHECK(counters.packets[static_cast<std::size_t>(Drop::none)] == 6);
+  CHECK(counters.icmp_errors == 1);
   CHECK(counters.packets[static_cast<std::size_t>(Drop::source_address)] == 1);
   CHECK(counters.packets[static_cast<std::size_t>(Drop::route)] == 1);
   CHECK(counters.slow_path == 3);
@@ -341,7 +345,7 @@ TEST_CASE("machines of two hosts reach each other over a wire, and everything is
   CHECK(counters.most_connections == 1);
   CHECK(counters.connection_room == 10'000);
   CHECK(left.counters_of("m1") ==
-        InterfaceCounters{"m1", 5, 3 * there.size() + 2 * there.size(), 3, 3 * back.size(), 2});
+        InterfaceCounters{"m1", 5, 5 * there.size(), 4, 3 * back.size() + told[0].bytes.size(), 1});
   CHECK(right.counters_of("m2") == InterfaceCounters{"m2", 3, 3 * back.size(), 3, 3 * there.size(), 0});
   CHECK(left.ports.counters("uplink").value().sent_packets == 3);
   CHECK(left.ports.buffers_in_use() == 0);
@@ -372,7 +376,7 @@ TEST_CASE("a port may come before its interface or after it, go, and come back u
   CHECK(send() == 1);
   CHECK(host.counters_of("m1").received_packets == 2);
   CHECK(host.counters_of("m2").sent_packets == 5);
-  CHECK(host.counters_of("m2").dropped == 3);
+  CHECK(host.counters_of("m2").dropped + host.counters_of("m2").received_packets == 3);
 
   // The interface moves to another port and takes its counters along; who gets the old one begins anew.
   machine.port = "other";
@@ -386,6 +390,38 @@ TEST_CASE("a port may come before its interface or after it, go, and come back u
   CHECK(host.counters_of("m3") == InterfaceCounters{"m3", 0, 0, 0, 0, 0});
   host.apply({InterfaceKey{"m3"}, InterfaceKey{"m1"}});
   CHECK(host.dataplane->interface_counters().size() == 1);
+}
+
+TEST_CASE("a machine whose MAC nobody told is known by what it says, and workers hear of it") {
+  Host host(1);
+  host.add(1, "10.0.0.1");
+  host.apply({interface("m2", "10.0.0.2"), rule("m2", "all")});
+  REQUIRE(host.ports.open(port_spec("port-m2")).has_value());
+  const auto send = [&] {
+    REQUIRE(host.ports.inject("port-m1", host.frame(1, packet("10.0.0.1", "10.0.0.2"))));
+    host.step();
+    return host.ports.take("port-m2");
+  };
+  const auto ask = [&](std::uint8_t number) {
+    const auto mac = machine_mac(number).bytes();
+    Bytes arp = {0, 1, 8, 0, 6, 4, 0, 1};
+    arp.insert(arp.end(), mac.begin(), mac.end());
+    arp = arp + Bytes{10, 0, 0, 2} + Bytes(6) + Bytes{169, 254, 0, 1};
+    REQUIRE(host.ports.inject("port-m2", Bytes(6, 0xff) + Bytes(mac.begin(), mac.end()) + Bytes{8, 6} + arp));
+    host.step();
+    CHECK(host.ports.take("port-m2").size() == 1);
+  };
+  CHECK(send().empty());
+  CHECK(host.dataplane->counters().packets[static_cast<std::size_t>(Drop::neighbour)] == 1);
+  for (const std::uint8_t number : std::initializer_list<std::uint8_t>{2, 7}) {
+    ask(number);
+    host.dataplane->tend();
+    const auto came = send();
+    REQUIRE(came.size() == 1);
+    const auto mac = machine_mac(number).bytes();
+    CHECK(std::equal(mac.begin(), mac.end(), came[0].bytes.begin()));
+  }
+  CHECK(host.dataplane->counters().answers == 2);
 }
 
 TEST_CASE("an uplink that goes down, goes away and comes back is not used meanwhile") {

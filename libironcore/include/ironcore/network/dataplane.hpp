@@ -73,7 +73,9 @@ struct AppliedBatch {
 
 struct DataplaneCounters {
   std::array<std::uint64_t, drop_reasons> packets{};  ///< by reason; `none` are those that went on
-  std::uint64_t slow_path = 0;                        ///< of them took the long way
+  std::uint64_t slow_path = 0;                        ///< how often the configuration was asked
+  std::uint64_t answers = 0;                          ///< of the gateway to machines: ARP, DHCP and the like
+  std::uint64_t icmp_errors = 0;                      ///< told to machines
   std::uint64_t connections = 0;                      ///< now
   std::uint64_t connection_room = 0;
   std::uint64_t most_connections = 0;  ///< of one worker, now: each has the same part of the room
@@ -86,7 +88,7 @@ struct InterfaceCounters {
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_packets = 0;
   std::uint64_t received_bytes = 0;
-  std::uint64_t dropped = 0;  ///< of those that it sent
+  std::uint64_t dropped = 0;  ///< of those that it sent, without an ICMP error that told it so
   friend bool operator==(const InterfaceCounters&, const InterfaceCounters&) = default;
 };
 

@@ -13,6 +13,7 @@
 #include "desired.hpp"
 #include "generations.hpp"
 #include "ironcore/base/random.hpp"
+#include "learned_macs.hpp"
 #include "maglev.hpp"
 #include "object_checks.hpp"
 #include "published.hpp"
@@ -28,6 +29,7 @@ using dataplane::Compiler;
 using dataplane::Desired;
 using dataplane::Dirty;
 using dataplane::Generations;
+using dataplane::LearnedMacs;
 using dataplane::PortTally;
 using dataplane::Published;
 using dataplane::Snapshot;
@@ -189,9 +191,9 @@ Error not_there(const char* what) {
 struct Dataplane::State {
   /// A worker and what is of its thread.
   struct Lane {
-    Lane(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations,
+    Lane(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
          const WorkerOptions& options)
-        : worker(snapshots, number, generations, options) {}
+        : worker(snapshots, number, generations, learned, options) {}
     Worker worker;
     Tallies tallies;
     std::array<Packet, burst> packets;
@@ -212,7 +214,7 @@ struct Dataplane::State {
         clock(its_clock),
         log(its_log),
         desired(options.underlay, seed),
-        compiler(options.underlay, options.maglev_size),
+        compiler(options.underlay, {options.maglev_size, ports.queues(), options.connections, seed}),
         snapshots(ports.queues(), compiler.compile(desired, {}, generations)),
         changes(static_cast<std::uint64_t>(
                     std::chrono::duration_cast<std::chrono::microseconds>(clock.wall().time_since_epoch()).count()),
@@ -223,9 +225,13 @@ struct Dataplane::State {
     worker_options.secret = seed;
     worker_options.timeouts = ticks(options.timeouts);
     worker_options.has_firewall = options.has_firewall;
-    worker_options.mtu = options.mtu;
+    worker_options.interfaces = Desired::max_interfaces;
+    worker_options.gateway.mtu = options.mtu;
+    worker_options.gateway.dns_v4 = options.dns_v4;
+    worker_options.gateway.dns_v6 = options.dns_v6;
+    worker_options.gateway.lease_seconds = options.lease_seconds;
     for (std::size_t i = 0; i < ports.queues(); ++i)
-      lanes.push_back(std::make_unique<Lane>(snapshots, i, generations, worker_options));
+      lanes.push_back(std::make_unique<Lane>(snapshots, i, generations, learned, worker_options));
   }
 
   // ---- control, with the mutex ----
@@ -350,7 +356,20 @@ struct Dataplane::State {
     }
   }
 
-  void tend() { snapshots.collect(); }
+  void tend() {
+    bool is_different = false;
+    const auto& interfaces = snapshots.newest().interfaces;
+    learned.take([&](std::uint32_t index, const MacAddress& mac) {
+      const auto* view = index < interfaces.size() ? interfaces[index].get() : nullptr;
+      if (view == nullptr || view->told.mac || view->mac == mac) return;
+      compiler.learn_mac(view->told.id, mac);
+      is_different = true;
+    });
+    if (is_different)
+      publish({});
+    else
+      snapshots.collect();
+  }
 
   // ---- workers ----
 
@@ -365,6 +384,7 @@ struct Dataplane::State {
   mutable std::mutex mutex;
   mutable std::condition_variable_any applied;
   Generations generations;
+  LearnedMacs learned{Desired::max_interfaces};
   Desired desired;
   Compiler compiler;
   Published<Snapshot> snapshots;
@@ -494,6 +514,8 @@ DataplaneCounters Dataplane::counters() const {
     const auto& tallies = lane->tallies;
     for (std::size_t i = 0; i < drop_reasons; ++i) out.packets[i] += tallies.packets[i].get();
     out.slow_path += tallies.slow_path.get();
+    out.answers += tallies.answers.get();
+    out.icmp_errors += tallies.icmp_errors.get();
     out.connections += tallies.connections.get();
     out.most_connections = std::max(out.most_connections, tallies.connections.get());
     out.connection_room += state_->options.connections;
@@ -618,6 +640,8 @@ void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, 
   tallies.connections.set(lane.worker.flows().size());
   if (count == 0) return;
   tallies.slow_path.set(lane.worker.slow_path());
+  tallies.answers.set(lane.worker.gateway().answers());
+  tallies.icmp_errors.set(lane.worker.gateway().errors());
   for (std::size_t i = 0; i < drop_reasons; ++i) tallies.packets[i].set(lane.worker.packets()[i]);
 }
 

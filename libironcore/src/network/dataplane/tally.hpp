@@ -72,6 +72,8 @@ class Tallies {
 
   std::array<Counter, drop_reasons> packets;  ///< by reason
   Counter slow_path;
+  Counter answers;
+  Counter icmp_errors;
   Counter connections;
 
  private:
