@@ -216,6 +216,11 @@ void Compiler::change_uplink(const UplinkView& uplink) {
     if (known.port == uplink.port) known = uplink;
 }
 
+void Compiler::remove_uplink(std::uint32_t port) {
+  next_.ports.set(port, {});
+  std::erase_if(next_.uplinks, [&](const auto& uplink) { return uplink.port == port; });
+}
+
 void Compiler::learn_mac(const std::string& interface, const MacAddress& mac) {
   learned_[interface] = mac;
   const auto known = interfaces_.find(interface);

@@ -40,6 +40,7 @@ class Compiler {
   void add_uplink(const UplinkView& uplink, const MacAddress& mac);
   /// The link, the neighbour or the weight of one that was added.
   void change_uplink(const UplinkView& uplink);
+  void remove_uplink(std::uint32_t port);
   /// A machine's address, unless it was told.
   void learn_mac(const std::string& interface, const MacAddress& mac);
 

@@ -71,7 +71,8 @@ class Desired::Batch {
   struct Touched {
     std::optional<Object> wanted;
     std::size_t change = 0;
-    bool is_moved = false;  ///< into another network, though it may be the same
+    bool is_moved = false;      ///< into another network, though it may be the same
+    bool is_different = false;  ///< from what was there
   };
   template <class Object>
   using TouchedTable = std::map<decltype(key_of(std::declval<Object>())), Touched<Object>>;
@@ -187,6 +188,8 @@ class Desired::Batch {
         it = touched.erase(it);
         continue;
       }
+      if (!wanted) dirty_.changes.emplace_back(it->first);
+      it->second.is_different = !is_there || wanted != known->second;
       if (is_there) {
         mark(known->second);
         release(known->second);
@@ -212,6 +215,7 @@ class Desired::Batch {
       }
       claim(object);
       mark(object);
+      if (entry.is_different) dirty_.changes.emplace_back(object);
       undo_.push_back([&table, key = key] { table.erase(key); });
       table.emplace(key, std::move(object));
     }
@@ -228,10 +232,12 @@ class Desired::Batch {
       if (wanted.empty() ? !old : old && desired_.next_hops_[*old] == wanted) continue;
       if (wanted.empty()) {
         map.erase(bits, key.prefix.length());
+        dirty_.changes.emplace_back(key);
       } else {
         const auto number = desired_.next_hops_.use(wanted);
         used_.push_back(number);
         map.set(bits, key.prefix.length(), number);
+        dirty_.changes.emplace_back(Route{key.vni, key.prefix, wanted});
       }
       if (old) unused_.push_back(*old);
       dirty_.routes[key.vni].push_back(key.prefix);

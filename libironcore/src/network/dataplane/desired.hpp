@@ -47,6 +47,9 @@ struct Dirty {
   std::set<NeighbourNatKey> neighbours;
   std::map<Vni, std::vector<Prefix>> routes;
 
+  /// What became different, complete and in an order in which it can be repeated: objects as they are now, keys of those that are gone.
+  std::vector<Change> changes;
+
   bool empty() const noexcept {
     return interfaces.empty() && load_balancers.empty() && neighbours.empty() && routes.empty();
   }

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// The dataplane of one host: told what shall be, it forwards packets between its ports.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ironcore/base/clock.hpp"
+#include "ironcore/base/log.hpp"
+#include "ironcore/base/result.hpp"
+#include "ironcore/network/configuration.hpp"
+#include "ironcore/network/packet.hpp"
+#include "ironcore/network/ports.hpp"
+
+namespace ironcore::network {
+
+/// A port towards other hosts. It may come and go as others do.
+struct Uplink {
+  std::string port;
+  MacAddress router;         ///< where everything is sent to
+  std::uint16_t weight = 1;  ///< of the flows that it gets; 0 = none
+};
+
+/// Of silence, after which a connection is forgotten. Whole seconds.
+struct ConnectionTimeouts {
+  std::chrono::seconds tcp_established{86'400};  ///< as the original; RFC 5382 REQ-5 asks for 2 h 4 min at least
+  std::chrono::seconds tcp_transitory{240};      ///< while it is opened or closed (RFC 5382 REQ-5)
+  std::chrono::seconds tcp_closed{120};          ///< both sides have said that they are through
+  std::chrono::seconds tcp_reset{10};            ///< one side has reset it
+  std::chrono::seconds udp{120};                 ///< RFC 4787 REQ-5
+  std::chrono::seconds icmp{60};                 ///< RFC 5508 REQ-2
+  std::chrono::seconds other{120};
+};
+
+struct DataplaneOptions {
+  Prefix underlay;                        ///< the host's IPv6 /64: what other hosts send to
+  std::vector<Uplink> uplinks;            ///< none = only machines of this host reach each other
+  std::uint16_t mtu = 1500;               ///< of the machines' packets; an uplink needs 40 bytes more
+  bool has_firewall = true;               ///< without it everything may come in and go out
+  std::uint32_t connections = 1'000'000;  ///< room of each worker, about 214 bytes each
+  std::uint32_t fragments = 16'384;       ///< datagrams in pieces that each worker remembers
+  ConnectionTimeouts timeouts;
+  std::uint32_t maglev_size = 65'537;        ///< entries of a load balancer's table; a prime
+  std::uint32_t lease_seconds = 0xffffffff;  ///< of addresses told by DHCP; this value is for ever
+  std::vector<IpAddress> dns_v4;             ///< told to machines, the best one first
+  std::vector<IpAddress> dns_v6;
+  std::size_t watched_changes = 16'384;  ///< so many are remembered for those who watch
+  std::optional<std::uint64_t> seed;     ///< of everything random, for simulations; from the system if it is not given
+};
+
+/// Some objects of a kind, in the order of their keys.
+template <class Object>
+struct ConfigurationPage {
+  std::vector<Object> objects;
+  std::uint64_t revision = 0;  ///< of all of them
+  bool has_more = false;       ///< behind the last one
+};
+
+/// What one batch made different: objects as they are now, keys of those that are gone, also if they went with what they belonged to. In
+/// an order in which it can be applied.
+struct AppliedBatch {
+  std::uint64_t revision = 0;
+  std::shared_ptr<const std::vector<Change>> changes;
+};
+
+struct DataplaneCounters {
+  std::array<std::uint64_t, drop_reasons> packets{};  ///< by reason; `none` are those that went on
+  std::uint64_t slow_path = 0;                        ///< how often the configuration was asked
+  std::uint64_t answers = 0;                          ///< of the gateway to machines: ARP, DHCP and the like
+  std::uint64_t icmp_errors = 0;                      ///< told to machines
+  std::uint64_t connections = 0;                      ///< now
+  std::uint64_t connection_room = 0;
+  std::uint64_t most_connections = 0;  ///< of one worker, now: each has the same part of the room
+};
+
+/// Seen from the machine, whole frames, since the interface or its port came.
+struct InterfaceCounters {
+  std::string id;
+  std::uint64_t sent_packets = 0;
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t received_packets = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t dropped = 0;  ///< of those that it sent, without an ICMP error that told it so
+  friend bool operator==(const InterfaceCounters&, const InterfaceCounters&) = default;
+};
+
+/// One worker for each queue of the ports, on threads of the embedder: control never stops them, nor do they wait for each other. Thread: any for
+/// control; `run` and `step`: one for each worker. Destroy it when no worker runs any more, and before the ports.
+class Dataplane {
+ public:
+  /// `invalid` names the options that cannot be. The ports are its own from now on as far as workers and `on_change` go; opening and closing them
+  /// stays with the embedder.
+  static Result<std::unique_ptr<Dataplane>> create(DataplaneOptions options, Ports& ports, Clock& clock, Log& log);
+  ~Dataplane();
+  Dataplane(const Dataplane&) = delete;
+  Dataplane& operator=(const Dataplane&) = delete;
+
+  // ---- control ----
+
+  /// All of the batch or nothing: see `Change`. Workers follow at their next burst. Gives the revision, which is a new one only if something became
+  /// different. What is there already, or gone already, is no change; an object without an underlay address gets one, and keeps it. `invalid` with a
+  /// field error for each thing that is wrong (`changes[3].prefix`).
+  Result<std::uint64_t> apply(std::span<const Change> batch);
+
+  /// Objects of a kind of `Change` behind a key, in their order, with underlay addresses filled in. A page is exact at its revision; over several
+  /// pages, watch from the revision of the first one.
+  template <class Object, class Key = decltype(key_of(std::declval<Object>()))>
+  ConfigurationPage<Object> list(std::size_t limit = SIZE_MAX, const std::optional<Key>& after = std::nullopt) const;
+  /// `not_found`.
+  template <class Object, class Key = decltype(key_of(std::declval<Object>()))>
+  Result<Object> get(const Key& key) const;
+
+  /// The batches after this revision, none left out, at most `limit` of them; waits until there is one. Empty: the deadline has passed, or stop was
+  /// requested. `gone`: they are not remembered any more, or the revision is of another start: list, and go on from there.
+  Result<std::vector<AppliedBatch>> watch(std::uint64_t after, Instant deadline, std::stop_token stop = {},
+                                          std::size_t limit = 1000) const;
+  /// Grows over all starts of a host whose wall clock does not go back.
+  std::uint64_t revision() const;
+
+  DataplaneCounters counters() const;
+  /// In the order of their ids.
+  std::vector<InterfaceCounters> interface_counters() const;
+
+  /// Takes up what workers have found out, and lets go of configurations that none of them uses. Every `apply` does it too.
+  void tend();
+  /// Tends until stopped: needs a thread of its own if machines' MACs are to be learned in time.
+  void run_control(std::stop_token stop);
+
+  // ---- workers ----
+
+  std::size_t workers() const noexcept;
+  /// Until stopped; sleeps while there is nothing to do.
+  void run(std::size_t worker, std::stop_token stop) noexcept;
+  /// One round over all ports; gives how many packets came.
+  std::size_t step(std::size_t worker) noexcept;
+
+ private:
+  struct State;
+  explicit Dataplane(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ironcore::network

@@ -1,0 +1,648 @@
+// SPDX-License-Identifier: Apache-2.0
+// One lock for all of control; workers meet it only in what is published for them and what they count.
+#include "ironcore/network/dataplane.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <limits>
+#include <map>
+#include <mutex>
+
+#include "change_log.hpp"
+#include "compiler.hpp"
+#include "desired.hpp"
+#include "generations.hpp"
+#include "ironcore/base/random.hpp"
+#include "learned_macs.hpp"
+#include "maglev.hpp"
+#include "object_checks.hpp"
+#include "published.hpp"
+#include "tally.hpp"
+#include "worker.hpp"
+
+namespace ironcore::network {
+
+namespace {
+
+using dataplane::ChangeLog;
+using dataplane::Compiler;
+using dataplane::Desired;
+using dataplane::Dirty;
+using dataplane::Generations;
+using dataplane::LearnedMacs;
+using dataplane::PortTally;
+using dataplane::Published;
+using dataplane::Snapshot;
+using dataplane::Tallies;
+using dataplane::UplinkView;
+using dataplane::Worker;
+using dataplane::WorkerOptions;
+using Reason = FieldError::Reason;
+
+constexpr std::size_t burst = 32;
+/// Without a packet, before a worker goes to sleep.
+constexpr int idle_rounds = 256;
+/// Connections die of age while nothing comes, too.
+constexpr std::uint64_t longest_sleep_ns = 100'000'000;
+constexpr Duration tend_interval = std::chrono::milliseconds(20);
+constexpr std::uint16_t outer_header = 40;
+
+// ---- options -----------------------------------------------------------------------------------------------------------
+
+void check_timeouts(const ConnectionTimeouts& timeouts, std::vector<FieldError>& errors) {
+  const auto check_one = [&](std::chrono::seconds value, const char* field) {
+    // Ticks are compared by their distance.
+    if (value.count() < 1 || value > std::chrono::hours(24 * 365))
+      errors.push_back({std::string("timeouts.") + field, Reason::invalid, "must be 1 second to 365 days"});
+  };
+  check_one(timeouts.tcp_established, "tcp_established");
+  check_one(timeouts.tcp_transitory, "tcp_transitory");
+  check_one(timeouts.tcp_closed, "tcp_closed");
+  check_one(timeouts.tcp_reset, "tcp_reset");
+  check_one(timeouts.udp, "udp");
+  check_one(timeouts.icmp, "icmp");
+  check_one(timeouts.other, "other");
+}
+
+void check_uplinks(const std::vector<Uplink>& uplinks, std::vector<FieldError>& errors) {
+  for (std::size_t i = 0; i < uplinks.size(); ++i) {
+    const auto add = [&](const char* field, Reason reason, std::string message) {
+      errors.push_back({"uplinks[" + std::to_string(i) + "]." + field, reason, std::move(message)});
+    };
+    if (uplinks[i].port.empty()) add("port", Reason::required, "must name a port");
+    for (std::size_t j = 0; j < i; ++j)
+      if (uplinks[j].port == uplinks[i].port) add("port", Reason::duplicate, uplinks[i].port + " is named twice");
+    if (uplinks[i].router.is_multicast() || uplinks[i].router == MacAddress())
+      add("router", Reason::invalid, "must be the address of one station");
+  }
+}
+
+Result<void> check(const DataplaneOptions& options) {
+  std::vector<FieldError> errors;
+  const auto add = [&](std::string field, std::string message) {
+    errors.push_back({std::move(field), Reason::invalid, std::move(message)});
+  };
+  constexpr unsigned host_bits = 64;
+  if (options.underlay.is_v4() || options.underlay.length() != host_bits)
+    add("underlay", "must be an IPv6 /64, and is " + options.underlay.to_text());
+  if (options.underlay.address().is_multicast() || options.underlay.address().is_unspecified())
+    add("underlay", "must be a prefix that one host can have");
+  check_uplinks(options.uplinks, errors);
+  if (options.mtu < 68 || options.mtu > 9000) add("mtu", "must be 68 to 9000, and is " + std::to_string(options.mtu));
+  if (options.connections == 0 || options.connections > dataplane::FlowTable::largest_capacity)
+    add("connections", "must be 1 to " + std::to_string(dataplane::FlowTable::largest_capacity));
+  if (options.fragments == 0) add("fragments", "must be 1 at least");
+  check_timeouts(options.timeouts, errors);
+  if (!dataplane::is_prime(options.maglev_size))
+    add("maglev_size", "must be a prime, such as 65537 or 251, and is " + std::to_string(options.maglev_size));
+  if (options.lease_seconds == 0) add("lease_seconds", "must be 1 at least");
+  for (std::size_t i = 0; i < options.dns_v4.size(); ++i)
+    if (options.dns_v4[i].is_v6()) add("dns_v4[" + std::to_string(i) + "]", "must be an IPv4 address");
+  for (std::size_t i = 0; i < options.dns_v6.size(); ++i)
+    if (options.dns_v6[i].is_v4()) add("dns_v6[" + std::to_string(i) + "]", "must be an IPv6 address");
+  if (!errors.empty()) return Error(std::move(errors));
+  return {};
+}
+
+dataplane::Timeouts ticks(const ConnectionTimeouts& from) {
+  const auto tick = [](std::chrono::seconds value) { return static_cast<dataplane::Tick>(value.count()); };
+  return {tick(from.tcp_established),
+          tick(from.tcp_transitory),
+          tick(from.tcp_closed),
+          tick(from.tcp_reset),
+          tick(from.udp),
+          tick(from.icmp),
+          tick(from.other)};
+}
+
+std::uint64_t random_word() {
+  std::uint64_t word = 0;
+  SystemRandom().fill(std::as_writable_bytes(std::span(&word, 1)));
+  return word;
+}
+
+// ---- objects -----------------------------------------------------------------------------------------------------------
+
+const auto& table_of(const Desired& desired, const Interface*) {
+  return desired.interfaces();
+}
+const auto& table_of(const Desired& desired, const InterfacePrefix*) {
+  return desired.prefixes();
+}
+const auto& table_of(const Desired& desired, const VirtualIp*) {
+  return desired.virtual_ips();
+}
+const auto& table_of(const Desired& desired, const Nat*) {
+  return desired.nats();
+}
+const auto& table_of(const Desired& desired, const NeighbourNat*) {
+  return desired.neighbour_nats();
+}
+const auto& table_of(const Desired& desired, const LoadBalancer*) {
+  return desired.load_balancers();
+}
+const auto& table_of(const Desired& desired, const LoadBalancerTarget*) {
+  return desired.targets();
+}
+const auto& table_of(const Desired& desired, const FirewallRule*) {
+  return desired.rules();
+}
+
+IpAddress address_of(dataplane::PrefixBits bits, bool is_v6) {
+  if (!is_v6) return IpAddress::v4(static_cast<std::uint32_t>(bits.high >> 32));
+  std::array<std::uint8_t, 16> bytes{};
+  for (std::size_t i = 0; i < 8; ++i) {
+    bytes[i] = static_cast<std::uint8_t>(bits.high >> (56 - 8 * i));
+    bytes[8 + i] = static_cast<std::uint8_t>(bits.low >> (56 - 8 * i));
+  }
+  return IpAddress::v6(bytes);
+}
+
+/// In the order of their keys: the maps have the same.
+template <class Each>
+void each_route(const Desired& desired, const std::optional<RouteKey>& after, Each each) {
+  const auto& networks = desired.routes();
+  for (auto it = after ? networks.lower_bound(after->vni) : networks.begin(); it != networks.end(); ++it) {
+    for (const bool is_v6 : {false, true}) {
+      it->second.of(is_v6).for_each([&](dataplane::PrefixBits bits, unsigned length, std::uint32_t set) {
+        RouteKey key{it->first, Prefix::make(address_of(bits, is_v6), length).value()};
+        if (!after || *after < key) each(std::move(key), set);
+      });
+    }
+  }
+}
+
+/// A prefix with host bits means its network, as in a batch.
+const auto& normal(const auto& key) {
+  return key;
+}
+InterfacePrefixKey normal(const InterfacePrefixKey& key) {
+  return {key.interface, key.prefix.network(), key.use};
+}
+
+Error not_there(const char* what) {
+  return {ErrorCode::not_found, std::string("there is no such ") + what};
+}
+
+}  // namespace
+
+// ---- state -------------------------------------------------------------------------------------------------------------
+
+struct Dataplane::State {
+  /// A worker and what is of its thread.
+  struct Lane {
+    Lane(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
+         const WorkerOptions& options)
+        : worker(snapshots, number, generations, learned, options) {}
+    Worker worker;
+    Tallies tallies;
+    std::array<Packet, burst> packets;
+    std::array<Packet, burst> dropped;
+  };
+
+  /// How much of a port's counters is an interface's.
+  struct InterfaceTally {
+    std::string port;
+    std::optional<std::uint32_t> number;
+    PortTally base;    ///< of the port when the interface got it
+    PortTally before;  ///< at ports that it had before
+  };
+
+  State(DataplaneOptions with, Ports& its_ports, Clock& its_clock, Log& its_log, std::uint64_t seed)
+      : options(std::move(with)),
+        ports(its_ports),
+        clock(its_clock),
+        log(its_log),
+        desired(options.underlay, seed),
+        compiler(options.underlay, {options.maglev_size, ports.queues(), options.connections, seed}),
+        snapshots(ports.queues(), compiler.compile(desired, {}, generations)),
+        changes(static_cast<std::uint64_t>(
+                    std::chrono::duration_cast<std::chrono::microseconds>(clock.wall().time_since_epoch()).count()),
+                options.watched_changes) {
+    WorkerOptions worker_options;
+    worker_options.connections = options.connections;
+    worker_options.fragments = options.fragments;
+    worker_options.secret = seed;
+    worker_options.timeouts = ticks(options.timeouts);
+    worker_options.has_firewall = options.has_firewall;
+    worker_options.interfaces = Desired::max_interfaces;
+    worker_options.gateway.mtu = options.mtu;
+    worker_options.gateway.dns_v4 = options.dns_v4;
+    worker_options.gateway.dns_v6 = options.dns_v6;
+    worker_options.gateway.lease_seconds = options.lease_seconds;
+    for (std::size_t i = 0; i < ports.queues(); ++i)
+      lanes.push_back(std::make_unique<Lane>(snapshots, i, generations, learned, worker_options));
+  }
+
+  // ---- control, with the mutex ----
+
+  void publish(const Dirty& dirty) { snapshots.publish(compiler.compile(desired, dirty, generations)); }
+
+  Result<void> check_ports(std::span<const Change> batch) const {
+    std::vector<FieldError> errors;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const auto* interface = std::get_if<Interface>(&batch[i]);
+      if (interface != nullptr && uplink_of(interface->port) != nullptr)
+        errors.push_back({"changes[" + std::to_string(i) + "].port", Reason::forbidden,
+                          interface->port + " is an uplink: no machine can be there"});
+    }
+    if (!errors.empty()) return Error(std::move(errors));
+    return {};
+  }
+
+  const Uplink* uplink_of(const std::string& port) const {
+    const auto found = std::find_if(options.uplinks.begin(), options.uplinks.end(),
+                                    [&](const auto& uplink) { return uplink.port == port; });
+    return found == options.uplinks.end() ? nullptr : &*found;
+  }
+
+  static UplinkView view_of(const PortState& port, const Uplink& uplink) {
+    return {port.number, uplink.router, uplink.weight, port.is_up};
+  }
+
+  void port_goes(const PortState& port) {
+    port_numbers.erase(port.spec.name);
+    if (uplink_of(port.spec.name) != nullptr)
+      compiler.remove_uplink(port.number);
+    else
+      compiler.remove_port(port.spec.name);
+    log.info("port is gone", {{"port", port.spec.name}, {"number", std::to_string(port.number)}});
+  }
+
+  void port_comes(const PortState& port) {
+    port_numbers[port.spec.name] = port.number;
+    const auto* uplink = uplink_of(port.spec.name);
+    if (uplink == nullptr)
+      compiler.add_port(port.spec.name, port.number, port.mac);
+    else
+      compiler.add_uplink(view_of(port, *uplink), port.mac);
+    log.info("port is there", {{"port", port.spec.name}, {"number", std::to_string(port.number)}});
+    if (uplink != nullptr && port.spec.mtu < options.mtu + outer_header)
+      log.warning("uplink is too narrow for the machines' MTU",
+                  {{"port", port.spec.name}, {"mtu", std::to_string(port.spec.mtu)}});
+  }
+
+  /// What the ports are now, to the workers.
+  void sync_ports() {
+    auto before = std::exchange(known_ports, ports.list());
+    std::vector<const PortState*> gone;
+    std::vector<const PortState*> come;
+    bool is_different = false;
+    auto old = before.begin();
+    for (const auto& port : known_ports) {
+      for (; old != before.end() && old->number < port.number; ++old) gone.push_back(&*old);
+      const bool is_known = old != before.end() && old->number == port.number;
+      if (is_known && old->spec.name == port.spec.name && old->mac == port.mac) {
+        const auto* uplink = old->is_up == port.is_up ? nullptr : uplink_of(port.spec.name);
+        if (uplink != nullptr) {
+          is_different = true;
+          compiler.change_uplink(view_of(port, *uplink));
+          log.warning(port.is_up ? "uplink is up" : "uplink is down", {{"port", port.spec.name}});
+        }
+      } else {
+        if (is_known) gone.push_back(&*old);
+        come.push_back(&port);
+      }
+      if (is_known) ++old;
+    }
+    for (; old != before.end(); ++old) gone.push_back(&*old);
+    if (gone.empty() && come.empty() && !is_different) return;
+    // All leave before the first one comes: a number may go from one to another.
+    for (const auto* port : gone) port_goes(*port);
+    for (const auto* port : come) port_comes(*port);
+    for (const auto& moved : {gone, come})
+      for (const auto* port : moved)
+        if (const auto user = port_users.find(port->spec.name); user != port_users.end())
+          count_at(user->second, port->spec.name);
+    publish({});
+  }
+
+  PortTally total(std::uint32_t port) const {
+    PortTally sum;
+    for (const auto& lane : lanes) sum += lane->tallies.get(port);
+    return sum;
+  }
+
+  static PortTally sum_of(const InterfaceTally& tally, const State& state) {
+    PortTally sum = tally.before;
+    if (tally.number) (sum += state.total(*tally.number)) -= tally.base;
+    return sum;
+  }
+
+  /// From now on what is counted at this port is the interface's.
+  void count_at(const std::string& interface, const std::string& port) {
+    auto& tally = interface_tallies[interface];
+    tally.before = sum_of(tally, *this);
+    tally.port = port;
+    const auto there = port_numbers.find(port);
+    tally.number = there == port_numbers.end() ? std::nullopt : std::optional(there->second);
+    tally.base = tally.number ? total(*tally.number) : PortTally();
+  }
+
+  void follow_interfaces(const std::set<std::string>& ids) {
+    for (const auto& id : ids) {
+      const auto tally = interface_tallies.find(id);
+      if (tally == interface_tallies.end()) continue;
+      const auto told = desired.interfaces().find({id});
+      if (told != desired.interfaces().end() && told->second.port == tally->second.port) continue;
+      port_users.erase(tally->second.port);
+      if (told == desired.interfaces().end()) interface_tallies.erase(tally);
+    }
+    for (const auto& id : ids) {
+      const auto told = desired.interfaces().find({id});
+      if (told == desired.interfaces().end()) continue;
+      const auto [user, is_new] = port_users.emplace(told->second.port, id);
+      if (is_new) count_at(id, told->second.port);
+    }
+  }
+
+  void tend() {
+    bool is_different = false;
+    const auto& interfaces = snapshots.newest().interfaces;
+    learned.take([&](std::uint32_t index, const MacAddress& mac) {
+      const auto* view = index < interfaces.size() ? interfaces[index].get() : nullptr;
+      if (view == nullptr || view->told.mac || view->mac == mac) return;
+      compiler.learn_mac(view->told.id, mac);
+      is_different = true;
+    });
+    if (is_different)
+      publish({});
+    else
+      snapshots.collect();
+  }
+
+  // ---- workers ----
+
+  std::size_t round(std::size_t queue) noexcept;
+  void finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept;
+
+  const DataplaneOptions options;
+  Ports& ports;
+  Clock& clock;
+  Log& log;
+
+  mutable std::mutex mutex;
+  mutable std::condition_variable_any applied;
+  Generations generations;
+  LearnedMacs learned{Desired::max_interfaces};
+  Desired desired;
+  Compiler compiler;
+  Published<Snapshot> snapshots;
+  ChangeLog changes;
+  std::vector<PortState> known_ports;  ///< by their numbers
+  std::map<std::string, std::uint32_t> port_numbers;
+  std::map<std::string, InterfaceTally> interface_tallies;
+  std::map<std::string, std::string> port_users;  ///< port → interface
+
+  std::vector<std::unique_ptr<Lane>> lanes;
+};
+
+// ---- life --------------------------------------------------------------------------------------------------------------
+
+Dataplane::Dataplane(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Result<std::unique_ptr<Dataplane>> Dataplane::create(DataplaneOptions options, Ports& ports, Clock& clock, Log& log) {
+  IRONCORE_CHECK(within(check(options), "dataplane"));
+  const std::uint64_t seed = options.seed ? *options.seed : random_word();
+  std::unique_ptr<Dataplane> out(new Dataplane(std::make_unique<State>(std::move(options), ports, clock, log, seed)));
+  State* state = out->state_.get();
+  const auto sync = [state] {
+    std::lock_guard guard(state->mutex);
+    state->sync_ports();
+  };
+  ports.on_change(sync);
+  sync();
+  return out;
+}
+
+Dataplane::~Dataplane() {
+  state_->ports.on_change({});
+}
+
+// ---- control -----------------------------------------------------------------------------------------------------------
+
+Result<std::uint64_t> Dataplane::apply(std::span<const Change> batch) {
+  std::lock_guard guard(state_->mutex);
+  state_->tend();
+  IRONCORE_CHECK(state_->check_ports(batch));
+  IRONCORE_TRY(auto dirty, state_->desired.apply(batch));
+  if (dirty.changes.empty()) return state_->changes.revision();
+  state_->publish(dirty);
+  state_->follow_interfaces(dirty.interfaces);
+  const auto revision = state_->changes.add(std::move(dirty.changes));
+  state_->applied.notify_all();
+  return revision;
+}
+
+template <class Object, class Key>
+ConfigurationPage<Object> Dataplane::list(std::size_t limit, const std::optional<Key>& after) const {
+  std::lock_guard guard(state_->mutex);
+  ConfigurationPage<Object> page;
+  page.revision = state_->changes.revision();
+  const auto& desired = state_->desired;
+  if constexpr (std::is_same_v<Object, Route>) {
+    each_route(desired, after, [&](RouteKey key, std::uint32_t set) {
+      if (page.objects.size() < limit)
+        page.objects.push_back({key.vni, key.prefix, desired.next_hops()[set]});
+      else
+        page.has_more = true;
+    });
+  } else {
+    const auto& table = table_of(desired, static_cast<const Object*>(nullptr));
+    auto it = after ? table.upper_bound(normal(*after)) : table.begin();
+    for (; it != table.end() && page.objects.size() < limit; ++it) page.objects.push_back(it->second);
+    page.has_more = it != table.end();
+  }
+  return page;
+}
+
+template <class Object, class Key>
+Result<Object> Dataplane::get(const Key& key) const {
+  std::lock_guard guard(state_->mutex);
+  const auto& desired = state_->desired;
+  if constexpr (std::is_same_v<Object, Route>) {
+    const auto network = desired.routes().find(key.vni);
+    if (network == desired.routes().end()) return not_there("route");
+    const auto prefix = key.prefix.network();
+    const auto& address = prefix.address();
+    const auto set = network->second.of(address.is_v6()).get(dataplane::bits_of(address), prefix.length());
+    if (!set) return not_there("route");
+    return Route{key.vni, prefix, desired.next_hops()[*set]};
+  } else {
+    const auto& table = table_of(desired, static_cast<const Object*>(nullptr));
+    const auto found = table.find(normal(key));
+    if (found == table.end()) return not_there("object");
+    return found->second;
+  }
+}
+
+#define IRONCORE_DATAPLANE_OBJECT(Object)                                                                   \
+  template ConfigurationPage<Object> Dataplane::list(std::size_t, const std::optional<Object##Key>&) const; \
+  template Result<Object> Dataplane::get(const Object##Key&) const
+IRONCORE_DATAPLANE_OBJECT(Interface);
+IRONCORE_DATAPLANE_OBJECT(InterfacePrefix);
+IRONCORE_DATAPLANE_OBJECT(VirtualIp);
+IRONCORE_DATAPLANE_OBJECT(Nat);
+IRONCORE_DATAPLANE_OBJECT(NeighbourNat);
+IRONCORE_DATAPLANE_OBJECT(LoadBalancer);
+IRONCORE_DATAPLANE_OBJECT(LoadBalancerTarget);
+IRONCORE_DATAPLANE_OBJECT(Route);
+IRONCORE_DATAPLANE_OBJECT(FirewallRule);
+#undef IRONCORE_DATAPLANE_OBJECT
+
+Result<std::vector<AppliedBatch>> Dataplane::watch(std::uint64_t after, Instant deadline, std::stop_token stop,
+                                                   std::size_t limit) const {
+  std::unique_lock lock(state_->mutex);
+  const auto& changes = state_->changes;
+  if (after <= changes.revision())
+    state_->clock.wait(lock, state_->applied, std::move(stop), deadline, [&] { return changes.revision() > after; });
+  auto batches = changes.after(after, limit);
+  if (!batches)
+    return Error(ErrorCode::gone, "revision " + std::to_string(after) +
+                                      " is not remembered, or of another start: list again, and go on from there");
+  return *std::move(batches);
+}
+
+std::uint64_t Dataplane::revision() const {
+  std::lock_guard guard(state_->mutex);
+  return state_->changes.revision();
+}
+
+DataplaneCounters Dataplane::counters() const {
+  DataplaneCounters out;
+  for (const auto& lane : state_->lanes) {
+    const auto& tallies = lane->tallies;
+    for (std::size_t i = 0; i < drop_reasons; ++i) out.packets[i] += tallies.packets[i].get();
+    out.slow_path += tallies.slow_path.get();
+    out.answers += tallies.answers.get();
+    out.icmp_errors += tallies.icmp_errors.get();
+    out.connections += tallies.connections.get();
+    out.most_connections = std::max(out.most_connections, tallies.connections.get());
+    out.connection_room += state_->options.connections;
+  }
+  return out;
+}
+
+std::vector<InterfaceCounters> Dataplane::interface_counters() const {
+  std::lock_guard guard(state_->mutex);
+  std::vector<InterfaceCounters> out;
+  for (const auto& [id, tally] : state_->interface_tallies) {
+    const auto sum = State::sum_of(tally, *state_);
+    out.push_back({id, sum.from_packets, sum.from_bytes, sum.to_packets, sum.to_bytes, sum.dropped});
+  }
+  return out;
+}
+
+void Dataplane::tend() {
+  std::lock_guard guard(state_->mutex);
+  state_->tend();
+}
+
+void Dataplane::run_control(std::stop_token stop) {
+  while (sleep_for(state_->clock, tend_interval, stop)) tend();
+}
+
+// ---- workers -----------------------------------------------------------------------------------------------------------
+
+std::size_t Dataplane::workers() const noexcept {
+  return state_->lanes.size();
+}
+
+void Dataplane::run(std::size_t worker, std::stop_token stop) noexcept {
+  auto& state = *state_;
+  const std::stop_callback waker(stop, [&] { state.ports.wake(worker); });
+  int idle = 0;
+  while (!stop.stop_requested()) {
+    if (state.round(worker) > 0) {
+      idle = 0;
+      continue;
+    }
+    if (idle < idle_rounds) {
+      ++idle;
+      continue;
+    }
+    state.lanes[worker]->worker.rest();
+    state.ports.wait(worker, longest_sleep_ns);
+  }
+  state.lanes[worker]->worker.rest();
+  state.ports.leave(worker);
+}
+
+std::size_t Dataplane::step(std::size_t worker) noexcept {
+  const std::size_t count = state_->round(worker);
+  state_->lanes[worker]->worker.rest();
+  state_->ports.leave(worker);
+  return count;
+}
+
+/// At most a burst from each port, so that none waits for another one's flood; what several ports have goes through in one burst.
+std::size_t Dataplane::State::round(std::size_t queue) noexcept {
+  Lane& lane = *lanes[queue];
+  ports.quiesce(queue);
+  const auto now_ns = static_cast<std::uint64_t>(clock.now().time_since_epoch().count());
+  std::size_t total = 0;
+  std::size_t count = 0;
+  for (const std::uint32_t port : ports.polled(queue)) {
+    std::size_t left = burst;
+    while (left > 0) {
+      const auto room = std::span(lane.packets).subspan(count, std::min(left, burst - count));
+      const std::size_t came = ports.receive(port, queue, room);
+      if (came == 0) break;
+      if (auto* tally = lane.tallies.of(port); tally != nullptr) {
+        std::uint64_t bytes = 0;
+        for (const auto& packet : room.first(came)) bytes += packet.frame_bytes;
+        tally->from_packets.add(came);
+        tally->from_bytes.add(bytes);
+      }
+      count += came;
+      left -= came;
+      if (count == burst) {
+        finish(lane, queue, count, now_ns);
+        total += std::exchange(count, 0);
+      }
+      if (came < room.size()) break;
+    }
+  }
+  // With nothing as well: connections grow old.
+  if (count > 0 || total == 0) finish(lane, queue, count, now_ns);
+  return total + count;
+}
+
+void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept {
+  const std::span packets(lane.packets.data(), count);
+  std::array<std::uint32_t, burst> from;
+  for (std::size_t i = 0; i < count; ++i) from[i] = packets[i].port;
+  lane.worker.process(packets, now_ns);
+  std::size_t sent = 0;
+  std::size_t dropped = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Packet& packet = packets[i];
+    const bool goes_on = packet.drop == Drop::none;
+    if (auto* tally = lane.tallies.of(goes_on ? packet.port : from[i]); tally != nullptr) {
+      if (goes_on) {
+        tally->to_packets.add(1);
+        tally->to_bytes.add(packet.frame_bytes);
+      } else {
+        tally->dropped.add(1);
+      }
+    }
+    if (!goes_on) {
+      lane.dropped[dropped++] = packet;
+    } else {
+      if (sent != i) packets[sent] = packet;
+      ++sent;
+    }
+  }
+  if (sent > 0) ports.send(queue, packets.first(sent));
+  if (dropped > 0) ports.release(std::span(lane.dropped).first(dropped));
+
+  auto& tallies = lane.tallies;
+  tallies.connections.set(lane.worker.flows().size());
+  if (count == 0) return;
+  tallies.slow_path.set(lane.worker.slow_path());
+  tallies.answers.set(lane.worker.gateway().answers());
+  tallies.icmp_errors.set(lane.worker.gateway().errors());
+  for (std::size_t i = 0; i < drop_reasons; ++i) tallies.packets[i].set(lane.worker.packets()[i]);
+}
+
+}  // namespace ironcore::network
