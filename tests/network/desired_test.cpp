@@ -65,9 +65,10 @@ struct Host {
       out += key.load_balancer + " " + t.underlay.to_text() + " " + std::to_string(t.weight) + "\n";
     for (const auto& [key, r] : desired.rules())
       out += key.interface + " " + key.id + std::to_string(r.priority) + "\n";
-    for (const auto& [network, routes] : desired.routes()) {
+    for (const auto& entry : desired.routes()) {
+      const auto network = entry.first;
       for (const bool is_v6 : {false, true}) {
-        routes.of(is_v6).for_each([&](PrefixBits bits, unsigned length, std::uint32_t set) {
+        entry.second.of(is_v6).for_each([&](PrefixBits bits, unsigned length, std::uint32_t set) {
           out += network.to_text() + " " + std::to_string(bits.high) + "/" + std::to_string(length);
           for (const auto& hop : desired.next_hops()[set])
             out += " " + hop.underlay.to_text() + "*" + std::to_string(hop.weight);
