@@ -347,7 +347,14 @@ TEST_CASE("machines of two hosts reach each other over a wire, and everything is
   CHECK(left.counters_of("m1") ==
         InterfaceCounters{"m1", 5, 5 * there.size(), 4, 3 * back.size() + told[0].bytes.size(), 1});
   CHECK(right.counters_of("m2") == InterfaceCounters{"m2", 3, 3 * back.size(), 3, 3 * there.size(), 0});
-  CHECK(left.ports.counters("uplink").value().sent_packets == 3);
+  const auto used = left.dataplane->ports();
+  REQUIRE(used.size() == 2);
+  CHECK(used[0].is_uplink);
+  CHECK(used[0].interface.empty());
+  CHECK(used[0].counters.sent_packets == 3);
+  CHECK(used[1].state.spec.name == "port-m1");
+  CHECK(used[1].interface == "m1");
+  CHECK(used[1].counters.received_packets == 5);
   CHECK(left.ports.buffers_in_use() == 0);
   CHECK(right.ports.buffers_in_use() == 0);
 }
@@ -510,7 +517,7 @@ TEST_CASE("nothing is lost while batches are applied under load") {
   host.add(2, "10.0.0.2");
   std::atomic<bool> is_over = false;
   std::atomic<std::size_t> came = 0;
-  std::size_t sent = 0;
+  std::atomic<std::size_t> sent = 0;
   std::size_t batches = 0;
   const Running running(host);
   std::jthread control([&] {

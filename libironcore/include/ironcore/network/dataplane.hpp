@@ -92,6 +92,13 @@ struct InterfaceCounters {
   friend bool operator==(const InterfaceCounters&, const InterfaceCounters&) = default;
 };
 
+struct PortUse {
+  PortState state;
+  PortCounters counters;
+  bool is_uplink = false;
+  std::string interface;  ///< that uses it; empty = none does
+};
+
 /// One worker for each queue of the ports, on threads of the embedder: control never stops them, nor do they wait for each other. Thread: any for
 /// control; `run` and `step`: one for each worker. Destroy it when no worker runs any more, and before the ports.
 class Dataplane {
@@ -128,6 +135,8 @@ class Dataplane {
   DataplaneCounters counters() const;
   /// In the order of their ids.
   std::vector<InterfaceCounters> interface_counters() const;
+  /// In the order of their numbers.
+  std::vector<PortUse> ports() const;
 
   /// Takes up what workers have found out, and lets go of configurations that none of them uses. Every `apply` does it too.
   void tend();

@@ -533,6 +533,19 @@ std::vector<InterfaceCounters> Dataplane::interface_counters() const {
   return out;
 }
 
+std::vector<PortUse> Dataplane::ports() const {
+  std::lock_guard guard(state_->mutex);
+  std::vector<PortUse> out;
+  for (auto& port : state_->ports.list()) {
+    const auto counters = state_->ports.counters(port.spec.name);
+    if (!counters) continue;  // it has just been closed
+    const auto user = state_->port_users.find(port.spec.name);
+    const bool is_uplink = state_->uplink_of(port.spec.name) != nullptr;
+    out.push_back({std::move(port), *counters, is_uplink, user == state_->port_users.end() ? "" : user->second});
+  }
+  return out;
+}
+
 void Dataplane::tend() {
   std::lock_guard guard(state_->mutex);
   state_->tend();
