@@ -38,14 +38,13 @@ Result<Condition> parse_condition(const std::string& text) {
                      second == std::string::npos ? "True" : right.substr(second + 1)};
   }
   if (left == "state") return Condition{Condition::Type::field, "status.state", right};
-  std::string path = left;
   // kubectl's spelling of the same: jsonpath={.status.state}=Running
   if (left == "jsonpath" && right.starts_with("{.")) {
     const auto close = right.find("}=");
     if (close == std::string::npos) return Error(ErrorCode::invalid, "--for: expected jsonpath={.FIELD}=VALUE");
     return Condition{Condition::Type::field, right.substr(2, close - 2), right.substr(close + 2)};
   }
-  return Condition{Condition::Type::field, path, right};
+  return Condition{Condition::Type::field, left, right};
 }
 
 /// A word that objects of this kind never have would be waited for in vain.

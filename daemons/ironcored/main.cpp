@@ -39,7 +39,7 @@ Result<void> serve(const ironcored::Options& options, program::Daemon& daemon) {
 
   const auto collect = [&](std::stop_token stop) -> Result<void> {
     while (sleep_for(daemon.clock, options.collect_every, stop)) {
-      if (const auto done = store->collect(); !done)
+      if (auto done = store->collect(); !done)
         daemon.log.warning("old history not removed", {{"error", done.error().message()}});
     }
     return {};
@@ -54,7 +54,7 @@ Result<void> serve(const ironcored::Options& options, program::Daemon& daemon) {
     }
     return daemon.readiness.ready();
   };
-  const auto done =
+  auto done =
       program::run_together(daemon.signals,
                             {{"server", [&](std::stop_token stop) { return server->run(std::move(stop)); }},
                              {"control plane", control},

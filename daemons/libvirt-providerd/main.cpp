@@ -31,7 +31,8 @@ auto when_available(program::Daemon& daemon, const char* what, F open) {
 }
 
 Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
-  auto& [clock, log, signals, readiness] = daemon;
+  auto& clock = daemon.clock;
+  auto& log = daemon.log;
   IRONCORE_CHECK(program::make_directory(options.host.directory, 0711, program::claim_file));
   IRONCORE_TRY(const auto claimed, program::claim_directory(options.host.directory));
   auto provider_options = options.provider;
@@ -62,10 +63,10 @@ Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
     provider->run(std::move(stop));
     return {};
   };
-  const auto done = program::run_together(
-      signals,
+  auto done = program::run_together(
+      daemon.signals,
       {{"machine provider", provide}, {"streams", [&](std::stop_token stop) { return worker->run(std::move(stop)); }}},
-      [&] { return readiness.ready(); });
+      [&] { return daemon.readiness.ready(); });
   streams.stop();
   return done;
 }

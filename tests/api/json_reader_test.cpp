@@ -137,7 +137,10 @@ TEST_CASE("trees merge as RFC 7386 says") {
       {R"([1,2])", R"({"a":"b","c":null})", R"({"a":"b"})"},
       {R"({})", R"({"a":{"bb":{"ccc":null}}})", R"({"a":{"bb":{}}})"},
   };
-  for (const auto& [target_text, patch_text, wanted] : rows) {
+  for (const auto& row : rows) {
+    const auto* target_text = row[0];
+    const auto* patch_text = row[1];
+    const auto* wanted = row[2];
     CAPTURE(target_text);
     CAPTURE(patch_text);
     auto target = parse_tree(target_text, Nulls::drop).value();

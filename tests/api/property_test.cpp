@@ -32,7 +32,7 @@ struct Field {
 /// map.
 template <class T>
 void walk(const Field& at, const std::function<void(const Field&)>& visit) {
-  auto here = at;
+  [[maybe_unused]] auto here = at;  // NOLINT(performance-unnecessary-copy-initialization): most types change it
   if constexpr (is_optional<T>) {
     walk<typename T::value_type>(at, visit);
   } else if constexpr (DescribedStruct<T>) {

@@ -98,9 +98,9 @@ TEST_CASE("plain scalars mean what the YAML 1.2 core schema says") {
       {"|-\n  a\n", "\"a\""},
       {">\n  a\n  b\n", "\"a b\\n\""},
   };
-  for (const auto& [yaml, json] : rows) {
-    CAPTURE(yaml);
-    CHECK(value(yaml) == json);
+  for (const auto& row : rows) {
+    CAPTURE(row.yaml);
+    CHECK(value(row.yaml) == row.json);
   }
 }
 

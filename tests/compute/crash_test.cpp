@@ -198,7 +198,9 @@ bool live(const std::vector<long>& lives) {
   });
   std::size_t life_number = 0;
   fuse = {true, false, lives.empty() ? 0 : lives[0], 0};
-  for (const auto& [spec, chapter] : life(host)) {
+  for (const auto& step : life(host)) {
+    const auto& spec = step.first;
+    const auto& chapter = step.second;
     INFO("chapter " << chapter.name);
     bool is_reached = false;
     for (int i = 0; i < 200 && !is_reached; ++i) {

@@ -75,7 +75,7 @@ void try_object(std::string_view text) {
   const auto onto = kind.decode_onto(json, *object);
   require(onto.has_value() && *onto == *object, "an object cannot be written back");
   // Of what is stored, nothing is null: a mistyped member that is null in the text is refused like any other.
-  const auto change = decode_change(json, [&](const Object&) { return object; });
+  const auto change = decode_change(json, [&](const Object&) { return Result<Object>(object); });
   require(change.has_value() && *change == *object, "unknown members of the stored object are refused");
   require(kind.cells(*object, WallTime()).size() == kind.columns().size(), "cells and columns differ");
   (void)field_text(*object, kind.info().placement);

@@ -135,7 +135,7 @@ std::optional<std::string> check_qualified_name(std::string_view text) {
   }
   if (word.empty())
     return slash == std::string_view::npos ? "must not be empty" : "the part after '/' must not be empty";
-  const auto wrong = check_label_word(word);
+  auto wrong = check_label_word(word);
   if (wrong && slash != std::string_view::npos) return "the part after '/' " + *wrong;
   return wrong;
 }

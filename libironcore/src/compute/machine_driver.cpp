@@ -112,7 +112,7 @@ Result<void> MachineDriver::load() {
 
 Result<void> MachineDriver::save() {
   if (record_ == saved_) return {};
-  const auto written = files_.save(record_);
+  auto written = files_.save(record_);
   if (written) {
     memory_.unsaved.reset();
     saved_ = record_;
@@ -405,7 +405,7 @@ Result<void> MachineDriver::bring_up(const MachineSpec& spec, std::stop_token st
   }
   IRONCORE_CHECK(prepare_start(spec, stop_token));
   IRONCORE_CHECK(save());
-  if (const auto started = within(around_.hypervisor.start(uid_), "start"); !started) {
+  if (auto started = within(around_.hypervisor.start(uid_), "start"); !started) {
     // A hypervisor that is away is no fault of the machine.
     if (started.error().code() != ErrorCode::unavailable) note_failed_start(started.error());
     IRONCORE_CHECK(save());

@@ -151,8 +151,7 @@ void ObjectInformer::put(store::Object object, Source source) {
       for (auto& word : index.words(object)) index.keys[std::move(word)].insert(key);
   }
   if (before && before->metadata().uid != object.metadata().uid) {
-    tell({.before = std::move(before), .after = std::nullopt});
-    before.reset();
+    tell({.before = std::exchange(before, std::nullopt), .after = std::nullopt});
   }
   tell({.before = std::move(before), .after = std::move(object)});
 }

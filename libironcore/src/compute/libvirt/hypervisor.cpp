@@ -249,7 +249,7 @@ class LibvirtHypervisor final : public Hypervisor {
     IRONCORE_TRY(const bool runs, is_active(found.handle.get()));
     if (!runs) return {};
     if (signal != ShutdownSignal::acpi) {
-      const Result<void> asked = ask_agent(found.handle.get(), "powerdown");
+      Result<void> asked = ask_agent(found.handle.get(), "powerdown");
       if (asked || signal == ShutdownSignal::agent) return asked;
     }
     return monitor_.ask(uid, std::move(found), [](virDomainPtr domain) -> Result<void> {

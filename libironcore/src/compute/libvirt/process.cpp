@@ -28,7 +28,8 @@ bool is_qemu_of(std::int64_t process, const std::string& uuid) {
   const ssize_t n = ::read(fd.get(), bytes.data(), bytes.size());
   if (n <= 0) return false;
   const std::string_view arguments(bytes.data(), static_cast<std::size_t>(n));
-  std::string wanted("-uuid", 6);  // with the zero byte between two arguments
+  std::string wanted = "-uuid";
+  wanted += '\0';  // between two arguments
   wanted += uuid;
   return arguments.find(wanted) != std::string_view::npos;
 }

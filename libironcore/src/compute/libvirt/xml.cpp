@@ -119,7 +119,8 @@ class Parser {
         continue;
       }
       const std::size_t end = raw.find(';');
-      if (end == std::string_view::npos || end > 10) return bad("an unfinished entity");
+      constexpr std::size_t longest_entity = 10;
+      if (end > longest_entity) return bad("an unfinished entity");
       const std::string_view entity = raw.substr(1, end - 1);
       raw.remove_prefix(end + 1);
       if (entity == "lt") {

@@ -208,8 +208,8 @@ class Classifier::Builder {
 
 Classifier::Classifier(std::span<const Rule> rules) {
   assert(rules.size() <= max_rules);
-  Builder<std::uint32_t>(rules, false, v4_);
-  Builder<Wide>(rules, true, v6_);
+  const Builder<std::uint32_t> build_v4(rules, false, v4_);
+  const Builder<Wide> build_v6(rules, true, v6_);
 }
 
 std::uint16_t Classifier::find(const Query& query) const noexcept {

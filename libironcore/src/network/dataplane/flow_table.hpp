@@ -54,7 +54,8 @@ class FlowTable {
   /// Who may have the key, seen from its tag alone. Begins to fetch it.
   Reference candidate(std::uint64_t hash) const noexcept;
   /// `guess` is the `candidate`, or nothing.
-  Reference find(const FlowKey& key, std::uint64_t hash, Reference guess = {}) const noexcept;
+  Reference find(const FlowKey& key, std::uint64_t hash, Reference guess) const noexcept;
+  Reference find(const FlowKey& key, std::uint64_t hash) const noexcept { return find(key, hash, Reference()); }
 
   Connection& operator[](std::uint32_t connection) noexcept { return connections_[connection]; }
   const Connection& operator[](std::uint32_t connection) const noexcept { return connections_[connection]; }

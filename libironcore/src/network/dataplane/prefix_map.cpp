@@ -74,7 +74,7 @@ struct PrefixMap::Node {
   unsigned child_count() const noexcept { return static_cast<unsigned>(std::popcount(children)); }
   unsigned prefix_count() const noexcept { return static_cast<unsigned>(std::popcount(prefixes)); }
   static std::size_t bytes(std::uint64_t children, std::uint64_t prefixes) noexcept {
-    return sizeof(Node) + static_cast<std::size_t>(std::popcount(children)) * sizeof(Node*) +
+    return sizeof(Node) + static_cast<std::size_t>(std::popcount(children)) * sizeof(void*) +
            static_cast<std::size_t>(std::popcount(prefixes)) * sizeof(std::uint32_t);
   }
   Node** child(unsigned at) noexcept { return reinterpret_cast<Node**>(this + 1) + at; }

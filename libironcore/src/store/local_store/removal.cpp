@@ -35,7 +35,7 @@ Result<Object> Removal::start(const Object& object) {
   const auto contents = is_namespace ? staging_.head().count_in(object.name()) : 0;
   if (object.metadata().finalizers.empty() && contents == 0) {
     // A copy: the staging forgets the one that the reference may point to.
-    const Object last_state = object;
+    const Object last_state = object;  // NOLINT(performance-unnecessary-copy-initialization): see above
     IRONCORE_CHECK(finish(last_state));
     return last_state;
   }
