@@ -35,6 +35,7 @@ struct ConnectionTimeouts {
   std::chrono::seconds tcp_transitory{240};      ///< while it is opened or closed (RFC 5382 REQ-5)
   std::chrono::seconds tcp_closed{120};          ///< both sides have said that they are through
   std::chrono::seconds tcp_reset{10};            ///< one side has reset it
+  std::chrono::seconds tcp_one_sided{7440};      ///< open as far as is seen, but the answers go another way
   std::chrono::seconds udp{120};                 ///< RFC 4787 REQ-5
   std::chrono::seconds icmp{60};                 ///< RFC 5508 REQ-2
   std::chrono::seconds other{120};

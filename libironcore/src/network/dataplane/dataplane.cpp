@@ -59,6 +59,7 @@ void check_timeouts(const ConnectionTimeouts& timeouts, std::vector<FieldError>&
   check_one(timeouts.tcp_transitory, "tcp_transitory");
   check_one(timeouts.tcp_closed, "tcp_closed");
   check_one(timeouts.tcp_reset, "tcp_reset");
+  check_one(timeouts.tcp_one_sided, "tcp_one_sided");
   check_one(timeouts.udp, "udp");
   check_one(timeouts.icmp, "icmp");
   check_one(timeouts.other, "other");
@@ -104,16 +105,20 @@ Result<void> check(const DataplaneOptions& options) {
   return {};
 }
 
-dataplane::Timeouts ticks(const ConnectionTimeouts& from) {
+constexpr dataplane::Timeouts ticks(const ConnectionTimeouts& from) {
   const auto tick = [](std::chrono::seconds value) { return static_cast<dataplane::Tick>(value.count()); };
-  return {tick(from.tcp_established),
-          tick(from.tcp_transitory),
-          tick(from.tcp_closed),
-          tick(from.tcp_reset),
-          tick(from.udp),
-          tick(from.icmp),
-          tick(from.other)};
+  dataplane::Timeouts out;
+  out.tcp_established = tick(from.tcp_established);
+  out.tcp_transitory = tick(from.tcp_transitory);
+  out.tcp_closed = tick(from.tcp_closed);
+  out.tcp_reset = tick(from.tcp_reset);
+  out.tcp_one_sided = tick(from.tcp_one_sided);
+  out.udp = tick(from.udp);
+  out.icmp = tick(from.icmp);
+  out.other = tick(from.other);
+  return out;
 }
+static_assert(ticks({}) == dataplane::Timeouts());
 
 std::uint64_t random_word() {
   std::uint64_t word = 0;
@@ -165,8 +170,8 @@ void each_route(const Desired& desired, const std::optional<RouteKey>& after, Ea
   for (auto it = after ? networks.lower_bound(after->vni) : networks.begin(); it != networks.end(); ++it) {
     for (const bool is_v6 : {false, true}) {
       it->second.of(is_v6).for_each([&](dataplane::PrefixBits bits, unsigned length, std::uint32_t set) {
-        RouteKey key{it->first, Prefix::make(address_of(bits, is_v6), length).value()};
-        if (!after || *after < key) each(std::move(key), set);
+        const RouteKey key{it->first, Prefix::make(address_of(bits, is_v6), length).value()};
+        if (!after || *after < key) each(key, set);
       });
     }
   }
@@ -441,7 +446,7 @@ ConfigurationPage<Object> Dataplane::list(std::size_t limit, const std::optional
   page.revision = state_->changes.revision();
   const auto& desired = state_->desired;
   if constexpr (std::is_same_v<Object, Route>) {
-    each_route(desired, after, [&](RouteKey key, std::uint32_t set) {
+    each_route(desired, after, [&](const RouteKey& key, std::uint32_t set) {
       if (page.objects.size() < limit)
         page.objects.push_back({key.vni, key.prefix, desired.next_hops()[set]});
       else
