@@ -84,7 +84,7 @@ struct Host {
 TEST_CASE("what a list tells may be told back, and is no change") {
   Host host;
   host.done({interface("a"), VirtualIp{"a", ip("192.0.2.50"), {}}, nat("a", 1, 9), balancer("lb"),
-              InterfacePrefix{"a", prefix("10.1.0.0/24"), {}, {}}});
+             InterfacePrefix{"a", prefix("10.1.0.0/24"), {}, {}}});
   const auto& desired = host.desired;
   auto same = desired.interfaces().at({"a"});
   CHECK(host.desired

@@ -187,3 +187,65 @@ TEST_CASE("an interface keeps to its rates, both ways, and public traffic to its
     CHECK(bytes_in(1, out("10.0.0.2")) == 4000.0 * 1028);
   }
 }
+
+TEST_CASE("a packet is explained by the code that would forward it") {
+  Host host(1);
+  host.add(1, "10.0.0.1");
+  host.add(2, "10.0.0.2");
+  host.change(
+      {route("0.0.0.0/0", {other_host().to_text()}), nat("m1", 1024, 2047), VirtualIp{"m2", ip("192.0.2.50"), {}}});
+  const auto explain = [&](std::uint32_t port, const Bytes& frame) {
+    Bytes memory = Bytes(128) + frame + Bytes(100);
+    Packet packet;
+    packet.frame = memory.data() + 128;
+    packet.bytes = packet.frame_bytes = static_cast<std::uint32_t>(frame.size());
+    packet.room = packet.bytes + 100;
+    packet.headroom = 128;
+    packet.port = port;
+    return host.worker.explain(packet, host.now * second);
+  };
+  const auto stages = [](const Explanation& explanation) {
+    std::string out;
+    for (const auto& step : explanation.steps) out += step.stage + '|';
+    return out;
+  };
+  const auto from_first = [&](const Bytes& packet) {
+    return explain(first_machine_port + 1, ethernet(router, machine_mac(1), packet));
+  };
+  SUBCASE("it becomes what it would, and nothing is remembered") {
+    const auto packet = checksummed(udp_v4("10.0.0.1", "198.51.100.7"));
+    const auto told = from_first(packet);
+    CHECK(stages(told) == "comes from|packet|connection|sender|egress rules|route|NAT|leaves by|");
+    CHECK(host.worker.flows().size() == 0);
+    const auto went = host.from_machine(1, packet);
+    CHECK(told.port == went.port);
+    CHECK(told.frame.size() == went.frame.size());
+    const auto again = from_first(packet);
+    CHECK(again.frame == went.frame);
+    CHECK(again.to_text().find("known, silent for 0 s") != std::string::npos);
+    CHECK(host.worker.flows().size() == 1);
+  }
+  SUBCASE("it says what stops it") {
+    host.change({FirewallRuleKey{"m2", "all-v4"}});
+    const auto told = from_first(udp_v4("10.0.0.1", "10.0.0.2"));
+    CHECK(told.drop == Drop::ingress_rule);
+    CHECK(told.steps.back() == Explanation::Step{"dropped", "ingress_rule"});
+    CHECK(told.to_json().ends_with(R"(],"drop":"ingress_rule"})"));
+    CHECK(from_first(udp_v4("10.0.0.9", "10.0.0.2")).drop == Drop::source_address);
+    CHECK(from_first(Bytes(30)).drop == Drop::malformed);
+    CHECK(explain(77, Bytes(60)).drop == Drop::port);
+  }
+  SUBCASE("what goes round is followed") {
+    const auto told = from_first(checksummed(udp_v4("10.0.0.1", "192.0.2.50")));
+    CHECK(told.port == first_machine_port + 2);
+    CHECK(stages(told) ==
+          "comes from|packet|connection|sender|egress rules|route|NAT|goes round|packet|connection|underlay|virtual "
+          "IP|ingress rules|way back|leaves by|");
+  }
+  SUBCASE("the gateway answers, but not now") {
+    const auto told = explain(first_machine_port + 1, arp_request(machine_mac(1), "10.0.0.1"));
+    CHECK(told.drop == Drop::none);
+    CHECK(host.worker.gateway().answers() == 0);
+  }
+  CHECK(host.worker.packets()[static_cast<std::size_t>(Drop::ingress_rule)] == 0);
+}

@@ -49,6 +49,7 @@ RuleSet compiled(std::vector<const FirewallRule*> rules) {
   for (const auto* rule : rules) {
     classified.push_back(compiled(*rule));
     out.actions.push_back(rule->action);
+    out.ids.push_back(rule->id);
   }
   out.classifier = Classifier(classified);
   return out;

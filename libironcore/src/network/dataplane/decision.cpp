@@ -7,6 +7,7 @@
 #include "bytes.hpp"
 #include "nat64.hpp"
 #include "rewrite.hpp"
+#include "trace.hpp"
 
 namespace ironcore::network::dataplane {
 
@@ -102,6 +103,21 @@ bool is_behind_well_known_prefix(const std::uint8_t* address) noexcept {
   return std::memcmp(address, well_known_prefix.data(), 12) == 0;
 }
 
+std::string name_of(UnderlayUse use) {
+  switch (use) {
+    case UnderlayUse::virtual_ip:
+      return "'s virtual IP";
+    case UnderlayUse::nat:
+      return "'s NAT";
+    case UnderlayUse::load_balancer_target:
+      return " as a target of a load balancer";
+    case UnderlayUse::prefix:
+      return "'s prefix";
+    default:
+      return "";
+  }
+}
+
 bool serves(const LoadBalancer& balancer, std::uint8_t protocol, std::uint16_t port) noexcept {
   for (const auto& service : balancer.services)
     if (service.protocol == protocol && service.first_port <= port && port <= service.last_port) return true;
@@ -154,8 +170,24 @@ class Decider {
     return question_.before == nullptr ? nullptr : &question_.before->side(direction).action;
   }
 
-  bool passes(const RuleSet& rules, const FlowKey& seen, FirewallRule::Direction direction) const noexcept {
-    return !has_firewall_ || may_pass(rules, query_of(question_, seen), direction);
+  template <class Text>
+  void note(const char* stage, Text text) const noexcept {
+    if (question_.trace != nullptr) question_.trace->note(stage, text());
+  }
+
+  bool passes(const InterfaceView& machine, const FlowKey& seen, FirewallRule::Direction direction) const noexcept {
+    const bool is_egress = direction == FirewallRule::Direction::egress;
+    const auto& rules = is_egress ? machine.egress : machine.ingress;
+    const auto query = query_of(question_, seen);
+    const bool may = !has_firewall_ || may_pass(rules, query, direction);
+    note(is_egress ? "egress rules" : "ingress rules", [&] {
+      if (!has_firewall_) return std::string("the firewall is off");
+      const auto found = rules.classifier.find(query);
+      const auto what = found == Classifier::nothing ? "no rule of " + machine.told.id + " fits"
+                                                     : "rule " + rules.ids[found] + " of " + machine.told.id;
+      return what + (may ? ": allowed" : ": denied");
+    });
+    return may;
   }
 
   Action to_hop(std::uint32_t hop) const noexcept {
@@ -169,16 +201,31 @@ class Decider {
   /// The way of a network to an address. What is public and on this host does not go to the router and back.
   Action way_to(const NetworkView& network, bool is_v6, PrefixBits address, std::uint16_t port,
                 Direction direction) const noexcept {
-    if (const auto local = network.local.of(is_v6).find(address)) return to_machine(local->value);
+    if (const auto local = network.local.of(is_v6).find(address)) {
+      note(stage_of(direction), [&] { return "machine " + snapshot_.interfaces[local->value]->told.id + " has it"; });
+      return to_machine(local->value);
+    }
     const auto route = network.routes.of(is_v6).find(address);
-    if (!route) return to_nowhere(Drop::route);
+    if (!route) {
+      note(stage_of(direction), [] { return std::string("no route"); });
+      return to_nowhere(Drop::route);
+    }
     const bool is_public = route->length == 0;
     const auto* range = is_public ? snapshot_.public_range(address, is_v6, port) : nullptr;
     const bool is_ours = range != nullptr && range->interface != PublicRange::elsewhere;
     Action action = to_hop(is_ours ? range->next_hop
                                    : pick(snapshot_.next_hop_sets[route->value], question_.hash, before(direction)));
     action.is_public = is_public;
+    note(stage_of(direction), [&] {
+      const std::string kind = is_ours ? "public address of this host: " : is_public ? "default route: " : "";
+      return kind + text_of_hop(snapshot_, action.out) +
+             (is_public || is_ours ? "" : ", by a prefix of " + std::to_string(route->length) + " bits");
+    });
     return action;
+  }
+
+  static const char* stage_of(Direction direction) noexcept {
+    return direction == Direction::forward ? "route" : "way back";
   }
 
   // ---- machines ----
@@ -187,8 +234,13 @@ class Decider {
     const std::uint32_t index = key_.scope().interface();
     const auto* sender = interface_at(index);
     if (sender == nullptr) return refuse(Drop::port);
-    if (!sender->own.of(key_.is_v6()).find(source())) return refuse(Drop::source_address);
-    if (!passes(sender->egress, key_, FirewallRule::Direction::egress)) return refuse(Drop::egress_rule);
+    const bool is_its = sender->own.of(key_.is_v6()).find(source()).has_value();
+    note("sender", [&] {
+      return "machine " + sender->told.id +
+             (is_its ? ", from an address of its own" : ", but not from an address of its own");
+    });
+    if (!is_its) return refuse(Drop::source_address);
+    if (!passes(*sender, key_, FirewallRule::Direction::egress)) return refuse(Drop::egress_rule);
     const Vni vni = sender->told.vni;
     const auto* network = snapshot_.network(vni);
     if (network == nullptr) return refuse(Drop::route);
@@ -218,7 +270,7 @@ class Decider {
   Decision to_local(std::uint32_t index) noexcept {
     const auto* receiver = interface_at(index);
     if (receiver == nullptr) return refuse(Drop::route);
-    if (!passes(receiver->ingress, key_, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
+    if (!passes(*receiver, key_, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
     depend_on(Generations::interface(index));
     out_.reverse_key = key_.reversed(FlowScope::machine(index));
     return finish();
@@ -238,6 +290,7 @@ class Decider {
     if (virtual_ip) {
       out_.reverse_key.set_scope(wire_of(virtual_ip->underlay));
       out_.reverse_key.set_destination(virtual_ip->address.bytes().data());
+      note("virtual IP", [&] { return "its source becomes " + virtual_ip->address.to_text(); });
     }
     return finish();
   }
@@ -265,6 +318,10 @@ class Decider {
                      {sender.nat->address.bytes().data(), port});
     };
     const auto port = port_of(sender, *space, outside_of(public_key(0)));
+    note(key_.is_v6() ? "NAT64" : "NAT", [&] {
+      return port ? "its source becomes port " + std::to_string(*port) + " of " + sender.nat->address.to_text()
+                  : "no port of " + sender.nat->address.to_text() + " is free";
+    });
     if (!port) return refuse(Drop::nat_ports);
     out_.holds_port = true;
     out_.reverse_key = public_key(*port);
@@ -293,8 +350,15 @@ class Decider {
       out_.forward = answer;
       return answer.verdict == Verdict::drop ? refuse(static_cast<Drop>(answer.out)) : out_;
     }
-    if (!serves(balancer->told, key_.protocol(), key_.destination_port())) return refuse(Drop::service);
+    const bool is_served = serves(balancer->told, key_.protocol(), key_.destination_port());
+    if (!is_served) {
+      note("load balancer", [&] { return balancer->told.id + " does not serve that port"; });
+      return refuse(Drop::service);
+    }
     const auto target = target_of(*balancer);
+    note("load balancer", [&] {
+      return balancer->told.id + (target ? ": target is " + text_of_hop(snapshot_, *target) : " has no target");
+    });
     if (!target) return refuse(Drop::target);
     out_.forward = to_hop(*target);
     out_.is_one_sided = true;
@@ -318,11 +382,15 @@ class Decider {
   Decision from_wire() noexcept {
     const auto suffix = key_.scope().underlay_suffix();
     const auto* underlay = snapshot_.underlay(suffix.data());
-    if (underlay == nullptr) return refuse(Drop::underlay);
+    if (underlay == nullptr) {
+      note("underlay", [] { return std::string("nobody here has the address that it was sent to"); });
+      return refuse(Drop::underlay);
+    }
     if (underlay->use == UnderlayUse::load_balancer) return from_wire_to_balancer(underlay->index);
     const auto* receiver = interface_at(underlay->index);
     if (receiver == nullptr) return refuse(Drop::underlay);
     receiver_ = underlay->index;
+    note("underlay", [&] { return "sent to " + receiver->told.id + name_of(underlay->use); });
     switch (underlay->use) {
       case UnderlayUse::virtual_ip:
         return from_wire_to_virtual_ip(*receiver);
@@ -337,7 +405,7 @@ class Decider {
 
   /// `seen`: what the machine gets to see.
   Decision deliver(const InterfaceView& receiver, const FlowKey& seen) noexcept {
-    if (!passes(receiver.ingress, seen, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
+    if (!passes(receiver, seen, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
     const Vni vni = receiver.told.vni;
     out_.owner = static_cast<std::uint16_t>(receiver_);
     out_.forward = to_machine(receiver_);
@@ -362,6 +430,7 @@ class Decider {
     if (!virtual_ip || !own || !is_same(virtual_ip->address, key_.destination())) return refuse(Drop::destination);
     FlowKey seen = key_;
     seen.set_destination(own->bytes().data());
+    note("virtual IP", [&] { return "its destination becomes " + own->to_text(); });
     return deliver(receiver, seen);
   }
 
@@ -373,8 +442,14 @@ class Decider {
     if (!space) return refuse(Drop::translation);
     const std::uint16_t port = key_.destination_port();
     if (port < receiver.nat->first_port || port > receiver.nat->last_port) return to_other_range(receiver.told.vni);
-    if (receiver.nat->filtering != Nat::Filtering::endpoint_independent) return refuse(Drop::nat_inside);
+    if (receiver.nat->filtering != Nat::Filtering::endpoint_independent) {
+      note("NAT", [] { return std::string("the machine does not talk to this sender"); });
+      return refuse(Drop::nat_inside);
+    }
     const auto inside = receiver.nat_pool->find(question_.worker, *space, port);
+    note("NAT", [&] {
+      return "port " + std::to_string(port) + (inside ? " is that of " : " is of nobody behind ") + receiver.told.id;
+    });
     if (!inside) return refuse(Drop::nat_inside);
     return from_anybody(receiver, *inside);
   }
@@ -394,7 +469,7 @@ class Decider {
       seen.set_ports(source_port, inside.port);
     }
     if (question_.before == nullptr) {
-      if (!passes(receiver.ingress, seen, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
+      if (!passes(receiver, seen, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
       if (!receiver.nat_pool->take(question_.worker, inside, outside_of(key_))) return refuse(Drop::nat_ports);
     }
     out_.holds_port = true;
@@ -407,6 +482,7 @@ class Decider {
     if (range == nullptr || range->vni != vni) return refuse(Drop::nat_inside);
     depend_on(Generations::nat(destination()));
     depend_on(Generations::interface(receiver_));
+    note("NAT", [&] { return "the port is another machine's: " + text_of_hop(snapshot_, range->next_hop); });
     out_.forward = to_hop(range->next_hop);
     out_.reverse_key = key_;
     out_.is_one_sided = true;

@@ -14,6 +14,8 @@
 
 namespace ironcore::network::dataplane {
 
+class Trace;
+
 /// What the decision is about: the first packet of a flow, or one that is looked at again.
 struct Question {
   FlowKey key;
@@ -22,6 +24,7 @@ struct Question {
   std::uint8_t icmp_code = 0;
   const Connection* before = nullptr;  ///< whose choices stand while they are legal
   std::size_t worker = 0;              ///< whose slice of a NAT's ports is used
+  Trace* trace = nullptr;              ///< is told of each step; null = nobody asks
 };
 
 struct Decision {

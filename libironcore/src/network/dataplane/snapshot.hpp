@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "chunked_array.hpp"
@@ -28,6 +29,7 @@ UnderlayBytes underlay_bytes(const IpAddress& address) noexcept;
 struct RuleSet {
   Classifier classifier;
   std::vector<FirewallRule::Action> actions;  ///< by the number that the classifier finds
+  std::vector<std::string> ids;               ///< likewise
 };
 
 struct InterfaceView {

@@ -23,8 +23,6 @@ constexpr std::uint8_t outer_hop_limit = 64;
 constexpr std::size_t host_bytes = 8;
 /// Dead connections that a burst looks for, beside one for each of its packets: those that come must not outrun those that go.
 constexpr std::uint32_t least_expired = 8;
-/// From machine to load balancer to target, and one more; what goes on then goes in circles.
-constexpr int most_rounds = 4;
 /// How long a flow that got no port of its NAT is refused without a look whether one is free.
 constexpr Tick refusal_seconds = 2;
 /// Whoever has more than so many times the connections that are free gets no more of them: so many that flood the table leave room
@@ -96,11 +94,15 @@ Worker::Worker(Published<Snapshot>& snapshots, std::size_t number, const Generat
       gateway_(options.gateway, options.interfaces, learned),
       owned_(options.interfaces + 1) {}
 
-void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
+const Snapshot& Worker::begin(std::uint64_t now_ns) noexcept {
   constexpr std::uint64_t second = 1'000'000'000;
   now_ns_ = now_ns;
   now_ = static_cast<Tick>(now_ns / second);
-  const Snapshot& snapshot = snapshots_.enter(number_);
+  return snapshots_.enter(number_);
+}
+
+void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
+  const Snapshot& snapshot = begin(now_ns);
   const auto count = static_cast<std::uint32_t>(packets.size());
   while (!packets.empty()) {
     const auto some = packets.first(std::min(packets.size(), most_at_once));
@@ -213,7 +215,7 @@ Drop Worker::read_machine(const Snapshot& snapshot, std::uint32_t interface, Pac
 
 Drop Worker::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept {
   work.is_answered = true;
-  return gateway_.answer(snapshot, interface, packet);
+  return is_explaining_ ? Drop::none : gateway_.answer(snapshot, interface, packet);
 }
 
 /// RFC 2473. What is for this host, but for nothing on it, may be somebody's probe; it is not answered.
@@ -242,7 +244,7 @@ Drop Worker::read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work&
   Headers& headers = work.headers;
   headers = {};
   if (parse({ip, here}, length, headers) != Malformed::none || headers.is_v6 != is_v6) return Drop::malformed;
-  if (headers.is_fragment && !fragments_.track(scope, ip, headers, now_)) return Drop::fragment;
+  if (headers.is_fragment && !is_explaining_ && !fragments_.track(scope, ip, headers, now_)) return Drop::fragment;
   if (length_on_the_way(packet, headers, ip) > options_.gateway.mtu) return Drop::too_big;
   work.key = FlowKey(scope, ip, headers);
   return Drop::none;

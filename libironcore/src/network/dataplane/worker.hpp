@@ -13,6 +13,7 @@
 #include "fragments.hpp"
 #include "gateway.hpp"
 #include "generations.hpp"
+#include "ironcore/network/explanation.hpp"
 #include "ironcore/network/packet.hpp"
 #include "learned_macs.hpp"
 #include "published.hpp"
@@ -43,6 +44,8 @@ class Worker {
   /// `now_ns`: of a clock that does not go back. Afterwards each packet has a port to go out of, or a reason to be dropped. Forgets a bounded
   /// number of dead connections on the way.
   void process(std::span<Packet> packets, std::uint64_t now_ns) noexcept;
+  /// What would happen to a packet, which is changed as it would be. Nothing else is, but that rates count it.
+  Explanation explain(Packet& packet, std::uint64_t now_ns);
   /// Between bursts, before a pause: holds no snapshot while it sleeps.
   void rest() noexcept { snapshots_.leave(number_); }
 
@@ -69,7 +72,10 @@ class Worker {
   };
   static constexpr std::size_t most_at_once = 32;  ///< what is fetched for so many stays in the cache until it is used
   using Burst = std::array<Packet*, most_at_once>;
+  /// From machine to load balancer to target, and one more; what goes on then goes in circles.
+  static constexpr int most_rounds = 4;
 
+  const Snapshot& begin(std::uint64_t now_ns) noexcept;
   void process_some(const Snapshot& snapshot, std::span<Packet*> packets, bool is_here, Burst& again,
                     std::size_t& again_count) noexcept;
   void finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept;
@@ -78,6 +84,9 @@ class Worker {
   Drop read_wire(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept;
   Drop read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept;
   Drop answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
+
+  Drop explain_one(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work, Trace& trace);
+  Drop explain_flow(const Snapshot& snapshot, Work& work, Trace& trace);
 
   Drop forward(const Snapshot& snapshot, Work& work) noexcept;
   FlowTable::Reference find(const Snapshot& snapshot, const FlowKey& key, std::uint64_t hash,
@@ -111,6 +120,7 @@ class Worker {
   Fragments fragments_;
   Gateway gateway_;
   std::vector<std::uint32_t> owned_;  ///< connections by interface; the last one is of those that nobody owns
+  bool is_explaining_ = false;        ///< then nothing is remembered
   Tick now_ = 0;
   std::uint64_t now_ns_ = 0;
   std::uint16_t identification_ = 0;

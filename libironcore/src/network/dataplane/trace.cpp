@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keys and next hops for people.
+#include "trace.hpp"
+
+#include "local_frames.hpp"
+
+namespace ironcore::network::dataplane {
+
+namespace {
+
+std::string text_of_protocol(std::uint8_t protocol) {
+  switch (protocol) {
+    case protocol_tcp:
+      return "TCP";
+    case protocol_udp:
+      return "UDP";
+    case protocol_sctp:
+      return "SCTP";
+    case protocol_icmp:
+      return "ICMP";
+    case protocol_icmpv6:
+      return "ICMPv6";
+    default:
+      return "protocol " + std::to_string(protocol);
+  }
+}
+
+}  // namespace
+
+std::string text_of_address(const std::uint8_t* bytes, bool is_v6) {
+  return is_v6 ? load_v6(bytes).to_text() : load_v4(bytes).to_text();
+}
+
+std::string text_of(const FlowKey& key) {
+  const bool has_ports =
+      key.protocol() == protocol_tcp || key.protocol() == protocol_udp || key.protocol() == protocol_sctp;
+  const auto end = [&](const std::uint8_t* address, std::uint16_t port) {
+    const auto text = text_of_address(address, key.is_v6());
+    if (!has_ports) return text;
+    return (key.is_v6() ? '[' + text + ']' : text) + ':' + std::to_string(port);
+  };
+  return text_of_protocol(key.protocol()) + ' ' + end(key.source(), key.source_port()) + " to " +
+         end(key.destination(), key.destination_port());
+}
+
+std::string text_of_hop(const Snapshot& snapshot, std::uint32_t next_hop) {
+  return "next hop " + load_v6(snapshot.next_hops[next_hop].data()).to_text() +
+         (snapshot.is_here(next_hop) ? ", which is this host" : "");
+}
+
+}  // namespace ironcore::network::dataplane

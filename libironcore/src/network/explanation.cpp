@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Explanations as text and JSON.
+#include "ironcore/network/explanation.hpp"
+
+#include <algorithm>
+
+namespace ironcore::network {
+
+namespace {
+
+void add_hexadecimal(std::string& out, std::uint8_t byte) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  out += digits[byte >> 4];
+  out += digits[byte & 15];
+}
+
+void add_quoted(std::string& out, std::string_view text) {
+  out += '"';
+  for (const char c : text) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20) {
+      out += "\\u00";
+      add_hexadecimal(out, byte);
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+}  // namespace
+
+std::string Explanation::to_text() const {
+  std::size_t widest = 0;
+  for (const auto& step : steps) widest = std::max(widest, step.stage.size());
+  std::string out;
+  for (const auto& step : steps)
+    out += step.stage + std::string(widest + 2 - step.stage.size(), ' ') + step.text + '\n';
+  return out;
+}
+
+std::string Explanation::to_json() const {
+  std::string out = "{\"steps\":[";
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    out += i == 0 ? "{\"stage\":" : ",{\"stage\":";
+    add_quoted(out, steps[i].stage);
+    out += ",\"text\":";
+    add_quoted(out, steps[i].text);
+    out += '}';
+  }
+  out += ']';
+  if (drop != Drop::none) {
+    out += ",\"drop\":";
+    add_quoted(out, name(drop));
+    return out + '}';
+  }
+  out += ",\"port\":" + std::to_string(port) + ",\"frame\":\"";
+  for (const auto byte : frame) add_hexadecimal(out, byte);
+  return out + "\"}";
+}
+
+}  // namespace ironcore::network
