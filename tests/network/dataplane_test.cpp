@@ -512,6 +512,46 @@ TEST_CASE("connections die of age while nothing comes") {
   CHECK(steps(*dataplane) == 0);
 }
 
+TEST_CASE("a running worker explains what it would do, and does not do it") {
+  Host host(1, {.queues = 2});
+  host.add(1, "10.0.0.1");
+  host.add(2, "10.0.0.2");
+  const auto good = host.frame(1, packet("10.0.0.1", "10.0.0.2"));
+  const auto bad = host.frame(1, packet("10.0.0.9", "10.0.0.2"));
+  const auto explain = [&](const std::string& port, const Bytes& frame, std::size_t worker = 0,
+                           std::chrono::milliseconds most = std::chrono::seconds(20), std::stop_token stop = {}) {
+    return host.dataplane->explain(port, frame, host.clock.now() + most, std::move(stop), worker);
+  };
+  CHECK(explain("x", good).error().code() == ErrorCode::not_found);
+  CHECK(explain("port-m1", good, 2).error().code() == ErrorCode::not_found);
+  CHECK(explain("port-m1", Bytes(9217)).error().code() == ErrorCode::invalid);
+  CHECK(explain("port-m1", good, 0, std::chrono::milliseconds(1)).error().code() == ErrorCode::timeout);
+  std::stop_source stopped;
+  stopped.request_stop();
+  CHECK(explain("port-m1", good, 0, std::chrono::seconds(20), stopped.get_token()).error().code() ==
+        ErrorCode::cancelled);
+  const Running running(host);
+  std::vector<std::jthread> askers;
+  for (std::size_t worker = 0; worker < 2; ++worker) {
+    askers.emplace_back([&, worker] {
+      for (int again = 0; again < 20; ++again) {
+        const auto there = explain("port-m1", good, worker);
+        CHECK(there.has_value());
+        if (!there) return;
+        CHECK(there->drop == Drop::none);
+        CHECK(there->frame.size() == good.size());
+        CHECK_FALSE(there->steps.empty());
+        CHECK(explain("port-m1", bad, worker).value().drop == Drop::source_address);
+        CHECK(explain("port-m1", {}, worker).value().drop == Drop::malformed);
+      }
+    });
+  }
+  askers.clear();
+  CHECK(host.ports.take("port-m2").empty());
+  CHECK(host.dataplane->counters().connections == 0);
+  CHECK(host.ports.buffers_in_use() == 0);
+}
+
 TEST_CASE("nothing is lost while batches are applied under load") {
   Host host(1, {.queues = 2, .waiting_frames = 256});
   host.add(1, "10.0.0.1");

@@ -17,6 +17,7 @@
 #include "ironcore/base/log.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/network/configuration.hpp"
+#include "ironcore/network/explanation.hpp"
 #include "ironcore/network/packet.hpp"
 #include "ironcore/network/ports.hpp"
 
@@ -138,6 +139,12 @@ class Dataplane {
   std::vector<InterfaceCounters> interface_counters() const;
   /// In the order of their numbers.
   std::vector<PortUse> ports() const;
+
+  /// What this worker would do with a frame that came from this port now, and why; each knows only its own connections. It is found out by the worker
+  /// between two bursts; nothing changes by it, except that rates count the packet. `not_found`: there is no such port, or worker. `invalid`: too
+  /// long for a frame. `timeout`: the worker does not run; `cancelled`: stopped.
+  Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame, Instant deadline,
+                              std::stop_token stop = {}, std::size_t worker = 0) const;
 
   /// Takes up what workers have found out, and lets go of configurations that none of them uses. Every `apply` does it too.
   void tend();

@@ -3,10 +3,12 @@
 #include "ironcore/network/dataplane.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <limits>
 #include <map>
 #include <mutex>
+#include <new>
 
 #include "change_log.hpp"
 #include "compiler.hpp"
@@ -194,6 +196,13 @@ Error not_there(const char* what) {
 // ---- state -------------------------------------------------------------------------------------------------------------
 
 struct Dataplane::State {
+  /// What a worker is asked to do between two bursts.
+  struct Request {
+    Packet packet;
+    std::optional<Explanation> answer;
+    bool is_done = false;
+  };
+
   /// A worker and what is of its thread.
   struct Lane {
     Lane(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
@@ -201,6 +210,7 @@ struct Dataplane::State {
         : worker(snapshots, number, generations, learned, options) {}
     Worker worker;
     Tallies tallies;
+    std::atomic<Request*> request = nullptr;  ///< of somebody who waits for it
     std::array<Packet, burst> packets;
     std::array<Packet, burst> dropped;
   };
@@ -379,6 +389,7 @@ struct Dataplane::State {
   // ---- workers ----
 
   std::size_t round(std::size_t queue) noexcept;
+  void serve(Lane& lane, std::uint64_t now_ns) noexcept;
   void finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept;
 
   const DataplaneOptions options;
@@ -400,6 +411,9 @@ struct Dataplane::State {
   std::map<std::string, std::string> port_users;  ///< port → interface
 
   std::vector<std::unique_ptr<Lane>> lanes;
+  std::mutex asking_mutex;   ///< one asks at a time
+  std::mutex request_mutex;  ///< of the request that a worker has taken
+  std::condition_variable_any answered;
 };
 
 // ---- life --------------------------------------------------------------------------------------------------------------
@@ -551,6 +565,47 @@ std::vector<PortUse> Dataplane::ports() const {
   return out;
 }
 
+Result<Explanation> Dataplane::explain(const std::string& port, std::span<const std::uint8_t> frame, Instant deadline,
+                                       std::stop_token stop, std::size_t worker) const {
+  constexpr std::size_t headroom = 128;
+  constexpr std::size_t longest_frame = 9216;
+  auto& state = *state_;
+  if (worker >= state.lanes.size())
+    return Error(ErrorCode::not_found, "there are " + std::to_string(state.lanes.size()) + " workers, counted from 0");
+  if (frame.size() > longest_frame)
+    return Error(ErrorCode::invalid, "a frame has at most " + std::to_string(longest_frame) + " bytes");
+  std::vector<std::uint8_t> memory(headroom + longest_frame);
+  std::copy(frame.begin(), frame.end(), memory.begin() + headroom);
+  State::Request request;
+  request.packet.frame = memory.data() + headroom;
+  request.packet.bytes = request.packet.frame_bytes = static_cast<std::uint32_t>(frame.size());
+  request.packet.headroom = headroom;
+  request.packet.room = longest_frame;
+  {
+    std::lock_guard guard(state.mutex);
+    const auto number = state.port_numbers.find(port);
+    if (number == state.port_numbers.end()) return Error(ErrorCode::not_found, "no port is called " + port);
+    request.packet.port = number->second;
+  }
+  std::lock_guard asking(state.asking_mutex);
+  auto& lane = *state.lanes[worker];
+  lane.request.store(&request);
+  state.ports.wake(worker);
+  std::unique_lock lock(state.request_mutex);
+  const auto is_done = [&] { return request.is_done; };
+  if (!state.clock.wait(lock, state.answered, stop, deadline, is_done)) {
+    lock.unlock();
+    if (lane.request.exchange(nullptr) != nullptr) {
+      if (stop.stop_requested()) return Error(ErrorCode::cancelled, "explaining was stopped");
+      return Error(ErrorCode::timeout, "worker " + std::to_string(worker) + " does not run");
+    }
+    lock.lock();
+    state.answered.wait(lock, is_done);  // it is at it just now
+  }
+  if (!request.answer) return Error(ErrorCode::exhausted, "there is no memory for an explanation");
+  return *std::move(request.answer);
+}
+
 void Dataplane::tend() {
   std::lock_guard guard(state_->mutex);
   state_->tend();
@@ -598,6 +653,7 @@ std::size_t Dataplane::State::round(std::size_t queue) noexcept {
   Lane& lane = *lanes[queue];
   ports.quiesce(queue);
   const auto now_ns = static_cast<std::uint64_t>(clock.now().time_since_epoch().count());
+  if (lane.request.load(std::memory_order_relaxed) != nullptr) serve(lane, now_ns);
   std::size_t total = 0;
   std::size_t count = 0;
   for (const std::uint32_t port : ports.polled(queue)) {
@@ -624,6 +680,22 @@ std::size_t Dataplane::State::round(std::size_t queue) noexcept {
   // With nothing as well: connections grow old.
   if (count > 0 || total == 0) finish(lane, queue, count, now_ns);
   return total + count;
+}
+
+/// Somebody asked; it may take its time and memory.
+void Dataplane::State::serve(Lane& lane, std::uint64_t now_ns) noexcept {
+  Request* request = lane.request.exchange(nullptr);
+  if (request == nullptr) return;  // not any more
+  std::optional<Explanation> answer;
+  try {
+    answer = lane.worker.explain(request->packet, now_ns);
+  } catch (const std::bad_alloc&) {
+    answer.reset();
+  }
+  std::lock_guard guard(request_mutex);
+  request->answer = std::move(answer);
+  request->is_done = true;
+  answered.notify_all();
 }
 
 void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept {
