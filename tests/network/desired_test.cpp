@@ -84,7 +84,7 @@ struct Host {
 TEST_CASE("what a list tells may be told back, and is no change") {
   Host host;
   host.done({interface("a"), VirtualIp{"a", ip("192.0.2.50"), {}}, nat("a", 1, 9), balancer("lb"),
-              InterfacePrefix{"a", prefix("10.1.0.0/24"), {}, {}}});
+             InterfacePrefix{"a", prefix("10.1.0.0/24"), {}, {}}});
   const auto& desired = host.desired;
   auto same = desired.interfaces().at({"a"});
   CHECK(host.desired
@@ -175,6 +175,18 @@ TEST_CASE("two interfaces may exchange what each may have alone, in one batch") 
   CHECK(host.desired.interfaces().at({"a"}).port == "port-b");
   CHECK(host.wrong({interface("c", "10.0.0.1"), nat("c", 5, 6)}) ==
         std::vector<std::string>{"changes[0].ipv4", "changes[1].firstPort"});
+}
+
+TEST_CASE("an alias of one address is nobody else's address in the network") {
+  Host host;
+  const InterfacePrefix alias{"a", prefix("10.0.0.2/32"), {}, {}};
+  host.done({interface("a"), alias});
+  CHECK(host.wrong({interface("b", "10.0.0.2")}) == std::vector<std::string>{"changes[0].ipv4"});
+  host.done({interface("b", "10.0.0.2", 200)});
+  CHECK(host.wrong({interface("c", "10.0.0.3"), InterfacePrefix{"c", prefix("10.0.0.1/32"), {}, {}}}) ==
+        std::vector<std::string>{"changes[1].prefix"});
+  host.done({InterfacePrefix{"a", prefix("10.0.0.1/32"), {}, {}}});  // its own
+  host.done({InterfacePrefixKey{"a", alias.prefix, {}}, interface("c", "10.0.0.2")});
 }
 
 TEST_CASE("an interface takes its prefixes into another network") {
