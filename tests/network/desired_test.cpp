@@ -178,6 +178,18 @@ TEST_CASE("two interfaces may exchange what each may have alone, in one batch") 
         std::vector<std::string>{"changes[0].ipv4", "changes[1].firstPort"});
 }
 
+TEST_CASE("an alias of one address is nobody else's address in the network") {
+  Host host;
+  const InterfacePrefix alias{"a", prefix("10.0.0.2/32"), {}, {}};
+  host.done({interface("a"), alias});
+  CHECK(host.wrong({interface("b", "10.0.0.2")}) == std::vector<std::string>{"changes[0].ipv4"});
+  host.done({interface("b", "10.0.0.2", 200)});
+  CHECK(host.wrong({interface("c", "10.0.0.3"), InterfacePrefix{"c", prefix("10.0.0.1/32"), {}, {}}}) ==
+        std::vector<std::string>{"changes[1].prefix"});
+  host.done({InterfacePrefix{"a", prefix("10.0.0.1/32"), {}, {}}});  // its own
+  host.done({InterfacePrefixKey{"a", alias.prefix, {}}, interface("c", "10.0.0.2")});
+}
+
 TEST_CASE("an interface takes its prefixes into another network") {
   Host host;
   const InterfacePrefix alias{"a", prefix("10.1.0.0/24"), {}, {}};

@@ -20,6 +20,7 @@ constexpr std::uint32_t outer_bytes = 40;
 constexpr std::uint8_t next_header_ipv4 = 4;   // RFC 2003
 constexpr std::uint8_t next_header_ipv6 = 41;  // RFC 2473
 constexpr std::uint8_t outer_hop_limit = 64;
+constexpr std::uint32_t longest_inner = 65'535;  // what the outer header can say
 constexpr std::size_t host_bytes = 8;
 /// Dead connections that a burst looks for, beside one for each of its packets: those that come must not outrun those that go.
 constexpr std::uint32_t least_expired = 8;
@@ -30,7 +31,7 @@ constexpr Tick refusal_seconds = 2;
 constexpr std::uint64_t share_of_free = 8;
 
 bool is_icmp(const Headers& headers) noexcept {
-  return headers.protocol == protocol_icmp || headers.protocol == protocol_icmpv6;
+  return headers.protocol == (headers.is_v6 ? protocol_icmpv6 : protocol_icmp);
 }
 
 /// Echoes and what has ports; all other ICMP is of no flow: each message is decided on by itself, unless it is about a packet of one.
@@ -59,7 +60,7 @@ void write_mac(std::uint8_t* at, const MacAddress& mac) noexcept {
 
 /// Of the packet, or of those into which it is cut on its way out.
 std::uint32_t length_on_the_way(const Packet& packet, const Headers& headers, const std::uint8_t* ip) noexcept {
-  if (packet.offload.segment_bytes == 0) return headers.length;
+  if (packet.offload.segment_bytes == 0 || !headers.has_transport) return headers.length;
   constexpr std::uint32_t udp_header = 8;
   const std::uint32_t transport =
       headers.protocol == protocol_tcp ? (ip[headers.transport + 12] >> 4) * 4U : udp_header;
@@ -139,7 +140,7 @@ void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, 
   std::size_t count = 0;
   for (auto* packet : packets) {
     Work& work = works[count];
-    const std::uint32_t from = packet->port;
+    const std::uint32_t from = is_here ? no_port : packet->port;
     const Drop drop = read(snapshot, *packet, is_here, work);
     if (drop != Drop::none || work.is_answered) {
       finish(snapshot, *packet, drop, from);
@@ -153,7 +154,7 @@ void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, 
   for (std::size_t i = 0; i < count; ++i) works[i].guess = flows_.candidate(works[i].hash);
   for (std::size_t i = 0; i < count; ++i) {
     Packet& packet = *works[i].packet;
-    const std::uint32_t from = packet.port;
+    const std::uint32_t from = is_here ? no_port : packet.port;
     const Drop drop = forward(snapshot, works[i]);
     if (drop == Drop::none && works[i].goes_round) {
       again[again_count++] = &packet;
@@ -163,7 +164,7 @@ void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, 
   }
 }
 
-/// The last word on a packet; a machine may hear why.
+/// The last word on a packet; a machine may hear why. `from`: its port, unless the packet has gone round: then it is not the machine's any more.
 void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept {
   ++packets_[static_cast<std::size_t>(drop)];
   packet.drop = drop;
@@ -245,7 +246,8 @@ Drop Worker::read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work&
   headers = {};
   if (parse({ip, here}, length, headers) != Malformed::none || headers.is_v6 != is_v6) return Drop::malformed;
   if (headers.is_fragment && !is_explaining_ && !fragments_.track(scope, ip, headers, now_)) return Drop::fragment;
-  if (length_on_the_way(packet, headers, ip) > options_.gateway.mtu) return Drop::too_big;
+  if (length_on_the_way(packet, headers, ip) > options_.gateway.mtu || headers.length > longest_inner)
+    return Drop::too_big;
   work.key = FlowKey(scope, ip, headers);
   return Drop::none;
 }
@@ -299,6 +301,10 @@ bool Worker::relate(const Snapshot& snapshot, Work& work, Drop& drop) noexcept {
   if (parse({ip + quote, here - quote}, headers.length - quote, quoted, Extent::quoted) != Malformed::none ||
       quoted.is_v6 != headers.is_v6)
     return false;
+  // Who sent the quoted packet is who hears of it.
+  const bool is_to_sender =
+      headers.is_v6 ? std::memcmp(ip + 24, ip + quote + 8, 16) == 0 : std::memcmp(ip + 16, ip + quote + 12, 4) == 0;
+  if (!is_to_sender) return false;
   const FlowScope scope = work.key.scope();
   const FlowKey key = FlowKey(scope, ip + quote, quoted).reversed(scope);
   const auto found = find(snapshot, key, flows_.hash(key), {});
@@ -316,6 +322,10 @@ bool Worker::relate(const Snapshot& snapshot, Work& work, Drop& drop) noexcept {
     const auto source = headers.is_v6 ? bits_of(load_v6(ip + 8)) : bits_of(load_v4(ip + 12));
     if (!sender.own.of(headers.is_v6).find(source)) {
       drop = Drop::source_address;
+      return true;
+    }
+    if (!is_within_rates(sender, side.action, work)) {
+      drop = Drop::rate;
       return true;
     }
   }
@@ -345,7 +355,11 @@ Drop Worker::open(const Snapshot& snapshot, Work& work, FlowTable::Reference& fo
   const bool is_tcp = headers.protocol == protocol_tcp;
   const Tick timeout = is_tcp ? options_.timeouts.tcp_transitory : timeout_of(headers.protocol, options_.timeouts);
   const bool has_room = has_share(decision.owner);
-  const auto inserted = has_room ? flows_.insert(work.key, decision.reverse_key, now_, timeout) : FlowTable::Inserted();
+  auto inserted = has_room ? flows_.insert(work.key, decision.reverse_key, now_, timeout) : FlowTable::Inserted();
+  // Whoever has the answers' key may have no right to it any more.
+  if (inserted.refusal == FlowTable::Refusal::taken &&
+      !find(snapshot, decision.reverse_key, flows_.hash(decision.reverse_key), {}))
+    inserted = flows_.insert(work.key, decision.reverse_key, now_, timeout);
   if (inserted.connection == nullptr) {
     if (decision.holds_port) give_back_port(snapshot, decision.owner, snapshot.number, work.key, decision.reverse_key);
     // Somebody else's answers look like this one's: of both only the older one is known. It goes, but is not remembered.
@@ -398,7 +412,7 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
 bool Worker::check_again(const Snapshot& snapshot, Connection& connection) noexcept {
   ++slow_path_;
   const FlowKey& key = connection.side(Direction::forward).key;
-  const bool is_icmp = key.protocol() == protocol_icmp || key.protocol() == protocol_icmpv6;
+  const bool is_icmp = key.protocol() == (key.is_v6() ? protocol_icmpv6 : protocol_icmp);
   auto& state = connection.state;
   const Question question{key, flows_.hash(key), is_icmp ? state.tcp : std::uint8_t{0}, 0, &connection, number_};
   const Decision decision = decide(snapshot, question, options_.has_firewall);
@@ -495,7 +509,7 @@ Drop Worker::translate_family(const FlowKey& opposite, Work& work) noexcept {
   if (packet.offload.needs_checksum) {
     finish_checksum(packet, work.ip, work.headers);
   }
-  PacketBytes bytes{ip, work.headers.length, packet.headroom + work.ip};
+  PacketBytes bytes{ip, work.headers.length, packet.headroom + work.ip - ethernet_bytes};
   Translated translated;
   const auto ports = [&](auto& ends, std::uint16_t source, std::uint16_t destination) {
     ends.source_port = source;
@@ -589,10 +603,15 @@ Drop Worker::to_underlay(const Snapshot& snapshot, const Action& action, std::ui
   Packet& packet = *work.packet;
   // What was sent to an address of ours leaves from there; what a machine sent, from its own.
   UnderlayBytes source;
+  std::uint8_t hop_limit = outer_hop_limit;
   if (work.is_from_machine) {
     source = snapshot.interfaces[owner]->underlay;
   } else {
-    std::memcpy(source.data(), inner_of(packet, work.ip) - source.size(), source.size());
+    const std::uint8_t* came = inner_of(packet, work.ip) - outer_bytes;
+    std::memcpy(source.data(), came + 24, source.size());
+    // Two hosts may each take the other one for the right one.
+    if (came[7] <= 1) return Drop::hop_limit;
+    hop_limit = static_cast<std::uint8_t>(came[7] - 1);
   }
   const auto by = static_cast<std::int32_t>(work.ip) - static_cast<std::int32_t>(ethernet_bytes + outer_bytes);
   if (by < 0 && packet.headroom < static_cast<std::uint32_t>(-by)) return Drop::headroom;
@@ -611,7 +630,7 @@ Drop Worker::to_underlay(const Snapshot& snapshot, const Action& action, std::ui
   store32(outer, 0x6000'0000 | action.entropy);
   store16(outer + 4, static_cast<std::uint16_t>(work.headers.length));
   outer[6] = work.headers.is_v6 ? next_header_ipv6 : next_header_ipv4;
-  outer[7] = outer_hop_limit;
+  outer[7] = hop_limit;
   std::memcpy(outer + 8, source.data(), source.size());
   std::memcpy(outer + 24, snapshot.next_hops[action.out].data(), 16);
   return Drop::none;
