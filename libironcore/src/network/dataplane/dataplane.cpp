@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <condition_variable>
 #include <limits>
 #include <map>
@@ -12,6 +13,7 @@
 
 #include "change_log.hpp"
 #include "compiler.hpp"
+#include "crossing.hpp"
 #include "desired.hpp"
 #include "generations.hpp"
 #include "ironcore/base/random.hpp"
@@ -28,6 +30,7 @@ namespace {
 
 using dataplane::ChangeLog;
 using dataplane::Compiler;
+using dataplane::Crossing;
 using dataplane::Desired;
 using dataplane::Dirty;
 using dataplane::Generations;
@@ -206,8 +209,8 @@ struct Dataplane::State {
   /// A worker and what is of its thread.
   struct Lane {
     Lane(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
-         const WorkerOptions& options)
-        : worker(snapshots, number, generations, learned, options) {}
+         const WorkerOptions& options, Crossing* crossing)
+        : worker(snapshots, number, generations, learned, options, crossing) {}
     Worker worker;
     Tallies tallies;
     std::atomic<Request*> request = nullptr;  ///< of somebody who waits for it
@@ -245,9 +248,19 @@ struct Dataplane::State {
     worker_options.gateway.dns_v4 = options.dns_v4;
     worker_options.gateway.dns_v6 = options.dns_v6;
     worker_options.gateway.lease_seconds = options.lease_seconds;
+    Crossing* const between = ports.queues() > 1 ? &crossing : nullptr;
     for (std::size_t i = 0; i < ports.queues(); ++i)
-      lanes.push_back(std::make_unique<Lane>(snapshots, i, generations, learned, worker_options));
+      lanes.push_back(std::make_unique<Lane>(snapshots, i, generations, learned, worker_options, between));
   }
+
+  /// What is between workers goes back to where it came from.
+  ~State() {
+    std::array<Packet, burst> left;
+    for (std::size_t i = 0; i < lanes.size(); ++i)
+      while (const std::size_t count = crossing.pop(i, left)) ports.release(std::span(left).first(count));
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
   // ---- control, with the mutex ----
 
@@ -410,6 +423,7 @@ struct Dataplane::State {
   std::map<std::string, InterfaceTally> interface_tallies;
   std::map<std::string, std::string> port_users;  ///< port → interface
 
+  Crossing crossing{ports.queues()};
   std::vector<std::unique_ptr<Lane>> lanes;
   std::mutex asking_mutex;   ///< one asks at a time
   std::mutex request_mutex;  ///< of the request that a worker has taken
@@ -677,9 +691,13 @@ std::size_t Dataplane::State::round(std::size_t queue) noexcept {
       if (came < room.size()) break;
     }
   }
+  if (count > 0) finish(lane, queue, count, now_ns);
+  total += count;
+  // From other workers: these packets are counted as received already.
+  const std::size_t crossed = lanes.size() > 1 ? crossing.pop(queue, lane.packets) : 0;
   // With nothing as well: connections grow old.
-  if (count > 0 || total == 0) finish(lane, queue, count, now_ns);
-  return total + count;
+  if (crossed > 0 || total == 0) finish(lane, queue, crossed, now_ns);
+  return total + crossed;
 }
 
 /// Somebody asked; it may take its time and memory.
@@ -707,6 +725,7 @@ void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, 
   std::size_t dropped = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const Packet& packet = packets[i];
+    if (packet.drop == Drop::elsewhere) continue;
     const bool goes_on = packet.drop == Drop::none;
     if (auto* tally = lane.tallies.of(goes_on ? packet.port : from[i]); tally != nullptr) {
       if (goes_on) {
@@ -724,6 +743,8 @@ void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, 
     }
   }
   if (sent > 0) ports.send(queue, packets.first(sent));
+  for (std::uint64_t handed = lane.worker.take_handed(); handed != 0; handed &= handed - 1)
+    ports.wake(static_cast<std::size_t>(std::countr_zero(handed)));
   if (dropped > 0) ports.release(std::span(lane.dropped).first(dropped));
 
   auto& tallies = lane.tallies;

@@ -85,11 +85,12 @@ const UplinkView* uplink_for(const Snapshot& snapshot, std::uint32_t entropy) no
 }  // namespace
 
 Worker::Worker(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
-               const WorkerOptions& options)
+               const WorkerOptions& options, Crossing* crossing)
     : snapshots_(snapshots),
       number_(number),
       generations_(generations),
       options_(options),
+      crossing_(crossing),
       flows_(options.connections, options.secret),
       fragments_(options.fragments, options.secret),
       gateway_(options.gateway, options.interfaces, learned),
@@ -112,7 +113,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
     std::transform(some.begin(), some.end(), burst.begin(), [](Packet& packet) { return &packet; });
     Burst again;
     std::size_t again_count = 0;
-    process_some(snapshot, {burst.data(), some.size()}, false, again, again_count);
+    process_some(snapshot, {burst.data(), some.size()}, again, again_count);
     for (int round = 1; again_count > 0; ++round) {
       burst = again;
       const std::span<Packet*> round_packets{burst.data(), std::exchange(again_count, 0)};
@@ -120,7 +121,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
         for (auto* packet : round_packets) finish(snapshot, *packet, Drop::route, no_port);
         break;
       }
-      process_some(snapshot, round_packets, true, again, again_count);
+      process_some(snapshot, round_packets, again, again_count);
     }
   }
   struct Context {
@@ -134,14 +135,29 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
   flows_.expire(now_, least_expired + count, on_expired, &context);
 }
 
-void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, bool is_here, Burst& again,
+/// True: another worker has it, or it is lost on the way there.
+bool Worker::hand_over(const Snapshot& snapshot, Packet& packet) noexcept {
+  const Place place = Dispatch(snapshot, crossing_->workers(), number_, fragments_, now_).of(packet);
+  if (place.worker == number_) return false;
+  packet.is_placed = place.is_final;
+  if (!crossing_->push(number_, place.worker, packet)) {
+    finish(snapshot, packet, Drop::busy, no_port);
+    return true;
+  }
+  handed_ |= std::uint64_t{1} << place.worker;
+  packet.drop = Drop::elsewhere;
+  return true;
+}
+
+void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, Burst& again,
                           std::size_t& again_count) noexcept {
   std::array<Work, most_at_once> works;
   std::size_t count = 0;
   for (auto* packet : packets) {
+    if (crossing_ != nullptr && !packet->is_placed && hand_over(snapshot, *packet)) continue;
     Work& work = works[count];
-    const std::uint32_t from = is_here ? no_port : packet->port;
-    const Drop drop = read(snapshot, *packet, is_here, work);
+    const std::uint32_t from = packet->is_from_here ? no_port : packet->port;
+    const Drop drop = read(snapshot, *packet, work);
     if (drop != Drop::none || work.is_answered) {
       finish(snapshot, *packet, drop, from);
       work.is_answered = false;
@@ -154,7 +170,7 @@ void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, 
   for (std::size_t i = 0; i < count; ++i) works[i].guess = flows_.candidate(works[i].hash);
   for (std::size_t i = 0; i < count; ++i) {
     Packet& packet = *works[i].packet;
-    const std::uint32_t from = is_here ? no_port : packet.port;
+    const std::uint32_t from = packet.is_from_here ? no_port : packet.port;
     const Drop drop = forward(snapshot, works[i]);
     if (drop == Drop::none && works[i].goes_round) {
       again[again_count++] = &packet;
@@ -176,18 +192,18 @@ void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::ui
 
 // ---- reading ---------------------------------------------------------------------------------------------------------
 
-Drop Worker::read(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept {
+Drop Worker::read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept {
   work.packet = &packet;
   work.goes_round = false;
   work.is_from_machine = false;
-  if (is_here) return read_wire(snapshot, packet, true, work);
+  if (packet.is_from_here) return read_wire(snapshot, packet, work);
   if (packet.port >= snapshot.ports.size()) return Drop::port;
   const PortView& port = snapshot.ports[packet.port];
   switch (port.kind) {
     case PortView::Kind::machine:
       return read_machine(snapshot, port.interface, packet, work);
     case PortView::Kind::uplink:
-      return read_wire(snapshot, packet, false, work);
+      return read_wire(snapshot, packet, work);
     case PortView::Kind::none:
       break;
   }
@@ -220,7 +236,7 @@ Drop Worker::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& p
 }
 
 /// RFC 2473. What is for this host, but for nothing on it, may be somebody's probe; it is not answered.
-Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept {
+Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noexcept {
   if (packet.bytes < ethernet_bytes + outer_bytes) return Drop::malformed;
   if (load16(packet.frame + 12) != ethertype_ipv6) return Drop::ethertype;
   const std::uint8_t* outer = packet.frame + ethernet_bytes;
@@ -231,7 +247,7 @@ Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, bool is_here, W
   const std::uint8_t* source = outer + 8;
   const bool is_from_group = source[0] == 0xff;
   const bool is_from_us = std::memcmp(source, snapshot.host.data(), host_bytes) == 0;
-  if (is_from_group || is_from_us != is_here) return Drop::outer;
+  if (is_from_group || is_from_us != packet.is_from_here) return Drop::outer;
   work.ip = ethernet_bytes + outer_bytes;
   const std::uint32_t length = load16(outer + 4);
   if (length > packet.frame_bytes - work.ip) return Drop::malformed;
@@ -625,6 +641,8 @@ Drop Worker::to_underlay(const Snapshot& snapshot, const Action& action, std::ui
   } else {
     work.goes_round = true;
   }
+  packet.is_from_here = work.goes_round;
+  packet.is_placed = false;
   store16(frame + 12, ethertype_ipv6);
   std::uint8_t* outer = frame + ethernet_bytes;
   store32(outer, 0x6000'0000 | action.entropy);
