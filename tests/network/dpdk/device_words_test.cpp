@@ -30,14 +30,47 @@ TEST_CASE("the words of a device are read") {
 
 TEST_CASE("what a driver could read as something else is refused, and the field is named") {
   const std::string long_path(108, 'a');
-  for (const std::string text :
-       {"", "x", "pcap", "tapp:x", "tap", "tap:", "tap:a,mac=fixed", "tap:a b", "tap:a/b", "tap:..", "tap:0123456789abcdef",
-        "tap:a\n", "af_packet:eth0,qpairs=9", "af_packet:", "pci:01:00.0", "pci:0000:01:00.8", "pci:0000:01:00.0,x=1",
-        "pci:0000:01:00.g", "null:", "null:no-rx=0", "ring:", "ring:a.b", "ring:a,b", "ring:012345678901234567890",
-        "memif:", "memif:socket=/a", "memif:socket=/a,role=both", "memif:socket=/a,role=server,id=-1",
-        "memif:socket=/a,role=server,id=4294967296", "memif:socket=/a,role=server,id=1x", "memif:socket=/a,socket=/b,role=server",
-        "memif:socket=/a,role=server,secret=x", "memif:socket,role=server", "pcap:", "pcap:rx=", "pcap:rx=/a,iface=eth0",
-        "pcap:rx=/a,infinite_rx=2", "pcap:tx=/a,infinite_rx=1", "pcap:rx=[/a]", "pcap:rx=/a b", "pcap:rx=/a\"b"}) {
+  for (const std::string text : {"",
+                                 "x",
+                                 "pcap",
+                                 "tapp:x",
+                                 "tap",
+                                 "tap:",
+                                 "tap:a,mac=fixed",
+                                 "tap:a b",
+                                 "tap:a/b",
+                                 "tap:..",
+                                 "tap:0123456789abcdef",
+                                 "tap:a\n",
+                                 "af_packet:eth0,qpairs=9",
+                                 "af_packet:",
+                                 "pci:01:00.0",
+                                 "pci:0000:01:00.8",
+                                 "pci:0000:01:00.0,x=1",
+                                 "pci:0000:01:00.g",
+                                 "null:",
+                                 "null:no-rx=0",
+                                 "ring:",
+                                 "ring:a.b",
+                                 "ring:a,b",
+                                 "ring:012345678901234567890",
+                                 "memif:",
+                                 "memif:socket=/a",
+                                 "memif:socket=/a,role=both",
+                                 "memif:socket=/a,role=server,id=-1",
+                                 "memif:socket=/a,role=server,id=4294967296",
+                                 "memif:socket=/a,role=server,id=1x",
+                                 "memif:socket=/a,socket=/b,role=server",
+                                 "memif:socket=/a,role=server,secret=x",
+                                 "memif:socket,role=server",
+                                 "pcap:",
+                                 "pcap:rx=",
+                                 "pcap:rx=/a,iface=eth0",
+                                 "pcap:rx=/a,infinite_rx=2",
+                                 "pcap:tx=/a,infinite_rx=1",
+                                 "pcap:rx=[/a]",
+                                 "pcap:rx=/a b",
+                                 "pcap:rx=/a\"b"}) {
     CAPTURE(text);
     const auto result = parse_device(text);
     REQUIRE_FALSE(result.has_value());
@@ -48,7 +81,8 @@ TEST_CASE("what a driver could read as something else is refused, and the field 
   CHECK_FALSE(parse_device("pcap:rx=" + long_path).has_value());
   CHECK_FALSE(parse_device(std::string("tap:a\0b", 7)).has_value());
   CHECK(parse_device("af_paket:x").error().message().find("did you mean \"af_packet\"") != std::string::npos);
-  CHECK(parse_device("pcap:rx=/a,infinite=1").error().message().find("did you mean \"infinite_rx\"") != std::string::npos);
+  CHECK(parse_device("pcap:rx=/a,infinite=1").error().message().find("did you mean \"infinite_rx\"") !=
+        std::string::npos);
 }
 
 }  // namespace ironcore::tests

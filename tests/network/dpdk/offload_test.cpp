@@ -194,7 +194,7 @@ TEST_CASE("a UDP checksum that comes out as 0 is written as all ones (RFC 768)")
 TEST_CASE("a long packet leaves as several, each right by itself") {
   Wire wire(1500, 16384);
   for (const auto& shape : shapes) {
-    for (const std::uint16_t segment : std::initializer_list<std::uint16_t>{1, 100, 1000, 1399}) {
+    for (const std::uint16_t segment : std::initializer_list<std::uint16_t>{1, 100, 1000, 1380}) {
       CAPTURE(shape.name);
       CAPTURE(segment);
       const std::size_t payload = segment == 1 ? 700 : 5003;

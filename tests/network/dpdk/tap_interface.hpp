@@ -35,7 +35,10 @@ class FrameSocket {
     REQUIRE(::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address_), sizeof address_) == 0);
   }
   bool send(const Bytes& frame) {
-    return ::send(socket_.get(), frame.data(), frame.size(), 0) == static_cast<ssize_t>(frame.size());
+    auto sent = ::send(socket_.get(), frame.data(), frame.size(), 0);
+    if (sent < 0 && errno == ENETDOWN)  // it was down before, which is said once
+      sent = ::send(socket_.get(), frame.data(), frame.size(), 0);
+    return sent == static_cast<ssize_t>(frame.size());
   }
   /// What came since the last call, without what this machine sent itself.
   std::vector<Bytes> take() {

@@ -131,10 +131,15 @@ Result<DeviceWords> parse_device(std::string_view text) {
     case Kind::tap:
     case Kind::af_packet:
       if (!is_interface(rest))
-        return wrong("the name of an interface must be 1 to 15 letters, digits and -_.@, and is '" + std::string(rest) + "'");
+        return wrong("the name of an interface must be 1 to 15 letters, digits and -_.@, and is '" + std::string(rest) +
+                     "'");
       break;
-    case Kind::memif: IRONCORE_CHECK(read_memif(rest, out)); break;
-    case Kind::pcap: IRONCORE_CHECK(read_pcap(rest, out)); break;
+    case Kind::memif:
+      IRONCORE_CHECK(read_memif(rest, out));
+      break;
+    case Kind::pcap:
+      IRONCORE_CHECK(read_pcap(rest, out));
+      break;
     case Kind::null:
       if (colon != std::string_view::npos) return wrong("null has nothing behind it");
       break;

@@ -114,11 +114,10 @@ Result<void> start(const EalOptions& options) {
     std::lock_guard guard(log_mutex);
     complaint = last_complaint;
   }
-  const std::string advice =
-      options.memory == Memory::huge_pages
-          ? "; are there huge pages for " + std::to_string(options.memory_mib) +
-                " MiB (/proc/sys/vm/nr_hugepages)? Without them use ordinary memory"
-          : "; is there so much memory, and may this process lock it?";
+  const std::string advice = options.memory == Memory::huge_pages
+                                 ? "; are there huge pages for " + std::to_string(options.memory_mib) +
+                                       " MiB (/proc/sys/vm/nr_hugepages)? Without them use ordinary memory"
+                                 : "; is there so much memory, and may this process lock it?";
   const bool is_memory = error == ENOMEM || complaint.find("memory") != std::string::npos ||
                          complaint.find("hugepage") != std::string::npos;
   return Error(is_memory ? ErrorCode::exhausted : ErrorCode::unavailable,
@@ -130,9 +129,11 @@ Result<void> start(const EalOptions& options) {
 Result<std::unique_ptr<Eal>> Eal::create(const EalOptions& options, Log& log) {
   IRONCORE_CHECK(check_options(options));
   std::lock_guard guard(registration);
-  if (is_owned) return Error(ErrorCode::already_exists, "DPDK has one environment per process: share the one that exists");
+  if (is_owned)
+    return Error(ErrorCode::already_exists, "DPDK has one environment per process: share the one that exists");
   if (has_failed)
-    return Error(ErrorCode::wrong_state, "DPDK failed to start in this process and cannot try again: start the process anew");
+    return Error(ErrorCode::wrong_state,
+                 "DPDK failed to start in this process and cannot try again: start the process anew");
   if (started_with && *started_with != options)
     return Error(ErrorCode::wrong_state,
                  "DPDK was started with other options in this process: use the same ones, or start the process anew");

@@ -13,13 +13,22 @@ Error errno_error(int number, const std::string& doing) {
   number = std::abs(number);
   ErrorCode code = ErrorCode::unavailable;
   switch (number) {
-    case EINVAL: code = ErrorCode::invalid; break;
+    case EINVAL:
+      code = ErrorCode::invalid;
+      break;
     case EPERM:
-    case EACCES: code = ErrorCode::forbidden; break;
+    case EACCES:
+      code = ErrorCode::forbidden;
+      break;
     case ENOMEM:
-    case ENOSPC: code = ErrorCode::exhausted; break;
-    case ENOTSUP: code = ErrorCode::unsupported; break;
-    default: break;
+    case ENOSPC:
+      code = ErrorCode::exhausted;
+      break;
+    case ENOTSUP:
+      code = ErrorCode::unsupported;
+      break;
+    default:
+      break;
   }
   return {code, doing + ": " + rte_strerror(number)};
 }

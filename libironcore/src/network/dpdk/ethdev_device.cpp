@@ -10,6 +10,7 @@
 
 #include "device.hpp"
 #include "errors.hpp"
+#include "interface_link.hpp"
 
 namespace ironcore::network::dpdk {
 
@@ -72,7 +73,8 @@ Result<Driver> driver_of(const DeviceWords& words, const DeviceOptions& options)
 
 class EthdevDevice final : public Device {
  public:
-  EthdevDevice(Driver driver, std::uint16_t port) : driver_(std::move(driver)), port_(port) {}
+  EthdevDevice(Driver driver, std::uint16_t port, std::optional<InterfaceLink> link)
+      : driver_(std::move(driver)), port_(port), link_(std::move(link)) {}
   ~EthdevDevice() override {
     if (is_started_) rte_eth_dev_stop(port_);
     rte_eal_hotplug_remove(driver_.bus.c_str(), driver_.name.c_str());
@@ -86,9 +88,13 @@ class EthdevDevice final : public Device {
     abilities_.send_queues = std::min(options.queues, info.max_tx_queues);
 
     rte_eth_conf conf{};
-    conf.rxmode.mtu = std::clamp<std::uint16_t>(options.mtu, info.min_mtu, std::max(info.max_mtu, info.min_mtu));
-    if (conf.rxmode.mtu < options.mtu)
-      return Error(ErrorCode::unsupported, "its MTU can be " + std::to_string(info.max_mtu) + " at most");
+    const bool is_card = driver_.bus == "pci";
+    if (is_card && (options.mtu < info.min_mtu || options.mtu > info.max_mtu))
+      return Error(ErrorCode::unsupported, "its MTU must be " + std::to_string(info.min_mtu) + " to " +
+                                               std::to_string(info.max_mtu) + ", and shall be " +
+                                               std::to_string(options.mtu));
+    // The others carry what fits into buffers, whatever they say.
+    conf.rxmode.mtu = is_card ? options.mtu : std::uint16_t{0};
     const auto may_receive = [&](std::uint64_t offload) { return (info.rx_offload_capa & offload) == offload; };
     const auto may_send = [&](std::uint64_t offload) { return (info.tx_offload_capa & offload) == offload; };
     if (options.mtu + header_bytes > options.buffer_bytes && may_receive(RTE_ETH_RX_OFFLOAD_SCATTER))
@@ -106,7 +112,7 @@ class EthdevDevice final : public Device {
     if (may_send(RTE_ETH_TX_OFFLOAD_MULTI_SEGS))
       conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
     else
-      abilities_.takes_pieces = driver_.bus != "pci";
+      abilities_.takes_pieces = !is_card;
     if (abilities_.receive_queues > 1 && info.flow_type_rss_offloads != 0) {
       conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
       conf.rx_adv_conf.rss_conf.rss_hf =
@@ -132,8 +138,8 @@ class EthdevDevice final : public Device {
     if (rte_eth_macaddr_get(port_, &address) == 0 && rte_is_valid_assigned_ether_addr(&address) != 0)
       mac_ = MacAddress(std::to_array(address.addr_bytes));
     // Software devices forward for addresses of the overlay's own making; a card is told its address.
-    bool takes_all = driver_.bus != "pci";
-    if (options.mac && driver_.bus == "pci") {
+    bool takes_all = !is_card;
+    if (options.mac && is_card) {
       std::copy(options.mac->bytes().begin(), options.mac->bytes().end(), address.addr_bytes);
       takes_all = rte_eth_dev_default_mac_addr_set(port_, &address) != 0;
     }
@@ -161,6 +167,7 @@ class EthdevDevice final : public Device {
     return rte_eth_tx_burst(port_, queue, from, count);
   }
   bool is_up() const noexcept override {
+    if (link_) return link_->is_up();
     rte_eth_link link{};
     return rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
   }
@@ -173,6 +180,7 @@ class EthdevDevice final : public Device {
  private:
   const Driver driver_;
   const std::uint16_t port_;
+  const std::optional<InterfaceLink> link_;  ///< of drivers that say it is always up
   Abilities abilities_;
   std::optional<MacAddress> mac_;
   bool is_started_ = false;
@@ -199,7 +207,12 @@ Result<std::unique_ptr<Device>> open_ethdev(const DeviceWords& words, const Devi
       return Error(ErrorCode::unavailable, "no driver takes it; see DPDK's log");
     }
   }
-  auto device = std::make_unique<EthdevDevice>(std::move(driver), port);
+  std::optional<InterfaceLink> link;
+  if (words.kind == Kind::af_packet) {
+    IRONCORE_TRY(auto opened, InterfaceLink::open(words.name));
+    link = std::move(opened);
+  }
+  auto device = std::make_unique<EthdevDevice>(std::move(driver), port, std::move(link));
   IRONCORE_CHECK(device->start(options));
   return std::unique_ptr<Device>(std::move(device));
 }

@@ -13,8 +13,8 @@ namespace {
 void pull(rte_mbuf& frame) noexcept {
   while (frame.data_len < most_header_bytes && frame.next != nullptr) {
     rte_mbuf* next = frame.next;
-    const auto some = std::min<std::uint32_t>(
-        {most_header_bytes - frame.data_len, next->data_len, rte_pktmbuf_tailroom(&frame)});
+    const auto some =
+        std::min<std::uint32_t>({most_header_bytes - frame.data_len, next->data_len, rte_pktmbuf_tailroom(&frame)});
     if (some == 0 && next->data_len != 0) return;
     std::memcpy(rte_pktmbuf_mtod_offset(&frame, char*, frame.data_len), rte_pktmbuf_mtod(next, char*), some);
     frame.data_len = static_cast<std::uint16_t>(frame.data_len + some);

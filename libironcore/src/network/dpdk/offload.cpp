@@ -102,8 +102,7 @@ bool note_offload(rte_mbuf& frame, const VirtioHeader& header) noexcept {
     frame.ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
   }
   if (gso == virtio_gso_none) return true;
-  const bool is_right = (gso == virtio_gso_tcp4 && !transport.is_v6) ||
-                        (gso == virtio_gso_tcp6 && transport.is_v6);
+  const bool is_right = (gso == virtio_gso_tcp4 && !transport.is_v6) || (gso == virtio_gso_tcp6 && transport.is_v6);
   if (!has_transport || !transport.is_tcp || !is_right || header.segment_bytes == 0) return false;
   frame.ol_flags |= RTE_MBUF_F_RX_LRO;
   frame.tso_segsz = header.segment_bytes;

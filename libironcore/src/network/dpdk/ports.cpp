@@ -123,10 +123,10 @@ struct Port {
 
 /// A worker's place.
 struct alignas(64) Queue {
-  std::atomic<std::uint64_t> seen = 0;   ///< the epoch of its last `quiesce`; 0 = it is away
-  std::vector<std::uint32_t> polled;     ///< of the worker alone, as all below
-  std::uint64_t polled_at = 0;           ///< the epoch that it was made in
-  bool has_silent = false;               ///< a polled port cannot wake anybody
+  std::atomic<std::uint64_t> seen = 0;  ///< the epoch of its last `quiesce`; 0 = it is away
+  std::vector<std::uint32_t> polled;    ///< of the worker alone, as all below
+  std::uint64_t polled_at = 0;          ///< the epoch that it was made in
+  bool has_silent = false;              ///< a polled port cannot wake anybody
   std::uint64_t pause_ns = shortest_pause_ns;
   // While packets are sorted by port:
   std::vector<std::uint16_t> first;  ///< by port: the index of its first packet
@@ -225,7 +225,7 @@ class DpdkPorts final : public Ports {
   std::atomic<std::uint64_t> epoch_ = 1;  ///< grows when a port comes or goes
   std::vector<Queue> queues_;
 
-  std::mutex control_mutex_;        ///< one opens or closes at a time
+  std::mutex control_mutex_;         ///< one opens or closes at a time
   mutable std::mutex device_mutex_;  ///< held while a device is asked for its state, or goes
   mutable std::mutex mutex_;         ///< of `ports_`
   std::map<std::string, std::shared_ptr<Port>> ports_;
@@ -329,8 +329,7 @@ Result<PortCounters> DpdkPorts::counters(const std::string& name) const {
     if (const auto found = ports_.find(name); found != ports_.end()) port = found->second;
   }
   std::lock_guard guard(device_mutex_);
-  if (port == nullptr || port->device == nullptr)
-    return Error(ErrorCode::not_found, "no port is called " + name);
+  if (port == nullptr || port->device == nullptr) return Error(ErrorCode::not_found, "no port is called " + name);
   const auto of_device = port->device->counters();
   PortCounters out{.missed = of_device.missed, .errors = of_device.errors};
   for (const auto& of_worker : port->counters) {
@@ -583,8 +582,8 @@ Result<std::unique_ptr<Ports>> create_ports(Eal&, const PortsOptions& options, L
   if (options.buffers < 1024 || options.buffers > (1U << 26))
     wrong.push_back({"buffers", FieldError::Reason::invalid, "must be 1024 to 67108864"});
   if (options.buffer_bytes < 2048 || options.buffer_bytes > 65535 - headroom)
-    wrong.push_back({"buffer_bytes", FieldError::Reason::invalid,
-                     "must be 2048 to " + std::to_string(65535 - headroom)});
+    wrong.push_back(
+        {"buffer_bytes", FieldError::Reason::invalid, "must be 2048 to " + std::to_string(65535 - headroom)});
   if (!wrong.empty()) return Error(std::move(wrong));
   const auto name = "buffers." + std::to_string(next_pool++);
   Pool pool(rte_pktmbuf_pool_create(name.c_str(), static_cast<unsigned>(options.buffers), cached_buffers, 0,

@@ -55,8 +55,7 @@ class RingDevice final : public Device {
   Abilities abilities() const noexcept override { return {.receive_queues = 1, .send_queues = queues_}; }
   std::optional<MacAddress> mac() const noexcept override { return std::nullopt; }
   std::uint16_t receive(std::uint16_t, rte_mbuf** into, std::uint16_t most) noexcept override {
-    const auto came =
-        rte_ring_dequeue_burst(wire_->to_end[end_].get(), reinterpret_cast<void**>(into), most, nullptr);
+    const auto came = rte_ring_dequeue_burst(wire_->to_end[end_].get(), reinterpret_cast<void**>(into), most, nullptr);
     std::uint16_t count = 0;
     for (unsigned i = 0; i < came; ++i) {
       // The buffer is of the other end's pool, which may go before we do.

@@ -6,7 +6,6 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 
 #include "device.hpp"
 #include "errors.hpp"
+#include "interface_link.hpp"
 #include "ironcore/base/unique_fd.hpp"
 #include "offload.hpp"
 
@@ -40,10 +40,13 @@ std::uint16_t capped(std::size_t value) {
 
 class TapDevice final : public Device {
  public:
-  TapDevice(std::string name, std::vector<TapQueue> queues, UniqueFd control, const DeviceOptions& options)
-      : name_(std::move(name)), queues_(std::move(queues)), control_(std::move(control)), pool_(options.pool) {
+  TapDevice(std::vector<TapQueue> queues, InterfaceLink link, const DeviceOptions& options)
+      : queues_(std::move(queues)), link_(std::move(link)), pool_(options.pool) {
     const std::size_t count = (longest_frame + options.buffer_bytes - 1) / options.buffer_bytes;
-    for (auto& queue : queues_) queue.pieces.assign(std::min(count, most_pieces), nullptr);
+    for (auto& queue : queues_) {
+      queue.pieces.assign(std::min(count, most_pieces), nullptr);
+      fill(queue);
+    }
   }
   ~TapDevice() override {
     for (auto& queue : queues_)
@@ -54,7 +57,9 @@ class TapDevice final : public Device {
     const auto count = static_cast<std::uint16_t>(queues_.size());
     return {.receive_queues = count, .send_queues = count, .checksums = true, .cuts_tcp = true};
   }
-  std::optional<MacAddress> mac() const noexcept override { return std::nullopt; }  // the interface's is the other end's
+  std::optional<MacAddress> mac() const noexcept override {
+    return std::nullopt;
+  }  // the interface's is the other end's
 
   std::uint16_t receive(std::uint16_t number, rte_mbuf** into, std::uint16_t most) noexcept override {
     auto& queue = queues_[number];
@@ -73,6 +78,7 @@ class TapDevice final : public Device {
       auto* frame = bytes > static_cast<ssize_t>(sizeof header)
                         ? take(queue, static_cast<std::size_t>(bytes) - sizeof header)
                         : nullptr;
+      fill(queue);
       if (frame == nullptr || !note_offload(*frame, header)) {
         rte_pktmbuf_free(frame);
         errors_.fetch_add(1, std::memory_order_relaxed);
@@ -99,11 +105,7 @@ class TapDevice final : public Device {
     return count;
   }
 
-  bool is_up() const noexcept override {
-    ifreq request{};
-    name_.copy(request.ifr_name, IFNAMSIZ - 1);
-    return ::ioctl(control_.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) != 0;
-  }
+  bool is_up() const noexcept override { return link_.is_up(); }
   int wake_fd(std::uint16_t number) const noexcept override { return queues_[number].fd.get(); }
   DeviceCounters counters() const noexcept override { return {.errors = errors_.load(std::memory_order_relaxed)}; }
 
@@ -133,9 +135,8 @@ class TapDevice final : public Device {
     return first;
   }
 
-  const std::string name_;
   std::vector<TapQueue> queues_;
-  const UniqueFd control_;
+  const InterfaceLink link_;
   rte_mempool* const pool_;
   std::atomic<std::uint64_t> errors_ = 0;
 };
@@ -144,8 +145,7 @@ class TapDevice final : public Device {
 
 Result<std::unique_ptr<Device>> open_tap(const DeviceWords& words, const DeviceOptions& options) {
   const auto doing = "open tap interface " + words.name;
-  UniqueFd control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!control) return errno_error(errno, doing);
+  IRONCORE_TRY(auto link, within(InterfaceLink::open(words.name), doing));
   std::vector<TapQueue> queues(options.queues);
   ifreq request{};
   words.name.copy(request.ifr_name, IFNAMSIZ - 1);
@@ -168,12 +168,11 @@ Result<std::unique_ptr<Device>> open_tap(const DeviceWords& words, const DeviceO
       return errno_error(errno, doing);
   }
   request.ifr_mtu = options.mtu;
-  if (::ioctl(control.get(), SIOCSIFMTU, &request) != 0) return errno_error(errno, doing + ": set its MTU");
-  if (::ioctl(control.get(), SIOCGIFFLAGS, &request) != 0) return errno_error(errno, doing);
+  if (::ioctl(link.socket(), SIOCSIFMTU, &request) != 0) return errno_error(errno, doing + ": set its MTU");
+  if (::ioctl(link.socket(), SIOCGIFFLAGS, &request) != 0) return errno_error(errno, doing);
   request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-  if (::ioctl(control.get(), SIOCSIFFLAGS, &request) != 0) return errno_error(errno, doing + ": set it up");
-  return std::unique_ptr<Device>(
-      std::make_unique<TapDevice>(words.name, std::move(queues), std::move(control), options));
+  if (::ioctl(link.socket(), SIOCSIFFLAGS, &request) != 0) return errno_error(errno, doing + ": set it up");
+  return std::unique_ptr<Device>(std::make_unique<TapDevice>(std::move(queues), std::move(link), options));
 }
 
 }  // namespace ironcore::network::dpdk
