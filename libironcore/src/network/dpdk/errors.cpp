@@ -2,9 +2,9 @@
 // Numbers to codes.
 #include "errors.hpp"
 
-#include <errno.h>
 #include <rte_errno.h>
 
+#include <cerrno>
 #include <cstdlib>
 
 namespace ironcore::network::dpdk {

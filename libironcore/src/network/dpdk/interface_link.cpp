@@ -2,10 +2,11 @@
 // Flags of interfaces (netdevice(7)).
 #include "interface_link.hpp"
 
-#include <errno.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+
+#include <cerrno>
 
 #include "errors.hpp"
 

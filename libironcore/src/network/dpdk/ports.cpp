@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ports over devices. Workers see a table of atomic pointers; who takes one out waits until each worker has passed `quiesce` or is away, as in RCU
 // (McKenney and Slingwine 1998, quiescent-state-based reclamation).
-#include <errno.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_mempool.h>
@@ -9,13 +8,14 @@
 #include <rte_spinlock.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
+#include <ctime>
 #include <map>
 #include <mutex>
 #include <thread>

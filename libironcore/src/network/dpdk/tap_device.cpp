@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A tap interface of the kernel, read and written directly: DPDK's own driver for it wakes nobody, installs signal handlers, and makes the kernel finish
 // each checksum and cut each packet.
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
@@ -12,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <vector>
 
