@@ -70,6 +70,23 @@ inline void run(const std::string& command) {
   REQUIRE_MESSAGE(std::system(command.c_str()) == 0, command);
 }
 
+/// Two virtual cards, NAMEa and NAMEb, with a wire between them; gone after it.
+class Interfaces {
+ public:
+  explicit Interfaces(const std::string& pair) : pair_(pair) {
+    run("ip link add " + pair + "a mtu 9000 type veth peer name " + pair + "b mtu 9000 && ip link set " + pair +
+        "a up && ip link set " + pair + "b up");
+  }
+  ~Interfaces() { static_cast<void>(std::system(("ip link del " + pair_ + "a").c_str())); }
+
+  Interfaces(const Interfaces&) = delete;
+  Interfaces& operator=(const Interfaces&) = delete;
+  const std::string& name() const { return pair_; }
+
+ private:
+  std::string pair_;
+};
+
 /// Gone with all in it when this is.
 class ScratchDirectory {
  public:
