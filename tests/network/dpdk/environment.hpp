@@ -2,6 +2,7 @@
 // DPDK's environment and a network of its own for one test program.
 #pragma once
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include <filesystem>
@@ -37,6 +38,7 @@ inline const network::dpdk::EalOptions eal_options{.memory_mib = 192, .prefix = 
 /// Made by `main`: DPDK can be started once.
 struct DpdkEnvironment {
   KeptLog log;
+  cpu_set_t processors{};  ///< of the main thread, before DPDK was started
   std::unique_ptr<network::dpdk::Eal> eal;
   static DpdkEnvironment& get();
 };

@@ -417,7 +417,8 @@ void DpdkPorts::send(std::size_t worker, std::span<const Packet> packets) noexce
     std::array<std::uint16_t, burst> next;
     std::array<std::uint32_t, burst> numbers;
     std::size_t ports = 0;
-    for (std::uint16_t i = 0; i < some.size(); ++i) {
+    const auto count = static_cast<std::uint16_t>(some.size());
+    for (std::uint16_t i = 0; i < count; ++i) {
       const auto number = some[i].port;
       next[i] = none;
       if (number >= most_ports) {
