@@ -111,10 +111,10 @@ struct Seen {
 };
 
 struct Host {
-  explicit Host(std::uint32_t number)
-      : underlay(prefix("2001:db8:0:" + std::to_string(number + 1) + "::/64")),
-        number(number),
-        desired(underlay, number),
+  explicit Host(std::uint32_t place)
+      : underlay(prefix("2001:db8:0:" + std::to_string(place + 1) + "::/64")),
+        number(place),
+        desired(underlay, place),
         compiler(underlay, {.maglev_size = 31, .connections = connections}),
         snapshots(1, compiler.compile(desired, {}, generations)),
         worker(snapshots, 0, generations, learned, options()) {
@@ -485,7 +485,7 @@ Bytes framed(const Bytes& ip) {
 struct Frame {
   static constexpr std::size_t guard = 64;
 
-  Frame(const Bytes& frame, std::uint32_t headroom, std::uint32_t spare) : headroom(headroom) {
+  Frame(const Bytes& frame, std::uint32_t headroom, std::uint32_t spare) {
     memory = Bytes(guard, 0x5a) + Bytes(headroom, 0xee) + frame + Bytes(spare, 0xee) + Bytes(guard, 0x5a);
     packet.frame = memory.data() + guard + headroom;
     packet.bytes = packet.frame_bytes = static_cast<std::uint32_t>(frame.size());
@@ -506,7 +506,6 @@ struct Frame {
     require(packet.bytes <= packet.room && packet.bytes <= packet.frame_bytes);
   }
 
-  std::uint32_t headroom;
   Bytes memory;
   Packet packet;
   std::uint32_t from = 0;
