@@ -47,6 +47,7 @@ struct Host {
     if (told.connections == DataplaneOptions().connections) told.connections = 10'000;
     told.maglev_size = 251;
     told.seed = number;
+    told.announces = false;
     REQUIRE(ports.open(port_spec("uplink")).has_value());
     auto made = Dataplane::create(told, ports, clock, log);
     REQUIRE_MESSAGE(made.has_value(), made.error().message());
@@ -142,6 +143,7 @@ TEST_CASE("a dataplane refuses options that cannot be, and names them all") {
   NullLog log;
   sim::Ports ports(clock);
   DataplaneOptions options;
+  options.announces = false;
   options.underlay = prefix("2001:db8::/48");
   options.uplinks = {{"a", router, 1}, {"a", MacAddress(), 1}, {"", router, 1}};
   options.mtu = 67;
@@ -462,6 +464,7 @@ TEST_CASE("a worker that sleeps wakes up for a packet, and when it is stopped") 
   NullLog log;
   sim::Ports ports(virtual_clock, {.queues = 2});
   DataplaneOptions options;
+  options.announces = false;
   options.underlay = prefix("2001:db8:0:1::/64");
   options.connections = 100;
   const auto dataplane = Dataplane::create(options, ports, virtual_clock, log).value();
@@ -490,6 +493,7 @@ TEST_CASE("connections die of age while nothing comes") {
   NullLog log;
   sim::Ports ports(clock);
   DataplaneOptions options;
+  options.announces = false;
   options.underlay = prefix("2001:db8:0:1::/64");
   options.connections = 100;
   options.timeouts.udp = std::chrono::seconds(30);
@@ -666,4 +670,40 @@ TEST_CASE("a host may have 4,096 ports") {
   for (std::uint32_t i = 0; i < machines; ++i) came += host.ports.take("port-m" + std::to_string(i)).size();
   CHECK(came == machines);
   CHECK(host.ports.buffers_in_use() == 0);
+}
+
+TEST_CASE("the gateway says by itself that it is there: often at first, then now and then") {
+  sim::VirtualClock clock;
+  NullLog log;
+  sim::Ports ports(clock);
+  DataplaneOptions options;
+  options.underlay = prefix("2001:db8:0:1::/64");
+  options.connections = 100;
+  const auto dataplane = Dataplane::create(options, ports, clock, log).value();
+  for (const auto* id : {"a", "b"}) REQUIRE(ports.open(port_spec(std::string("port-") + id)).has_value());
+  auto a = interface("a", "10.0.0.1");
+  auto b = interface("b", "10.0.0.2");
+  a.mac = machine_mac(1);
+  b.ipv6 = ip("fd00::2");
+  REQUIRE(dataplane->apply(std::vector<Change>{a, b}).has_value());
+  const auto heard = [&](const std::string& port) {
+    std::map<std::uint16_t, int> types;
+    for (const auto& frame : ports.take(port))
+      ++types[static_cast<std::uint16_t>(frame.bytes[12] << 8 | frame.bytes[13])];
+    return types;
+  };
+  const auto run_for = [&](int seconds) {
+    for (int i = 0; i < seconds; ++i, clock.advance(std::chrono::seconds(1))) dataplane->step(0);
+  };
+  run_for(1);
+  CHECK(heard("port-a") == std::map<std::uint16_t, int>{{0x0806, 1}});
+  CHECK(heard("port-b") == std::map<std::uint16_t, int>{{0x0806, 1}, {0x86dd, 2}});
+  run_for(20);
+  CHECK(heard("port-a") == std::map<std::uint16_t, int>{{0x0806, 4}});
+  run_for(60);
+  heard("port-a");
+  run_for(90);
+  CHECK(heard("port-a") == std::map<std::uint16_t, int>{{0x0806, 3}});
+  heard("port-b");
+  CHECK(ports.buffers_in_use() == 0);
 }

@@ -41,6 +41,7 @@ struct Host {
     told.connections = 10'000;
     told.maglev_size = 251;
     told.seed = 1;
+    told.announces = false;
     open("uplink");
     dataplane = Dataplane::create(told, ports, clock, log).value();
     apply({route("0.0.0.0/0", {other_host}), route("::/0", {other_host})});

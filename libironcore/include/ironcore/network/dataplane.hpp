@@ -54,6 +54,7 @@ struct DataplaneOptions {
   std::uint32_t lease_seconds = 0xffffffff;  ///< of addresses told by DHCP; this value is for ever
   std::vector<IpAddress> dns_v4;             ///< told to machines, the best one first
   std::vector<IpAddress> dns_v6;
+  bool announces = true;                 ///< the gateway tells machines by itself that it is there (ARP, ND)
   std::size_t watched_changes = 16'384;  ///< so many are remembered for those who watch
   std::optional<std::uint64_t> seed;     ///< of everything random, for simulations; from the system if it is not given
 };

@@ -402,6 +402,7 @@ struct Dataplane::State {
   // ---- workers ----
 
   std::size_t round(std::size_t queue) noexcept;
+  void announce(Lane& lane, std::size_t queue, std::uint64_t now_ns) noexcept;
   void serve(Lane& lane, std::uint64_t now_ns) noexcept;
   void finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept;
 
@@ -693,11 +694,31 @@ std::size_t Dataplane::State::round(std::size_t queue) noexcept {
   }
   if (count > 0) finish(lane, queue, count, now_ns);
   total += count;
+  if (queue == 0 && options.announces && lane.worker.is_to_announce(now_ns)) announce(lane, queue, now_ns);
   // From other workers: these packets are counted as received already.
   const std::size_t crossed = lanes.size() > 1 ? crossing.pop(queue, lane.packets) : 0;
   // With nothing as well: connections grow old.
   if (crossed > 0 || total == 0) finish(lane, queue, crossed, now_ns);
   return total + crossed;
+}
+
+/// At most a burst, so that packets do not wait.
+void Dataplane::State::announce(Lane& lane, std::size_t queue, std::uint64_t now_ns) noexcept {
+  std::size_t count = 0;
+  while (count < burst) {
+    auto packet = ports.allocate(queue);
+    if (!packet) break;
+    if (!lane.worker.announce(*packet, now_ns)) {
+      ports.release({&*packet, 1});
+      break;
+    }
+    if (auto* tally = lane.tallies.of(packet->port); tally != nullptr) {
+      tally->to_packets.add(1);
+      tally->to_bytes.add(packet->frame_bytes);
+    }
+    lane.packets[count++] = *packet;
+  }
+  if (count > 0) ports.send(queue, std::span(lane.packets).first(count));
 }
 
 /// Somebody asked; it may take its time and memory.

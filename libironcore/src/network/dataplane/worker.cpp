@@ -103,6 +103,22 @@ const Snapshot& Worker::begin(std::uint64_t now_ns) noexcept {
   return snapshots_.enter(number_);
 }
 
+bool Worker::announce(Packet& packet, std::uint64_t now_ns) noexcept {
+  constexpr std::uint64_t second = 1'000'000'000;
+  constexpr std::uint32_t quick_times = 12;
+  const Snapshot& snapshot = begin(now_ns);
+  const auto all = static_cast<std::uint32_t>(snapshot.interfaces.size()) * Gateway::announcements;
+  while (announced_ < all) {
+    const std::uint32_t place = announced_++;
+    const auto what = static_cast<Gateway::Announcement>(place % Gateway::announcements);
+    if (gateway_.announce(snapshot, place / Gateway::announcements, what, packet)) return true;
+  }
+  announced_ = 0;
+  next_announcement_ns_ = now_ns + (announced_times_ < quick_times ? 5 : 30) * second;
+  announced_times_ += announced_times_ < quick_times ? 1 : 0;
+  return false;
+}
+
 void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
   const Snapshot& snapshot = begin(now_ns);
   const auto count = static_cast<std::uint32_t>(packets.size());

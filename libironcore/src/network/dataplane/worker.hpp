@@ -50,6 +50,10 @@ class Worker {
   void process(std::span<Packet> packets, std::uint64_t now_ns) noexcept;
   /// What would happen to a packet, which is changed as it would be. Nothing else is, but that rates count it.
   Explanation explain(Packet& packet, std::uint64_t now_ns);
+  /// Whether it is time for the gateway to speak to all machines: every 5 seconds in the first minute, then every 30.
+  bool is_to_announce(std::uint64_t now_ns) const noexcept { return now_ns >= next_announcement_ns_; }
+  /// The next thing to say, into an empty packet. False: all has been said.
+  bool announce(Packet& packet, std::uint64_t now_ns) noexcept;
   /// The workers that got packets since the last time, a bit for each: they may sleep.
   std::uint64_t take_handed() noexcept { return std::exchange(handed_, 0); }
   /// Between bursts, before a pause: holds no snapshot while it sleeps.
@@ -130,6 +134,9 @@ class Worker {
   Gateway gateway_;
   std::vector<std::uint32_t> owned_;  ///< connections by interface; the last one is of those that nobody owns
   bool is_explaining_ = false;        ///< then nothing is remembered
+  std::uint64_t next_announcement_ns_ = 0;
+  std::uint32_t announced_ = 0;  ///< interfaces times kinds, of this time
+  std::uint32_t announced_times_ = 0;
   Tick now_ = 0;
   std::uint64_t now_ns_ = 0;
   std::uint16_t identification_ = 0;
