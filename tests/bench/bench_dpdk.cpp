@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // What ports on DPDK cost: packets from a repeated capture file to nowhere, beside dpdk-testpmd on the same devices, and a worker that has nothing to do.
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstring>
-#include <fstream>
 #include <thread>
 #include <vector>
 
 #include "figures.hpp"
 #include "ironcore/network/dpdk.hpp"
+#include "testpmd.hpp"
 
 using namespace ironcore;
 using namespace ironcore::network;
@@ -27,57 +25,12 @@ double seconds_since(Clock_::time_point start) {
   return std::chrono::duration<double>(Clock_::now() - start).count();
 }
 
-/// Gone when the program ends in order.
-class CaptureFile {
- public:
-  /// So many UDP packets of 64 bytes, each of a flow of its own.
-  explicit CaptureFile(std::uint32_t flows) {
-    char name[] = "/tmp/bench_dpdk.XXXXXX";
-    const int fd = ::mkstemp(name);
-    if (fd < 0) bench::fail("cannot make a file in /tmp");
-    ::close(fd);
-    path_ = name;
-    std::ofstream file(path_, std::ios::binary);
-    const auto put = [&](const auto& value) { file.write(reinterpret_cast<const char*>(&value), sizeof value); };
-    for (const std::uint32_t word : {0xa1b2c3d4U, 0x00040002U, 0U, 0U, 65535U, 1U}) put(word);
-    for (std::uint32_t i = 0; i < flows; ++i) {
-      for (const std::uint32_t word : {0U, 0U, 60U, 60U}) put(word);
-      std::array<std::uint8_t, 60> frame{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17};
-      std::memcpy(&frame[26], &i, 4);
-      put(frame);
-    }
-  }
-  ~CaptureFile() { ::unlink(path_.c_str()); }
-  CaptureFile(const CaptureFile&) = delete;
-  CaptureFile& operator=(const CaptureFile&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-/// The median of what testpmd prints each second, in packets a second; 0 if it is not there.
-double testpmd(const std::string& file, int seconds) {
-  const auto command =
-      "timeout " + std::to_string(seconds + 2) +
-      " dpdk-testpmd --no-huge --no-shconf -m 1024 --no-pci --no-telemetry --file-prefix=bench-testpmd -l 0,1 "
-      "--vdev=net_pcap0,rx_pcap=" +
-      file +
-      ",infinite_rx=1 --vdev=net_null0,no-rx=1 -- --forward-mode=io --auto-start --total-num-mbufs=131072 "
-      "--burst=64 --stats-period=1 --no-mlockall 2>/dev/null </dev/null";
-  FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return 0;
-  std::vector<double> rates;
-  std::array<char, 512> line;
-  while (std::fgets(line.data(), line.size(), pipe) != nullptr) {
-    const char* at = std::strstr(line.data(), "Rx-pps:");
-    if (at == nullptr) continue;
-    if (const double rate = std::strtod(at + 7, nullptr); rate > 0) rates.push_back(rate);
-  }
-  ::pclose(pipe);
-  if (rates.empty()) return 0;
-  std::nth_element(rates.begin(), rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2), rates.end());
-  return rates[rates.size() / 2];
+/// So many UDP packets of 64 bytes, each of a flow of its own.
+bench::Frame frame_of(std::uint32_t number) {
+  bench::Frame frame{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17};
+  frame.resize(60);
+  std::memcpy(&frame[26], &number, 4);
+  return frame;
 }
 
 /// Packets a second of one worker.
@@ -183,13 +136,13 @@ int main(int argc, char** argv) {
   NullLog log;
   const auto eal = must(dpdk::Eal::create({.memory_mib = 1024, .prefix = "bench"}, log), "DPDK");
   for (const std::uint32_t flows : {1U, 60'000U}) {
-    const CaptureFile file(flows);
+    const bench::CaptureFile file(flows, frame_of);
     auto ports = must(dpdk::create_ports(*eal, {.buffers = 131'072}, log));
     const auto from =
         must(ports->open({.name = "in", .device = "pcap:rx=" + file.path() + ",infinite_rx=1", .mac = {}})).number;
     const auto to = must(ports->open({.name = "out", .device = "null", .mac = {}})).number;
     const double ours = forward(*ports, from, to, seconds);
-    const double bound = testpmd(file.path(), seconds);
+    const double bound = bench::testpmd(file.path(), seconds);
     const auto params = "\"flows\":" + std::to_string(flows);
     bench::print("dpdk.forward", ours / 1e6, "Mpps", params);
     if (bound > 0) {
