@@ -236,3 +236,30 @@ TEST_CASE("any bytes are read within their bounds") {
   }
   CHECK(whole > 10'000);  // the rounds reach what they are meant for
 }
+
+TEST_CASE("what is read at once is what the walk would have read") {
+  std::mt19937 random(5);
+  int plain = 0;
+  for (int i = 0; i < 200'000; ++i) {
+    Bytes packet = random() % 2 == 0 ? v4(udp(1, 2, Bytes(random() % 40)))
+                                     : v4(tcp(3, 4, static_cast<std::uint8_t>(random()), Bytes(random() % 40)),
+                                          {.protocol = protocol_tcp});
+    for (auto changes = random() % 3; changes > 0; --changes)
+      packet[random() % packet.size()] = static_cast<std::uint8_t>(random());
+    if (random() % 2 == 0) {
+      put16(packet, 10, 0);
+      put16(packet, 10, checksum_of({packet.begin(), packet.begin() + 20}));
+    }
+    packet.resize(packet.size() - random() % 4 * (random() % 10));
+    const auto there = packet.size() - std::min<std::size_t>(random() % 3 * 7, packet.size());
+    Headers quick;
+    Headers slow;
+    const std::span<const std::uint8_t> bytes(packet.data(), there);
+    const auto wrong = parse(bytes, packet.size(), slow);
+    if (!parse_plain(bytes, packet.size(), quick)) continue;
+    ++plain;
+    REQUIRE(wrong == Malformed::none);
+    REQUIRE(quick == slow);
+  }
+  CHECK(plain > 50'000);
+}

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "bytes.hpp"
 #include "ironcore/network/protocols.hpp"
 
 namespace ironcore::network::dataplane {
@@ -53,6 +54,7 @@ struct Headers {
   std::uint8_t tcp_flags = 0;
   std::uint8_t icmp_type = 0;
   std::uint8_t icmp_code = 0;
+  friend bool operator==(const Headers&, const Headers&) = default;
 };
 
 // RFC 9293 §3.1
@@ -65,6 +67,49 @@ inline constexpr std::uint8_t tcp_ack = 0x10;
 /// segments too. Reads nothing outside `bytes`. Only after `none` is `headers` filled. Thread: any.
 Malformed parse(std::span<const std::uint8_t> bytes, std::size_t packet_bytes, Headers& headers,
                 Extent extent = Extent::whole) noexcept;
+
+/// What most packets are, IPv4 without options and TCP or UDP in one piece, read at once and as `parse` would. False, and `headers` means nothing:
+/// it is something else, or wrong.
+inline bool parse_plain(std::span<const std::uint8_t> bytes, std::size_t packet_bytes, Headers& headers) noexcept {
+  constexpr std::uint32_t ip_bytes = 20;
+  constexpr std::uint32_t udp_bytes = 8;
+  constexpr std::uint32_t tcp_bytes = 20;
+  if (bytes.size() < ip_bytes + udp_bytes) return false;
+  const std::uint8_t* ip = bytes.data();
+  const std::uint32_t length = load16(ip + 2);
+  const bool is_whole = (load16(ip + 6) & 0x3fff) == 0;
+  if (ip[0] != 0x45 || !is_whole || length > packet_bytes || length < ip_bytes + udp_bytes) return false;
+  std::uint64_t sum = 0;
+  for (std::uint32_t i = 0; i < ip_bytes; i += 4) sum += load32(ip + i);
+  sum = (sum & 0xffff'ffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  if (sum != 0xffff) return false;
+  const std::uint8_t* transport = ip + ip_bytes;
+  const std::uint32_t rest = length - ip_bytes;
+  headers = Headers{};
+  headers.protocol = ip[9];
+  if (headers.protocol == protocol_tcp) {
+    if (bytes.size() < ip_bytes + tcp_bytes || rest < tcp_bytes) return false;
+    const std::uint32_t header = (transport[12] >> 4) * 4U;
+    if (header < tcp_bytes || header > rest) return false;
+    headers.tcp_flags = transport[13];
+  } else if (headers.protocol == protocol_udp) {
+    const std::uint32_t datagram = load16(transport + 4);
+    if (datagram < udp_bytes || datagram > rest) return false;
+  } else {
+    return false;
+  }
+  headers.hop_limit = ip[8];
+  headers.transport = ip_bytes;
+  headers.length = length;
+  headers.fragment_id = load16(ip + 4);
+  headers.has_transport = true;
+  headers.source_port = load16(transport);
+  headers.destination_port = load16(transport + 2);
+  return true;
+}
 
 /// For ICMP and ICMPv6: whether the type is an echo request or reply, whose identifier tells flows apart.
 bool is_echo(const Headers& headers) noexcept;

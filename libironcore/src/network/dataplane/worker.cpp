@@ -167,7 +167,7 @@ bool Worker::hand_over(const Snapshot& snapshot, Packet& packet) noexcept {
 
 void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, Burst& again,
                           std::size_t& again_count) noexcept {
-  std::array<Work, most_at_once> works;
+  auto& works = works_;
   std::size_t count = 0;
   for (auto* packet : packets) {
     if (crossing_ != nullptr && !packet->is_placed && hand_over(snapshot, *packet)) continue;
@@ -275,8 +275,11 @@ Drop Worker::read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work&
   const std::uint8_t* ip = inner_of(packet, work.ip);
   const auto here = std::min(packet.bytes - work.ip, length);
   Headers& headers = work.headers;
-  headers = {};
-  if (parse({ip, here}, length, headers) != Malformed::none || headers.is_v6 != is_v6) return Drop::malformed;
+  if (!parse_plain({ip, here}, length, headers)) {
+    headers = {};
+    if (parse({ip, here}, length, headers) != Malformed::none) return Drop::malformed;
+  }
+  if (headers.is_v6 != is_v6) return Drop::malformed;
   if (headers.is_fragment && !is_explaining_ && !fragments_.track(scope, ip, headers, now_)) return Drop::fragment;
   if (length_on_the_way(packet, headers, ip) > options_.gateway.mtu || headers.length > longest_inner)
     return Drop::too_big;

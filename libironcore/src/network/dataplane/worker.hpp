@@ -132,6 +132,7 @@ class Worker {
   FlowTable flows_;
   Fragments fragments_;
   Gateway gateway_;
+  std::array<Work, most_at_once> works_;  ///< of `process_some`, so that it is not made anew each time
   std::vector<std::uint32_t> owned_;  ///< connections by interface; the last one is of those that nobody owns
   bool is_explaining_ = false;        ///< then nothing is remembered
   std::uint64_t next_announcement_ns_ = 0;
