@@ -261,5 +261,5 @@ TEST_CASE("what is read at once is what the walk would have read") {
     REQUIRE(wrong == Malformed::none);
     REQUIRE(quick == slow);
   }
-  CHECK(plain > 50'000);
+  CHECK(plain > 30'000);
 }
