@@ -107,13 +107,20 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-/// What a worker costs that only waits, and how long after a pause a frame lies there before the worker has it.
-void idle(dpdk::Eal& eal, Log& log, const char* kind, const std::string& device) {
+struct Idle {
+  const char* name;
+  const char* inside;
+  const char* outside;
+  const char* beside;
+};
+
+/// What a worker costs that only waits at two ports, and how long after a pause a frame lies there before the worker has it.
+void idle(dpdk::Eal& eal, Log& log, const Idle& kind) {
   auto ports = must(dpdk::create_ports(eal, {.buffers = 2048}, log));
   auto outside = must(dpdk::create_ports(eal, {.buffers = 2048}, log));
-  must(ports->open({.name = "in", .device = "ring:idle", .mac = {}}));
-  const auto wire = must(outside->open({.name = "out", .device = "ring:idle", .mac = {}})).number;
-  must(ports->open({.name = "other", .device = device, .mac = {}}));
+  must(ports->open({.name = "in", .device = kind.inside, .mac = {}}));
+  const auto wire = must(outside->open({.name = "out", .device = kind.outside, .mac = {}})).number;
+  must(ports->open({.name = "other", .device = kind.beside, .mac = {}}));
   std::atomic<Clock_::rep> came = 0;
   std::atomic<double> share = -1;
   std::atomic<bool> may_measure = false;
@@ -162,7 +169,7 @@ void idle(dpdk::Eal& eal, Log& log, const char* kind, const std::string& device)
   }
   outside->leave(0);
   std::sort(us.begin(), us.end());
-  const auto params = std::string("\"beside\":\"") + kind + "\"";
+  const auto params = std::string("\"ports\":\"") + kind.name + "\"";
   bench::print("dpdk.idle.cpu", share, "cores", params);
   bench::print("dpdk.idle.first_packet.p50", us[us.size() / 2], "us", params);
   bench::print("dpdk.idle.first_packet.p99", us[us.size() * 99 / 100], "us", params);
@@ -190,6 +197,6 @@ int main(int argc, char** argv) {
       bench::print("dpdk.forward.ratio", ours / bound, "", params);
     }
   }
-  idle(*eal, log, "null", "null");
-  idle(*eal, log, "tap", "tap:bench-idle");
+  idle(*eal, log, {"ring and null", "ring:idle", "ring:idle", "null"});
+  idle(*eal, log, {"two taps", "tap:bench-idle", "af_packet:bench-idle", "tap:bench-other"});
 }

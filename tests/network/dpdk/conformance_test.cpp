@@ -84,15 +84,43 @@ class TapBody final : public PortsBody {
   std::unique_ptr<network::Ports> ports_ = dpdk_ports({.queues = 2, .buffers = 2048});
 };
 
+class PacketSocketBody final : public PortsBody {
+ public:
+  network::Ports& ports() override { return *ports_; }
+  network::PortSpec spec(const std::string& name) override {
+    const auto device = "v" + std::to_string(pairs_.size());
+    if (const auto [place, is_new] = pairs_.try_emplace(name); is_new) place->second = std::make_unique<Pair>(device);
+    return dpdk_port(name, "af_packet:" + pairs_.at(name)->near());
+  }
+  void feed(const std::string& port, const Bytes& frame) override { pairs_.at(port)->socket.send(frame); }
+  std::vector<Bytes> sent(const std::string& port) override { return pairs_.at(port)->socket.take(); }
+  bool set_link(const std::string& port, bool is_up) override {
+    pairs_.at(port)->socket.set_up(is_up);
+    return true;
+  }
+
+ private:
+  struct Pair {
+    explicit Pair(const std::string& name) : interfaces(name), socket(name + "b") {}
+    std::string near() const { return interfaces.name() + "a"; }
+    Interfaces interfaces;
+    FrameSocket socket;
+  };
+  std::map<std::string, std::unique_ptr<Pair>> pairs_;
+  std::unique_ptr<network::Ports> ports_ = dpdk_ports({.queues = 2, .buffers = 2048});
+};
+
 }  // namespace
 }  // namespace ironcore::tests
 
 TYPE_TO_STRING(ironcore::tests::RingBody);
 TYPE_TO_STRING(ironcore::tests::TapBody);
+TYPE_TO_STRING(ironcore::tests::PacketSocketBody);
 
 namespace ironcore::tests {
 
 IRONCORE_PORTS_CONFORMANCE(RingBody);
 IRONCORE_PORTS_CONFORMANCE(TapBody);
+IRONCORE_PORTS_CONFORMANCE(PacketSocketBody);
 
 }  // namespace ironcore::tests

@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   // Nobody but the tests says anything.
   std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << 1;
   DpdkEnvironment made;
+  ::sched_getaffinity(0, sizeof made.processors, &made.processors);
   auto eal = ironcore::network::dpdk::Eal::create(eal_options, made.log);
   if (!eal) {
     std::fprintf(stderr, "DPDK does not start: %s\n", eal.error().message().c_str());

@@ -2,6 +2,7 @@
 // DPDK's environment and a network of its own for one test program.
 #pragma once
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include <filesystem>
@@ -37,6 +38,7 @@ inline const network::dpdk::EalOptions eal_options{.memory_mib = 192, .prefix = 
 /// Made by `main`: DPDK can be started once.
 struct DpdkEnvironment {
   KeptLog log;
+  cpu_set_t processors{};  ///< of the main thread, before DPDK was started
   std::unique_ptr<network::dpdk::Eal> eal;
   static DpdkEnvironment& get();
 };
@@ -69,6 +71,23 @@ inline void wait_up(network::Ports& ports, const std::string& name) {
 inline void run(const std::string& command) {
   REQUIRE_MESSAGE(std::system(command.c_str()) == 0, command);
 }
+
+/// Two virtual cards, NAMEa and NAMEb, with a wire between them; gone after it.
+class Interfaces {
+ public:
+  explicit Interfaces(const std::string& pair) : pair_(pair) {
+    run("ip link add " + pair + "a mtu 9000 type veth peer name " + pair + "b mtu 9000 && ip link set " + pair +
+        "a up && ip link set " + pair + "b up");
+  }
+  ~Interfaces() { static_cast<void>(std::system(("ip link del " + pair_ + "a").c_str())); }
+
+  Interfaces(const Interfaces&) = delete;
+  Interfaces& operator=(const Interfaces&) = delete;
+  const std::string& name() const { return pair_; }
+
+ private:
+  std::string pair_;
+};
 
 /// Gone with all in it when this is.
 class ScratchDirectory {

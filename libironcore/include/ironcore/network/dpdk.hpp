@@ -49,7 +49,7 @@ class Eal {
 struct PortsOptions {
   std::size_t queues = 1;       ///< one for each worker; 1 to 64
   std::size_t buffers = 16384;  ///< of `buffer_bytes` each, for all ports together
-  /// Of a frame that are in one piece; longer frames come in several. Not less than 2,048. `af_packet:` takes no longer frames.
+  /// Of a frame that are in one piece; longer frames come in several. Not less than 2,048.
   std::size_t buffer_bytes = 2048;
 };
 
@@ -63,14 +63,14 @@ struct PortsOptions {
 ///     null                               receives nothing and takes everything
 ///     ring:NAME                          one end of a wire in this process; other `Ports` on the same EAL may open the other end
 ///
-/// A tap passes on unfinished checksums and packets that are to be cut, in both directions; a card finishes them if it can. Everything else is finished here,
-/// also what is in a tunnel. Up to 31 ports of the kinds `pci`, `af_packet`, `memif`, `pcap` and `null` can be open in a process (a limit of
-/// Debian's DPDK), and 4,096 of all. Of a device with less receiving queues than there are workers some workers get one each, others at the next
-/// device; sending queues are shared behind a spin lock.
+/// Taps and `af_packet` pass on unfinished checksums and packets that are to be cut, in both directions; a card finishes them if it can. Everything else
+/// is finished here, also what is in a tunnel. Up to 31 ports of the kinds `pci`, `memif`, `pcap` and `null` can be open in a process (a limit of Debian's
+/// DPDK), and 4,096 of all. Of a device with less receiving queues than there are workers some workers get one each, others at the next device;
+/// sending queues are shared behind a spin lock.
 ///
-/// One thread watches the links ten times a second and calls `on_change`. A worker's `wait` sleeps until something comes if all its ports are taps;
-/// else it looks again after 10 µs, and after up to 100 µs the longer nothing came. Workers' threads are registered with DPDK at their first
-/// `quiesce`; up to 127 threads at once.
+/// One thread watches the links ten times a second and calls `on_change`. A worker's `wait` sleeps until something comes if all its ports are `tap`
+/// or `af_packet`; else it looks again after 10 µs, and after up to 100 µs the longer nothing came. Workers' threads are registered with DPDK at
+/// their first `quiesce`; up to 127 threads at once.
 ///
 /// `invalid` if an option is out of range, `exhausted` if the buffers do not fit into the EAL's memory.
 Result<std::unique_ptr<Ports>> create_ports(Eal& eal, const PortsOptions& options, Log& log);

@@ -63,6 +63,7 @@ struct DeviceOptions {
 /// `unavailable` if it is not there or busy.
 Result<std::unique_ptr<Device>> open_ring(const DeviceWords& words, const DeviceOptions& options);
 Result<std::unique_ptr<Device>> open_tap(const DeviceWords& words, const DeviceOptions& options);
+Result<std::unique_ptr<Device>> open_packet_socket(const DeviceWords& words, const DeviceOptions& options);
 Result<std::unique_ptr<Device>> open_ethdev(const DeviceWords& words, const DeviceOptions& options);
 
 }  // namespace ironcore::network::dpdk

@@ -93,6 +93,7 @@ Result<void> start(const EalOptions& options) {
   if (options.cards.empty()) words.emplace_back("--no-pci");
   for (const auto& card : options.cards) words.insert(words.end(), {"-a", card});
   std::vector<char*> arguments;
+  arguments.reserve(words.size());
   for (auto& word : words) arguments.push_back(word.data());
 
   cookie_io_functions_t functions{};

@@ -10,7 +10,6 @@
 
 #include "device.hpp"
 #include "errors.hpp"
-#include "interface_link.hpp"
 
 namespace ironcore::network::dpdk {
 
@@ -19,7 +18,6 @@ namespace {
 constexpr std::uint16_t receive_places = 1024;
 constexpr std::uint16_t send_places = 1024;
 constexpr std::uint32_t header_bytes = 18;  // Ethernet with one tag
-constexpr std::uint32_t frame_ring_bytes = 512 * 1024;
 
 /// Drivers' devices need names; a number is never used twice, because a driver may still be at it.
 std::atomic<std::uint32_t> next_number = 0;
@@ -35,21 +33,6 @@ Result<Driver> driver_of(const DeviceWords& words, const DeviceOptions& options)
   Driver out{"vdev", "", ""};
   const auto number = std::to_string(next_number++);
   switch (words.kind) {
-    case Kind::af_packet: {
-      if (options.mtu + header_bytes > options.buffer_bytes)
-        return Error(ErrorCode::unsupported, "af_packet takes frames of one buffer: an MTU of " +
-                                                 std::to_string(options.mtu) + " needs PortsOptions::buffer_bytes of " +
-                                                 std::to_string(options.mtu + header_bytes) + " or more");
-      // The kernel's header before each frame takes 32 bytes of what has to fit into a buffer.
-      const auto frame = options.buffer_bytes / 16 * 16;
-      const auto block = (frame_ring_bytes / 8 / frame + 1) * frame;
-      const auto page = (block + 4095) / 4096 * 4096;
-      out.name = "net_af_packet" + number;
-      out.arguments = "iface=" + words.name + ",qpairs=1,framesz=" + std::to_string(frame) +
-                      ",blocksz=" + std::to_string(page) + ",framecnt=" + std::to_string(page / frame * 8) +
-                      ",qdisc_bypass=0";
-      break;
-    }
     case Kind::memif:
       out.name = "net_memif" + number;
       out.arguments = "role=" + words.role + ",id=" + std::to_string(words.id) + ",socket=" + words.socket +
@@ -73,8 +56,7 @@ Result<Driver> driver_of(const DeviceWords& words, const DeviceOptions& options)
 
 class EthdevDevice final : public Device {
  public:
-  EthdevDevice(Driver driver, std::uint16_t port, std::optional<InterfaceLink> link)
-      : driver_(std::move(driver)), port_(port), link_(std::move(link)) {}
+  EthdevDevice(Driver driver, std::uint16_t port) : driver_(std::move(driver)), port_(port) {}
   ~EthdevDevice() override {
     if (is_started_) rte_eth_dev_stop(port_);
     rte_eal_hotplug_remove(driver_.bus.c_str(), driver_.name.c_str());
@@ -167,7 +149,6 @@ class EthdevDevice final : public Device {
     return rte_eth_tx_burst(port_, queue, from, count);
   }
   bool is_up() const noexcept override {
-    if (link_) return link_->is_up();
     rte_eth_link link{};
     return rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
   }
@@ -180,7 +161,6 @@ class EthdevDevice final : public Device {
  private:
   const Driver driver_;
   const std::uint16_t port_;
-  const std::optional<InterfaceLink> link_;  ///< of drivers that say it is always up
   Abilities abilities_;
   std::optional<MacAddress> mac_;
   bool is_started_ = false;
@@ -207,12 +187,7 @@ Result<std::unique_ptr<Device>> open_ethdev(const DeviceWords& words, const Devi
       return Error(ErrorCode::unavailable, "no driver takes it; see DPDK's log");
     }
   }
-  std::optional<InterfaceLink> link;
-  if (words.kind == Kind::af_packet) {
-    IRONCORE_TRY(auto opened, InterfaceLink::open(words.name));
-    link = std::move(opened);
-  }
-  auto device = std::make_unique<EthdevDevice>(std::move(driver), port, std::move(link));
+  auto device = std::make_unique<EthdevDevice>(std::move(driver), port);
   IRONCORE_CHECK(device->start(options));
   return std::unique_ptr<Device>(std::move(device));
 }

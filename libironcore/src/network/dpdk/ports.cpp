@@ -264,7 +264,10 @@ Result<PortState> DpdkPorts::open(const PortSpec& spec) {
                              .buffer_bytes = static_cast<std::uint32_t>(options_.buffer_bytes),
                              .mac = spec.mac,
                              .pool = pool_.get()};
-  const auto make = words.kind == Kind::ring ? open_ring : words.kind == Kind::tap ? open_tap : open_ethdev;
+  auto* make = open_ethdev;
+  if (words.kind == Kind::ring) make = open_ring;
+  if (words.kind == Kind::tap) make = open_tap;
+  if (words.kind == Kind::af_packet) make = open_packet_socket;
   auto device = make(words, wanted);
   if (!device) return std::move(device).error().within("open device " + spec.device);
   auto port = std::make_shared<Port>(spec, number, *std::move(device), queues_.size());
@@ -414,7 +417,8 @@ void DpdkPorts::send(std::size_t worker, std::span<const Packet> packets) noexce
     std::array<std::uint16_t, burst> next;
     std::array<std::uint32_t, burst> numbers;
     std::size_t ports = 0;
-    for (std::uint16_t i = 0; i < some.size(); ++i) {
+    const auto count = static_cast<std::uint16_t>(some.size());
+    for (std::uint16_t i = 0; i < count; ++i) {
       const auto number = some[i].port;
       next[i] = none;
       if (number >= most_ports) {
