@@ -43,18 +43,18 @@ void content(const OpenPortReply& record) {
 
 /// What is accepted can be written in no other way.
 template <class Record>
-void try_as(std::string_view message, const ironcore::zmq::Header& header) {
+void try_as(std::string_view message, const ironcore::wire::Header& header) {
   if (header.type != Record::type) return;
-  const auto record = ironcore::zmq::decode<Record>(message);
+  const auto record = ironcore::wire::decode<Record>(message);
   if (!record) return require(record.error().code() == ErrorCode::corrupt);
-  require(ironcore::zmq::encode(header.request_id, header.deadline_ms, *record) == message);
+  require(ironcore::wire::encode(header.request_id, header.deadline_ms, *record) == message);
   content(*record);
 }
 
 template <class... Records>
 void try_all(std::string_view message) {
-  ironcore::zmq::Header header;
-  if (ironcore::zmq::decode_header(message, header)) (try_as<Records>(message, header), ...);
+  ironcore::wire::Header header;
+  if (ironcore::wire::decode_header(message, header)) (try_as<Records>(message, header), ...);
 }
 
 void one(std::string_view message) {
@@ -70,10 +70,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   configuration(bytes);
   one(bytes);
   // The length in the header is the one thing that mutation hardly ever gets right: put it right.
-  if (size >= ironcore::zmq::header_bytes) {
+  if (size >= ironcore::wire::header_bytes) {
     std::string repaired(bytes);
     for (std::size_t at = 0; at < 4; ++at)
-      repaired[20 + at] = static_cast<char>((size - ironcore::zmq::header_bytes) >> (8 * at));
+      repaired[20 + at] = static_cast<char>((size - ironcore::wire::header_bytes) >> (8 * at));
     one(repaired);
   }
   return 0;

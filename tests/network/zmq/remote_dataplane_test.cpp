@@ -20,7 +20,7 @@
 using namespace ironcore;
 using namespace ironcore::network;
 using namespace ironcore::network::tests;
-namespace wire = ironcore::zmq;
+namespace wire = ironcore::wire;
 
 namespace {
 

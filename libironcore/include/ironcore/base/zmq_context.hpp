@@ -9,7 +9,7 @@
 
 #include "ironcore/base/result.hpp"
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 
 struct ContextOptions {
   std::size_t io_threads = 1;        ///< threads that ZeroMQ starts for itself; one moves about 1 GB/s
@@ -49,4 +49,4 @@ Result<KeyPair> make_key_pair();
 Result<KeyPair> load_key_pair(const std::filesystem::path& file);
 Result<void> save_key_pair(const std::filesystem::path& file, const KeyPair& keys);
 
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire

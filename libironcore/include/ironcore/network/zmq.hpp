@@ -21,7 +21,7 @@
 
 namespace ironcore::network::zmq {
 
-using ironcore::zmq::Context;
+using ironcore::wire::Context;
 
 struct ServerOptions {
   std::string path;  ///< of the socket: absolute, at most 95 bytes; mode 0600: who may open it may do everything

@@ -5,5 +5,5 @@
 #include "ironcore/base/zmq_context.hpp"
 
 namespace ironcore::store::zmq {
-using namespace ironcore::zmq;
+using namespace ironcore::wire;
 }

@@ -4,7 +4,7 @@
 #include <mutex>
 #include <utility>
 
-#include "../../base/zmq/request_channel.hpp"
+#include "../../base/wire/request_channel.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
 #include "port_records.hpp"
@@ -13,11 +13,11 @@ namespace ironcore::network::zmq {
 
 namespace {
 
-using ironcore::zmq::Answer;
-using ironcore::zmq::Channel;
-using ironcore::zmq::Socket;
-using ironcore::zmq::StopWake;
-using ironcore::zmq::Wake;
+using ironcore::wire::Answer;
+using ironcore::wire::Channel;
+using ironcore::wire::Socket;
+using ironcore::wire::StopWake;
+using ironcore::wire::Wake;
 
 constexpr std::size_t pool_size = 16;
 // Each question is asked anew after this, so that a server forgets those who have gone.
@@ -30,7 +30,7 @@ class ZmqClient final : public Client {
 
   Result<ServerFacts> facts() override {
     IRONCORE_TRY(const auto answer, call(HelloRequest{}));
-    IRONCORE_TRY(const auto reply, ironcore::zmq::reply_of<HelloReply>(answer));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<HelloReply>(answer));
     return ServerFacts{std::string(reply.program.substr(0, 64)), reply.instance, reply.revision, reply.workers};
   }
 
@@ -39,7 +39,7 @@ class ZmqClient final : public Client {
     if (json.size() > max_request_bytes - 1024 * 1024)
       return Error(ErrorCode::exhausted, "a batch may take 15 MiB as JSON: apply it in several ones");
     IRONCORE_TRY(const auto answer, call(ApplyRequest{json}));
-    IRONCORE_TRY(const auto reply, ironcore::zmq::reply_of<ApplyReply>(answer));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<ApplyReply>(answer));
     return reply.revision;
   }
 
@@ -66,7 +66,7 @@ class ZmqClient final : public Client {
       const auto answer = call(WatchRequest{after, most}, until, until + options_.timeout, cancel);
       if (!answer && answer.error().code() == ErrorCode::cancelled) break;
       IRONCORE_CHECK(answer);
-      IRONCORE_TRY(const auto reply, ironcore::zmq::reply_of<WatchReply>(*answer));
+      IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<WatchReply>(*answer));
       std::vector<AppliedBatch> batches;
       for (const auto& record : reply.batches) {
         IRONCORE_TRY(auto changes, read(record.changes));
@@ -79,7 +79,7 @@ class ZmqClient final : public Client {
 
   Result<AllCounters> counters() override {
     IRONCORE_TRY(const auto answer, call(CountersRequest{}));
-    IRONCORE_TRY(const auto reply, ironcore::zmq::reply_of<CountersReply>(answer));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<CountersReply>(answer));
     AllCounters counters;
     auto& dataplane = counters.dataplane;
     dataplane.slow_path = reply.slow_path;
@@ -102,20 +102,20 @@ class ZmqClient final : public Client {
   Result<PortState> open_port(const PortSpec& spec) override {
     std::string mac;
     IRONCORE_TRY(const auto answer, call(OpenPortRequest{to_record(spec, mac)}));
-    IRONCORE_TRY(const auto reply, ironcore::zmq::reply_of<OpenPortReply>(answer));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<OpenPortReply>(answer));
     IRONCORE_TRY(auto report, report_of(reply.port));
     return std::move(report.state);
   }
 
   Result<void> close_port(const std::string& name) override {
     IRONCORE_TRY(const auto answer, call(ClosePortRequest{name}));
-    IRONCORE_CHECK(ironcore::zmq::reply_of<ClosePortReply>(answer));
+    IRONCORE_CHECK(ironcore::wire::reply_of<ClosePortReply>(answer));
     return {};
   }
 
   Result<std::vector<PortReport>> ports() override {
     IRONCORE_TRY(const auto answer, call(PortsRequest{}));
-    IRONCORE_TRY(const auto reply, ironcore::zmq::reply_of<PortsReply>(answer));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<PortsReply>(answer));
     std::vector<PortReport> ports;
     for (const auto& record : reply.ports) {
       IRONCORE_TRY(auto report, report_of(record));
@@ -130,7 +130,7 @@ class ZmqClient final : public Client {
 
   Result<ObjectPage> list(const ListRequest& request) {
     IRONCORE_TRY(const auto answer, call(request));
-    IRONCORE_TRY(const auto reply, ironcore::zmq::reply_of<ListReply>(answer));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<ListReply>(answer));
     IRONCORE_TRY(auto objects, read(reply.objects));
     return ObjectPage{std::move(objects), reply.revision, reply.has_more};
   }
@@ -146,7 +146,7 @@ class ZmqClient final : public Client {
   Result<Answer> call(const Request& request, Instant told, Instant deadline, const std::shared_ptr<Wake>& cancel) {
     IRONCORE_TRY(auto channel, take());
     const auto id = channel->next_id();
-    channel->start(id, ironcore::zmq::encode(id, ironcore::zmq::milliseconds_until(told, clock_), request));
+    channel->start(id, ironcore::wire::encode(id, ironcore::wire::milliseconds_until(told, clock_), request));
     auto answer = channel->finish(deadline, cancel);
     // The answer to a request that is open may still come: never mix it up with the next one's.
     const std::lock_guard lock(mutex_);
@@ -164,7 +164,7 @@ class ZmqClient final : public Client {
       }
     }
     IRONCORE_TRY(auto socket, Socket::open(context_, ZMQ_DEALER));
-    IRONCORE_CHECK(ironcore::zmq::prepare_client(socket, ironcore::zmq::Reach::this_machine));
+    IRONCORE_CHECK(ironcore::wire::prepare_client(socket, ironcore::wire::Reach::this_machine));
     IRONCORE_CHECK(socket.connect(options_.endpoint));
     return std::make_unique<Channel>(std::move(socket), options_.endpoint, clock_);
   }

@@ -6,7 +6,7 @@
 #include <deque>
 #include <utility>
 
-#include "../../base/zmq/local_socket.hpp"
+#include "../../base/wire/local_socket.hpp"
 #include "ironcore/base/text.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
@@ -16,11 +16,11 @@ namespace ironcore::network::zmq {
 
 namespace {
 
-using ironcore::zmq::Header;
-using ironcore::zmq::Message;
-using ironcore::zmq::Socket;
-using ironcore::zmq::StopWake;
-using ironcore::zmq::Wake;
+using ironcore::wire::Header;
+using ironcore::wire::Message;
+using ironcore::wire::Socket;
+using ironcore::wire::StopWake;
+using ironcore::wire::Wake;
 
 constexpr std::size_t page_objects = 1000;
 constexpr std::size_t batch_bytes = 8 * 1024 * 1024;  ///< in one answer to a watch, about
@@ -52,11 +52,11 @@ class ZmqServer final : public Server {
       : dataplane_(dataplane), ports_(ports), options_(std::move(options)), clock_(clock), log_(log) {}
 
   Result<void> open(Context& context) {
-    IRONCORE_CHECK(ironcore::zmq::check_path(options_.path));
+    IRONCORE_CHECK(ironcore::wire::check_path(options_.path));
     IRONCORE_TRY(wake_, Wake::create());
     IRONCORE_TRY(socket_, Socket::open(context, ZMQ_ROUTER));
-    IRONCORE_CHECK(ironcore::zmq::prepare_router(socket_, {.message_bytes = max_request_bytes}));
-    IRONCORE_TRY(file_, ironcore::zmq::bind_local(socket_, options_.path));
+    IRONCORE_CHECK(ironcore::wire::prepare_router(socket_, {.message_bytes = max_request_bytes}));
+    IRONCORE_TRY(file_, ironcore::wire::bind_local(socket_, options_.path));
     return {};
   }
 
@@ -87,7 +87,7 @@ class ZmqServer final : public Server {
 
   template <class Record>
   void answer(Origin& origin, const Record& record) {
-    Message reply(ironcore::zmq::encode(origin.request_id, 0, record));
+    Message reply(ironcore::wire::encode(origin.request_id, 0, record));
     // Who is gone, or does not read, gets nothing and asks again.
     if (socket_.send(origin.routing_id, ZMQ_SNDMORE)) socket_.send(reply);
   }
@@ -97,10 +97,10 @@ class ZmqServer final : public Server {
   const ServerOptions options_;
   Clock& clock_;
   Log& log_;
-  const std::uint64_t instance_ = ironcore::zmq::random_number();
+  const std::uint64_t instance_ = ironcore::wire::random_number();
   std::shared_ptr<Wake> wake_;
   Socket socket_;
-  ironcore::zmq::SocketFile file_;
+  ironcore::wire::SocketFile file_;
   std::deque<Watch> watches_;
   std::uint64_t seen_revision_ = 0;
   std::atomic<std::uint64_t> requests_{0};
@@ -112,12 +112,13 @@ Result<void> ZmqServer::run(std::stop_token stop) {
   const StopWake stop_wake(stop, wake_);
   bool is_busy = false;
   while (!stop.stop_requested()) {
-    std::array items{ironcore::zmq::poll_item(wake_->fd(), ZMQ_POLLIN), ironcore::zmq::poll_item(socket_, ZMQ_POLLIN)};
+    std::array items{ironcore::wire::poll_item(wake_->fd(), ZMQ_POLLIN),
+                     ironcore::wire::poll_item(socket_, ZMQ_POLLIN)};
     const auto now = clock_.now();
     const auto until = is_busy ? now : watches_.empty() ? Instant::max() : now + watch_tick;
-    if (!ironcore::zmq::poll(items, until, clock_))
+    if (!ironcore::wire::poll(items, until, clock_))
       return Error(ErrorCode::internal,
-                   ironcore::zmq::zmq_error("wait for messages").message() + ": restart the server");
+                   ironcore::wire::zmq_error("wait for messages").message() + ": restart the server");
     if (items[0].revents != 0) wake_->clear();
     is_busy = read();
     look_at_watches();
@@ -145,7 +146,7 @@ bool ZmqServer::read() {
 
 void ZmqServer::take(Message routing_id, Message message) {
   Header header;
-  const auto read = ironcore::zmq::decode_header(message.bytes(), header);
+  const auto read = ironcore::wire::decode_header(message.bytes(), header);
   if (!read && read.error().code() != ErrorCode::unsupported) {
     malformed_.fetch_add(1, std::memory_order_relaxed);
     log_.debug("dropped a message that is none of this protocol", {{"bytes", std::to_string(message.bytes().size())}});
@@ -154,7 +155,7 @@ void ZmqServer::take(Message routing_id, Message message) {
   Origin origin{std::move(routing_id), header.request_id};
   if (!read) {
     foreign_version_.fetch_add(1, std::memory_order_relaxed);
-    return answer(origin, ironcore::zmq::to_record(read.error()));
+    return answer(origin, ironcore::wire::to_record(read.error()));
   }
   requests_.fetch_add(1, std::memory_order_relaxed);
   const auto done = carry_out(origin, header, message.bytes());
@@ -164,11 +165,11 @@ void ZmqServer::take(Message routing_id, Message message) {
     malformed_.fetch_add(1, std::memory_order_relaxed);
     error = Error(ErrorCode::invalid, error.message());
   }
-  answer(origin, ironcore::zmq::to_record(error));
+  answer(origin, ironcore::wire::to_record(error));
 }
 
 Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::string_view message) {
-  using ironcore::zmq::decode;
+  using ironcore::wire::decode;
   switch (header.type) {
     case MessageType::dataplane_hello: {
       IRONCORE_CHECK(decode<HelloRequest>(message));
@@ -314,7 +315,7 @@ Result<void> ZmqServer::watch(Origin& origin, const Header& header, const WatchR
 bool ZmqServer::try_watch(Watch& watch) {
   const auto batches = dataplane_.watch(watch.after, Instant(), {}, watch.limit);
   if (!batches) {
-    answer(watch.origin, ironcore::zmq::to_record(batches.error()));
+    answer(watch.origin, ironcore::wire::to_record(batches.error()));
     return true;
   }
   if (batches->empty() && clock_.now() < watch.until) return false;

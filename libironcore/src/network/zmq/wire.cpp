@@ -2,7 +2,7 @@
 // Messages of a dataplane to bytes and back.
 #include "wire.hpp"
 
-#include "../../base/zmq/records.hpp"
+#include "../../base/wire/records.hpp"
 
 namespace ironcore::network::zmq {
 
@@ -36,7 +36,7 @@ IRONCORE_WIRE(PortsReply, archive(record.ports))
 
 }  // namespace ironcore::network::zmq
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 IRONCORE_WIRE_RECORD(network::zmq::HelloRequest)
 IRONCORE_WIRE_RECORD(network::zmq::HelloReply)
 IRONCORE_WIRE_RECORD(network::zmq::ApplyRequest)
@@ -53,4 +53,4 @@ IRONCORE_WIRE_RECORD(network::zmq::ClosePortRequest)
 IRONCORE_WIRE_RECORD(network::zmq::ClosePortReply)
 IRONCORE_WIRE_RECORD(network::zmq::PortsRequest)
 IRONCORE_WIRE_RECORD(network::zmq::PortsReply)
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire

@@ -5,13 +5,13 @@
 #include <cstdint>
 #include <vector>
 
-#include "../../base/zmq/envelope.hpp"
+#include "../../base/wire/envelope.hpp"
 
 namespace ironcore::network::zmq {
 
-using ironcore::zmq::MessageType;
-using ironcore::zmq::reply_to;
-using ironcore::zmq::Text;
+using ironcore::wire::MessageType;
+using ironcore::wire::reply_to;
+using ironcore::wire::Text;
 
 /// Largest message that a server reads.
 inline constexpr std::size_t max_request_bytes = 16 * 1024 * 1024;

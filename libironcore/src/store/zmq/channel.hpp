@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "../../base/zmq/request_channel.hpp"
-#include "../../base/zmq/socket.hpp"
+#include "../../base/wire/request_channel.hpp"
+#include "../../base/wire/socket.hpp"
 #include "codec.hpp"
 #include "ironcore/store/zmq.hpp"
 #include "wire.hpp"

@@ -56,8 +56,8 @@ struct EncodedTransaction {
 using NoteUnknown = std::function<void(const api::Kind& kind, std::string_view field)>;
 Result<Transaction> transaction_of(const CommitRequest& request, const KindTable& kinds, const NoteUnknown& note = {});
 
-using ironcore::zmq::error_of;
-using ironcore::zmq::to_record;
+using ironcore::wire::error_of;
+using ironcore::wire::to_record;
 LeaseRecord to_record(const Lease& lease);
 Lease lease_of(const LeaseRecord& record);
 

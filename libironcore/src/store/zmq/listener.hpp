@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "../../base/zmq/local_socket.hpp"
-#include "../../base/zmq/socket.hpp"
+#include "../../base/wire/local_socket.hpp"
+#include "../../base/wire/socket.hpp"
 #include "authorizer.hpp"
 #include "ironcore/store/zmq_server.hpp"
 

@@ -13,7 +13,7 @@
 #include <variant>
 #include <vector>
 
-#include "../../base/zmq/socket.hpp"
+#include "../../base/wire/socket.hpp"
 #include "ironcore/store/local_store.hpp"
 #include "ironcore/store/zmq_context.hpp"
 

@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 
-#include "../../base/zmq/socket.hpp"
+#include "../../base/wire/socket.hpp"
 #include "channel.hpp"
 #include "ironcore/store/zmq_stream.hpp"
 #include "wire.hpp"

@@ -2,7 +2,7 @@
 // Messages to bytes and back; the only file that knows cereal.
 #include "wire.hpp"
 
-#include "../../base/zmq/records.hpp"
+#include "../../base/wire/records.hpp"
 
 namespace ironcore::store::zmq {
 
@@ -63,7 +63,7 @@ bool split_topic(std::string_view published, std::string_view& topic, std::strin
 
 }  // namespace ironcore::store::zmq
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 IRONCORE_WIRE_RECORD(store::zmq::HelloRequest)
 IRONCORE_WIRE_RECORD(store::zmq::HelloReply)
 IRONCORE_WIRE_RECORD(store::zmq::GetRequest)
@@ -97,4 +97,4 @@ IRONCORE_WIRE_RECORD(store::zmq::StreamData)
 IRONCORE_WIRE_RECORD(store::zmq::StreamCredit)
 IRONCORE_WIRE_RECORD(store::zmq::CloseStream)
 IRONCORE_WIRE_RECORD(store::zmq::Ping)
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "../../base/zmq/envelope.hpp"
+#include "../../base/wire/envelope.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/store/zmq_context.hpp"
 

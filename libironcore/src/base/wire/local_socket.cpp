@@ -12,7 +12,7 @@
 
 #include "ironcore/base/file.hpp"
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 
 namespace {
 
@@ -97,4 +97,4 @@ Result<void> prepare_router(Socket& socket, const RouterLimits& limits) {
   return socket.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(limits.message_bytes));
 }
 
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire

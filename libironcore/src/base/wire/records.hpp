@@ -17,12 +17,12 @@
     __VA_ARGS__;                                     \
   }
 
-// Makes `encode` and `decode` of a record; in namespace ironcore::zmq.
+// Makes `encode` and `decode` of a record; in namespace ironcore::wire.
 #define IRONCORE_WIRE_RECORD(Record)                                                       \
   template void encode<Record>(std::string&, std::uint64_t, std::uint32_t, const Record&); \
   template Result<Record> decode<Record>(std::string_view);
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 
 IRONCORE_WIRE(FieldRecord, archive(record.field, record.reason, record.message))
 IRONCORE_WIRE(ErrorReply, archive(record.code, record.message, record.fields))
@@ -53,4 +53,4 @@ Result<Record> decode(std::string_view message) {
   return record;
 }
 
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire

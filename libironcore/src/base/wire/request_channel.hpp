@@ -13,7 +13,7 @@
 #include "ironcore/base/result.hpp"
 #include "socket.hpp"
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 
 /// Which side of the network the other one is on.
 enum class Reach { this_machine, network };
@@ -85,4 +85,4 @@ Result<Reply> reply_of(const Answer& answer) {
   return decode<Reply>(answer.message.bytes());
 }
 
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire

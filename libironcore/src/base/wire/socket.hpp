@@ -20,7 +20,7 @@
 #include "ironcore/base/unique_fd.hpp"
 #include "ironcore/base/zmq_context.hpp"
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 
 /// The context itself; ended when the last socket and the Context are gone.
 struct Context::Native {
@@ -151,4 +151,4 @@ struct RandomId {
 RandomId random_id();
 std::uint64_t random_number();
 
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire

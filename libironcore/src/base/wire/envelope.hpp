@@ -9,7 +9,7 @@
 
 #include "ironcore/base/result.hpp"
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 
 inline constexpr std::uint16_t protocol_version = 1;
 inline constexpr std::string_view magic = "ICZM";
@@ -106,4 +106,4 @@ Result<void> decode_header(std::string_view message, Header& header);
 template <class Record>
 Result<Record> decode(std::string_view message);
 
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire

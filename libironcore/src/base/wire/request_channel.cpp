@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 
 Result<void> prepare_client(Socket& socket, Reach reach) {
   // A request waits in our hands until there is a connection: what the caller gave up on is never delivered later.
@@ -69,7 +69,7 @@ Result<std::optional<Answer>> Channel::advance() {
 }
 
 zmq_pollitem_t Channel::poll_item() const noexcept {
-  return zmq::poll_item(socket_, static_cast<short>(is_sent_ ? ZMQ_POLLIN : ZMQ_POLLOUT));
+  return wire::poll_item(socket_, static_cast<short>(is_sent_ ? ZMQ_POLLIN : ZMQ_POLLOUT));
 }
 
 Result<Answer> Channel::finish(Instant deadline, const std::shared_ptr<Wake>& cancel) {
@@ -78,7 +78,7 @@ Result<Answer> Channel::finish(Instant deadline, const std::shared_ptr<Wake>& ca
     if (answer) return std::move(*answer);
     const auto now = clock_.now();
     if (now >= deadline) return no_answer(endpoint_, sends_);
-    zmq_pollitem_t items[2] = {poll_item(), zmq::poll_item(cancel ? cancel->fd() : -1, ZMQ_POLLIN)};
+    zmq_pollitem_t items[2] = {poll_item(), wire::poll_item(cancel ? cancel->fd() : -1, ZMQ_POLLIN)};
     poll(std::span(items, cancel ? 2 : 1), std::min(deadline, next_send()), clock_);
     if (cancel && items[1].revents != 0) return Error(ErrorCode::cancelled, "stopped while waiting for " + endpoint_);
   }
@@ -89,4 +89,4 @@ std::uint32_t milliseconds_until(Instant deadline, const Clock& clock) {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 1, 3'600'000));
 }
 
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire

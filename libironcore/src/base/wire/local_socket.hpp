@@ -9,7 +9,7 @@
 #include "ironcore/base/result.hpp"
 #include "socket.hpp"
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 
 inline constexpr std::size_t max_path_bytes = 95;  ///< what the kernel takes, less our longest suffix
 
@@ -41,4 +41,4 @@ struct RouterLimits {
 };
 Result<void> prepare_router(Socket& socket, const RouterLimits& limits);
 
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire

@@ -7,7 +7,7 @@
 
 #include "records.hpp"
 
-namespace ironcore::zmq {
+namespace ironcore::wire {
 
 namespace {
 
@@ -84,4 +84,4 @@ Result<void> decode_header(std::string_view message, Header& header) {
 
 IRONCORE_WIRE_RECORD(ErrorReply)
 
-}  // namespace ironcore::zmq
+}  // namespace ironcore::wire
