@@ -30,6 +30,7 @@ int run_tool(int argc, char** argv, program::StandardOutput& output) {
   const auto environment = program::Environment::read();
   ctl::Options options;
   options.session.server = variable("IRONCORE_SERVER", program::default_endpoint(environment));
+  options.session.dataplane = variable("IRONCORE_DATAPLANE", program::default_dataplane_endpoint(environment));
   options.session.namespace_ = variable("IRONCORE_NAMESPACE", "default");
   options.session.editor = variable("VISUAL", variable("EDITOR", "vi"));
   options.session.scratch_directory = variable("TMPDIR", "/tmp");
