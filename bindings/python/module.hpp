@@ -26,9 +26,11 @@ T value_of(Result<T> result) {
   return std::move(result).value();
 }
 
-/// A deadline from seconds; negative means now.
+/// A deadline from seconds; negative means now, and what no clock reaches means in thirty years.
 inline Instant deadline_in(const Clock& clock, double seconds) {
-  return clock.now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::max(0.0, seconds)));
+  constexpr double most = 1e9;
+  const double some = seconds > 0 ? std::min(seconds, most) : 0.0;
+  return clock.now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(some));
 }
 
 /// JSON text ⇄ Python values. A number is an int, or a float, or a decimal.Decimal if it is none that a float holds

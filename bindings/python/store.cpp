@@ -76,10 +76,17 @@ void bind_store(py::module_& module) {
       .def(
           "next",
           [](PythonWatch& self, double timeout) {
-            auto changes = [&] {
+            const Instant deadline = deadline_in(clock(), timeout);
+            const auto wait_some = [&] {
               py::gil_scoped_release release;
-              return self.watch->next(deadline_in(clock(), timeout));
-            }();
+              return self.watch->next(std::min(deadline, deadline_in(clock(), 0.1)));
+            };
+            // In small steps, so that Ctrl-C is heard.
+            auto changes = wait_some();
+            while (changes && changes->empty() && clock().now() < deadline) {
+              if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+              changes = wait_some();
+            }
             py::list list;
             for (const Change& change : value_of(std::move(changes)))
               list.append(py::make_tuple(word(change.type), change.revision.value,

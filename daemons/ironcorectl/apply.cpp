@@ -69,13 +69,24 @@ Result<Step> plan(store::Store& store, const Manifest& manifest) {
   const api::Kind& kind = manifest.object.kind();
   IRONCORE_TRY(const std::string wanted, with_memory(manifest));
   const auto current = store.get(store::key_of(manifest.object));
+  const auto& told = manifest.object.metadata();
   if (!current && current.error().code() == ErrorCode::not_found) {
+    if (told.resource_version.value != 0 || !told.uid.empty()) {
+      return Error(ErrorCode::wrong_state,
+                   text_of(manifest.object) + " is not there, and the manifest means one that was (it names a " +
+                       (told.uid.empty() ? "resourceVersion" : "uid") + "): leave that out to create a new one");
+    }
     IRONCORE_TRY(auto object, kind.decode(wanted));
     IRONCORE_CHECK(kind.admit_create(object));
     return Step{Outcome::created, store::Create{std::move(object)}};
   }
   IRONCORE_CHECK(current);
-  const auto& meant = manifest.object.metadata().resource_version;
+  if (!told.uid.empty() && told.uid != current->metadata().uid) {
+    return Error(ErrorCode::wrong_state, text_of(manifest.object) + " is another one now: the manifest names uid " +
+                                             told.uid + ", it has " + current->metadata().uid +
+                                             "; leave uid out, or start from what is there");
+  }
+  const auto& meant = told.resource_version;
   if (meant.value != 0 && meant != current->metadata().resource_version) {
     return Error(ErrorCode::wrong_state, text_of(manifest.object) +
                                              " has changed: the manifest names resourceVersion " +

@@ -243,10 +243,11 @@ Command commands(Options& o, Runner run) {
                                                               "where objects are looked for and made")),
                                with_letter('s', program::text("server", o.session.server, "ENDPOINT",
                                                               "ipc:///path or tcp://host:port; also $IRONCORE_SERVER")),
-                               program::optional_text("key-file", o.session.key_file, "FILE",
-                                                      "our key pair, for tcp (ironcored keygen makes one)"),
+                               program::optional_text(
+                                   "key-file", o.session.key_file, "FILE",
+                                   "our key pair, for tcp (ironcored keygen makes one); also $IRONCORE_KEY_FILE"),
                                program::optional_text("server-key", o.session.server_key, "KEY",
-                                                      "the server's public key, for tcp")}};
+                                                      "the server's public key, for tcp; also $IRONCORE_SERVER_KEY")}};
   add_object_commands(program.commands, o, run);
   add_machine_commands(program.commands, o, run);
   add_dataplane_command(program.commands, o, run);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <istream>
 #include <iterator>
 
@@ -23,7 +24,23 @@ struct File {
   std::string text;
 };
 
+/// To its end, which may come late.
+Result<File> read_stream(std::istream& in, const std::string& name) {
+  File file{name, ""};
+  char buffer[16 * 1024];
+  while (in.read(buffer, sizeof buffer) || in.gcount() > 0) {
+    file.text.append(buffer, static_cast<std::size_t>(in.gcount()));
+    if (file.text.size() > api::max_manifest_size) return Error(ErrorCode::exhausted, name + ": more than 4 MiB");
+  }
+  return file;
+}
+
 Result<File> read_one(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_fifo(path, ignored)) {  // the shell's <(…)
+    std::ifstream in(path);
+    return read_stream(in, path.string());
+  }
   IRONCORE_TRY(std::string text, read_file(path, api::max_manifest_size));
   return File{path.string(), std::move(text)};
 }
@@ -54,13 +71,7 @@ Result<std::vector<File>> read_argument(Session& session, const std::string& arg
     IRONCORE_TRY(File file, read_one(argument));
     return std::vector<File>{std::move(file)};
   }
-  File file{"standard input", ""};
-  char buffer[16 * 1024];
-  while (session.in().read(buffer, sizeof buffer) || session.in().gcount() > 0) {
-    file.text.append(buffer, static_cast<std::size_t>(session.in().gcount()));
-    if (file.text.size() > api::max_manifest_size)
-      return Error(ErrorCode::exhausted, "standard input: more than 4 MiB");
-  }
+  IRONCORE_TRY(File file, read_stream(session.in(), "standard input"));
   return std::vector<File>{std::move(file)};
 }
 

@@ -34,7 +34,19 @@ Result<void> power(Session& session, const PowerOptions& options) {
   const bool is_on = options.wish == "on";
   IRONCORE_TRY(const auto keys, parse_machines(session, options.names));
   IRONCORE_TRY(store::Store* const store, session.store());
-  IRONCORE_CHECK(look_up(*store, keys));
+  IRONCORE_TRY(const auto machines, look_up(*store, keys));
+  for (const api::Object& machine : machines) {
+    // docs/adr/0010: who shuts down from within stays off until told otherwise.
+    const auto& known = machine.as<api::Machine>();
+    const bool is_off_by_itself =
+        known.spec.power == api::Power::on && known.status.state == api::MachineState::shutdown;
+    if (is_on && is_off_by_itself) {
+      return Error(ErrorCode::wrong_state, text_of(machine) +
+                                               " is switched on, but its guest has shut down by itself: `ironcorectl "
+                                               "reboot " +
+                                               machine.name() + "` starts it again");
+    }
+  }
   const std::string patch = is_on ? R"({"spec":{"power":"On"}})" : R"({"spec":{"power":"Off"}})";
   for (const store::Key& key : keys) IRONCORE_CHECK(store::commit_one(*store, store::Patch{key, patch}));
   const Instant deadline = session.clock().now() + options.timeout;

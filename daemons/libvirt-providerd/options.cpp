@@ -87,6 +87,9 @@ Options default_options(const program::Environment& environment) {
   options.libvirt_uri = environment.is_root ? "qemu:///system" : "qemu:///session";
   options.host_name = name_of_this_host();
   options.host.directory = program::default_state_directory(environment) / "libvirt-providerd";
+  options.provider.vhost_user_directory = environment.is_root
+                                              ? std::filesystem::path("/run/ironcore/vhost-user")
+                                              : program::default_state_directory(environment) / "vhost-user";
   options.image_roots = {(program::default_state_directory(environment) / "images").string()};
   return options;
 }
@@ -115,6 +118,8 @@ program::Command grammar(Options& o) {
           path("directory", o.host.directory, "where disks, image copies and logs of the machines lie"),
           texts("image-root", o.image_roots, "DIRECTORY",
                 "image layouts (oci:/path) that machines name must lie below one of these; / allows all"),
+          path("vhost-user-directory", o.provider.vhost_user_directory,
+               "where the sockets of vhost-user NICs may lie; QEMU must be able to write there"),
           choice<Accelerator>("accelerator", o.host.accelerator,
                               {{"auto", Accelerator::automatic}, {"kvm", Accelerator::kvm}, {"tcg", Accelerator::tcg}},
                               "what runs the guests; auto takes KVM where it works"),
@@ -181,6 +186,8 @@ Result<void> check(Options& options) {
   IRONCORE_CHECK(client_options(options));  // reads the key file
   // libvirt, which is another process, is told paths below it.
   options.host.directory = std::filesystem::absolute(options.host.directory).lexically_normal();
+  options.provider.vhost_user_directory =
+      std::filesystem::absolute(options.provider.vhost_user_directory).lexically_normal();
   options.host.image_roots.clear();
   for (const auto& root : options.image_roots) {
     if (!std::filesystem::path(root).is_absolute())

@@ -213,6 +213,12 @@ TEST_CASE("a disk has the larger of image and wish, an empty one 500 MiB unless 
   CHECK(status.disks[2].size_bytes == 64 << 20);
   CHECK(status.disks[0].size_bytes == 500u << 20);
   CHECK(status.message.find("disks only grow") != std::string::npos);
+  // What is no whole number of sectors is rounded up, which is no wish to shrink.
+  auto rounded = spec;
+  std::get<compute::LocalDisk>(rounded.disks[0].source).size_bytes = (64u << 20) - 100;
+  std::get<compute::LocalDisk>(rounded.disks[1].source).size_bytes = 1 << 20;
+  std::get<compute::LocalDisk>(rounded.disks[2].source).size_bytes = (500u << 20) - 100;
+  CHECK(host.apply(rounded).message.find("disks only grow") == std::string::npos);
   CHECK(host.events["DiskResized"] == 1);
 
   spec.power = Power::off;

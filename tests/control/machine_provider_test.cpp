@@ -312,6 +312,31 @@ TEST_CASE("the attribute of an interface selects the device on the host") {
   CHECK_FALSE(world.get<api::NetworkInterface>("tap", "default")->spec.provider_id.empty());
 }
 
+TEST_CASE("a vhost-user socket lies where the host allows it, and takes nobody else's place") {
+  ProviderWorld world;
+  const auto directory = world.directory.path() / "vhost-user";
+  world.options.vhost_user_directory = directory;
+  world.start();
+  std::filesystem::create_directories(directory);
+  { std::ofstream(directory / "file") << "mine"; }
+  std::filesystem::create_symlink("/dev/null", directory / "link");
+  const auto message_with = [&](const std::string& name, const std::string& path) {
+    world.create_interface(name, "vhost-user=" + path);
+    auto machine = world.on_host(name);
+    machine.spec.network_interfaces = {ProviderWorld::interface_entry("net", name)};
+    world.create(machine);
+    world.run_for(10s);
+    return world.state_of(name) == MachineState::running ? "" : world.condition(name, "NetworkInterfacesReady").message;
+  };
+  const auto inside = directory.string();
+  CHECK(message_with("a", inside + "/port7").empty());
+  for (const auto& [name, path] : std::map<std::string, std::string>{
+           {"b", "/etc/passwd"}, {"c", inside + "/../x"}, {"d", inside + "/sub/x"}, {"e", inside + "/"}, {"f", inside}})
+    CHECK(message_with(name, path).find("of this host lie in " + inside) != std::string::npos);
+  CHECK(message_with("g", inside + "/file").find("is no socket") != std::string::npos);
+  CHECK(message_with("h", inside + "/link").find("is no socket") != std::string::npos);
+}
+
 TEST_CASE("a wrong device, a network without a provider, a missing interface: the machine waits and says which") {
   const auto reason_with = [](const std::function<void(ProviderWorld&)>& prepare) {
     ProviderWorld world;

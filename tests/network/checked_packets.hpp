@@ -3,11 +3,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 #include <optional>
 #include <random>
 #include <span>
+#include <string>
 
 #include "packets.hpp"
 
@@ -118,6 +120,18 @@ inline Bytes icmp_error(std::uint8_t type, std::uint8_t code, std::uint32_t valu
 /// What an ICMP error quotes.
 inline Bytes quote_of(const Bytes& error) {
   return slice(error, place_of(error).at + 8);
+}
+
+inline IpAddress v6_at(const Bytes& packet, std::size_t at) {
+  std::array<std::uint8_t, 16> bytes{};
+  std::copy_n(packet.begin() + static_cast<std::ptrdiff_t>(at), bytes.size(), bytes.begin());
+  return IpAddress::v6(bytes);
+}
+inline std::string source_address(const Bytes& packet) {
+  return packet[0] >> 4 == 4 ? IpAddress::v4(get32(packet, 12)).to_text() : v6_at(packet, 8).to_text();
+}
+inline std::string destination_address(const Bytes& packet) {
+  return packet[0] >> 4 == 4 ? IpAddress::v4(get32(packet, 16)).to_text() : v6_at(packet, 24).to_text();
 }
 
 /// Bytes in memory of exactly their number, so that a sanitizer sees what is beyond.

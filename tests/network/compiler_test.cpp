@@ -45,10 +45,10 @@ Dirty all_of(const Desired& desired) {
   for (const auto& [key, object] : desired.interfaces()) out.interfaces.insert(key.id);
   for (const auto& [key, object] : desired.load_balancers()) out.load_balancers.insert(key.id);
   for (const auto& [key, object] : desired.neighbour_nats()) out.neighbours.insert(key);
-  for (const auto& [network, routes] : desired.routes()) {
-    routes.v4.for_each([&](PrefixBits bits, unsigned length, std::uint32_t) {
-      out.routes[network].push_back(
-          Prefix::make(IpAddress::v4(static_cast<std::uint32_t>(bits.high >> 32)), length).value());
+  for (const auto& entry : desired.routes()) {
+    auto& prefixes = out.routes[entry.first];
+    entry.second.v4.for_each([&](PrefixBits bits, unsigned length, std::uint32_t) {
+      prefixes.push_back(Prefix::make(IpAddress::v4(static_cast<std::uint32_t>(bits.high >> 32)), length).value());
     });
   }
   return out;

@@ -47,6 +47,7 @@ struct Host {
     if (told.connections == DataplaneOptions().connections) told.connections = 10'000;
     told.maglev_size = 251;
     told.seed = number;
+    told.announces = false;
     REQUIRE(ports.open(port_spec("uplink")).has_value());
     auto made = Dataplane::create(told, ports, clock, log);
     REQUIRE_MESSAGE(made.has_value(), made.error().message());
@@ -142,6 +143,7 @@ TEST_CASE("a dataplane refuses options that cannot be, and names them all") {
   NullLog log;
   sim::Ports ports(clock);
   DataplaneOptions options;
+  options.announces = false;
   options.underlay = prefix("2001:db8::/48");
   options.uplinks = {{"a", router, 1}, {"a", MacAddress(), 1}, {"", router, 1}};
   options.mtu = 67;
@@ -347,7 +349,14 @@ TEST_CASE("machines of two hosts reach each other over a wire, and everything is
   CHECK(left.counters_of("m1") ==
         InterfaceCounters{"m1", 5, 5 * there.size(), 4, 3 * back.size() + told[0].bytes.size(), 1});
   CHECK(right.counters_of("m2") == InterfaceCounters{"m2", 3, 3 * back.size(), 3, 3 * there.size(), 0});
-  CHECK(left.ports.counters("uplink").value().sent_packets == 3);
+  const auto used = left.dataplane->ports();
+  REQUIRE(used.size() == 2);
+  CHECK(used[0].is_uplink);
+  CHECK(used[0].interface.empty());
+  CHECK(used[0].counters.sent_packets == 3);
+  CHECK(used[1].state.spec.name == "port-m1");
+  CHECK(used[1].interface == "m1");
+  CHECK(used[1].counters.received_packets == 5);
   CHECK(left.ports.buffers_in_use() == 0);
   CHECK(right.ports.buffers_in_use() == 0);
 }
@@ -455,6 +464,7 @@ TEST_CASE("a worker that sleeps wakes up for a packet, and when it is stopped") 
   NullLog log;
   sim::Ports ports(virtual_clock, {.queues = 2});
   DataplaneOptions options;
+  options.announces = false;
   options.underlay = prefix("2001:db8:0:1::/64");
   options.connections = 100;
   const auto dataplane = Dataplane::create(options, ports, virtual_clock, log).value();
@@ -483,9 +493,14 @@ TEST_CASE("connections die of age while nothing comes") {
   NullLog log;
   sim::Ports ports(clock);
   DataplaneOptions options;
+  options.announces = false;
   options.underlay = prefix("2001:db8:0:1::/64");
   options.connections = 100;
   options.timeouts.udp = std::chrono::seconds(30);
+  const auto steps = [](Dataplane& dataplane) {
+    for (int i = 0; i < 300; ++i) dataplane.step(0);
+    return dataplane.counters().connections;
+  };
   const auto dataplane = Dataplane::create(options, ports, clock, log).value();
   for (const auto* id : {"a", "b"}) REQUIRE(ports.open(port_spec(std::string("port-") + id)).has_value());
   auto a = interface("a", "10.0.0.1");
@@ -494,14 +509,51 @@ TEST_CASE("connections die of age while nothing comes") {
   b.mac = machine_mac(2);
   REQUIRE(dataplane->apply(std::vector<Change>{a, b, rule("b", "all")}).has_value());
   REQUIRE(ports.inject("port-a", ethernet(ports.list()[0].mac, machine_mac(1), packet("10.0.0.1", "10.0.0.2"))));
-  dataplane->step(0);
-  CHECK(dataplane->counters().connections == 1);
+  CHECK(steps(*dataplane) == 1);
   clock.advance(std::chrono::seconds(29));
-  dataplane->step(0);
-  CHECK(dataplane->counters().connections == 1);
-  clock.advance(std::chrono::seconds(300));
-  for (int i = 0; i < 300; ++i) dataplane->step(0);
-  CHECK(dataplane->counters().connections == 0);
+  CHECK(steps(*dataplane) == 1);
+  clock.advance(std::chrono::seconds(3));
+  CHECK(steps(*dataplane) == 0);
+}
+
+TEST_CASE("a running worker explains what it would do, and does not do it") {
+  Host host(1, {.queues = 2});
+  host.add(1, "10.0.0.1");
+  host.add(2, "10.0.0.2");
+  const auto good = host.frame(1, packet("10.0.0.1", "10.0.0.2"));
+  const auto bad = host.frame(1, packet("10.0.0.9", "10.0.0.2"));
+  const auto explain = [&](const std::string& port, const Bytes& frame, std::size_t worker = 0,
+                           std::chrono::milliseconds most = std::chrono::seconds(20), std::stop_token stop = {}) {
+    return host.dataplane->explain(port, frame, host.clock.now() + most, std::move(stop), worker);
+  };
+  CHECK(explain("x", good).error().code() == ErrorCode::not_found);
+  CHECK(explain("port-m1", good, 2).error().code() == ErrorCode::not_found);
+  CHECK(explain("port-m1", Bytes(9217)).error().code() == ErrorCode::invalid);
+  CHECK(explain("port-m1", good, 0, std::chrono::milliseconds(1)).error().code() == ErrorCode::timeout);
+  std::stop_source stopped;
+  stopped.request_stop();
+  CHECK(explain("port-m1", good, 0, std::chrono::seconds(20), stopped.get_token()).error().code() ==
+        ErrorCode::cancelled);
+  const Running running(host);
+  std::vector<std::jthread> askers;
+  for (std::size_t worker = 0; worker < 2; ++worker) {
+    askers.emplace_back([&, worker] {
+      for (int again = 0; again < 20; ++again) {
+        const auto there = explain("port-m1", good, worker);
+        CHECK(there.has_value());
+        if (!there) return;
+        CHECK(there->drop == Drop::none);
+        CHECK(there->frame.size() == good.size());
+        CHECK_FALSE(there->steps.empty());
+        CHECK(explain("port-m1", bad, worker).value().drop == Drop::source_address);
+        CHECK(explain("port-m1", {}, worker).value().drop == Drop::malformed);
+      }
+    });
+  }
+  askers.clear();
+  CHECK(host.ports.take("port-m2").empty());
+  CHECK(host.dataplane->counters().connections == 0);
+  CHECK(host.ports.buffers_in_use() == 0);
 }
 
 TEST_CASE("nothing is lost while batches are applied under load") {
@@ -510,7 +562,7 @@ TEST_CASE("nothing is lost while batches are applied under load") {
   host.add(2, "10.0.0.2");
   std::atomic<bool> is_over = false;
   std::atomic<std::size_t> came = 0;
-  std::size_t sent = 0;
+  std::atomic<std::size_t> sent = 0;
   std::size_t batches = 0;
   const Running running(host);
   std::jthread control([&] {
@@ -618,4 +670,40 @@ TEST_CASE("a host may have 4,096 ports") {
   for (std::uint32_t i = 0; i < machines; ++i) came += host.ports.take("port-m" + std::to_string(i)).size();
   CHECK(came == machines);
   CHECK(host.ports.buffers_in_use() == 0);
+}
+
+TEST_CASE("the gateway says by itself that it is there: often at first, then now and then") {
+  sim::VirtualClock clock;
+  NullLog log;
+  sim::Ports ports(clock);
+  DataplaneOptions options;
+  options.underlay = prefix("2001:db8:0:1::/64");
+  options.connections = 100;
+  const auto dataplane = Dataplane::create(options, ports, clock, log).value();
+  for (const auto* id : {"a", "b"}) REQUIRE(ports.open(port_spec(std::string("port-") + id)).has_value());
+  auto a = interface("a", "10.0.0.1");
+  auto b = interface("b", "10.0.0.2");
+  a.mac = machine_mac(1);
+  b.ipv6 = ip("fd00::2");
+  REQUIRE(dataplane->apply(std::vector<Change>{a, b}).has_value());
+  const auto heard = [&](const std::string& port) {
+    std::map<std::uint16_t, int> types;
+    for (const auto& frame : ports.take(port))
+      ++types[static_cast<std::uint16_t>(frame.bytes[12] << 8 | frame.bytes[13])];
+    return types;
+  };
+  const auto run_for = [&](int seconds) {
+    for (int i = 0; i < seconds; ++i, clock.advance(std::chrono::seconds(1))) dataplane->step(0);
+  };
+  run_for(1);
+  CHECK(heard("port-a") == std::map<std::uint16_t, int>{{0x0806, 1}});
+  CHECK(heard("port-b") == std::map<std::uint16_t, int>{{0x0806, 1}, {0x86dd, 2}});
+  run_for(20);
+  CHECK(heard("port-a") == std::map<std::uint16_t, int>{{0x0806, 4}});
+  run_for(60);
+  heard("port-a");
+  run_for(90);
+  CHECK(heard("port-a") == std::map<std::uint16_t, int>{{0x0806, 3}});
+  heard("port-b");
+  CHECK(ports.buffers_in_use() == 0);
 }

@@ -65,9 +65,10 @@ struct Host {
       out += key.load_balancer + " " + t.underlay.to_text() + " " + std::to_string(t.weight) + "\n";
     for (const auto& [key, r] : desired.rules())
       out += key.interface + " " + key.id + std::to_string(r.priority) + "\n";
-    for (const auto& [network, routes] : desired.routes()) {
+    for (const auto& entry : desired.routes()) {
+      const auto network = entry.first;
       for (const bool is_v6 : {false, true}) {
-        routes.of(is_v6).for_each([&](PrefixBits bits, unsigned length, std::uint32_t set) {
+        entry.second.of(is_v6).for_each([&](PrefixBits bits, unsigned length, std::uint32_t set) {
           out += network.to_text() + " " + std::to_string(bits.high) + "/" + std::to_string(length);
           for (const auto& hop : desired.next_hops()[set])
             out += " " + hop.underlay.to_text() + "*" + std::to_string(hop.weight);
@@ -175,6 +176,18 @@ TEST_CASE("two interfaces may exchange what each may have alone, in one batch") 
   CHECK(host.desired.interfaces().at({"a"}).port == "port-b");
   CHECK(host.wrong({interface("c", "10.0.0.1"), nat("c", 5, 6)}) ==
         std::vector<std::string>{"changes[0].ipv4", "changes[1].firstPort"});
+}
+
+TEST_CASE("an alias of one address is nobody else's address in the network") {
+  Host host;
+  const InterfacePrefix alias{"a", prefix("10.0.0.2/32"), {}, {}};
+  host.done({interface("a"), alias});
+  CHECK(host.wrong({interface("b", "10.0.0.2")}) == std::vector<std::string>{"changes[0].ipv4"});
+  host.done({interface("b", "10.0.0.2", 200)});
+  CHECK(host.wrong({interface("c", "10.0.0.3"), InterfacePrefix{"c", prefix("10.0.0.1/32"), {}, {}}}) ==
+        std::vector<std::string>{"changes[1].prefix"});
+  host.done({InterfacePrefix{"a", prefix("10.0.0.1/32"), {}, {}}});  // its own
+  host.done({InterfacePrefixKey{"a", alias.prefix, {}}, interface("c", "10.0.0.2")});
 }
 
 TEST_CASE("an interface takes its prefixes into another network") {

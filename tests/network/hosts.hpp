@@ -156,11 +156,4 @@ inline Bytes udp_v6(std::string_view from, std::string_view to) {
   return v6(udp(1000, 53, Bytes{1, 2, 3}), {.source = from, .destination = to});
 }
 
-inline std::string source_address(const Bytes& packet) {
-  return packet[0] >> 4 == 4 ? load_v4(packet.data() + 12).to_text() : load_v6(packet.data() + 8).to_text();
-}
-inline std::string destination_address(const Bytes& packet) {
-  return packet[0] >> 4 == 4 ? load_v4(packet.data() + 16).to_text() : load_v6(packet.data() + 24).to_text();
-}
-
 }  // namespace ironcore::network::tests

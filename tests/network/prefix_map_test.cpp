@@ -92,7 +92,9 @@ TEST_CASE("random changes are those of the model, and a copy keeps what it had")
     std::vector<std::pair<PrefixMap, Model>> copies;
     // Few different bits, so that prefixes contain each other and are met again.
     const auto any = [&] {
-      PrefixBits bits{random() & random(), random() & random() & random()};
+      PrefixBits bits{
+          random() & random(),
+          random() & random() & random()};  // NOLINT(misc-redundant-expression): each call is another number
       if (random() % 2 == 0) bits.high &= 0xf0f0'0000'0000'0000;
       return first_bits(bits, longest_prefix);
     };

@@ -165,7 +165,7 @@ struct VfsCalls {
   }
   static int full_name(sqlite3_vfs*, const char* name, int size, char* out) {
     if (std::strlen(name) >= static_cast<std::size_t>(size)) return SQLITE_CANTOPEN;
-    std::strcpy(out, name);
+    std::memcpy(out, name, std::strlen(name) + 1);
     return SQLITE_OK;
   }
   static int randomness(sqlite3_vfs* vfs, int amount, char* out) {

@@ -301,6 +301,7 @@ TEST_CASE("what is no store is refused and left alone") {
   SUBCASE("a text") {
     std::ofstream(file) << "kind: Machine\n";
     check_refused(file, ErrorCode::corrupt);
+    CHECK(!fs::exists(file.string() + ".lock"));
   }
   SUBCASE("the database of another application") {
     run_sql(file, "CREATE TABLE notes(text TEXT)");

@@ -324,7 +324,9 @@ Result<void> MachineDriver::unplug_nic(const std::string& name) {
   return within(around_.hypervisor.detach_nic(uid_, name), "detach NIC " + name);
 }
 
-Result<void> MachineDriver::plug_disk(const PreparedDisk& disk, std::uint64_t size_bytes) {
+Result<void> MachineDriver::plug_disk(const PreparedDisk& disk, std::uint64_t wished_bytes) {
+  constexpr std::uint64_t sector = 512;
+  const std::uint64_t size_bytes = wished_bytes + (sector - wished_bytes % sector) % sector;
   const std::string& name = disk.domain.name;
   const auto known = record_.disks.find(name);
   if (has_disk(name)) {

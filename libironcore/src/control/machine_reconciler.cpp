@@ -106,7 +106,7 @@ Result<void> MachineReconciler::add_interfaces(const api::Machine& machine, Wish
       wish.interfaces.insert(interface->metadata.name);
       compute::Nic found;
       found.name = entry.name;
-      IRONCORE_TRY(found.device, nic_device(*interface));
+      IRONCORE_TRY(found.device, nic_device(*interface, parts_.options.vhost_user_directory));
       return found;
     }();
     if (nic) {

@@ -24,7 +24,22 @@ Result<std::string> host_device(std::string_view device) {
   return "vd" + std::string(device.substr(2));
 }
 
-Result<NicDevice> nic_device(const api::NetworkInterface& interface) {
+/// `path` as it was written: links are none of ours to follow, so `..` and the like are refused.
+Result<compute::VhostUser> vhost_user(const std::filesystem::path& path, const std::filesystem::path& directory) {
+  const bool is_there = directory.empty() || (path.lexically_normal() == path && path.has_filename() &&
+                                              path.parent_path() == directory.lexically_normal());
+  if (!is_there)
+    return Error(ErrorCode::forbidden, "vhost-user sockets of this host lie in " + directory.string() + ", and " +
+                                           path.string() + " does not");
+  std::error_code error;
+  const auto status = std::filesystem::symlink_status(path, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_socket(status))
+    return Error(ErrorCode::wrong_state, path.string() + " is no socket: remove it, or name another path");
+  return compute::VhostUser{path};
+}
+
+Result<NicDevice> nic_device(const api::NetworkInterface& interface,
+                             const std::filesystem::path& vhost_user_directory) {
   const auto attribute = interface.spec.attributes.find(nic_attribute);
   const auto named = "network interface " + interface.metadata.name;
   if (attribute == interface.spec.attributes.end()) {
@@ -41,7 +56,10 @@ Result<NicDevice> nic_device(const api::NetworkInterface& interface) {
   if (!value.empty()) {
     if (word == "network") return NicDevice(compute::LibvirtNetwork{value});
     if (word == "tap") return NicDevice(compute::Tap{value});
-    if (word == "vhost-user" && value.front() == '/') return NicDevice(compute::VhostUser{value});
+    if (word == "vhost-user" && value.front() == '/') {
+      IRONCORE_TRY(auto device, within(vhost_user(value, vhost_user_directory), named));
+      return NicDevice(std::move(device));
+    }
   }
   return Error(ErrorCode::invalid, named + ": attribute " + nic_attribute + " is \"" + std::string(text) +
                                        "\"; write user, network=NAME, tap=INTERFACE or vhost-user=/PATH");

@@ -24,7 +24,7 @@ std::string volume_name(const api::Machine& machine, const api::MachineVolume& e
 /// `oda` → `vda`.
 Result<std::string> host_device(std::string_view device);
 /// Which device of the host an interface is; `unsupported` says what it waits for.
-Result<NicDevice> nic_device(const api::NetworkInterface& interface);
+Result<NicDevice> nic_device(const api::NetworkInterface& interface, const std::filesystem::path& vhost_user_directory);
 
 /// How many machines of the class an empty host takes, at least one. `invalid` or `unsupported` says why it is not offered here.
 Result<std::int64_t> offered_count(const api::MachineClass& machine_class, const std::vector<std::string>& offered,

@@ -10,7 +10,7 @@ std::string_view name(Drop drop) noexcept {
       "outer",   "underlay",  "destination", "fragment",   "egress_rule", "ingress_rule",
       "route",   "hop_limit", "too_big",     "table_full", "port_gone",   "neighbour",
       "uplink",  "headroom",  "local",       "nat_ports",  "nat_inside",  "translation",
-      "service", "target",    "rate"};
+      "service", "target",    "rate",        "busy",       "elsewhere"};
   static_assert(!names.back().empty());
   return names[static_cast<std::size_t>(drop)];
 }

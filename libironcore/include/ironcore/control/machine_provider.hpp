@@ -2,6 +2,7 @@
 // MachineProvider: the machines of one pool, from the store to a compute::Host and back.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -37,6 +38,9 @@ struct MachineProviderOptions {
   Duration look_for_orphans = std::chrono::minutes(1);     ///< and for images that nobody needs
   Duration shutdown_grace = std::chrono::minutes(5);
   compute::ShutdownSignal shutdown_signal = compute::ShutdownSignal::agent_then_acpi;
+  /// QEMU removes what is at the path of a vhost-user socket and makes the socket: so only directly in this directory, and only where
+  /// nothing else is. Empty = anywhere.
+  std::filesystem::path vhost_user_directory;
   /// Turns what a Volume's provider says about access into a disk of this host; `unsupported` for a driver that it does not know. Empty: only
   /// `localDisk` and `emptyDisk` can be attached.
   std::function<Result<compute::ExistingDisk>(const api::VolumeAccess& access)> open_volume;

@@ -17,6 +17,7 @@
 #include "ironcore/base/log.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/network/configuration.hpp"
+#include "ironcore/network/explanation.hpp"
 #include "ironcore/network/packet.hpp"
 #include "ironcore/network/ports.hpp"
 
@@ -35,6 +36,7 @@ struct ConnectionTimeouts {
   std::chrono::seconds tcp_transitory{240};      ///< while it is opened or closed (RFC 5382 REQ-5)
   std::chrono::seconds tcp_closed{120};          ///< both sides have said that they are through
   std::chrono::seconds tcp_reset{10};            ///< one side has reset it
+  std::chrono::seconds tcp_one_sided{7440};      ///< open as far as is seen, but the answers go another way
   std::chrono::seconds udp{120};                 ///< RFC 4787 REQ-5
   std::chrono::seconds icmp{60};                 ///< RFC 5508 REQ-2
   std::chrono::seconds other{120};
@@ -52,6 +54,7 @@ struct DataplaneOptions {
   std::uint32_t lease_seconds = 0xffffffff;  ///< of addresses told by DHCP; this value is for ever
   std::vector<IpAddress> dns_v4;             ///< told to machines, the best one first
   std::vector<IpAddress> dns_v6;
+  bool announces = true;                 ///< the gateway tells machines by itself that it is there (ARP, ND)
   std::size_t watched_changes = 16'384;  ///< so many are remembered for those who watch
   std::optional<std::uint64_t> seed;     ///< of everything random, for simulations; from the system if it is not given
 };
@@ -92,6 +95,13 @@ struct InterfaceCounters {
   friend bool operator==(const InterfaceCounters&, const InterfaceCounters&) = default;
 };
 
+struct PortUse {
+  PortState state;
+  PortCounters counters;
+  bool is_uplink = false;
+  std::string interface;  ///< that uses it; empty = none does
+};
+
 /// One worker for each queue of the ports, on threads of the embedder: control never stops them, nor do they wait for each other. Thread: any for
 /// control; `run` and `step`: one for each worker. Destroy it when no worker runs any more, and before the ports.
 class Dataplane {
@@ -128,6 +138,14 @@ class Dataplane {
   DataplaneCounters counters() const;
   /// In the order of their ids.
   std::vector<InterfaceCounters> interface_counters() const;
+  /// In the order of their numbers.
+  std::vector<PortUse> ports() const;
+
+  /// What this worker would do with a frame that came from this port now, and why; each knows only its own connections. It is found out by the worker
+  /// between two bursts; nothing changes by it, except that rates count the packet. `not_found`: there is no such port, or worker. `invalid`: too
+  /// long for a frame. `timeout`: the worker does not run; `cancelled`: stopped.
+  Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame, Instant deadline,
+                              std::stop_token stop = {}, std::size_t worker = 0) const;
 
   /// Takes up what workers have found out, and lets go of configurations that none of them uses. Every `apply` does it too.
   void tend();

@@ -35,11 +35,13 @@ enum class Drop : std::uint8_t {
   nat_ports,     ///< all ports of the NAT are taken
   nat_inside,    ///< for a port of a NAT that no machine has, or not towards this sender
   translation,  ///< cannot be translated: a protocol without ports, a piece of a packet, or without a counterpart in the other family
-  service,  ///< for a port that the load balancer does not serve
-  target,   ///< the load balancer has no target
-  rate,     ///< beyond the rate of its interface
+  service,    ///< for a port that the load balancer does not serve
+  target,     ///< the load balancer has no target
+  rate,       ///< beyond the rate of its interface
+  busy,       ///< the worker that it belongs to has no room for it
+  elsewhere,  ///< none: another worker has taken it, buffer and all
 };
-inline constexpr std::size_t drop_reasons = static_cast<std::size_t>(Drop::rate) + 1;
+inline constexpr std::size_t drop_reasons = static_cast<std::size_t>(Drop::elsewhere) + 1;
 /// As in counters: `source_mac`.
 std::string_view name(Drop drop) noexcept;
 
@@ -64,7 +66,9 @@ struct Packet {
   std::uint32_t port = 0;  ///< where it came from, and then where it goes
   PacketOffload offload;
   Drop drop = Drop::none;
-  void* buffer = nullptr;  ///< of the adapter that it came from
+  bool is_from_here = false;  ///< of the engine: this host sent it to itself
+  bool is_placed = false;     ///< of the engine: it is where it belongs
+  void* buffer = nullptr;     ///< of the adapter that it came from
 
   /// Cuts off the front, or grows into the headroom.
   void move_front(std::int32_t by) noexcept {

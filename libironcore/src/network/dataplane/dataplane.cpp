@@ -3,13 +3,17 @@
 #include "ironcore/network/dataplane.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <condition_variable>
 #include <limits>
 #include <map>
 #include <mutex>
+#include <new>
 
 #include "change_log.hpp"
 #include "compiler.hpp"
+#include "crossing.hpp"
 #include "desired.hpp"
 #include "generations.hpp"
 #include "ironcore/base/random.hpp"
@@ -26,6 +30,7 @@ namespace {
 
 using dataplane::ChangeLog;
 using dataplane::Compiler;
+using dataplane::Crossing;
 using dataplane::Desired;
 using dataplane::Dirty;
 using dataplane::Generations;
@@ -59,6 +64,7 @@ void check_timeouts(const ConnectionTimeouts& timeouts, std::vector<FieldError>&
   check_one(timeouts.tcp_transitory, "tcp_transitory");
   check_one(timeouts.tcp_closed, "tcp_closed");
   check_one(timeouts.tcp_reset, "tcp_reset");
+  check_one(timeouts.tcp_one_sided, "tcp_one_sided");
   check_one(timeouts.udp, "udp");
   check_one(timeouts.icmp, "icmp");
   check_one(timeouts.other, "other");
@@ -104,16 +110,20 @@ Result<void> check(const DataplaneOptions& options) {
   return {};
 }
 
-dataplane::Timeouts ticks(const ConnectionTimeouts& from) {
+constexpr dataplane::Timeouts ticks(const ConnectionTimeouts& from) {
   const auto tick = [](std::chrono::seconds value) { return static_cast<dataplane::Tick>(value.count()); };
-  return {tick(from.tcp_established),
-          tick(from.tcp_transitory),
-          tick(from.tcp_closed),
-          tick(from.tcp_reset),
-          tick(from.udp),
-          tick(from.icmp),
-          tick(from.other)};
+  dataplane::Timeouts out;
+  out.tcp_established = tick(from.tcp_established);
+  out.tcp_transitory = tick(from.tcp_transitory);
+  out.tcp_closed = tick(from.tcp_closed);
+  out.tcp_reset = tick(from.tcp_reset);
+  out.tcp_one_sided = tick(from.tcp_one_sided);
+  out.udp = tick(from.udp);
+  out.icmp = tick(from.icmp);
+  out.other = tick(from.other);
+  return out;
 }
+static_assert(ticks({}) == dataplane::Timeouts());
 
 std::uint64_t random_word() {
   std::uint64_t word = 0;
@@ -165,8 +175,8 @@ void each_route(const Desired& desired, const std::optional<RouteKey>& after, Ea
   for (auto it = after ? networks.lower_bound(after->vni) : networks.begin(); it != networks.end(); ++it) {
     for (const bool is_v6 : {false, true}) {
       it->second.of(is_v6).for_each([&](dataplane::PrefixBits bits, unsigned length, std::uint32_t set) {
-        RouteKey key{it->first, Prefix::make(address_of(bits, is_v6), length).value()};
-        if (!after || *after < key) each(std::move(key), set);
+        const RouteKey key{it->first, Prefix::make(address_of(bits, is_v6), length).value()};
+        if (!after || *after < key) each(key, set);
       });
     }
   }
@@ -189,13 +199,21 @@ Error not_there(const char* what) {
 // ---- state -------------------------------------------------------------------------------------------------------------
 
 struct Dataplane::State {
+  /// What a worker is asked to do between two bursts.
+  struct Request {
+    Packet packet;
+    std::optional<Explanation> answer;
+    bool is_done = false;
+  };
+
   /// A worker and what is of its thread.
   struct Lane {
     Lane(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
-         const WorkerOptions& options)
-        : worker(snapshots, number, generations, learned, options) {}
+         const WorkerOptions& options, Crossing* crossing)
+        : worker(snapshots, number, generations, learned, options, crossing) {}
     Worker worker;
     Tallies tallies;
+    std::atomic<Request*> request = nullptr;  ///< of somebody who waits for it
     std::array<Packet, burst> packets;
     std::array<Packet, burst> dropped;
   };
@@ -230,9 +248,19 @@ struct Dataplane::State {
     worker_options.gateway.dns_v4 = options.dns_v4;
     worker_options.gateway.dns_v6 = options.dns_v6;
     worker_options.gateway.lease_seconds = options.lease_seconds;
+    Crossing* const between = ports.queues() > 1 ? &crossing : nullptr;
     for (std::size_t i = 0; i < ports.queues(); ++i)
-      lanes.push_back(std::make_unique<Lane>(snapshots, i, generations, learned, worker_options));
+      lanes.push_back(std::make_unique<Lane>(snapshots, i, generations, learned, worker_options, between));
   }
+
+  /// What is between workers goes back to where it came from.
+  ~State() {
+    std::array<Packet, burst> left;
+    for (std::size_t i = 0; i < lanes.size(); ++i)
+      while (const std::size_t count = crossing.pop(i, left)) ports.release(std::span(left).first(count));
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
   // ---- control, with the mutex ----
 
@@ -374,6 +402,8 @@ struct Dataplane::State {
   // ---- workers ----
 
   std::size_t round(std::size_t queue) noexcept;
+  void announce(Lane& lane, std::size_t queue, std::uint64_t now_ns) noexcept;
+  void serve(Lane& lane, std::uint64_t now_ns) noexcept;
   void finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept;
 
   const DataplaneOptions options;
@@ -394,7 +424,11 @@ struct Dataplane::State {
   std::map<std::string, InterfaceTally> interface_tallies;
   std::map<std::string, std::string> port_users;  ///< port → interface
 
+  Crossing crossing{ports.queues()};
   std::vector<std::unique_ptr<Lane>> lanes;
+  std::mutex asking_mutex;   ///< one asks at a time
+  std::mutex request_mutex;  ///< of the request that a worker has taken
+  std::condition_variable_any answered;
 };
 
 // ---- life --------------------------------------------------------------------------------------------------------------
@@ -441,7 +475,7 @@ ConfigurationPage<Object> Dataplane::list(std::size_t limit, const std::optional
   page.revision = state_->changes.revision();
   const auto& desired = state_->desired;
   if constexpr (std::is_same_v<Object, Route>) {
-    each_route(desired, after, [&](RouteKey key, std::uint32_t set) {
+    each_route(desired, after, [&](const RouteKey& key, std::uint32_t set) {
       if (page.objects.size() < limit)
         page.objects.push_back({key.vni, key.prefix, desired.next_hops()[set]});
       else
@@ -533,6 +567,60 @@ std::vector<InterfaceCounters> Dataplane::interface_counters() const {
   return out;
 }
 
+std::vector<PortUse> Dataplane::ports() const {
+  std::lock_guard guard(state_->mutex);
+  std::vector<PortUse> out;
+  for (auto& port : state_->ports.list()) {
+    const auto counters = state_->ports.counters(port.spec.name);
+    if (!counters) continue;  // it has just been closed
+    const auto user = state_->port_users.find(port.spec.name);
+    const bool is_uplink = state_->uplink_of(port.spec.name) != nullptr;
+    out.push_back({std::move(port), *counters, is_uplink, user == state_->port_users.end() ? "" : user->second});
+  }
+  return out;
+}
+
+Result<Explanation> Dataplane::explain(const std::string& port, std::span<const std::uint8_t> frame, Instant deadline,
+                                       std::stop_token stop, std::size_t worker) const {
+  constexpr std::size_t headroom = 128;
+  constexpr std::size_t longest_frame = 9216;
+  auto& state = *state_;
+  if (worker >= state.lanes.size())
+    return Error(ErrorCode::not_found, "there are " + std::to_string(state.lanes.size()) + " workers, counted from 0");
+  if (frame.size() > longest_frame)
+    return Error(ErrorCode::invalid, "a frame has at most " + std::to_string(longest_frame) + " bytes");
+  std::vector<std::uint8_t> memory(headroom + longest_frame);
+  std::copy(frame.begin(), frame.end(), memory.begin() + headroom);
+  State::Request request;
+  request.packet.frame = memory.data() + headroom;
+  request.packet.bytes = request.packet.frame_bytes = static_cast<std::uint32_t>(frame.size());
+  request.packet.headroom = headroom;
+  request.packet.room = longest_frame;
+  {
+    std::lock_guard guard(state.mutex);
+    const auto number = state.port_numbers.find(port);
+    if (number == state.port_numbers.end()) return Error(ErrorCode::not_found, "no port is called " + port);
+    request.packet.port = number->second;
+  }
+  std::lock_guard asking(state.asking_mutex);
+  auto& lane = *state.lanes[worker];
+  lane.request.store(&request);
+  state.ports.wake(worker);
+  std::unique_lock lock(state.request_mutex);
+  const auto is_done = [&] { return request.is_done; };
+  if (!state.clock.wait(lock, state.answered, stop, deadline, is_done)) {
+    lock.unlock();
+    if (lane.request.exchange(nullptr) != nullptr) {
+      if (stop.stop_requested()) return Error(ErrorCode::cancelled, "explaining was stopped");
+      return Error(ErrorCode::timeout, "worker " + std::to_string(worker) + " does not run");
+    }
+    lock.lock();
+    state.answered.wait(lock, is_done);  // it is at it just now
+  }
+  if (!request.answer) return Error(ErrorCode::exhausted, "there is no memory for an explanation");
+  return *std::move(request.answer);
+}
+
 void Dataplane::tend() {
   std::lock_guard guard(state_->mutex);
   state_->tend();
@@ -580,6 +668,7 @@ std::size_t Dataplane::State::round(std::size_t queue) noexcept {
   Lane& lane = *lanes[queue];
   ports.quiesce(queue);
   const auto now_ns = static_cast<std::uint64_t>(clock.now().time_since_epoch().count());
+  if (lane.request.load(std::memory_order_relaxed) != nullptr) serve(lane, now_ns);
   std::size_t total = 0;
   std::size_t count = 0;
   for (const std::uint32_t port : ports.polled(queue)) {
@@ -603,9 +692,49 @@ std::size_t Dataplane::State::round(std::size_t queue) noexcept {
       if (came < room.size()) break;
     }
   }
+  if (count > 0) finish(lane, queue, count, now_ns);
+  total += count;
+  if (queue == 0 && options.announces && lane.worker.is_to_announce(now_ns)) announce(lane, queue, now_ns);
+  // From other workers: these packets are counted as received already.
+  const std::size_t crossed = lanes.size() > 1 ? crossing.pop(queue, lane.packets) : 0;
   // With nothing as well: connections grow old.
-  if (count > 0 || total == 0) finish(lane, queue, count, now_ns);
-  return total + count;
+  if (crossed > 0 || total == 0) finish(lane, queue, crossed, now_ns);
+  return total + crossed;
+}
+
+/// At most a burst, so that packets do not wait.
+void Dataplane::State::announce(Lane& lane, std::size_t queue, std::uint64_t now_ns) noexcept {
+  std::size_t count = 0;
+  while (count < burst) {
+    auto packet = ports.allocate(queue);
+    if (!packet) break;
+    if (!lane.worker.announce(*packet, now_ns)) {
+      ports.release({&*packet, 1});
+      break;
+    }
+    if (auto* tally = lane.tallies.of(packet->port); tally != nullptr) {
+      tally->to_packets.add(1);
+      tally->to_bytes.add(packet->frame_bytes);
+    }
+    lane.packets[count++] = *packet;
+  }
+  if (count > 0) ports.send(queue, std::span(lane.packets).first(count));
+}
+
+/// Somebody asked; it may take its time and memory.
+void Dataplane::State::serve(Lane& lane, std::uint64_t now_ns) noexcept {
+  Request* request = lane.request.exchange(nullptr);
+  if (request == nullptr) return;  // not any more
+  std::optional<Explanation> answer;
+  try {
+    answer = lane.worker.explain(request->packet, now_ns);
+  } catch (const std::bad_alloc&) {
+    answer.reset();
+  }
+  std::lock_guard guard(request_mutex);
+  request->answer = std::move(answer);
+  request->is_done = true;
+  answered.notify_all();
 }
 
 void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept {
@@ -617,6 +746,7 @@ void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, 
   std::size_t dropped = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const Packet& packet = packets[i];
+    if (packet.drop == Drop::elsewhere) continue;
     const bool goes_on = packet.drop == Drop::none;
     if (auto* tally = lane.tallies.of(goes_on ? packet.port : from[i]); tally != nullptr) {
       if (goes_on) {
@@ -634,6 +764,8 @@ void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, 
     }
   }
   if (sent > 0) ports.send(queue, packets.first(sent));
+  for (std::uint64_t handed = lane.worker.take_handed(); handed != 0; handed &= handed - 1)
+    ports.wake(static_cast<std::size_t>(std::countr_zero(handed)));
   if (dropped > 0) ports.release(std::span(lane.dropped).first(dropped));
 
   auto& tallies = lane.tallies;

@@ -137,7 +137,7 @@ class Decider {
  private:
   PrefixBits source() const noexcept { return bits_at(key_.source(), key_.is_v6()); }
   PrefixBits destination() const noexcept { return bits_at(key_.destination(), key_.is_v6()); }
-  bool is_icmp() const noexcept { return key_.protocol() == protocol_icmp || key_.protocol() == protocol_icmpv6; }
+  bool is_icmp() const noexcept { return key_.protocol() == (key_.is_v6() ? protocol_icmpv6 : protocol_icmp); }
   bool is_echo_request() const noexcept {
     constexpr std::uint8_t request_v4 = 8;
     constexpr std::uint8_t request_v6 = 128;
@@ -151,7 +151,8 @@ class Decider {
   /// Whose flows a NAT can tell apart, and whose checksums we can mend.
   std::optional<PortSpace> translatable_space() const noexcept {
     if (key_.protocol() == protocol_sctp || (is_icmp() && !is_echo())) return std::nullopt;
-    return port_space(key_.protocol());
+    const auto space = port_space(key_.protocol());
+    return space == PortSpace::icmp && !is_icmp() ? std::nullopt : space;  // the other family's is none here
   }
 
   Decision refuse(Drop drop) noexcept {
@@ -295,15 +296,22 @@ class Decider {
     return finish();
   }
 
+  /// A way to the public whose IPv4 end may be here.
+  void to_public_range(Action& way, PrefixBits address, std::uint16_t port) const noexcept {
+    if (!way.is_public) return;
+    const auto* range = snapshot_.public_range(address, false, port);
+    if (range == nullptr || range->interface == PublicRange::elsewhere) return;
+    way = to_hop(range->next_hop);
+    way.is_public = true;
+  }
+
   /// NAT64 (RFC 6146). The way is that of the IPv6 packet, unless the one that it is for is here.
   Decision to_v4(const InterfaceView& sender) noexcept {
     const auto* address = key_.destination() + 12;
     const auto bits = bits_at(address, false);
     if (!is_forwardable(bits, false)) return refuse(Drop::destination);
     depend_on(Generations::nat(bits));
-    const auto* range = snapshot_.public_range(bits, false, key_.destination_port());
-    if (range != nullptr && range->interface != PublicRange::elsewhere) out_.forward = to_hop(range->next_hop);
-    out_.forward.is_public = true;
+    to_public_range(out_.forward, bits, key_.destination_port());
     return to_nat(sender, address);
   }
 
@@ -328,12 +336,17 @@ class Decider {
     return finish();
   }
 
+  /// Whether the connection of before holds one of the ports that there are now.
+  bool holds_port_of(const InterfaceView& owner) const noexcept {
+    const auto& state = question_.before->state;
+    return state.holds_port && owner.nat_pool->born() <= state.valid_at;
+  }
+
   /// The one that the connection holds; or else one is taken.
   std::optional<std::uint16_t> port_of(const InterfaceView& sender, PortSpace space, const Outside& outside) noexcept {
-    if (const auto* held = question_.before) {
-      const bool is_valid = held->state.holds_port && sender.nat_pool->born() <= held->state.valid_at;
-      return is_valid ? std::optional(held->side(Direction::reverse).key.destination_port()) : std::nullopt;
-    }
+    if (const auto* held = question_.before)
+      return holds_port_of(sender) ? std::optional(held->side(Direction::reverse).key.destination_port())
+                                   : std::nullopt;
     const Inside inside{source(), sender.told.vni.value(), key_.source_port(), space, key_.is_v6()};
     return sender.nat_pool->take(question_.worker, inside, outside);
   }
@@ -412,13 +425,14 @@ class Decider {
     out_.reverse_key = seen.reversed(FlowScope::machine(receiver_));
     depend_on(Generations::interface(receiver_));
     depend_on(Generations::network(vni));
-    depend_on(Generations::route(vni, key_.is_v6(), source()));
+    const auto from = bits_at(seen.source(), seen.is_v6());
+    depend_on(Generations::route(vni, seen.is_v6(), from));
     depend_on(Generations::nat(source()));
     const auto* network = snapshot_.network(vni);
     // The way back is a way of its own; there may be none.
-    out_.reverse = network == nullptr
-                       ? to_nowhere(Drop::route)
-                       : way_to(*network, key_.is_v6(), source(), key_.source_port(), Direction::reverse);
+    out_.reverse = network == nullptr ? to_nowhere(Drop::route)
+                                      : way_to(*network, seen.is_v6(), from, seen.source_port(), Direction::reverse);
+    if (seen.is_v6() != key_.is_v6()) to_public_range(out_.reverse, source(), key_.source_port());
     out_.forward.is_public = out_.reverse.is_public;
     return finish();
   }
@@ -456,6 +470,7 @@ class Decider {
 
   /// To a port that the machine uses, from whom it did not talk to.
   Decision from_anybody(const InterfaceView& receiver, const Inside& inside) noexcept {
+    if (question_.before != nullptr && !holds_port_of(receiver)) return refuse(Drop::nat_inside);
     const auto& own = inside.is_v6 ? receiver.told.ipv6 : receiver.told.ipv4;
     if (!own) return refuse(Drop::nat_inside);
     const std::uint16_t source_port = is_icmp() ? inside.port : key_.source_port();

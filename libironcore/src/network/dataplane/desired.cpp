@@ -360,6 +360,9 @@ class Desired::Batch {
       if (!address) continue;
       const auto* field = address->is_v4() ? "ipv4" : "ipv6";
       claim_in(desired_.addresses_, {object.vni, *address}, object.id, field, address->to_text());
+      const auto alias = desired_.alias_prefixes_.find({object.vni, Prefix::host(*address)});
+      if (alias != desired_.alias_prefixes_.end() && alias->second != object.id)
+        fields().add(field, address->to_text() + " is a prefix of " + alias->second, FieldError::Reason::duplicate);
     }
     claim_underlay(*object.underlay);
   }
@@ -372,9 +375,15 @@ class Desired::Batch {
 
   void claim(const InterfacePrefix& object) {
     const auto* interface = parent(object.interface);
-    if (interface != nullptr && object.use == InterfacePrefix::Use::alias)
+    if (interface != nullptr && object.use == InterfacePrefix::Use::alias) {
       claim_in(desired_.alias_prefixes_, {interface->vni, object.prefix}, object.interface, "prefix",
                object.prefix.to_text());
+      const auto other = desired_.addresses_.find({interface->vni, object.prefix.address()});
+      if (object.prefix == Prefix::host(object.prefix.address()) && other != desired_.addresses_.end() &&
+          other->second != object.interface)
+        fields().add("prefix", object.prefix.to_text() + " is the address of " + other->second,
+                     FieldError::Reason::duplicate);
+    }
     claim_underlay(*object.underlay);
   }
   void release(const InterfacePrefix& object) {

@@ -70,7 +70,11 @@ FlowTable::Reference FlowTable::find_in(const Bucket& bucket, const FlowKey& key
 }
 
 FlowTable::Reference FlowTable::find(const FlowKey& key, std::uint64_t hash, Reference guess) const noexcept {
-  if (guess && connections_[guess.connection()].side(guess.direction()).key == key) return guess;
+  if (guess) {
+    // Meanwhile it may have been erased; its key is still there.
+    const Connection& guessed = connections_[guess.connection()];
+    if (is_used(guessed) && guessed.side(guess.direction()).key == key) return guess;
+  }
   const std::uint16_t tag = tag_of(hash);
   const Bucket& first = buckets_[first_bucket(hash)];
   if (const Reference found = find_in(first, key, tag)) return found;

@@ -8,6 +8,14 @@
 
 namespace ironcore::network::dataplane {
 
+namespace {
+
+bool is_icmp(const Headers& headers) noexcept {
+  return headers.protocol == (headers.is_v6 ? protocol_icmpv6 : protocol_icmp);
+}
+
+}  // namespace
+
 Fragments::Fragments(std::uint32_t capacity, std::uint64_t secret)
     : secret_(secret), sets_(std::max<std::size_t>(capacity / ways, 1)) {}
 
@@ -36,6 +44,11 @@ bool Fragments::track(FlowScope scope, const std::uint8_t* ip, Headers& headers,
     headers.protocol = static_cast<std::uint8_t>(known->seen_and_protocol);
     headers.source_port = known->source_port;
     headers.destination_port = known->destination_port;
+    if (is_icmp(headers)) {
+      headers.icmp_type = static_cast<std::uint8_t>(known->destination_port >> 8);
+      headers.icmp_code = static_cast<std::uint8_t>(known->destination_port);
+      headers.destination_port = known->source_port;
+    }
     return true;
   }
   const auto age = [&](const Entry& entry) {
@@ -45,7 +58,10 @@ bool Fragments::track(FlowScope scope, const std::uint8_t* ip, Headers& headers,
                          ? known
                          : std::max_element(entries.begin(), entries.end(),
                                             [&](const Entry& a, const Entry& b) { return age(a) < age(b); });
-  *place = {datagram, headers.source_port, headers.destination_port, stamp(now) << 8 | headers.protocol};
+  // An echo has one identifier, and all ICMP has a type.
+  const auto second = is_icmp(headers) ? static_cast<std::uint16_t>(headers.icmp_type << 8 | headers.icmp_code)
+                                       : headers.destination_port;
+  *place = {datagram, headers.source_port, second, stamp(now) << 8 | headers.protocol};
   return true;
 }
 

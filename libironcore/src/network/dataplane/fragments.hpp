@@ -26,7 +26,7 @@ class Fragments {
   Fragments(std::uint32_t capacity, std::uint64_t secret);
 
   /// Of a fragment that `parse` has read; `ip` is its header. Of a first one it notes the ports, to a later one it gives protocol and ports of the
-  /// first, as if it had its header. False: the first one is not known.
+  /// first, or type and code of ICMP, as if it had its header. False: the first one is not known.
   bool track(FlowScope scope, const std::uint8_t* ip, Headers& headers, Tick now) noexcept;
 
  private:
@@ -35,7 +35,7 @@ class Fragments {
   struct Entry {
     std::uint64_t datagram = 0;  ///< a hash with the secret: nobody can find two with the same one
     std::uint16_t source_port = 0;
-    std::uint16_t destination_port = 0;
+    std::uint16_t destination_port = 0;   ///< or type and code of ICMP
     std::uint32_t seen_and_protocol = 0;  ///< time plus 1 in the upper 24 bits, so that 0 is an empty one
   };
   static_assert(sizeof(Entry) == 16);

@@ -109,6 +109,24 @@ Drop Gateway::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& 
   return Drop::local;
 }
 
+bool Gateway::announce(const Snapshot& snapshot, std::uint32_t interface, Announcement what,
+                       Packet& packet) const noexcept {
+  const auto* view = snapshot.interfaces[interface].get();
+  const std::uint32_t port = snapshot.interface_ports[interface];
+  if (view == nullptr || port == no_port) return false;
+  const bool has_family = what == Announcement::arp ? view->told.ipv4.has_value() : view->told.ipv6.has_value();
+  if (!has_family) return false;
+  const auto services = services_of(*view, snapshot.ports[port].mac, options_);
+  const std::span<std::uint8_t> frame(packet.frame, packet.room);
+  const auto bytes = what == Announcement::arp      ? announce_arp(services, frame)
+                     : what == Announcement::router ? advertise_router(services, frame)
+                                                    : advertise_neighbor(services, frame);
+  packet.bytes = packet.frame_bytes = static_cast<std::uint32_t>(bytes);
+  packet.port = port;
+  packet.drop = Drop::none;
+  return bytes != 0;
+}
+
 bool Gateway::explain(const Snapshot& snapshot, std::uint32_t interface, Drop drop, Packet& packet,
                       std::uint64_t now_ns) noexcept {
   const auto error = error_of(drop);

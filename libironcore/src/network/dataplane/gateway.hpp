@@ -39,6 +39,12 @@ class Gateway {
   bool explain(const Snapshot& snapshot, std::uint32_t interface, Drop drop, Packet& packet,
                std::uint64_t now_ns) noexcept;
 
+  /// What it says by itself to one machine: an announcement of its address, or a question for the machine's (ARP), a router and a neighbor
+  /// advertisement; written into the packet, which then is for the machine's port. False: not to this machine.
+  enum class Announcement : std::uint8_t { arp, router, neighbor };
+  static constexpr std::uint32_t announcements = 3;
+  bool announce(const Snapshot& snapshot, std::uint32_t interface, Announcement what, Packet& packet) const noexcept;
+
   std::uint64_t answers() const noexcept { return answers_; }
   std::uint64_t errors() const noexcept { return errors_; }
 

@@ -201,8 +201,9 @@ Malformed parse(std::span<const std::uint8_t> bytes, std::size_t packet_bytes, H
 }
 
 bool is_echo(const Headers& headers) noexcept {
-  if (headers.protocol == protocol_icmp) return headers.icmp_type == 8 || headers.icmp_type == 0;
-  return headers.protocol == protocol_icmpv6 && (headers.icmp_type == 128 || headers.icmp_type == 129);
+  if (headers.is_v6)
+    return headers.protocol == protocol_icmpv6 && (headers.icmp_type == 128 || headers.icmp_type == 129);
+  return headers.protocol == protocol_icmp && (headers.icmp_type == 8 || headers.icmp_type == 0);
 }
 
 bool is_icmp_error(const Headers& headers) noexcept {

@@ -20,6 +20,7 @@ constexpr std::uint32_t outer_bytes = 40;
 constexpr std::uint8_t next_header_ipv4 = 4;   // RFC 2003
 constexpr std::uint8_t next_header_ipv6 = 41;  // RFC 2473
 constexpr std::uint8_t outer_hop_limit = 64;
+constexpr std::uint32_t longest_inner = 65'535;  // what the outer header can say
 constexpr std::size_t host_bytes = 8;
 /// Dead connections that a burst looks for, beside one for each of its packets: those that come must not outrun those that go.
 constexpr std::uint32_t least_expired = 8;
@@ -30,7 +31,7 @@ constexpr Tick refusal_seconds = 2;
 constexpr std::uint64_t share_of_free = 8;
 
 bool is_icmp(const Headers& headers) noexcept {
-  return headers.protocol == protocol_icmp || headers.protocol == protocol_icmpv6;
+  return headers.protocol == (headers.is_v6 ? protocol_icmpv6 : protocol_icmp);
 }
 
 /// Echoes and what has ports; all other ICMP is of no flow: each message is decided on by itself, unless it is about a packet of one.
@@ -59,7 +60,7 @@ void write_mac(std::uint8_t* at, const MacAddress& mac) noexcept {
 
 /// Of the packet, or of those into which it is cut on its way out.
 std::uint32_t length_on_the_way(const Packet& packet, const Headers& headers, const std::uint8_t* ip) noexcept {
-  if (packet.offload.segment_bytes == 0) return headers.length;
+  if (packet.offload.segment_bytes == 0 || !headers.has_transport) return headers.length;
   constexpr std::uint32_t udp_header = 8;
   const std::uint32_t transport =
       headers.protocol == protocol_tcp ? (ip[headers.transport + 12] >> 4) * 4U : udp_header;
@@ -84,11 +85,12 @@ const UplinkView* uplink_for(const Snapshot& snapshot, std::uint32_t entropy) no
 }  // namespace
 
 Worker::Worker(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
-               const WorkerOptions& options)
+               const WorkerOptions& options, Crossing* crossing)
     : snapshots_(snapshots),
       number_(number),
       generations_(generations),
       options_(options),
+      crossing_(crossing),
       flows_(options.connections, options.secret),
       fragments_(options.fragments, options.secret),
       gateway_(options.gateway, options.interfaces, learned),
@@ -101,6 +103,22 @@ const Snapshot& Worker::begin(std::uint64_t now_ns) noexcept {
   return snapshots_.enter(number_);
 }
 
+bool Worker::announce(Packet& packet, std::uint64_t now_ns) noexcept {
+  constexpr std::uint64_t second = 1'000'000'000;
+  constexpr std::uint32_t quick_times = 12;
+  const Snapshot& snapshot = begin(now_ns);
+  const auto all = static_cast<std::uint32_t>(snapshot.interfaces.size()) * Gateway::announcements;
+  while (announced_ < all) {
+    const std::uint32_t place = announced_++;
+    const auto what = static_cast<Gateway::Announcement>(place % Gateway::announcements);
+    if (gateway_.announce(snapshot, place / Gateway::announcements, what, packet)) return true;
+  }
+  announced_ = 0;
+  next_announcement_ns_ = now_ns + (announced_times_ < quick_times ? 5 : 30) * second;
+  announced_times_ += announced_times_ < quick_times ? 1 : 0;
+  return false;
+}
+
 void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
   const Snapshot& snapshot = begin(now_ns);
   const auto count = static_cast<std::uint32_t>(packets.size());
@@ -111,7 +129,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
     std::transform(some.begin(), some.end(), burst.begin(), [](Packet& packet) { return &packet; });
     Burst again;
     std::size_t again_count = 0;
-    process_some(snapshot, {burst.data(), some.size()}, false, again, again_count);
+    process_some(snapshot, {burst.data(), some.size()}, again, again_count);
     for (int round = 1; again_count > 0; ++round) {
       burst = again;
       const std::span<Packet*> round_packets{burst.data(), std::exchange(again_count, 0)};
@@ -119,7 +137,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
         for (auto* packet : round_packets) finish(snapshot, *packet, Drop::route, no_port);
         break;
       }
-      process_some(snapshot, round_packets, true, again, again_count);
+      process_some(snapshot, round_packets, again, again_count);
     }
   }
   struct Context {
@@ -133,14 +151,29 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
   flows_.expire(now_, least_expired + count, on_expired, &context);
 }
 
-void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, bool is_here, Burst& again,
+/// True: another worker has it, or it is lost on the way there.
+bool Worker::hand_over(const Snapshot& snapshot, Packet& packet) noexcept {
+  const Place place = Dispatch(snapshot, crossing_->workers(), number_, fragments_, now_).of(packet);
+  if (place.worker == number_) return false;
+  packet.is_placed = place.is_final;
+  if (!crossing_->push(number_, place.worker, packet)) {
+    finish(snapshot, packet, Drop::busy, no_port);
+    return true;
+  }
+  handed_ |= std::uint64_t{1} << place.worker;
+  packet.drop = Drop::elsewhere;
+  return true;
+}
+
+void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, Burst& again,
                           std::size_t& again_count) noexcept {
   std::array<Work, most_at_once> works;
   std::size_t count = 0;
   for (auto* packet : packets) {
+    if (crossing_ != nullptr && !packet->is_placed && hand_over(snapshot, *packet)) continue;
     Work& work = works[count];
-    const std::uint32_t from = packet->port;
-    const Drop drop = read(snapshot, *packet, is_here, work);
+    const std::uint32_t from = packet->is_from_here ? no_port : packet->port;
+    const Drop drop = read(snapshot, *packet, work);
     if (drop != Drop::none || work.is_answered) {
       finish(snapshot, *packet, drop, from);
       work.is_answered = false;
@@ -153,7 +186,7 @@ void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, 
   for (std::size_t i = 0; i < count; ++i) works[i].guess = flows_.candidate(works[i].hash);
   for (std::size_t i = 0; i < count; ++i) {
     Packet& packet = *works[i].packet;
-    const std::uint32_t from = packet.port;
+    const std::uint32_t from = packet.is_from_here ? no_port : packet.port;
     const Drop drop = forward(snapshot, works[i]);
     if (drop == Drop::none && works[i].goes_round) {
       again[again_count++] = &packet;
@@ -163,7 +196,7 @@ void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, 
   }
 }
 
-/// The last word on a packet; a machine may hear why.
+/// The last word on a packet; a machine may hear why. `from`: its port, unless the packet has gone round: then it is not the machine's any more.
 void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept {
   ++packets_[static_cast<std::size_t>(drop)];
   packet.drop = drop;
@@ -175,18 +208,18 @@ void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::ui
 
 // ---- reading ---------------------------------------------------------------------------------------------------------
 
-Drop Worker::read(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept {
+Drop Worker::read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept {
   work.packet = &packet;
   work.goes_round = false;
   work.is_from_machine = false;
-  if (is_here) return read_wire(snapshot, packet, true, work);
+  if (packet.is_from_here) return read_wire(snapshot, packet, work);
   if (packet.port >= snapshot.ports.size()) return Drop::port;
   const PortView& port = snapshot.ports[packet.port];
   switch (port.kind) {
     case PortView::Kind::machine:
       return read_machine(snapshot, port.interface, packet, work);
     case PortView::Kind::uplink:
-      return read_wire(snapshot, packet, false, work);
+      return read_wire(snapshot, packet, work);
     case PortView::Kind::none:
       break;
   }
@@ -219,7 +252,7 @@ Drop Worker::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& p
 }
 
 /// RFC 2473. What is for this host, but for nothing on it, may be somebody's probe; it is not answered.
-Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept {
+Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noexcept {
   if (packet.bytes < ethernet_bytes + outer_bytes) return Drop::malformed;
   if (load16(packet.frame + 12) != ethertype_ipv6) return Drop::ethertype;
   const std::uint8_t* outer = packet.frame + ethernet_bytes;
@@ -230,7 +263,7 @@ Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, bool is_here, W
   const std::uint8_t* source = outer + 8;
   const bool is_from_group = source[0] == 0xff;
   const bool is_from_us = std::memcmp(source, snapshot.host.data(), host_bytes) == 0;
-  if (is_from_group || is_from_us != is_here) return Drop::outer;
+  if (is_from_group || is_from_us != packet.is_from_here) return Drop::outer;
   work.ip = ethernet_bytes + outer_bytes;
   const std::uint32_t length = load16(outer + 4);
   if (length > packet.frame_bytes - work.ip) return Drop::malformed;
@@ -245,7 +278,8 @@ Drop Worker::read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work&
   headers = {};
   if (parse({ip, here}, length, headers) != Malformed::none || headers.is_v6 != is_v6) return Drop::malformed;
   if (headers.is_fragment && !is_explaining_ && !fragments_.track(scope, ip, headers, now_)) return Drop::fragment;
-  if (length_on_the_way(packet, headers, ip) > options_.gateway.mtu) return Drop::too_big;
+  if (length_on_the_way(packet, headers, ip) > options_.gateway.mtu || headers.length > longest_inner)
+    return Drop::too_big;
   work.key = FlowKey(scope, ip, headers);
   return Drop::none;
 }
@@ -299,6 +333,10 @@ bool Worker::relate(const Snapshot& snapshot, Work& work, Drop& drop) noexcept {
   if (parse({ip + quote, here - quote}, headers.length - quote, quoted, Extent::quoted) != Malformed::none ||
       quoted.is_v6 != headers.is_v6)
     return false;
+  // Who sent the quoted packet is who hears of it.
+  const bool is_to_sender =
+      headers.is_v6 ? std::memcmp(ip + 24, ip + quote + 8, 16) == 0 : std::memcmp(ip + 16, ip + quote + 12, 4) == 0;
+  if (!is_to_sender) return false;
   const FlowScope scope = work.key.scope();
   const FlowKey key = FlowKey(scope, ip + quote, quoted).reversed(scope);
   const auto found = find(snapshot, key, flows_.hash(key), {});
@@ -316,6 +354,10 @@ bool Worker::relate(const Snapshot& snapshot, Work& work, Drop& drop) noexcept {
     const auto source = headers.is_v6 ? bits_of(load_v6(ip + 8)) : bits_of(load_v4(ip + 12));
     if (!sender.own.of(headers.is_v6).find(source)) {
       drop = Drop::source_address;
+      return true;
+    }
+    if (!is_within_rates(sender, side.action, work)) {
+      drop = Drop::rate;
       return true;
     }
   }
@@ -345,7 +387,11 @@ Drop Worker::open(const Snapshot& snapshot, Work& work, FlowTable::Reference& fo
   const bool is_tcp = headers.protocol == protocol_tcp;
   const Tick timeout = is_tcp ? options_.timeouts.tcp_transitory : timeout_of(headers.protocol, options_.timeouts);
   const bool has_room = has_share(decision.owner);
-  const auto inserted = has_room ? flows_.insert(work.key, decision.reverse_key, now_, timeout) : FlowTable::Inserted();
+  auto inserted = has_room ? flows_.insert(work.key, decision.reverse_key, now_, timeout) : FlowTable::Inserted();
+  // Whoever has the answers' key may have no right to it any more.
+  if (inserted.refusal == FlowTable::Refusal::taken &&
+      !find(snapshot, decision.reverse_key, flows_.hash(decision.reverse_key), {}))
+    inserted = flows_.insert(work.key, decision.reverse_key, now_, timeout);
   if (inserted.connection == nullptr) {
     if (decision.holds_port) give_back_port(snapshot, decision.owner, snapshot.number, work.key, decision.reverse_key);
     // Somebody else's answers look like this one's: of both only the older one is known. It goes, but is not remembered.
@@ -398,7 +444,7 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
 bool Worker::check_again(const Snapshot& snapshot, Connection& connection) noexcept {
   ++slow_path_;
   const FlowKey& key = connection.side(Direction::forward).key;
-  const bool is_icmp = key.protocol() == protocol_icmp || key.protocol() == protocol_icmpv6;
+  const bool is_icmp = key.protocol() == (key.is_v6() ? protocol_icmpv6 : protocol_icmp);
   auto& state = connection.state;
   const Question question{key, flows_.hash(key), is_icmp ? state.tcp : std::uint8_t{0}, 0, &connection, number_};
   const Decision decision = decide(snapshot, question, options_.has_firewall);
@@ -495,7 +541,7 @@ Drop Worker::translate_family(const FlowKey& opposite, Work& work) noexcept {
   if (packet.offload.needs_checksum) {
     finish_checksum(packet, work.ip, work.headers);
   }
-  PacketBytes bytes{ip, work.headers.length, packet.headroom + work.ip};
+  PacketBytes bytes{ip, work.headers.length, packet.headroom + work.ip - ethernet_bytes};
   Translated translated;
   const auto ports = [&](auto& ends, std::uint16_t source, std::uint16_t destination) {
     ends.source_port = source;
@@ -589,10 +635,15 @@ Drop Worker::to_underlay(const Snapshot& snapshot, const Action& action, std::ui
   Packet& packet = *work.packet;
   // What was sent to an address of ours leaves from there; what a machine sent, from its own.
   UnderlayBytes source;
+  std::uint8_t hop_limit = outer_hop_limit;
   if (work.is_from_machine) {
     source = snapshot.interfaces[owner]->underlay;
   } else {
-    std::memcpy(source.data(), inner_of(packet, work.ip) - source.size(), source.size());
+    const std::uint8_t* came = inner_of(packet, work.ip) - outer_bytes;
+    std::memcpy(source.data(), came + 24, source.size());
+    // Two hosts may each take the other one for the right one.
+    if (came[7] <= 1) return Drop::hop_limit;
+    hop_limit = static_cast<std::uint8_t>(came[7] - 1);
   }
   const auto by = static_cast<std::int32_t>(work.ip) - static_cast<std::int32_t>(ethernet_bytes + outer_bytes);
   if (by < 0 && packet.headroom < static_cast<std::uint32_t>(-by)) return Drop::headroom;
@@ -606,12 +657,14 @@ Drop Worker::to_underlay(const Snapshot& snapshot, const Action& action, std::ui
   } else {
     work.goes_round = true;
   }
+  packet.is_from_here = work.goes_round;
+  packet.is_placed = false;
   store16(frame + 12, ethertype_ipv6);
   std::uint8_t* outer = frame + ethernet_bytes;
   store32(outer, 0x6000'0000 | action.entropy);
   store16(outer + 4, static_cast<std::uint16_t>(work.headers.length));
   outer[6] = work.headers.is_v6 ? next_header_ipv6 : next_header_ipv4;
-  outer[7] = outer_hop_limit;
+  outer[7] = hop_limit;
   std::memcpy(outer + 8, source.data(), source.size());
   std::memcpy(outer + 24, snapshot.next_hops[action.out].data(), 16);
   return Drop::none;

@@ -6,9 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "crossing.hpp"
 #include "decision.hpp"
+#include "dispatch.hpp"
 #include "flow_table.hpp"
 #include "fragments.hpp"
 #include "gateway.hpp"
@@ -38,14 +41,21 @@ struct WorkerOptions {
 class Worker {
  public:
   /// `number`: this worker's among those of `snapshots` and of NATs. What is passed in must outlive the worker.
+  /// `crossing`: how packets get to the others; null = there are none.
   Worker(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
-         const WorkerOptions& options);
+         const WorkerOptions& options, Crossing* crossing = nullptr);
 
-  /// `now_ns`: of a clock that does not go back. Afterwards each packet has a port to go out of, or a reason to be dropped. Forgets a bounded
+  /// `now_ns`: of a clock that does not go back. What another worker shall have goes to it first. Afterwards each packet has a port to go out of, or a reason to be dropped. Forgets a bounded
   /// number of dead connections on the way.
   void process(std::span<Packet> packets, std::uint64_t now_ns) noexcept;
   /// What would happen to a packet, which is changed as it would be. Nothing else is, but that rates count it.
   Explanation explain(Packet& packet, std::uint64_t now_ns);
+  /// Whether it is time for the gateway to speak to all machines: every 5 seconds in the first minute, then every 30.
+  bool is_to_announce(std::uint64_t now_ns) const noexcept { return now_ns >= next_announcement_ns_; }
+  /// The next thing to say, into an empty packet. False: all has been said.
+  bool announce(Packet& packet, std::uint64_t now_ns) noexcept;
+  /// The workers that got packets since the last time, a bit for each: they may sleep.
+  std::uint64_t take_handed() noexcept { return std::exchange(handed_, 0); }
   /// Between bursts, before a pause: holds no snapshot while it sleeps.
   void rest() noexcept { snapshots_.leave(number_); }
 
@@ -76,16 +86,17 @@ class Worker {
   static constexpr int most_rounds = 4;
 
   const Snapshot& begin(std::uint64_t now_ns) noexcept;
-  void process_some(const Snapshot& snapshot, std::span<Packet*> packets, bool is_here, Burst& again,
+  void process_some(const Snapshot& snapshot, std::span<Packet*> packets, Burst& again,
                     std::size_t& again_count) noexcept;
+  bool hand_over(const Snapshot& snapshot, Packet& packet) noexcept;
   void finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept;
-  Drop read(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept;
+  Drop read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
   Drop read_machine(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
-  Drop read_wire(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work) noexcept;
+  Drop read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
   Drop read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept;
   Drop answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
 
-  Drop explain_one(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work, Trace& trace);
+  Drop explain_one(const Snapshot& snapshot, Packet& packet, Work& work, Trace& trace);
   Drop explain_flow(const Snapshot& snapshot, Work& work, Trace& trace);
 
   Drop forward(const Snapshot& snapshot, Work& work) noexcept;
@@ -116,11 +127,16 @@ class Worker {
   const std::size_t number_;
   const Generations& generations_;
   const WorkerOptions options_;
+  Crossing* const crossing_;
+  std::uint64_t handed_ = 0;
   FlowTable flows_;
   Fragments fragments_;
   Gateway gateway_;
   std::vector<std::uint32_t> owned_;  ///< connections by interface; the last one is of those that nobody owns
   bool is_explaining_ = false;        ///< then nothing is remembered
+  std::uint64_t next_announcement_ns_ = 0;
+  std::uint32_t announced_ = 0;  ///< interfaces times kinds, of this time
+  std::uint32_t announced_times_ = 0;
   Tick now_ = 0;
   std::uint64_t now_ns_ = 0;
   std::uint16_t identification_ = 0;

@@ -30,7 +30,6 @@ Explanation Worker::explain(Packet& packet, std::uint64_t now_ns) {
   Trace trace(out);
   trace.note("comes from", text_of_port(snapshot, packet.port));
   is_explaining_ = true;
-  bool is_here = false;
   for (int round = 0;; ++round) {
     if (round == most_rounds) {
       out.drop = Drop::route;
@@ -38,10 +37,9 @@ Explanation Worker::explain(Packet& packet, std::uint64_t now_ns) {
       break;
     }
     Work work;
-    out.drop = explain_one(snapshot, packet, is_here, work, trace);
+    out.drop = explain_one(snapshot, packet, work, trace);
     if (out.drop != Drop::none || !work.goes_round) break;
     trace.note("goes round", "this host sends it to itself");
-    is_here = true;
   }
   is_explaining_ = false;
   packet.drop = out.drop;
@@ -55,8 +53,8 @@ Explanation Worker::explain(Packet& packet, std::uint64_t now_ns) {
   return out;
 }
 
-Drop Worker::explain_one(const Snapshot& snapshot, Packet& packet, bool is_here, Work& work, Trace& trace) {
-  const Drop drop = read(snapshot, packet, is_here, work);
+Drop Worker::explain_one(const Snapshot& snapshot, Packet& packet, Work& work, Trace& trace) {
+  const Drop drop = read(snapshot, packet, work);
   if (drop != Drop::none) return drop;
   if (work.is_answered) {
     trace.note("gateway", "it is for the gateway, which answers it if it knows how");

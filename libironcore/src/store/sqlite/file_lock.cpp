@@ -35,7 +35,9 @@ std::string holder_of(int fd) {
 
 Result<FileLock> FileLock::take(const std::filesystem::path& file) {
   const auto path = file.string() + ".lock";
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const bool is_new = static_cast<bool>(fd);
+  if (!fd && errno == EEXIST) fd = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) {
     const auto number = errno;
     auto error = system_error(number, "open " + path);
@@ -52,7 +54,11 @@ Result<FileLock> FileLock::take(const std::filesystem::path& file) {
   if (ftruncate(fd.get(), 0) != 0 || pwrite(fd.get(), pid.data(), pid.size(), 0) < 0) {
     // Only for the message of the next one who comes; a full disk must not keep a store from being opened.
   }
-  return FileLock(std::move(fd));
+  return FileLock(std::move(fd), is_new ? path : std::string());
+}
+
+void FileLock::undo() {
+  if (!made_.empty()) ::unlink(made_.c_str());
 }
 
 }  // namespace ironcore::store::sqlite

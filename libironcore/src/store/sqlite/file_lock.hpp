@@ -17,9 +17,13 @@ class FileLock {
   /// `wrong_state` names the process that has it.
   static Result<FileLock> take(const std::filesystem::path& file);
 
+  /// Removes the file again, if this made it.
+  void undo();
+
  private:
-  explicit FileLock(UniqueFd fd) : fd_(std::move(fd)) {}
+  FileLock(UniqueFd fd, std::string made) : fd_(std::move(fd)), made_(std::move(made)) {}
   UniqueFd fd_;
+  std::string made_;
 };
 
 }  // namespace ironcore::store::sqlite

@@ -284,12 +284,11 @@ Result<void> create_file(const std::filesystem::path& file) {
 
 }  // namespace
 
-Result<std::unique_ptr<Journal>> open_journal(const std::filesystem::path& file, JournalOptions options) {
-  std::optional<FileLock> lock;
-  if (options.vfs.empty()) {
-    IRONCORE_TRY(lock, FileLock::take(file));
-    IRONCORE_CHECK(create_file(file));
-  }
+namespace {
+
+Result<std::unique_ptr<Journal>> open_locked(const std::filesystem::path& file, const JournalOptions& options,
+                                             std::optional<FileLock>& lock) {
+  if (lock) IRONCORE_CHECK(create_file(file));
   IRONCORE_TRY(auto database, Database::open(file, Database::Access::create, options.vfs));
   IRONCORE_CHECK(prepare_connection(database));
   // Before anything is set that would change a file which is none of ours.
@@ -306,6 +305,19 @@ Result<std::unique_ptr<Journal>> open_journal(const std::filesystem::path& file,
       "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;"));
   IRONCORE_TRY(auto epoch, prepare_schema(database));
   return SqliteJournal::create(std::move(database), std::move(lock), std::move(epoch), options.checkpoint_pages);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Journal>> open_journal(const std::filesystem::path& file, JournalOptions options) {
+  std::optional<FileLock> lock;
+  if (options.vfs.empty()) {
+    IRONCORE_TRY(lock, FileLock::take(file));
+  }
+  auto journal = open_locked(file, options, lock);
+  // Nothing of ours stays beside a file that is none of ours.
+  if (!journal && lock) lock->undo();
+  return journal;
 }
 
 Result<std::unique_ptr<LocalStore>> open(const std::filesystem::path& file, Clock& clock, Log& log,

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads no more of a packet than says whose it is; who gets it checks the rest.
+#include "dispatch.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "bytes.hpp"
+#include "hash.hpp"
+#include "headers.hpp"
+#include "local_frames.hpp"
+
+namespace ironcore::network::dataplane {
+
+namespace {
+
+constexpr std::uint32_t outer_bytes = 40;
+constexpr std::uint8_t next_header_ipv4 = 4;
+constexpr std::uint8_t next_header_ipv6 = 41;
+constexpr std::uint32_t icmp_header = 8;
+
+PrefixBits bits_at(const std::uint8_t* address, bool is_v6) noexcept {
+  return bits_of(is_v6 ? load_v6(address) : load_v4(address));
+}
+
+/// The port that a packet is for, as NAT counts: the identifier of an echo, of an ICMP error that of the packet it is about.
+std::optional<std::uint16_t> port_of(const Headers& headers, std::span<const std::uint8_t> bytes) noexcept {
+  if (!is_icmp_error(headers)) return headers.destination_port;
+  const std::size_t quote = headers.transport + icmp_header;
+  Headers quoted;
+  const bool is_there = headers.has_transport && !headers.is_fragment && quote <= bytes.size() &&
+                        parse(bytes.subspan(quote), headers.length - quote, quoted, Extent::quoted) == Malformed::none;
+  return is_there ? std::optional(quoted.source_port) : std::nullopt;
+}
+
+}  // namespace
+
+std::size_t Dispatch::hashed(std::uint64_t a, std::uint64_t b) const noexcept {
+  return reduce(fold_product(a ^ hash_seeds[0], b ^ hash_seeds[1]), static_cast<std::uint32_t>(workers_));
+}
+
+std::optional<Dispatch::Inner> Dispatch::inner_of(const Packet& packet, std::uint32_t at, bool is_v6) noexcept {
+  constexpr std::uint32_t v4_bytes = 20;
+  constexpr std::uint32_t v6_bytes = 40;
+  if (packet.bytes < at + (is_v6 ? v6_bytes : v4_bytes)) return std::nullopt;
+  return Inner{packet.frame + at, packet.bytes - at, packet.frame_bytes - at, is_v6};
+}
+
+Place Dispatch::of(const Packet& packet) noexcept {
+  if (packet.is_from_here) return from_wire(packet);
+  if (packet.port >= snapshot_.ports.size() || packet.bytes < ethernet_bytes) return stay();
+  const PortView& port = snapshot_.ports[packet.port];
+  if (port.kind == PortView::Kind::uplink) return from_wire(packet);
+  if (port.kind != PortView::Kind::machine) return stay();
+  const std::uint16_t type = load16(packet.frame + 12);
+  if (type != ethertype_ipv4 && type != ethertype_ipv6) return stay();
+  const auto inner = inner_of(packet, ethernet_bytes, type == ethertype_ipv6);
+  if (!inner) return stay();
+  return of_ends(snapshot_.interfaces[port.interface]->told.vni, inner->is_v6, inner->source(), inner->destination());
+}
+
+Place Dispatch::of_ends(Vni vni, bool is_v6, const std::uint8_t* own, const std::uint8_t* other) const noexcept {
+  PrefixBits bits = bits_at(own, is_v6);
+  const auto* network = snapshot_.network(vni);
+  const auto far = bits_at(other, is_v6);
+  if (network != nullptr && network->local.of(is_v6).find(far)) bits = std::min(bits, far);
+  return {hashed(bits.high ^ vni.value(), bits.low ^ (is_v6 ? 1U : 0U)), true};
+}
+
+Place Dispatch::from_wire(const Packet& packet) noexcept {
+  if (packet.bytes < ethernet_bytes + outer_bytes) return stay();
+  const std::uint8_t* outer = packet.frame + ethernet_bytes;
+  const std::uint8_t next = outer[6];
+  if (load16(packet.frame + 12) != ethertype_ipv6 || (next != next_header_ipv4 && next != next_header_ipv6))
+    return stay();
+  const auto inner = inner_of(packet, ethernet_bytes + outer_bytes, next == next_header_ipv6);
+  const auto* underlay = snapshot_.underlay(outer + 32);
+  if (!inner || underlay == nullptr) return stay();
+  if (underlay->use == UnderlayUse::load_balancer) {
+    // Nothing comes back this way.
+    const auto bits = bits_at(inner->source(), inner->is_v6);
+    return {hashed(bits.high, bits.low), true};
+  }
+  const auto* owner = snapshot_.interfaces[underlay->index].get();
+  if (owner == nullptr) return stay();
+  if (underlay->use == UnderlayUse::nat) return to_nat(*owner, FlowScope::wire(outer + 32), *inner);
+  const std::uint8_t* own = inner->destination();
+  if (underlay->use == UnderlayUse::virtual_ip) {
+    const auto& address = inner->is_v6 ? owner->told.ipv6 : owner->told.ipv4;
+    if (!address) return stay();
+    own = address->bytes().data();
+  }
+  return of_ends(owner->told.vni, inner->is_v6, own, inner->source());
+}
+
+Place Dispatch::to_nat(const InterfaceView& owner, FlowScope scope, const Inner& inner) noexcept {
+  Headers headers;
+  const std::span bytes(inner.ip, std::min(inner.bytes, inner.length));
+  if (inner.is_v6 || parse(bytes, inner.length, headers) != Malformed::none || !owner.nat_pool) return stay();
+  if (headers.is_fragment) {
+    const auto source = bits_at(inner.source(), false);
+    const std::size_t home = hashed(source.high, headers.fragment_id);
+    if (home != here_) return {home, false};
+    if (!fragments_.track(scope, inner.ip, headers, now_)) return stay();
+  }
+  const auto port = port_of(headers, bytes);
+  if (!port || *port < owner.nat->first_port || *port > owner.nat->last_port) return stay();
+  return {owner.nat_pool->worker_of(*port), true};
+}
+
+}  // namespace ironcore::network::dataplane
