@@ -193,11 +193,14 @@ void add_machine_commands(std::vector<Command>& all, Options& o, const Runner& r
 
 void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& run) {
   Argument verb{.name = "VERB",
-                .help = "apply, get, delete, counters, ports, open-port or close-port",
+                .help = "apply, get, delete, counters, explain, ports, open-port or close-port",
                 .target = &o.dataplane.verb,
-                .choices = {"apply", "get", "delete", "counters", "ports", "open-port", "close-port"}};
+                .choices = {"apply", "get", "delete", "counters", "explain", "ports", "open-port", "close-port"}};
   Argument words{.name = "WORD",
-                 .help = "get: KIND [NAME]; delete: KIND and what names it; open-port: NAME DEVICE; close-port: NAME",
+                 .help =
+                     "get: KIND [NAME]; delete: KIND and what names it; explain: PORT FRAME (hexadecimal) [WORKER]; "
+                     "open-port: NAME "
+                     "DEVICE; close-port: NAME",
                  .least = 0,
                  .most = any_number,
                  .target = &o.dataplane.words,
@@ -211,7 +214,8 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
                              "ironcorectl dataplane delete route 100 10.2.0.0/16\n"
                              "ironcorectl dataplane delete -f network.yaml\n"
                              "ironcorectl dataplane counters\n"
-                             "ironcorectl dataplane ports",
+                             "ironcorectl dataplane ports\n"
+                             "ironcorectl dataplane explain web-1 ffffffffffff0200000000010806…",
                  .settings = {files(o.dataplane.files), output(o.dataplane.format),
                               program::text("dataplane", o.session.dataplane, "ENDPOINT",
                                             "where metalnetd listens; also $IRONCORE_DATAPLANE"),

@@ -269,6 +269,57 @@ Result<void> close_port(Session& session, const DataplaneCommand& command) {
   return {};
 }
 
+/// `02 00:00` too: blanks and colons between the bytes do not matter.
+Result<std::vector<std::uint8_t>> parse_frame(const std::string& text) {
+  std::vector<std::uint8_t> bytes;
+  bool is_half = false;
+  for (const char c : text) {
+    if (c == ' ' || c == ':') continue;
+    unsigned digit = 0;
+    if (c >= '0' && c <= '9')
+      digit = static_cast<unsigned>(c - '0');
+    else if (c >= 'a' && c <= 'f')
+      digit = static_cast<unsigned>(c - 'a') + 10;
+    else if (c >= 'A' && c <= 'F')
+      digit = static_cast<unsigned>(c - 'A') + 10;
+    else
+      return Error(ErrorCode::invalid, "a frame is written as hexadecimal digits, not " + in_quotes(text));
+    if (is_half)
+      bytes.back() = static_cast<std::uint8_t>(bytes.back() << 4 | digit);
+    else
+      bytes.push_back(static_cast<std::uint8_t>(digit));
+    is_half = !is_half;
+  }
+  if (is_half) return Error(ErrorCode::invalid, "half of the frame's last byte is missing");
+  return bytes;
+}
+
+Result<void> explain_packet(Session& session, const DataplaneCommand& command) {
+  const auto& words = command.words;
+  const bool has_worker = words.size() == 3;
+  if ((words.size() != 2 && !has_worker) ||
+      (has_worker &&
+       (words[2].empty() || words[2].size() > 4 || words[2].find_first_not_of("0123456789") != std::string::npos)))
+    return Error(ErrorCode::invalid, "explain takes a port, a frame and perhaps the number of a worker");
+  IRONCORE_TRY(const auto frame, parse_frame(words[1]));
+  IRONCORE_TRY(auto* const client, session.dataplane());
+  IRONCORE_TRY(const auto explanation, client->explain(words[0], frame, has_worker ? std::stoul(words[2]) : 0));
+  if (command.format == OutputFormat::json) {
+    IRONCORE_TRY(const auto text, api::to_indented_json(explanation.to_json()));
+    session.out() << text;
+    return {};
+  }
+  session.out() << explanation.to_text();
+  if (explanation.drop != network::Drop::none) {
+    session.out() << "dropped: " << name(explanation.drop) << '\n';
+    return {};
+  }
+  IRONCORE_TRY(const auto ports, client->ports());
+  for (const auto& port : ports)
+    if (port.state.number == explanation.port) session.out() << "leaves by port " << port.state.spec.name << '\n';
+  return {};
+}
+
 }  // namespace
 
 std::vector<std::string> dataplane_kinds() {
@@ -281,11 +332,12 @@ Result<void> dataplane(Session& session, const DataplaneCommand& command) {
   const auto& verb = command.verb.front();
   if (verb == "get") return get(session, command);
   if (verb == "delete") return remove(session, command);
+  if (verb == "explain") return explain_packet(session, command);
   if (verb == "open-port") return open_port(session, command);
   if (verb == "close-port") return close_port(session, command);
   if (verb != "apply" && verb != "counters" && verb != "ports") {
-    const std::array<std::string_view, 7> verbs{"apply", "get",       "delete",    "counters",
-                                                "ports", "open-port", "close-port"};
+    const std::array<std::string_view, 8> verbs{"apply",   "get",   "delete",    "counters",
+                                                "explain", "ports", "open-port", "close-port"};
     return Error(ErrorCode::invalid, "dataplane cannot " + in_quotes(verb) + did_you_mean(verb, verbs));
   }
   if (!command.words.empty())

@@ -147,7 +147,7 @@ void print_table(Session& session, const network::zmq::AllCounters& counters) {
   Table totals({"Counter", "Value"});
   totals.add({"forwarded", std::to_string(all.packets[0])});
   for (std::size_t i = 1; i < all.packets.size(); ++i) {
-    if (all.packets[i] != 0)
+    if (all.packets[i] != 0 && static_cast<Drop>(i) != Drop::elsewhere)
       totals.add({"dropped: " + std::string(name(static_cast<Drop>(i))), std::to_string(all.packets[i])});
   }
   totals.add({"answers of the gateway", std::to_string(all.answers)});

@@ -60,7 +60,7 @@ void try_all(std::string_view message) {
 void one(std::string_view message) {
   try_all<HelloRequest, HelloReply, ApplyRequest, ApplyReply, ListRequest, ListReply, WatchRequest, WatchReply,
           CountersRequest, CountersReply, OpenPortRequest, OpenPortReply, ClosePortRequest, ClosePortReply,
-          PortsRequest, PortsReply>(message);
+          PortsRequest, PortsReply, ExplainRequest, ExplainReply>(message);
 }
 
 }  // namespace

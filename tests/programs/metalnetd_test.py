@@ -186,6 +186,12 @@ class Dataplane(TempDirectory):
         answer = self.deliver("b", IP(src="10.0.0.2", dst="10.0.0.1") / UDP(sport=80, dport=4000) / b"answer", "a")
         self.assertEqual(answer[Raw].load, b"answer")
 
+        frame = bytes(self.from_machine("a", to_b / UDP(sport=4000, dport=81))).hex()
+        self.assertIn("dropped: ingress_rule", self.ok("explain", "port-a", frame))
+        frame = bytes(self.from_machine("a", to_b / UDP(sport=4000, dport=80))).hex()
+        self.assertIn("leaves by port port-b", self.ok("explain", "port-a", frame))
+        self.assertIn("steps", json.loads(self.ok("explain", "port-a", frame, "-o", "json")))
+
         counters = json.loads(self.ok("counters", "-o", "json"))
         self.assertEqual(counters["dropped"]["ingress_rule"], 1)
         self.assertEqual([one["id"] for one in counters["interfaces"]], ["a", "b"])
@@ -238,6 +244,8 @@ class Dataplane(TempDirectory):
         self.assertSays(self.ctl("get", "interface", "nobody"), 1, "nobody")
         self.assertSays(self.ctl("delete", "route", "100"), 2, "expected route vni prefix", "prefix")
         self.assertSays(self.ctl("open-port", "port-c", "tapp:x"), 2, "tapp")
+        self.assertSays(self.ctl("explain", "port-a", "0g"), 2, "hexadecimal")
+        self.assertSays(self.ctl("explain", "nobody", "00" * 60), 1, "nobody")
         self.assertSays(self.ctl("coutners"), 2, "counters")
         self.assertSays(self.ctl("ports", "--dataplane", f"ipc://{self.directory}/nobody"), 1, "no server answers")
         self.assertEqual(self.ok("get", "interfaces", "-o", "json"), before)

@@ -253,6 +253,22 @@ TEST_CASE("counters are those of the dataplane") {
   CHECK(counters.interfaces == remote.local.dataplane->interface_counters());
 }
 
+TEST_CASE("a packet is explained as here, by a worker that runs") {
+  Remote remote;
+  good(remote.client->apply(std::vector<Change>{interface("a")}));
+  good(remote.client->open_port({"port-a", "memory:a", 1500, std::nullopt}));
+  const std::vector<std::uint8_t> frame(60);
+  CHECK(remote.client->explain("nobody", frame).error().code() == ErrorCode::not_found);
+  CHECK(remote.client->explain("port-a", std::vector<std::uint8_t>(10'000)).error().code() == ErrorCode::invalid);
+  std::jthread worker([&](std::stop_token stop) { remote.local.dataplane->run(0, std::move(stop)); });
+  const auto here = good(remote.local.dataplane->explain("port-a", frame, remote.soon()));
+  const auto there = good(remote.client->explain("port-a", frame));
+  CHECK_FALSE(here.steps.empty());
+  CHECK(there.drop != Drop::none);
+  CHECK(there.to_json() == here.to_json());
+  CHECK(remote.client->explain("port-a", frame, 5).error().code() == ErrorCode::not_found);
+}
+
 TEST_CASE("a restart of the server is bridged") {
   Remote remote;
   remote.stop();

@@ -18,6 +18,7 @@
 #include "ironcore/base/result.hpp"
 #include "ironcore/base/zmq_context.hpp"
 #include "ironcore/network/dataplane.hpp"
+#include "ironcore/network/explanation.hpp"
 
 namespace ironcore::network::zmq {
 
@@ -35,7 +36,7 @@ struct ServerCounters {
   std::uint64_t foreign_version = 0;  ///< of another protocol version
 };
 
-/// One poll loop on the embedder's thread. Nothing that a peer sends blocks or ends it; a batch is carried out between two messages. Thread: `run` one,
+/// One poll loop on the embedder's thread. Nothing that a peer sends blocks or ends it; a batch is carried out between two messages, an explanation waits for its worker. Thread: `run` one,
 /// everything else any.
 class Server {
  public:
@@ -98,6 +99,9 @@ class Client {
   virtual Result<std::vector<AppliedBatch>> watch(std::uint64_t after, Instant deadline, std::stop_token stop = {},
                                                   std::size_t limit = 1000) = 0;
   virtual Result<AllCounters> counters() = 0;
+  /// `timeout` also if the worker does not answer within a second.
+  virtual Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame,
+                                      std::size_t worker = 0) = 0;
 
   virtual Result<PortState> open_port(const PortSpec& spec) = 0;
   virtual Result<void> close_port(const std::string& name) = 0;

@@ -41,6 +41,7 @@ enum class MessageType : std::uint16_t {
   open_port = 0x0106,
   close_port = 0x0107,
   list_ports = 0x0108,
+  explain_packet = 0x0109,
 
   serve_streams = 0x2001,
   open_stream = 0x2002,

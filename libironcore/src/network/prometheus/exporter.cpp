@@ -68,8 +68,10 @@ class Reader final : public ::prometheus::Collectable {
     Family(out, MetricType::Counter, "forwarded_packets_total", "Packets that went on.").add(counters.packets[0]);
     {
       Family dropped(out, MetricType::Counter, "dropped_packets_total", "Packets that went no further, by reason.");
-      for (std::size_t i = 1; i < counters.packets.size(); ++i)
+      for (std::size_t i = 1; i < counters.packets.size(); ++i) {
+        if (static_cast<Drop>(i) == Drop::elsewhere) continue;  // it was not dropped
         dropped.add(counters.packets[i], {{"reason", std::string(name(static_cast<Drop>(i)))}});
+      }
     }
     Family(out, MetricType::Counter, "slow_path_total", "How often the configuration was asked.")
         .add(counters.slow_path);

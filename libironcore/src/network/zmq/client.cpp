@@ -99,6 +99,20 @@ class ZmqClient final : public Client {
     return counters;
   }
 
+  Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame,
+                              std::size_t worker) override {
+    const Text bytes(reinterpret_cast<const char*>(frame.data()), frame.size());
+    const auto number = static_cast<std::uint32_t>(std::min<std::size_t>(worker, UINT32_MAX));
+    IRONCORE_TRY(const auto answer, call(ExplainRequest{port, number, bytes}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<ExplainReply>(answer));
+    Explanation explanation;
+    for (const auto& step : reply.steps) explanation.steps.push_back({std::string(step.stage), std::string(step.text)});
+    IRONCORE_TRY(explanation.drop, drop_of(reply.drop));
+    explanation.port = reply.port;
+    explanation.frame.assign(reply.frame.begin(), reply.frame.end());
+    return explanation;
+  }
+
   Result<PortState> open_port(const PortSpec& spec) override {
     std::string mac;
     IRONCORE_TRY(const auto answer, call(OpenPortRequest{to_record(spec, mac)}));
@@ -125,6 +139,13 @@ class ZmqClient final : public Client {
   }
 
  private:
+  static Result<Drop> drop_of(Text word) {
+    for (std::size_t i = 0; i < drop_reasons; ++i)
+      if (name(static_cast<Drop>(i)) == word) return static_cast<Drop>(i);
+    return Error(
+        ErrorCode::unsupported,
+        "the server drops for a reason that this program does not know: install the same release on both sides");
+  }
   /// A newer server may say what this program cannot read.
   static Result<std::vector<Change>> read(Text json) { return within(parse_changes(json), "read the server's answer"); }
 

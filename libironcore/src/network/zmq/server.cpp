@@ -27,6 +27,8 @@ constexpr std::size_t batch_bytes = 8 * 1024 * 1024;  ///< in one answer to a wa
 constexpr std::size_t most_watches = 1024;
 constexpr std::size_t messages_per_turn = 64;
 constexpr Duration watch_tick = std::chrono::milliseconds(20);
+// A worker answers between two bursts; one that does not run must not hold up the others for long.
+constexpr Duration explain_patience = std::chrono::seconds(1);
 constexpr Duration longest_watch = std::chrono::minutes(1);
 constexpr std::size_t kinds = std::variant_size_v<Change> / 2;
 
@@ -80,6 +82,7 @@ class ZmqServer final : public Server {
   Result<void> carry_out(Origin& origin, const Header& header, std::string_view message);
   Result<void> list(Origin& origin, const ListRequest& request);
   void tell_counters(Origin& origin);
+  Result<void> explain(Origin& origin, const ExplainRequest& request);
   Result<void> watch(Origin& origin, const Header& header, const WatchRequest& request);
   /// True = it was answered.
   bool try_watch(Watch& watch);
@@ -226,6 +229,10 @@ Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::str
       answer(origin, reply);
       return {};
     }
+    case MessageType::explain_packet: {
+      IRONCORE_TRY(const auto request, decode<ExplainRequest>(message));
+      return explain(origin, request);
+    }
     default:
       return Error(ErrorCode::unsupported, "a dataplane has no answer to messages of type " +
                                                std::to_string(static_cast<std::uint16_t>(header.type)));
@@ -291,6 +298,19 @@ void ZmqServer::tell_counters(Origin& origin) {
                                 interface.received_bytes, interface.dropped});
   }
   answer(origin, reply);
+}
+
+Result<void> ZmqServer::explain(Origin& origin, const ExplainRequest& request) {
+  const std::span frame(reinterpret_cast<const std::uint8_t*>(request.frame.data()), request.frame.size());
+  IRONCORE_TRY(const auto explanation, dataplane_.explain(std::string(request.port), frame,
+                                                          clock_.now() + explain_patience, {}, request.worker));
+  ExplainReply reply{.steps = {},
+                     .drop = name(explanation.drop),
+                     .port = explanation.port,
+                     .frame = {reinterpret_cast<const char*>(explanation.frame.data()), explanation.frame.size()}};
+  for (const auto& step : explanation.steps) reply.steps.push_back({step.stage, step.text});
+  answer(origin, reply);
+  return {};
 }
 
 // ---- watches ----------------------------------------------------------------------------------------------------

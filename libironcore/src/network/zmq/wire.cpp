@@ -33,6 +33,9 @@ IRONCORE_WIRE(ClosePortRequest, archive(record.name))
 IRONCORE_WIRE(ClosePortReply)
 IRONCORE_WIRE(PortsRequest)
 IRONCORE_WIRE(PortsReply, archive(record.ports))
+IRONCORE_WIRE(ExplainRequest, archive(record.port, record.worker, record.frame))
+IRONCORE_WIRE(StepRecord, archive(record.stage, record.text))
+IRONCORE_WIRE(ExplainReply, archive(record.steps, record.drop, record.port, record.frame))
 
 }  // namespace ironcore::network::zmq
 
@@ -53,4 +56,6 @@ IRONCORE_WIRE_RECORD(network::zmq::ClosePortRequest)
 IRONCORE_WIRE_RECORD(network::zmq::ClosePortReply)
 IRONCORE_WIRE_RECORD(network::zmq::PortsRequest)
 IRONCORE_WIRE_RECORD(network::zmq::PortsReply)
+IRONCORE_WIRE_RECORD(network::zmq::ExplainRequest)
+IRONCORE_WIRE_RECORD(network::zmq::ExplainReply)
 }  // namespace ironcore::wire

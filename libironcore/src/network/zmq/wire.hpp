@@ -137,4 +137,23 @@ struct PortsReply {
   std::vector<PortRecord> ports;
 };
 
+struct ExplainRequest {
+  static constexpr MessageType type = MessageType::explain_packet;
+  Text port;
+  std::uint32_t worker = 0;
+  Text frame;
+};
+struct StepRecord {
+  static constexpr std::size_t least_bytes = 4 + 4;
+  Text stage;
+  Text text;
+};
+struct ExplainReply {
+  static constexpr MessageType type = reply_to(MessageType::explain_packet);
+  std::vector<StepRecord> steps;
+  Text drop;
+  std::uint32_t port = 0;
+  Text frame;
+};
+
 }  // namespace ironcore::network::zmq
