@@ -388,3 +388,14 @@ TEST_CASE("a sum that the card shall finish stays one") {
   CHECK(source_address(out) == "192.0.2.1");
   CHECK(out == pseudo(out));
 }
+
+TEST_CASE("who claims to be a machine of this host gets nothing past that machine's rules") {
+  PublicHost host;
+  host.add(2, "10.0.0.2");
+  host.change({VirtualIp{"m2", ip("192.0.2.50"), {}}, nat("m1", 1024, 2047), FirewallRuleKey{"m1", "all-v4"}});
+  // As if m1 had asked.
+  CHECK(host.answer(host.virtual_underlay(2), tcp_to("10.0.0.1", 5000, "192.0.2.50", 80)).ip() ==
+        tcp_to("10.0.0.1", 5000, "10.0.0.2", 80));
+  CHECK(host.from_machine(2, tcp_to("10.0.0.2", 80, "10.0.0.1", 5000, tcp_syn | tcp_ack)).drop == Drop::ingress_rule);
+  CHECK(host.answer(host.nat_underlay(1), echo_to("10.0.0.1", "192.0.2.1", 8, 5)).drop == Drop::ingress_rule);
+}

@@ -297,6 +297,14 @@ TEST_CASE("who serves nobody is unavailable, and a path that is taken is told") 
   CHECK(connect("ipc://") == ErrorCode::invalid);
 }
 
+TEST_CASE("of a batch in which all is wrong the first errors are told") {
+  Remote remote;
+  const auto error = remote.client->apply(std::vector<Change>(70'000, VirtualIp())).error();
+  CHECK(error.code() == ErrorCode::invalid);
+  CHECK(error.fields().size() == 64);
+  CHECK(remote.client->apply(std::vector<Change>(400'000, interface("a"))).error().code() == ErrorCode::exhausted);
+}
+
 TEST_CASE("garbage, damage, other versions and too much harm nobody") {
   Remote remote;
   good(remote.client->apply(std::vector<Change>{interface("a")}));

@@ -269,6 +269,8 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
         is_same ? before->meters : std::make_shared<InterfaceMeters>(told->second.total, told->second.public_traffic);
   }
   view->underlay = underlay_bytes(*told->second.underlay);
+  view->next_hop = use_hop(*told->second.underlay);
+  entries.targets.push_back(*told->second.underlay);
   add_underlay(entries, told->second.underlay, UnderlayUse::interface);
   for (const auto& address : {told->second.ipv4, told->second.ipv6}) {
     if (!address) continue;

@@ -58,7 +58,7 @@ class Compiler {
     std::vector<IpAddress> underlays;
     std::vector<std::pair<IpAddress, std::uint16_t>> publics;  ///< of an interface: the first port of each range
     std::optional<IpAddress> balanced;                         ///< of a load balancer
-    std::vector<IpAddress> targets;                            ///< likewise
+    std::vector<IpAddress> targets;                            ///< underlay addresses whose numbers it uses
   };
 
   void compile_interface(const Desired& desired, const std::string& id);

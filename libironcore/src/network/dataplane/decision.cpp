@@ -203,8 +203,10 @@ class Decider {
   Action way_to(const NetworkView& network, bool is_v6, PrefixBits address, std::uint16_t port,
                 Direction direction) const noexcept {
     if (const auto local = network.local.of(is_v6).find(address)) {
-      note(stage_of(direction), [&] { return "machine " + snapshot_.interfaces[local->value]->told.id + " has it"; });
-      return to_machine(local->value);
+      const auto& machine = *snapshot_.interfaces[local->value];
+      note(stage_of(direction), [&] { return "machine " + machine.told.id + " has it"; });
+      // Whoever sends from outside may claim to be a machine here: its own rules decide whether it wants the answer.
+      return key_.scope().is_wire() ? to_hop(machine.next_hop) : to_machine(local->value);
     }
     const auto route = network.routes.of(is_v6).find(address);
     if (!route) {

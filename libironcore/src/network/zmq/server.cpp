@@ -24,6 +24,7 @@ using ironcore::wire::Wake;
 
 constexpr std::size_t page_objects = 1000;
 constexpr std::size_t batch_bytes = 8 * 1024 * 1024;  ///< in one answer to a watch, about
+constexpr std::size_t most_field_errors = 64;         ///< that anybody is told at once
 constexpr std::size_t most_watches = 1024;
 constexpr std::size_t messages_per_turn = 64;
 constexpr Duration watch_tick = std::chrono::milliseconds(20);
@@ -167,6 +168,11 @@ void ZmqServer::take(Message routing_id, Message message) {
   if (error.code() == ErrorCode::corrupt) {
     malformed_.fetch_add(1, std::memory_order_relaxed);
     error = Error(ErrorCode::invalid, error.message());
+  }
+  if (error.fields().size() > most_field_errors) {
+    auto fields = error.fields();
+    fields.resize(most_field_errors);
+    error = Error(std::move(fields));
   }
   answer(origin, ironcore::wire::to_record(error));
 }
