@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/json/basic_parser_impl.hpp>
 #include <limits>
+#include <utility>
 
 #include "ironcore/base/text.hpp"
 
@@ -37,7 +38,7 @@ class Builder {
     auto& members = open_.back()->members;
     if (open_.back()->find(text_) != nullptr) return refuse("the member " + in_quotes(text_) + " comes twice", error);
     if (members.size() == max_json_members) return refuse("an object with more than 64 members", error);
-    members.emplace_back(std::exchange(text_, {}), JsonTree());
+    members.push_back({std::exchange(text_, {}), {}});
     return true;
   }
   bool on_string_part(json::string_view part, std::size_t, json::error_code&) { return gather(part); }
@@ -87,7 +88,7 @@ class Builder {
     JsonTree* value = &root;
     if (!open_.empty()) {
       JsonTree& around = *open_.back();
-      value = around.type == JsonTree::Type::object ? &around.members.back().second : &around.items.emplace_back();
+      value = around.type == JsonTree::Type::object ? &around.members.back().value : &around.items.emplace_back();
     }
     value->type = type;
     return *value;
@@ -97,7 +98,7 @@ class Builder {
     return true;
   }
   bool leave() {
-    std::erase_if(open_.back()->members, [](const auto& member) { return member.second.type == JsonTree::Type::null; });
+    std::erase_if(open_.back()->members, [](const auto& member) { return member.value.type == JsonTree::Type::null; });
     open_.pop_back();
     return true;
   }
@@ -110,9 +111,8 @@ class Builder {
 }  // namespace
 
 const JsonTree* JsonTree::find(std::string_view name) const noexcept {
-  const auto at =
-      std::find_if(members.begin(), members.end(), [&](const auto& member) { return member.first == name; });
-  return at == members.end() ? nullptr : &at->second;
+  const auto at = std::find_if(members.begin(), members.end(), [&](const auto& member) { return member.name == name; });
+  return at == members.end() ? nullptr : &at->value;
 }
 
 Result<JsonTree> parse_json_tree(std::string_view text) {

@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "ironcore/base/result.hpp"
@@ -20,9 +19,14 @@ struct JsonTree {
   std::optional<std::uint64_t> number;  ///< only of a whole number that is not negative
   std::string text;
   std::vector<JsonTree> items;
-  std::vector<std::pair<std::string, JsonTree>> members;  ///< those that are null are left out
+  struct Member;
+  std::vector<Member> members;  ///< those that are null are left out
 
   const JsonTree* find(std::string_view name) const noexcept;
+};
+struct JsonTree::Member {
+  std::string name;
+  JsonTree value;
 };
 
 /// Most members of one object, and most objects and lists in each other.

@@ -193,7 +193,7 @@ TEST_CASE("a client is told who serves, and errors as they are") {
   CHECK(remote.client->get(Change(InterfaceKey{"a"})).error().code() == ErrorCode::not_found);
   CHECK(remote.client->list("Interfaces", 5, {}).error().code() == ErrorCode::invalid);
   CHECK(remote.client->list("Interface", 5, Change(NatKey{"a"})).error().message() ==
-        "after must be a key of a Interface");
+        "after must be the key of kind Interface");
   struct stat info {};
   REQUIRE(::stat(remote.socket.c_str(), &info) == 0);
   CHECK((info.st_mode & 0777) == 0600);

@@ -260,7 +260,7 @@ Result<void> ZmqServer::list(Origin& origin, const ListRequest& request) {
     if (after) {
       const auto* const given = std::get_if<Key>(&*after);
       if (given == nullptr) {
-        done = Error(ErrorCode::invalid, "after must be a key of a " + std::string(request.kind));
+        done = Error(ErrorCode::invalid, "after must be the key of kind " + std::string(request.kind));
         return;
       }
       key = *given;
