@@ -191,6 +191,39 @@ void add_machine_commands(std::vector<Command>& all, Options& o, const Runner& r
        .run = [&o, run] { return run([&o](Session& session) { return logs(session, o.logs); }); }});
 }
 
+void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& run) {
+  Argument verb{.name = "VERB",
+                .help = "apply, get, delete, counters, explain, ports, open-port or close-port",
+                .target = &o.dataplane.verb,
+                .choices = {"apply", "get", "delete", "counters", "explain", "ports", "open-port", "close-port"}};
+  Argument words{.name = "WORD",
+                 .help =
+                     "get: KIND [NAME]; delete: KIND and what names it; explain: PORT FRAME (hexadecimal) [WORKER]; "
+                     "open-port: NAME "
+                     "DEVICE; close-port: NAME",
+                 .least = 0,
+                 .most = any_number,
+                 .target = &o.dataplane.words,
+                 .choices = dataplane_kinds()};
+  all.push_back({.name = "dataplane",
+                 .summary = "Look at and change what the dataplane of this host forwards.",
+                 .examples = "ironcorectl dataplane open-port web-1 tap:web1\n"
+                             "ironcorectl dataplane apply -f network.yaml\n"
+                             "ironcorectl dataplane get interfaces\n"
+                             "ironcorectl dataplane get routes -o yaml\n"
+                             "ironcorectl dataplane delete route 100 10.2.0.0/16\n"
+                             "ironcorectl dataplane delete -f network.yaml\n"
+                             "ironcorectl dataplane counters\n"
+                             "ironcorectl dataplane ports\n"
+                             "ironcorectl dataplane explain web-1 ffffffffffff0200000000010806…",
+                 .settings = {files(o.dataplane.files), output(o.dataplane.format),
+                              program::text("dataplane", o.session.dataplane, "ENDPOINT",
+                                            "where metalnetd listens; also $IRONCORE_DATAPLANE"),
+                              program::count("mtu", o.dataplane.mtu, "open-port: of the machine's packets")},
+                 .arguments = {verb, words},
+                 .run = [&o, run] { return run([&o](Session& session) { return dataplane(session, o.dataplane); }); }});
+}
+
 }  // namespace
 
 Result<void> version(Session& session, const VersionOptions& options) {
@@ -221,6 +254,7 @@ Command commands(Options& o, Runner run) {
                                                       "the server's public key, for tcp; also $IRONCORE_SERVER_KEY")}};
   add_object_commands(program.commands, o, run);
   add_machine_commands(program.commands, o, run);
+  add_dataplane_command(program.commands, o, run);
   program.commands.push_back(
       {.name = "version",
        .summary = "Show the versions of client and server.",

@@ -7,6 +7,7 @@
 
 #include "ironcorectl/apply.hpp"
 #include "ironcorectl/console.hpp"
+#include "ironcorectl/dataplane.hpp"
 #include "ironcorectl/describe.hpp"
 #include "ironcorectl/edit.hpp"
 #include "ironcorectl/explain.hpp"
@@ -36,6 +37,7 @@ struct Options {
   std::vector<std::string> power_words;
   PowerOptions power;
   RebootOptions reboot;
+  DataplaneCommand dataplane;
   ConsoleOptions console;
   LogsOptions logs;
   EventsOptions events;

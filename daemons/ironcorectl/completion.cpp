@@ -92,6 +92,7 @@ std::string bash_arguments(const Command& command) {
   if (first == "@kinds") return "_ironcorectl_objects";
   if (first == "@machines") return "_ironcorectl_names machines";
   std::string text = "if [ \"$place\" -eq 0 ]; then words=" + in_quotes(first);
+  if (command.arguments.size() > 1) text += "; else words=" + in_quotes(joined(command.arguments[1].choices));
   if (command.arguments.front().most > 1) text += "; else _ironcorectl_names machines";
   return text + "; fi";
 }

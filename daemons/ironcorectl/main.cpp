@@ -30,6 +30,7 @@ int run_tool(int argc, char** argv, program::StandardOutput& output) {
   const auto environment = program::Environment::read();
   ctl::Options options;
   options.session.server = variable("IRONCORE_SERVER", program::default_endpoint(environment));
+  options.session.dataplane = variable("IRONCORE_DATAPLANE", program::default_dataplane_endpoint(environment));
   if (const auto file = variable("IRONCORE_KEY_FILE", ""); !file.empty()) options.session.key_file = file;
   if (const auto key = variable("IRONCORE_SERVER_KEY", ""); !key.empty()) options.session.server_key = key;
   options.session.namespace_ = variable("IRONCORE_NAMESPACE", "default");

@@ -152,19 +152,25 @@ Error Manifest::located(const Error& error) const {
   return {error.code(), std::move(text)};
 }
 
-Result<std::vector<Manifest>> read_manifests(Session& session, const std::vector<std::string>& files,
-                                             UnknownMembers unknown) {
-  Objects objects(session, unknown);
+Result<std::vector<Document>> read_documents(Session& session, const std::vector<std::string>& files) {
+  std::vector<Document> all;
   for (const std::string& argument : files) {
     IRONCORE_TRY(const auto read, read_argument(session, argument));
     for (const File& file : read) {
       auto parsed = api::parse_manifests(file.text);
       if (!parsed) return in_file(parsed.error(), file.name);
-      IRONCORE_TRY(auto documents, std::move(parsed));
-      for (api::Manifest& document : documents) {
-        IRONCORE_CHECK(objects.add(file.name, std::move(document)));
-      }
+      for (api::Manifest& document : *parsed) all.push_back({file.name, std::move(document)});
     }
+  }
+  return all;
+}
+
+Result<std::vector<Manifest>> read_manifests(Session& session, const std::vector<std::string>& files,
+                                             UnknownMembers unknown) {
+  Objects objects(session, unknown);
+  IRONCORE_TRY(auto documents, read_documents(session, files));
+  for (Document& each : documents) {
+    IRONCORE_CHECK(objects.add(each.name, std::move(each.document)));
   }
   std::vector<Manifest> all = objects.take();
   if (all.empty()) return Error(ErrorCode::invalid, "there is no object in " + files.front());

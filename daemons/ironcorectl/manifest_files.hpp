@@ -37,4 +37,12 @@ enum class UnknownMembers {
 Result<std::vector<Manifest>> read_manifests(Session& session, const std::vector<std::string>& files,
                                              UnknownMembers unknown);
 
+/// One document of a file, not read any further.
+struct Document {
+  std::string name;  ///< of the file
+  api::Manifest document;
+};
+/// Likewise, for what is no object of the store.
+Result<std::vector<Document>> read_documents(Session& session, const std::vector<std::string>& files);
+
 }  // namespace ironcore::ctl

@@ -48,6 +48,15 @@ Result<store::Store*> Session::store() {
   return store_.get();
 }
 
+Result<network::zmq::Client*> Session::dataplane() {
+  if (!dataplane_) {
+    IRONCORE_TRY(auto* const shared, context());
+    IRONCORE_TRY(dataplane_, within(network::zmq::Client::connect(*shared, {.endpoint = options_.dataplane}, clock_),
+                                    options_.dataplane));
+  }
+  return dataplane_.get();
+}
+
 Result<std::string> Session::server_program() {
   IRONCORE_TRY(auto client, client_options());
   IRONCORE_TRY(auto* const shared, context());

@@ -11,6 +11,7 @@
 
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
+#include "ironcore/network/zmq.hpp"
 #include "ironcore/store/store.hpp"
 #include "ironcore/store/zmq_stream.hpp"
 #include "program/standard_output.hpp"
@@ -28,6 +29,7 @@ struct SessionOptions {
   std::string server;                     ///< endpoint
   std::optional<std::string> key_file;    ///< our key pair, for tcp
   std::optional<std::string> server_key;  ///< the server's public key, for tcp
+  std::string dataplane;                  ///< endpoint of this host's dataplane
   std::string namespace_ = "default";
   std::string editor;             ///< command of `edit`
   std::string scratch_directory;  ///< where `edit` keeps its file
@@ -43,6 +45,7 @@ class Session {
 
   Result<store::Store*> store();
   Result<store::zmq::StreamClient*> streams();
+  Result<network::zmq::Client*> dataplane();
   /// `ironcored 0.1.0`: what the server calls itself.
   Result<std::string> server_program();
 
@@ -71,6 +74,7 @@ class Session {
   std::stop_token stop_;
   NullLog log_;
   std::unique_ptr<store::zmq::Context> context_;
+  std::unique_ptr<network::zmq::Client> dataplane_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<store::zmq::StreamClient> streams_;
 };

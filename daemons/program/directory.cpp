@@ -51,6 +51,11 @@ std::string default_endpoint(const Environment& environment) {
   return "ipc://" + (default_state_directory(environment) / "run/api.sock").string();
 }
 
+std::string default_dataplane_endpoint(const Environment& environment) {
+  const auto endpoint = default_endpoint(environment);
+  return endpoint.substr(0, endpoint.rfind('/')) + "/dataplane.sock";
+}
+
 Result<void> make_directory(const std::filesystem::path& directory, mode_t mode, const std::string& mark) {
   if (directory.has_parent_path()) {
     std::error_code error;

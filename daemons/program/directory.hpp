@@ -28,6 +28,8 @@ struct Environment {
 std::filesystem::path default_state_directory(const Environment& environment);
 /// `ipc:///run/ironcore/api.sock` for root, else in the user's own runtime directory.
 std::string default_endpoint(const Environment& environment);
+/// `dataplane.sock` beside it.
+std::string default_dataplane_endpoint(const Environment& environment);
 
 /// Makes the directory, and those above it as 0755. One that exists must belong to us (or root) and have no more rights than
 /// `mode`: what is in it is nobody else's business. One that holds our file `mark` was made by us and gets `mode`; any other is

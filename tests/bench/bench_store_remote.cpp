@@ -38,7 +38,7 @@
 using namespace ironcore;
 using namespace ironcore::bench;
 namespace fs = std::filesystem;
-namespace wire = ironcore::store::zmq;
+namespace remote = ironcore::store::zmq;
 using std::chrono::steady_clock;
 using store::Create;
 using store::Object;
@@ -181,16 +181,16 @@ std::string endpoint_in(const fs::path& directory) {
   return "ipc://" + (directory / "s").string();
 }
 
-std::unique_ptr<store::Store> connect(wire::Context& context, const fs::path& directory, Clock& clock, Log& log) {
-  wire::ClientOptions options;
+std::unique_ptr<store::Store> connect(remote::Context& context, const fs::path& directory, Clock& clock, Log& log) {
+  remote::ClientOptions options;
   options.endpoint = endpoint_in(directory);
   options.timeout = std::chrono::seconds(60);
-  return must(wire::connect(context, options, clock, log), "connect");
+  return must(remote::connect(context, options, clock, log), "connect");
 }
 
 /// A server process on a SQLite store; `prepare` fills it first. Says 1 when it serves; then `meanwhile` runs beside the server.
 Child serve(const fs::path& directory, std::function<void(store::LocalStore&)> prepare = {},
-            std::function<void(store::LocalStore&, wire::Server&, Child::Pipes)> meanwhile = {},
+            std::function<void(store::LocalStore&, remote::Server&, Child::Pipes)> meanwhile = {},
             store::LocalStoreOptions store_options = {}, bool is_durable = true) {
   return Child([=](Child::Pipes pipes) {
     SystemClock clock;
@@ -201,10 +201,10 @@ Child serve(const fs::path& directory, std::function<void(store::LocalStore&)> p
     else
       store = store::memory_store(clock, log, store_options);
     if (prepare) prepare(*store);
-    auto context = must(wire::Context::create(), "context");
-    wire::ServerOptions options;
+    auto context = must(remote::Context::create(), "context");
+    remote::ServerOptions options;
     options.path = (directory / "s").string();
-    auto server = must(wire::Server::create(*context, *store, options, clock, log), "serve");
+    auto server = must(remote::Server::create(*context, *store, options, clock, log), "serve");
     std::jthread loop([&](std::stop_token stop) { must(server->run(stop), "run"); });
     pipes.say(1);
     if (meanwhile) meanwhile(*store, *server, pipes);
@@ -272,7 +272,7 @@ Creates measure_creates(const fs::path& where) {
   constexpr int processes = 2, threads = 32;
   constexpr double warm_up = 1, measured = 10;
   Directory directory(where);
-  auto server = serve(directory.path, {}, [](store::LocalStore&, wire::Server& running, Child::Pipes pipes) {
+  auto server = serve(directory.path, {}, [](store::LocalStore&, remote::Server& running, Child::Pipes pipes) {
     pipes.wait();
     const auto counters = running.counters();
     pipes.say(static_cast<double>(counters.commits) / static_cast<double>(counters.commit_batches));
@@ -284,7 +284,7 @@ Creates measure_creates(const fs::path& where) {
     clients.emplace_back([&, p](Child::Pipes pipes) {
       SystemClock clock;
       NullLog log;
-      auto context = must(wire::Context::create(), "context");
+      auto context = must(remote::Context::create(), "context");
       auto store = connect(*context, directory.path, clock, log);
       std::atomic<bool> counts{false}, stop{false};
       std::atomic<std::uint64_t> done{0};
@@ -354,8 +354,8 @@ void bench_create(const fs::path& where) {
 /// Appends what is received to a file, syncs it, and sends it back: what a durable write needs at least.
 Child append_server(const fs::path& directory) {
   return Child([=](Child::Pipes pipes) {
-    auto context = must(wire::Context::create(), "context");
-    auto router = must(wire::Socket::open(*context, ZMQ_ROUTER), "router");
+    auto context = must(remote::Context::create(), "context");
+    auto router = must(remote::Socket::open(*context, ZMQ_ROUTER), "router");
     must(router.bind("ipc://" + (directory / "floor").string()), "bind");
     UniqueFd file(::open((directory / "floor.log").c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600));
     pipes.say(1);
@@ -383,9 +383,9 @@ void bench_write(const fs::path& where) {
   Child client([&](Child::Pipes pipes) {
     SystemClock clock;
     NullLog log;
-    auto context = must(wire::Context::create(), "context");
+    auto context = must(remote::Context::create(), "context");
     auto store = connect(*context, directory.path, clock, log);
-    auto dealer = must(wire::Socket::open(*context, ZMQ_DEALER), "dealer");
+    auto dealer = must(remote::Socket::open(*context, ZMQ_DEALER), "dealer");
     must(dealer.connect("ipc://" + (directory.path / "floor").string()), "connect");
     const auto json = Object::of(machine("w-100000")).json();
     std::vector<double> ours, bare;
@@ -432,7 +432,7 @@ std::vector<Child> watchers(const fs::path& directory) {
     children.emplace_back([=](Child::Pipes pipes) {
       SystemClock clock;
       NullLog log;
-      auto context = must(wire::Context::create(), "context");
+      auto context = must(remote::Context::create(), "context");
       auto store = connect(*context, directory, clock, log);
       store::Query query;
       query.kind = &api::kind_of<api::Machine>();
@@ -461,10 +461,10 @@ std::vector<Child> subscribers(const std::string& endpoint) {
   std::vector<Child> children;
   for (int p = 0; p < fanout_processes; ++p) {
     children.emplace_back([=](Child::Pipes pipes) {
-      auto context = must(wire::Context::create(), "context");
-      std::vector<wire::Socket> sockets;
+      auto context = must(remote::Context::create(), "context");
+      std::vector<remote::Socket> sockets;
       for (int i = 0; i < fanout_each; ++i) {
-        auto socket = must(wire::Socket::open(*context, ZMQ_SUB), "sub");
+        auto socket = must(remote::Socket::open(*context, ZMQ_SUB), "sub");
         must(socket.set(ZMQ_SUBSCRIBE, std::string_view("")), "subscribe");
         must(socket.connect(endpoint), "connect");
         sockets.push_back(std::move(socket));
@@ -506,7 +506,7 @@ void bench_fanout(const fs::path& where) {
   const auto json = Object::of(machine("f-100")).json();
   {
     // Commits come from the server's own process, as those of a controller in ironcored.
-    auto server = serve(directory.path, {}, [](store::LocalStore& store, wire::Server&, Child::Pipes pipes) {
+    auto server = serve(directory.path, {}, [](store::LocalStore& store, remote::Server&, Child::Pipes pipes) {
       for (int i = 0;; ++i) {
         pipes.wait();
         const double start = now();
@@ -527,8 +527,8 @@ void bench_fanout(const fs::path& where) {
   }
   {
     Child publisher([&](Child::Pipes pipes) {
-      auto context = must(wire::Context::create(), "context");
-      auto socket = must(wire::Socket::open(*context, ZMQ_PUB), "pub");
+      auto context = must(remote::Context::create(), "context");
+      auto socket = must(remote::Socket::open(*context, ZMQ_PUB), "pub");
       must(socket.bind("ipc://" + (directory.path / "bare").string()), "bind");
       pipes.say(1);
       const int repeats = 10;
@@ -583,7 +583,7 @@ void bench_stopped(const fs::path& where) {
     if (i % 1000 == 0) must(store.collect(), "collect");
   };
   // The same writes with nobody listening first: what the store itself needs.
-  const auto body = [=](store::LocalStore& store, wire::Server&, Child::Pipes pipes) {
+  const auto body = [=](store::LocalStore& store, remote::Server&, Child::Pipes pipes) {
     for (int i = 0; i < objects; ++i) must(store.commit(creation("m-" + std::to_string(i))), "create");
     pipes.wait();
     for (int i = 0; i < changes; ++i) change(store, i);
@@ -601,7 +601,7 @@ void bench_stopped(const fs::path& where) {
   Child reader([&](Child::Pipes pipes) {
     SystemClock clock;
     NullLog log;
-    auto context = must(wire::Context::create(), "context");
+    auto context = must(remote::Context::create(), "context");
     auto store = connect(*context, directory.path, clock, log);
     store::Query query;
     query.kind = &api::kind_of<api::Machine>();
@@ -658,7 +658,7 @@ void bench_list(const fs::path& where) {
   Child client([&](Child::Pipes pipes) {
     SystemClock clock;
     NullLog log;
-    auto context = must(wire::Context::create(), "context");
+    auto context = must(remote::Context::create(), "context");
     auto store = connect(*context, directory.path, clock, log);
     store::Query query;
     query.kind = &api::kind_of<api::Machine>();

@@ -65,7 +65,7 @@ class CommandLine(TempDirectory):
             result = run(name, "--help")
             self.assertEqual((result.code, result.err), (0, ""), result)
             self.assertIn("Examples:\n  " + name, result.out)
-        for command in ("apply", "get", "delete", "wait", "console", "power", "explain", "version", "completion"):
+        for command in ("apply", "get", "delete", "wait", "console", "power", "explain", "dataplane", "version", "completion"):
             result = run("ironcorectl", command, "--help")
             self.assertEqual(result.code, 0, result)
             self.assertIn(f"ironcorectl {command}", result.out)
@@ -103,6 +103,8 @@ class CommandLine(TempDirectory):
         self.assertEqual(complete("ironcorectl", "power", "o"), ["on", "off"])
         self.assertEqual(complete("ironcorectl", "get", "--output", "=", "ya"), ["yaml"])
         self.assertEqual(complete("ironcorectl", "logs", "-f", "--tai"), ["--tail"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "open"), ["open-port"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "get", "rou"), ["routes"])
         self.assertEqual(complete("ironcorectl", "completion", ""), ["bash", "zsh", "fish"])
         self.assertEqual(complete("ironcorectl", "completion", "bash", ""), [])
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One connection to a server's request socket: one request at a time, sent again until it is answered.
+// What a client of the store knows and shares: its connections, and its server.
 #pragma once
 
 #include <array>
@@ -11,64 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "../../base/wire/request_channel.hpp"
+#include "../../base/wire/socket.hpp"
 #include "codec.hpp"
 #include "ironcore/store/zmq.hpp"
-#include "socket.hpp"
 #include "wire.hpp"
 
 namespace ironcore::store::zmq {
-
-/// An answer whose header was read.
-struct Answer {
-  Message message;
-  Header header;
-};
-
-/// Thread: one.
-class Channel {
- public:
-  static Result<std::unique_ptr<Channel>> open(const std::shared_ptr<Context::Native>& context,
-                                               const ClientOptions& options, const std::string& endpoint, Clock& clock);
-
-  /// A number for the next request.
-  std::uint64_t next_id() noexcept { return ++last_id_; }
-  /// Begins; an unanswered request before is forgotten.
-  void start(std::uint64_t id, std::string request);
-  /// Does what can be done without waiting: sends, sends again, receives. Empty = no answer yet.
-  Result<std::optional<Answer>> advance();
-  /// Until an answer comes. `unavailable` if the server could not be reached at all, `timeout` if it did not answer, `cancelled`.
-  Result<Answer> finish(Instant deadline, const std::shared_ptr<Wake>& cancel = nullptr);
-
-  const Socket& socket() const noexcept { return socket_; }
-  /// What to wait for before the next `advance`, and until when at most.
-  zmq_pollitem_t poll_item() const noexcept;
-  Instant next_send() const noexcept { return is_sent_ ? resend_at_ : Instant::max(); }
-  bool is_busy() const noexcept { return is_busy_; }
-  /// How often the request was handed to the network.
-  unsigned sends() const noexcept { return sends_; }
-
- private:
-  Channel(Socket socket, std::string endpoint, Clock& clock)
-      : socket_(std::move(socket)), endpoint_(std::move(endpoint)), clock_(clock) {}
-
-  Socket socket_;
-  std::string endpoint_;
-  Clock& clock_;
-  std::uint64_t last_id_ = 0;
-  std::uint64_t id_ = 0;
-  std::string request_;
-  bool is_busy_ = false;
-  bool is_sent_ = false;
-  unsigned sends_ = 0;
-  Instant resend_at_{};
-  Duration resend_after_{};
-};
-
-// An answer is lost only when the server dies or the connection breaks, so asking again is rare and need not be quick.
-inline constexpr Duration first_resend = std::chrono::milliseconds(400);
-inline constexpr Duration last_resend = std::chrono::seconds(5);
-/// The error of a request without an answer: `unavailable` when it could never be sent, otherwise `timeout`.
-Error no_answer(const std::string& endpoint, unsigned sends);
 
 class SharedChannel;
 
@@ -81,6 +30,10 @@ struct ServerFacts {
   std::string changes_endpoint;
   std::string streams_endpoint;
 };
+
+/// A channel to one of the server's sockets.
+Result<std::unique_ptr<Channel>> open_channel(const std::shared_ptr<Context::Native>& context,
+                                              const ClientOptions& options, const std::string& endpoint, Clock& clock);
 
 /// Sets the identity, time-outs and keep-alives of a client's socket.
 Result<void> prepare_client_socket(Socket& socket, const ClientOptions& options);
@@ -149,17 +102,8 @@ class ClientCore {
   std::array<std::optional<Decoded>, 64> decoded_;  ///< by revision: the newest ones
 };
 
-std::uint32_t milliseconds_until(Instant deadline, const Clock& clock);
-
 template <class Reply>
 Result<Reply> ClientCore::reply(const Answer& answer) {
-  if (answer.header.type == MessageType::error) {
-    IRONCORE_TRY(auto error, decode<ErrorReply>(answer.message.bytes()));
-    return error_of(error);
-  }
-  if (answer.header.type != Reply::type)
-    return Error(ErrorCode::internal, "the server's answer is of another type than the request");
-  return decode<Reply>(answer.message.bytes());
+  return reply_of<Reply>(answer);
 }
-
 }  // namespace ironcore::store::zmq

@@ -56,10 +56,8 @@ struct EncodedTransaction {
 using NoteUnknown = std::function<void(const api::Kind& kind, std::string_view field)>;
 Result<Transaction> transaction_of(const CommitRequest& request, const KindTable& kinds, const NoteUnknown& note = {});
 
-/// Codes and reasons have fixed numbers on the wire; an unknown one becomes `internal` or `invalid`.
-ErrorReply to_record(const Error& error);
-Error error_of(const ErrorReply& record);
-
+using ironcore::wire::error_of;
+using ironcore::wire::to_record;
 LeaseRecord to_record(const Lease& lease);
 Lease lease_of(const LeaseRecord& record);
 

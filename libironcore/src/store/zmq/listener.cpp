@@ -2,11 +2,6 @@
 // Binds the server's endpoints safely.
 #include "listener.hpp"
 
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -19,68 +14,11 @@ namespace ironcore::store::zmq {
 namespace {
 
 constexpr std::string_view key_domain = "ironcore";
-constexpr std::size_t max_path_bytes = 95;  // what the kernel takes, less our longest suffix
 // Waiting for one peer, in messages: a peer that asks without reading gets at most this much of our memory.
 constexpr int waiting_answers = 128;
 constexpr int waiting_requests = 128;
 // Streams are bounded by credit; see stream_relay.hpp for why this is enough.
 constexpr int waiting_stream_messages = 4096;
-
-sockaddr_un address_of(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
-
-/// Makes the listening socket itself, because ZeroMQ would delete a live server's file, and would let others connect before the
-/// mode is set.
-Result<UniqueFd> listen_at(const std::string& path) {
-  auto address = address_of(path);
-  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-  UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!probe) return system_error(errno, "open a socket");
-  if (::connect(probe.get(), generic, sizeof address) == 0 || errno == EAGAIN) {
-    ucred holder{};
-    socklen_t size = sizeof holder;
-    std::string who = "another server";
-    if (::getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &holder, &size) == 0 && holder.pid > 0)
-      who += " (process " + std::to_string(holder.pid) + ")";
-    return Error(ErrorCode::wrong_state,
-                 "listen on " + path + ": in use by " + who + ": stop it or choose another path");
-  }
-  struct stat info {};
-  if (::lstat(path.c_str(), &info) == 0) {
-    if (!S_ISSOCK(info.st_mode))
-      return Error(ErrorCode::wrong_state,
-                   "listen on " + path + ": a file that is no socket stands there: move it away");
-    if (::unlink(path.c_str()) != 0) return system_error(errno, "remove the socket file " + path + " of a dead server");
-  }
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return system_error(errno, "open a socket");
-  if (::bind(fd.get(), generic, sizeof address) != 0) return system_error(errno, "listen on " + path);
-  // Nobody can connect before listen, so nobody gets in with the mode that the umask gave.
-  if (::chmod(path.c_str(), 0600) != 0) return system_error(errno, "set the mode of " + path);
-  if (::listen(fd.get(), 1024) != 0) return system_error(errno, "listen on " + path);
-  return fd;
-}
-
-Result<void> bind_local(Listener& listener, Socket& socket, const std::string& path) {
-  IRONCORE_TRY(auto fd, listen_at(path));
-  struct stat info {};
-  if (::stat(path.c_str(), &info) == 0) listener.files.emplace_back(path, info.st_ino);
-  IRONCORE_CHECK(socket.set(ZMQ_USE_FD, fd.get()));
-  IRONCORE_CHECK(socket.bind("ipc://" + path));
-  fd.release();  // ZeroMQ closes it
-  return {};
-}
-
-Result<void> prepare_router(Socket& socket, int send_limit, int receive_limit) {
-  IRONCORE_CHECK(socket.set(ZMQ_ROUTER_MANDATORY, 1));  // a peer that is gone or full is an error, not silence
-  IRONCORE_CHECK(socket.set(ZMQ_SNDHWM, send_limit));
-  IRONCORE_CHECK(socket.set(ZMQ_RCVHWM, receive_limit));
-  return socket.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(max_request_bytes));
-}
 
 Result<Socket> open_changes(const std::shared_ptr<Context::Native>& context, const ServerOptions& options) {
   IRONCORE_TRY(auto socket, Socket::open(context, ZMQ_XPUB));
@@ -95,9 +33,9 @@ Result<Socket> open_changes(const std::shared_ptr<Context::Native>& context, con
 
 Result<void> open_sockets(Listener& listener, const Context& context, const ServerOptions& options) {
   IRONCORE_TRY(listener.requests, Socket::open(context, ZMQ_ROUTER));
-  IRONCORE_CHECK(prepare_router(listener.requests, waiting_answers, waiting_requests));
+  IRONCORE_CHECK(prepare_router(listener.requests, {waiting_answers, waiting_requests, max_request_bytes}));
   IRONCORE_TRY(listener.streams, Socket::open(context, ZMQ_ROUTER));
-  IRONCORE_CHECK(prepare_router(listener.streams, waiting_stream_messages, waiting_requests));
+  IRONCORE_CHECK(prepare_router(listener.streams, {waiting_stream_messages, waiting_requests, max_request_bytes}));
   // Answered by the peer's I/O thread: a stopped process or a vanished host is forgotten, a busy one is not.
   IRONCORE_CHECK(listener.streams.set(ZMQ_HEARTBEAT_IVL, 2000));
   IRONCORE_CHECK(listener.streams.set(ZMQ_HEARTBEAT_TIMEOUT, 6000));
@@ -126,33 +64,20 @@ Result<std::uint16_t> bind_tcp(Socket& socket, const TcpOptions& tcp, std::uint1
 
 }  // namespace
 
-SocketFile& SocketFile::operator=(SocketFile&& other) noexcept {
-  if (this != &other) {
-    remove();
-    path_ = std::move(other.path_);
-    inode_ = other.inode_;
-    other.path_.clear();
-  }
-  return *this;
-}
-void SocketFile::remove() noexcept {
-  struct stat info {};
-  if (!path_.empty() && ::lstat(path_.c_str(), &info) == 0 && info.st_ino == inode_) ::unlink(path_.c_str());
-}
-
 Result<std::unique_ptr<Listener>> listen_local(const Context& context, const ServerOptions& options) {
-  if (options.path.size() > max_path_bytes)
-    return Error(ErrorCode::invalid,
-                 "socket path " + options.path + " is longer than " + std::to_string(max_path_bytes) + " bytes");
-  if (options.path.front() != '/')
-    return Error(ErrorCode::invalid, "socket path '" + options.path + "' must be absolute");
+  IRONCORE_CHECK(check_path(options.path));
   auto listener = std::make_unique<Listener>();
   listener->is_local = true;
   listener->endpoint = "ipc://" + options.path;
   IRONCORE_CHECK(open_sockets(*listener, context, options));
-  IRONCORE_CHECK(bind_local(*listener, listener->requests, options.path));
-  IRONCORE_CHECK(bind_local(*listener, listener->changes, options.path + ".changes"));
-  IRONCORE_CHECK(bind_local(*listener, listener->streams, options.path + ".streams"));
+  const auto bind_at = [&](Socket& socket, const std::string& path) -> Result<void> {
+    IRONCORE_TRY(auto file, bind_local(socket, path));
+    listener->files.push_back(std::move(file));
+    return {};
+  };
+  IRONCORE_CHECK(bind_at(listener->requests, options.path));
+  IRONCORE_CHECK(bind_at(listener->changes, options.path + ".changes"));
+  IRONCORE_CHECK(bind_at(listener->streams, options.path + ".streams"));
   return listener;
 }
 

@@ -7,26 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "../../base/wire/local_socket.hpp"
+#include "../../base/wire/socket.hpp"
 #include "authorizer.hpp"
 #include "ironcore/store/zmq_server.hpp"
-#include "socket.hpp"
 
 namespace ironcore::store::zmq {
-
-/// A socket file of ours; removed at the end unless somebody else has taken its place.
-class SocketFile {
- public:
-  SocketFile() noexcept = default;
-  SocketFile(std::string path, std::uint64_t inode) noexcept : path_(std::move(path)), inode_(inode) {}
-  SocketFile(SocketFile&& other) noexcept : path_(std::move(other.path_)), inode_(other.inode_) { other.path_.clear(); }
-  SocketFile& operator=(SocketFile&& other) noexcept;
-  ~SocketFile() { remove(); }
-
- private:
-  void remove() noexcept;
-  std::string path_;
-  std::uint64_t inode_ = 0;
-};
 
 struct Listener {
   bool is_local = false;

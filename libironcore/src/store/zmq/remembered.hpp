@@ -13,8 +13,9 @@
 #include <variant>
 #include <vector>
 
+#include "../../base/wire/socket.hpp"
 #include "ironcore/store/local_store.hpp"
-#include "socket.hpp"
+#include "ironcore/store/zmq_context.hpp"
 
 namespace ironcore::store::zmq {
 

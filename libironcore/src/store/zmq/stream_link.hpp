@@ -11,9 +11,9 @@
 #include <optional>
 #include <string>
 
+#include "../../base/wire/socket.hpp"
 #include "channel.hpp"
 #include "ironcore/store/zmq_stream.hpp"
-#include "socket.hpp"
 #include "wire.hpp"
 
 namespace ironcore::store::zmq {

@@ -2,19 +2,11 @@
 // Messages to bytes and back; the only file that knows cereal.
 #include "wire.hpp"
 
-#include "archive.hpp"
+#include "../../base/wire/records.hpp"
 
 namespace ironcore::store::zmq {
 
-// One function per record, for both directions: the order here is the order on the wire.
-#define IRONCORE_WIRE(Record, ...)                   \
-  template <class Archive>                           \
-  void serialize(Archive& archive, Record& record) { \
-    static_cast<void>(archive);                      \
-    static_cast<void>(record);                       \
-    __VA_ARGS__;                                     \
-  }
-
+// The order here is the order on the wire.
 IRONCORE_WIRE(HelloRequest, archive(record.program))
 IRONCORE_WIRE(HelloReply, archive(record.program, record.epoch, record.instance, record.revision, record.heartbeat_ms,
                                   record.changes_port, record.streams_port))
@@ -44,8 +36,6 @@ IRONCORE_WIRE(ReleaseLeaseRequest, archive(record.name, record.token))
 IRONCORE_WIRE(ReleaseLeaseReply)
 IRONCORE_WIRE(LeasesRequest, archive(record.prefix))
 IRONCORE_WIRE(LeasesReply, archive(record.leases))
-IRONCORE_WIRE(FieldRecord, archive(record.field, record.reason, record.message))
-IRONCORE_WIRE(ErrorReply, archive(record.code, record.message, record.fields))
 IRONCORE_WIRE(RestartedReply, archive(record.instance))
 IRONCORE_WIRE(ChangeMessage,
               archive(record.epoch, record.revision, record.previous_on_topic, record.previous_of_resource,
@@ -63,53 +53,6 @@ IRONCORE_WIRE(StreamData, archive(record.bytes))
 IRONCORE_WIRE(StreamCredit, archive(record.credit))
 IRONCORE_WIRE(CloseStream, archive(record.error))
 IRONCORE_WIRE(Ping)
-#undef IRONCORE_WIRE
-
-template <class Record>
-void encode(std::string& out, std::uint64_t request_id, std::uint32_t deadline_ms, const Record& record) {
-  const auto start = out.size();
-  OutputArchive archive(out);
-  archive.put_bytes(magic);
-  archive.put(protocol_version);
-  archive.put(static_cast<std::uint16_t>(Record::type));
-  archive.put(request_id);
-  archive.put(deadline_ms);
-  archive.put(std::uint32_t{0});
-  archive(record);
-  const auto body = static_cast<std::uint32_t>(out.size() - start - header_bytes);
-  for (std::size_t i = 0; i < 4; ++i)
-    out[start + 20 + i] = static_cast<char>(static_cast<unsigned char>(body >> (8 * i)));
-}
-
-Result<void> decode_header(std::string_view message, Header& header) {
-  BoundedInputArchive archive(message);
-  if (archive.take_bytes(magic.size()) != magic) return Error(ErrorCode::corrupt, "not a message of this protocol");
-  header.version = archive.take<std::uint16_t>();
-  header.type = static_cast<MessageType>(archive.take<std::uint16_t>());
-  header.request_id = archive.take<std::uint64_t>();
-  if (archive.has_failed()) return Error(ErrorCode::corrupt, "message is cut off in its header");
-  if (header.version != protocol_version) {
-    return Error(ErrorCode::unsupported, "the message is of protocol version " + std::to_string(header.version) +
-                                             ", this program speaks version " + std::to_string(protocol_version) +
-                                             ": install the same release on both sides");
-  }
-  header.deadline_ms = archive.take<std::uint32_t>();
-  const auto body = archive.take<std::uint32_t>();
-  if (archive.has_failed()) return Error(ErrorCode::corrupt, "message is cut off in its header");
-  if (body != archive.left()) return Error(ErrorCode::corrupt, "the message's length is not what its header says");
-  return {};
-}
-
-template <class Record>
-Result<Record> decode(std::string_view message) {
-  BoundedInputArchive archive(message.substr(header_bytes));
-  Record record;
-  archive(record);
-  if (archive.has_failed()) return Error(ErrorCode::corrupt, "message is damaged: a size or value in it cannot be");
-  if (archive.left() != 0) return Error(ErrorCode::corrupt, "message is damaged: bytes are left over at its end");
-  return record;
-}
-
 bool split_topic(std::string_view published, std::string_view& topic, std::string_view& message) noexcept {
   const auto end = published.find('\0');
   if (end == std::string_view::npos) return false;
@@ -118,42 +61,40 @@ bool split_topic(std::string_view published, std::string_view& topic, std::strin
   return true;
 }
 
-#define IRONCORE_WIRE(Record)                                                              \
-  template void encode<Record>(std::string&, std::uint64_t, std::uint32_t, const Record&); \
-  template Result<Record> decode<Record>(std::string_view);
-IRONCORE_WIRE(HelloRequest)
-IRONCORE_WIRE(HelloReply)
-IRONCORE_WIRE(GetRequest)
-IRONCORE_WIRE(GetReply)
-IRONCORE_WIRE(ListRequest)
-IRONCORE_WIRE(ListReply)
-IRONCORE_WIRE(CommitRequest)
-IRONCORE_WIRE(CommitReply)
-IRONCORE_WIRE(ChangesRequest)
-IRONCORE_WIRE(ChangesReply)
-IRONCORE_WIRE(RevisionRequest)
-IRONCORE_WIRE(RevisionReply)
-IRONCORE_WIRE(AcquireLeaseRequest)
-IRONCORE_WIRE(AcquireLeaseReply)
-IRONCORE_WIRE(ReleaseLeaseRequest)
-IRONCORE_WIRE(ReleaseLeaseReply)
-IRONCORE_WIRE(LeasesRequest)
-IRONCORE_WIRE(LeasesReply)
-IRONCORE_WIRE(ErrorReply)
-IRONCORE_WIRE(RestartedReply)
-IRONCORE_WIRE(ChangeMessage)
-IRONCORE_WIRE(BookmarkMessage)
-IRONCORE_WIRE(HeartbeatMessage)
-IRONCORE_WIRE(GrantStreamRequest)
-IRONCORE_WIRE(GrantStreamReply)
-IRONCORE_WIRE(ServeStreams)
-IRONCORE_WIRE(ServeStreamsReply)
-IRONCORE_WIRE(OpenStream)
-IRONCORE_WIRE(OfferStream)
-IRONCORE_WIRE(AcceptStream)
-IRONCORE_WIRE(StreamData)
-IRONCORE_WIRE(StreamCredit)
-IRONCORE_WIRE(CloseStream)
-IRONCORE_WIRE(Ping)
-
 }  // namespace ironcore::store::zmq
+
+namespace ironcore::wire {
+IRONCORE_WIRE_RECORD(store::zmq::HelloRequest)
+IRONCORE_WIRE_RECORD(store::zmq::HelloReply)
+IRONCORE_WIRE_RECORD(store::zmq::GetRequest)
+IRONCORE_WIRE_RECORD(store::zmq::GetReply)
+IRONCORE_WIRE_RECORD(store::zmq::ListRequest)
+IRONCORE_WIRE_RECORD(store::zmq::ListReply)
+IRONCORE_WIRE_RECORD(store::zmq::CommitRequest)
+IRONCORE_WIRE_RECORD(store::zmq::CommitReply)
+IRONCORE_WIRE_RECORD(store::zmq::ChangesRequest)
+IRONCORE_WIRE_RECORD(store::zmq::ChangesReply)
+IRONCORE_WIRE_RECORD(store::zmq::RevisionRequest)
+IRONCORE_WIRE_RECORD(store::zmq::RevisionReply)
+IRONCORE_WIRE_RECORD(store::zmq::AcquireLeaseRequest)
+IRONCORE_WIRE_RECORD(store::zmq::AcquireLeaseReply)
+IRONCORE_WIRE_RECORD(store::zmq::ReleaseLeaseRequest)
+IRONCORE_WIRE_RECORD(store::zmq::ReleaseLeaseReply)
+IRONCORE_WIRE_RECORD(store::zmq::LeasesRequest)
+IRONCORE_WIRE_RECORD(store::zmq::LeasesReply)
+IRONCORE_WIRE_RECORD(store::zmq::RestartedReply)
+IRONCORE_WIRE_RECORD(store::zmq::ChangeMessage)
+IRONCORE_WIRE_RECORD(store::zmq::BookmarkMessage)
+IRONCORE_WIRE_RECORD(store::zmq::HeartbeatMessage)
+IRONCORE_WIRE_RECORD(store::zmq::GrantStreamRequest)
+IRONCORE_WIRE_RECORD(store::zmq::GrantStreamReply)
+IRONCORE_WIRE_RECORD(store::zmq::ServeStreams)
+IRONCORE_WIRE_RECORD(store::zmq::ServeStreamsReply)
+IRONCORE_WIRE_RECORD(store::zmq::OpenStream)
+IRONCORE_WIRE_RECORD(store::zmq::OfferStream)
+IRONCORE_WIRE_RECORD(store::zmq::AcceptStream)
+IRONCORE_WIRE_RECORD(store::zmq::StreamData)
+IRONCORE_WIRE_RECORD(store::zmq::StreamCredit)
+IRONCORE_WIRE_RECORD(store::zmq::CloseStream)
+IRONCORE_WIRE_RECORD(store::zmq::Ping)
+}  // namespace ironcore::wire

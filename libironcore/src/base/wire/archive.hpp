@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace ironcore::store::zmq {
+namespace ironcore::wire {
 
 /// Most elements of any list in a message.
 inline constexpr std::size_t max_elements = 65'536;
@@ -140,6 +140,6 @@ void load(BoundedInputArchive& archive, std::vector<T>& list) {
   for (std::uint32_t i = 0; i < count && !archive.has_failed(); ++i) archive(list.emplace_back());
 }
 
-}  // namespace ironcore::store::zmq
+}  // namespace ironcore::wire
 
-CEREAL_SETUP_ARCHIVE_TRAITS(ironcore::store::zmq::BoundedInputArchive, ironcore::store::zmq::OutputArchive)
+CEREAL_SETUP_ARCHIVE_TRAITS(ironcore::wire::BoundedInputArchive, ironcore::wire::OutputArchive)

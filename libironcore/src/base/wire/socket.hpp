@@ -18,9 +18,9 @@
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/base/unique_fd.hpp"
-#include "ironcore/store/zmq_context.hpp"
+#include "ironcore/base/zmq_context.hpp"
 
-namespace ironcore::store::zmq {
+namespace ironcore::wire {
 
 /// The context itself; ended when the last socket and the Context are gone.
 struct Context::Native {
@@ -151,4 +151,4 @@ struct RandomId {
 RandomId random_id();
 std::uint64_t random_number();
 
-}  // namespace ironcore::store::zmq
+}  // namespace ironcore::wire

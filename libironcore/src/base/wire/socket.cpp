@@ -13,7 +13,7 @@
 
 #include "ironcore/base/random.hpp"
 
-namespace ironcore::store::zmq {
+namespace ironcore::wire {
 
 namespace {
 // Below this, copying into ZeroMQ's own buffer is cheaper than a second allocation for the shared content.
@@ -231,4 +231,4 @@ std::uint64_t random_number() {
   return random_id().low;
 }
 
-}  // namespace ironcore::store::zmq
+}  // namespace ironcore::wire

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ZeroMQ context, and key files.
-#include "ironcore/store/zmq_context.hpp"
+#include "ironcore/base/zmq_context.hpp"
 
 #include <sys/stat.h>
 
@@ -10,7 +10,7 @@
 #include "ironcore/base/file.hpp"
 #include "socket.hpp"
 
-namespace ironcore::store::zmq {
+namespace ironcore::wire {
 
 Result<std::unique_ptr<Context>> Context::create(ContextOptions options) {
   auto native = std::make_shared<Native>();
@@ -66,4 +66,4 @@ Result<void> save_key_pair(const std::filesystem::path& file, const KeyPair& key
   return atomic_write_file(file, boost::json::serialize(members) + "\n", 0600);
 }
 
-}  // namespace ironcore::store::zmq
+}  // namespace ironcore::wire

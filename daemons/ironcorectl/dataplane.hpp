@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// dataplane: what this host's dataplane is told, and what it tells.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ironcorectl/output.hpp"
+#include "ironcorectl/session.hpp"
+
+namespace ironcore::ctl {
+
+struct DataplaneCommand {
+  std::vector<std::string> verb;   ///< `apply`, `get` …
+  std::vector<std::string> words;  ///< `routes`; `route 100 10.2.0.0/16`
+  std::vector<std::string> files;
+  OutputFormat format = OutputFormat::table;
+  std::uint64_t mtu = 1500;
+};
+
+/// `interfaces`, `routes` …: what `get` and `delete` take, besides the names of the kinds.
+std::vector<std::string> dataplane_kinds();
+
+/// A file is applied as a whole or not at all; what is wrong is told with its place in the file, and then nothing is changed.
+Result<void> dataplane(Session& session, const DataplaneCommand& command);
+
+}  // namespace ironcore::ctl

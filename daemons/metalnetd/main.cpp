@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// metalnetd: the dataplane of this host, its ports, and who may tell it what shall be.
+#include "ironcore/network/prometheus.hpp"
+#include "ironcore/network/zmq.hpp"
+#include "metalnetd/options.hpp"
+#include "program/daemon.hpp"
+#include "program/endpoint.hpp"
+#include "program/together.hpp"
+
+namespace {
+
+using namespace ironcore;
+
+Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
+  auto& clock = daemon.clock;
+  auto& log = daemon.log;
+  IRONCORE_CHECK(program::make_endpoint_directory(options.listen));
+  IRONCORE_TRY(const auto endpoint, program::parse_endpoint(options.listen));
+
+  IRONCORE_TRY(const auto eal, network::dpdk::Eal::create(options.eal, log));
+  IRONCORE_TRY(const auto ports,
+               network::dpdk::create_ports(*eal, {.queues = options.workers, .buffers = options.buffers}, log));
+  for (const auto& spec : options.ports) {
+    IRONCORE_TRY(const auto opened, within(ports->open(spec), "open port " + spec.name));
+    log.info("port opened", {{"port", spec.name}, {"device", spec.device}, {"mac", opened.mac.to_text()}});
+  }
+  IRONCORE_TRY(const auto dataplane, network::Dataplane::create(options.dataplane, *ports, clock, log));
+
+  IRONCORE_TRY(const auto context, network::zmq::Context::create());
+  IRONCORE_TRY(const auto server,
+               network::zmq::Server::create(
+                   *context, *dataplane, *ports,
+                   {.path = endpoint.path, .program = "metalnetd " + std::string(program::version())}, clock, log));
+  std::unique_ptr<network::prometheus::Exporter> exporter;
+  if (!options.metrics.empty()) {
+    IRONCORE_TRY(exporter, network::prometheus::Exporter::create(options.metrics, *dataplane, *ports));
+    log.info("counters are served", {{"address", options.metrics}, {"port", std::to_string(exporter->port())}});
+  }
+
+  const auto part = [](auto run) {
+    return [run](std::stop_token stop) -> Result<void> {
+      run(std::move(stop));
+      return {};
+    };
+  };
+  std::vector<program::Part> parts{
+      {"service", [&](std::stop_token stop) { return server->run(std::move(stop)); }},
+      {"control", part([&](std::stop_token stop) { dataplane->run_control(std::move(stop)); })}};
+  for (std::size_t i = 0; i < dataplane->workers(); ++i) {
+    parts.push_back({"worker " + std::to_string(i),
+                     part([&dataplane, i](std::stop_token stop) { dataplane->run(i, std::move(stop)); })});
+  }
+  return program::run_together(daemon.signals, std::move(parts), [&] { return daemon.readiness.ready(); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto environment = program::Environment::read();
+  auto options = metalnetd::default_options(environment);
+  return program::run_daemon(
+      metalnetd::grammar(options), argc, argv, environment, [&] { return metalnetd::check(options); },
+      [&](program::Daemon& daemon) { return serve(options, daemon); });
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// What metalnetd can be told.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ironcore/network/dataplane.hpp"
+#include "ironcore/network/dpdk.hpp"
+#include "program/command_line.hpp"
+#include "program/directory.hpp"
+
+namespace ironcore::metalnetd {
+
+enum class Firewall { on, off };
+
+struct Options {
+  std::string listen;
+  std::string underlay;
+  std::vector<std::string> uplink_texts;  ///< NAME,router=MAC[,weight=N],device=DEVICE
+  std::vector<std::string> port_texts;    ///< NAME=DEVICE
+  std::vector<std::string> dns;
+  std::uint64_t workers = 1;
+  std::uint64_t connections = 1'000'000;
+  std::uint64_t mtu = 1500;
+  std::uint64_t memory = 256ULL * 1024 * 1024;  ///< bytes
+  std::uint64_t buffers = 16'384;
+  Duration lease{0};  ///< 0 = for ever
+  Firewall firewall = Firewall::on;
+  std::string metrics;  ///< address of the Prometheus endpoint; empty = none
+  network::dpdk::EalOptions eal;
+
+  // What follows from them.
+  network::DataplaneOptions dataplane;
+  std::vector<network::PortSpec> ports;  ///< to open at start, uplinks first
+};
+
+Options default_options(const program::Environment& environment);
+
+/// Settings, bound to `options`, which must outlive it.
+program::Command grammar(Options& options);
+
+/// Looks at the settings as a whole and fills in what follows from them; `invalid` names the one that is wrong.
+Result<void> check(Options& options);
+
+}  // namespace ironcore::metalnetd

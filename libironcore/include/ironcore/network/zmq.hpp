@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// A host's dataplane and its ports, offered to other processes of the machine over ZeroMQ.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ironcore/base/clock.hpp"
+#include "ironcore/base/log.hpp"
+#include "ironcore/base/result.hpp"
+#include "ironcore/base/zmq_context.hpp"
+#include "ironcore/network/dataplane.hpp"
+#include "ironcore/network/explanation.hpp"
+
+namespace ironcore::network::zmq {
+
+using ironcore::wire::Context;
+
+struct ServerOptions {
+  std::string path;  ///< of the socket: absolute, at most 95 bytes; mode 0600: who may open it may do everything
+  std::string program = "ironcore";  ///< told to clients
+};
+
+/// All counts grow.
+struct ServerCounters {
+  std::uint64_t requests = 0;
+  std::uint64_t malformed = 0;        ///< messages that could not be read: dropped or answered with `invalid`
+  std::uint64_t foreign_version = 0;  ///< of another protocol version
+};
+
+/// One poll loop on the embedder's thread. Nothing that a peer sends blocks or ends it; a batch is carried out between two messages, an explanation waits for its worker. Thread: `run` one,
+/// everything else any.
+class Server {
+ public:
+  /// Binds the socket. One of a dead server is replaced; `wrong_state` when a live one has the path. Everything must outlive the server.
+  static Result<std::unique_ptr<Server>> create(Context& context, Dataplane& dataplane, Ports& ports,
+                                                ServerOptions options, Clock& clock, Log& log);
+  virtual ~Server() = default;
+  /// Serves until told to stop. While somebody watches, it looks for new batches 50 times a second. `internal` if ZeroMQ itself fails.
+  virtual Result<void> run(std::stop_token stop) = 0;
+  virtual std::string endpoint() const = 0;
+  virtual ServerCounters counters() const = 0;
+};
+
+struct ClientOptions {
+  std::string endpoint;                         ///< `ipc:///run/ironcore/dataplane.sock`
+  Duration timeout = std::chrono::seconds(10);  ///< for each call; a watch has its own deadline
+};
+
+/// Who serves.
+struct ServerFacts {
+  std::string program;
+  std::uint64_t instance = 0;  ///< another one after each start
+  std::uint64_t revision = 0;
+  std::uint32_t workers = 0;
+};
+
+/// Objects of one kind.
+struct ObjectPage {
+  std::vector<Change> objects;
+  std::uint64_t revision = 0;
+  bool has_more = false;
+};
+
+struct PortReport {
+  PortState state;
+  PortCounters counters;
+};
+
+struct AllCounters {
+  /// Reasons that this program does not know are left out.
+  DataplaneCounters dataplane;
+  std::vector<InterfaceCounters> interfaces;
+};
+
+/// The same calls as `Dataplane` and `Ports` have, with their errors, and `unavailable` (nobody answers there), `timeout` (no answer in time: it
+/// may have happened), `unsupported` (another protocol version). A restart of the server is bridged: a call is sent again until its time is up, which is
+/// safe because each of them says what shall be. `context` and `clock` must outlive the client. Thread: any.
+class Client {
+ public:
+  static Result<std::unique_ptr<Client>> connect(Context& context, ClientOptions options, Clock& clock);
+  virtual ~Client() = default;
+
+  virtual Result<ServerFacts> facts() = 0;
+  /// A batch may take 15 MiB as JSON; more is `exhausted`.
+  virtual Result<std::uint64_t> apply(std::span<const Change> batch) = 0;
+  /// Objects of a kind (`Interface`) behind a key, at most 1,000 in one page.
+  virtual Result<ObjectPage> list(std::string_view kind, std::size_t limit, const std::optional<Change>& after) = 0;
+  /// The object that a key names; `not_found`.
+  virtual Result<Change> get(const Change& key) = 0;
+  virtual Result<std::vector<AppliedBatch>> watch(std::uint64_t after, Instant deadline, std::stop_token stop = {},
+                                                  std::size_t limit = 1000) = 0;
+  virtual Result<AllCounters> counters() = 0;
+  /// `timeout` also if the worker does not answer within a second.
+  virtual Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame,
+                                      std::size_t worker = 0) = 0;
+
+  virtual Result<PortState> open_port(const PortSpec& spec) = 0;
+  virtual Result<void> close_port(const std::string& name) = 0;
+  virtual Result<std::vector<PortReport>> ports() = 0;
+};
+
+}  // namespace ironcore::network::zmq

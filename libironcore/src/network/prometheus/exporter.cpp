@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counters as families of metrics, made when they are asked for.
+#include <prometheus/client_metric.h>
+#include <prometheus/collectable.h>
+#include <prometheus/exposer.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/metric_type.h>
+
+#include <exception>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ironcore/network/prometheus.hpp"
+
+namespace ironcore::network::prometheus {
+
+namespace {
+
+using ::prometheus::ClientMetric;
+using ::prometheus::MetricFamily;
+using ::prometheus::MetricType;
+
+class Family {
+ public:
+  Family(std::vector<MetricFamily>& into, MetricType type, std::string_view name, std::string_view help)
+      : family_(into.emplace_back()) {
+    family_.name = "ironcore_dataplane_" + std::string(name);
+    family_.help = help;
+    family_.type = type;
+  }
+  void add(std::uint64_t value, std::vector<ClientMetric::Label> labels = {}) {
+    auto& metric = family_.metric.emplace_back();
+    metric.label = std::move(labels);
+    if (family_.type == MetricType::Counter)
+      metric.counter.value = static_cast<double>(value);
+    else
+      metric.gauge.value = static_cast<double>(value);
+  }
+
+ private:
+  MetricFamily& family_;
+};
+
+/// One family for each counter of a struct, one metric in it for each element of a list.
+template <class Element>
+struct Column {
+  std::string_view name;
+  std::string_view help;
+  std::uint64_t Element::*value;
+};
+
+class Reader final : public ::prometheus::Collectable {
+ public:
+  Reader(const Dataplane& dataplane, const Ports& ports) : dataplane_(dataplane), ports_(ports) {}
+
+  std::vector<MetricFamily> Collect() const override {
+    std::vector<MetricFamily> out;
+    add_dataplane(out);
+    add_interfaces(out);
+    add_ports(out);
+    return out;
+  }
+
+ private:
+  void add_dataplane(std::vector<MetricFamily>& out) const {
+    const auto counters = dataplane_.counters();
+    Family(out, MetricType::Counter, "forwarded_packets_total", "Packets that went on.").add(counters.packets[0]);
+    {
+      Family dropped(out, MetricType::Counter, "dropped_packets_total", "Packets that went no further, by reason.");
+      for (std::size_t i = 1; i < counters.packets.size(); ++i) {
+        if (static_cast<Drop>(i) == Drop::elsewhere) continue;  // it was not dropped
+        dropped.add(counters.packets[i], {{"reason", std::string(name(static_cast<Drop>(i)))}});
+      }
+    }
+    Family(out, MetricType::Counter, "slow_path_total", "How often the configuration was asked.")
+        .add(counters.slow_path);
+    Family(out, MetricType::Counter, "gateway_answers_total", "Answers to machines: ARP, DHCP and the like.")
+        .add(counters.answers);
+    Family(out, MetricType::Counter, "icmp_errors_total", "ICMP errors told to machines.").add(counters.icmp_errors);
+    Family(out, MetricType::Gauge, "connections", "Connections now.").add(counters.connections);
+    Family(out, MetricType::Gauge, "connection_room", "Most connections that there can be.")
+        .add(counters.connection_room);
+    Family(out, MetricType::Gauge, "most_connections", "Connections of the worker that has most.")
+        .add(counters.most_connections);
+    Family(out, MetricType::Gauge, "revision", "Of the configuration.").add(dataplane_.revision());
+    Family(out, MetricType::Gauge, "workers", "That forward packets.").add(dataplane_.workers());
+  }
+
+  void add_interfaces(std::vector<MetricFamily>& out) const {
+    using C = InterfaceCounters;
+    constexpr Column<C> columns[] = {
+        {"interface_sent_packets_total", "Frames that a machine sent.", &C::sent_packets},
+        {"interface_sent_bytes_total", "Bytes of them.", &C::sent_bytes},
+        {"interface_received_packets_total", "Frames that a machine got.", &C::received_packets},
+        {"interface_received_bytes_total", "Bytes of them.", &C::received_bytes},
+        {"interface_dropped_packets_total", "Of those that it sent.", &C::dropped}};
+    const auto interfaces = dataplane_.interface_counters();
+    for (const auto& column : columns) {
+      Family family(out, MetricType::Counter, column.name, column.help);
+      for (const auto& interface : interfaces) family.add(interface.*column.value, {{"interface", interface.id}});
+    }
+  }
+
+  void add_ports(std::vector<MetricFamily>& out) const {
+    using C = PortCounters;
+    constexpr Column<C> columns[] = {
+        {"port_received_packets_total", "Frames that came.", &C::received_packets},
+        {"port_received_bytes_total", "Bytes of them.", &C::received_bytes},
+        {"port_sent_packets_total", "Frames that left.", &C::sent_packets},
+        {"port_sent_bytes_total", "Bytes of them.", &C::sent_bytes},
+        {"port_missed_packets_total", "Came without a buffer or room for them.", &C::missed},
+        {"port_unsent_packets_total", "Could not be sent.", &C::unsent},
+        {"port_errors_total", "What the device says is broken.", &C::errors}};
+    const auto states = ports_.list();
+    std::vector<std::pair<std::string, PortCounters>> all;
+    for (const auto& state : states)
+      if (const auto counters = ports_.counters(state.spec.name)) all.emplace_back(state.spec.name, *counters);
+    for (const auto& column : columns) {
+      Family family(out, MetricType::Counter, column.name, column.help);
+      for (const auto& [name, counters] : all) family.add(counters.*column.value, {{"port", name}});
+    }
+    Family up(out, MetricType::Gauge, "port_up", "Whether the link is up, or a guest is there.");
+    for (const auto& state : states) up.add(state.is_up ? 1 : 0, {{"port", state.spec.name}});
+  }
+
+  const Dataplane& dataplane_;
+  const Ports& ports_;
+};
+
+class HttpExporter final : public Exporter {
+ public:
+  HttpExporter(const std::string& address, const Dataplane& dataplane, const Ports& ports)
+      : exposer_(address, 2), reader_(std::make_shared<Reader>(dataplane, ports)) {
+    exposer_.RegisterCollectable(reader_);
+  }
+  std::uint16_t port() const override { return static_cast<std::uint16_t>(exposer_.GetListeningPorts().front()); }
+
+ private:
+  ::prometheus::Exposer exposer_;
+  std::shared_ptr<Reader> reader_;  // the exposer only looks at it
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Exporter>> Exporter::create(const std::string& address, const Dataplane& dataplane,
+                                                   const Ports& ports) {
+  try {
+    return std::unique_ptr<Exporter>(std::make_unique<HttpExporter>(address, dataplane, ports));
+  } catch (const std::exception& failed) {
+    return Error(ErrorCode::unavailable, "listen on " + address + ": " + failed.what() +
+                                             ": is it an address of this host, and is the port free?");
+  }
+}
+
+}  // namespace ironcore::network::prometheus

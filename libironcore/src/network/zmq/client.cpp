@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// The client: one connection for each call in flight, kept for the next ones.
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "../../base/wire/request_channel.hpp"
+#include "ironcore/network/configuration_json.hpp"
+#include "ironcore/network/zmq.hpp"
+#include "port_records.hpp"
+
+namespace ironcore::network::zmq {
+
+namespace {
+
+using ironcore::wire::Answer;
+using ironcore::wire::Channel;
+using ironcore::wire::Socket;
+using ironcore::wire::StopWake;
+using ironcore::wire::Wake;
+
+constexpr std::size_t pool_size = 16;
+// Each question is asked anew after this, so that a server forgets those who have gone.
+constexpr Duration watch_span = std::chrono::seconds(5);
+
+class ZmqClient final : public Client {
+ public:
+  ZmqClient(std::shared_ptr<Context::Native> context, ClientOptions options, Clock& clock)
+      : context_(std::move(context)), options_(std::move(options)), clock_(clock) {}
+
+  Result<ServerFacts> facts() override {
+    IRONCORE_TRY(const auto answer, call(HelloRequest{}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<HelloReply>(answer));
+    return ServerFacts{std::string(reply.program.substr(0, 64)), reply.instance, reply.revision, reply.workers};
+  }
+
+  Result<std::uint64_t> apply(std::span<const Change> batch) override {
+    const auto json = to_json(batch);
+    if (json.size() > max_request_bytes - 1024 * 1024)
+      return Error(ErrorCode::exhausted, "a batch may take 15 MiB as JSON: apply it in several ones");
+    IRONCORE_TRY(const auto answer, call(ApplyRequest{json}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<ApplyReply>(answer));
+    return reply.revision;
+  }
+
+  Result<ObjectPage> list(std::string_view kind, std::size_t limit, const std::optional<Change>& after) override {
+    const auto key = after ? to_json(*after) : std::string();
+    const auto most = static_cast<std::uint32_t>(std::min<std::size_t>(limit, UINT32_MAX));
+    return list({.kind = kind, .limit = most, .after = key});
+  }
+
+  Result<Change> get(const Change& key) override {
+    const auto json = to_json(key);
+    IRONCORE_TRY(auto page, list({.kind = kind_of(key), .limit = 1, .after = json, .is_exact = true}));
+    if (page.objects.size() != 1) return Error(ErrorCode::internal, "the server's answer has not one object");
+    return std::move(page.objects.front());
+  }
+
+  Result<std::vector<AppliedBatch>> watch(std::uint64_t after, Instant deadline, std::stop_token stop,
+                                          std::size_t limit) override {
+    IRONCORE_TRY(const auto cancel, Wake::create());
+    const StopWake stop_wake(stop, cancel);
+    const auto most = static_cast<std::uint32_t>(std::clamp<std::size_t>(limit, 1, std::size_t{65536}));
+    while (!stop.stop_requested()) {
+      const auto until = std::min(deadline, clock_.now() + watch_span);
+      const auto answer = call(WatchRequest{after, most}, until, until + options_.timeout, cancel);
+      if (!answer && answer.error().code() == ErrorCode::cancelled) break;
+      IRONCORE_CHECK(answer);
+      IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<WatchReply>(*answer));
+      std::vector<AppliedBatch> batches;
+      for (const auto& record : reply.batches) {
+        IRONCORE_TRY(auto changes, read(record.changes));
+        batches.push_back({record.revision, std::make_shared<const std::vector<Change>>(std::move(changes))});
+      }
+      if (!batches.empty() || clock_.now() >= deadline) return batches;
+    }
+    return std::vector<AppliedBatch>();
+  }
+
+  Result<AllCounters> counters() override {
+    IRONCORE_TRY(const auto answer, call(CountersRequest{}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<CountersReply>(answer));
+    AllCounters counters;
+    auto& dataplane = counters.dataplane;
+    dataplane.slow_path = reply.slow_path;
+    dataplane.answers = reply.answers;
+    dataplane.icmp_errors = reply.icmp_errors;
+    dataplane.connections = reply.connections;
+    dataplane.connection_room = reply.connection_room;
+    dataplane.most_connections = reply.most_connections;
+    for (const auto& record : reply.packets) {
+      for (std::size_t i = 0; i < drop_reasons; ++i)
+        if (name(static_cast<Drop>(i)) == record.reason) dataplane.packets[i] = record.packets;
+    }
+    for (const auto& record : reply.interfaces) {
+      counters.interfaces.push_back({std::string(record.id), record.sent_packets, record.sent_bytes,
+                                     record.received_packets, record.received_bytes, record.dropped});
+    }
+    return counters;
+  }
+
+  Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame,
+                              std::size_t worker) override {
+    const Text bytes(reinterpret_cast<const char*>(frame.data()), frame.size());
+    const auto number = static_cast<std::uint32_t>(std::min<std::size_t>(worker, UINT32_MAX));
+    IRONCORE_TRY(const auto answer, call(ExplainRequest{port, number, bytes}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<ExplainReply>(answer));
+    Explanation explanation;
+    for (const auto& step : reply.steps) explanation.steps.push_back({std::string(step.stage), std::string(step.text)});
+    IRONCORE_TRY(explanation.drop, drop_of(reply.drop));
+    explanation.port = reply.port;
+    explanation.frame.assign(reply.frame.begin(), reply.frame.end());
+    return explanation;
+  }
+
+  Result<PortState> open_port(const PortSpec& spec) override {
+    std::string mac;
+    IRONCORE_TRY(const auto answer, call(OpenPortRequest{to_record(spec, mac)}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<OpenPortReply>(answer));
+    IRONCORE_TRY(auto report, report_of(reply.port));
+    return std::move(report.state);
+  }
+
+  Result<void> close_port(const std::string& name) override {
+    IRONCORE_TRY(const auto answer, call(ClosePortRequest{name}));
+    IRONCORE_CHECK(ironcore::wire::reply_of<ClosePortReply>(answer));
+    return {};
+  }
+
+  Result<std::vector<PortReport>> ports() override {
+    IRONCORE_TRY(const auto answer, call(PortsRequest{}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<PortsReply>(answer));
+    std::vector<PortReport> ports;
+    for (const auto& record : reply.ports) {
+      IRONCORE_TRY(auto report, report_of(record));
+      ports.push_back(std::move(report));
+    }
+    return ports;
+  }
+
+ private:
+  static Result<Drop> drop_of(Text word) {
+    for (std::size_t i = 0; i < drop_reasons; ++i)
+      if (name(static_cast<Drop>(i)) == word) return static_cast<Drop>(i);
+    return Error(
+        ErrorCode::unsupported,
+        "the server drops for a reason that this program does not know: install the same release on both sides");
+  }
+  /// A newer server may say what this program cannot read.
+  static Result<std::vector<Change>> read(Text json) { return within(parse_changes(json), "read the server's answer"); }
+
+  Result<ObjectPage> list(const ListRequest& request) {
+    IRONCORE_TRY(const auto answer, call(request));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<ListReply>(answer));
+    IRONCORE_TRY(auto objects, read(reply.objects));
+    return ObjectPage{std::move(objects), reply.revision, reply.has_more};
+  }
+
+  template <class Request>
+  Result<Answer> call(const Request& request) {
+    const auto deadline = clock_.now() + options_.timeout;
+    return call(request, deadline, deadline, nullptr);
+  }
+
+  /// `told` is the deadline that the server hears of.
+  template <class Request>
+  Result<Answer> call(const Request& request, Instant told, Instant deadline, const std::shared_ptr<Wake>& cancel) {
+    IRONCORE_TRY(auto channel, take());
+    const auto id = channel->next_id();
+    channel->start(id, ironcore::wire::encode(id, ironcore::wire::milliseconds_until(told, clock_), request));
+    auto answer = channel->finish(deadline, cancel);
+    // The answer to a request that is open may still come: never mix it up with the next one's.
+    const std::lock_guard lock(mutex_);
+    if (!channel->is_busy() && free_.size() < pool_size) free_.push_back(std::move(channel));
+    return answer;
+  }
+
+  Result<std::unique_ptr<Channel>> take() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!free_.empty()) {
+        auto channel = std::move(free_.back());
+        free_.pop_back();
+        return channel;
+      }
+    }
+    IRONCORE_TRY(auto socket, Socket::open(context_, ZMQ_DEALER));
+    IRONCORE_CHECK(ironcore::wire::prepare_client(socket, ironcore::wire::Reach::this_machine));
+    IRONCORE_CHECK(socket.connect(options_.endpoint));
+    return std::make_unique<Channel>(std::move(socket), options_.endpoint, clock_);
+  }
+
+  const std::shared_ptr<Context::Native> context_;
+  const ClientOptions options_;
+  Clock& clock_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Channel>> free_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Client>> Client::connect(Context& context, ClientOptions options, Clock& clock) {
+  constexpr std::string_view scheme = "ipc://";
+  if (!options.endpoint.starts_with(scheme) || options.endpoint.size() == scheme.size())
+    return Error(ErrorCode::invalid, "endpoint '" + options.endpoint + "' is not ipc://PATH");
+  auto client = std::make_unique<ZmqClient>(context.native(), std::move(options), clock);
+  IRONCORE_CHECK(client->facts());
+  return std::unique_ptr<Client>(std::move(client));
+}
+
+}  // namespace ironcore::network::zmq

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+// The server's loop: each request is carried out when it is read; watches wait beside it.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <deque>
+#include <utility>
+
+#include "../../base/wire/local_socket.hpp"
+#include "ironcore/base/text.hpp"
+#include "ironcore/network/configuration_json.hpp"
+#include "ironcore/network/zmq.hpp"
+#include "port_records.hpp"
+
+namespace ironcore::network::zmq {
+
+namespace {
+
+using ironcore::wire::Header;
+using ironcore::wire::Message;
+using ironcore::wire::Socket;
+using ironcore::wire::StopWake;
+using ironcore::wire::Wake;
+
+constexpr std::size_t page_objects = 1000;
+constexpr std::size_t batch_bytes = 8 * 1024 * 1024;  ///< in one answer to a watch, about
+constexpr std::size_t most_field_errors = 64;         ///< that anybody is told at once
+constexpr std::size_t most_watches = 1024;
+constexpr std::size_t messages_per_turn = 64;
+constexpr Duration watch_tick = std::chrono::milliseconds(20);
+// A worker answers between two bursts; one that does not run must not hold up the others for long.
+constexpr Duration explain_patience = std::chrono::seconds(1);
+constexpr Duration longest_watch = std::chrono::minutes(1);
+constexpr std::size_t kinds = std::variant_size_v<Change> / 2;
+
+/// Calls `f` with the number of the kind as a type; false if there is no such kind.
+template <class F>
+bool with_kind(std::string_view kind, F f) {
+  const auto names = configuration_kinds();
+  return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return ((names[I] == kind && (f(std::integral_constant<std::size_t, I>()), true)) || ...);
+  }
+  (std::make_index_sequence<kinds>());
+}
+
+/// Who asked, and for what.
+struct Origin {
+  Message routing_id;
+  std::uint64_t request_id = 0;
+};
+
+class ZmqServer final : public Server {
+ public:
+  ZmqServer(Dataplane& dataplane, Ports& ports, ServerOptions options, Clock& clock, Log& log)
+      : dataplane_(dataplane), ports_(ports), options_(std::move(options)), clock_(clock), log_(log) {}
+
+  Result<void> open(Context& context) {
+    IRONCORE_CHECK(ironcore::wire::check_path(options_.path));
+    IRONCORE_TRY(wake_, Wake::create());
+    IRONCORE_TRY(socket_, Socket::open(context, ZMQ_ROUTER));
+    IRONCORE_CHECK(ironcore::wire::prepare_router(socket_, {.message_bytes = max_request_bytes}));
+    IRONCORE_TRY(file_, ironcore::wire::bind_local(socket_, options_.path));
+    return {};
+  }
+
+  Result<void> run(std::stop_token stop) override;
+  std::string endpoint() const override { return "ipc://" + options_.path; }
+  ServerCounters counters() const override {
+    return {requests_.load(std::memory_order_relaxed), malformed_.load(std::memory_order_relaxed),
+            foreign_version_.load(std::memory_order_relaxed)};
+  }
+
+ private:
+  struct Watch {
+    Origin origin;
+    std::uint64_t after = 0;
+    std::size_t limit = 0;
+    Instant until;
+  };
+
+  bool read();
+  void take(Message routing_id, Message message);
+  Result<void> carry_out(Origin& origin, const Header& header, std::string_view message);
+  Result<void> list(Origin& origin, const ListRequest& request);
+  void tell_counters(Origin& origin);
+  Result<void> explain(Origin& origin, const ExplainRequest& request);
+  Result<void> watch(Origin& origin, const Header& header, const WatchRequest& request);
+  /// True = it was answered.
+  bool try_watch(Watch& watch);
+  void look_at_watches();
+
+  template <class Record>
+  void answer(Origin& origin, const Record& record) {
+    Message reply(ironcore::wire::encode(origin.request_id, 0, record));
+    // Who is gone, or does not read, gets nothing and asks again.
+    if (socket_.send(origin.routing_id, ZMQ_SNDMORE)) socket_.send(reply);
+  }
+
+  Dataplane& dataplane_;
+  Ports& ports_;
+  const ServerOptions options_;
+  Clock& clock_;
+  Log& log_;
+  const std::uint64_t instance_ = ironcore::wire::random_number();
+  std::shared_ptr<Wake> wake_;
+  Socket socket_;
+  ironcore::wire::SocketFile file_;
+  std::deque<Watch> watches_;
+  std::uint64_t seen_revision_ = 0;
+  std::atomic<std::uint64_t> requests_{0};
+  std::atomic<std::uint64_t> malformed_{0};
+  std::atomic<std::uint64_t> foreign_version_{0};
+};
+
+Result<void> ZmqServer::run(std::stop_token stop) {
+  const StopWake stop_wake(stop, wake_);
+  bool is_busy = false;
+  while (!stop.stop_requested()) {
+    std::array items{ironcore::wire::poll_item(wake_->fd(), ZMQ_POLLIN),
+                     ironcore::wire::poll_item(socket_, ZMQ_POLLIN)};
+    const auto now = clock_.now();
+    const auto until = is_busy ? now : watches_.empty() ? Instant::max() : now + watch_tick;
+    if (!ironcore::wire::poll(items, until, clock_))
+      return Error(ErrorCode::internal,
+                   ironcore::wire::zmq_error("wait for messages").message() + ": restart the server");
+    if (items[0].revents != 0) wake_->clear();
+    is_busy = read();
+    look_at_watches();
+  }
+  watches_.clear();
+  return {};
+}
+
+bool ZmqServer::read() {
+  for (std::size_t count = 0; count < messages_per_turn; ++count) {
+    auto routing_id = socket_.receive();
+    if (!routing_id) return false;
+    if (!routing_id->has_more()) continue;
+    auto message = socket_.receive();
+    if (!message) return false;
+    if (message->has_more()) {
+      malformed_.fetch_add(1, std::memory_order_relaxed);
+      while (message && message->has_more()) message = socket_.receive();
+      continue;
+    }
+    take(std::move(*routing_id), std::move(*message));
+  }
+  return true;
+}
+
+void ZmqServer::take(Message routing_id, Message message) {
+  Header header;
+  const auto read = ironcore::wire::decode_header(message.bytes(), header);
+  if (!read && read.error().code() != ErrorCode::unsupported) {
+    malformed_.fetch_add(1, std::memory_order_relaxed);
+    log_.debug("dropped a message that is none of this protocol", {{"bytes", std::to_string(message.bytes().size())}});
+    return;
+  }
+  Origin origin{std::move(routing_id), header.request_id};
+  if (!read) {
+    foreign_version_.fetch_add(1, std::memory_order_relaxed);
+    return answer(origin, ironcore::wire::to_record(read.error()));
+  }
+  requests_.fetch_add(1, std::memory_order_relaxed);
+  const auto done = carry_out(origin, header, message.bytes());
+  if (done) return;
+  auto error = done.error();
+  if (error.code() == ErrorCode::corrupt) {
+    malformed_.fetch_add(1, std::memory_order_relaxed);
+    error = Error(ErrorCode::invalid, error.message());
+  }
+  if (error.fields().size() > most_field_errors) {
+    auto fields = error.fields();
+    fields.resize(most_field_errors);
+    error = Error(std::move(fields));
+  }
+  answer(origin, ironcore::wire::to_record(error));
+}
+
+Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::string_view message) {
+  using ironcore::wire::decode;
+  switch (header.type) {
+    case MessageType::dataplane_hello: {
+      IRONCORE_CHECK(decode<HelloRequest>(message));
+      answer(origin, HelloReply{.program = options_.program,
+                                .instance = instance_,
+                                .revision = dataplane_.revision(),
+                                .workers = static_cast<std::uint32_t>(dataplane_.workers())});
+      return {};
+    }
+    case MessageType::apply_changes: {
+      IRONCORE_TRY(const auto request, decode<ApplyRequest>(message));
+      IRONCORE_TRY(const auto changes, parse_changes(request.changes));
+      IRONCORE_TRY(const auto revision, dataplane_.apply(changes));
+      answer(origin, ApplyReply{.revision = revision});
+      return {};
+    }
+    case MessageType::list_objects: {
+      IRONCORE_TRY(const auto request, decode<ListRequest>(message));
+      return list(origin, request);
+    }
+    case MessageType::watch_batches: {
+      IRONCORE_TRY(const auto request, decode<WatchRequest>(message));
+      return watch(origin, header, request);
+    }
+    case MessageType::dataplane_counters: {
+      IRONCORE_CHECK(decode<CountersRequest>(message));
+      tell_counters(origin);
+      return {};
+    }
+    case MessageType::open_port: {
+      IRONCORE_TRY(const auto request, decode<OpenPortRequest>(message));
+      IRONCORE_TRY(const auto spec, spec_of(request.spec));
+      IRONCORE_TRY(const auto state, ports_.open(spec));
+      EncodedPort port(state, {});
+      answer(origin, OpenPortReply{.port = port.record()});
+      return {};
+    }
+    case MessageType::close_port: {
+      IRONCORE_TRY(const auto request, decode<ClosePortRequest>(message));
+      IRONCORE_CHECK(ports_.close(std::string(request.name)));
+      answer(origin, ClosePortReply{});
+      return {};
+    }
+    case MessageType::list_ports: {
+      IRONCORE_CHECK(decode<PortsRequest>(message));
+      const auto states = ports_.list();
+      std::deque<EncodedPort> ports;  // does not move what records point into
+      PortsReply reply;
+      for (const auto& state : states) {
+        // One that was closed just now has no counters any more.
+        const auto counters = ports_.counters(state.spec.name);
+        if (counters) reply.ports.push_back(ports.emplace_back(state, *counters).record());
+      }
+      answer(origin, reply);
+      return {};
+    }
+    case MessageType::explain_packet: {
+      IRONCORE_TRY(const auto request, decode<ExplainRequest>(message));
+      return explain(origin, request);
+    }
+    default:
+      return Error(ErrorCode::unsupported, "a dataplane has no answer to messages of type " +
+                                               std::to_string(static_cast<std::uint16_t>(header.type)));
+  }
+}
+
+Result<void> ZmqServer::list(Origin& origin, const ListRequest& request) {
+  std::optional<Change> after;
+  if (!request.after.empty()) {
+    IRONCORE_TRY(after, within(parse_change(request.after), "after"));
+  }
+  ListReply reply;
+  std::vector<Change> objects;
+  Result<void> done;
+  const bool is_known = with_kind(request.kind, [&](auto kind) {
+    using Object = std::variant_alternative_t<kind, Change>;
+    using Key = std::variant_alternative_t<kind + kinds, Change>;
+    std::optional<Key> key;
+    if (after) {
+      const auto* const given = std::get_if<Key>(&*after);
+      if (given == nullptr) {
+        done = Error(ErrorCode::invalid, "after must be the key of kind " + std::string(request.kind));
+        return;
+      }
+      key = *given;
+    }
+    if (request.is_exact) {
+      auto object = key ? dataplane_.get<Object>(*key) : Error(ErrorCode::invalid, "the key is missing");
+      if (object)
+        objects.emplace_back(std::move(*object));
+      else
+        done = object.error();
+      return;
+    }
+    auto page = dataplane_.list<Object>(std::min<std::size_t>(request.limit, page_objects), key);
+    reply.revision = page.revision;
+    reply.has_more = page.has_more;
+    for (auto& object : page.objects) objects.emplace_back(std::move(object));
+  });
+  if (!is_known) return Error(ErrorCode::invalid, in_quotes(request.kind) + " is no kind of a configuration");
+  IRONCORE_CHECK(std::move(done));
+  const auto json = to_json(objects);
+  reply.objects = json;
+  answer(origin, reply);
+  return {};
+}
+
+void ZmqServer::tell_counters(Origin& origin) {
+  const auto counters = dataplane_.counters();
+  const auto interfaces = dataplane_.interface_counters();
+  CountersReply reply{.packets = {},
+                      .slow_path = counters.slow_path,
+                      .answers = counters.answers,
+                      .icmp_errors = counters.icmp_errors,
+                      .connections = counters.connections,
+                      .connection_room = counters.connection_room,
+                      .most_connections = counters.most_connections,
+                      .interfaces = {}};
+  for (std::size_t i = 0; i < counters.packets.size(); ++i)
+    reply.packets.push_back({name(static_cast<Drop>(i)), counters.packets[i]});
+  for (const auto& interface : interfaces) {
+    reply.interfaces.push_back({interface.id, interface.sent_packets, interface.sent_bytes, interface.received_packets,
+                                interface.received_bytes, interface.dropped});
+  }
+  answer(origin, reply);
+}
+
+Result<void> ZmqServer::explain(Origin& origin, const ExplainRequest& request) {
+  const std::span frame(reinterpret_cast<const std::uint8_t*>(request.frame.data()), request.frame.size());
+  IRONCORE_TRY(const auto explanation, dataplane_.explain(std::string(request.port), frame,
+                                                          clock_.now() + explain_patience, {}, request.worker));
+  ExplainReply reply{.steps = {},
+                     .drop = name(explanation.drop),
+                     .port = explanation.port,
+                     .frame = {reinterpret_cast<const char*>(explanation.frame.data()), explanation.frame.size()}};
+  for (const auto& step : explanation.steps) reply.steps.push_back({step.stage, step.text});
+  answer(origin, reply);
+  return {};
+}
+
+// ---- watches ----------------------------------------------------------------------------------------------------
+
+Result<void> ZmqServer::watch(Origin& origin, const Header& header, const WatchRequest& request) {
+  const auto span = std::min<Duration>(std::chrono::milliseconds(header.deadline_ms), longest_watch);
+  Watch watch{std::move(origin), request.after, std::max<std::size_t>(request.limit, 1), clock_.now() + span};
+  // Asked again: the same watch.
+  std::erase_if(watches_, [&](const Watch& other) {
+    return other.origin.request_id == watch.origin.request_id &&
+           other.origin.routing_id.bytes() == watch.origin.routing_id.bytes();
+  });
+  if (try_watch(watch)) return {};
+  if (watches_.size() == most_watches) {
+    answer(watches_.front().origin, WatchReply{});
+    watches_.pop_front();
+  }
+  watches_.push_back(std::move(watch));
+  return {};
+}
+
+bool ZmqServer::try_watch(Watch& watch) {
+  const auto batches = dataplane_.watch(watch.after, Instant(), {}, watch.limit);
+  if (!batches) {
+    answer(watch.origin, ironcore::wire::to_record(batches.error()));
+    return true;
+  }
+  if (batches->empty() && clock_.now() < watch.until) return false;
+  std::deque<std::string> texts;
+  WatchReply reply;
+  std::size_t bytes = 0;
+  for (const auto& batch : *batches) {
+    texts.push_back(to_json(*batch.changes));
+    bytes += texts.back().size();
+    if (!reply.batches.empty() && bytes > batch_bytes) break;
+    reply.batches.push_back({batch.revision, texts.back()});
+  }
+  answer(watch.origin, reply);
+  return true;
+}
+
+void ZmqServer::look_at_watches() {
+  const auto revision = dataplane_.revision();
+  const bool is_new = std::exchange(seen_revision_, revision) != revision;
+  const auto now = clock_.now();
+  std::erase_if(watches_, [&](Watch& watch) { return (is_new || now >= watch.until) && try_watch(watch); });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::create(Context& context, Dataplane& dataplane, Ports& ports,
+                                               ServerOptions options, Clock& clock, Log& log) {
+  auto server = std::make_unique<ZmqServer>(dataplane, ports, std::move(options), clock, log);
+  IRONCORE_CHECK(server->open(context));
+  return std::unique_ptr<Server>(std::move(server));
+}
+
+}  // namespace ironcore::network::zmq

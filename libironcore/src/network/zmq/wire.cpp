@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages of a dataplane to bytes and back.
+#include "wire.hpp"
+
+#include "../../base/wire/records.hpp"
+
+namespace ironcore::network::zmq {
+
+// The order here is the order on the wire.
+IRONCORE_WIRE(HelloRequest)
+IRONCORE_WIRE(HelloReply, archive(record.program, record.instance, record.revision, record.workers))
+IRONCORE_WIRE(ApplyRequest, archive(record.changes))
+IRONCORE_WIRE(ApplyReply, archive(record.revision))
+IRONCORE_WIRE(ListRequest, archive(record.kind, record.limit, record.after, record.is_exact))
+IRONCORE_WIRE(ListReply, archive(record.revision, record.has_more, record.objects))
+IRONCORE_WIRE(WatchRequest, archive(record.after, record.limit))
+IRONCORE_WIRE(BatchRecord, archive(record.revision, record.changes))
+IRONCORE_WIRE(WatchReply, archive(record.batches))
+IRONCORE_WIRE(CountersRequest)
+IRONCORE_WIRE(DropRecord, archive(record.reason, record.packets))
+IRONCORE_WIRE(InterfaceRecord, archive(record.id, record.sent_packets, record.sent_bytes, record.received_packets,
+                                       record.received_bytes, record.dropped))
+IRONCORE_WIRE(CountersReply,
+              archive(record.packets, record.slow_path, record.answers, record.icmp_errors, record.connections,
+                      record.connection_room, record.most_connections, record.interfaces))
+IRONCORE_WIRE(PortSpecRecord, archive(record.name, record.device, record.mtu, record.mac))
+IRONCORE_WIRE(PortRecord, archive(record.spec, record.number, record.mac, record.is_up, record.received_packets,
+                                  record.received_bytes, record.sent_packets, record.sent_bytes, record.missed,
+                                  record.unsent, record.errors))
+IRONCORE_WIRE(OpenPortRequest, archive(record.spec))
+IRONCORE_WIRE(OpenPortReply, archive(record.port))
+IRONCORE_WIRE(ClosePortRequest, archive(record.name))
+IRONCORE_WIRE(ClosePortReply)
+IRONCORE_WIRE(PortsRequest)
+IRONCORE_WIRE(PortsReply, archive(record.ports))
+IRONCORE_WIRE(ExplainRequest, archive(record.port, record.worker, record.frame))
+IRONCORE_WIRE(StepRecord, archive(record.stage, record.text))
+IRONCORE_WIRE(ExplainReply, archive(record.steps, record.drop, record.port, record.frame))
+
+}  // namespace ironcore::network::zmq
+
+namespace ironcore::wire {
+IRONCORE_WIRE_RECORD(network::zmq::HelloRequest)
+IRONCORE_WIRE_RECORD(network::zmq::HelloReply)
+IRONCORE_WIRE_RECORD(network::zmq::ApplyRequest)
+IRONCORE_WIRE_RECORD(network::zmq::ApplyReply)
+IRONCORE_WIRE_RECORD(network::zmq::ListRequest)
+IRONCORE_WIRE_RECORD(network::zmq::ListReply)
+IRONCORE_WIRE_RECORD(network::zmq::WatchRequest)
+IRONCORE_WIRE_RECORD(network::zmq::WatchReply)
+IRONCORE_WIRE_RECORD(network::zmq::CountersRequest)
+IRONCORE_WIRE_RECORD(network::zmq::CountersReply)
+IRONCORE_WIRE_RECORD(network::zmq::OpenPortRequest)
+IRONCORE_WIRE_RECORD(network::zmq::OpenPortReply)
+IRONCORE_WIRE_RECORD(network::zmq::ClosePortRequest)
+IRONCORE_WIRE_RECORD(network::zmq::ClosePortReply)
+IRONCORE_WIRE_RECORD(network::zmq::PortsRequest)
+IRONCORE_WIRE_RECORD(network::zmq::PortsReply)
+IRONCORE_WIRE_RECORD(network::zmq::ExplainRequest)
+IRONCORE_WIRE_RECORD(network::zmq::ExplainReply)
+}  // namespace ironcore::wire

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// The messages of a dataplane. Configuration travels as JSON.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../../base/wire/envelope.hpp"
+
+namespace ironcore::network::zmq {
+
+using ironcore::wire::MessageType;
+using ironcore::wire::reply_to;
+using ironcore::wire::Text;
+
+/// Largest message that a server reads.
+inline constexpr std::size_t max_request_bytes = 16 * 1024 * 1024;
+
+struct HelloRequest {
+  static constexpr MessageType type = MessageType::dataplane_hello;
+};
+struct HelloReply {
+  static constexpr MessageType type = reply_to(MessageType::dataplane_hello);
+  Text program;
+  std::uint64_t instance = 0;
+  std::uint64_t revision = 0;
+  std::uint32_t workers = 0;
+};
+
+struct ApplyRequest {
+  static constexpr MessageType type = MessageType::apply_changes;
+  Text changes;  ///< a list
+};
+struct ApplyReply {
+  static constexpr MessageType type = reply_to(MessageType::apply_changes);
+  std::uint64_t revision = 0;
+};
+
+struct ListRequest {
+  static constexpr MessageType type = MessageType::list_objects;
+  Text kind;
+  std::uint32_t limit = 0;
+  Text after;             ///< a key; empty = from the first one
+  bool is_exact = false;  ///< only the object of this key
+};
+struct ListReply {
+  static constexpr MessageType type = reply_to(MessageType::list_objects);
+  std::uint64_t revision = 0;
+  bool has_more = false;
+  Text objects;  ///< a list
+};
+
+struct WatchRequest {
+  static constexpr MessageType type = MessageType::watch_batches;
+  std::uint64_t after = 0;
+  std::uint32_t limit = 0;
+};
+struct BatchRecord {
+  static constexpr std::size_t least_bytes = 8 + 4;
+  std::uint64_t revision = 0;
+  Text changes;  ///< a list
+};
+struct WatchReply {
+  static constexpr MessageType type = reply_to(MessageType::watch_batches);
+  std::vector<BatchRecord> batches;
+};
+
+struct CountersRequest {
+  static constexpr MessageType type = MessageType::dataplane_counters;
+};
+struct DropRecord {
+  static constexpr std::size_t least_bytes = 4 + 8;
+  Text reason;
+  std::uint64_t packets = 0;
+};
+struct InterfaceRecord {
+  static constexpr std::size_t least_bytes = 4 + 5 * 8;
+  Text id;
+  std::uint64_t sent_packets = 0;
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t received_packets = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t dropped = 0;
+};
+struct CountersReply {
+  static constexpr MessageType type = reply_to(MessageType::dataplane_counters);
+  std::vector<DropRecord> packets;
+  std::uint64_t slow_path = 0;
+  std::uint64_t answers = 0;
+  std::uint64_t icmp_errors = 0;
+  std::uint64_t connections = 0;
+  std::uint64_t connection_room = 0;
+  std::uint64_t most_connections = 0;
+  std::vector<InterfaceRecord> interfaces;
+};
+
+struct PortSpecRecord {
+  Text name;
+  Text device;
+  std::uint16_t mtu = 0;
+  Text mac;  ///< empty = none
+};
+struct PortRecord {
+  static constexpr std::size_t least_bytes = 3 * 4 + 2 + 4 + 4 + 1 + 7 * 8;
+  PortSpecRecord spec;
+  std::uint32_t number = 0;
+  Text mac;
+  bool is_up = false;
+  std::uint64_t received_packets = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t sent_packets = 0;
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t missed = 0;
+  std::uint64_t unsent = 0;
+  std::uint64_t errors = 0;
+};
+struct OpenPortRequest {
+  static constexpr MessageType type = MessageType::open_port;
+  PortSpecRecord spec;
+};
+struct OpenPortReply {
+  static constexpr MessageType type = reply_to(MessageType::open_port);
+  PortRecord port;
+};
+struct ClosePortRequest {
+  static constexpr MessageType type = MessageType::close_port;
+  Text name;
+};
+struct ClosePortReply {
+  static constexpr MessageType type = reply_to(MessageType::close_port);
+};
+struct PortsRequest {
+  static constexpr MessageType type = MessageType::list_ports;
+};
+struct PortsReply {
+  static constexpr MessageType type = reply_to(MessageType::list_ports);
+  std::vector<PortRecord> ports;
+};
+
+struct ExplainRequest {
+  static constexpr MessageType type = MessageType::explain_packet;
+  Text port;
+  std::uint32_t worker = 0;
+  Text frame;
+};
+struct StepRecord {
+  static constexpr std::size_t least_bytes = 4 + 4;
+  Text stage;
+  Text text;
+};
+struct ExplainReply {
+  static constexpr MessageType type = reply_to(MessageType::explain_packet);
+  std::vector<StepRecord> steps;
+  Text drop;
+  std::uint32_t port = 0;
+  Text frame;
+};
+
+}  // namespace ironcore::network::zmq

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""metalnetd on taps and a veth in a network namespace of its own, driven by scapy and told by ironcorectl."""
+import contextlib
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import cloud
+from cloud import Daemon, TempDirectory, program, run, wait_until
+
+try:
+    from scapy.config import conf
+    conf.ipv6_enabled = False  # no look at the interfaces of this machine
+    from scapy.all import ARP, BOOTP, DHCP, ICMP, IP, UDP, Ether, IPv6, Raw
+except ImportError:
+    print("skipped: python3-scapy is not installed")
+    sys.exit(cloud.SKIPPED)
+
+NEW_NETWORK_NAMESPACE = 0x40000000
+GATEWAY = "169.254.0.1"
+ROUTER = "02:00:00:00:03:01"
+UNDERLAY = "2001:db8:0:1::/64"
+OTHER_HOST, PUBLIC = "2001:db8:0:2::5", "2001:db8:ffff::1"
+MACS = {"a": "02:00:00:00:00:0a", "b": "02:00:00:00:00:0b"}
+ADDRESSES = {"a": "10.0.0.1", "b": "10.0.0.2"}
+ALL = "ff:ff:ff:ff:ff:ff"
+
+NETWORK = f"""
+kind: Interface
+id: a
+port: port-a
+vni: 100
+ipv4: 10.0.0.1
+mac: {MACS['a']}
+hostname: machine-a
+---
+kind: Interface
+id: b
+port: port-b
+vni: 100
+ipv4: 10.0.0.2
+---
+kind: FirewallRule
+interface: b
+id: web
+source: 0.0.0.0/0
+destination: 0.0.0.0/0
+protocol: UDP
+destinationPorts: {{first: 80, last: 80}}
+---
+kind: List
+items:
+  - {{kind: Route, vni: 100, prefix: 10.2.0.0/16, nextHops: [{{underlay: "{OTHER_HOST}"}}]}}
+  - {{kind: Route, vni: 100, prefix: 0.0.0.0/0, nextHops: [{{underlay: "{PUBLIC}"}}]}}
+  - {{kind: Nat, interface: a, address: 192.0.2.1, firstPort: 1024, lastPort: 2047}}
+"""
+
+
+class Wire:
+    """Our end of an interface: frames that come out of it, and frames to put in."""
+
+    def __init__(self, name):
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self.socket.bind((name, 0))
+
+    def send(self, packet):
+        self.socket.send(bytes(packet))
+
+    def wait_for(self, what, wanted, seconds=5):
+        """The first frame that is wanted."""
+        seen, end = [], time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            try:
+                data, address = self.socket.recvfrom(65536)
+            except TimeoutError:
+                break
+            if address[2] == socket.PACKET_OUTGOING:
+                continue
+            frame = Ether(data)
+            if wanted(frame):
+                return frame
+            seen.append(frame.summary())
+        raise AssertionError(f"{what} did not come; these did: {seen[-5:]}")
+
+    def is_silent(self, unwanted, seconds=0.3):
+        with contextlib.suppress(AssertionError):
+            self.wait_for("it", unwanted, seconds)
+            return False
+        return True
+
+    def close(self):
+        self.socket.close()
+
+
+class Dataplane(TempDirectory):
+    def setUp(self):
+        super().setUp()
+        self.endpoint = f"ipc://{self.directory}/dataplane.sock"
+        subprocess.run(["ip", "link", "add", "up0", "address", "02:00:00:00:04:01", "type", "veth", "peer", "name", "up1"], check=True)
+        self.addCleanup(subprocess.run, ["ip", "link", "del", "up0"], check=False)
+        for name in ("up0", "up1"):
+            subprocess.run(["ip", "link", "set", name, "mtu", "1600", "up"], check=True)
+        self.wires = {}
+        self.addCleanup(lambda: [wire.close() for wire in self.wires.values()])
+        self.daemon = None
+        self.addCleanup(lambda: self.daemon and self.daemon.kill())
+        self.start()
+
+    def start(self):
+        arguments = ["--underlay", UNDERLAY, "--uplink", f"up,router={ROUTER},device=af_packet:up0", "--port", "port-a=tap:tap-a",
+                     "--listen", self.endpoint, "--connections", 10000, "--metrics", "127.0.0.1:9464", "--dns", "192.0.2.53",
+                     "--dpdk-prefix", f"test-{os.getpid()}"]
+        self.daemon = Daemon("metalnetd", [program("metalnetd"), *arguments], self.directory).wait_ready()
+        self.ok("open-port", "port-b", "tap:tap-b")
+        for wire in self.wires.values():
+            wire.close()
+        for name in ("tap-a", "tap-b"):
+            subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        self.wires = {"a": Wire("tap-a"), "b": Wire("tap-b"), "up": Wire("up1")}
+        wait_until("all links are up", lambda: all(port["isUp"] for port in json.loads(self.ok("ports", "-o", "json"))))
+
+    def ctl(self, *arguments, stdin=""):
+        return run("ironcorectl", "dataplane", *arguments, stdin=stdin, environment={"IRONCORE_DATAPLANE": self.endpoint})
+
+    def ok(self, *arguments, stdin=""):
+        result = self.ctl(*arguments, stdin=stdin)
+        self.assertEqual(result.code, 0, f"{arguments}: {result}\n{self.daemon.tail()}")
+        return result.out
+
+    def gateway_mac(self, name):
+        """Asks by ARP, as a machine does."""
+        self.wires[name].send(Ether(src=MACS[name], dst=ALL) / ARP(hwsrc=MACS[name], psrc=ADDRESSES[name], pdst=GATEWAY))
+        answer = self.wires[name].wait_for("the gateway's ARP", lambda frame: ARP in frame and frame[ARP].op == 2)
+        self.assertEqual(answer[ARP].psrc, GATEWAY)
+        return answer[ARP].hwsrc
+
+    def from_machine(self, name, packet):
+        return Ether(src=MACS[name], dst=self.gateway_mac(name)) / packet
+
+    def deliver(self, sender, packet, receiver):
+        """Sends until it comes: the receiver's MAC is learned from its own frames, a moment later."""
+        def attempt():
+            self.wires[sender].send(self.from_machine(sender, packet))
+            with contextlib.suppress(AssertionError):
+                return self.wires[receiver].wait_for("it", lambda frame: UDP in frame, 0.2)
+        return wait_until(f"a datagram from {sender} comes to {receiver}", attempt)
+
+    def underlay_of(self, *key):
+        return json.loads(self.ok("get", *key, "-o", "json"))["underlay"]
+
+    def lease(self, name):
+        """The address that DHCP tells."""
+        mac = bytes.fromhex(MACS[name].replace(":", ""))
+        ask = Ether(src=MACS[name], dst=ALL) / IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67) / BOOTP(
+            chaddr=mac, xid=7, flags=0x8000) / DHCP(options=[("message-type", "discover"), ("param_req_list", [1, 3, 6, 12, 26]), "end"])
+        self.wires[name].send(ask)
+        offer = self.wires[name].wait_for("an offer", lambda frame: DHCP in frame and frame[BOOTP].op == 2)
+        options = dict(option[:2] for option in offer[DHCP].options if isinstance(option, tuple))
+        self.assertEqual(options["message-type"], 2)
+        self.assertEqual(options["name_server"], "192.0.2.53")
+        return offer[BOOTP].yiaddr
+
+    def test_machines_are_served_and_reach_each_other(self):
+        self.assertIn("6 changes applied", self.ok("apply", "-f", "-", stdin=NETWORK))
+        self.assertIn("6 changes said nothing new", self.ok("apply", "-f", "-", stdin=NETWORK))
+        self.assertEqual(self.lease("a"), "10.0.0.1")
+
+        self.wires["a"].send(self.from_machine("a", IP(src="10.0.0.1", dst=GATEWAY) / ICMP(id=5, seq=6) / b"hello"))
+        pong = self.wires["a"].wait_for("the gateway's pong", lambda frame: ICMP in frame)
+        self.assertEqual((pong[ICMP].type, pong[ICMP].id, pong[IP].src, pong[Raw].load), (0, 5, GATEWAY, b"hello"))
+
+        # The firewall of b lets port 80 in; its answer comes back.
+        self.gateway_mac("b")
+        to_b = IP(src="10.0.0.1", dst="10.0.0.2")
+        self.wires["a"].send(self.from_machine("a", to_b / UDP(sport=4000, dport=81) / b"closed"))
+        self.assertTrue(self.wires["b"].is_silent(lambda frame: UDP in frame))
+        came = self.deliver("a", to_b / UDP(sport=4000, dport=80) / b"open", "b")
+        self.assertEqual((came[IP].src, came[IP].dst, came[UDP].dport, came[Raw].load), ("10.0.0.1", "10.0.0.2", 80, b"open"))
+        self.assertEqual(came.dst, MACS["b"])
+        answer = self.deliver("b", IP(src="10.0.0.2", dst="10.0.0.1") / UDP(sport=80, dport=4000) / b"answer", "a")
+        self.assertEqual(answer[Raw].load, b"answer")
+
+        frame = bytes(self.from_machine("a", to_b / UDP(sport=4000, dport=81))).hex()
+        self.assertIn("dropped: ingress_rule", self.ok("explain", "port-a", frame))
+        frame = bytes(self.from_machine("a", to_b / UDP(sport=4000, dport=80))).hex()
+        self.assertIn("leaves by port port-b", self.ok("explain", "port-a", frame))
+        self.assertIn("steps", json.loads(self.ok("explain", "port-a", frame, "-o", "json")))
+
+        counters = json.loads(self.ok("counters", "-o", "json"))
+        self.assertEqual(counters["dropped"]["ingress_rule"], 1)
+        self.assertEqual([one["id"] for one in counters["interfaces"]], ["a", "b"])
+        self.assertIn("dropped: ingress_rule", self.ok("counters"))
+        with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
+            metrics = answer.read().decode()
+        self.assertIn('ironcore_dataplane_dropped_packets_total{reason="ingress_rule"} 1', metrics)
+        self.assertRegex(metrics, r'ironcore_dataplane_interface_sent_packets_total{interface="a"} [1-9]')
+        self.assertIn('ironcore_dataplane_port_up{port="up"} 1', metrics)
+
+    def test_other_hosts_are_reached_through_the_uplink(self):
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        self.gateway_mac("a")
+        out = IP(src="10.0.0.1", dst="10.2.0.7") / UDP(sport=4000, dport=7000) / b"question"
+        self.wires["a"].send(self.from_machine("a", out))
+        sent = self.wires["up"].wait_for("the encapsulated datagram", lambda frame: IPv6 in frame and frame[IPv6].dst == OTHER_HOST)
+        self.assertEqual((sent.dst, sent[IPv6].nh), (ROUTER, 4))
+        inner = IP(bytes(sent[IPv6].payload))
+        self.assertEqual((inner.src, inner.dst, inner[UDP].sport, inner[Raw].load), ("10.0.0.1", "10.2.0.7", 4000, b"question"))
+        self.assertEqual(sent[IPv6].src, self.underlay_of("interface", "a"))
+
+        back = IP(src="10.2.0.7", dst="10.0.0.1") / UDP(sport=7000, dport=4000) / b"answer"
+        self.wires["up"].send(Ether(src=ROUTER, dst=sent.src) / IPv6(src=OTHER_HOST, dst=sent[IPv6].src, nh=4) / back)
+        self.assertEqual(self.wires["a"].wait_for("the answer", lambda frame: UDP in frame)[Raw].load, b"answer")
+
+    def test_the_public_is_reached_by_nat(self):
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        self.gateway_mac("a")
+        self.wires["a"].send(self.from_machine("a", IP(src="10.0.0.1", dst="198.51.100.1") / UDP(sport=4000, dport=7000) / b"question"))
+        sent = self.wires["up"].wait_for("the translated datagram", lambda frame: IPv6 in frame and frame[IPv6].dst == PUBLIC)
+        inner = IP(bytes(sent[IPv6].payload))
+        self.assertEqual(inner.src, "192.0.2.1")
+        self.assertIn(inner[UDP].sport, range(1024, 2048))
+        back = IP(src="198.51.100.1", dst="192.0.2.1") / UDP(sport=7000, dport=inner[UDP].sport) / b"answer"
+        underlay = self.underlay_of("nat", "a")
+        self.wires["up"].send(Ether(src=ROUTER, dst=sent.src) / IPv6(src=PUBLIC, dst=underlay, nh=4) / back)
+        answer = self.wires["a"].wait_for("the answer", lambda frame: UDP in frame)
+        self.assertEqual((answer[IP].dst, answer[UDP].dport, answer[Raw].load), ("10.0.0.1", 4000, b"answer"))
+
+    def test_wrong_configuration_is_told_and_changes_nothing(self):
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        before = self.ok("get", "interfaces", "-o", "json")
+        wrong = self.write("wrong.yaml", "kind: Interface\nid: c\nport: port-c\nvni: 100\nipv4: 10.0.0.1\nhostnme: x\n")
+        self.assertSays(self.ctl("apply", "-f", wrong), 2, f"{wrong}:6:1", "hostnme", "hostname")
+        # Whole, but it contradicts what is there: the first document is not applied either.
+        wrong.write_text("kind: Interface\nid: d\nport: port-d\nvni: 100\nipv4: 10.0.0.4\n---\n"
+                         "kind: Interface\nid: c\nport: port-c\nvni: 100\nipv4: 10.0.0.1\n")
+        self.assertSays(self.ctl("apply", "-f", wrong), 2, f"{wrong}:11:1", "ipv4")
+        self.assertSays(self.ctl("get", "interfces"), 2, "interfaces")
+        self.assertSays(self.ctl("get", "interface", "nobody"), 1, "nobody")
+        self.assertSays(self.ctl("delete", "route", "100"), 2, "expected route vni prefix", "prefix")
+        self.assertSays(self.ctl("open-port", "port-c", "tapp:x"), 2, "tapp")
+        self.assertSays(self.ctl("explain", "port-a", "0g"), 2, "hexadecimal")
+        self.assertSays(self.ctl("explain", "nobody", "00" * 60), 1, "nobody")
+        self.assertSays(self.ctl("coutners"), 2, "counters")
+        self.assertSays(self.ctl("ports", "--dataplane", f"ipc://{self.directory}/nobody"), 1, "no server answers")
+        self.assertEqual(self.ok("get", "interfaces", "-o", "json"), before)
+
+    def test_objects_are_shown_deleted_and_applied_again(self):
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        self.assertRegex(self.ok("get", "interfaces"), r"a +port-a +100 +10\.0\.0\.1")
+        self.assertIn("10.2.0.0/16", self.ok("get", "routes"))
+        for kind in ("interfaces", "routes", "nats", "rules"):
+            with self.subTest(kind):
+                self.assertIn("said nothing new", self.ok("apply", "-f", "-", stdin=self.ok("get", kind, "-o", "yaml")))
+                self.assertIn("said nothing new", self.ok("apply", "-f", "-", stdin=self.ok("get", kind, "-o", "json")))
+        self.assertIn("1 change applied", self.ok("delete", "route", "100", "10.2.0.0/16"))
+        self.assertIn("said nothing new", self.ok("delete", "route", "100", "10.2.0.0/16"))
+        self.assertNotIn("10.2.0.0/16", self.ok("get", "routes"))
+        self.ok("delete", "-f", "-", stdin=NETWORK)
+        self.assertEqual(json.loads(self.ok("get", "interfaces", "-o", "json"))["items"], [])
+        self.ok("close-port", "port-b")
+        self.assertNotIn("port-b", self.ok("ports"))
+
+    def test_a_crash_leaves_nothing_in_the_way(self):
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        self.assertEqual(self.lease("a"), "10.0.0.1")
+        self.daemon.kill()
+        self.start()
+        self.assertEqual(json.loads(self.ok("get", "interfaces", "-o", "json"))["items"], [])
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        self.assertEqual(self.lease("a"), "10.0.0.1")
+        self.assertEqual(self.daemon.stop(), 0)
+        self.assertFalse((self.directory / "dataplane.sock").exists())
+
+
+class Settings(TempDirectory):
+    def test_wrong_settings_are_named(self):
+        right = ["--underlay", UNDERLAY]
+        self.assertSays(run("metalnetd"), 2, "underlay is missing")
+        for words, text in ((["--underlay", "10.0.0.0/8"], "expected an IPv6 prefix of length 64"),
+                            ([*right, "--uplink", "up,device=af_packet:x"], "router=MAC"),
+                            ([*right, "--uplink", "up,router=02,device=af_packet:x"], "router"),
+                            ([*right, "--port", "x"], "NAME=DEVICE"),
+                            ([*right, "--port", "a b=tap:x"], "port"),
+                            ([*right, "--workers", "0"], "workers: expected 1 to 64"),
+                            ([*right, "--mtu", "9000"], "mtu: expected 576 to 8960"),
+                            ([*right, "--dns", "x"], "dns"),
+                            ([*right, "--lease", "1s"], "lease: at least 60s"),
+                            ([*right, "--listen", "tcp://127.0.0.1:5"], "only ipc")):
+            with self.subTest(text):
+                self.assertSays(run("metalnetd", *words, "--check-config"), 2, text)
+
+    def test_a_config_file_is_checked_and_printed(self):
+        config = self.write("metalnetd.yaml", f"underlay: {UNDERLAY}\nuplink:\n  - up,router={ROUTER},weight=2,device=af_packet:eth1\n"
+                                              "firewall: \"off\"\ndns: [192.0.2.53]\nlease: 1h\n")
+        self.assertEqual(run("metalnetd", "--config", config, "--check-config").code, 0)
+        printed = run("metalnetd", "--config", config, "--print-config").out
+        self.assertIn("weight=2", printed)
+        again = self.write("again.yaml", printed)
+        self.assertEqual(run("metalnetd", "--config", again, "--print-config").out, printed)
+
+    def test_a_device_that_is_not_there_is_an_error(self):
+        result = run("metalnetd", "--underlay", UNDERLAY, "--port", "a=af_packet:nowhere", "--listen", f"ipc://{self.directory}/s")
+        self.assertEqual(result.code, 1, result)
+        self.assertIn("open port a", result.err)
+        self.assertIn("nowhere", result.err)
+
+
+if __name__ == "__main__":
+    if ctypes.CDLL(None, use_errno=True).unshare(NEW_NETWORK_NAMESPACE) != 0:
+        print("skipped: no network namespace of its own; run the tests as root")
+        sys.exit(cloud.SKIPPED)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for where in ("all", "default"):
+        with contextlib.suppress(OSError), open(f"/proc/sys/net/ipv6/conf/{where}/disable_ipv6", "w") as file:
+            file.write("1")
+    cloud.main("metalnetd", "ironcorectl")
