@@ -54,12 +54,11 @@ Result<void> serve(const ironcored::Options& options, program::Daemon& daemon) {
     }
     return daemon.readiness.ready();
   };
-  auto done =
-      program::run_together(daemon.signals,
-                            {{"server", [&](std::stop_token stop) { return server->run(std::move(stop)); }},
-                             {"control plane", control},
-                             {"retention", collect}},
-                            started);
+  auto done = program::run_together(daemon.signals,
+                                    {{"server", [&](std::stop_token stop) { return server->run(std::move(stop)); }},
+                                     {"control plane", control},
+                                     {"retention", collect}},
+                                    started);
   daemon.signals.on_hangup({});
   return done;
 }

@@ -37,7 +37,7 @@ struct InterfaceView {
   std::optional<MacAddress> mac;  ///< of the machine: told, or else learned
   UnderlayBytes underlay{};
   std::uint32_t next_hop = 0;  ///< number of `underlay`, for what goes round
-  PrefixMaps own;  ///< what the machine may send from; the values mean nothing
+  PrefixMaps own;              ///< what the machine may send from; the values mean nothing
   std::optional<VirtualIp> virtual_ipv4;
   std::optional<VirtualIp> virtual_ipv6;
   std::optional<Nat> nat;

@@ -133,8 +133,8 @@ class Worker {
   Fragments fragments_;
   Gateway gateway_;
   std::array<Work, most_at_once> works_;  ///< of `process_some`, so that it is not made anew each time
-  std::vector<std::uint32_t> owned_;  ///< connections by interface; the last one is of those that nobody owns
-  bool is_explaining_ = false;        ///< then nothing is remembered
+  std::vector<std::uint32_t> owned_;      ///< connections by interface; the last one is of those that nobody owns
+  bool is_explaining_ = false;            ///< then nothing is remembered
   std::uint64_t next_announcement_ns_ = 0;
   std::uint32_t announced_ = 0;  ///< interfaces times kinds, of this time
   std::uint32_t announced_times_ = 0;
