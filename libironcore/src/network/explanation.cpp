@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "json_tree.hpp"
+
 namespace ironcore::network {
 
 namespace {
@@ -12,23 +14,6 @@ void add_hexadecimal(std::string& out, std::uint8_t byte) {
   constexpr std::string_view digits = "0123456789abcdef";
   out += digits[byte >> 4];
   out += digits[byte & 15];
-}
-
-void add_quoted(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    const auto byte = static_cast<std::uint8_t>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20) {
-      out += "\\u00";
-      add_hexadecimal(out, byte);
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
 }
 
 }  // namespace
@@ -46,15 +31,15 @@ std::string Explanation::to_json() const {
   std::string out = "{\"steps\":[";
   for (std::size_t i = 0; i < steps.size(); ++i) {
     out += i == 0 ? "{\"stage\":" : ",{\"stage\":";
-    add_quoted(out, steps[i].stage);
+    append_json_text(out, steps[i].stage);
     out += ",\"text\":";
-    add_quoted(out, steps[i].text);
+    append_json_text(out, steps[i].text);
     out += '}';
   }
   out += ']';
   if (drop != Drop::none) {
     out += ",\"drop\":";
-    add_quoted(out, name(drop));
+    append_json_text(out, name(drop));
     return out + '}';
   }
   out += ",\"port\":" + std::to_string(port) + ",\"frame\":\"";
