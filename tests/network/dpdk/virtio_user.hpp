@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// The guest's side of a vhost-user socket: DPDK's virtio-user, listening as QEMU does.
+#pragma once
+
+#include <doctest/doctest.h>
+#include <rte_dev.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+#include "../packets.hpp"
+
+namespace ironcore::tests {
+
+/// A frame as the guest has it.
+struct GuestFrame {
+  Bytes bytes;
+  bool needs_checksum = false;
+  std::uint16_t segment_bytes = 0;
+};
+
+struct VirtioUserOptions {
+  std::uint16_t queues = 1;
+  std::string features = "mrg_rxbuf=1";  ///< in the words of the driver
+  std::uint64_t receive_offloads = RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_TCP_CKSUM |
+                                   RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_LRO;
+  std::uint64_t send_offloads = RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |
+                                RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO;
+};
+
+/// Needs DPDK's environment. One thread at a time. Says why it cannot be, and is gone with its socket in the destructor.
+class VirtioUser {
+ public:
+  explicit VirtioUser(const std::string& path, const VirtioUserOptions& options = {}) {
+    static int number = 0;
+    ++number;
+    name_ = "net_virtio_user" + std::to_string(number);
+    const auto pool_name = "guest." + std::to_string(number);
+    pool_ = rte_pktmbuf_pool_create(pool_name.c_str(), 2048, 0, 0, 2048 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
+    REQUIRE(pool_ != nullptr);
+    const auto queues = std::to_string(options.queues);
+    const auto arguments = "path=" + path + ",server=1,queues=" + queues + ",queue_size=256,in_order=0" +
+                           (options.features.empty() ? "" : "," + options.features);
+    REQUIRE(rte_eal_hotplug_add("vdev", name_.c_str(), arguments.c_str()) == 0);
+    REQUIRE(rte_eth_dev_get_port_by_name(name_.c_str(), &port_) == 0);
+    rte_eth_conf conf{};
+    conf.rxmode.mtu = 9000;
+    conf.rxmode.offloads = options.receive_offloads;
+    conf.txmode.offloads = options.send_offloads;
+    REQUIRE(rte_eth_dev_configure(port_, options.queues, options.queues, &conf) == 0);
+    for (std::uint16_t i = 0; i < options.queues; ++i) {
+      REQUIRE(rte_eth_rx_queue_setup(port_, i, 256, SOCKET_ID_ANY, nullptr, pool_) == 0);
+      REQUIRE(rte_eth_tx_queue_setup(port_, i, 256, SOCKET_ID_ANY, nullptr) == 0);
+    }
+    REQUIRE(rte_eth_dev_start(port_) == 0);
+    queues_ = options.queues;
+  }
+  ~VirtioUser() {
+    rte_eth_dev_stop(port_);
+    rte_eal_hotplug_remove("vdev", name_.c_str());
+    rte_mempool_free(pool_);
+  }
+  VirtioUser(const VirtioUser&) = delete;
+  VirtioUser& operator=(const VirtioUser&) = delete;
+
+  /// Looks for somebody who connects, too.
+  bool is_up() const {
+    rte_eth_link link{};
+    return rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+  }
+  /// `ask` may set offloads in the first buffer.
+  template <class Ask>
+  bool send(const Bytes& frame, std::uint16_t queue, Ask ask) {
+    constexpr std::size_t piece_bytes = 1800;
+    rte_mbuf* first = nullptr;
+    for (std::size_t at = 0; at < frame.size(); at += piece_bytes) {
+      auto* piece = rte_pktmbuf_alloc(pool_);
+      REQUIRE(piece != nullptr);
+      const auto some = std::min(piece_bytes, frame.size() - at);
+      std::copy_n(frame.begin() + static_cast<std::ptrdiff_t>(at), some, rte_pktmbuf_mtod(piece, std::uint8_t*));
+      piece->data_len = static_cast<std::uint16_t>(some);
+      piece->pkt_len = static_cast<std::uint32_t>(some);
+      if (first == nullptr)
+        first = piece;
+      else
+        REQUIRE(rte_pktmbuf_chain(first, piece) == 0);
+    }
+    ask(*first);
+    if (rte_eth_tx_prepare(port_, queue, &first, 1) == 1 && rte_eth_tx_burst(port_, queue, &first, 1) == 1) return true;
+    rte_pktmbuf_free(first);
+    return false;
+  }
+  bool send(const Bytes& frame, std::uint16_t queue = 0) {
+    return send(frame, queue, [](rte_mbuf&) {});
+  }
+  /// What has come to a queue; does not wait.
+  std::vector<GuestFrame> take(std::uint16_t queue) {
+    std::vector<GuestFrame> out;
+    std::array<rte_mbuf*, 32> frames;
+    while (const auto count = rte_eth_rx_burst(port_, queue, frames.data(), frames.size())) {
+      for (std::uint16_t i = 0; i < count; ++i) {
+        GuestFrame frame;
+        const auto flags = frames[i]->ol_flags;
+        frame.needs_checksum = (flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
+        if ((flags & RTE_MBUF_F_RX_LRO) != 0) frame.segment_bytes = frames[i]->tso_segsz;
+        for (const auto* piece = frames[i]; piece != nullptr; piece = piece->next) {
+          const auto* bytes = rte_pktmbuf_mtod(piece, const std::uint8_t*);
+          frame.bytes.insert(frame.bytes.end(), bytes, bytes + piece->data_len);
+        }
+        rte_pktmbuf_free(frames[i]);
+        out.push_back(std::move(frame));
+      }
+    }
+    return out;
+  }
+  std::vector<GuestFrame> take() {
+    std::vector<GuestFrame> out;
+    for (std::uint16_t queue = 0; queue < queues_; ++queue)
+      for (auto& frame : take(queue)) out.push_back(std::move(frame));
+    return out;
+  }
+
+ private:
+  std::string name_;
+  rte_mempool* pool_ = nullptr;
+  std::uint16_t port_ = 0;
+  std::uint16_t queues_ = 0;
+};
+
+}  // namespace ironcore::tests
