@@ -262,7 +262,7 @@ TEST_CASE("guests leave checksums and large packets to each other, and get them 
   }
   REQUIRE(wait_until([&] { return !ports->list()[1].is_up; }));
   {
-    VirtioUser receiver(to_path, {.receive_offloads = 0});
+    VirtioUser receiver(to_path, {.receive_offloads = RTE_ETH_RX_OFFLOAD_SCATTER});
     wait_guest(*ports, "to", receiver);
     hand_over();
     Bytes joined;
