@@ -60,9 +60,9 @@ class VhostBody final : public PortsBody {
 
  private:
   const ScratchDirectory scratch_;
+  std::unique_ptr<network::Ports> ports_ = dpdk_ports({.queues = 2, .buffers = 2048});
   std::map<std::string, std::string> paths_;
   std::map<std::string, std::unique_ptr<VirtioUser>> guests_;
-  std::unique_ptr<network::Ports> ports_ = dpdk_ports({.queues = 2, .buffers = 2048});
 };
 
 }  // namespace
@@ -96,6 +96,30 @@ TEST_CASE("a guest comes, goes and comes back") {
         ports->send(0, {&packet, 1});
       }
       CHECK(take(guest).bytes == test_frame(1));
+    }
+    CHECK(wait_until([&] { return !ports->list()[0].is_up; }));
+  }
+}
+
+TEST_CASE("a guest may go while a worker is at it") {
+  const ScratchDirectory scratch;
+  const auto path = (scratch.path() / "guest").string();
+  const auto ports = dpdk_ports();
+  const auto port = open_port(*ports, dpdk_port("g", "vhost:" + path));
+  const std::jthread worker([&](std::stop_token stop) {
+    std::array<network::Packet, 32> packets;
+    while (!stop.stop_requested()) {
+      ports->quiesce(0);
+      ports->send(0, std::span(packets).first(ports->receive(port.number, 0, packets)));
+    }
+    ports->leave(0);
+  });
+  for (int again = 0; again < 3; ++again) {
+    {
+      VirtioUser guest(path);
+      wait_guest(*ports, "g", guest);
+      for (std::uint8_t i = 0; i < 100; ++i) guest.send(test_frame(i));
+      CHECK(is_test_frame(take(guest).bytes.data(), 14));
     }
     CHECK(wait_until([&] { return !ports->list()[0].is_up; }));
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <rte_alarm.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -70,6 +71,11 @@ class VirtioUser {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     starter_.join();
+    // The driver learns on DPDK's thread for interrupts that the other end has hung up, and must not be gone by then.
+    std::atomic<bool> has_passed = false;
+    const auto pass = [](void* flag) { *static_cast<std::atomic<bool>*>(flag) = true; };
+    if (rte_eal_alarm_set(20'000, pass, &has_passed) == 0)
+      while (!has_passed) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     if (is_there_) rte_eth_dev_stop(port_);
     rte_eal_hotplug_remove("vdev", name_.c_str());
     rte_mempool_free(pool_);
