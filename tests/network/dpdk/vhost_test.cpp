@@ -60,9 +60,9 @@ class VhostBody final : public PortsBody {
 
  private:
   const ScratchDirectory scratch_;
-  std::unique_ptr<network::Ports> ports_ = dpdk_ports({.queues = 2, .buffers = 2048});
   std::map<std::string, std::string> paths_;
   std::map<std::string, std::unique_ptr<VirtioUser>> guests_;
+  std::unique_ptr<network::Ports> ports_ = dpdk_ports({.queues = 2, .buffers = 2048});
 };
 
 }  // namespace

@@ -2,7 +2,6 @@
 // The network interface of a guest: vhost-user over a socket on which the guest's emulator listens.
 #include <fcntl.h>
 #include <rte_vhost.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -17,6 +16,7 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "device.hpp"
@@ -114,7 +114,7 @@ class Guest {
   void on_gone() {
     id_ = no_guest;
     for (const auto& queue : queues_)
-      while (queue.is_receiving || queue.is_sending) ::sched_yield();
+      while (queue.is_receiving || queue.is_sending) std::this_thread::yield();
     features_ = 0;
   }
   void on_ring(int id, std::uint16_t ring, bool is_on) {
