@@ -35,6 +35,9 @@ class VhostBody final : public PortsBody {
   network::PortSpec spec(const std::string& name) override {
     const auto path = (scratch_.path() / ("g" + std::to_string(guests_.size()))).string();
     if (guests_.count(name) == 0) {
+      // DPDK starts one device at a time: those whose port is open come first.
+      for (const auto& port : ports_->list())
+        REQUIRE(wait_until([&] { return guests_.at(port.spec.name)->is_started(); }));
       paths_[name] = path;
       guests_[name] = std::make_unique<VirtioUser>(path);
     }

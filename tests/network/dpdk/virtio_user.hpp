@@ -84,6 +84,7 @@ class VirtioUser {
   VirtioUser(const VirtioUser&) = delete;
   VirtioUser& operator=(const VirtioUser&) = delete;
 
+  bool is_started() const { return is_done_; }
   /// Looks for somebody who connects, too.
   bool is_up() const {
     rte_eth_link link{};
