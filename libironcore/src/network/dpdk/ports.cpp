@@ -269,7 +269,11 @@ Result<PortState> DpdkPorts::open(const PortSpec& spec) {
   if (words.kind == Kind::ring) make = open_ring;
   if (words.kind == Kind::tap) make = open_tap;
   if (words.kind == Kind::af_packet) make = open_packet_socket;
-  if (words.kind == Kind::vhost) make = open_vhost;
+  if (words.kind == Kind::vhost) {
+    if (!options_.has_vhost)
+      return Error(ErrorCode::unsupported, "vhost-user ports are not finished: `PortsOptions::has_vhost` allows them");
+    make = open_vhost;
+  }
   auto device = make(words, wanted);
   if (!device) return std::move(device).error().within("open device " + spec.device);
   auto port = std::make_shared<Port>(spec, number, *std::move(device), queues_.size());
