@@ -17,6 +17,7 @@ TEST_CASE("the words of a device are read") {
   CHECK(parse_device("af_packet:eth0.5").value().name == "eth0.5");
   CHECK(parse_device("null").value().kind == Kind::null);
   CHECK(parse_device("ring:wire_1").value().name == "wire_1");
+  CHECK(parse_device("vhost:/run/guest.sock").value().name == "/run/guest.sock");
   const auto memif = parse_device("memif:role=client,socket=/run/a.sock,id=7").value();
   CHECK(memif.socket == "/run/a.sock");
   CHECK(memif.role == "client");
@@ -51,6 +52,9 @@ TEST_CASE("what a driver could read as something else is refused, and the field 
                                  "null:",
                                  "null:no-rx=0",
                                  "ring:",
+                                 "vhost",
+                                 "vhost:",
+                                 "vhost:/a,b",
                                  "ring:a.b",
                                  "ring:a,b",
                                  "ring:012345678901234567890",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Ports seam on DPDK: network cards, kernel interfaces, capture files and rings in this process.
+// The Ports seam on DPDK: network cards, guests, kernel interfaces, capture files and rings in this process.
 #pragma once
 
 #include <cstddef>
@@ -51,6 +51,8 @@ struct PortsOptions {
   std::size_t buffers = 16384;  ///< of `buffer_bytes` each, for all ports together
   /// Of a frame that are in one piece; longer frames come in several. Not less than 2,048.
   std::size_t buffer_bytes = 2048;
+  /// `vhost:` ports are not finished: their own tests are not stable yet. Who wants to try them says so here.
+  bool has_vhost = false;
 };
 
 /// Devices:
@@ -62,14 +64,20 @@ struct PortsOptions {
 ///     pcap:rx=FILE,tx=FILE               capture files; either may be missing; `infinite_rx=1` repeats the first one for ever
 ///     null                               receives nothing and takes everything
 ///     ring:NAME                          one end of a wire in this process; other `Ports` on the same EAL may open the other end
+///     vhost:PATH                         a guest's network interface: vhost-user on a socket where its emulator listens, now or later (`has_vhost`)
+///
+/// A guest may come, go and come back: the socket is tried once a second. It may have any number of queue pairs up to 128, in split rings; workers share
+/// them out. It is left to finish checksums and to take packets that are to be cut if it said that it can. Its memory must be shared. DPDK runs two
+/// threads for all guests, from the first such port on until the process ends; an emulator that stops in the middle of a message holds them up. A
+/// socket is of one port in the process, and there can be 1,024.
 ///
 /// Taps and `af_packet` pass on unfinished checksums and packets that are to be cut, in both directions; a card finishes them if it can. Everything else
 /// is finished here, also what is in a tunnel. Up to 31 ports of the kinds `pci`, `memif`, `pcap` and `null` can be open in a process (a limit of Debian's
 /// DPDK), and 4,096 of all. Of a device with less receiving queues than there are workers some workers get one each, others at the next device;
 /// sending queues are shared behind a spin lock.
 ///
-/// One thread watches the links ten times a second and calls `on_change`. A worker's `wait` sleeps until something comes if all its ports are `tap`
-/// or `af_packet`; else it looks again after 10 µs, and after up to 100 µs the longer nothing came. Workers' threads are registered with DPDK at
+/// One thread watches the links ten times a second and calls `on_change`. A worker's `wait` sleeps until something comes if all its ports are `tap`,
+/// `af_packet` or `vhost`; else it looks again after 10 µs, and after up to 100 µs the longer nothing came. Workers' threads are registered with DPDK at
 /// their first `quiesce`; up to 127 threads at once.
 ///
 /// `invalid` if an option is out of range, `exhausted` if the buffers do not fit into the EAL's memory.

@@ -19,9 +19,13 @@ namespace ironcore::network::dpdk {
 struct Abilities {
   std::uint16_t receive_queues = 1;  ///< each used by one thread at a time
   std::uint16_t send_queues = 1;     ///< likewise
-  bool checksums = false;            ///< of TCP and UDP; asked for as DPDK does: `RTE_MBUF_F_TX_TCP_CKSUM` …
-  bool cuts_tcp = false;             ///< `RTE_MBUF_F_TX_TCP_SEG`
   bool takes_pieces = true;
+};
+
+/// What it finishes of a frame that is sent.
+struct Offloads {
+  bool checksums = false;  ///< of TCP and UDP; asked for as DPDK does: `RTE_MBUF_F_TX_TCP_CKSUM` …
+  bool cuts_tcp = false;   ///< `RTE_MBUF_F_TX_TCP_SEG`
 };
 
 struct DeviceCounters {
@@ -38,6 +42,8 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   virtual Abilities abilities() const noexcept = 0;
+  /// May change with what is behind the device.
+  virtual Offloads offloads() const noexcept { return {}; }
   /// Its own address, if it has one.
   virtual std::optional<MacAddress> mac() const noexcept = 0;
   /// Checksums and sizes are told as DPDK does: `RTE_MBUF_F_RX_L4_CKSUM_NONE` for one that is not finished, `RTE_MBUF_F_RX_LRO` with `tso_segsz`.
@@ -48,6 +54,8 @@ class Device {
   virtual bool is_up() const noexcept = 0;
   /// Becomes readable when something has come to this queue; -1: there is no such thing.
   virtual int wake_fd(std::uint16_t) const noexcept { return -1; }
+  /// Called by the queue's worker before it sleeps on `wake_fd`. False if something is there already.
+  virtual bool may_sleep(std::uint16_t) noexcept { return true; }
   /// Thread: any.
   virtual DeviceCounters counters() const noexcept = 0;
 };
@@ -64,6 +72,7 @@ struct DeviceOptions {
 Result<std::unique_ptr<Device>> open_ring(const DeviceWords& words, const DeviceOptions& options);
 Result<std::unique_ptr<Device>> open_tap(const DeviceWords& words, const DeviceOptions& options);
 Result<std::unique_ptr<Device>> open_packet_socket(const DeviceWords& words, const DeviceOptions& options);
+Result<std::unique_ptr<Device>> open_vhost(const DeviceWords& words, const DeviceOptions& options);
 Result<std::unique_ptr<Device>> open_ethdev(const DeviceWords& words, const DeviceOptions& options);
 
 }  // namespace ironcore::network::dpdk

@@ -13,7 +13,7 @@ namespace ironcore::network::dpdk {
 
 namespace {
 
-constexpr std::array<std::string_view, 7> kinds = {"pci", "tap", "af_packet", "memif", "pcap", "null", "ring"};
+constexpr std::array<std::string_view, 8> kinds = {"pci", "tap", "af_packet", "memif", "pcap", "null", "ring", "vhost"};
 
 Error wrong(std::string what) {
   return Error({{"device", FieldError::Reason::invalid, std::move(what)}});
@@ -21,7 +21,7 @@ Error wrong(std::string what) {
 
 /// Drivers take commas, `=` and brackets for their own, and hold up to 107 bytes of a socket's path.
 bool is_path(std::string_view text) {
-  return !text.empty() && text.size() < 108 && std::all_of(text.begin(), text.end(), [](char c) {
+  return !text.empty() && text.size() <= longest_socket_path && std::all_of(text.begin(), text.end(), [](char c) {
     return is_word_character(c) || c == '/' || c == '.' || c == '+' || c == '@' || c == ':';
   });
 }
@@ -120,7 +120,7 @@ Result<DeviceWords> parse_device(std::string_view text) {
   const auto found = std::find(kinds.begin(), kinds.end(), word);
   if (found == kinds.end())
     return wrong("'" + std::string(word) + "' is no kind of device" + did_you_mean(word, kinds) +
-                 "; there are pci, tap, af_packet, memif, pcap, null and ring");
+                 "; there are pci, tap, af_packet, memif, pcap, null, ring and vhost");
   DeviceWords out;
   out.kind = static_cast<Kind>(found - kinds.begin());
   out.name = rest;
@@ -146,6 +146,11 @@ Result<DeviceWords> parse_device(std::string_view text) {
     case Kind::ring:
       if (rest.empty() || rest.size() > 20 || !std::all_of(rest.begin(), rest.end(), is_word_character))
         return wrong("the name of a ring must be 1 to 20 letters, digits, '-' and '_'");
+      break;
+    case Kind::vhost:
+      if (!is_path(rest))
+        return wrong("must be vhost:PATH, with a path of up to 107 letters, digits and -_/.+@:, and has " +
+                     std::to_string(rest.size()) + " bytes");
       break;
   }
   return out;

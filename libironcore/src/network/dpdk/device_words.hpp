@@ -2,6 +2,7 @@
 // What `PortSpec::device` says, checked: nothing of it reaches a driver unread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -11,11 +12,11 @@
 
 namespace ironcore::network::dpdk {
 
-enum class Kind : std::uint8_t { pci, tap, af_packet, memif, pcap, null, ring };
+enum class Kind : std::uint8_t { pci, tap, af_packet, memif, pcap, null, ring, vhost };
 
 struct DeviceWords {
   Kind kind = Kind::null;
-  std::string name;  ///< address, interface or ring
+  std::string name;  ///< address, interface, ring or path of a socket
   // memif
   std::string socket;
   std::string role;
@@ -25,6 +26,9 @@ struct DeviceWords {
   std::string tx;
   bool is_infinite = false;
 };
+
+/// In bytes, as the kernel has it.
+inline constexpr std::size_t longest_socket_path = 107;
 
 /// `invalid` names the field `device`.
 Result<DeviceWords> parse_device(std::string_view text);

@@ -85,11 +85,11 @@ class EthdevDevice final : public Device {
         RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
     if (may_receive(read_sums)) conf.rxmode.offloads |= read_sums;
     constexpr auto write_sums = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
-    abilities_.checksums = may_send(write_sums);
-    if (abilities_.checksums) conf.txmode.offloads |= write_sums;
+    offloads_.checksums = may_send(write_sums);
+    if (offloads_.checksums) conf.txmode.offloads |= write_sums;
     constexpr auto cut = RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
-    abilities_.cuts_tcp = abilities_.checksums && may_send(cut);
-    if (abilities_.cuts_tcp) conf.txmode.offloads |= cut;
+    offloads_.cuts_tcp = offloads_.checksums && may_send(cut);
+    if (offloads_.cuts_tcp) conf.txmode.offloads |= cut;
     // Drivers of files and of the kernel take pieces without saying so.
     if (may_send(RTE_ETH_TX_OFFLOAD_MULTI_SEGS))
       conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
@@ -136,12 +136,13 @@ class EthdevDevice final : public Device {
   }
 
   Abilities abilities() const noexcept override { return abilities_; }
+  Offloads offloads() const noexcept override { return offloads_; }
   std::optional<MacAddress> mac() const noexcept override { return mac_; }
   std::uint16_t receive(std::uint16_t queue, rte_mbuf** into, std::uint16_t most) noexcept override {
     return rte_eth_rx_burst(port_, queue, into, most);
   }
   std::uint16_t send(std::uint16_t queue, rte_mbuf** from, std::uint16_t count) noexcept override {
-    if (abilities_.checksums) {
+    if (offloads_.checksums) {
       for (std::uint16_t i = 0; i < count; ++i)
         if (from[i]->ol_flags != 0) rte_net_intel_cksum_prepare(from[i]);
       count = rte_eth_tx_prepare(port_, queue, from, count);
@@ -162,6 +163,7 @@ class EthdevDevice final : public Device {
   const Driver driver_;
   const std::uint16_t port_;
   Abilities abilities_;
+  Offloads offloads_;
   std::optional<MacAddress> mac_;
   bool is_started_ = false;
 };

@@ -63,8 +63,9 @@ class KernelDevice final : public Device {
 
   Abilities abilities() const noexcept override {
     const auto count = static_cast<std::uint16_t>(queues_.size());
-    return {.receive_queues = count, .send_queues = count, .checksums = true, .cuts_tcp = true};
+    return {.receive_queues = count, .send_queues = count};
   }
+  Offloads offloads() const noexcept override { return {.checksums = true, .cuts_tcp = true}; }
   std::optional<MacAddress> mac() const noexcept override { return mac_; }
 
   std::uint16_t receive(std::uint16_t number, rte_mbuf** into, std::uint16_t most) noexcept override {

@@ -195,6 +195,7 @@ class DpdkPorts final : public Ports {
   struct Batch {
     Port& port;
     std::size_t worker;
+    Offloads offloads;
     std::array<rte_mbuf*, burst> frames;
     std::uint16_t count = 0;
   };
@@ -268,6 +269,11 @@ Result<PortState> DpdkPorts::open(const PortSpec& spec) {
   if (words.kind == Kind::ring) make = open_ring;
   if (words.kind == Kind::tap) make = open_tap;
   if (words.kind == Kind::af_packet) make = open_packet_socket;
+  if (words.kind == Kind::vhost) {
+    if (!options_.has_vhost)
+      return Error(ErrorCode::unsupported, "vhost-user ports are not finished: `PortsOptions::has_vhost` allows them");
+    make = open_vhost;
+  }
   auto device = make(words, wanted);
   if (!device) return std::move(device).error().within("open device " + spec.device);
   auto port = std::make_shared<Port>(spec, number, *std::move(device), queues_.size());
@@ -439,7 +445,7 @@ void DpdkPorts::send(std::size_t worker, std::span<const Packet> packets) noexce
         for (; index != none; index = next[index]) rte_pktmbuf_free(buffer_of(some[index]));
         continue;
       }
-      Batch batch{*port, worker, {}, 0};
+      Batch batch{*port, worker, port->device->offloads(), {}, 0};
       for (; index != none; index = next[index]) send_one(batch, some[index]);
       if (batch.count != 0) flush(batch);
     }
@@ -465,7 +471,7 @@ void DpdkPorts::send_one(Batch& batch, const Packet& packet) noexcept {
     if (!is_long && packet.frame_bytes > port.longest_frame) return refuse();
     if (is_long) {
       if (headers + segment_bytes > port.longest_frame) return refuse();
-      const bool does_device = port.abilities.cuts_tcp && transport.is_tcp && is_plain && packet.offload.needs_checksum;
+      const bool does_device = batch.offloads.cuts_tcp && transport.is_tcp && is_plain && packet.offload.needs_checksum;
       if (!does_device) {
         cut(batch, *frame, transport, segment_bytes);
         rte_pktmbuf_free(frame);
@@ -473,7 +479,7 @@ void DpdkPorts::send_one(Batch& batch, const Packet& packet) noexcept {
       }
       frame->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
     }
-    if (port.abilities.checksums && is_plain && packet.offload.needs_checksum) {
+    if (batch.offloads.checksums && is_plain && packet.offload.needs_checksum) {
       frame->tx_offload = rte_mbuf_tx_offload(transport.ip, transport.start - transport.ip, transport.header_bytes,
                                               is_long ? segment_bytes : 0U, 0, 0, 0);
       frame->ol_flags |= transport.is_tcp ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM;
@@ -563,8 +569,16 @@ void DpdkPorts::leave(std::size_t worker) noexcept {
 
 void DpdkPorts::wait(std::size_t worker, std::uint64_t most_ns) noexcept {
   auto& mine = queues_[worker];
+  // A guest that shall wake this worker is told so before the worker lets go of the ports.
+  bool may_sleep = true;
+  if (!mine.has_silent && mine.seen.load(std::memory_order_relaxed) != 0) {
+    for (const auto number : mine.polled) {
+      const Port* port = find(number);
+      if (port != nullptr && !port->device->may_sleep(port->receive_queue(worker))) may_sleep = false;
+    }
+  }
   mine.seen.store(0);
-  if (mine.polled_at != epoch_.load()) return;
+  if (!may_sleep || mine.polled_at != epoch_.load()) return;
   std::uint64_t span_ns = most_ns;
   if (mine.has_silent) {
     span_ns = std::min(span_ns, mine.pause_ns);
