@@ -198,30 +198,34 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
                 .choices = {"apply", "get", "delete", "counters", "explain", "ports", "open-port", "close-port"}};
   Argument words{.name = "WORD",
                  .help =
-                     "get: KIND [NAME]; delete: KIND and what names it; explain: PORT FRAME (hexadecimal) [WORKER]; "
+                     "get: KIND [NAME]; delete: KIND and what names it; explain: PORT PROTOCOL FROM TO, or PORT FRAME "
+                     "(hexadecimal) [WORKER]; "
                      "open-port: NAME "
                      "DEVICE; close-port: NAME",
                  .least = 0,
                  .most = any_number,
                  .target = &o.dataplane.words,
                  .choices = dataplane_kinds()};
-  all.push_back({.name = "dataplane",
-                 .summary = "Look at and change what the dataplane of this host forwards.",
-                 .examples = "ironcorectl dataplane open-port web-1 tap:web1\n"
-                             "ironcorectl dataplane apply -f network.yaml\n"
-                             "ironcorectl dataplane get interfaces\n"
-                             "ironcorectl dataplane get routes -o yaml\n"
-                             "ironcorectl dataplane delete route 100 10.2.0.0/16\n"
-                             "ironcorectl dataplane delete -f network.yaml\n"
-                             "ironcorectl dataplane counters\n"
-                             "ironcorectl dataplane ports\n"
-                             "ironcorectl dataplane explain web-1 ffffffffffff0200000000010806…",
-                 .settings = {files(o.dataplane.files), output(o.dataplane.format),
-                              program::text("dataplane", o.session.dataplane, "ENDPOINT",
-                                            "where metalnetd listens; also $IRONCORE_DATAPLANE"),
-                              program::count("mtu", o.dataplane.mtu, "open-port: of the machine's packets")},
-                 .arguments = {verb, words},
-                 .run = [&o, run] { return run([&o](Session& session) { return dataplane(session, o.dataplane); }); }});
+  all.push_back(
+      {.name = "dataplane",
+       .summary = "Look at and change what the dataplane of this host forwards.",
+       .examples =
+           "ironcorectl dataplane open-port web-1 tap:web1\n"
+           "ironcorectl dataplane apply -f network.yaml\n"
+           "ironcorectl dataplane get interfaces\n"
+           "ironcorectl dataplane get routes -o yaml\n"
+           "ironcorectl dataplane delete route 100 10.2.0.0/16\n"
+           "ironcorectl dataplane delete -f network.yaml\n"
+           "ironcorectl dataplane counters\n"
+           "ironcorectl dataplane ports\n"
+           "ironcorectl dataplane explain web-1 udp 10.0.0.1:1000 10.0.0.2:53\nironcorectl dataplane explain web-1 "
+           "ffffffffffff0200000000010806…",
+       .settings = {files(o.dataplane.files), output(o.dataplane.format),
+                    program::text("dataplane", o.session.dataplane, "ENDPOINT",
+                                  "where metalnetd listens; also $IRONCORE_DATAPLANE"),
+                    program::count("mtu", o.dataplane.mtu, "open-port: of the machine's packets")},
+       .arguments = {verb, words},
+       .run = [&o, run] { return run([&o](Session& session) { return dataplane(session, o.dataplane); }); }});
 }
 
 }  // namespace

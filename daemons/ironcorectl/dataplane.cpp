@@ -15,6 +15,7 @@
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcorectl/dataplane_tables.hpp"
 #include "ironcorectl/manifest_files.hpp"
+#include "ironcorectl/packet_words.hpp"
 
 namespace ironcore::ctl {
 namespace {
@@ -294,15 +295,38 @@ Result<std::vector<std::uint8_t>> parse_frame(const std::string& text) {
   return bytes;
 }
 
+/// The MAC of the machine at a port, as far as it was told; a port of nobody, or one that learns, gets zeros.
+Result<MacAddress> mac_at(network::zmq::Client& client, const std::string& port) {
+  IRONCORE_TRY(const auto interfaces, list_all(client, "Interface"));
+  for (const auto& object : interfaces) {
+    const auto* interface = std::get_if<network::Interface>(&object);
+    if (interface != nullptr && interface->port == port) return interface->mac.value_or(MacAddress());
+  }
+  return MacAddress();
+}
+
+/// PORT FRAME [WORKER], or PORT PROTOCOL SOURCE DESTINATION.
 Result<void> explain_packet(Session& session, const DataplaneCommand& command) {
   const auto& words = command.words;
+  const bool is_described = words.size() == 4;
   const bool has_worker = words.size() == 3;
-  if ((words.size() != 2 && !has_worker) ||
+  if ((words.size() != 2 && !has_worker && !is_described) ||
       (has_worker &&
        (words[2].empty() || words[2].size() > 4 || words[2].find_first_not_of("0123456789") != std::string::npos)))
-    return Error(ErrorCode::invalid, "explain takes a port, a frame and perhaps the number of a worker");
-  IRONCORE_TRY(const auto frame, parse_frame(words[1]));
+    return Error(ErrorCode::invalid,
+                 "explain takes a port and a packet like `udp 10.0.0.1:1000 10.0.0.2:53`, or a port, a frame in "
+                 "hexadecimal and perhaps the number of a worker");
+  std::vector<std::uint8_t> frame;
+  if (is_described) {
+    IRONCORE_CHECK(frame_of(words[1], words[2], words[3], MacAddress()));  // before anybody is asked
+  } else {
+    IRONCORE_TRY(frame, parse_frame(words[1]));
+  }
   IRONCORE_TRY(auto* const client, session.dataplane());
+  if (is_described) {
+    IRONCORE_TRY(const auto mac, mac_at(*client, words[0]));
+    IRONCORE_TRY(frame, frame_of(words[1], words[2], words[3], mac));
+  }
   IRONCORE_TRY(const auto explanation, client->explain(words[0], frame, has_worker ? std::stoul(words[2]) : 0));
   if (command.format == OutputFormat::json) {
     IRONCORE_TRY(const auto text, api::to_indented_json(explanation.to_json()));

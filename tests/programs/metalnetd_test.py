@@ -190,6 +190,9 @@ class Dataplane(TempDirectory):
         self.assertIn("dropped: ingress_rule", self.ok("explain", "port-a", frame))
         frame = bytes(self.from_machine("a", to_b / UDP(sport=4000, dport=80))).hex()
         self.assertIn("leaves by port port-b", self.ok("explain", "port-a", frame))
+        self.assertIn("dropped: ingress_rule", self.ok("explain", "port-a", "udp", "10.0.0.1:4001", "10.0.0.2:81"))
+        self.assertIn("leaves by port port-b", self.ok("explain", "port-a", "udp", "10.0.0.1:4001", "10.0.0.2:80"))
+        self.assertIn("gateway", self.ok("explain", "port-a", "icmp", "10.0.0.1", "169.254.0.1"))
         self.assertIn("steps", json.loads(self.ok("explain", "port-a", frame, "-o", "json")))
 
         counters = json.loads(self.ok("counters", "-o", "json"))
@@ -245,6 +248,9 @@ class Dataplane(TempDirectory):
         self.assertSays(self.ctl("delete", "route", "100"), 2, "expected route vni prefix", "prefix")
         self.assertSays(self.ctl("open-port", "port-c", "tapp:x"), 2, "tapp")
         self.assertSays(self.ctl("explain", "port-a", "0g"), 2, "hexadecimal")
+        for words in (("udp", "10.0.0.1", "10.0.0.2:1"), ("udp", "10.0.0.1:1", "[fd00::1]:1"), ("gre", "10.0.0.1", "10.0.0.2"),
+                      ("icmp", "10.0.0.1:1", "10.0.0.2"), ("tcp", "10.0.0.1:99999", "10.0.0.2:1"), ("tcp", "fd00::1:80", "fd00::2:80")):
+            self.assertEqual(self.ctl("explain", "port-a", *words).code, 2, words)
         self.assertSays(self.ctl("explain", "nobody", "00" * 60), 1, "nobody")
         self.assertSays(self.ctl("coutners"), 2, "counters")
         self.assertSays(self.ctl("ports", "--dataplane", f"ipc://{self.directory}/nobody"), 1, "no server answers")
