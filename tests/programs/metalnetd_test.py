@@ -256,6 +256,10 @@ class Dataplane(TempDirectory):
         self.assertSays(self.ctl("ports", "--dataplane", f"ipc://{self.directory}/nobody"), 1, "no server answers")
         self.assertEqual(self.ok("get", "interfaces", "-o", "json"), before)
 
+    def test_the_example_applies(self):
+        self.assertIn("5 changes applied", self.ok("apply", "-f", cloud.ROOT / "examples/dataplane.yaml"))
+        self.assertIn("web-2", self.ok("get", "interfaces"))
+
     def test_objects_are_shown_deleted_and_applied_again(self):
         self.ok("apply", "-f", "-", stdin=NETWORK)
         self.assertRegex(self.ok("get", "interfaces"), r"a +port-a +100 +10\.0\.0\.1")
