@@ -21,22 +21,6 @@ std::string text(const std::optional<T>& value) {
 std::string range(unsigned first, unsigned last) {
   return first == last ? std::to_string(first) : std::to_string(first) + "-" + std::to_string(last);
 }
-std::string protocol(std::uint8_t number) {
-  switch (number) {
-    case protocol_tcp:
-      return "TCP";
-    case protocol_udp:
-      return "UDP";
-    case protocol_sctp:
-      return "SCTP";
-    case protocol_icmp:
-      return "ICMP";
-    case protocol_icmpv6:
-      return "ICMPv6";
-    default:
-      return std::to_string(number);
-  }
-}
 void join(std::string& list, const std::string& word) {
   list += (list.empty() ? "" : ",") + word;
 }
@@ -78,7 +62,7 @@ Cells headers(const LoadBalancer&) {
 Cells row(const LoadBalancer& o) {
   std::string services;
   for (const auto& service : o.services)
-    join(services, protocol(service.protocol) + "/" + range(service.first_port, service.last_port));
+    join(services, network::protocol_text(service.protocol) + "/" + range(service.first_port, service.last_port));
   return {o.id, o.vni.to_text(), o.address.to_text(), services, text(o.underlay)};
 }
 Cells headers(const LoadBalancerTarget&) {
@@ -108,7 +92,7 @@ Cells row(const FirewallRule& o) {
           o.direction == FirewallRule::Direction::ingress ? "Ingress" : "Egress",
           o.action == FirewallRule::Action::allow ? "Allow" : "Deny",
           std::to_string(o.priority),
-          o.protocol ? protocol(*o.protocol) : "any",
+          o.protocol ? network::protocol_text(*o.protocol) : "any",
           o.source.to_text(),
           o.destination.to_text(),
           ports(o.source_ports) + " to " + ports(o.destination_ports)};

@@ -64,12 +64,6 @@ constexpr std::array<std::string_view, 17> with_default{
     "ports",    "filtering",    "protocol",          "weight", "direction", "action",
     "priority", "source_ports", "destination_ports", "first",  "last"};
 
-constexpr std::array<std::pair<std::string_view, std::uint8_t>, 5> protocols{{{"TCP", protocol_tcp},
-                                                                              {"UDP", protocol_udp},
-                                                                              {"SCTP", protocol_sctp},
-                                                                              {"ICMP", protocol_icmp},
-                                                                              {"ICMPv6", protocol_icmpv6}}};
-
 constexpr std::size_t max_errors = 64;
 
 /// `first_port` → `firstPort`, or `FirstPort`. A key's `is_v6` is its `family`.
@@ -152,9 +146,9 @@ void write(std::string& out, const T& value) {
 }
 
 void write_protocol(std::string& out, std::uint8_t protocol) {
-  const auto* const at =
-      std::find_if(protocols.begin(), protocols.end(), [&](const auto& known) { return known.second == protocol; });
-  if (at == protocols.end())
+  const auto* const at = std::find_if(protocol_words.begin(), protocol_words.end(),
+                                      [&](const auto& known) { return known.second == protocol; });
+  if (at == protocol_words.end())
     out += std::to_string(protocol);
   else
     append_json_text(out, at->first);
@@ -352,7 +346,7 @@ class Reader {
   }
 
   void read_protocol(const JsonTree& tree, const Path& at, std::uint8_t& target) {
-    for (const auto& [name, number] : protocols) {
+    for (const auto& [name, number] : protocol_words) {
       if (tree.type == JsonTree::Type::text && tree.text == name) target = number;
       if (tree.type == JsonTree::Type::text && tree.text == name) return;
     }

@@ -6,27 +6,6 @@
 
 namespace ironcore::network::dataplane {
 
-namespace {
-
-std::string text_of_protocol(std::uint8_t protocol) {
-  switch (protocol) {
-    case protocol_tcp:
-      return "TCP";
-    case protocol_udp:
-      return "UDP";
-    case protocol_sctp:
-      return "SCTP";
-    case protocol_icmp:
-      return "ICMP";
-    case protocol_icmpv6:
-      return "ICMPv6";
-    default:
-      return "protocol " + std::to_string(protocol);
-  }
-}
-
-}  // namespace
-
 std::string text_of_address(const std::uint8_t* bytes, bool is_v6) {
   return is_v6 ? load_v6(bytes).to_text() : load_v4(bytes).to_text();
 }
@@ -39,7 +18,9 @@ std::string text_of(const FlowKey& key) {
     if (!has_ports) return text;
     return (key.is_v6() ? '[' + text + ']' : text) + ':' + std::to_string(port);
   };
-  return text_of_protocol(key.protocol()) + ' ' + end(key.source(), key.source_port()) + " to " +
+  const auto protocol = protocol_text(key.protocol());
+  const bool is_number = protocol.front() >= '0' && protocol.front() <= '9';
+  return (is_number ? "protocol " : "") + protocol + ' ' + end(key.source(), key.source_port()) + " to " +
          end(key.destination(), key.destination_port());
 }
 
