@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a packet costs a worker, copying it into its buffer included. One JSON line per figure; by hand, on a quiet machine.
 //
-// bench_worker [PACKETS]   four million for each figure unless told otherwise
+// bench_worker [PACKETS [FIGURE]]   four million for each figure unless told otherwise; one figure of known flows alone, as `vm_vm.1k`
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -208,8 +208,10 @@ void check_forwarded(const Host& host, std::uint64_t packets, const std::string&
 
 int main(int argc, char** argv) {
   const std::uint64_t packets = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 4'000'000;
+  const std::string only = argc > 2 ? argv[2] : "";
   std::uint64_t now = second;
   auto known = [&](const std::string& name, Host& host, Source source, std::uint64_t flows) {
+    if (!only.empty() && only != name) return 0.0;
     source.vary = vary_ports;
     run(&host, source, flows, std::max(flows, packets / 4), now);
     const auto before = forwarded(host);
@@ -238,6 +240,7 @@ int main(int argc, char** argv) {
     host.change({Nat{"a", ip("192.0.2.1"), 1024, 65'535, Nat::Ports::shared, {}, {}}});
     known("nat.1k", host, from_machine(0xc6336407), 1000);
     const double all = known("nat.60k", host, from_machine(0xc6336407), 60'000);
+    if (!only.empty()) return 0;
     host.change({Nat{"a", ip("192.0.2.1"), 1024, 1055, Nat::Ports::own, {}, {}}});
     Source source = from_machine(0xc6336407);
     source.vary = vary_ports;
