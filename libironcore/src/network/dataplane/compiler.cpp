@@ -3,6 +3,7 @@
 #include "compiler.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "hash.hpp"
@@ -175,7 +176,7 @@ void Compiler::attach(std::uint32_t interface, std::uint32_t port) {
   if (interface < next_.attachments.size()) attachment = next_.attachments[interface];
   attachment.port = port;
   const auto mac = port == no_port ? MacAddress() : next_.ports[port].mac;
-  std::copy(mac.bytes().begin(), mac.bytes().end(), attachment.addresses.begin() + 6);
+  std::memcpy(attachment.addresses.data() + 6, mac.bytes().data(), 6);
   next_.attachments.set(interface, attachment);
 }
 
@@ -242,7 +243,7 @@ void Compiler::learn_mac(const std::string& interface, const MacAddress& mac) {
   next_.interfaces.set(known->second.index, std::move(view));
   auto attachment = next_.attachments[known->second.index];
   attachment.has_mac = true;
-  std::copy(mac.bytes().begin(), mac.bytes().end(), attachment.addresses.begin());
+  std::memcpy(attachment.addresses.data(), mac.bytes().data(), 6);
   next_.attachments.set(known->second.index, attachment);
 }
 
@@ -325,7 +326,7 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   auto attachment = next_.attachments[entries.index];
   attachment.has_mac = view->mac.has_value();
   const auto mac = view->mac.value_or(MacAddress());
-  std::copy(mac.bytes().begin(), mac.bytes().end(), attachment.addresses.begin());
+  std::memcpy(attachment.addresses.data(), mac.bytes().data(), 6);
   attachment.is_limited = view->meters != nullptr;
   attachment.underlay = view->underlay;
   next_.attachments.set(entries.index, attachment);

@@ -347,7 +347,7 @@ FlowTable::Reference Worker::find(const Snapshot& snapshot, const FlowKey& key, 
 }
 
 /// Of one that was last checked against another configuration. What has not changed up to this one needs no look until the next one.
-[[gnu::noinline]] bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) noexcept {
+bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) noexcept {
   if (!generations_.is_unchanged(connection.state.slots, connection.state.valid_at))
     return check_again(snapshot, connection);
   connection.state.valid_at = snapshot.number;
