@@ -45,7 +45,7 @@ class Worker {
   Worker(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
          const WorkerOptions& options, Crossing* crossing = nullptr);
 
-  /// `now_ns`: of a clock that does not go back. What another worker shall have goes to it first. Afterwards each packet has a port to go out of, or a reason to be dropped. Forgets a bounded
+  /// `now_ns`: of a clock that does not go back. Afterwards each packet has a port to go out of, or a reason to be dropped, or is `elsewhere`. Forgets a bounded
   /// number of dead connections on the way.
   void process(std::span<Packet> packets, std::uint64_t now_ns) noexcept;
   /// What would happen to a packet, which is changed as it would be. Nothing else is, but that rates count it.
@@ -89,13 +89,17 @@ class Worker {
   const Snapshot& begin(std::uint64_t now_ns) noexcept;
   void process_some(const Snapshot& snapshot, std::span<Packet*> packets, Burst& again,
                     std::size_t& again_count) noexcept;
-  bool hand_over(const Snapshot& snapshot, Packet& packet) noexcept;
+  /// Whether it may be another worker's.
+  bool may_cross(const Packet& packet) const noexcept {
+    return crossing_ != nullptr && !packet.is_placed && !is_explaining_;
+  }
+  Drop hand_over(const Snapshot& snapshot, Work& work) noexcept;
   void settle(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept;
   void finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept;
   Drop read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
   Drop read_machine(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
   Drop read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
-  Drop read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept;
+  Drop read_inner(const Snapshot& snapshot, FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept;
   Drop answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
 
   Drop explain_one(const Snapshot& snapshot, Packet& packet, Work& work, Trace& trace);
