@@ -208,7 +208,7 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
                  .choices = dataplane_kinds()};
   all.push_back(
       {.name = "dataplane",
-       .summary = "Look at and change what the dataplane of this host forwards.",
+       .summary = "Look at and change what the dataplane of a host forwards.",
        .examples =
            "ironcorectl dataplane open-port web-1 tap:web1\n"
            "ironcorectl dataplane apply -f network.yaml\n"
@@ -222,7 +222,9 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
            "ffffffffffff0200000000010806…",
        .settings = {files(o.dataplane.files), output(o.dataplane.format),
                     program::text("dataplane", o.session.dataplane, "ENDPOINT",
-                                  "where metalnetd listens; also $IRONCORE_DATAPLANE"),
+                                  "ipc:///path or tcp://host:port of a metalnetd; also $IRONCORE_DATAPLANE"),
+                    program::optional_text("dataplane-key", o.session.dataplane_key, "KEY",
+                                           "metalnetd's public key, for tcp; also $IRONCORE_DATAPLANE_KEY"),
                     program::count("mtu", o.dataplane.mtu, "open-port: of the machine's packets")},
        .arguments = {verb, words},
        .run = [&o, run] { return run([&o](Session& session) { return dataplane(session, o.dataplane); }); }});

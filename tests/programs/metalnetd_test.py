@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -288,6 +289,63 @@ class Dataplane(TempDirectory):
         self.assertFalse((self.directory / "dataplane.sock").exists())
 
 
+class FromOtherHosts(TempDirectory):
+    """As docs/several-hosts.md says it: over TCP, each with a key and no more rights than it needs."""
+    endpoint = "tcp://127.0.0.1:7410"  # in a network namespace of our own
+
+    def setUp(self):
+        super().setUp()
+        self.keys = {name: self.key(name) for name in ("server", "me", "monitoring", "stranger")}
+        identities = (cloud.ROOT / "examples/dataplane-identities.json").read_text()
+        for place, name in (("@MY_PUBLIC_KEY@", "me"), ("@MONITORING_PUBLIC_KEY@", "monitoring")):
+            self.assertIn(place, identities)
+            identities = identities.replace(place, json.dumps(self.keys[name][1])[1:-1])
+        self.identities = self.write("identities.json", identities)
+        local = f"ipc://{self.directory}/dataplane.sock"
+        self.daemon = Daemon("metalnetd", [program("metalnetd"), "--underlay", UNDERLAY, "--listen", local, "--listen", self.endpoint,
+                                           "--key-file", self.keys["server"][0], "--identities-file", self.identities,
+                                           "--connections", 1000, "--dpdk-prefix", f"test-{os.getpid()}"], self.directory)
+        self.addCleanup(self.daemon.kill)
+        self.daemon.wait_ready()
+        self.local = {"IRONCORE_DATAPLANE": local}
+
+    def key(self, name):
+        """The file, and the public key in it."""
+        made = run("ironcored", "keygen", self.directory / f"{name}.key")
+        self.assertEqual(made.code, 0, made)
+        return self.directory / f"{name}.key", made.out.strip()
+
+    def ctl(self, who, *arguments, server="server", stdin=""):
+        environment = {"IRONCORE_DATAPLANE": self.endpoint, "IRONCORE_DATAPLANE_KEY": self.keys[server][1], "IRONCORE_KEY_FILE": str(self.keys[who][0])}
+        return run("ironcorectl", "dataplane", *arguments, stdin=stdin, environment=environment)
+
+    def test_each_key_may_do_what_the_file_says(self):
+        self.assertSays(self.ctl("me", "apply", "-f", "-", stdin=NETWORK), 0, "6 changes applied", stream="out")
+        self.assertSays(self.ctl("monitoring", "get", "interfaces"), 0, "10.0.0.1", stream="out")
+        self.assertSays(self.ctl("monitoring", "counters"), 0, stream="out")
+        self.assertSays(self.ctl("monitoring", "delete", "interface", "a"), 1, "monitoring may not update Interface")
+        self.assertSays(self.ctl("monitoring", "open-port", "x", "tap:x"), 1, "monitoring may not update ports")
+        self.assertSays(self.ctl("stranger", "get", "interfaces"), 1, "does not know the key " + self.keys["stranger"][1])
+        self.assertSays(self.ctl("me", "get", "interfaces", server="stranger"), 1, "check that the server's public key is right")
+        without = run("ironcorectl", "dataplane", "get", "interfaces", "--dataplane", self.endpoint)
+        self.assertSays(without, 2, "needs keys")
+        # On this host the socket's mode is all that is asked, also by who has a key for elsewhere.
+        here = run("ironcorectl", "dataplane", "get", "interfaces", environment={**self.local, "IRONCORE_KEY_FILE": str(self.keys["me"][0])})
+        self.assertSays(here, 0, "10.0.0.1", stream="out")
+
+    def test_identities_are_read_again(self):
+        self.assertEqual(self.ctl("me", "get", "interfaces").code, 0)
+        right = self.identities.read_text()
+        self.identities.write_text("{")
+        self.daemon.process.send_signal(signal.SIGHUP)
+        wait_until("the wrong file is refused", lambda: "identities not reloaded" in self.daemon.tail())
+        self.assertEqual(self.ctl("me", "get", "interfaces").code, 0)
+        self.identities.write_text(right.replace('"roles": ["everything"]', '"roles": ["viewer"]'))
+        self.daemon.process.send_signal(signal.SIGHUP)
+        wait_until("what may be done changes", lambda: self.ctl("me", "delete", "interface", "a").code == 1)
+        self.assertEqual(self.ctl("me", "get", "interfaces").code, 0)
+
+
 class Settings(TempDirectory):
     def test_wrong_settings_are_named(self):
         right = ["--underlay", UNDERLAY]
@@ -301,7 +359,10 @@ class Settings(TempDirectory):
                             ([*right, "--mtu", "9000"], "mtu: expected 576 to 8960"),
                             ([*right, "--dns", "x"], "dns"),
                             ([*right, "--lease", "1s"], "lease: at least 60s"),
-                            ([*right, "--listen", "tcp://127.0.0.1:5"], "only ipc")):
+                            ([*right, "--listen", "tcp://127.0.0.1:5"], "key-file: tcp is offered only with keys"),
+                            ([*right, "--listen", "tcp://127.0.0.1:5", "--key-file", "x"], "identities-file: tcp is offered only to known keys"),
+                            ([*right, "--identities-file", "x"], "add --listen tcp://address:port"),
+                            ([*right, "--listen", "ipc:///a", "--listen", "ipc:///b"], "one too many")):
             with self.subTest(text):
                 self.assertSays(run("metalnetd", *words, "--check-config"), 2, text)
 
@@ -329,4 +390,4 @@ if __name__ == "__main__":
     for where in ("all", "default"):
         with contextlib.suppress(OSError), open(f"/proc/sys/net/ipv6/conf/{where}/disable_ipv6", "w") as file:
             file.write("1")
-    cloud.main("metalnetd", "ironcorectl")
+    cloud.main("metalnetd", "ironcorectl", "ironcored")
