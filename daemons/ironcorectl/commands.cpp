@@ -192,10 +192,11 @@ void add_machine_commands(std::vector<Command>& all, Options& o, const Runner& r
 }
 
 void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& run) {
-  Argument verb{.name = "VERB",
-                .help = "apply, get, delete, counters, explain, ports, open-port or close-port",
-                .target = &o.dataplane.verb,
-                .choices = {"apply", "get", "delete", "counters", "explain", "ports", "open-port", "close-port"}};
+  Argument verb{
+      .name = "VERB",
+      .help = "apply, get, delete, status, counters, explain, ports, open-port or close-port",
+      .target = &o.dataplane.verb,
+      .choices = {"apply", "get", "delete", "status", "counters", "explain", "ports", "open-port", "close-port"}};
   Argument words{.name = "WORD",
                  .help =
                      "get: KIND [NAME]; delete: KIND and what names it; explain: PORT PROTOCOL FROM TO, or PORT FRAME "
@@ -216,6 +217,7 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
            "ironcorectl dataplane get routes -o yaml\n"
            "ironcorectl dataplane delete route 100 10.2.0.0/16\n"
            "ironcorectl dataplane delete -f network.yaml\n"
+           "ironcorectl dataplane status\n"
            "ironcorectl dataplane counters\n"
            "ironcorectl dataplane ports\n"
            "ironcorectl dataplane explain web-1 udp 10.0.0.1:1000 10.0.0.2:53\nironcorectl dataplane explain web-1 "

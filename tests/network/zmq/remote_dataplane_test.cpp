@@ -154,6 +154,8 @@ TEST_CASE("counters are those of the dataplane") {
   CHECK(counters.dataplane.connection_room == remote.local.dataplane->counters().connection_room);
   CHECK(counters.dataplane.packets == remote.local.dataplane->counters().packets);
   CHECK(counters.interfaces == remote.local.dataplane->interface_counters());
+  CHECK(counters.dataplane.by_stage == remote.local.dataplane->counters().by_stage);
+  CHECK(counters.dataplane.bursts == remote.local.dataplane->counters().bursts);
 }
 
 TEST_CASE("a packet is explained as here, by a worker that runs") {

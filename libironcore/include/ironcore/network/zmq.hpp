@@ -98,7 +98,7 @@ struct PortReport {
 };
 
 struct AllCounters {
-  /// Reasons that this program does not know are left out.
+  /// Reasons, stages and services that this program does not know are left out.
   DataplaneCounters dataplane;
   std::vector<InterfaceCounters> interfaces;
 };

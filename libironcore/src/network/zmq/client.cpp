@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "../../base/wire/first_contact.hpp"
+#include "counter_records.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
 #include "port_records.hpp"
@@ -93,23 +94,7 @@ class ZmqClient final : public Client {
   Result<AllCounters> counters() override {
     IRONCORE_TRY(const auto answer, call(CountersRequest{}));
     IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<CountersReply>(answer));
-    AllCounters counters;
-    auto& dataplane = counters.dataplane;
-    dataplane.slow_path = reply.slow_path;
-    dataplane.answers = reply.answers;
-    dataplane.icmp_errors = reply.icmp_errors;
-    dataplane.connections = reply.connections;
-    dataplane.connection_room = reply.connection_room;
-    dataplane.most_connections = reply.most_connections;
-    for (const auto& record : reply.packets) {
-      for (std::size_t i = 0; i < drop_reasons; ++i)
-        if (name(static_cast<Drop>(i)) == record.reason) dataplane.packets[i] = record.packets;
-    }
-    for (const auto& record : reply.interfaces) {
-      counters.interfaces.push_back({std::string(record.id), record.sent_packets, record.sent_bytes,
-                                     record.received_packets, record.received_bytes, record.dropped});
-    }
-    return counters;
+    return counters_of(reply);
   }
 
   Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame,

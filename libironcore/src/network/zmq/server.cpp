@@ -10,6 +10,7 @@
 #include "../../base/wire/local_socket.hpp"
 #include "../../base/wire/tcp_socket.hpp"
 #include "access.hpp"
+#include "counter_records.hpp"
 #include "ironcore/base/text.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
@@ -385,22 +386,8 @@ Result<void> ZmqServer::list(Origin& origin, const ListRequest& request) {
 
 void ZmqServer::tell_counters(Origin& origin) {
   const auto counters = dataplane_.counters();
-  const auto interfaces = dataplane_.interface_counters();
-  CountersReply reply{.packets = {},
-                      .slow_path = counters.slow_path,
-                      .answers = counters.answers,
-                      .icmp_errors = counters.icmp_errors,
-                      .connections = counters.connections,
-                      .connection_room = counters.connection_room,
-                      .most_connections = counters.most_connections,
-                      .interfaces = {}};
-  for (std::size_t i = 0; i < counters.packets.size(); ++i)
-    reply.packets.push_back({name(static_cast<Drop>(i)), counters.packets[i]});
-  for (const auto& interface : interfaces) {
-    reply.interfaces.push_back({interface.id, interface.sent_packets, interface.sent_bytes, interface.received_packets,
-                                interface.received_bytes, interface.dropped});
-  }
-  answer(origin, reply);
+  const EncodedCounters encoded(counters, dataplane_.interface_counters());
+  answer(origin, encoded.reply);
 }
 
 Result<void> ZmqServer::explain(Origin& origin, const ExplainRequest& request) {
