@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "program/daemon.hpp"
 #include "program/endpoint.hpp"
 
 namespace ironcore::metalnetd {
@@ -87,6 +88,20 @@ Result<void> check_numbers(const Options& options) {
   return {};
 }
 
+Result<void> check_listen(const Options& options) {
+  if (options.listen.empty()) return wrong("listen: at least one endpoint is needed");
+  IRONCORE_TRY(const auto listen, within(program::parse_endpoints(options.listen), "listen"));
+  const bool has_keys = !options.key_file.empty(), has_identities = !options.identities_file.empty();
+  if (listen.tcp) {
+    if (!has_keys) return wrong("key-file: tcp is offered only with keys; make them with `ironcored keygen FILE`");
+    if (!has_identities) return wrong("identities-file: tcp is offered only to known keys; say which in a file");
+    IRONCORE_CHECK(server_options(options));  // reads both files
+  } else if (has_keys || has_identities) {
+    return wrong("key-file and identities-file are for tcp; add --listen tcp://address:port");
+  }
+  return {};
+}
+
 Result<void> add_dns(const std::string& text, network::DataplaneOptions& options) {
   IRONCORE_TRY(const auto address, IpAddress::parse(text));
   (address.is_v4() ? options.dns_v4 : options.dns_v6).push_back(address);
@@ -97,41 +112,47 @@ Result<void> add_dns(const std::string& text, network::DataplaneOptions& options
 
 Options default_options(const program::Environment& environment) {
   Options options;
-  options.listen = program::default_dataplane_endpoint(environment);
+  options.listen = {program::default_dataplane_endpoint(environment)};
   options.eal.prefix = "metalnetd";
   return options;
 }
 
 program::Command grammar(Options& o) {
   using namespace program;
-  return {.name = "metalnetd",
-          .summary = "The dataplane of this host: forwards packets between machines and other hosts.",
-          .examples =
-              "metalnetd --underlay 2001:db8:0:1::/64 --uplink up0,router=02:00:00:00:00:01,device=af_packet:eth1\n"
-              "metalnetd --underlay 2001:db8:0:1::/64 --port web-1=tap:web1 --workers 2\n"
-              "metalnetd --config /etc/ironcore/metalnetd.yaml --check-config",
-          .settings = {
-              text("underlay", o.underlay, "PREFIX", "IPv6 /64 of this host: what other hosts send to; required"),
-              texts("uplink", o.uplink_texts, "NAME,router=MAC[,weight=N],device=DEVICE",
-                    "a port towards other hosts; at most two"),
-              texts("port", o.port_texts, "NAME=DEVICE", "opened at start: tap:NAME, af_packet:NAME, pci:ADDRESS …"),
-              text("listen", o.listen, "ENDPOINT", "ipc:///path (mode 0600) for those who configure it"),
-              count("workers", o.workers, "threads that forward packets"),
-              count("connections", o.connections, "room of each worker, about 214 bytes each"),
-              count("mtu", o.mtu, "of the machines' packets; uplinks carry 40 bytes more"),
-              choice<Firewall>("firewall", o.firewall, {{"on", Firewall::on}, {"off", Firewall::off}},
-                               "off: everything may come in and go out"),
-              texts("dns", o.dns, "ADDRESS", "name server told to machines, the best one first"),
-              duration("lease", o.lease, "of addresses told by DHCP; 0s is for ever"),
-              text("metrics", o.metrics, "ADDRESS:PORT", "where Prometheus fetches counters; nowhere when not given"),
-              bytes("memory", o.memory, "of all buffers and queues"),
-              count("buffers", o.buffers, "frames that all ports hold together"),
-              choice<network::dpdk::Memory>(
-                  "pages", o.eal.memory,
-                  {{"ordinary", network::dpdk::Memory::ordinary}, {"huge", network::dpdk::Memory::huge_pages}},
-                  "huge ones are faster, and must have been set aside"),
-              texts("card", o.eal.cards, "ADDRESS", "PCI address of a network card that may be opened as a port"),
-              text("dpdk-prefix", o.eal.prefix, "NAME", "tells processes with DPDK on one host apart")}};
+  return {
+      .name = "metalnetd",
+      .summary = "The dataplane of this host: forwards packets between machines and other hosts.",
+      .examples =
+          "metalnetd --underlay 2001:db8:0:1::/64 --uplink up0,router=02:00:00:00:00:01,device=af_packet:eth1\n"
+          "metalnetd --underlay 2001:db8:0:1::/64 --port web-1=tap:web1 --workers 2\n"
+          "metalnetd --underlay 2001:db8:0:1::/64 --listen tcp://10.0.0.1:7410 --key-file host-1.key --identities-file "
+          "identities.json\n"
+          "metalnetd --config /etc/ironcore/metalnetd.yaml --check-config",
+      .settings = {
+          text("underlay", o.underlay, "PREFIX", "IPv6 /64 of this host: what other hosts send to; required"),
+          texts("uplink", o.uplink_texts, "NAME,router=MAC[,weight=N],device=DEVICE",
+                "a port towards other hosts; at most two"),
+          texts("port", o.port_texts, "NAME=DEVICE", "opened at start: tap:NAME, af_packet:NAME, pci:ADDRESS …"),
+          texts("listen", o.listen, "ENDPOINT",
+                "ipc:///path (mode 0600) or tcp://address:port (with keys), for those who configure it"),
+          path("key-file", o.key_file, "our key pair, for tcp; `ironcored keygen` makes one"),
+          path("identities-file", o.identities_file, "whose keys may do what, for tcp; read again on SIGHUP"),
+          count("workers", o.workers, "threads that forward packets"),
+          count("connections", o.connections, "room of each worker, about 214 bytes each"),
+          count("mtu", o.mtu, "of the machines' packets; uplinks carry 40 bytes more"),
+          choice<Firewall>("firewall", o.firewall, {{"on", Firewall::on}, {"off", Firewall::off}},
+                           "off: everything may come in and go out"),
+          texts("dns", o.dns, "ADDRESS", "name server told to machines, the best one first"),
+          duration("lease", o.lease, "of addresses told by DHCP; 0s is for ever"),
+          text("metrics", o.metrics, "ADDRESS:PORT", "where Prometheus fetches counters; nowhere when not given"),
+          bytes("memory", o.memory, "of all buffers and queues"),
+          count("buffers", o.buffers, "frames that all ports hold together"),
+          choice<network::dpdk::Memory>(
+              "pages", o.eal.memory,
+              {{"ordinary", network::dpdk::Memory::ordinary}, {"huge", network::dpdk::Memory::huge_pages}},
+              "huge ones are faster, and must have been set aside"),
+          texts("card", o.eal.cards, "ADDRESS", "PCI address of a network card that may be opened as a port"),
+          text("dpdk-prefix", o.eal.prefix, "NAME", "tells processes with DPDK on one host apart")}};
 }
 
 Result<void> check(Options& options) {
@@ -158,8 +179,7 @@ Result<void> check(Options& options) {
     options.ports.push_back(std::move(spec));
   }
   for (const auto& text : options.dns) IRONCORE_CHECK(within(add_dns(text, dataplane), "dns"));
-  IRONCORE_TRY(const auto listen, within(program::parse_endpoint(options.listen), "listen"));
-  if (listen.tcp) return wrong("listen: only ipc:///path is served; metalnetd is not to be reached from other hosts");
+  IRONCORE_CHECK(check_listen(options));
   dataplane.mtu = mtu;
   dataplane.has_firewall = options.firewall == Firewall::on;
   dataplane.connections = static_cast<std::uint32_t>(options.connections);
@@ -169,6 +189,22 @@ Result<void> check(Options& options) {
   }
   options.eal.memory_mib = options.memory / (1024 * 1024);
   return {};
+}
+
+Result<network::zmq::ServerOptions> server_options(const Options& options) {
+  network::zmq::ServerOptions server;
+  server.program = "metalnetd " + std::string(program::version());
+  IRONCORE_TRY(auto listen, within(program::parse_endpoints(options.listen), "listen"));
+  server.path = std::move(listen.path);
+  if (listen.tcp) {
+    IRONCORE_TRY(auto keys, within(network::zmq::load_key_pair(options.key_file), "key-file"));
+    IRONCORE_TRY(auto identities, within(network::zmq::load_identities(options.identities_file), "identities-file"));
+    server.tcp = network::zmq::TcpOptions{.address = std::move(listen.tcp->address),
+                                          .port = listen.tcp->port,
+                                          .keys = std::move(keys),
+                                          .identities = std::move(identities)};
+  }
+  return server;
 }
 
 }  // namespace ironcore::metalnetd

@@ -147,6 +147,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
         for (auto* packet : round_packets) finish(snapshot, *packet, Drop::route, no_port);
         break;
       }
+      counts_.rounds.add(round_packets.size());
       process_some(snapshot, round_packets, again, again_count);
     }
   }
@@ -157,6 +158,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
   const auto on_expired = [](void* at, Connection& connection) noexcept {
     const auto* with = static_cast<Context*>(at);
     with->worker->forget(*with->snapshot, connection);
+    with->worker->counts_.expired.add(1);
   };
   flows_.expire(now_, least_expired + count, on_expired, &context);
 }
@@ -419,6 +421,7 @@ bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) no
   const Headers& headers = work.headers;
   const Question question{work.key, work.hash, headers.icmp_type, headers.icmp_code, nullptr, number_};
   const Decision decision = decide(snapshot, question, options_.has_firewall);
+  counts_.add(decision.stages, decision.drop);
   if (decision.drop == Drop::nat_ports && is_flow(headers)) return remember_refusal(snapshot, work, decision.drop);
   if (decision.drop != Drop::none) return decision.drop;
   if (decision.is_echo_for_us) {
@@ -452,6 +455,7 @@ bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) no
   connection.state.is_one_sided = decision.is_one_sided;
   if (is_echo(headers)) connection.state.tcp = headers.icmp_type;
   ++owned(decision.owner);
+  counts_.opened.add(1);
   found = flows_.find(work.key, work.hash);
   return Drop::none;
 }
@@ -471,6 +475,7 @@ Drop Worker::remember_refusal(const Snapshot& snapshot, const Work& work, Drop d
   state.valid_at = snapshot.number;
   if (owner != ConnectionState::nobody) state.slots[0] = Generations::interface(owner);
   ++owned(owner);
+  counts_.opened.add(1);
   return drop;
 }
 
@@ -491,6 +496,7 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
   auto& state = connection.state;
   const Question question{key, flows_.hash(key), is_icmp ? state.tcp : std::uint8_t{0}, 0, &connection, number_};
   const Decision decision = decide(snapshot, question, options_.has_firewall);
+  counts_.add(decision.stages, decision.drop);
   const bool is_of_this_worker =
       crossing_ == nullptr ||
       Dispatch(snapshot, crossing_->workers(), number_, fragments_, now_).of(key).worker == number_;
@@ -500,12 +506,14 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
   if (!stays) {
     forget(snapshot, connection);
     flows_.erase(connection);
+    counts_.ended.add(1);
     return false;
   }
   connection.side(Direction::forward).action = decision.forward;
   connection.side(Direction::reverse).action = decision.reverse;
   state.slots = decision.slots;
   state.valid_at = snapshot.number;
+  counts_.kept.add(1);
   return true;
 }
 

@@ -21,6 +21,7 @@
 #include "learned_macs.hpp"
 #include "published.hpp"
 #include "snapshot.hpp"
+#include "tally.hpp"
 #include "tracking.hpp"
 
 namespace ironcore::network::dataplane {
@@ -63,6 +64,8 @@ class Worker {
   /// By reason; those that went on count as `none`, and so do those that were answered.
   const std::array<std::uint64_t, drop_reasons>& packets() const noexcept { return packets_; }
   std::uint64_t slow_path() const noexcept { return slow_path_; }
+  /// Thread: any.
+  const SlowPathCounts& slow_path_counts() const noexcept { return counts_; }
   const Gateway& gateway() const noexcept { return gateway_; }
   /// Connections that an interface pays for.
   std::uint32_t connections_of(std::uint32_t interface) const noexcept { return owned_[interface]; }
@@ -150,6 +153,7 @@ class Worker {
   std::uint16_t identification_ = 0;
   std::array<std::uint64_t, drop_reasons> packets_{};
   std::uint64_t slow_path_ = 0;
+  SlowPathCounts counts_;
 };
 
 }  // namespace ironcore::network::dataplane
