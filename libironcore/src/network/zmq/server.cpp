@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "../../base/wire/local_socket.hpp"
+#include "capture_records.hpp"
 #include "ironcore/base/text.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
@@ -238,6 +239,36 @@ Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::str
     case MessageType::explain_packet: {
       IRONCORE_TRY(const auto request, decode<ExplainRequest>(message));
       return explain(origin, request);
+    }
+    case MessageType::start_capture: {
+      IRONCORE_TRY(const auto request, decode<StartCaptureRequest>(message));
+      IRONCORE_TRY(const auto spec, spec_of(request.spec));
+      IRONCORE_TRY(const auto state, dataplane_.start_capture(spec));
+      EncodedCapture capture(state);
+      answer(origin, StartCaptureReply{.capture = capture.record()});
+      return {};
+    }
+    case MessageType::stop_capture: {
+      IRONCORE_TRY(const auto request, decode<StopCaptureRequest>(message));
+      IRONCORE_TRY(const auto state, dataplane_.stop_capture(std::string(request.id)));
+      EncodedCapture capture(state);
+      answer(origin, StopCaptureReply{.capture = capture.record()});
+      return {};
+    }
+    case MessageType::list_captures: {
+      IRONCORE_CHECK(decode<CapturesRequest>(message));
+      const auto states = dataplane_.captures();
+      std::deque<EncodedCapture> captures;  // does not move what records point into
+      CapturesReply reply;
+      for (const auto& state : states) reply.captures.push_back(captures.emplace_back(state).record());
+      answer(origin, reply);
+      return {};
+    }
+    case MessageType::read_capture: {
+      IRONCORE_TRY(const auto request, decode<ReadCaptureRequest>(message));
+      IRONCORE_TRY(const auto chunk, dataplane_.read_capture(std::string(request.id), request.offset));
+      answer(origin, ReadCaptureReply{chunk.bytes, chunk.is_last});
+      return {};
     }
     default:
       return Error(ErrorCode::unsupported, "a dataplane has no answer to messages of type " +
