@@ -192,17 +192,19 @@ void add_machine_commands(std::vector<Command>& all, Options& o, const Runner& r
 }
 
 void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& run) {
-  Argument verb{
-      .name = "VERB",
-      .help = "apply, get, delete, status, counters, explain, ports, open-port or close-port",
-      .target = &o.dataplane.verb,
-      .choices = {"apply", "get", "delete", "status", "counters", "explain", "ports", "open-port", "close-port"}};
+  using Encapsulation = network::CaptureUdp::Encapsulation;
+  auto& capture = o.dataplane.capture;
+  Argument verb{.name = "VERB",
+                .help = "apply, get, delete, status, counters, explain, ports, open-port, close-port or capture",
+                .target = &o.dataplane.verb,
+                .choices = {"apply", "get", "delete", "status", "counters", "explain", "ports", "open-port",
+                            "close-port", "capture"}};
   Argument words{.name = "WORD",
                  .help =
                      "get: KIND [NAME]; delete: KIND and what names it; explain: PORT PROTOCOL FROM TO, or PORT FRAME "
                      "(hexadecimal) [WORKER]; "
                      "open-port: NAME "
-                     "DEVICE; close-port: NAME",
+                     "DEVICE; close-port: NAME; capture: start ID [FILTER], stop ID, or list",
                  .least = 0,
                  .most = any_number,
                  .target = &o.dataplane.words,
@@ -221,13 +223,38 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
            "ironcorectl dataplane counters\n"
            "ironcorectl dataplane ports\n"
            "ironcorectl dataplane explain web-1 udp 10.0.0.1:1000 10.0.0.2:53\nironcorectl dataplane explain web-1 "
-           "ffffffffffff0200000000010806…",
+           "ffffffffffff0200000000010806…\n"
+           "ironcorectl dataplane capture start web --port web-1 -w - tcp port 80 | tcpdump -nr -\n"
+           "ironcorectl dataplane capture start dns -w dns.pcapng --packets 1000 udp port 53\n"
+           "ironcorectl dataplane capture stop dns",
        .settings = {files(o.dataplane.files), output(o.dataplane.format),
                     program::text("dataplane", o.session.dataplane, "ENDPOINT",
                                   "ipc:///path or tcp://host:port of a metalnetd; also $IRONCORE_DATAPLANE"),
                     program::optional_text("dataplane-key", o.session.dataplane_key, "KEY",
                                            "metalnetd's public key, for tcp; also $IRONCORE_DATAPLANE_KEY"),
-                    program::count("mtu", o.dataplane.mtu, "open-port: of the machine's packets")},
+                    program::count("mtu", o.dataplane.mtu, "open-port: of the machine's packets"),
+                    with_letter('w', program::text("write", capture.file, "FILE",
+                                                   "capture: a name in metalnetd's --capture-directory; - = print it")),
+                    program::toggle("replace", capture.is_replacing, "capture: FILE may be there already"),
+                    program::choice<network::CaptureFormat>(
+                        "format", capture.format,
+                        {{"pcapng", network::CaptureFormat::pcapng}, {"pcap", network::CaptureFormat::pcap}},
+                        "capture: pcapng tells port and direction"),
+                    program::text("udp", capture.udp, "ADDRESS[:PORT]",
+                                  "capture: send each frame there instead; [ADDRESS]:PORT for IPv6"),
+                    program::choice<Encapsulation>("encapsulation", capture.encapsulation,
+                                                   {{"vxlan", Encapsulation::vxlan}, {"plain", Encapsulation::plain}},
+                                                   "capture: of these datagrams"),
+                    program::count("vni", capture.vni, "capture: of vxlan"),
+                    program::texts("port", capture.ports, "NAME", "capture: this port only; all when not given"),
+                    program::choice<network::CaptureDirection>("direction", capture.direction,
+                                                               {{"both", network::CaptureDirection::both},
+                                                                {"in", network::CaptureDirection::in},
+                                                                {"out", network::CaptureDirection::out}},
+                                                               "capture: in = came from a port"),
+                    program::count("snap-length", capture.snap_length, "capture: bytes of each frame"),
+                    with_letter('c', program::count("packets", capture.packets, "capture: ends after so many")),
+                    program::bytes("most-bytes", capture.bytes, "capture: ends before it writes more")},
        .arguments = {verb, words},
        .run = [&o, run] { return run([&o](Session& session) { return dataplane(session, o.dataplane); }); }});
 }

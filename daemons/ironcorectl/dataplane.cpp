@@ -382,9 +382,10 @@ Result<void> dataplane(Session& session, const DataplaneCommand& command) {
   if (verb == "explain") return explain_packet(session, command);
   if (verb == "open-port") return open_port(session, command);
   if (verb == "close-port") return close_port(session, command);
+  if (verb == "capture") return capture(session, command.words, command.capture, command.format);
   if (verb != "apply" && verb != "counters" && verb != "ports" && verb != "status") {
-    const std::array<std::string_view, 9> verbs{"apply",   "get",   "delete",    "status",    "counters",
-                                                "explain", "ports", "open-port", "close-port"};
+    const std::array<std::string_view, 10> verbs{"apply",   "get",   "delete",    "status",     "counters",
+                                                 "explain", "ports", "open-port", "close-port", "capture"};
     return Error(ErrorCode::invalid, "dataplane cannot " + in_quotes(verb) + did_you_mean(verb, verbs));
   }
   if (!command.words.empty())

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ironcorectl/capture.hpp"
 #include "ironcorectl/output.hpp"
 #include "ironcorectl/session.hpp"
 
@@ -17,6 +18,7 @@ struct DataplaneCommand {
   std::vector<std::string> files;
   OutputFormat format = OutputFormat::table;
   std::uint64_t mtu = 1500;
+  CaptureWishes capture;
 };
 
 /// `interfaces`, `routes` …: what `get` and `delete` take, besides the names of the kinds.

@@ -108,6 +108,16 @@ Cells row(const FirewallRule& o) {
           ports(o.source_ports) + " to " + ports(o.destination_ports)};
 }
 
+std::string sink_text(const CaptureSpec& spec) {
+  if (const auto* file = std::get_if<CaptureFile>(&spec.sink)) return file->name;
+  if (const auto* udp = std::get_if<CaptureUdp>(&spec.sink)) {
+    const auto address = udp->address.to_text();
+    return std::string(name(udp->encapsulation)) + ":" + (udp->address.is_v4() ? address : "[" + address + "]") + ":" +
+           std::to_string(udp->port);
+  }
+  return "-";
+}
+
 }  // namespace
 
 void print_table(Session& session, std::span<const Change> objects, const HeardMacs& heard) {
@@ -233,6 +243,18 @@ void print_table(Session& session, const DataplaneStatus& status) {
   table.print(session.out(), session.terminal());
 }
 
+void print_table(Session& session, std::span<const CaptureState> captures) {
+  Table table({"Capture", "Phase", "Ports", "Direction", "Filter", "To", "Seen", "Written", "Lost", "Bytes", "Reason"});
+  for (const auto& [spec, phase, reason, seen, written, lost, bytes] : captures) {
+    std::string ports;
+    for (const auto& port : spec.ports) join(ports, port);
+    table.add({spec.id, std::string(name(phase)), ports.empty() ? "all" : ports, std::string(name(spec.direction)),
+               spec.filter.empty() ? "-" : spec.filter, sink_text(spec), std::to_string(seen), std::to_string(written),
+               std::to_string(lost), std::to_string(bytes), reason.empty() ? "-" : reason});
+  }
+  table.print(session.out(), session.terminal());
+}
+
 std::string to_json(const DataplaneStatus& status) {
   const auto& all = status.counters.dataplane;
   std::size_t up = 0;
@@ -254,6 +276,28 @@ std::string to_json(const DataplaneStatus& status) {
       {"slowPath", all.slow_path},
       {"dropped", dropped},
       {"burstNs", {{"half", all.bursts.quantile_ns(0.5)}, {"most", all.bursts.quantile_ns(0.99)}}}};
+  return boost::json::serialize(out);
+}
+
+std::string to_json(std::span<const CaptureState> captures) {
+  const auto text = [](std::string_view word) { return boost::json::string(word.data(), word.size()); };
+  boost::json::array out;
+  for (const auto& [spec, phase, reason, seen, written, lost, bytes] : captures) {
+    boost::json::array ports;
+    for (const auto& port : spec.ports) ports.emplace_back(text(port));
+    out.push_back({{"id", spec.id},
+                   {"phase", text(name(phase))},
+                   {"reason", reason},
+                   {"ports", ports},
+                   {"direction", text(name(spec.direction))},
+                   {"filter", spec.filter},
+                   {"snapLength", spec.snap_length},
+                   {"to", sink_text(spec)},
+                   {"seen", seen},
+                   {"written", written},
+                   {"lost", lost},
+                   {"bytes", bytes}});
+  }
   return boost::json::serialize(out);
 }
 

@@ -28,10 +28,12 @@ void print_table(Session& session, std::span<const network::zmq::PortReport> por
 /// What happened, and all interfaces.
 void print_table(Session& session, const network::zmq::AllCounters& counters);
 void print_table(Session& session, const DataplaneStatus& status);
+void print_table(Session& session, std::span<const network::CaptureState> captures);
 
 /// What `-o json` prints.
 std::string to_json(std::span<const network::zmq::PortReport> ports);
 std::string to_json(const network::zmq::AllCounters& counters);
 std::string to_json(const DataplaneStatus& status);
+std::string to_json(std::span<const network::CaptureState> captures);
 
 }  // namespace ironcore::ctl

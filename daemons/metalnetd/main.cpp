@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // metalnetd: the dataplane of this host, its ports, and who may tell it what shall be.
+#include <filesystem>
+#include <system_error>
+
 #include "ironcore/network/prometheus.hpp"
 #include "ironcore/network/zmq.hpp"
 #include "metalnetd/options.hpp"
@@ -25,6 +28,11 @@ Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
   auto& log = daemon.log;
   for (const auto& endpoint : options.listen) IRONCORE_CHECK(program::make_endpoint_directory(endpoint));
   IRONCORE_TRY(auto server_options, metalnetd::server_options(options));
+
+  const auto& captures = options.capture_directory;
+  std::error_code ignored;
+  if (!captures.empty() && !std::filesystem::is_directory(captures, ignored))
+    return Error(ErrorCode::not_found, "capture-directory: " + captures.string() + " is no directory: make it");
 
   IRONCORE_TRY(const auto eal, network::dpdk::Eal::create(options.eal, log));
   IRONCORE_TRY(const auto ports,
@@ -52,7 +60,8 @@ Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
   };
   std::vector<program::Part> parts{
       {"service", [&](std::stop_token stop) { return server->run(std::move(stop)); }},
-      {"control", part([&](std::stop_token stop) { dataplane->run_control(std::move(stop)); })}};
+      {"control", part([&](std::stop_token stop) { dataplane->run_control(std::move(stop)); })},
+      {"captures", part([&](std::stop_token stop) { dataplane->run_captures(std::move(stop)); })}};
   for (std::size_t i = 0; i < dataplane->workers(); ++i) {
     parts.push_back({"worker " + std::to_string(i),
                      part([&dataplane, i](std::stop_token stop) { dataplane->run(i, std::move(stop)); })});

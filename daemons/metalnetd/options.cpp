@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "ironcore/network/pcap.hpp"
 #include "program/daemon.hpp"
 #include "program/endpoint.hpp"
 
@@ -81,6 +82,7 @@ Result<void> check_numbers(const Options& options) {
   if (options.mtu < 576 || options.mtu > largest)
     return wrong("mtu: expected 576 to " + std::to_string(largest) + ", because an uplink carries 40 bytes more");
   if (options.memory < 64ULL * 1024 * 1024) return wrong("memory: at least 64Mi");
+  if (options.capture_file_size == 0) return wrong("capture-file-size: at least 1");
   if (options.lease >= std::chrono::seconds(std::numeric_limits<std::uint32_t>::max()))
     return wrong("lease: less than 4294967295s; 0s is for ever");
   if (options.lease != Duration(0) && options.lease < std::chrono::seconds(60))
@@ -145,6 +147,9 @@ program::Command grammar(Options& o) {
           texts("dns", o.dns, "ADDRESS", "name server told to machines, the best one first"),
           duration("lease", o.lease, "of addresses told by DHCP; 0s is for ever"),
           text("metrics", o.metrics, "ADDRESS:PORT", "where Prometheus fetches counters; nowhere when not given"),
+          path("capture-directory", o.capture_directory,
+               "where captures write files; nowhere when not given; it must be there"),
+          bytes("capture-file-size", o.capture_file_size, "most bytes of a file of a capture"),
           bytes("memory", o.memory, "of all buffers and queues"),
           count("buffers", o.buffers, "frames that all ports hold together"),
           choice<network::dpdk::Memory>(
@@ -187,6 +192,9 @@ Result<void> check(Options& options) {
     dataplane.lease_seconds =
         static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(options.lease).count());
   }
+  dataplane.captures.directory = options.capture_directory.string();
+  dataplane.captures.most_file_bytes = options.capture_file_size;
+  dataplane.captures.compile = network::pcap::compile_filter;
   options.eal.memory_mib = options.memory / (1024 * 1024);
   return {};
 }

@@ -32,6 +32,8 @@ struct Options {
   std::uint64_t buffers = 16'384;
   Duration lease{0};  ///< 0 = for ever
   Firewall firewall = Firewall::on;
+  std::filesystem::path capture_directory;  ///< empty = captures write no files
+  std::uint64_t capture_file_size = network::CaptureSettings().most_file_bytes;
   std::string metrics;  ///< address of the Prometheus endpoint; empty = none
   network::dpdk::EalOptions eal;
 

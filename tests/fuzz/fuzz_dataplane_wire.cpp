@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "capture_records.hpp"
 #include "counter_records.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "port_records.hpp"
@@ -46,6 +47,15 @@ void content(const CountersReply& record) {
             again->dataplane.bursts == counters->dataplane.bursts);
   }
 }
+void content(const StartCaptureRequest& record) {
+  if (const auto spec = spec_of(record.spec)) {
+    EncodedCaptureSpec encoded(*spec);
+    require(spec_of(encoded.record()) == spec);
+  }
+}
+void content(const StartCaptureReply& record) {
+  static_cast<void>(state_of(record.capture));
+}
 void content(const OpenPortReply& record) {
   static_cast<void>(report_of(record.port));
 }
@@ -69,7 +79,9 @@ void try_all(std::string_view message) {
 void one(std::string_view message) {
   try_all<HelloRequest, HelloReply, ApplyRequest, ApplyReply, ListRequest, ListReply, WatchRequest, WatchReply,
           CountersRequest, CountersReply, OpenPortRequest, OpenPortReply, ClosePortRequest, ClosePortReply,
-          PortsRequest, PortsReply, ExplainRequest, ExplainReply>(message);
+          PortsRequest, PortsReply, ExplainRequest, ExplainReply, StartCaptureRequest, StartCaptureReply,
+          StopCaptureRequest, StopCaptureReply, CapturesRequest, CapturesReply, ReadCaptureRequest, ReadCaptureReply>(
+      message);
 }
 
 }  // namespace

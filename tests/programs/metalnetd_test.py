@@ -2,6 +2,7 @@
 """metalnetd on taps and a veth in a network namespace of its own, driven by scapy and told by ironcorectl."""
 import contextlib
 import ctypes
+import io
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from cloud import Daemon, TempDirectory, program, run, wait_until
 try:
     from scapy.config import conf
     conf.ipv6_enabled = False  # no look at the interfaces of this machine
-    from scapy.all import ARP, BOOTP, DHCP, ICMP, IP, UDP, Ether, IPv6, Raw
+    from scapy.all import ARP, BOOTP, DHCP, ICMP, IP, UDP, VXLAN, Ether, IPv6, Raw, rdpcap
 except ImportError:
     print("skipped: python3-scapy is not installed")
     sys.exit(cloud.SKIPPED)
@@ -109,6 +110,8 @@ class Dataplane(TempDirectory):
             subprocess.run(["ip", "link", "set", name, "mtu", "1600", "up"], check=True)
         self.wires = {}
         self.addCleanup(lambda: [wire.close() for wire in self.wires.values()])
+        self.captures = self.directory / "captures"
+        self.captures.mkdir()
         self.daemon = None
         self.addCleanup(lambda: self.daemon and self.daemon.kill())
         self.start()
@@ -116,7 +119,7 @@ class Dataplane(TempDirectory):
     def start(self):
         arguments = ["--underlay", UNDERLAY, "--uplink", f"up,router={ROUTER},device=af_packet:up0", "--port", "port-a=tap:tap-a",
                      "--listen", self.endpoint, "--connections", 10000, "--metrics", "127.0.0.1:9464", "--dns", "192.0.2.53",
-                     "--dpdk-prefix", f"test-{os.getpid()}"]
+                     "--dpdk-prefix", f"test-{os.getpid()}", "--capture-directory", self.captures]
         self.daemon = Daemon("metalnetd", [program("metalnetd"), *arguments], self.directory).wait_ready()
         self.ok("open-port", "port-b", "tap:tap-b")
         for wire in self.wires.values():
@@ -253,6 +256,95 @@ class Dataplane(TempDirectory):
         self.wires["up"].send(Ether(src=ROUTER, dst=sent.src) / IPv6(src=PUBLIC, dst=underlay, nh=4) / back)
         answer = self.wires["a"].wait_for("the answer", lambda frame: UDP in frame)
         self.assertEqual((answer[IP].dst, answer[UDP].dport, answer[Raw].load), ("10.0.0.1", 4000, b"answer"))
+
+    def machines(self):
+        """Both are known, so that the next datagrams come at once."""
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        self.gateway_mac("a")
+        self.gateway_mac("b")
+        self.deliver("a", IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=4000, dport=80) / b"first", "b")
+
+    def send_datagrams(self, *payloads, port=80):
+        for payload in payloads:
+            self.wires["a"].send(self.from_machine("a", IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=4001, dport=port) / payload))
+
+    def listed(self):
+        return {one["id"]: one for one in json.loads(self.ok("capture", "list", "-o", "json"))}
+
+    def test_frames_are_captured_into_a_file(self):
+        self.machines()
+        self.assertIn("capture web runs", self.ok("capture", "start", "web", "-w", "web.pcapng", "udp", "port", "80", "and", "src host 10.0.0.1"))
+        self.ok("capture", "start", "in", "-w", "in.pcap", "--format", "pcap", "--port", "port-a", "--direction", "in", "-c", "1", "udp")
+        self.send_datagrams(b"one", b"two")
+        self.send_datagrams(b"closed", port=81)
+        wait_until("both ways of both datagrams are written", lambda: self.listed()["web"]["written"] == 4)
+        wait_until("the other one has ended", lambda: self.listed()["in"]["phase"] == "ended")
+        self.assertRegex(self.ok("capture", "list"), r"web +running +all +both +udp port 80 and src host 10\.0\.0\.1 +web\.pcapng +4 +4 +0")
+        with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
+            metrics = answer.read().decode()
+        self.assertIn('ironcore_dataplane_capture_written_packets_total{capture="web"} 4', metrics)
+        self.assertIn('ironcore_dataplane_capture_running{capture="in"} 0', metrics)
+        self.assertIn("capture web: 4 seen, 4 written, 0 lost", self.ok("capture", "stop", "web"))
+        self.ok("capture", "stop", "in")
+        file = self.captures / "web.pcapng"
+        self.assertEqual(file.stat().st_mode & 0o7777, 0o600)
+        frames = rdpcap(str(file))
+        self.assertEqual([frame[Raw].load for frame in frames], [b"one", b"one", b"two", b"two"])
+        self.assertEqual((frames[0].src, frames[1].dst), (MACS["a"], MACS["b"]))
+        self.assertEqual([frame[Raw].load for frame in rdpcap(str(self.captures / "in.pcap"))], [b"one"])
+        # Nobody's file is lost by a name that was used before.
+        self.assertSays(self.ctl("capture", "start", "web", "-w", "web.pcapng"), 1, "there already")
+        self.ok("capture", "start", "web", "-w", "web.pcapng", "--replace")
+        self.assertEqual(self.daemon.stop(), 0)
+        self.assertEqual(len(rdpcap(str(file))), 0)
+
+    def test_a_capture_is_printed_for_other_tools(self):
+        self.machines()
+        live = [str(program("ironcorectl")), "dataplane", "capture", "start", "live", "-w", "-", "--dataplane", self.endpoint]
+        with subprocess.Popen([*live, "-c", "4", "udp", "port", "80"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader:
+            wait_until("it runs", lambda: "live" in self.listed())
+            self.send_datagrams(b"one", b"two")
+            out, err = reader.communicate(timeout=20)
+        self.assertEqual(reader.returncode, 0, err)
+        self.assertIn(b"4 seen, 4 written, 0 lost", err)
+        self.assertEqual([frame[Raw].load for frame in rdpcap(io.BytesIO(out))], [b"one", b"one", b"two", b"two"])
+        self.assertEqual(self.listed(), {})
+        # Whoever is interrupted, or stops reading, leaves nothing behind.
+        for end in (lambda process: process.terminate(), lambda process: process.stdout.close()):
+            with subprocess.Popen(live, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
+                wait_until("it runs", lambda: "live" in self.listed())
+                end(reader)
+                wait_until("it has gone", lambda: self.listed() == {})
+                reader.wait(timeout=10)
+
+    def test_frames_are_sent_on(self):
+        self.machines()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+            sink.bind(("127.0.0.1", 0))
+            sink.settimeout(10)
+            self.ok("capture", "start", "mirror", "--udp", f"127.0.0.1:{sink.getsockname()[1]}", "--vni", "7", "--direction", "out", "udp port 80")
+            self.send_datagrams(b"one")
+            mirrored = VXLAN(sink.recv(2000))
+        self.assertEqual((mirrored.vni, mirrored[Ether].dst, mirrored[Raw].load), (7, MACS["b"], b"one"))
+
+    def test_captures_that_cannot_be_are_told(self):
+        for words, text in ((("start", "c"), "say where to"),
+                            (("start", "-w", "x"), "takes an id"),
+                            (("start", "c", "-w", "../x"), "directory of captures"),
+                            (("start", "c", "-w", "/etc/x"), "directory of captures"),
+                            (("start", "c", "-w", "x", "--udp", "::1"), "say where to"),
+                            (("start", "c", "-w", "x", "host", "example.com"), "names are not looked up"),
+                            (("start", "c", "-w", "x", "tcp prt 80"), "prt"),
+                            (("start", "c", "--udp", "127.0.0.1:x"), "1 to 65535"),
+                            (("start", "c", "--udp", "host"), "udp"),
+                            (("start", "c", "-w", "x", "--snap-length", "1"), "snap_length"),
+                            (("stop",), "takes an id"),
+                            (("strat",), "start")):
+            with self.subTest(text):
+                self.assertSays(self.ctl("capture", *words), 2, text)
+        self.assertSays(self.ctl("capture", "start", "c", "-w", "x", "--port", "nobody"), 1, "nobody")
+        self.assertSays(self.ctl("capture", "stop", "nobody"), 1, "no capture nobody")
+        self.assertEqual(list(self.captures.iterdir()), [])
 
     def test_wrong_configuration_is_told_and_changes_nothing(self):
         self.ok("apply", "-f", "-", stdin=NETWORK)
@@ -393,6 +485,11 @@ class Settings(TempDirectory):
         self.assertIn("weight=2", printed)
         again = self.write("again.yaml", printed)
         self.assertEqual(run("metalnetd", "--config", again, "--print-config").out, printed)
+
+    def test_a_capture_directory_that_is_not_there_is_an_error(self):
+        result = run("metalnetd", "--underlay", UNDERLAY, "--listen", f"ipc://{self.directory}/s", "--capture-directory", self.directory / "nowhere")
+        self.assertEqual(result.code, 1, result)
+        self.assertIn("nowhere is no directory", result.err)
 
     def test_a_device_that_is_not_there_is_an_error(self):
         result = run("metalnetd", "--underlay", UNDERLAY, "--port", "a=af_packet:nowhere", "--listen", f"ipc://{self.directory}/s")

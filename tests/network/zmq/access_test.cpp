@@ -117,6 +117,7 @@ TEST_CASE("a reader reads everything and changes nothing") {
   CHECK(good(client->ports()).size() == 1);
   CHECK(good(client->watch(revision, local.clock.now())).empty());
   CHECK(client->explain("port-a", std::vector<std::uint8_t>(60)).has_value());
+  CHECK(good(client->captures()).empty());
 
   const auto refused = client->apply(std::vector<Change>{interface("b", "10.0.0.2")});
   CHECK(code_of(refused) == ErrorCode::forbidden);
@@ -124,9 +125,12 @@ TEST_CASE("a reader reads everything and changes nothing") {
   CHECK(code_of(client->apply(std::vector<Change>{InterfaceKey{"a"}})) == ErrorCode::forbidden);
   CHECK(code_of(client->open_port({"port-b", "memory:b", 1500, std::nullopt})) == ErrorCode::forbidden);
   CHECK(code_of(client->close_port("port-a")) == ErrorCode::forbidden);
+  CHECK(code_of(client->start_capture({.id = "all", .sink = network::CaptureStream()})) == ErrorCode::forbidden);
+  CHECK(code_of(client->stop_capture("all")) == ErrorCode::forbidden);
+  CHECK(code_of(client->read_capture("all", 0)) == ErrorCode::forbidden);
   CHECK(local.dataplane->revision() == revision);
   CHECK(local.ports.list().size() == 1);
-  CHECK(guarded.remote.server->counters().refused == 4);
+  CHECK(guarded.remote.server->counters().refused == 7);
 }
 
 TEST_CASE("a key that may change does, and local peers may everything") {
@@ -152,6 +156,7 @@ TEST_CASE("a rule can be of some kinds alone, and a batch needs the right for ea
   CHECK(code_of(client->watch(0, guarded.remote.soon())) == ErrorCode::forbidden);
   CHECK(code_of(client->counters()) == ErrorCode::forbidden);
   CHECK(code_of(client->explain("port-a", std::vector<std::uint8_t>(60))) == ErrorCode::forbidden);
+  CHECK(code_of(client->captures()) == ErrorCode::forbidden);
   CHECK(client->ports().has_value());
 }
 
@@ -182,7 +187,8 @@ TEST_CASE("an identities file of a dataplane knows its own words alone") {
     return out;
   };
   using Fields = std::vector<std::string>;
-  CHECK(fields(R"([{"verbs":["read","update"],"resources":["Interface","ports","counters","packets"]}])").empty());
+  CHECK(fields(R"([{"verbs":["read","update"],"resources":["Interface","ports","counters","captures","packets"]}])")
+            .empty());
   CHECK(fields(R"([{"verbs":["create"],"resources":["machines.compute.ironcore.dev"],"pools":["host-1"]}])") ==
         Fields{"identities[0].rules[0].pools", "identities[0].rules[0].verbs", "identities[0].rules[0].resources"});
 }

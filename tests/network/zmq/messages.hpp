@@ -18,6 +18,20 @@ void for_each_dataplane_message(Each each) {
   constexpr std::string_view list = R"([{"kind":"Interface","id":"web-1","port":"web-1","vni":100,"ipv4":"10.0.0.1"}])";
   const PortSpecRecord spec{"web-1", "tap:web1", 1500, "02:00:00:00:00:0a"};
   const PortRecord port{spec, 3, "02:00:00:00:00:0b", true, 11, 1100, 22, 2200, 33, 44, 55};
+  const CaptureSpecRecord capture_spec{.id = "dns",
+                                       .ports = {"web-1", "up0"},
+                                       .direction = "both",
+                                       .filter = "udp port 53",
+                                       .snap_length = 128,
+                                       .sink = "udp",
+                                       .format = "vxlan",
+                                       .target = "192.0.2.7",
+                                       .replaces = true,
+                                       .port = 4789,
+                                       .vni = 7,
+                                       .most_packets = 1000,
+                                       .most_bytes = 1'000'000};
+  const CaptureRecord capture{capture_spec, "ended", "1000 packets are there", 1002, 1000, 2, 99'000};
 
   one("hello", HelloRequest{});
   one("hello_reply", HelloReply{"metalnetd 0.1.0", 0x0102030405060708, 1234, 2});
@@ -56,6 +70,14 @@ void for_each_dataplane_message(Each each) {
   one("explain_reply",
       ExplainReply{
           {{"route", "no route"}, {"dropped", "route"}}, "route", 3, std::string_view("\x02\x00\x00\x00\x00\x0b", 6)});
+  one("start_capture", StartCaptureRequest{capture_spec});
+  one("start_capture_reply", StartCaptureReply{capture});
+  one("stop_capture", StopCaptureRequest{"dns"});
+  one("stop_capture_reply", StopCaptureReply{capture});
+  one("captures", CapturesRequest{});
+  one("captures_reply", CapturesReply{{capture, capture}});
+  one("read_capture", ReadCaptureRequest{"dns", 0x0102030405060708});
+  one("read_capture_reply", ReadCaptureReply{std::string_view("\x0a\x0d\x0d\x0a", 4), true});
 }
 
 }  // namespace ironcore::test

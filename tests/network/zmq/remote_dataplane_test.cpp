@@ -174,6 +174,79 @@ TEST_CASE("a packet is explained as here, by a worker that runs") {
   CHECK(remote.client->explain("port-a", frame, 5).error().code() == ErrorCode::not_found);
 }
 
+TEST_CASE("captures are started, read and stopped as here") {
+  Remote remote;
+  good(remote.client->open_port({"port-a", "memory:a", 1500, std::nullopt}));
+  CaptureSpec spec;
+  spec.id = "live";
+  spec.ports = {"port-a"};
+  spec.direction = CaptureDirection::in;
+  spec.snap_length = 100;
+  spec.sink = CaptureStream{CaptureFormat::pcap};
+  spec.most_packets = 3;
+  spec.most_bytes = 5000;
+  CHECK(good(remote.client->start_capture(spec)).spec == spec);
+  CHECK(good(remote.client->start_capture(spec)).phase == CaptureState::Phase::running);
+  CaptureSpec to_udp;
+  to_udp.id = "udp";
+  to_udp.sink = CaptureUdp{ip("::1"), 4790, CaptureUdp::Encapsulation::plain, 7};
+  CHECK(good(remote.client->start_capture(to_udp)).spec == to_udp);
+  CHECK(good(remote.client->captures()) == remote.local.dataplane->captures());
+  CHECK(good(remote.client->captures()).size() == 2);
+
+  for (int i = 0; i < 3; ++i) REQUIRE(remote.local.ports.inject("port-a", std::vector<std::uint8_t>(200, 7)));
+  remote.local.dataplane->step(0);
+  CHECK(remote.local.dataplane->write_captures() == 6);
+  const auto first = good(remote.client->read_capture("live", 0));
+  CHECK_FALSE(first.is_last);
+  CHECK(first.bytes.size() == 24 + 3 * (16 + 100));
+  CHECK(good(remote.client->read_capture("live", 0)).bytes == first.bytes);
+  CHECK(good(remote.client->read_capture("live", first.bytes.size())).is_last);
+  CHECK(remote.client->read_capture("live", 0).error().code() == ErrorCode::gone);
+  CHECK(remote.client->read_capture("udp", 0).error().code() == ErrorCode::wrong_state);
+  const auto state = good(remote.client->stop_capture("live"));
+  CHECK(state.phase == CaptureState::Phase::ended);
+  CHECK(state.written == 3);
+  CHECK(state.bytes == first.bytes.size());
+  CHECK(remote.client->stop_capture("live").error().code() == ErrorCode::not_found);
+  CHECK(remote.client->read_capture("live", 0).error().code() == ErrorCode::not_found);
+
+  CaptureSpec file;
+  file.id = "file";
+  file.filter = "udp";
+  file.sink = CaptureFile{"../file", CaptureFormat::pcap, CaptureFile::Existing::replace};
+  const auto refused = remote.client->start_capture(file).error();
+  CHECK(refused.code() == ErrorCode::invalid);
+  CHECK(refused.fields().at(0).field == "sink.name");
+  file.sink = CaptureFile{"file"};
+  CHECK(remote.client->start_capture(file).error().code() == ErrorCode::unsupported);
+}
+
+TEST_CASE("a capture in words that nobody knows is refused") {
+  Remote remote;
+  RawPeer peer(remote);
+  const network::zmq::CaptureSpecRecord right{
+      .id = "c", .direction = "in", .snap_length = 100, .sink = "stream", .format = "pcap", .target = "::1"};
+  const auto refused = [&](auto change, std::string_view word) {
+    auto record = right;
+    change(record);
+    peer.send(wire::encode(1, 1000, network::zmq::StartCaptureRequest{record}));
+    const auto error = peer.error();
+    CHECK(error.code() == ErrorCode::invalid);
+    CHECK_MESSAGE(error.message().find(word) != std::string::npos, error.message());
+  };
+  using Record = network::zmq::CaptureSpecRecord;
+  refused([](Record& record) { record.direction = "inn"; }, "did you mean");
+  refused([](Record& record) { record.sink = "pipe"; }, "there are file, udp and stream");
+  refused([](Record& record) { record.format = "text"; }, "sink.format");
+  refused([](Record& record) { record.sink = "udp"; }, "sink.encapsulation");
+  refused([](Record& record) { record.sink = "udp", record.format = "plain", record.target = "localhost"; },
+          "sink.address");
+  refused([](Record& record) { record.snap_length = 0; }, "snap_length");
+  refused([](Record& record) { record.ports.assign(10'000, "port"); }, "ports");
+  CHECK(remote.local.dataplane->captures().empty());
+}
+
 TEST_CASE("a restart of the server is bridged") {
   Remote remote;
   remote.stop();

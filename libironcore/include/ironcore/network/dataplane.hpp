@@ -16,6 +16,7 @@
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
 #include "ironcore/base/result.hpp"
+#include "ironcore/network/capture.hpp"
 #include "ironcore/network/configuration.hpp"
 #include "ironcore/network/counters.hpp"
 #include "ironcore/network/explanation.hpp"
@@ -57,7 +58,8 @@ struct DataplaneOptions {
   std::vector<IpAddress> dns_v6;
   bool announces = true;                 ///< the gateway tells machines by itself that it is there (ARP, ND)
   std::size_t watched_changes = 16'384;  ///< so many are remembered for those who watch
-  std::optional<std::uint64_t> seed;     ///< of everything random, for simulations; from the system if it is not given
+  CaptureSettings captures;
+  std::optional<std::uint64_t> seed;  ///< of everything random, for simulations; from the system if it is not given
 };
 
 /// Some objects of a kind, in the order of their keys.
@@ -158,6 +160,23 @@ class Dataplane {
   /// long for a frame. `timeout`: the worker does not run; `cancelled`: stopped.
   Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame, Instant deadline,
                               std::stop_token stop = {}, std::size_t worker = 0) const;
+
+  /// Frames are copied from now on. A worker never waits: what finds no room is lost and counted. The same spec again is no change. `invalid` names the
+  /// fields that are wrong; `already_exists`: the id, or the file; `not_found`: a port; `exhausted`: there are `most_captures`; `unsupported`: files or
+  /// filters without the settings for them; else why the file or the socket cannot be had. What machines' offloads left undone (checksums, cutting) is
+  /// undone in what is captured, and of a frame in several pieces there is only the first one.
+  Result<CaptureState> start_capture(const CaptureSpec& spec);
+  /// Whatever is on its way is written first. The id is free again, the file stays. `not_found`.
+  Result<CaptureState> stop_capture(const std::string& id);
+  /// In the order of their ids; also those that have ended and were not stopped.
+  std::vector<CaptureState> captures() const;
+  /// Of a `CaptureStream`: what follows on so many bytes, at most 1 MiB of it, and perhaps nothing; what is before is forgotten. `not_found`; `wrong_state`:
+  /// it has another sink; `gone`: forgotten already.
+  Result<CaptureChunk> read_capture(const std::string& id, std::uint64_t offset);
+  /// Writes what was captured; gives how many frames it found.
+  std::size_t write_captures();
+  /// Does so until stopped, on a thread of its own.
+  void run_captures(std::stop_token stop);
 
   /// Takes up what workers have found out, and lets go of configurations that none of them uses. Every `apply` does it too.
   void tend();

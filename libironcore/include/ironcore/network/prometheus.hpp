@@ -11,7 +11,7 @@
 namespace ironcore::network::prometheus {
 
 /// Answers `GET /metrics` from creation to destruction, on two threads of the foreign library; each answer reads the counters anew. Names are
-/// `ironcore_dataplane_…`; labels `reason`, `interface`, `port`. Whoever can reach the address can read: there is no other protection. Thread: any.
+/// `ironcore_dataplane_…`; labels `reason`, `interface`, `port`, `capture`. Whoever can reach the address can read: there is no other protection. Thread: any.
 class Exporter {
  public:
   /// `address` is `127.0.0.1:9090`, `[::1]:9090`. `unavailable` if it cannot be listened on. Dataplane and ports must outlive it.

@@ -128,6 +128,12 @@ class Client {
   virtual Result<PortState> open_port(const PortSpec& spec) = 0;
   virtual Result<void> close_port(const std::string& name) = 0;
   virtual Result<std::vector<PortReport>> ports() = 0;
+
+  virtual Result<CaptureState> start_capture(const CaptureSpec& spec) = 0;
+  /// `not_found` also after a stop whose answer was lost.
+  virtual Result<CaptureState> stop_capture(const std::string& id) = 0;
+  virtual Result<std::vector<CaptureState>> captures() = 0;
+  virtual Result<CaptureChunk> read_capture(const std::string& id, std::uint64_t offset) = 0;
 };
 
 }  // namespace ironcore::network::zmq

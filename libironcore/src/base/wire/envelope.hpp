@@ -42,6 +42,10 @@ enum class MessageType : std::uint16_t {
   close_port = 0x0107,
   list_ports = 0x0108,
   explain_packet = 0x0109,
+  start_capture = 0x0110,
+  stop_capture = 0x0111,
+  list_captures = 0x0112,
+  read_capture = 0x0113,
 
   serve_streams = 0x2001,
   open_stream = 0x2002,

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <new>
 
+#include "captures.hpp"
 #include "change_log.hpp"
 #include "compiler.hpp"
 #include "crossing.hpp"
@@ -28,6 +29,7 @@ namespace ironcore::network {
 
 namespace {
 
+using dataplane::Captures;
 using dataplane::ChangeLog;
 using dataplane::Compiler;
 using dataplane::Crossing;
@@ -107,7 +109,7 @@ Result<void> check(const DataplaneOptions& options) {
   for (std::size_t i = 0; i < options.dns_v6.size(); ++i)
     if (options.dns_v6[i].is_v4()) add("dns_v6[" + std::to_string(i) + "]", "must be an IPv6 address");
   if (!errors.empty()) return Error(std::move(errors));
-  return {};
+  return dataplane::check(options.captures);
 }
 
 constexpr dataplane::Timeouts ticks(const ConnectionTimeouts& from) {
@@ -253,6 +255,7 @@ struct Dataplane::State {
         : worker(snapshots, number, generations, learned, options, crossing) {}
     Worker worker;
     Tallies tallies;
+    const Captures::Taps* taps = nullptr;     ///< in a round: what is captured, if anything is
     std::atomic<Request*> request = nullptr;  ///< of somebody who waits for it
     std::array<Packet, burst> packets;
     std::array<Packet, burst> dropped;
@@ -276,7 +279,8 @@ struct Dataplane::State {
         snapshots(ports.queues(), compiler.compile(desired, {}, generations)),
         changes(static_cast<std::uint64_t>(
                     std::chrono::duration_cast<std::chrono::microseconds>(clock.wall().time_since_epoch()).count()),
-                options.watched_changes) {
+                options.watched_changes),
+        captures(options.captures, ports.queues(), clock, log) {
     WorkerOptions worker_options;
     worker_options.connections = options.connections;
     worker_options.fragments = options.fragments;
@@ -375,6 +379,7 @@ struct Dataplane::State {
     }
     for (; old != before.end(); ++old) gone.push_back(&*old);
     if (gone.empty() && come.empty() && !is_different) return;
+    captures.follow(known_ports);
     // All leave before the first one comes: a number may go from one to another.
     for (const auto* port : gone) port_goes(*port);
     for (const auto* port : come) port_comes(*port);
@@ -451,6 +456,7 @@ struct Dataplane::State {
 
   std::size_t round(std::size_t queue) noexcept;
   void announce(Lane& lane, std::size_t queue, std::uint64_t now_ns) noexcept;
+  void send(Lane& lane, std::size_t queue, std::span<const Packet> packets, std::uint64_t now_ns) noexcept;
   void serve(Lane& lane, std::uint64_t now_ns) noexcept;
   void finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept;
 
@@ -472,6 +478,7 @@ struct Dataplane::State {
   std::map<std::string, InterfaceTally> interface_tallies;
   std::map<std::string, std::string> port_users;  ///< port → interface
 
+  Captures captures;
   Crossing crossing{ports.queues()};
   std::vector<std::unique_ptr<Lane>> lanes;
   std::mutex asking_mutex;   ///< one asks at a time
@@ -676,6 +683,30 @@ Result<Explanation> Dataplane::explain(const std::string& port, std::span<const 
   return *std::move(request.answer);
 }
 
+Result<CaptureState> Dataplane::start_capture(const CaptureSpec& spec) {
+  return state_->captures.start(spec);
+}
+
+Result<CaptureState> Dataplane::stop_capture(const std::string& id) {
+  return state_->captures.stop(id);
+}
+
+std::vector<CaptureState> Dataplane::captures() const {
+  return state_->captures.list();
+}
+
+Result<CaptureChunk> Dataplane::read_capture(const std::string& id, std::uint64_t offset) {
+  return state_->captures.read(id, offset);
+}
+
+std::size_t Dataplane::write_captures() {
+  return state_->captures.write();
+}
+
+void Dataplane::run_captures(std::stop_token stop) {
+  state_->captures.run(std::move(stop));
+}
+
 void Dataplane::tend() {
   std::lock_guard guard(state_->mutex);
   state_->tend();
@@ -722,6 +753,7 @@ std::size_t Dataplane::step(std::size_t worker) noexcept {
 std::size_t Dataplane::State::round(std::size_t queue) noexcept {
   Lane& lane = *lanes[queue];
   ports.quiesce(queue);
+  lane.taps = captures.enter(queue);
   const auto now_ns = static_cast<std::uint64_t>(clock.now().time_since_epoch().count());
   if (lane.request.load(std::memory_order_relaxed) != nullptr) serve(lane, now_ns);
   std::size_t total = 0;
@@ -732,6 +764,8 @@ std::size_t Dataplane::State::round(std::size_t queue) noexcept {
       const auto room = std::span(lane.packets).subspan(count, std::min(left, burst - count));
       const std::size_t came = ports.receive(port, queue, room);
       if (came == 0) break;
+      if (lane.taps != nullptr) [[unlikely]]
+        Captures::take(*lane.taps, queue, Captures::Way::in, room.first(came), now_ns);
       if (auto* tally = lane.tallies.of(port); tally != nullptr) {
         std::uint64_t bytes = 0;
         for (const auto& packet : room.first(came)) bytes += packet.frame_bytes;
@@ -754,6 +788,7 @@ std::size_t Dataplane::State::round(std::size_t queue) noexcept {
   const std::size_t crossed = lanes.size() > 1 ? crossing.pop(queue, lane.packets) : 0;
   // With nothing as well: connections grow old.
   if (crossed > 0 || total == 0) finish(lane, queue, crossed, now_ns);
+  if (lane.taps != nullptr) captures.leave(queue);
   return total + crossed;
 }
 
@@ -773,7 +808,14 @@ void Dataplane::State::announce(Lane& lane, std::size_t queue, std::uint64_t now
     }
     lane.packets[count++] = *packet;
   }
-  if (count > 0) ports.send(queue, std::span(lane.packets).first(count));
+  if (count > 0) send(lane, queue, std::span(lane.packets).first(count), now_ns);
+}
+
+void Dataplane::State::send(Lane& lane, std::size_t queue, std::span<const Packet> packets,
+                            std::uint64_t now_ns) noexcept {
+  if (lane.taps != nullptr) [[unlikely]]
+    Captures::take(*lane.taps, queue, Captures::Way::out, packets, now_ns);
+  ports.send(queue, packets);
 }
 
 /// Somebody asked; it may take its time and memory.
@@ -827,7 +869,7 @@ void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, 
     }
   }
   count_run();
-  if (sent > 0) ports.send(queue, packets.first(sent));
+  if (sent > 0) send(lane, queue, packets.first(sent), now_ns);
   for (std::uint64_t handed = lane.worker.take_handed(); handed != 0; handed &= handed - 1)
     ports.wake(static_cast<std::size_t>(std::countr_zero(handed)));
   if (dropped > 0) ports.release(std::span(lane.dropped).first(dropped));

@@ -72,6 +72,7 @@ class Reader final : public ::prometheus::Collectable {
     add_dataplane(out);
     add_interfaces(out);
     add_ports(out);
+    add_captures(out);
     return out;
   }
 
@@ -167,6 +168,24 @@ class Reader final : public ::prometheus::Collectable {
     }
     Family up(out, MetricType::Gauge, "port_up", "Whether the link is up, or a guest is there.");
     for (const auto& state : states) up.add(state.is_up ? 1 : 0, {{"port", state.spec.name}});
+  }
+
+  void add_captures(std::vector<MetricFamily>& out) const {
+    using C = CaptureState;
+    constexpr Column<C> columns[] = {
+        {"capture_seen_packets_total", "Frames that matched.", &C::seen},
+        {"capture_written_packets_total", "Of these, written.", &C::written},
+        {"capture_lost_packets_total", "Of these, lost: no room, or the sink did not take them.", &C::lost},
+        {"capture_written_bytes_total", "Written, with headers of the format.", &C::bytes}};
+    const auto captures = dataplane_.captures();
+    for (const auto& column : columns) {
+      Family family(out, MetricType::Counter, column.name, column.help);
+      for (const auto& capture : captures) family.add(capture.*column.value, {{"capture", capture.spec.id}});
+    }
+    Family running(out, MetricType::Gauge, "capture_running",
+                   "Whether it runs; one that has ended waits to be stopped.");
+    for (const auto& capture : captures)
+      running.add(capture.phase == CaptureState::Phase::running ? 1 : 0, {{"capture", capture.spec.id}});
   }
 
   const Dataplane& dataplane_;

@@ -17,10 +17,10 @@ ironcore::wire::RuleWords words() {
           .is_resource =
               [](std::string_view resource) {
                 const auto kinds = configuration_kinds();
-                return resource == ports_resource || resource == counters_resource || resource == packets_resource ||
-                       std::find(kinds.begin(), kinds.end(), resource) != kinds.end();
+                return resource == ports_resource || resource == counters_resource || resource == captures_resource ||
+                       resource == packets_resource || std::find(kinds.begin(), kinds.end(), resource) != kinds.end();
               },
-          .example = "Interface, ports, counters or packets"};
+          .example = "Interface, ports, counters, captures or packets"};
 }
 
 Error unknown_key() {

@@ -14,6 +14,7 @@ namespace ironcore::network::zmq {
 /// Besides the kinds of the configuration.
 inline constexpr std::string_view ports_resource = "ports";
 inline constexpr std::string_view counters_resource = "counters";
+inline constexpr std::string_view captures_resource = "captures";
 inline constexpr std::string_view packets_resource = "packets";
 
 /// Thread: any.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "../../base/wire/first_contact.hpp"
+#include "capture_records.hpp"
 #include "counter_records.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
@@ -134,6 +135,36 @@ class ZmqClient final : public Client {
       ports.push_back(std::move(report));
     }
     return ports;
+  }
+
+  Result<CaptureState> start_capture(const CaptureSpec& spec) override {
+    EncodedCaptureSpec encoded(spec);
+    IRONCORE_TRY(const auto answer, call(StartCaptureRequest{encoded.record()}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<StartCaptureReply>(answer));
+    return state_of(reply.capture);
+  }
+
+  Result<CaptureState> stop_capture(const std::string& id) override {
+    IRONCORE_TRY(const auto answer, call(StopCaptureRequest{id}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<StopCaptureReply>(answer));
+    return state_of(reply.capture);
+  }
+
+  Result<std::vector<CaptureState>> captures() override {
+    IRONCORE_TRY(const auto answer, call(CapturesRequest{}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<CapturesReply>(answer));
+    std::vector<CaptureState> captures;
+    for (const auto& record : reply.captures) {
+      IRONCORE_TRY(auto state, state_of(record));
+      captures.push_back(std::move(state));
+    }
+    return captures;
+  }
+
+  Result<CaptureChunk> read_capture(const std::string& id, std::uint64_t offset) override {
+    IRONCORE_TRY(const auto answer, call(ReadCaptureRequest{id, offset}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<ReadCaptureReply>(answer));
+    return CaptureChunk{std::string(reply.bytes), reply.is_last};
   }
 
  private:

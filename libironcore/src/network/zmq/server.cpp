@@ -10,6 +10,7 @@
 #include "../../base/wire/local_socket.hpp"
 #include "../../base/wire/tcp_socket.hpp"
 #include "access.hpp"
+#include "capture_records.hpp"
 #include "counter_records.hpp"
 #include "ironcore/base/text.hpp"
 #include "ironcore/network/configuration_json.hpp"
@@ -336,6 +337,41 @@ Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::str
       IRONCORE_TRY(const auto request, decode<ExplainRequest>(message));
       IRONCORE_CHECK(may(origin, Verb::read, packets_resource));
       return explain(origin, request);
+    }
+    case MessageType::start_capture: {
+      IRONCORE_TRY(const auto request, decode<StartCaptureRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::update, captures_resource));
+      IRONCORE_TRY(const auto spec, spec_of(request.spec));
+      IRONCORE_TRY(const auto state, dataplane_.start_capture(spec));
+      EncodedCapture capture(state);
+      answer(origin, StartCaptureReply{.capture = capture.record()});
+      return {};
+    }
+    case MessageType::stop_capture: {
+      IRONCORE_TRY(const auto request, decode<StopCaptureRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::update, captures_resource));
+      IRONCORE_TRY(const auto state, dataplane_.stop_capture(std::string(request.id)));
+      EncodedCapture capture(state);
+      answer(origin, StopCaptureReply{.capture = capture.record()});
+      return {};
+    }
+    case MessageType::list_captures: {
+      IRONCORE_CHECK(decode<CapturesRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::read, captures_resource));
+      const auto states = dataplane_.captures();
+      std::deque<EncodedCapture> captures;  // does not move what records point into
+      CapturesReply reply;
+      for (const auto& state : states) reply.captures.push_back(captures.emplace_back(state).record());
+      answer(origin, reply);
+      return {};
+    }
+    case MessageType::read_capture: {
+      IRONCORE_TRY(const auto request, decode<ReadCaptureRequest>(message));
+      // What is read is gone, and it is what machines say: more than to look on.
+      IRONCORE_CHECK(may(origin, Verb::update, captures_resource));
+      IRONCORE_TRY(const auto chunk, dataplane_.read_capture(std::string(request.id), request.offset));
+      answer(origin, ReadCaptureReply{chunk.bytes, chunk.is_last});
+      return {};
     }
     default:
       return Error(ErrorCode::unsupported, "a dataplane has no answer to messages of type " +

@@ -39,6 +39,19 @@ IRONCORE_WIRE(PortsReply, archive(record.ports))
 IRONCORE_WIRE(ExplainRequest, archive(record.port, record.worker, record.frame))
 IRONCORE_WIRE(StepRecord, archive(record.stage, record.text))
 IRONCORE_WIRE(ExplainReply, archive(record.steps, record.drop, record.port, record.frame))
+IRONCORE_WIRE(CaptureSpecRecord, archive(record.id, record.ports, record.direction, record.filter, record.snap_length,
+                                         record.sink, record.format, record.target, record.replaces, record.port,
+                                         record.vni, record.most_packets, record.most_bytes))
+IRONCORE_WIRE(CaptureRecord,
+              archive(record.spec, record.phase, record.reason, record.seen, record.written, record.lost, record.bytes))
+IRONCORE_WIRE(StartCaptureRequest, archive(record.spec))
+IRONCORE_WIRE(StartCaptureReply, archive(record.capture))
+IRONCORE_WIRE(StopCaptureRequest, archive(record.id))
+IRONCORE_WIRE(StopCaptureReply, archive(record.capture))
+IRONCORE_WIRE(CapturesRequest)
+IRONCORE_WIRE(CapturesReply, archive(record.captures))
+IRONCORE_WIRE(ReadCaptureRequest, archive(record.id, record.offset))
+IRONCORE_WIRE(ReadCaptureReply, archive(record.bytes, record.is_last))
 
 }  // namespace ironcore::network::zmq
 
@@ -61,4 +74,12 @@ IRONCORE_WIRE_RECORD(network::zmq::PortsRequest)
 IRONCORE_WIRE_RECORD(network::zmq::PortsReply)
 IRONCORE_WIRE_RECORD(network::zmq::ExplainRequest)
 IRONCORE_WIRE_RECORD(network::zmq::ExplainReply)
+IRONCORE_WIRE_RECORD(network::zmq::StartCaptureRequest)
+IRONCORE_WIRE_RECORD(network::zmq::StartCaptureReply)
+IRONCORE_WIRE_RECORD(network::zmq::StopCaptureRequest)
+IRONCORE_WIRE_RECORD(network::zmq::StopCaptureReply)
+IRONCORE_WIRE_RECORD(network::zmq::CapturesRequest)
+IRONCORE_WIRE_RECORD(network::zmq::CapturesReply)
+IRONCORE_WIRE_RECORD(network::zmq::ReadCaptureRequest)
+IRONCORE_WIRE_RECORD(network::zmq::ReadCaptureReply)
 }  // namespace ironcore::wire

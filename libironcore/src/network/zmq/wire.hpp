@@ -176,4 +176,63 @@ struct ExplainReply {
   Text frame;
 };
 
+struct CaptureSpecRecord {
+  Text id;
+  std::vector<Text> ports;
+  Text direction;  ///< `in`, `out`, `both`
+  Text filter;
+  std::uint32_t snap_length = 0;
+  Text sink;    ///< `file`, `udp`, `stream`
+  Text format;  ///< `pcapng`, `pcap`; of udp `vxlan`, `plain`
+  Text target;  ///< name of the file; address of udp
+  bool replaces = false;
+  std::uint16_t port = 0;
+  std::uint32_t vni = 0;
+  std::uint64_t most_packets = 0;
+  std::uint64_t most_bytes = 0;
+};
+struct CaptureRecord {
+  static constexpr std::size_t least_bytes = 9 * 4 + 4 + 1 + 2 + 4 + 6 * 8;
+  CaptureSpecRecord spec;
+  Text phase;  ///< `running`, `ended`, `failed`
+  Text reason;
+  std::uint64_t seen = 0;
+  std::uint64_t written = 0;
+  std::uint64_t lost = 0;
+  std::uint64_t bytes = 0;
+};
+struct StartCaptureRequest {
+  static constexpr MessageType type = MessageType::start_capture;
+  CaptureSpecRecord spec;
+};
+struct StartCaptureReply {
+  static constexpr MessageType type = reply_to(MessageType::start_capture);
+  CaptureRecord capture;
+};
+struct StopCaptureRequest {
+  static constexpr MessageType type = MessageType::stop_capture;
+  Text id;
+};
+struct StopCaptureReply {
+  static constexpr MessageType type = reply_to(MessageType::stop_capture);
+  CaptureRecord capture;
+};
+struct CapturesRequest {
+  static constexpr MessageType type = MessageType::list_captures;
+};
+struct CapturesReply {
+  static constexpr MessageType type = reply_to(MessageType::list_captures);
+  std::vector<CaptureRecord> captures;
+};
+struct ReadCaptureRequest {
+  static constexpr MessageType type = MessageType::read_capture;
+  Text id;
+  std::uint64_t offset = 0;
+};
+struct ReadCaptureReply {
+  static constexpr MessageType type = reply_to(MessageType::read_capture);
+  Text bytes;
+  bool is_last = false;
+};
+
 }  // namespace ironcore::network::zmq
