@@ -98,40 +98,53 @@ Result<void> add_dns(const std::string& text, network::DataplaneOptions& options
 Options default_options(const program::Environment& environment) {
   Options options;
   options.listen = program::default_dataplane_endpoint(environment);
+  options.state_directory = program::default_state_directory(environment) / "metalnetd";
+  // Sockets lie in memory, and so shall connections.
+  const auto socket = program::parse_endpoint(options.listen);
+  if (socket) options.flow_directory = std::filesystem::path(socket->path).parent_path() / "metalnetd";
   options.eal.prefix = "metalnetd";
   return options;
 }
 
 program::Command grammar(Options& o) {
   using namespace program;
-  return {.name = "metalnetd",
-          .summary = "The dataplane of this host: forwards packets between machines and other hosts.",
-          .examples =
-              "metalnetd --underlay 2001:db8:0:1::/64 --uplink up0,router=02:00:00:00:00:01,device=af_packet:eth1\n"
-              "metalnetd --underlay 2001:db8:0:1::/64 --port web-1=tap:web1 --workers 2\n"
-              "metalnetd --config /etc/ironcore/metalnetd.yaml --check-config",
-          .settings = {
-              text("underlay", o.underlay, "PREFIX", "IPv6 /64 of this host: what other hosts send to; required"),
-              texts("uplink", o.uplink_texts, "NAME,router=MAC[,weight=N],device=DEVICE",
-                    "a port towards other hosts; at most two"),
-              texts("port", o.port_texts, "NAME=DEVICE", "opened at start: tap:NAME, af_packet:NAME, pci:ADDRESS …"),
-              text("listen", o.listen, "ENDPOINT", "ipc:///path (mode 0600) for those who configure it"),
-              count("workers", o.workers, "threads that forward packets"),
-              count("connections", o.connections, "room of each worker, about 214 bytes each"),
-              count("mtu", o.mtu, "of the machines' packets; uplinks carry 40 bytes more"),
-              choice<Firewall>("firewall", o.firewall, {{"on", Firewall::on}, {"off", Firewall::off}},
-                               "off: everything may come in and go out"),
-              texts("dns", o.dns, "ADDRESS", "name server told to machines, the best one first"),
-              duration("lease", o.lease, "of addresses told by DHCP; 0s is for ever"),
-              text("metrics", o.metrics, "ADDRESS:PORT", "where Prometheus fetches counters; nowhere when not given"),
-              bytes("memory", o.memory, "of all buffers and queues"),
-              count("buffers", o.buffers, "frames that all ports hold together"),
-              choice<network::dpdk::Memory>(
-                  "pages", o.eal.memory,
-                  {{"ordinary", network::dpdk::Memory::ordinary}, {"huge", network::dpdk::Memory::huge_pages}},
-                  "huge ones are faster, and must have been set aside"),
-              texts("card", o.eal.cards, "ADDRESS", "PCI address of a network card that may be opened as a port"),
-              text("dpdk-prefix", o.eal.prefix, "NAME", "tells processes with DPDK on one host apart")}};
+  return {
+      .name = "metalnetd",
+      .summary = "The dataplane of this host: forwards packets between machines and other hosts.",
+      .examples =
+          "metalnetd --underlay 2001:db8:0:1::/64 --uplink up0,router=02:00:00:00:00:01,device=af_packet:eth1\n"
+          "metalnetd --underlay 2001:db8:0:1::/64 --port web-1=tap:web1 --workers 2\n"
+          "metalnetd --config /etc/ironcore/metalnetd.yaml --check-config",
+      .settings = {
+          text("underlay", o.underlay, "PREFIX", "IPv6 /64 of this host: what other hosts send to; required"),
+          texts("uplink", o.uplink_texts, "NAME,router=MAC[,weight=N],device=DEVICE",
+                "a port towards other hosts; at most two"),
+          texts("port", o.port_texts, "NAME=DEVICE", "opened at start: tap:NAME, af_packet:NAME, pci:ADDRESS …"),
+          text("listen", o.listen, "ENDPOINT", "ipc:///path (mode 0600) for those who configure it"),
+          count("workers", o.workers, "threads that forward packets"),
+          count("connections", o.connections, "room of each worker, about 214 bytes each"),
+          count("mtu", o.mtu, "of the machines' packets; uplinks carry 40 bytes more"),
+          choice<Firewall>("firewall", o.firewall, {{"on", Firewall::on}, {"off", Firewall::off}},
+                           "off: everything may come in and go out"),
+          texts("dns", o.dns, "ADDRESS", "name server told to machines, the best one first"),
+          duration("lease", o.lease, "of addresses told by DHCP; 0s is for ever"),
+          choice<Keep>(
+              "keep", o.keep,
+              {{"everything", Keep::everything}, {"configuration", Keep::configuration}, {"nothing", Keep::nothing}},
+              "what is there again after a restart; connections go on only with everything"),
+          path("state-directory", o.state_directory,
+               "where configuration and opened ports are kept; made with mode 0700"),
+          path("flow-directory", o.flow_directory,
+               "where connections are kept, in memory (tmpfs, hugetlbfs); made with mode 0700"),
+          text("metrics", o.metrics, "ADDRESS:PORT", "where Prometheus fetches counters; nowhere when not given"),
+          bytes("memory", o.memory, "of all buffers and queues"),
+          count("buffers", o.buffers, "frames that all ports hold together"),
+          choice<network::dpdk::Memory>(
+              "pages", o.eal.memory,
+              {{"ordinary", network::dpdk::Memory::ordinary}, {"huge", network::dpdk::Memory::huge_pages}},
+              "huge ones are faster, and must have been set aside"),
+          texts("card", o.eal.cards, "ADDRESS", "PCI address of a network card that may be opened as a port"),
+          text("dpdk-prefix", o.eal.prefix, "NAME", "tells processes with DPDK on one host apart")}};
 }
 
 Result<void> check(Options& options) {
@@ -160,6 +173,13 @@ Result<void> check(Options& options) {
   for (const auto& text : options.dns) IRONCORE_CHECK(within(add_dns(text, dataplane), "dns"));
   IRONCORE_TRY(const auto listen, within(program::parse_endpoint(options.listen), "listen"));
   if (listen.tcp) return wrong("listen: only ipc:///path is served; metalnetd is not to be reached from other hosts");
+  if (options.keep != Keep::nothing)
+    dataplane.configuration_directory = std::filesystem::absolute(options.state_directory).lexically_normal();
+  if (options.keep == Keep::everything)
+    dataplane.flow_directory = std::filesystem::absolute(options.flow_directory).lexically_normal();
+  if (options.keep == Keep::everything && dataplane.flow_directory == dataplane.configuration_directory)
+    return wrong(
+        "flow-directory must be another one than state-directory: on tmpfs, so that a restart of the host empties it");
   dataplane.mtu = mtu;
   dataplane.has_firewall = options.firewall == Firewall::on;
   dataplane.connections = static_cast<std::uint32_t>(options.connections);

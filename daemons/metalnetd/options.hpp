@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@
 namespace ironcore::metalnetd {
 
 enum class Firewall { on, off };
+/// What is there again after a restart: configuration is what was applied, and ports that were opened; everything is connections too.
+enum class Keep { everything, configuration, nothing };
 
 struct Options {
   std::string listen;
@@ -28,6 +31,9 @@ struct Options {
   std::uint64_t buffers = 16'384;
   Duration lease{0};  ///< 0 = for ever
   Firewall firewall = Firewall::on;
+  Keep keep = Keep::everything;
+  std::filesystem::path state_directory;
+  std::filesystem::path flow_directory;
   std::string metrics;  ///< address of the Prometheus endpoint; empty = none
   network::dpdk::EalOptions eal;
 
