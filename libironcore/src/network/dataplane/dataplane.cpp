@@ -529,9 +529,10 @@ Result<void> Dataplane::State::restore() {
       if (interfaces[i] && interfaces[i]->nat_pool) interfaces[i]->nat_pool->finish_claims();
     snapshots.publish(compiler.finish_restoring(generations));
   }
-  log.info("what was there before goes on", {{"interfaces", std::to_string(desired.interfaces().size())},
-                                             {"connections", std::to_string(connections)},
-                                             {"took", to_text(clock.now() - began)}});
+  if (!dirty.empty())
+    log.info("what was there before goes on", {{"interfaces", std::to_string(desired.interfaces().size())},
+                                               {"connections", std::to_string(connections)},
+                                               {"took", to_text(clock.now() - began)}});
   return {};
 }
 
