@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one worker of a Dataplane forwards, from a repeated capture file to nowhere, as a part of what dpdk-testpmd does with the same file. As
-// root, on a quiet machine: bench_dataplane [SECONDS]
-#include <atomic>
+// What the workers of a Dataplane forward, from repeated capture files to nowhere, as a part of what dpdk-testpmd does with the same file and
+// devices. Needs root and a quiet machine.
+//
+// bench_dataplane [SECONDS [CASE]]   3 seconds for each rate unless told otherwise; one case alone, as `vm_vm.1k`
+#include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "figures.hpp"
@@ -24,6 +29,7 @@ using bench::must;
 namespace {
 
 constexpr std::uint32_t most_flows = 1'000'000;
+constexpr int memory_mib = 8192;  // a million frames in buffers of 2 KiB, and room to spare
 
 IpAddress ip(const std::string& text) {
   return must(IpAddress::parse(text));
@@ -84,16 +90,14 @@ Frame from_wire(const IpAddress& underlay, std::uint32_t flow) {
   return in_frame(MacAddress({2, 0, 0, 0, 0, 7}), 0x86dd, outer);
 }
 
+/// One kind of traffic.
 struct Case {
   const char* name;
   const char* in;  ///< the port that the capture file feeds
-  bool has_nat;
   std::function<Frame(Dataplane& dataplane, std::uint32_t flow)> frame_of;
+  std::optional<Nat> nat;
+  Drop outcome = Drop::none;  ///< of every packet, once its flow is known
 };
-
-IpAddress address_of(const char* text) {
-  return ip(text);
-}
 
 Interface machine(const std::string& id, const std::string& address) {
   Interface out;
@@ -111,82 +115,161 @@ FirewallRule allow(const std::string& id) {
   return out;
 }
 
-/// Forwarded packets a second.
-double measure(dpdk::Eal& eal, const Case& what, std::uint32_t flows, int seconds, double& bound) {
+DataplaneOptions options_for_all() {
+  DataplaneOptions out;
+  out.underlay = must(Prefix::parse("2001:db8:0:1::/64"));
+  out.uplinks = {{"uplink", MacAddress({2, 0, 0, 0, 0, 7}), 1}};
+  out.connections = 2 * most_flows;
+  out.announces = false;
+  return out;
+}
+const Route& way_out() {
+  static const Route out{must(Vni::make(100)), must(Prefix::parse("0.0.0.0/0")), {{ip("2001:db8:0:2:d000::1"), 1}}};
+  return out;
+}
+
+/// Packets of this outcome a second, as soon as `flows` are known.
+double rate_of(Dataplane& dataplane, Drop outcome, std::uint64_t flows, int seconds, const std::string& name) {
+  const auto index = static_cast<std::size_t>(outcome);
+  std::vector<std::jthread> workers;
+  for (std::size_t i = 0; i < dataplane.workers(); ++i)
+    workers.emplace_back([&dataplane, i](std::stop_token stop) { dataplane.run(i, stop); });
+  const auto done = [&] { return dataplane.counters().packets[index]; };
+  const auto begin = std::chrono::steady_clock::now();
+  while (done() < 3 * flows + 100'000) {
+    if (std::chrono::steady_clock::now() - begin > std::chrono::seconds(60))
+      bench::fail(name + ": nothing is forwarded");
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  const auto before = dataplane.counters().packets;
+  const auto start = std::chrono::steady_clock::now();
+  std::this_thread::sleep_for(std::chrono::seconds(seconds));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  const auto after = dataplane.counters().packets;
+  std::uint64_t others = 0;
+  for (std::size_t i = 0; i < drop_reasons; ++i)
+    if (i != index && i != static_cast<std::size_t>(Drop::elsewhere)) others += after[i] - before[i];
+  const auto counted = after[index] - before[index];
+  if (others > counted / 200) bench::fail(name + ": " + std::to_string(others) + " packets had another outcome");
+  return static_cast<double>(counted) / took.count();
+}
+
+struct Measured {
+  double rate = 0;
+  double bound = 0;    ///< testpmd with the same devices
+  double one_way = 0;  ///< testpmd when nothing comes back from the sink
+};
+
+/// One worker. With `has_peer`, testpmd after it.
+Measured measure(dpdk::Eal& eal, const Case& what, std::uint32_t flows, int seconds, bool has_peer) {
   NullLog log;
   SystemClock clock;
   const std::uint32_t buffers = flows + 100'000;
   auto ports = must(dpdk::create_ports(eal, {.buffers = buffers}, log));
-  DataplaneOptions options;
-  options.underlay = must(Prefix::parse("2001:db8:0:1::/64"));
-  options.uplinks = {{"uplink", MacAddress({2, 0, 0, 0, 0, 7}), 1}};
-  options.connections = 2 * most_flows;
-  options.announces = false;
-  const auto dataplane = must(Dataplane::create(options, *ports, clock, log));
-  const Route way{must(Vni::make(100)), must(Prefix::parse("0.0.0.0/0")), {{ip("2001:db8:0:2:d000::1"), 1}}};
-  std::vector<Change> batch{machine("a", "10.0.0.1"), machine("b", "10.0.0.2"), allow("a"), allow("b"), way};
-  if (what.has_nat) batch.emplace_back(Nat{"a", ip("192.0.2.1"), 1024, 65'535, Nat::Ports::own, {}, {}});
+  const auto dataplane = must(Dataplane::create(options_for_all(), *ports, clock, log));
+  std::vector<Change> batch{machine("a", "10.0.0.1"), machine("b", "10.0.0.2"), allow("a"), allow("b"), way_out()};
+  if (what.nat) batch.emplace_back(*what.nat);
   must(dataplane->apply(batch));
   const bench::CaptureFile file(flows, [&](std::uint32_t flow) { return what.frame_of(*dataplane, flow); });
   for (const std::string name : {"a", "b", "uplink"}) {
     const auto device = name == what.in ? "pcap:rx=" + file.path() + ",infinite_rx=1" : std::string("null");
     must(ports->open({.name = name, .device = device, .mtu = 1600, .mac = {}}));
   }
-  double rate = 0;
-  {
-    const std::jthread worker([&](std::stop_token stop) { dataplane->run(0, stop); });
-    const auto forwarded = [&] { return dataplane->counters().packets[0]; };
-    // Until all flows are known.
-    const auto begin = std::chrono::steady_clock::now();
-    while (forwarded() < 2 * std::uint64_t{flows} + 1000) {
-      if (std::chrono::steady_clock::now() - begin > std::chrono::seconds(60)) bench::fail("nothing is forwarded");
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    const auto before = forwarded();
-    const auto start = std::chrono::steady_clock::now();
-    std::this_thread::sleep_for(std::chrono::seconds(seconds));
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    rate = static_cast<double>(forwarded() - before) / took.count();
-    const auto counters = dataplane->counters();
-    std::uint64_t dropped = 0;
-    for (std::size_t i = 1; i < drop_reasons; ++i) dropped += counters.packets[i];
-    if (dropped > counters.packets[0] / 1000) bench::fail(std::string(what.name) + ": packets were dropped");
-  }
+  Measured out;
+  out.rate = rate_of(*dataplane, what.outcome, flows, seconds, what.name);
   for (const char* name : {"a", "b", "uplink"}) must(ports->close(name));
-  bound = bench::testpmd(file.path(), seconds, buffers, 4096);
-  if (bound == 0) bench::fail("dpdk-testpmd does not run: ./dev setup tools");
+  if (!has_peer) return out;
+  out.bound = bench::testpmd(file.path(), seconds, bench::Sink::both_ways, buffers, memory_mib);
+  out.one_way = bench::testpmd(file.path(), seconds, bench::Sink::one_way, buffers, memory_mib);
+  if (out.bound == 0 || out.one_way == 0) bench::fail("dpdk-testpmd does not run: ./dev setup tools");
+  return out;
+}
+
+/// Several machines, each with its own file and flows, send to another one of this host.
+double rate_of_workers(dpdk::Eal& eal, std::size_t workers, int seconds) {
+  constexpr std::size_t senders = 8;
+  constexpr std::uint32_t flows = 1000;
+  NullLog log;
+  SystemClock clock;
+  auto ports = must(dpdk::create_ports(eal, {.queues = workers, .buffers = 200'000}, log));
+  const auto dataplane = must(Dataplane::create(options_for_all(), *ports, clock, log));
+  std::vector<Change> batch;
+  std::vector<std::unique_ptr<bench::CaptureFile>> files;
+  for (std::size_t i = 0; i < senders; ++i) {
+    const auto sender = "s" + std::to_string(i);
+    const auto receiver = "r" + std::to_string(i);
+    const auto from = "10.0.1." + std::to_string(i + 1);
+    const auto to = "10.0.2." + std::to_string(i + 1);
+    batch.insert(batch.end(), {machine(sender, from), machine(receiver, to), allow(sender), allow(receiver)});
+    files.push_back(std::make_unique<bench::CaptureFile>(
+        flows, [&](std::uint32_t flow) { return in_frame(machine_mac, 0x0800, udp_packet(ip(from), ip(to), flow)); }));
+  }
+  must(dataplane->apply(batch));
+  for (std::size_t i = 0; i < senders; ++i)
+    must(ports->open({.name = "s" + std::to_string(i),
+                      .device = "pcap:rx=" + files[i]->path() + ",infinite_rx=1",
+                      .mtu = 1600,
+                      .mac = {}}));
+  for (std::size_t i = 0; i < senders; ++i)
+    must(ports->open({.name = "r" + std::to_string(i), .device = "null", .mtu = 1600, .mac = {}}));
+  const double rate = rate_of(*dataplane, Drop::none, senders * flows, seconds, "workers" + std::to_string(workers));
+  for (std::size_t i = 0; i < senders; ++i) {
+    must(ports->close("s" + std::to_string(i)));
+    must(ports->close("r" + std::to_string(i)));
+  }
   return rate;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int seconds = argc > 1 ? std::atoi(argv[1]) : 5;
-  if (seconds <= 0) bench::fail("usage: bench_dataplane [SECONDS]");
+  const int seconds = argc > 1 ? std::atoi(argv[1]) : 3;
+  const std::string only = argc > 2 ? argv[2] : "";
+  if (seconds <= 0) bench::fail("usage: bench_dataplane [SECONDS [CASE]]");
   NullLog log;
-  const auto eal = must(dpdk::Eal::create({.memory_mib = 4096, .prefix = "bench"}, log), "DPDK");
-  const Case to_machine{"vm_vm", "a", false,
-                        [](Dataplane&, std::uint32_t flow) { return from_machine(address_of("10.0.0.2"), flow); }};
-  const Case to_wire{"vm_wire", "a", false,
-                     [](Dataplane&, std::uint32_t flow) { return from_machine(address_of("10.9.0.1"), flow); }};
-  const Case by_nat{"nat", "a", true,
-                    [](Dataplane&, std::uint32_t flow) { return from_machine(address_of("198.51.100.7"), flow); }};
-  const Case to_us{"wire_vm", "uplink", false, [](Dataplane& dataplane, std::uint32_t flow) {
-                     return from_wire(*must(dataplane.get<Interface>(InterfaceKey{"a"})).underlay, flow);
-                   }};
-  const auto run = [&](const Case& what, std::uint32_t flows, const char* text) {
-    double bound = 0;
-    const double rate = measure(*eal, what, flows, seconds, bound);
-    const auto name = std::string("dataplane.") + what.name + "." + text;
-    bench::print(name.c_str(), rate / 1e6, "Mpps", "\"testpmd\":" + std::to_string(bound / 1e6));
-    bench::print((name + ".ratio").c_str(), rate / bound, "");
+  const auto eal = must(dpdk::Eal::create({.memory_mib = memory_mib, .prefix = "bench"}, log), "DPDK");
+  const auto is_wanted = [&](const std::string& name) { return only.empty() || only == name; };
+  const auto run = [&](const Case& what, std::uint32_t flows, const std::string& name) {
+    if (!is_wanted(name)) return;
+    const auto measured = measure(*eal, what, flows, seconds, true);
+    bench::print(("dataplane." + name).c_str(), measured.rate / 1e6, "Mpps",
+                 "\"testpmd\":" + std::to_string(measured.bound / 1e6) +
+                     ",\"testpmd_one_way\":" + std::to_string(measured.one_way / 1e6));
+    bench::print(("dataplane." + name + ".ratio").c_str(), measured.rate / measured.bound, "");
   };
-  for (const auto* what : {&to_machine, &to_wire, &to_us}) {
-    run(*what, 1, "1");
-    run(*what, 1000, "1k");
-    run(*what, 60'000, "60k");
+  const auto to = [](const char* address) {
+    return [address](Dataplane&, std::uint32_t flow) { return from_machine(ip(address), flow); };
+  };
+  const auto nat = [](std::uint16_t last_port) {
+    return Nat{"a", ip("192.0.2.1"), 1024, last_port, Nat::Ports::own, {}, {}};
+  };
+  const Case to_machine{"vm_vm", "a", to("10.0.0.2"), {}};
+  const Case to_wire{"vm_wire", "a", to("10.9.0.1"), {}};
+  const Case to_us{"wire_vm",
+                   "uplink",
+                   [](Dataplane& dataplane, std::uint32_t flow) {
+                     return from_wire(*must(dataplane.get<Interface>(InterfaceKey{"a"})).underlay, flow);
+                   },
+                   {}};
+  for (const auto* what : {&to_machine, &to_wire, &to_us})
+    for (const auto& [flows, text] : {std::pair{1U, "1"}, {1000U, "1k"}, {60'000U, "60k"}})
+      run(*what, flows, std::string(what->name) + "." + text);
+  run(to_machine, most_flows, "vm_vm.1m");
+  const Case by_nat{"nat", "a", to("198.51.100.7"), nat(65'535)};
+  run(by_nat, 1000, "nat.1k");
+  if (is_wanted("nat.exhausted")) {
+    // The same flows; of the small range nearly all are refused.
+    const Case refused{"nat.exhausted", "a", to("198.51.100.7"), nat(1055), Drop::nat_ports};
+    const double all = measure(*eal, by_nat, 60'000, seconds, false).rate;
+    const double none = measure(*eal, refused, 60'000, seconds, false).rate;
+    bench::print("dataplane.nat.exhausted", none / 1e6, "Mpps", "\"unexhausted\":" + std::to_string(all / 1e6));
+    bench::print("dataplane.nat.exhausted.ratio", none / all, "");
   }
-  run(to_machine, most_flows, "1m");
-  run(by_nat, 1000, "1k");
+  if (is_wanted("workers2")) {
+    const double one = rate_of_workers(*eal, 1, seconds);
+    const double two = rate_of_workers(*eal, 2, seconds);
+    bench::print("dataplane.workers2", two / 1e6, "Mpps", "\"one\":" + std::to_string(one / 1e6));
+    bench::print("dataplane.workers2.ratio", two / one, "");
+  }
   return 0;
 }

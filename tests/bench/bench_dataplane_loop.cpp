@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the loop around a worker costs beside the worker itself, what it costs when nothing comes, and how long it takes to wake up. One JSON
-// line per figure.
+// What the loop around a worker costs beside the worker itself, what becomes of packets while a large batch is applied, what the loop costs when
+// nothing comes, and how long it takes to wake up. One JSON line per figure.
 //
 // bench_dataplane_loop [PACKETS]   ten million of each kind unless told otherwise
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -76,6 +77,7 @@ class Mill final : public Ports {
   std::span<const std::uint32_t> polled(std::size_t) const noexcept override { return numbers_; }
   std::size_t receive(std::uint32_t port, std::size_t, std::span<Packet> into) noexcept override {
     if (port != 0) return 0;
+    if (pace_ns > 0) into = into.first(std::min(into.size(), due()));
     std::uint8_t* memory = memory_.data();
     for (auto& packet : into) {
       packet = {};
@@ -97,8 +99,28 @@ class Mill final : public Ports {
   void wait(std::size_t, std::uint64_t) noexcept override {}
 
   std::size_t sent = 0;
+  // From a sender that does not wait: one frame every so many nanoseconds, into a ring of `places`. 0: as many as are taken.
+  double pace_ns = 0;
+  std::size_t made = 0;
+  std::size_t lost = 0;
+  static constexpr std::size_t places = 1024;
 
  private:
+  std::size_t due() noexcept {
+    const auto now = std::chrono::steady_clock::now();
+    if (made == 0) begin_ = now;
+    const std::chrono::duration<double, std::nano> since = now - begin_;
+    const auto all = static_cast<std::size_t>(since.count() / pace_ns) + 1;
+    waiting_ += all - made;
+    made = all;
+    if (waiting_ > places) lost += waiting_ - std::exchange(waiting_, places);
+    const std::size_t some = std::min(waiting_, burst);
+    waiting_ -= some;
+    return some;
+  }
+
+  std::chrono::steady_clock::time_point begin_;
+  std::size_t waiting_ = 0;
   std::vector<std::array<std::uint8_t, frame_bytes>> frames_;
   std::size_t next_ = 0;
   std::vector<std::uint8_t> memory_ = std::vector<std::uint8_t>(burst * stride);
@@ -181,6 +203,41 @@ double loop_ns(std::size_t flows, std::size_t packets) {
   return took * 1e9 / static_cast<double>(packets);
 }
 
+/// A sender at half the rate that the loop can do, while 10,000 routes are applied at once; each time 10,000 other ones.
+void apply_under_load(double loop_ns_alone) {
+  Mill mill(1000);
+  SystemClock clock;
+  NullLog log;
+  DataplaneOptions options;
+  options.underlay = underlay;
+  options.connections = 200'000;
+  options.maglev_size = 251;
+  const auto dataplane = must(Dataplane::create(options, mill, clock, log));
+  must(dataplane->apply(configuration()));
+  mill.pace_ns = 2 * loop_ns_alone;
+  std::vector<double> took;
+  {
+    std::jthread worker([&](std::stop_token stop) {
+      while (!stop.stop_requested()) dataplane->step(0);
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    for (std::uint32_t turn = 0; turn < 20; ++turn) {
+      std::vector<Change> batch;
+      for (std::uint32_t i = 0; i < 10'000; ++i)
+        batch.emplace_back(Route{Vni::make(100).value(),
+                                 Prefix::make(IpAddress::v4(0x0b000000U + (turn * 10'000 + i) * 16), 28).value(),
+                                 {{IpAddress::parse("2001:db8:0:3:d000::1").value(), 1}}});
+      took.push_back(seconds([&] { must(dataplane->apply(batch)); }) * 1e3);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  }
+  std::sort(took.begin(), took.end());
+  const auto params = R"("routes_before":"0 to 190000","worst_ms":)" + std::to_string(took.back());
+  print("dataplane.apply.10k_routes.ms", took[took.size() / 2], "ms", params);
+  print("dataplane.apply.lost", static_cast<double>(mill.lost), "packets",
+        R"("packets":)" + std::to_string(mill.made) + R"(,"ring":)" + std::to_string(Mill::places));
+}
+
 void idle_and_wake() {
   SystemClock clock;
   NullLog log;
@@ -219,13 +276,17 @@ void idle_and_wake() {
 
 int main(int argc, char** argv) {
   const std::size_t packets = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 10'000'000;
+  double alone = 0;
   for (const std::size_t flows : {std::size_t{1}, std::size_t{60'000}}) {
     const auto params = R"("flows":)" + std::to_string(flows);
     // In turns, so that what else the machine does meets both.
     for (int again = 0; again < 3; ++again) {
       print("dataplane.loop.worker.ns", worker_ns(flows, packets), "ns", params);
-      print("dataplane.loop.whole.ns", loop_ns(flows, packets), "ns", params);
+      const double whole = loop_ns(flows, packets);
+      print("dataplane.loop.whole.ns", whole, "ns", params);
+      if (flows == 1) alone = whole;
     }
   }
+  apply_under_load(alone);
   idle_and_wake();
 }

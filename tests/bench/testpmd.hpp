@@ -50,25 +50,34 @@ class CaptureFile {
   std::string path_;
 };
 
-/// The median of what testpmd prints each second, in packets a second; 0 if it is not there.
-inline double testpmd(const std::string& file, int seconds, std::uint32_t buffers = 131'072, int memory_mib = 1024) {
+/// Where testpmd throws away what it read: a null device that gives it packets in return, as it does unless it is told otherwise, so that testpmd moves
+/// as many in the other direction; or one that gives it nothing.
+enum class Sink : bool { both_ways, one_way };
+
+/// The median of what testpmd says each second that it reads from the file, in packets a second; 0 if it is not there.
+inline double testpmd(const std::string& file, int seconds, Sink sink, std::uint32_t buffers = 131'072,
+                      int memory_mib = 1024) {
+  const std::string prefix = "bench-testpmd-" + std::to_string(::getpid());
   const auto command = "timeout " + std::to_string(seconds + 6) + " dpdk-testpmd --no-huge --no-shconf -m " +
-                       std::to_string(memory_mib) +
-                       " --no-pci --no-telemetry --file-prefix=bench-testpmd -l 0,1 "
-                       "--vdev=net_pcap0,rx_pcap=" +
-                       file +
-                       ",infinite_rx=1 --vdev=net_null0,no-rx=1 -- --forward-mode=io --auto-start --total-num-mbufs=" +
-                       std::to_string(buffers) + " --burst=64 --stats-period=1 --no-mlockall 2>/dev/null </dev/null";
+                       std::to_string(memory_mib) + " --no-pci --no-telemetry --file-prefix=" + prefix +
+                       " -l 0,1 --vdev=net_pcap0,rx_pcap=" + file + ",infinite_rx=1 --vdev=net_null0" +
+                       (sink == Sink::one_way ? ",no-rx=1" : "") +
+                       " -- --forward-mode=io --auto-start --total-num-mbufs=" + std::to_string(buffers) +
+                       " --stats-period=1 --no-mlockall 2>/dev/null </dev/null";
   FILE* pipe = ::popen(command.c_str(), "r");
   if (pipe == nullptr) return 0;
   std::vector<double> rates;
   std::array<char, 512> line;
+  bool is_file = false;  // the first port
   while (std::fgets(line.data(), line.size(), pipe) != nullptr) {
+    if (std::strstr(line.data(), "NIC statistics for port") != nullptr)
+      is_file = std::strstr(line.data(), "port 0") != nullptr;
     const char* at = std::strstr(line.data(), "Rx-pps:");
-    if (at == nullptr) continue;
+    if (at == nullptr || !is_file) continue;
     if (const double rate = std::strtod(at + 7, nullptr); rate > 0) rates.push_back(rate);
   }
   ::pclose(pipe);
+  ::rmdir(("/var/run/dpdk/" + prefix).c_str());
   if (rates.empty()) return 0;
   std::nth_element(rates.begin(), rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2), rates.end());
   return rates[rates.size() / 2];

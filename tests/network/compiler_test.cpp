@@ -79,7 +79,7 @@ std::string text_of(const Snapshot& snapshot) {
     const auto* view = snapshot.interfaces[i].get();
     if (view == nullptr) continue;
     const auto before = out;
-    const auto port = snapshot.interface_ports[i];
+    const auto port = snapshot.attachments[i].port;
     out = view->told.id + " " + text_of(view->underlay) + (port == no_port ? " - " : " port ");
     if (port != no_port) {
       CHECK(snapshot.ports[port].kind == PortView::Kind::machine);
@@ -250,7 +250,7 @@ TEST_CASE("a change is noted for what depends on it, and hardly for anything els
 
 TEST_CASE("a port may come before its interface or after it, go and come back") {
   Host host;
-  const auto port_of = [&] { return host.snapshot->interface_ports[host.compiler.interface_index("a")]; };
+  const auto port_of = [&] { return host.snapshot->attachments[host.compiler.interface_index("a")].port; };
   host.apply({interface("a")});
   CHECK(port_of() == no_port);
   host.compiler.add_port("port-a", 3, MacAddress());

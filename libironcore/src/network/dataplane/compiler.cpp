@@ -3,6 +3,7 @@
 #include "compiler.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "hash.hpp"
@@ -236,10 +237,19 @@ void Compiler::add_underlay(Entries& entries, const std::optional<IpAddress>& ad
 
 // ---- ports -------------------------------------------------------------------------------------------------------------
 
+void Compiler::attach(std::uint32_t interface, std::uint32_t port) {
+  Attachment attachment;
+  if (interface < next_.attachments.size()) attachment = next_.attachments[interface];
+  attachment.port = port;
+  const auto mac = port == no_port ? MacAddress() : next_.ports[port].mac;
+  std::memcpy(attachment.addresses.data() + 6, mac.bytes().data(), 6);
+  next_.attachments.set(interface, attachment);
+}
+
 /// Both ways, if the port is there.
 void Compiler::connect(const std::string& port, std::uint32_t interface) {
   const auto there = ports_.find(port);
-  next_.interface_ports.set(interface, there == ports_.end() ? no_port : there->second);
+  attach(interface, there == ports_.end() ? no_port : there->second);
   if (there == ports_.end()) return;
   auto view = next_.ports[there->second];
   view.kind = PortView::Kind::machine;
@@ -249,7 +259,7 @@ void Compiler::connect(const std::string& port, std::uint32_t interface) {
 
 void Compiler::disconnect(const std::string& port, std::uint32_t interface) {
   port_users_.erase(port);
-  next_.interface_ports.set(interface, no_port);
+  attach(interface, no_port);
   const auto there = ports_.find(port);
   if (there == ports_.end()) return;
   auto view = next_.ports[there->second];
@@ -270,7 +280,7 @@ void Compiler::remove_port(const std::string& name) {
   next_.ports.set(there->second, {});
   ports_.erase(there);
   const auto user = port_users_.find(name);
-  if (user != port_users_.end()) next_.interface_ports.set(interfaces_.at(user->second).index, no_port);
+  if (user != port_users_.end()) attach(interfaces_.at(user->second).index, no_port);
 }
 
 void Compiler::add_uplink(const UplinkView& uplink, const MacAddress& mac) {
@@ -297,6 +307,10 @@ void Compiler::learn_mac(const std::string& interface, const MacAddress& mac) {
   auto view = std::make_shared<InterfaceView>(*before);
   view->mac = mac;
   next_.interfaces.set(known->second.index, std::move(view));
+  auto attachment = next_.attachments[known->second.index];
+  attachment.has_mac = true;
+  std::memcpy(attachment.addresses.data(), mac.bytes().data(), 6);
+  next_.attachments.set(known->second.index, attachment);
   if (options_.kept != nullptr) options_.kept->set_mac(known->second.index, mac);
 }
 
@@ -379,6 +393,13 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   view->ingress = compiled(std::move(ingress));
   view->egress = compiled(std::move(egress));
 
+  auto attachment = next_.attachments[entries.index];
+  attachment.has_mac = view->mac.has_value();
+  const auto mac = view->mac.value_or(MacAddress());
+  std::memcpy(attachment.addresses.data(), mac.bytes().data(), 6);
+  attachment.is_limited = view->meters != nullptr;
+  attachment.underlay = view->underlay;
+  next_.attachments.set(entries.index, attachment);
   change(Generations::interface(entries.index));
   next_.interfaces.set(entries.index, std::move(view));
   interfaces_[id] = std::move(entries);

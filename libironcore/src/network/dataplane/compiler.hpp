@@ -76,6 +76,7 @@ class Compiler {
   void compile_next_hops(const Desired& desired, std::uint32_t set);
   void compile_neighbour(const Desired& desired, const NeighbourNatKey& key);
 
+  void attach(std::uint32_t interface, std::uint32_t port);
   void connect(const std::string& port, std::uint32_t interface);
   void disconnect(const std::string& port, std::uint32_t interface);
   void take_out(const Entries& entries);

@@ -841,25 +841,34 @@ void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, 
   lane.worker.process(packets, now_ns);
   std::size_t sent = 0;
   std::size_t dropped = 0;
+  // Neighbours mostly leave by the same port: its counters are written once.
+  std::uint32_t port = 0;
+  std::uint64_t run = 0;
+  std::uint64_t bytes = 0;
+  const auto count_run = [&] {
+    if (auto* tally = lane.tallies.of(port); tally != nullptr && run > 0) {
+      tally->to_packets.add(run);
+      tally->to_bytes.add(bytes);
+    }
+    run = bytes = 0;
+  };
   for (std::size_t i = 0; i < count; ++i) {
     const Packet& packet = packets[i];
-    if (packet.drop == Drop::elsewhere) continue;
-    const bool goes_on = packet.drop == Drop::none;
-    if (auto* tally = lane.tallies.of(goes_on ? packet.port : from[i]); tally != nullptr) {
-      if (goes_on) {
-        tally->to_packets.add(1);
-        tally->to_bytes.add(packet.frame_bytes);
-      } else {
-        tally->dropped.add(1);
+    if (packet.drop == Drop::none) [[likely]] {
+      if (packet.port != port) {
+        count_run();
+        port = packet.port;
       }
-    }
-    if (!goes_on) {
-      lane.dropped[dropped++] = packet;
-    } else {
+      ++run;
+      bytes += packet.frame_bytes;
       if (sent != i) packets[sent] = packet;
       ++sent;
+    } else if (packet.drop != Drop::elsewhere) {
+      if (auto* tally = lane.tallies.of(from[i]); tally != nullptr) tally->dropped.add(1);
+      lane.dropped[dropped++] = packet;
     }
   }
+  count_run();
   if (sent > 0) ports.send(queue, packets.first(sent));
   for (std::uint64_t handed = lane.worker.take_handed(); handed != 0; handed &= handed - 1)
     ports.wake(static_cast<std::size_t>(std::countr_zero(handed)));

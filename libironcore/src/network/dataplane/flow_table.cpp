@@ -2,10 +2,6 @@
 // Buckets and the wheel.
 #include "flow_table.hpp"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #include <algorithm>
 #include <bit>
 
@@ -33,35 +29,6 @@ FlowTable::FlowTable(std::uint32_t capacity, std::uint64_t secret, Connection* k
 
 // ---- searching -----------------------------------------------------------------------------------------------------
 
-/// One bit for each place whose tag this is.
-std::uint32_t FlowTable::matches(const Bucket& bucket, std::uint16_t tag) noexcept {
-#if defined(__SSE2__)
-  const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(bucket.tags.data()));
-  const __m128i same = _mm_cmpeq_epi16(tags, _mm_set1_epi16(static_cast<short>(tag)));
-  return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128())));
-#else
-  std::uint32_t bits = 0;
-  for (std::uint32_t i = 0; i < bucket_slots; ++i) bits |= std::uint32_t{bucket.tags[i] == tag} << i;
-  return bits;
-#endif
-}
-
-FlowTable::Reference FlowTable::candidate(std::uint64_t hash) const noexcept {
-  const std::uint16_t tag = tag_of(hash);
-  const Bucket* bucket = &buckets_[first_bucket(hash)];
-  std::uint32_t places = matches(*bucket, tag);
-  if (places == 0 && bucket->overflowed != 0) {
-    bucket = &buckets_[second_bucket(hash)];
-    places = matches(*bucket, tag);
-  }
-  if (places == 0) return {};
-  const Reference reference(bucket->references[static_cast<std::size_t>(std::countr_zero(places))]);
-  const Connection& connection = connections_[reference.connection()];
-  __builtin_prefetch(&connection.side(reference.direction()));
-  __builtin_prefetch(&connection.state, 1);
-  return reference;
-}
-
 FlowTable::Reference FlowTable::find_in(const Bucket& bucket, const FlowKey& key, std::uint16_t tag) const noexcept {
   for (std::uint32_t places = matches(bucket, tag); places != 0; places &= places - 1) {
     const Reference reference(bucket.references[static_cast<std::size_t>(std::countr_zero(places))]);
@@ -70,12 +37,7 @@ FlowTable::Reference FlowTable::find_in(const Bucket& bucket, const FlowKey& key
   return {};
 }
 
-FlowTable::Reference FlowTable::find(const FlowKey& key, std::uint64_t hash, Reference guess) const noexcept {
-  if (guess) {
-    // Meanwhile it may have been erased; its key is still there.
-    const Connection& guessed = connections_[guess.connection()];
-    if (is_used(guessed) && guessed.side(guess.direction()).key == key) return guess;
-  }
+FlowTable::Reference FlowTable::search(const FlowKey& key, std::uint64_t hash) const noexcept {
   const std::uint16_t tag = tag_of(hash);
   const Bucket& first = buckets_[first_bucket(hash)];
   if (const Reference found = find_in(first, key, tag)) return found;

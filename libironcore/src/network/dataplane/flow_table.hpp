@@ -2,8 +2,13 @@
 // The connections of one worker, found by the key of either direction.
 #pragma once
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -53,9 +58,31 @@ class FlowTable {
   std::uint64_t hash(const FlowKey& key) const noexcept { return key.hash(secret_); }
   void prefetch(std::uint64_t hash) const noexcept { __builtin_prefetch(&buckets_[first_bucket(hash)]); }
   /// Who may have the key, seen from its tag alone. Begins to fetch it.
-  Reference candidate(std::uint64_t hash) const noexcept;
+  Reference candidate(std::uint64_t hash) const noexcept {
+    const std::uint16_t tag = tag_of(hash);
+    const Bucket* bucket = &buckets_[first_bucket(hash)];
+    std::uint32_t places = matches(*bucket, tag);
+    if (places == 0 && bucket->overflowed != 0) {
+      bucket = &buckets_[second_bucket(hash)];
+      places = matches(*bucket, tag);
+    }
+    if (places == 0) return {};
+    const Reference reference(bucket->references[static_cast<std::size_t>(std::countr_zero(places))]);
+    const Connection& connection = connections_[reference.connection()];
+    __builtin_prefetch(&connection.side(reference.direction()));
+    __builtin_prefetch(&connection.state, 1);
+    return reference;
+  }
   /// `guess` is the `candidate`, or nothing.
-  Reference find(const FlowKey& key, std::uint64_t hash, Reference guess) const noexcept;
+  Reference find(const FlowKey& key, std::uint64_t hash, Reference guess) const noexcept {
+    if (guess) [[likely]] {
+      // Meanwhile it may have been erased; its key is still there.
+      const Connection& guessed = connections_[guess.connection()];
+      if (guessed.side(guess.direction()).key == key && is_used(guessed)) [[likely]]
+        return guess;
+    }
+    return search(key, hash);
+  }
   Reference find(const FlowKey& key, std::uint64_t hash) const noexcept { return find(key, hash, Reference()); }
 
   Connection& operator[](std::uint32_t connection) noexcept { return connections_[connection]; }
@@ -134,7 +161,19 @@ class FlowTable {
   std::uint32_t second_bucket(std::uint64_t hash) const noexcept {
     return reduce(fold_product(hash, hash_seeds[2]), bucket_count_);
   }
-  static std::uint32_t matches(const Bucket& bucket, std::uint16_t tag) noexcept;
+  /// One bit for each place whose tag this is.
+  static std::uint32_t matches(const Bucket& bucket, std::uint16_t tag) noexcept {
+#if defined(__SSE2__)
+    const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(bucket.tags.data()));
+    const __m128i same = _mm_cmpeq_epi16(tags, _mm_set1_epi16(static_cast<short>(tag)));
+    return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128())));
+#else
+    std::uint32_t bits = 0;
+    for (std::uint32_t i = 0; i < bucket_slots; ++i) bits |= std::uint32_t{bucket.tags[i] == tag} << i;
+    return bits;
+#endif
+  }
+  Reference search(const FlowKey& key, std::uint64_t hash) const noexcept;
   Reference find_in(const Bucket& bucket, const FlowKey& key, std::uint16_t tag) const noexcept;
   static void put(Bucket& bucket, std::uint32_t place, std::uint16_t tag, Reference reference) noexcept;
   bool make_room(Bucket& bucket) noexcept;

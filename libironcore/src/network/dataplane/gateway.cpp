@@ -67,17 +67,6 @@ Gateway::Gateway(const GatewayOptions& options, std::size_t interfaces, LearnedM
               IcmpErrorLimit(options.icmp_errors_per_second, options.icmp_errors_at_once, nanoseconds_per_second, 0)),
       reply_(longest_answer) {}
 
-bool Gateway::is_for_gateway(const std::uint8_t* ip, const Headers& headers) noexcept {
-  if (headers.is_v6) {
-    const std::uint8_t* to = ip + 24;
-    return to[0] == 0xff || (to[0] == 0xfe && (to[1] & 0xc0) == 0x80);  // ff00::/8, fe80::/10
-  }
-  const std::uint32_t to = load32(ip + 16);
-  constexpr std::uint32_t broadcast = 0xffff'ffff;
-  constexpr std::uint32_t link_local = 0xa9fe;
-  return to == broadcast || to >> 16 == link_local || to >> 28 == 0xe;
-}
-
 bool Gateway::replace(Packet& packet, std::size_t bytes) noexcept {
   if (bytes > packet.room) return false;
   std::memcpy(packet.frame, reply_.data(), bytes);
@@ -112,7 +101,7 @@ Drop Gateway::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& 
 bool Gateway::announce(const Snapshot& snapshot, std::uint32_t interface, Announcement what,
                        Packet& packet) const noexcept {
   const auto* view = snapshot.interfaces[interface].get();
-  const std::uint32_t port = snapshot.interface_ports[interface];
+  const std::uint32_t port = snapshot.attachments[interface].port;
   if (view == nullptr || port == no_port) return false;
   const bool has_family = what == Announcement::arp ? view->told.ipv4.has_value() : view->told.ipv6.has_value();
   if (!has_family) return false;

@@ -6,14 +6,14 @@
 #include <optional>
 #include <vector>
 
+#include "bytes.hpp"
+#include "headers.hpp"
 #include "icmp_errors.hpp"
 #include "ironcore/network/packet.hpp"
 #include "learned_macs.hpp"
 #include "snapshot.hpp"
 
 namespace ironcore::network::dataplane {
-
-struct Headers;
 
 struct GatewayOptions {
   std::uint16_t mtu = 1500;       ///< told to machines
@@ -30,7 +30,16 @@ class Gateway {
   Gateway(const GatewayOptions& options, std::size_t interfaces, LearnedMacs& learned);
 
   /// Whether a machine's packet is for the gateway: it is on the link, or asks for an address.
-  static bool is_for_gateway(const std::uint8_t* ip, const Headers& headers) noexcept;
+  static bool is_for_gateway(const std::uint8_t* ip, const Headers& headers) noexcept {
+    if (headers.is_v6) {
+      const std::uint8_t* to = ip + 24;
+      return to[0] == 0xff || (to[0] == 0xfe && (to[1] & 0xc0) == 0x80);  // ff00::/8, fe80::/10
+    }
+    const std::uint32_t to = load32(ip + 16);
+    constexpr std::uint32_t broadcast = 0xffff'ffff;
+    constexpr std::uint32_t link_local = 0xa9fe;
+    return to >> 28 == 0xe || to >> 16 == link_local || to == broadcast;
+  }
 
   /// The answer takes the packet's place and goes back to its port. `local` if there is none.
   Drop answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet) noexcept;

@@ -2,8 +2,10 @@
 // What the headers of an IP packet say, read with every length checked.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "bytes.hpp"
@@ -68,43 +70,63 @@ inline constexpr std::uint8_t tcp_ack = 0x10;
 Malformed parse(std::span<const std::uint8_t> bytes, std::size_t packet_bytes, Headers& headers,
                 Extent extent = Extent::whole) noexcept;
 
-/// What most packets are, IPv4 without options and TCP or UDP in one piece, read at once and as `parse` would. False, and `headers` means nothing:
-/// it is something else, or wrong.
-inline bool parse_plain(std::span<const std::uint8_t> bytes, std::size_t packet_bytes, Headers& headers) noexcept {
-  constexpr std::uint32_t ip_bytes = 20;
-  constexpr std::uint32_t udp_bytes = 8;
-  constexpr std::uint32_t tcp_bytes = 20;
-  if (bytes.size() < ip_bytes + udp_bytes) return false;
-  const std::uint8_t* ip = bytes.data();
-  const std::uint32_t length = load16(ip + 2);
-  const bool is_whole = (load16(ip + 6) & 0x3fff) == 0;
-  if (ip[0] != 0x45 || !is_whole || length > packet_bytes || length < ip_bytes + udp_bytes) return false;
-  std::uint64_t sum = 0;
-  for (std::uint32_t i = 0; i < ip_bytes; i += 4) sum += load32(ip + i);
+/// Of 20 bytes. The sum is the same in the machine's order of bytes (RFC 1071 §2).
+inline bool is_v4_checksum_right(const std::uint8_t* ip) noexcept {
+  std::array<std::uint32_t, 5> words;
+  std::memcpy(words.data(), ip, sizeof words);
+  std::uint64_t sum = std::uint64_t{words[0]} + words[1] + words[2] + words[3] + words[4];
   sum = (sum & 0xffff'ffff) + (sum >> 32);
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  if (sum != 0xffff) return false;
+  return sum == 0xffff;
+}
+
+/// What most packets are, IPv4 without options or IPv6 without extension headers, and TCP or UDP in one piece, read at once and as `parse` would. False, and `headers` means nothing:
+/// it is something else, or wrong.
+inline bool parse_plain(std::span<const std::uint8_t> bytes, std::size_t packet_bytes, Headers& headers) noexcept {
+  constexpr std::uint32_t v4_bytes = 20;
+  constexpr std::uint32_t v6_bytes = 40;
+  constexpr std::uint32_t udp_bytes = 8;
+  constexpr std::uint32_t tcp_bytes = 20;
+  if (bytes.size() < v4_bytes + udp_bytes) return false;
+  const std::uint8_t* ip = bytes.data();
+  const bool is_v6 = ip[0] >> 4 == 6;
+  const std::uint32_t ip_bytes = is_v6 ? v6_bytes : v4_bytes;
+  std::uint32_t length = 0;
+  std::uint8_t protocol = 0;
+  static constexpr Headers nothing;
+  headers = nothing;
+  if (is_v6) {
+    if (bytes.size() < v6_bytes + udp_bytes) return false;
+    length = v6_bytes + load16(ip + 4);
+    protocol = ip[6];
+    headers.is_v6 = true;
+    headers.hop_limit = ip[7];
+  } else {
+    const bool is_whole = (load16(ip + 6) & 0x3fff) == 0;
+    if (ip[0] != 0x45 || !is_whole || !is_v4_checksum_right(ip)) return false;
+    length = load16(ip + 2);
+    protocol = ip[9];
+    headers.hop_limit = ip[8];
+    headers.fragment_id = load16(ip + 4);
+  }
+  if (length > packet_bytes || length < ip_bytes + udp_bytes) return false;
   const std::uint8_t* transport = ip + ip_bytes;
   const std::uint32_t rest = length - ip_bytes;
-  headers = Headers{};
-  headers.protocol = ip[9];
-  if (headers.protocol == protocol_tcp) {
+  if (protocol == protocol_udp) {
+    const std::uint32_t datagram = load16(transport + 4);
+    if (datagram < udp_bytes || datagram > rest) return false;
+  } else if (protocol == protocol_tcp) {
     if (bytes.size() < ip_bytes + tcp_bytes || rest < tcp_bytes) return false;
     const std::uint32_t header = (transport[12] >> 4) * 4U;
     if (header < tcp_bytes || header > rest) return false;
     headers.tcp_flags = transport[13];
-  } else if (headers.protocol == protocol_udp) {
-    const std::uint32_t datagram = load16(transport + 4);
-    if (datagram < udp_bytes || datagram > rest) return false;
   } else {
     return false;
   }
-  headers.hop_limit = ip[8];
-  headers.transport = ip_bytes;
+  headers.protocol = protocol;
+  headers.transport = static_cast<std::uint16_t>(ip_bytes);
   headers.length = length;
-  headers.fragment_id = load16(ip + 4);
   headers.has_transport = true;
   headers.source_port = load16(transport);
   headers.destination_port = load16(transport + 2);

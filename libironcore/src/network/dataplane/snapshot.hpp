@@ -68,6 +68,15 @@ struct PortView {
   MacAddress mac;               ///< of our side
 };
 
+/// Of one interface: what every packet from its machine, or to it, needs; side by side, so that it is fetched at once.
+struct alignas(64) Attachment {
+  std::uint32_t port = no_port;                ///< `no_port` while it is not there
+  bool has_mac = false;                        ///< the machine's is known
+  bool is_limited = false;                     ///< by `InterfaceView::meters`
+  std::array<std::uint8_t, 12> addresses{};    ///< as a frame to the machine begins: its MAC, and that of our side
+  UnderlayBytes underlay{};                    ///< of the interface
+};
+
 /// A port towards other hosts.
 struct UplinkView {
   std::uint32_t port = no_port;
@@ -104,7 +113,7 @@ struct Snapshot {
   std::uint64_t number = 0;
   UnderlayBytes host{};                         ///< the underlay prefix, and zeros
   ChunkedArray<PortView> ports;                 ///< by the numbers of the embedder
-  ChunkedArray<std::uint32_t> interface_ports;  ///< `no_port` while it is not there
+  ChunkedArray<Attachment> attachments;         ///< by the numbers of interfaces
   std::vector<UplinkView> uplinks;
   ChunkedArray<std::shared_ptr<const InterfaceView>> interfaces;         ///< null = there is none
   ChunkedArray<std::shared_ptr<const LoadBalancerView>> load_balancers;  ///< likewise

@@ -54,6 +54,16 @@ void count_down(std::uint8_t* ip, bool is_v6) noexcept {
   store16(ip + 10, static_cast<std::uint16_t>(sum + (sum >> 16)));
 }
 
+bool is_same_mac(const std::uint8_t* a, const std::uint8_t* b) noexcept {
+  std::uint32_t first[2];
+  std::uint16_t last[2];
+  std::memcpy(&first[0], a, 4);
+  std::memcpy(&first[1], b, 4);
+  std::memcpy(&last[0], a + 4, 2);
+  std::memcpy(&last[1], b + 4, 2);
+  return first[0] == first[1] && last[0] == last[1];
+}
+
 void write_mac(std::uint8_t* at, const MacAddress& mac) noexcept {
   std::memcpy(at, mac.bytes().data(), mac.bytes().size());
 }
@@ -153,7 +163,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
 }
 
 /// True: another worker has it, or it is lost on the way there.
-bool Worker::hand_over(const Snapshot& snapshot, Packet& packet) noexcept {
+[[gnu::noinline]] bool Worker::hand_over(const Snapshot& snapshot, Packet& packet) noexcept {
   const Place place = Dispatch(snapshot, crossing_->workers(), number_, fragments_, now_).of(packet);
   if (place.worker == number_) return false;
   packet.is_placed = place.is_final;
@@ -166,8 +176,9 @@ bool Worker::hand_over(const Snapshot& snapshot, Packet& packet) noexcept {
   return true;
 }
 
-void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, Burst& again,
-                          std::size_t& again_count) noexcept {
+/// All that a packet of a known flow needs is in this one function, when it is compiled: calls would cost a third of the time.
+[[gnu::flatten]] void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, Burst& again,
+                                           std::size_t& again_count) noexcept {
   auto& works = works_;
   std::size_t count = 0;
   for (auto* packet : packets) {
@@ -175,9 +186,8 @@ void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, 
     Work& work = works[count];
     const std::uint32_t from = packet->is_from_here ? no_port : packet->port;
     const Drop drop = read(snapshot, *packet, work);
-    if (drop != Drop::none || work.is_answered) {
-      finish(snapshot, *packet, drop, from);
-      work.is_answered = false;
+    if (drop != Drop::none || work.is_answered) [[unlikely]] {
+      settle(snapshot, *packet, drop, from);
       continue;
     }
     work.hash = flows_.hash(work.key);
@@ -189,19 +199,26 @@ void Worker::process_some(const Snapshot& snapshot, std::span<Packet*> packets, 
     Packet& packet = *works[i].packet;
     const std::uint32_t from = packet.is_from_here ? no_port : packet.port;
     const Drop drop = forward(snapshot, works[i]);
-    if (drop == Drop::none && works[i].goes_round) {
+    if (works[i].goes_round && drop == Drop::none) [[unlikely]] {
       again[again_count++] = &packet;
       continue;
     }
-    finish(snapshot, packet, drop, from);
+    settle(snapshot, packet, drop, from);
   }
 }
 
-/// The last word on a packet; a machine may hear why. `from`: its port, unless the packet has gone round: then it is not the machine's any more.
-void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept {
+void Worker::settle(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept {
+  if (drop != Drop::none) [[unlikely]]
+    return finish(snapshot, packet, drop, from);
+  ++packets_[0];
+  packet.drop = drop;
+}
+
+/// The last word on a dropped packet; a machine may hear why. `from`: its port, unless the packet has gone round: then it is not the machine's any more.
+[[gnu::noinline]] void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept {
   ++packets_[static_cast<std::size_t>(drop)];
   packet.drop = drop;
-  if (drop == Drop::none || from >= snapshot.ports.size()) return;
+  if (from >= snapshot.ports.size()) return;
   const PortView& port = snapshot.ports[from];
   if (port.kind != PortView::Kind::machine || packet.port != from) return;
   if (gateway_.explain(snapshot, port.interface, drop, packet, now_ns_)) packet.drop = Drop::none;
@@ -211,8 +228,7 @@ void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::ui
 
 Drop Worker::read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept {
   work.packet = &packet;
-  work.goes_round = false;
-  work.is_from_machine = false;
+  work.is_from_machine = work.is_answered = work.goes_round = false;
   if (packet.is_from_here) return read_wire(snapshot, packet, work);
   if (packet.port >= snapshot.ports.size()) return Drop::port;
   const PortView& port = snapshot.ports[packet.port];
@@ -229,25 +245,28 @@ Drop Worker::read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept
 
 Drop Worker::read_machine(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept {
   if (packet.bytes < ethernet_bytes) return Drop::malformed;
-  const InterfaceView& view = *snapshot.interfaces[interface];
-  const bool is_its_mac = view.mac && std::memcmp(packet.frame + 6, view.mac->bytes().data(), 6) == 0;
+  const Attachment& attachment = snapshot.attachments[interface];
+  const bool is_its_mac = attachment.has_mac && is_same_mac(packet.frame + 6, attachment.addresses.data());
   // One that was learned may change; the gateway is where that is heard.
-  if (view.told.mac && !is_its_mac) return Drop::source_mac;
+  if (!is_its_mac && snapshot.interfaces[interface]->told.mac) [[unlikely]]
+    return Drop::source_mac;
   const std::uint16_t type = load16(packet.frame + 12);
-  if (type == ethertype_arp) return answer(snapshot, interface, packet, work);
-  if (type != ethertype_ipv4 && type != ethertype_ipv6) return Drop::ethertype;
+  if (type != ethertype_ipv4 && type != ethertype_ipv6) [[unlikely]] {
+    return type == ethertype_arp ? answer(snapshot, interface, packet, work) : Drop::ethertype;
+  }
   work.ip = ethernet_bytes;
   work.is_from_machine = true;
   const Drop drop =
       read_inner(FlowScope::machine(interface), type == ethertype_ipv6, packet.frame_bytes - work.ip, work);
-  if (drop != Drop::none) return drop;
-  if (Gateway::is_for_gateway(inner_of(packet, work.ip), work.headers))
+  if (drop != Drop::none) [[unlikely]]
+    return drop;
+  if (Gateway::is_for_gateway(inner_of(packet, work.ip), work.headers)) [[unlikely]]
     return answer(snapshot, interface, packet, work);
-  if (view.mac && !is_its_mac) return Drop::source_mac;
+  if (attachment.has_mac && !is_its_mac) return Drop::source_mac;
   return work.headers.hop_limit <= 1 ? Drop::hop_limit : Drop::none;
 }
 
-Drop Worker::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept {
+[[gnu::noinline]] Drop Worker::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept {
   work.is_answered = true;
   return is_explaining_ ? Drop::none : gateway_.answer(snapshot, interface, packet);
 }
@@ -276,12 +295,15 @@ Drop Worker::read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work&
   const std::uint8_t* ip = inner_of(packet, work.ip);
   const auto here = std::min(packet.bytes - work.ip, length);
   Headers& headers = work.headers;
-  if (!parse_plain({ip, here}, length, headers)) {
+  work.is_plain = parse_plain({ip, here}, length, headers);
+  if (!work.is_plain) {
     headers = {};
     if (parse({ip, here}, length, headers) != Malformed::none) return Drop::malformed;
+    if (headers.is_fragment && headers.is_v6 == is_v6 && !is_explaining_ &&
+        !fragments_.track(scope, ip, headers, now_))
+      return Drop::fragment;
   }
   if (headers.is_v6 != is_v6) return Drop::malformed;
-  if (headers.is_fragment && !is_explaining_ && !fragments_.track(scope, ip, headers, now_)) return Drop::fragment;
   if (length_on_the_way(packet, headers, ip) > options_.gateway.mtu || headers.length > longest_inner)
     return Drop::too_big;
   work.key = FlowKey(scope, ip, headers);
@@ -292,12 +314,12 @@ Drop Worker::read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work&
 
 Drop Worker::forward(const Snapshot& snapshot, Work& work) noexcept {
   FlowTable::Reference found;
-  if (is_flow(work.headers)) {
+  if (work.is_plain || is_flow(work.headers)) {
     found = find(snapshot, work.key, work.hash, work.guess);
   } else if (Drop drop = Drop::none; relate(snapshot, work, drop)) {
     return drop;
   }
-  if (!found) {
+  if (!found) [[unlikely]] {
     const Drop drop = open(snapshot, work, found);
     if (drop != Drop::none || !found) return drop;
   }
@@ -317,15 +339,24 @@ Drop Worker::forward(const Snapshot& snapshot, Work& work) noexcept {
 FlowTable::Reference Worker::find(const Snapshot& snapshot, const FlowKey& key, std::uint64_t hash,
                                   FlowTable::Reference guess) noexcept {
   const auto found = flows_.find(key, hash, guess);
-  if (!found) return found;
+  if (!found) [[unlikely]]
+    return found;
   Connection& connection = flows_[found.connection()];
-  const bool is_valid =
-      generations_.is_unchanged(connection.state.slots, connection.state.valid_at) || check_again(snapshot, connection);
-  return is_valid ? found : FlowTable::Reference();
+  if (connection.state.valid_at == snapshot.number) [[likely]]
+    return found;
+  return is_valid_still(snapshot, connection) ? found : FlowTable::Reference();
+}
+
+/// Of one that was last checked against another configuration. What has not changed up to this one needs no look until the next one.
+bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) noexcept {
+  if (!generations_.is_unchanged(connection.state.slots, connection.state.valid_at))
+    return check_again(snapshot, connection);
+  connection.state.valid_at = snapshot.number;
+  return true;
 }
 
 /// An ICMP error about a packet of a flow goes the way of that flow's answers (RFC 5508). False: it is about none.
-bool Worker::relate(const Snapshot& snapshot, Work& work, Drop& drop) noexcept {
+[[gnu::noinline]] bool Worker::relate(const Snapshot& snapshot, Work& work, Drop& drop) noexcept {
   const Headers& headers = work.headers;
   if (headers.is_fragment || !headers.has_transport || !is_icmp_error(headers)) return false;
   constexpr std::uint32_t icmp_header = 8;
@@ -375,7 +406,7 @@ bool Worker::relate(const Snapshot& snapshot, Work& work, Drop& drop) noexcept {
 }
 
 /// A new connection; or, for what is of no flow, what happens to this one packet: then `found` stays empty.
-Drop Worker::open(const Snapshot& snapshot, Work& work, FlowTable::Reference& found) noexcept {
+[[gnu::noinline]] Drop Worker::open(const Snapshot& snapshot, Work& work, FlowTable::Reference& found) noexcept {
   ++slow_path_;
   const Headers& headers = work.headers;
   const Question question{work.key, work.hash, headers.icmp_type, headers.icmp_code, nullptr, number_};
@@ -445,7 +476,7 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
 }
 
 /// What the configuration says now, with the choices of before where these are still legal. False: the connection is no more.
-bool Worker::check_again(const Snapshot& snapshot, Connection& connection) noexcept {
+[[gnu::noinline]] bool Worker::check_again(const Snapshot& snapshot, Connection& connection) noexcept {
   ++slow_path_;
   const FlowKey& key = connection.side(Direction::forward).key;
   const bool is_icmp = key.protocol() == (key.is_v6() ? protocol_icmpv6 : protocol_icmp);
@@ -501,8 +532,11 @@ void Worker::track(Connection& connection, Direction direction, const Work& work
 Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowKey& opposite, std::uint32_t owner,
                      Work& work) noexcept {
   if (action.verdict == Verdict::drop) return static_cast<Drop>(action.out);
-  if (work.is_from_machine && !is_within_rates(*snapshot.interfaces[work.key.scope().interface()], action, work))
-    return Drop::rate;
+  if (work.is_from_machine) {
+    const std::uint32_t sender = work.key.scope().interface();
+    if (snapshot.attachments[sender].is_limited && !is_within_rates(*snapshot.interfaces[sender], action, work))
+      return Drop::rate;
+  }
   if (action.translates_family) {
     const Drop drop = translate_family(opposite, work);
     if (drop != Drop::none) return drop;
@@ -512,7 +546,7 @@ Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowK
   return pass_on(snapshot, action, owner, work);
 }
 
-bool Worker::is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept {
+[[gnu::noinline]] bool Worker::is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept {
   return !sender.meters ||
          sender.meters->pass(InterfaceMeters::Way::egress, action.is_public, now_ns_, work.headers.length);
 }
@@ -538,7 +572,7 @@ Drop Worker::carry(const Snapshot& snapshot, const Action& action, std::uint32_t
 }
 
 /// NAT64. The packet begins anew behind a frame's header.
-Drop Worker::translate_family(const FlowKey& opposite, Work& work) noexcept {
+[[gnu::noinline]] Drop Worker::translate_family(const FlowKey& opposite, Work& work) noexcept {
   Packet& packet = *work.packet;
   if (packet.bytes != packet.frame_bytes) return Drop::translation;
   std::uint8_t* ip = inner_of(packet, work.ip);
@@ -612,20 +646,17 @@ Drop Worker::answer_echo(Work& work) noexcept {
 }
 
 Drop Worker::to_machine(const Snapshot& snapshot, const Action& action, Work& work) const noexcept {
-  const std::uint32_t port = snapshot.interface_ports[action.out];
-  if (port == no_port) return Drop::port_gone;
-  const InterfaceView& receiver = *snapshot.interfaces[action.out];
-  const auto& mac = receiver.mac;
-  if (!mac) return Drop::neighbour;
-  if (receiver.meters &&
-      !receiver.meters->pass(InterfaceMeters::Way::ingress, action.is_public, now_ns_, work.headers.length))
+  const Attachment& receiver = snapshot.attachments[action.out];
+  if (receiver.port == no_port) return Drop::port_gone;
+  if (!receiver.has_mac) return Drop::neighbour;
+  if (receiver.is_limited && !snapshot.interfaces[action.out]->meters->pass(InterfaceMeters::Way::ingress, action.is_public,
+                                                                            now_ns_, work.headers.length))
     return Drop::rate;
   Packet& packet = *work.packet;
-  packet.move_front(static_cast<std::int32_t>(work.ip - ethernet_bytes));
+  if (work.ip != ethernet_bytes) packet.move_front(static_cast<std::int32_t>(work.ip - ethernet_bytes));
   work.ip = ethernet_bytes;
-  packet.port = port;
-  write_mac(packet.frame, *mac);
-  write_mac(packet.frame + 6, snapshot.ports[port].mac);
+  packet.port = receiver.port;
+  std::memcpy(packet.frame, receiver.addresses.data(), receiver.addresses.size());
   store16(packet.frame + 12, work.headers.is_v6 ? ethertype_ipv6 : ethertype_ipv4);
   return Drop::none;
 }
@@ -641,7 +672,7 @@ Drop Worker::to_underlay(const Snapshot& snapshot, const Action& action, std::ui
   UnderlayBytes source;
   std::uint8_t hop_limit = outer_hop_limit;
   if (work.is_from_machine) {
-    source = snapshot.interfaces[owner]->underlay;
+    source = snapshot.attachments[owner].underlay;
   } else {
     const std::uint8_t* came = inner_of(packet, work.ip) - outer_bytes;
     std::memcpy(source.data(), came + 24, source.size());

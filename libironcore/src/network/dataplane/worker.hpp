@@ -78,6 +78,7 @@ class Worker {
     Packet* packet = nullptr;
     std::uint32_t ip = 0;  ///< where the inner header begins in the frame
     bool is_from_machine = false;
+    bool is_plain = false;     ///< see `parse_plain`
     bool is_answered = false;  ///< by the gateway
     bool goes_round = false;   ///< to this host
     Headers headers;
@@ -94,6 +95,7 @@ class Worker {
   void process_some(const Snapshot& snapshot, std::span<Packet*> packets, Burst& again,
                     std::size_t& again_count) noexcept;
   bool hand_over(const Snapshot& snapshot, Packet& packet) noexcept;
+  void settle(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept;
   void finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept;
   Drop read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
   Drop read_machine(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
@@ -111,6 +113,7 @@ class Worker {
   Drop open(const Snapshot& snapshot, Work& work, FlowTable::Reference& found) noexcept;
   Drop remember_refusal(const Snapshot& snapshot, const Work& work, Drop drop) noexcept;
   bool has_share(std::uint16_t owner) const noexcept;
+  bool is_valid_still(const Snapshot& snapshot, Connection& connection) noexcept;
   bool check_again(const Snapshot& snapshot, Connection& connection) noexcept;
   void give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::uint64_t valid_at, const FlowKey& forward,
                       const FlowKey& reverse) noexcept;

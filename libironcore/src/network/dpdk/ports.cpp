@@ -211,6 +211,8 @@ class DpdkPorts final : public Ports {
   }
   void watch_links(std::stop_token stop);
   Port* find(std::uint32_t number) const noexcept { return number < most_ports ? table_[number].load() : nullptr; }
+  template <class PacketAt>
+  void send_to(std::uint32_t number, std::size_t worker, std::size_t count, PacketAt packet_at) noexcept;
   void send_one(Batch& batch, const Packet& packet) noexcept;
   void cut(Batch& batch, const rte_mbuf& frame, const Transport& transport, std::uint32_t segment_bytes) noexcept;
   static void put(Batch& batch, rte_mbuf* frame) noexcept {
@@ -419,6 +421,11 @@ void DpdkPorts::send(std::size_t worker, std::span<const Packet> packets) noexce
   while (!packets.empty()) {
     const auto some = packets.first(std::min(packets.size(), burst));
     packets = packets.subspan(some.size());
+    const auto first = some.front().port;
+    if (std::all_of(some.begin(), some.end(), [&](const Packet& packet) { return packet.port == first; })) {
+      send_to(first, worker, some.size(), [&](std::size_t i) -> const Packet& { return some[i]; });
+      continue;
+    }
     // A list for each port, in the order of the packets.
     std::array<std::uint16_t, burst> next;
     std::array<std::uint32_t, burst> numbers;
@@ -439,20 +446,38 @@ void DpdkPorts::send(std::size_t worker, std::span<const Packet> packets) noexce
     }
     for (std::size_t each = 0; each < ports; ++each) {
       const auto number = numbers[each];
-      Port* port = find(number);
       auto index = std::exchange(mine.first[number], none);
-      if (port == nullptr) {
-        for (; index != none; index = next[index]) rte_pktmbuf_free(buffer_of(some[index]));
-        continue;
-      }
-      Batch batch{*port, worker, port->device->offloads(), {}, 0};
-      for (; index != none; index = next[index]) send_one(batch, some[index]);
-      if (batch.count != 0) flush(batch);
+      std::array<std::uint16_t, burst> order;
+      std::size_t length = 0;
+      for (; index != none; index = next[index]) order[length++] = index;
+      send_to(number, worker, length, [&](std::size_t i) -> const Packet& { return some[order[i]]; });
     }
   }
 }
 
-void DpdkPorts::send_one(Batch& batch, const Packet& packet) noexcept {
+/// What leaves by one port; no more than a burst.
+template <class PacketAt>
+void DpdkPorts::send_to(std::uint32_t number, std::size_t worker, std::size_t count, PacketAt packet_at) noexcept {
+  Port* port = find(number);
+  if (port == nullptr) {
+    for (std::size_t i = 0; i < count; ++i) rte_pktmbuf_free(buffer_of(packet_at(i)));
+    return;
+  }
+  Batch batch{*port, worker, port->device->offloads(), {}, 0};
+  const bool is_up = port->is_up.load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Packet& packet = packet_at(i);
+    const bool is_plain = is_up && !packet.offload.needs_checksum && packet.offload.segment_bytes == 0 &&
+                          packet.frame_bytes == packet.bytes && packet.bytes <= port->longest_frame;
+    if (is_plain && restore(packet)) [[likely]]
+      put(batch, buffer_of(packet));
+    else
+      send_one(batch, packet);
+  }
+  if (batch.count != 0) flush(batch);
+}
+
+[[gnu::noinline]] void DpdkPorts::send_one(Batch& batch, const Packet& packet) noexcept {
   rte_mbuf* frame = buffer_of(packet);
   const auto& port = batch.port;
   const auto refuse = [&] {
