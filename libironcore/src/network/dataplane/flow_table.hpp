@@ -185,7 +185,9 @@ class FlowTable {
   static void release(Connection& connection) noexcept {
     std::atomic_ref(connection.state.timeout).store(0, std::memory_order_release);
   }
-  static bool is_used(const Connection& connection) noexcept { return connection.state.timeout != 0; }
+  static bool is_used(const Connection& connection) noexcept {
+    return connection.state.timeout != 0;
+  }
   std::uint32_t index_of(const Connection& connection) const noexcept {
     return static_cast<std::uint32_t>(&connection - connections_);
   }
