@@ -192,10 +192,11 @@ void add_machine_commands(std::vector<Command>& all, Options& o, const Runner& r
 }
 
 void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& run) {
-  Argument verb{.name = "VERB",
-                .help = "apply, get, delete, counters, explain, ports, open-port or close-port",
-                .target = &o.dataplane.verb,
-                .choices = {"apply", "get", "delete", "counters", "explain", "ports", "open-port", "close-port"}};
+  Argument verb{
+      .name = "VERB",
+      .help = "apply, get, delete, status, counters, explain, ports, open-port or close-port",
+      .target = &o.dataplane.verb,
+      .choices = {"apply", "get", "delete", "status", "counters", "explain", "ports", "open-port", "close-port"}};
   Argument words{.name = "WORD",
                  .help =
                      "get: KIND [NAME]; delete: KIND and what names it; explain: PORT PROTOCOL FROM TO, or PORT FRAME "
@@ -208,7 +209,7 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
                  .choices = dataplane_kinds()};
   all.push_back(
       {.name = "dataplane",
-       .summary = "Look at and change what the dataplane of this host forwards.",
+       .summary = "Look at and change what the dataplane of a host forwards.",
        .examples =
            "ironcorectl dataplane open-port web-1 tap:web1\n"
            "ironcorectl dataplane apply -f network.yaml\n"
@@ -216,13 +217,16 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
            "ironcorectl dataplane get routes -o yaml\n"
            "ironcorectl dataplane delete route 100 10.2.0.0/16\n"
            "ironcorectl dataplane delete -f network.yaml\n"
+           "ironcorectl dataplane status\n"
            "ironcorectl dataplane counters\n"
            "ironcorectl dataplane ports\n"
            "ironcorectl dataplane explain web-1 udp 10.0.0.1:1000 10.0.0.2:53\nironcorectl dataplane explain web-1 "
            "ffffffffffff0200000000010806…",
        .settings = {files(o.dataplane.files), output(o.dataplane.format),
                     program::text("dataplane", o.session.dataplane, "ENDPOINT",
-                                  "where metalnetd listens; also $IRONCORE_DATAPLANE"),
+                                  "ipc:///path or tcp://host:port of a metalnetd; also $IRONCORE_DATAPLANE"),
+                    program::optional_text("dataplane-key", o.session.dataplane_key, "KEY",
+                                           "metalnetd's public key, for tcp; also $IRONCORE_DATAPLANE_KEY"),
                     program::count("mtu", o.dataplane.mtu, "open-port: of the machine's packets")},
        .arguments = {verb, words},
        .run = [&o, run] { return run([&o](Session& session) { return dataplane(session, o.dataplane); }); }});

@@ -190,6 +190,17 @@ Result<std::vector<Change>> list_all(network::zmq::Client& client, std::string_v
   }
 }
 
+/// Who may not read counters sees no MACs that were heard.
+Result<HeardMacs> heard_macs(network::zmq::Client& client) {
+  HeardMacs heard;
+  const auto counters = client.counters();
+  if (!counters && counters.error().code() == ErrorCode::forbidden) return heard;
+  IRONCORE_CHECK(counters);
+  for (const auto& one : counters->interfaces)
+    if (one.heard_mac) heard.emplace(one.id, *one.heard_mac);
+  return heard;
+}
+
 Result<void> print_objects(Session& session, std::span<const Change> objects, OutputFormat format) {
   auto& out = session.out();
   switch (format) {
@@ -213,7 +224,12 @@ Result<void> print_objects(Session& session, std::span<const Change> objects, Ou
     case OutputFormat::wide:
       break;
   }
-  print_table(session, objects);
+  HeardMacs heard;
+  if (!objects.empty() && std::holds_alternative<network::Interface>(objects.front())) {
+    IRONCORE_TRY(auto* const client, session.dataplane());
+    IRONCORE_TRY(heard, heard_macs(*client));
+  }
+  print_table(session, objects, heard);
   return {};
 }
 
@@ -305,6 +321,19 @@ Result<MacAddress> mac_at(network::zmq::Client& client, const std::string& port)
   return MacAddress();
 }
 
+/// A worker knows an uplink by its number alone.
+Result<void> name_uplink(network::zmq::Client& client, network::Explanation& explanation) {
+  if (explanation.drop != network::Drop::none || explanation.steps.empty() ||
+      !explanation.steps.back().text.starts_with("uplink "))
+    return {};
+  const auto ports = client.ports();
+  if (!ports && ports.error().code() == ErrorCode::forbidden) return {};
+  IRONCORE_CHECK(ports);
+  for (const auto& port : *ports)
+    if (port.state.number == explanation.port) explanation.steps.back().text += ", port " + port.state.spec.name;
+  return {};
+}
+
 /// PORT FRAME [WORKER], or PORT PROTOCOL SOURCE DESTINATION.
 Result<void> explain_packet(Session& session, const DataplaneCommand& command) {
   const auto& words = command.words;
@@ -327,20 +356,14 @@ Result<void> explain_packet(Session& session, const DataplaneCommand& command) {
     IRONCORE_TRY(const auto mac, mac_at(*client, words[0]));
     IRONCORE_TRY(frame, frame_of(words[1], words[2], words[3], mac));
   }
-  IRONCORE_TRY(const auto explanation, client->explain(words[0], frame, has_worker ? std::stoul(words[2]) : 0));
+  IRONCORE_TRY(auto explanation, client->explain(words[0], frame, has_worker ? std::stoul(words[2]) : 0));
   if (command.format == OutputFormat::json) {
     IRONCORE_TRY(const auto text, api::to_indented_json(explanation.to_json()));
     session.out() << text;
     return {};
   }
+  IRONCORE_CHECK(name_uplink(*client, explanation));
   session.out() << explanation.to_text();
-  if (explanation.drop != network::Drop::none) {
-    session.out() << "dropped: " << name(explanation.drop) << '\n';
-    return {};
-  }
-  IRONCORE_TRY(const auto ports, client->ports());
-  for (const auto& port : ports)
-    if (port.state.number == explanation.port) session.out() << "leaves by port " << port.state.spec.name << '\n';
   return {};
 }
 
@@ -359,8 +382,8 @@ Result<void> dataplane(Session& session, const DataplaneCommand& command) {
   if (verb == "explain") return explain_packet(session, command);
   if (verb == "open-port") return open_port(session, command);
   if (verb == "close-port") return close_port(session, command);
-  if (verb != "apply" && verb != "counters" && verb != "ports") {
-    const std::array<std::string_view, 8> verbs{"apply",   "get",   "delete",    "counters",
+  if (verb != "apply" && verb != "counters" && verb != "ports" && verb != "status") {
+    const std::array<std::string_view, 9> verbs{"apply",   "get",   "delete",    "status",    "counters",
                                                 "explain", "ports", "open-port", "close-port"};
     return Error(ErrorCode::invalid, "dataplane cannot " + in_quotes(verb) + did_you_mean(verb, verbs));
   }
@@ -374,6 +397,13 @@ Result<void> dataplane(Session& session, const DataplaneCommand& command) {
   if (verb == "ports") {
     IRONCORE_TRY(const auto ports, client->ports());
     return print_report(session, std::span<const network::zmq::PortReport>(ports), command.format);
+  }
+  if (verb == "status") {
+    DataplaneStatus status;
+    IRONCORE_TRY(status.facts, client->facts());
+    IRONCORE_TRY(status.counters, client->counters());
+    IRONCORE_TRY(status.ports, client->ports());
+    return print_report(session, status, command.format);
   }
   IRONCORE_TRY(const auto counters, client->counters());
   return print_report(session, counters, command.format);

@@ -21,6 +21,16 @@ std::string text(const std::optional<T>& value) {
 std::string range(unsigned first, unsigned last) {
   return first == last ? std::to_string(first) : std::to_string(first) + "-" + std::to_string(last);
 }
+/// `512 ns`, `65.5 us`, `16.7 ms`.
+std::string time_text(std::uint64_t ns) {
+  if (ns < 10'000) return std::to_string(ns) + " ns";
+  const bool is_micro = ns < 10'000'000;
+  const std::uint64_t tenths = ns / (is_micro ? 100 : 100'000);
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + (is_micro ? " us" : " ms");
+}
+std::string percent(std::uint64_t part, std::uint64_t whole) {
+  return whole == 0 ? "0 %" : std::to_string(part * 100 / whole) + " %";
+}
 void join(std::string& list, const std::string& word) {
   list += (list.empty() ? "" : ",") + word;
 }
@@ -100,7 +110,7 @@ Cells row(const FirewallRule& o) {
 
 }  // namespace
 
-void print_table(Session& session, std::span<const Change> objects) {
+void print_table(Session& session, std::span<const Change> objects, const HeardMacs& heard) {
   if (objects.empty()) return;
   const auto visit = [](const Change& change, auto f) {
     std::visit(
@@ -112,7 +122,16 @@ void print_table(Session& session, std::span<const Change> objects) {
   Cells head;
   visit(objects.front(), [&](const auto& object) { head = headers(object); });
   Table table(head);
-  for (const auto& object : objects) visit(object, [&](const auto& one) { table.add(row(one)); });
+  for (const auto& object : objects) {
+    visit(object, [&](const auto& one) {
+      auto cells = row(one);
+      if constexpr (std::is_same_v<std::remove_cvref_t<decltype(one)>, Interface>) {
+        const auto found = heard.find(one.id);
+        if (!one.mac && found != heard.end()) cells[5] = found->second.to_text() + " (heard)";
+      }
+      table.add(std::move(cells));
+    });
+  }
   table.print(session.out(), session.terminal());
 }
 
@@ -134,19 +153,108 @@ void print_table(Session& session, const network::zmq::AllCounters& counters) {
     if (all.packets[i] != 0 && static_cast<Drop>(i) != Drop::elsewhere)
       totals.add({"dropped: " + std::string(name(static_cast<Drop>(i))), std::to_string(all.packets[i])});
   }
-  totals.add({"answers of the gateway", std::to_string(all.answers)});
+  for (std::size_t i = 0; i < gateway_services; ++i) {
+    if (all.answers_by_service[i] != 0)
+      totals.add(
+          {"answers: " + std::string(name(static_cast<GatewayService>(i))), std::to_string(all.answers_by_service[i])});
+  }
   totals.add({"ICMP errors", std::to_string(all.icmp_errors)});
+  totals.add({"fast path", std::to_string(all.fast_path)});
   totals.add({"slow path", std::to_string(all.slow_path)});
+  totals.add({"looked at again: kept", std::to_string(all.rechecks_kept)});
+  totals.add({"looked at again: ended", std::to_string(all.rechecks_ended)});
   totals.add({"connections", std::to_string(all.connections) + " of " + std::to_string(all.connection_room)});
+  totals.add({"connections: opened", std::to_string(all.connections_opened)});
+  totals.add({"connections: expired", std::to_string(all.connections_expired)});
   totals.print(session.out(), session.terminal());
+  Table by_stage({"Stage", "Reached", "Refused"});
+  for (std::size_t i = 0; i < stages; ++i) {
+    const auto& one = all.by_stage[i];
+    if (one.reached != 0)
+      by_stage.add(
+          {std::string(name(static_cast<Stage>(i))), std::to_string(one.reached), std::to_string(one.refused)});
+  }
+  if (!by_stage.is_empty()) {
+    session.out() << '\n';
+    by_stage.print(session.out(), session.terminal());
+  }
+  Table times({"Bursts that took", "Number"});
+  for (std::size_t i = 0; i < BurstTimes::buckets; ++i) {
+    const bool has_bound = i + 1 < BurstTimes::buckets;
+    if (all.bursts.count[i] != 0)
+      times.add({has_bound ? "less than " + time_text(BurstTimes::bound_ns(i))
+                           : time_text(BurstTimes::bound_ns(i - 1)) + " and more",
+                 std::to_string(all.bursts.count[i])});
+  }
+  if (!times.is_empty()) {
+    session.out() << '\n';
+    times.print(session.out(), session.terminal());
+  }
   if (counters.interfaces.empty()) return;
   session.out() << '\n';
-  Table table({"Interface", "Sent", "Bytes", "Received", "Bytes", "Dropped"});
+  Table table({"Interface", "Sent", "Bytes", "Received", "Bytes", "Dropped", "ICMP errors"});
   for (const auto& one : counters.interfaces) {
     table.add({one.id, std::to_string(one.sent_packets), std::to_string(one.sent_bytes),
-               std::to_string(one.received_packets), std::to_string(one.received_bytes), std::to_string(one.dropped)});
+               std::to_string(one.received_packets), std::to_string(one.received_bytes), std::to_string(one.dropped),
+               std::to_string(one.icmp_errors)});
   }
   table.print(session.out(), session.terminal());
+}
+
+void print_table(Session& session, const DataplaneStatus& status) {
+  const auto& all = status.counters.dataplane;
+  Table table({"Dataplane", ""});
+  table.add({"program", printable(status.facts.program)});
+  table.add({"revision", std::to_string(status.facts.revision)});
+  table.add({"workers", std::to_string(status.facts.workers)});
+  std::string down;
+  for (const auto& port : status.ports)
+    if (!port.state.is_up) join(down, port.state.spec.name);
+  table.add({"ports", std::to_string(status.ports.size()) + (down.empty() ? ", all up" : ", down: " + down)});
+  table.add({"interfaces", std::to_string(status.counters.interfaces.size())});
+  const auto room = status.facts.workers == 0 ? 0 : all.connection_room / status.facts.workers;
+  table.add({"connections", std::to_string(all.connections) + " of " + std::to_string(all.connection_room) + " (" +
+                                percent(all.connections, all.connection_room) + "; fullest worker " +
+                                percent(all.most_connections, room) + ")"});
+  table.add({"packets on the fast path", percent(all.fast_path, all.fast_path + all.slow_path)});
+  std::uint64_t dropped = 0;
+  std::size_t most = 0;
+  for (std::size_t i = 1; i < all.packets.size(); ++i) {
+    if (static_cast<Drop>(i) == Drop::elsewhere) continue;
+    dropped += all.packets[i];
+    if (most == 0 || all.packets[i] > all.packets[most]) most = i;
+  }
+  table.add({"dropped", std::to_string(dropped) +
+                            (dropped == 0 ? "" : ", most of them: " + std::string(name(static_cast<Drop>(most))))});
+  if (all.bursts.bursts() != 0) {
+    table.add({"bursts", "half of them below " + time_text(all.bursts.quantile_ns(0.5)) + ", 99 % below " +
+                             time_text(all.bursts.quantile_ns(0.99))});
+  }
+  table.print(session.out(), session.terminal());
+}
+
+std::string to_json(const DataplaneStatus& status) {
+  const auto& all = status.counters.dataplane;
+  std::size_t up = 0;
+  for (const auto& port : status.ports) up += port.state.is_up ? 1 : 0;
+  std::uint64_t dropped = 0;
+  for (std::size_t i = 1; i < all.packets.size(); ++i)
+    dropped += static_cast<Drop>(i) == Drop::elsewhere ? 0 : all.packets[i];
+  const boost::json::object out{
+      {"program", status.facts.program},
+      {"revision", status.facts.revision},
+      {"workers", status.facts.workers},
+      {"ports", status.ports.size()},
+      {"portsUp", up},
+      {"interfaces", status.counters.interfaces.size()},
+      {"connections", all.connections},
+      {"connectionRoom", all.connection_room},
+      {"mostConnections", all.most_connections},
+      {"fastPath", all.fast_path},
+      {"slowPath", all.slow_path},
+      {"dropped", dropped},
+      {"burstNs", {{"half", all.bursts.quantile_ns(0.5)}, {"most", all.bursts.quantile_ns(0.99)}}}};
+  return boost::json::serialize(out);
 }
 
 std::string to_json(std::span<const network::zmq::PortReport> ports) {
@@ -182,16 +290,40 @@ std::string to_json(const network::zmq::AllCounters& counters) {
                           {"sentBytes", one.sent_bytes},
                           {"receivedPackets", one.received_packets},
                           {"receivedBytes", one.received_bytes},
-                          {"dropped", one.dropped}});
+                          {"dropped", one.dropped},
+                          {"icmpErrors", one.icmp_errors}});
+    if (one.heard_mac) interfaces.back().as_object()["heardMac"] = one.heard_mac->to_text();
+  }
+  boost::json::object by_stage, services;
+  for (std::size_t i = 0; i < stages; ++i) {
+    const auto stage = name(static_cast<Stage>(i));
+    by_stage[boost::json::string_view(stage.data(), stage.size())] = {{"reached", all.by_stage[i].reached},
+                                                                      {"refused", all.by_stage[i].refused}};
+  }
+  for (std::size_t i = 0; i < gateway_services; ++i) {
+    const auto service = name(static_cast<GatewayService>(i));
+    services[boost::json::string_view(service.data(), service.size())] = all.answers_by_service[i];
+  }
+  boost::json::array bursts;
+  for (std::size_t i = 0; i < BurstTimes::buckets; ++i) {
+    boost::json::object one{{"count", all.bursts.count[i]}};
+    if (i + 1 < BurstTimes::buckets) one["belowNs"] = BurstTimes::bound_ns(i);
+    bursts.push_back(std::move(one));
   }
   const boost::json::object out{{"forwarded", all.packets[0]},
                                 {"dropped", dropped},
-                                {"answers", all.answers},
+                                {"answers", services},
                                 {"icmpErrors", all.icmp_errors},
+                                {"fastPath", all.fast_path},
                                 {"slowPath", all.slow_path},
+                                {"stages", by_stage},
+                                {"rechecks", {{"kept", all.rechecks_kept}, {"ended", all.rechecks_ended}}},
+                                {"connectionsOpened", all.connections_opened},
+                                {"connectionsExpired", all.connections_expired},
                                 {"connections", all.connections},
                                 {"connectionRoom", all.connection_room},
                                 {"mostConnections", all.most_connections},
+                                {"bursts", {{"times", bursts}, {"sumNs", all.bursts.sum_ns}}},
                                 {"interfaces", interfaces}};
   return boost::json::serialize(out);
 }

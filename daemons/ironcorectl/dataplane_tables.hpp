@@ -2,21 +2,36 @@
 // Objects, ports and counters of a dataplane as tables.
 #pragma once
 
+#include <map>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "ironcore/network/zmq.hpp"
 #include "ironcorectl/session.hpp"
 
 namespace ironcore::ctl {
 
-/// All of the same kind; nothing is printed for none.
-void print_table(Session& session, std::span<const network::Change> objects);
+/// By the ids of interfaces.
+using HeardMacs = std::map<std::string, MacAddress>;
+
+/// What a person wants to know first.
+struct DataplaneStatus {
+  network::zmq::ServerFacts facts;
+  network::zmq::AllCounters counters;
+  std::vector<network::zmq::PortReport> ports;
+};
+
+/// All of the same kind; nothing is printed for none. An interface whose MAC nobody told is shown with the one that was heard.
+void print_table(Session& session, std::span<const network::Change> objects, const HeardMacs& heard);
 void print_table(Session& session, std::span<const network::zmq::PortReport> ports);
-/// Drops that happened, and all interfaces.
+/// What happened, and all interfaces.
 void print_table(Session& session, const network::zmq::AllCounters& counters);
+void print_table(Session& session, const DataplaneStatus& status);
 
 /// What `-o json` prints.
 std::string to_json(std::span<const network::zmq::PortReport> ports);
 std::string to_json(const network::zmq::AllCounters& counters);
+std::string to_json(const DataplaneStatus& status);
 
 }  // namespace ironcore::ctl

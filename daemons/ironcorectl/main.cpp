@@ -33,6 +33,7 @@ int run_tool(int argc, char** argv, program::StandardOutput& output) {
   options.session.dataplane = variable("IRONCORE_DATAPLANE", program::default_dataplane_endpoint(environment));
   if (const auto file = variable("IRONCORE_KEY_FILE", ""); !file.empty()) options.session.key_file = file;
   if (const auto key = variable("IRONCORE_SERVER_KEY", ""); !key.empty()) options.session.server_key = key;
+  if (const auto key = variable("IRONCORE_DATAPLANE_KEY", ""); !key.empty()) options.session.dataplane_key = key;
   options.session.namespace_ = variable("IRONCORE_NAMESPACE", "default");
   options.session.editor = variable("VISUAL", variable("EDITOR", "vi"));
   options.session.scratch_directory = variable("TMPDIR", "/tmp");

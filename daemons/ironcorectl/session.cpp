@@ -32,6 +32,21 @@ Result<store::zmq::ClientOptions> Session::client_options() const {
   return client;
 }
 
+Result<network::zmq::ClientOptions> Session::dataplane_options() const {
+  network::zmq::ClientOptions client{.endpoint = options_.dataplane, .keys = {}};
+  // The key file may be there for the server's sake: on ipc it is not needed here.
+  if (!client.endpoint.starts_with("tcp://")) return client;
+  if (!options_.key_file || !options_.dataplane_key) {
+    return Error(ErrorCode::invalid,
+                 client.endpoint +
+                     " needs keys: give --key-file and --dataplane-key, or set IRONCORE_KEY_FILE and "
+                     "IRONCORE_DATAPLANE_KEY");
+  }
+  IRONCORE_TRY(auto keys, network::zmq::load_key_pair(*options_.key_file));
+  client.keys = network::zmq::ClientKeys{std::move(keys), *options_.dataplane_key};
+  return client;
+}
+
 Result<store::zmq::Context*> Session::context() {
   if (!context_) {
     IRONCORE_TRY(context_, store::zmq::Context::create());
@@ -51,8 +66,9 @@ Result<store::Store*> Session::store() {
 Result<network::zmq::Client*> Session::dataplane() {
   if (!dataplane_) {
     IRONCORE_TRY(auto* const shared, context());
-    IRONCORE_TRY(dataplane_, within(network::zmq::Client::connect(*shared, {.endpoint = options_.dataplane}, clock_),
-                                    options_.dataplane));
+    IRONCORE_TRY(auto client, dataplane_options());
+    IRONCORE_TRY(dataplane_,
+                 within(network::zmq::Client::connect(*shared, std::move(client), clock_), options_.dataplane));
   }
   return dataplane_.get();
 }

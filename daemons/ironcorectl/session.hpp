@@ -26,10 +26,11 @@ struct Terminal {
 };
 
 struct SessionOptions {
-  std::string server;                     ///< endpoint
-  std::optional<std::string> key_file;    ///< our key pair, for tcp
-  std::optional<std::string> server_key;  ///< the server's public key, for tcp
-  std::string dataplane;                  ///< endpoint of this host's dataplane
+  std::string server;                        ///< endpoint
+  std::optional<std::string> key_file;       ///< our key pair, for tcp
+  std::optional<std::string> server_key;     ///< the server's public key, for tcp
+  std::string dataplane;                     ///< endpoint of a host's dataplane
+  std::optional<std::string> dataplane_key;  ///< its public key, for tcp
   std::string namespace_ = "default";
   std::string editor;             ///< command of `edit`
   std::string scratch_directory;  ///< where `edit` keeps its file
@@ -64,6 +65,7 @@ class Session {
 
  private:
   Result<store::zmq::ClientOptions> client_options() const;
+  Result<network::zmq::ClientOptions> dataplane_options() const;
   Result<store::zmq::Context*> context();
 
   SessionOptions options_;

@@ -14,7 +14,7 @@ using namespace ironcore;
 /// Reads the identities again when it is told to; a file that is wrong changes nothing.
 void reload(const ironcored::Options& options, store::zmq::Server& server, Log& log) {
   if (options.identities_file.empty()) return;
-  auto identities = store::zmq::Identities::load(options.identities_file);
+  auto identities = store::zmq::load_identities(options.identities_file);
   if (!identities) return log.error("identities not reloaded", {{"error", identities.error().message()}});
   const std::string count = std::to_string(identities->size());
   server.replace_identities(std::move(*identities));

@@ -9,20 +9,6 @@
 namespace ironcore::ironcored {
 namespace {
 
-/// All of `listen` as one: at most one path and one address.
-Result<program::Endpoint> endpoints(const Options& options) {
-  program::Endpoint all;
-  for (const std::string& text : options.listen) {
-    IRONCORE_TRY(auto endpoint, within(program::parse_endpoint(text), "listen"));
-    if (endpoint.tcp ? all.tcp.has_value() : !all.path.empty()) {
-      return Error(ErrorCode::invalid, "listen: two endpoints of one kind are one too many: \"" + text + '"');
-    }
-    if (endpoint.tcp) all.tcp = std::move(endpoint.tcp);
-    if (!endpoint.path.empty()) all.path = std::move(endpoint.path);
-  }
-  return all;
-}
-
 Error wrong(const std::string& what) {
   return {ErrorCode::invalid, what};
 }
@@ -89,7 +75,7 @@ program::Command grammar(Options& o) {
 
 Result<void> check(const Options& options) {
   if (options.listen.empty()) return wrong("listen: at least one endpoint is needed");
-  IRONCORE_TRY(const auto listen, endpoints(options));
+  IRONCORE_TRY(const auto listen, within(program::parse_endpoints(options.listen), "listen"));
   const bool has_keys = !options.key_file.empty(), has_identities = !options.identities_file.empty();
   if (listen.tcp) {
     if (!has_keys) return wrong("key-file: tcp is offered only with keys; make them with `ironcored keygen FILE`");
@@ -111,11 +97,11 @@ Result<void> check(const Options& options) {
 
 Result<store::zmq::ServerOptions> server_options(const Options& options) {
   store::zmq::ServerOptions server{.program = "ironcored " + std::string(program::version())};
-  IRONCORE_TRY(auto listen, endpoints(options));
+  IRONCORE_TRY(auto listen, within(program::parse_endpoints(options.listen), "listen"));
   server.path = std::move(listen.path);
   if (listen.tcp) {
     IRONCORE_TRY(auto keys, within(store::zmq::load_key_pair(options.key_file), "key-file"));
-    IRONCORE_TRY(auto identities, within(store::zmq::Identities::load(options.identities_file), "identities-file"));
+    IRONCORE_TRY(auto identities, within(store::zmq::load_identities(options.identities_file), "identities-file"));
     server.tcp = store::zmq::TcpOptions{.address = std::move(listen.tcp->address),
                                         .port = listen.tcp->port,
                                         .keys = std::move(keys),

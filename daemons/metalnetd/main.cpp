@@ -5,18 +5,27 @@
 #include "ironcore/network/zmq.hpp"
 #include "metalnetd/options.hpp"
 #include "program/daemon.hpp"
-#include "program/endpoint.hpp"
 #include "program/together.hpp"
 
 namespace {
 
 using namespace ironcore;
 
+/// Reads the identities again when it is told to; a file that is wrong changes nothing.
+void reload(const metalnetd::Options& options, network::zmq::Server& server, Log& log) {
+  if (options.identities_file.empty()) return;
+  auto identities = network::zmq::load_identities(options.identities_file);
+  if (!identities) return log.error("identities not reloaded", {{"error", identities.error().message()}});
+  const std::string count = std::to_string(identities->size());
+  server.replace_identities(std::move(*identities));
+  log.info("identities reloaded", {{"identities", count}});
+}
+
 Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
   auto& clock = daemon.clock;
   auto& log = daemon.log;
-  IRONCORE_CHECK(program::make_endpoint_directory(options.listen));
-  IRONCORE_TRY(const auto endpoint, program::parse_endpoint(options.listen));
+  for (const auto& endpoint : options.listen) IRONCORE_CHECK(program::make_endpoint_directory(endpoint));
+  IRONCORE_TRY(auto server_options, metalnetd::server_options(options));
   const auto& state_directory = options.dataplane.configuration_directory;
   const auto& flow_directory = options.dataplane.flow_directory;
   program::ClaimedDirectory claimed;
@@ -42,9 +51,7 @@ Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
 
   IRONCORE_TRY(const auto context, network::zmq::Context::create());
   IRONCORE_TRY(const auto server,
-               network::zmq::Server::create(
-                   *context, *dataplane, asked_ports,
-                   {.path = endpoint.path, .program = "metalnetd " + std::string(program::version())}, clock, log));
+               network::zmq::Server::create(*context, *dataplane, asked_ports, std::move(server_options), clock, log));
   std::unique_ptr<network::prometheus::Exporter> exporter;
   if (!options.metrics.empty()) {
     IRONCORE_TRY(exporter, network::prometheus::Exporter::create(options.metrics, *dataplane, *ports));
@@ -64,7 +71,16 @@ Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
     parts.push_back({"worker " + std::to_string(i),
                      part([&dataplane, i](std::stop_token stop) { dataplane->run(i, std::move(stop)); })});
   }
-  return program::run_together(daemon.signals, std::move(parts), [&] { return daemon.readiness.ready(); });
+  const auto started = [&]() -> Result<void> {
+    for (const auto& endpoint : {server->ipc_endpoint(), server->tcp_endpoint()}) {
+      if (!endpoint.empty()) log.info("serving", {{"endpoint", endpoint}});
+    }
+    return daemon.readiness.ready();
+  };
+  daemon.signals.on_hangup([&] { reload(options, *server, log); });
+  auto done = program::run_together(daemon.signals, std::move(parts), started);
+  daemon.signals.on_hangup({});
+  return done;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "program/daemon.hpp"
 #include "program/endpoint.hpp"
 
 namespace ironcore::metalnetd {
@@ -87,6 +88,20 @@ Result<void> check_numbers(const Options& options) {
   return {};
 }
 
+Result<void> check_listen(const Options& options) {
+  if (options.listen.empty()) return wrong("listen: at least one endpoint is needed");
+  IRONCORE_TRY(const auto listen, within(program::parse_endpoints(options.listen), "listen"));
+  const bool has_keys = !options.key_file.empty(), has_identities = !options.identities_file.empty();
+  if (listen.tcp) {
+    if (!has_keys) return wrong("key-file: tcp is offered only with keys; make them with `ironcored keygen FILE`");
+    if (!has_identities) return wrong("identities-file: tcp is offered only to known keys; say which in a file");
+    IRONCORE_CHECK(server_options(options));  // reads both files
+  } else if (has_keys || has_identities) {
+    return wrong("key-file and identities-file are for tcp; add --listen tcp://address:port");
+  }
+  return {};
+}
+
 Result<void> add_dns(const std::string& text, network::DataplaneOptions& options) {
   IRONCORE_TRY(const auto address, IpAddress::parse(text));
   (address.is_v4() ? options.dns_v4 : options.dns_v6).push_back(address);
@@ -97,10 +112,10 @@ Result<void> add_dns(const std::string& text, network::DataplaneOptions& options
 
 Options default_options(const program::Environment& environment) {
   Options options;
-  options.listen = program::default_dataplane_endpoint(environment);
+  options.listen = {program::default_dataplane_endpoint(environment)};
   options.state_directory = program::default_state_directory(environment) / "metalnetd";
   // Sockets lie in memory, and so shall connections.
-  const auto socket = program::parse_endpoint(options.listen);
+  const auto socket = program::parse_endpoint(options.listen.front());
   if (socket) options.flow_directory = std::filesystem::path(socket->path).parent_path() / "metalnetd";
   options.eal.prefix = "metalnetd";
   return options;
@@ -114,13 +129,18 @@ program::Command grammar(Options& o) {
       .examples =
           "metalnetd --underlay 2001:db8:0:1::/64 --uplink up0,router=02:00:00:00:00:01,device=af_packet:eth1\n"
           "metalnetd --underlay 2001:db8:0:1::/64 --port web-1=tap:web1 --workers 2\n"
+          "metalnetd --underlay 2001:db8:0:1::/64 --listen tcp://10.0.0.1:7410 --key-file host-1.key --identities-file "
+          "identities.json\n"
           "metalnetd --config /etc/ironcore/metalnetd.yaml --check-config",
       .settings = {
           text("underlay", o.underlay, "PREFIX", "IPv6 /64 of this host: what other hosts send to; required"),
           texts("uplink", o.uplink_texts, "NAME,router=MAC[,weight=N],device=DEVICE",
                 "a port towards other hosts; at most two"),
           texts("port", o.port_texts, "NAME=DEVICE", "opened at start: tap:NAME, af_packet:NAME, pci:ADDRESS …"),
-          text("listen", o.listen, "ENDPOINT", "ipc:///path (mode 0600) for those who configure it"),
+          texts("listen", o.listen, "ENDPOINT",
+                "ipc:///path (mode 0600) or tcp://address:port (with keys), for those who configure it"),
+          path("key-file", o.key_file, "our key pair, for tcp; `ironcored keygen` makes one"),
+          path("identities-file", o.identities_file, "whose keys may do what, for tcp; read again on SIGHUP"),
           count("workers", o.workers, "threads that forward packets"),
           count("connections", o.connections, "room of each worker, about 214 bytes each"),
           count("mtu", o.mtu, "of the machines' packets; uplinks carry 40 bytes more"),
@@ -171,8 +191,7 @@ Result<void> check(Options& options) {
     options.ports.push_back(std::move(spec));
   }
   for (const auto& text : options.dns) IRONCORE_CHECK(within(add_dns(text, dataplane), "dns"));
-  IRONCORE_TRY(const auto listen, within(program::parse_endpoint(options.listen), "listen"));
-  if (listen.tcp) return wrong("listen: only ipc:///path is served; metalnetd is not to be reached from other hosts");
+  IRONCORE_CHECK(check_listen(options));
   if (options.keep != Keep::nothing)
     dataplane.configuration_directory = std::filesystem::absolute(options.state_directory).lexically_normal();
   if (options.keep == Keep::everything)
@@ -189,6 +208,22 @@ Result<void> check(Options& options) {
   }
   options.eal.memory_mib = options.memory / (1024 * 1024);
   return {};
+}
+
+Result<network::zmq::ServerOptions> server_options(const Options& options) {
+  network::zmq::ServerOptions server;
+  server.program = "metalnetd " + std::string(program::version());
+  IRONCORE_TRY(auto listen, within(program::parse_endpoints(options.listen), "listen"));
+  server.path = std::move(listen.path);
+  if (listen.tcp) {
+    IRONCORE_TRY(auto keys, within(network::zmq::load_key_pair(options.key_file), "key-file"));
+    IRONCORE_TRY(auto identities, within(network::zmq::load_identities(options.identities_file), "identities-file"));
+    server.tcp = network::zmq::TcpOptions{.address = std::move(listen.tcp->address),
+                                          .port = listen.tcp->port,
+                                          .keys = std::move(keys),
+                                          .identities = std::move(identities)};
+  }
+  return server;
 }
 
 }  // namespace ironcore::metalnetd

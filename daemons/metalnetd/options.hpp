@@ -9,6 +9,7 @@
 
 #include "ironcore/network/dataplane.hpp"
 #include "ironcore/network/dpdk.hpp"
+#include "ironcore/network/zmq.hpp"
 #include "program/command_line.hpp"
 #include "program/directory.hpp"
 
@@ -19,7 +20,9 @@ enum class Firewall { on, off };
 enum class Keep { everything, configuration, nothing };
 
 struct Options {
-  std::string listen;
+  std::vector<std::string> listen;        ///< at most one ipc and one tcp endpoint
+  std::filesystem::path key_file;         ///< key pair of the server, for tcp
+  std::filesystem::path identities_file;  ///< who may do what, for tcp
   std::string underlay;
   std::vector<std::string> uplink_texts;  ///< NAME,router=MAC[,weight=N],device=DEVICE
   std::vector<std::string> port_texts;    ///< NAME=DEVICE
@@ -46,6 +49,9 @@ Options default_options(const program::Environment& environment);
 
 /// Settings, bound to `options`, which must outlive it.
 program::Command grammar(Options& options);
+
+/// The endpoints that were asked for, with keys and identities read.
+Result<network::zmq::ServerOptions> server_options(const Options& options);
 
 /// Looks at the settings as a whole and fills in what follows from them; `invalid` names the one that is wrong.
 Result<void> check(Options& options);

@@ -37,9 +37,21 @@ Result<Endpoint> parse_endpoint(const std::string& text) {
   const std::string port = rest.substr(colon + 1);
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), tcp.port);
   if (error != std::errc() || end != port.data() + port.size() || tcp.port > last_port) {
-    return expected("a port up to " + std::to_string(last_port) + " (the two above it are used too)", text);
+    return expected("a port up to " + std::to_string(last_port) + " (ironcored uses the two above it too)", text);
   }
   return Endpoint{.path = "", .tcp = std::move(tcp)};
+}
+
+Result<Endpoint> parse_endpoints(const std::vector<std::string>& texts) {
+  Endpoint all;
+  for (const std::string& text : texts) {
+    IRONCORE_TRY(auto endpoint, parse_endpoint(text));
+    if (endpoint.tcp ? all.tcp.has_value() : !all.path.empty())
+      return Error(ErrorCode::invalid, "two endpoints of one kind are one too many: \"" + text + '"');
+    if (endpoint.tcp) all.tcp = std::move(endpoint.tcp);
+    if (!endpoint.path.empty()) all.path = std::move(endpoint.path);
+  }
+  return all;
 }
 
 }  // namespace ironcore::program

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ironcore/base/result.hpp"
 
@@ -15,13 +16,16 @@ struct TcpAddress {
   std::uint16_t port = 0;
 };
 
-/// Either of them.
+/// Either of them; what a server listens on may be both.
 struct Endpoint {
   std::string path;  ///< of `ipc:///run/ironcore/api.sock`
   std::optional<TcpAddress> tcp;
 };
 
-/// `ipc:///path` or `tcp://address:port`. `invalid` says what was expected. The two ports above belong to it too.
+/// `ipc:///path` or `tcp://address:port`. `invalid` says what was expected. The two ports above may belong to it too.
 Result<Endpoint> parse_endpoint(const std::string& text);
+
+/// All that a server listens on as one: at most one path and one address.
+Result<Endpoint> parse_endpoints(const std::vector<std::string>& texts);
 
 }  // namespace ironcore::program

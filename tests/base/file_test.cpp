@@ -92,6 +92,8 @@ TEST_CASE("what is not a regular file is refused without blocking") {
 TEST_CASE("an error of the operating system keeps its meaning") {
   CHECK(system_error(ENOSPC, "write x").code() == ErrorCode::exhausted);
   CHECK(system_error(EACCES, "open x").code() == ErrorCode::forbidden);
+  CHECK(system_error(EADDRINUSE, "listen").code() == ErrorCode::wrong_state);
+  CHECK(errno_code(ENOTSUP) == ErrorCode::unsupported);
   CHECK(system_error(EIO, "read x").code() == ErrorCode::unavailable);
   CHECK(system_error(ENOENT, "open x").message() == "open x: no such file or directory");
 }

@@ -130,7 +130,7 @@ struct Host {
   }
 
   void apply(const std::vector<Change>& changes) {
-    learned.take([&](std::uint32_t index, const MacAddress& address) {
+    learned.take([&](std::uint32_t index, std::uint16_t, const MacAddress& address) {
       for (const auto& [key, object] : desired.interfaces())
         if (compiler.interface_index(key.id) == index) compiler.learn_mac(key.id, address);
     });

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "counter_records.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "port_records.hpp"
 #include "wire.hpp"
@@ -36,6 +37,14 @@ void content(const ApplyRequest& record) {
 void content(const OpenPortRequest& record) {
   std::string mac;
   if (const auto spec = spec_of(record.spec)) require(spec_of(to_record(*spec, mac)) == spec);
+}
+void content(const CountersReply& record) {
+  if (const auto counters = counters_of(record)) {
+    const EncodedCounters encoded(counters->dataplane, counters->interfaces);
+    const auto again = counters_of(encoded.reply);
+    require(again && again->interfaces == counters->interfaces &&
+            again->dataplane.bursts == counters->dataplane.bursts);
+  }
 }
 void content(const OpenPortReply& record) {
   static_cast<void>(report_of(record.port));

@@ -343,11 +343,27 @@ TEST_CASE("machines of two hosts reach each other over a wire, and everything is
   CHECK(counters.packets[static_cast<std::size_t>(Drop::source_address)] == 1);
   CHECK(counters.packets[static_cast<std::size_t>(Drop::route)] == 1);
   CHECK(counters.slow_path == 3);
+  CHECK(counters.fast_path == 5);
   CHECK(counters.connections == 1);
+  CHECK(counters.connections_opened == 1);
+  CHECK(counters.connections_expired == 0);
+  CHECK(counters.bursts.bursts() == 7);
+  CHECK(counters.bursts.sum_ns > 0);
+  using Stages = std::map<std::string, StageCounters, std::less<>>;
+  const auto by_name = [](const DataplaneCounters& all) {
+    Stages out;
+    for (std::size_t i = 0; i < stages; ++i)
+      if (all.by_stage[i].reached != 0) out[std::string(name(static_cast<Stage>(i)))] = all.by_stage[i];
+    return out;
+  };
+  CHECK(by_name(counters) ==
+        Stages{{"sender", {3, 1}}, {"egress_rules", {2, 0}}, {"route", {2, 1}}, {"encapsulation", {1, 0}}});
+  CHECK(by_name(right.dataplane->counters()) ==
+        Stages{{"underlay", {1, 0}}, {"ingress_rules", {1, 0}}, {"route", {1, 0}}, {"delivery", {1, 0}}});
   CHECK(counters.most_connections == 1);
   CHECK(counters.connection_room == 10'000);
   CHECK(left.counters_of("m1") ==
-        InterfaceCounters{"m1", 5, 5 * there.size(), 4, 3 * back.size() + told[0].bytes.size(), 1});
+        InterfaceCounters{"m1", 5, 5 * there.size(), 4, 3 * back.size() + told[0].bytes.size(), 1, 1, {}});
   CHECK(right.counters_of("m2") == InterfaceCounters{"m2", 3, 3 * back.size(), 3, 3 * there.size(), 0});
   const auto used = left.dataplane->ports();
   REQUIRE(used.size() == 2);
@@ -429,8 +445,18 @@ TEST_CASE("a machine whose MAC nobody told is known by what it says, and workers
     REQUIRE(came.size() == 1);
     const auto mac = machine_mac(number).bytes();
     CHECK(std::equal(mac.begin(), mac.end(), came[0].bytes.begin()));
+    CHECK(host.counters_of("m2").heard_mac == machine_mac(number));
   }
-  CHECK(host.dataplane->counters().answers == 2);
+  CHECK_FALSE(host.counters_of("m1").heard_mac.has_value());  // told, not heard
+  const auto counters = host.dataplane->counters();
+  CHECK(counters.answers == 2);
+  CHECK(counters.answers_by_service[static_cast<std::size_t>(GatewayService::arp)] == 2);
+  // Whoever gets the number of an interface does not get what it was heard to say.
+  ask(9);
+  host.apply({InterfaceKey{"m2"}});
+  host.apply({interface("m4", "10.0.0.4")});
+  host.dataplane->tend();
+  CHECK_FALSE(host.counters_of("m4").heard_mac.has_value());
 }
 
 TEST_CASE("an uplink that goes down, goes away and comes back is not used meanwhile") {
@@ -672,6 +698,29 @@ TEST_CASE("a host may have 4,096 ports") {
   CHECK(host.ports.buffers_in_use() == 0);
 }
 
+TEST_CASE("a host may have 65,536 networks, and no more") {
+  Host host(1);
+  std::vector<Change> batch;
+  const auto route_in = [](std::uint32_t number) {
+    return Route{Vni::make(number).value(), prefix("0.0.0.0/0"), {{ip("2001:db8:0:99:d000::1"), 1}}};
+  };
+  for (std::uint32_t i = 1; i <= 65'536; ++i) batch.emplace_back(route_in(i));
+  host.apply(batch);
+  const auto one_more = host.dataplane->apply(std::vector<Change>{route_in(65'537)});
+  REQUIRE_FALSE(one_more.has_value());
+  CHECK(one_more.error().message().find("65536") != std::string::npos);
+  CHECK(host.dataplane->get<Route>(RouteKey{Vni::make(65'536).value(), prefix("0.0.0.0/0")}).has_value());
+  // The last one works like the first.
+  auto machine = interface("m1", "10.0.0.1");
+  machine.vni = Vni::make(65'536).value();
+  machine.mac = machine_mac(1);
+  host.apply({machine, rule("m1", "all")});
+  REQUIRE(host.ports.open(port_spec("port-m1")).has_value());
+  REQUIRE(host.ports.inject("port-m1", ethernet(router, machine_mac(1), packet("10.0.0.1", "10.0.0.9"))));
+  host.dataplane->step(0);
+  CHECK(host.ports.take("uplink").size() == 1);
+}
+
 TEST_CASE("the gateway says by itself that it is there: often at first, then now and then") {
   sim::VirtualClock clock;
   NullLog log;
@@ -706,4 +755,53 @@ TEST_CASE("the gateway says by itself that it is there: often at first, then now
   CHECK(heard("port-a") == std::map<std::uint16_t, int>{{0x0806, 3}});
   heard("port-b");
   CHECK(ports.buffers_in_use() == 0);
+}
+
+TEST_CASE("flows that are looked at again, opened and forgotten are counted, and so is what goes round") {
+  Host host(1);
+  host.add(1, "10.0.0.1");
+  host.add(2, "10.0.0.2");
+  const auto send = [&](std::uint16_t port) {
+    REQUIRE(host.ports.inject("port-m1", host.frame(1, packet("10.0.0.1", "10.0.0.2", port))));
+    host.step();
+    return host.ports.take("port-m2").size();
+  };
+  for (int i = 0; i < 3; ++i) CHECK(send(1000) == 1);
+  auto counters = host.dataplane->counters();
+  CHECK(counters.fast_path == 2);
+  CHECK(counters.connections_opened == 1);
+  CHECK(counters.rechecks_kept == 0);
+
+  // Another rule changes nothing for the flow; without any it has no right any more, and the next one neither.
+  host.apply({rule("m2", "more")});
+  CHECK(send(1000) == 1);
+  counters = host.dataplane->counters();
+  CHECK(counters.rechecks_kept == 1);
+  CHECK(counters.rechecks_ended == 0);
+  CHECK(counters.fast_path == 3);
+  host.apply({FirewallRuleKey{"m2", "more"}, FirewallRuleKey{"m2", "all"}});
+  CHECK(send(1000) == 0);
+  counters = host.dataplane->counters();
+  CHECK(counters.rechecks_kept == 1);
+  CHECK(counters.rechecks_ended == 1);
+  CHECK(counters.connections == 0);
+  CHECK(counters.fast_path == 3);
+  const auto& rules = counters.by_stage[static_cast<std::size_t>(Stage::ingress_rules)];
+  CHECK(rules.reached == 4);
+  CHECK(rules.refused == 2);
+
+  // By its public address a machine of this host is reached round a corner: both halves are flows.
+  host.apply({rule("m2", "all"), VirtualIp{"m2", ip("192.0.2.7"), {}}, route("0.0.0.0/0", {"2001:db8:ffff::1"})});
+  const auto before = host.dataplane->counters();
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(host.ports.inject("port-m1", host.frame(1, packet("10.0.0.1", "192.0.2.7", 2000))));
+    host.step();
+    CHECK(host.ports.take("port-m2").size() == 1);
+  }
+  counters = host.dataplane->counters();
+  CHECK(counters.connections_opened == before.connections_opened + 2);
+  CHECK(counters.fast_path == before.fast_path + 4);
+  CHECK(counters.slow_path == before.slow_path + 2);
+  CHECK(counters.by_stage[static_cast<std::size_t>(Stage::virtual_ip)].reached == 1);
+  CHECK(counters.connections == counters.connections_opened - counters.rechecks_ended - counters.connections_expired);
 }

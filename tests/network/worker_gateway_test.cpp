@@ -64,7 +64,7 @@ TEST_CASE("a machine whose MAC nobody told is known by what it asks, and may cha
   host.compiler.add_port("port-m3", port, port_mac(port));
   host.change({});
   const auto learn = [&] {
-    host.learned.take([&](std::uint32_t interface, const MacAddress& address) {
+    host.learned.take([&](std::uint32_t interface, std::uint16_t, const MacAddress& address) {
       CHECK(interface == host.compiler.interface_index("m3"));
       host.compiler.learn_mac("m3", address);
     });

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -188,23 +189,42 @@ class Dataplane(TempDirectory):
         self.assertEqual(answer[Raw].load, b"answer")
 
         frame = bytes(self.from_machine("a", to_b / UDP(sport=4000, dport=81))).hex()
-        self.assertIn("dropped: ingress_rule", self.ok("explain", "port-a", frame))
+        explained = self.ok("explain", "port-a", frame)
+        self.assertRegex(explained.splitlines()[-1], "^dropped +ingress_rule$")
+        self.assertEqual(explained.count("ingress_rule"), 1)
         frame = bytes(self.from_machine("a", to_b / UDP(sport=4000, dport=80))).hex()
-        self.assertIn("leaves by port port-b", self.ok("explain", "port-a", frame))
-        self.assertIn("dropped: ingress_rule", self.ok("explain", "port-a", "udp", "10.0.0.1:4001", "10.0.0.2:81"))
-        self.assertIn("leaves by port port-b", self.ok("explain", "port-a", "udp", "10.0.0.1:4001", "10.0.0.2:80"))
+        self.assertRegex(self.ok("explain", "port-a", frame), "leaves by +port port-b of machine b\n$")
+        self.assertRegex(self.ok("explain", "port-a", "udp", "10.0.0.1:4001", "10.0.0.2:81"), "dropped +ingress_rule")
+        self.assertRegex(self.ok("explain", "port-a", "udp", "10.0.0.1:4001", "10.0.0.2:80"), "leaves by +port port-b")
         self.assertIn("gateway", self.ok("explain", "port-a", "icmp", "10.0.0.1", "169.254.0.1"))
         self.assertIn("steps", json.loads(self.ok("explain", "port-a", frame, "-o", "json")))
 
         counters = json.loads(self.ok("counters", "-o", "json"))
         self.assertEqual(counters["dropped"]["ingress_rule"], 1)
         self.assertEqual([one["id"] for one in counters["interfaces"]], ["a", "b"])
-        self.assertIn("dropped: ingress_rule", self.ok("counters"))
+        self.assertEqual(counters["stages"]["ingress_rules"]["refused"], 1)
+        self.assertGreater(counters["answers"]["arp"], 0)
+        self.assertGreater(sum(one["count"] for one in counters["bursts"]["times"]), 0)
+        self.assertEqual([one.get("heardMac") for one in counters["interfaces"]], [None, MACS["b"]])
+        self.assertRegex(self.ok("get", "interfaces"), rf"b +port-b .* {MACS['b']} \(heard\)")
+        shown = self.ok("counters")
+        for line in ("dropped: ingress_rule", "answers: arp", "fast path", "looked at again: kept", "ingress_rules", "less than"):
+            self.assertIn(line, shown)
+        status = self.ok("status")
+        for line in ("metalnetd", "3, all up", "of 10000 (0 %; fullest worker 0 %)", "most of them: ingress_rule", "99 % below"):
+            self.assertIn(line, status)
+        self.assertEqual(json.loads(self.ok("status", "-o", "json"))["portsUp"], 3)
         with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
             metrics = answer.read().decode()
         self.assertIn('ironcore_dataplane_dropped_packets_total{reason="ingress_rule"} 1', metrics)
         self.assertRegex(metrics, r'ironcore_dataplane_interface_sent_packets_total{interface="a"} [1-9]')
         self.assertIn('ironcore_dataplane_port_up{port="up"} 1', metrics)
+        self.assertRegex(metrics, r'ironcore_dataplane_gateway_answers_total{service="dhcpv4"} 1')
+        self.assertRegex(metrics, r'ironcore_dataplane_stage_refused_total{stage="ingress_rules"} 1')
+        self.assertRegex(metrics, r'ironcore_dataplane_rechecks_total{result="kept"} [0-9]')
+        self.assertRegex(metrics, r'ironcore_dataplane_fast_path_packets_total [1-9]')
+        self.assertRegex(metrics, r'ironcore_dataplane_burst_seconds_bucket{le="\+Inf"} [1-9]')
+        self.assertRegex(metrics, r'ironcore_dataplane_burst_seconds_bucket{le="2.56e-07"} [0-9]')
 
     def test_other_hosts_are_reached_through_the_uplink(self):
         self.ok("apply", "-f", "-", stdin=NETWORK)
@@ -288,6 +308,63 @@ class Dataplane(TempDirectory):
         self.assertFalse((self.directory / "dataplane.sock").exists())
 
 
+class FromOtherHosts(TempDirectory):
+    """As docs/several-hosts.md says it: over TCP, each with a key and no more rights than it needs."""
+    endpoint = "tcp://127.0.0.1:7410"  # in a network namespace of our own
+
+    def setUp(self):
+        super().setUp()
+        self.keys = {name: self.key(name) for name in ("server", "me", "monitoring", "stranger")}
+        identities = (cloud.ROOT / "examples/dataplane-identities.json").read_text()
+        for place, name in (("@MY_PUBLIC_KEY@", "me"), ("@MONITORING_PUBLIC_KEY@", "monitoring")):
+            self.assertIn(place, identities)
+            identities = identities.replace(place, json.dumps(self.keys[name][1])[1:-1])
+        self.identities = self.write("identities.json", identities)
+        local = f"ipc://{self.directory}/dataplane.sock"
+        self.daemon = Daemon("metalnetd", [program("metalnetd"), "--underlay", UNDERLAY, "--listen", local, "--listen", self.endpoint,
+                                           "--key-file", self.keys["server"][0], "--identities-file", self.identities,
+                                           "--connections", 1000, "--dpdk-prefix", f"test-{os.getpid()}"], self.directory)
+        self.addCleanup(self.daemon.kill)
+        self.daemon.wait_ready()
+        self.local = {"IRONCORE_DATAPLANE": local}
+
+    def key(self, name):
+        """The file, and the public key in it."""
+        made = run("ironcored", "keygen", self.directory / f"{name}.key")
+        self.assertEqual(made.code, 0, made)
+        return self.directory / f"{name}.key", made.out.strip()
+
+    def ctl(self, who, *arguments, server="server", stdin=""):
+        environment = {"IRONCORE_DATAPLANE": self.endpoint, "IRONCORE_DATAPLANE_KEY": self.keys[server][1], "IRONCORE_KEY_FILE": str(self.keys[who][0])}
+        return run("ironcorectl", "dataplane", *arguments, stdin=stdin, environment=environment)
+
+    def test_each_key_may_do_what_the_file_says(self):
+        self.assertSays(self.ctl("me", "apply", "-f", "-", stdin=NETWORK), 0, "6 changes applied", stream="out")
+        self.assertSays(self.ctl("monitoring", "get", "interfaces"), 0, "10.0.0.1", stream="out")
+        self.assertSays(self.ctl("monitoring", "counters"), 0, stream="out")
+        self.assertSays(self.ctl("monitoring", "delete", "interface", "a"), 1, "monitoring may not update Interface")
+        self.assertSays(self.ctl("monitoring", "open-port", "x", "tap:x"), 1, "monitoring may not update ports")
+        self.assertSays(self.ctl("stranger", "get", "interfaces"), 1, "does not know the key " + self.keys["stranger"][1])
+        self.assertSays(self.ctl("me", "get", "interfaces", server="stranger"), 1, "check that the server's public key is right")
+        without = run("ironcorectl", "dataplane", "get", "interfaces", "--dataplane", self.endpoint)
+        self.assertSays(without, 2, "needs keys")
+        # On this host the socket's mode is all that is asked, also by who has a key for elsewhere.
+        here = run("ironcorectl", "dataplane", "get", "interfaces", environment={**self.local, "IRONCORE_KEY_FILE": str(self.keys["me"][0])})
+        self.assertSays(here, 0, "10.0.0.1", stream="out")
+
+    def test_identities_are_read_again(self):
+        self.assertEqual(self.ctl("me", "get", "interfaces").code, 0)
+        right = self.identities.read_text()
+        self.identities.write_text("{")
+        self.daemon.process.send_signal(signal.SIGHUP)
+        wait_until("the wrong file is refused", lambda: "identities not reloaded" in self.daemon.tail())
+        self.assertEqual(self.ctl("me", "get", "interfaces").code, 0)
+        self.identities.write_text(right.replace('"roles": ["everything"]', '"roles": ["viewer"]'))
+        self.daemon.process.send_signal(signal.SIGHUP)
+        wait_until("what may be done changes", lambda: self.ctl("me", "delete", "interface", "a").code == 1)
+        self.assertEqual(self.ctl("me", "get", "interfaces").code, 0)
+
+
 class Settings(TempDirectory):
     def test_wrong_settings_are_named(self):
         right = ["--underlay", UNDERLAY]
@@ -301,7 +378,10 @@ class Settings(TempDirectory):
                             ([*right, "--mtu", "9000"], "mtu: expected 576 to 8960"),
                             ([*right, "--dns", "x"], "dns"),
                             ([*right, "--lease", "1s"], "lease: at least 60s"),
-                            ([*right, "--listen", "tcp://127.0.0.1:5"], "only ipc")):
+                            ([*right, "--listen", "tcp://127.0.0.1:5"], "key-file: tcp is offered only with keys"),
+                            ([*right, "--listen", "tcp://127.0.0.1:5", "--key-file", "x"], "identities-file: tcp is offered only to known keys"),
+                            ([*right, "--identities-file", "x"], "add --listen tcp://address:port"),
+                            ([*right, "--listen", "ipc:///a", "--listen", "ipc:///b"], "one too many")):
             with self.subTest(text):
                 self.assertSays(run("metalnetd", *words, "--check-config"), 2, text)
 
@@ -329,4 +409,4 @@ if __name__ == "__main__":
     for where in ("all", "default"):
         with contextlib.suppress(OSError), open(f"/proc/sys/net/ipv6/conf/{where}/disable_ipv6", "w") as file:
             file.write("1")
-    cloud.main("metalnetd", "ironcorectl")
+    cloud.main("metalnetd", "ironcorectl", "ironcored")

@@ -22,54 +22,51 @@ void UniqueFd::reset(int fd) noexcept {
   fd_ = fd;
 }
 
-Error system_error(int number, std::string_view doing) {
-  auto code = ErrorCode::unavailable;
+ErrorCode errno_code(int number) noexcept {
   switch (number) {
     case ENOENT:
     case ENOTDIR:
-      code = ErrorCode::not_found;
-      break;
+      return ErrorCode::not_found;
     case EEXIST:
     case ENOTEMPTY:
-      code = ErrorCode::already_exists;
-      break;
+      return ErrorCode::already_exists;
+    case EADDRINUSE:
+      return ErrorCode::wrong_state;
     case EACCES:
     case EPERM:
     case EROFS:
-      code = ErrorCode::forbidden;
-      break;
+      return ErrorCode::forbidden;
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
     case EMFILE:
     case ENFILE:
     case ENOMEM:
-      code = ErrorCode::exhausted;
-      break;
+      return ErrorCode::exhausted;
     case EINVAL:
     case ENAMETOOLONG:
     case ELOOP:
     case EISDIR:
-      code = ErrorCode::invalid;
-      break;
+    case EPROTONOSUPPORT:
+      return ErrorCode::invalid;
     case ETIMEDOUT:
-      code = ErrorCode::timeout;
-      break;
+      return ErrorCode::timeout;
     case ECANCELED:
-      code = ErrorCode::cancelled;
-      break;
+      return ErrorCode::cancelled;
     case ENOSYS:
     case EOPNOTSUPP:
-      code = ErrorCode::unsupported;
-      break;
+      return ErrorCode::unsupported;
     default:
-      break;
+      return ErrorCode::unavailable;
   }
+}
+
+Error system_error(int number, std::string_view doing) {
   auto why = std::generic_category().message(number);
   if (!why.empty() && why.front() >= 'A' && why.front() <= 'Z')
     why.front() = static_cast<char>(why.front() - 'A' + 'a');
   if (number == ENOSPC) why += ": make room";
-  return Error(code, std::string(doing) + ": " + why);
+  return Error(errno_code(number), std::string(doing) + ": " + why);
 }
 
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {

@@ -3,114 +3,17 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
-#include <chrono>
-#include <filesystem>
-#include <memory>
 #include <random>
 #include <string>
 #include <thread>
 
-#include "../configuration_objects.hpp"
-#include "ironcore/network/configuration_json.hpp"
-#include "ironcore/network/zmq.hpp"
-#include "ironcore/sim/ports.hpp"
-#include "request_channel.hpp"
-#include "wire.hpp"
+#include "remote_dataplane.hpp"
 
 using namespace ironcore;
 using namespace ironcore::network;
 using namespace ironcore::network::tests;
-namespace wire = ironcore::wire;
 
 namespace {
-
-template <class T>
-T good(Result<T> result) {
-  REQUIRE_MESSAGE(result.has_value(), result.error().message());
-  return *std::move(result);
-}
-
-DataplaneOptions options() {
-  DataplaneOptions out;
-  out.underlay = prefix("2001:db8:0:1::/64");
-  out.connections = 1000;
-  out.fragments = 64;
-  out.maglev_size = 251;
-  out.watched_changes = 100;
-  out.seed = 1;
-  return out;
-}
-
-/// A dataplane of this process.
-struct Local {
-  SystemClock clock;
-  NullLog log;
-  sim::Ports ports{clock, {}};
-  std::unique_ptr<Dataplane> dataplane = good(Dataplane::create(options(), ports, clock, log));
-};
-
-struct Directory {
-  std::filesystem::path path = [] {
-    std::string name = (std::filesystem::temp_directory_path() / "dataplane-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    return name;
-  }();
-  ~Directory() { std::filesystem::remove_all(path); }
-};
-
-/// One that is served, and a client.
-struct Remote {
-  Remote() { start(); }
-  ~Remote() { stop(); }
-
-  void start() {
-    server =
-        good(network::zmq::Server::create(*context, *local.dataplane, local.ports,
-                                          {.path = socket.string(), .program = "metalnetd 1"}, local.clock, local.log));
-    thread = std::jthread([this](std::stop_token stop) { static_cast<void>(server->run(std::move(stop))); });
-    if (!client) client = good(network::zmq::Client::connect(*context, {.endpoint = server->endpoint()}, local.clock));
-  }
-  void stop() {
-    thread = {};
-    server.reset();
-  }
-  Instant soon(int milliseconds = 5000) const { return local.clock.now() + std::chrono::milliseconds(milliseconds); }
-
-  Directory directory;
-  std::filesystem::path socket = directory.path / "dataplane.sock";
-  Local local;
-  std::unique_ptr<wire::Context> context = good(wire::Context::create());
-  std::unique_ptr<network::zmq::Server> server;
-  std::jthread thread;
-  std::unique_ptr<network::zmq::Client> client;
-};
-
-/// A peer that speaks bytes.
-struct RawPeer {
-  explicit RawPeer(Remote& remote) : socket(good(wire::Socket::open(*remote.context, ZMQ_DEALER))) {
-    REQUIRE(socket.connect(remote.server->endpoint()).has_value());
-  }
-  void send(std::string bytes, int flags = 0) {
-    wire::Message message(std::move(bytes));
-    REQUIRE(socket.send(message, flags));
-  }
-  std::string answer() {
-    for (int i = 0; i < 5000; ++i) {
-      if (const auto message = socket.receive()) return std::string(message->bytes());
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    FAIL("no answer");
-    return {};
-  }
-  Error error() {
-    const auto bytes = answer();
-    wire::Header header;
-    REQUIRE(wire::decode_header(bytes, header).has_value());
-    REQUIRE(header.type == wire::MessageType::error);
-    return wire::error_of(good(wire::decode<wire::ErrorReply>(bytes)));
-  }
-  wire::Socket socket;
-};
 
 template <class Object>
 std::vector<Change> all(const Dataplane& dataplane) {
@@ -251,6 +154,8 @@ TEST_CASE("counters are those of the dataplane") {
   CHECK(counters.dataplane.connection_room == remote.local.dataplane->counters().connection_room);
   CHECK(counters.dataplane.packets == remote.local.dataplane->counters().packets);
   CHECK(counters.interfaces == remote.local.dataplane->interface_counters());
+  CHECK(counters.dataplane.by_stage == remote.local.dataplane->counters().by_stage);
+  CHECK(counters.dataplane.bursts == remote.local.dataplane->counters().bursts);
 }
 
 TEST_CASE("a packet is explained as here, by a worker that runs") {

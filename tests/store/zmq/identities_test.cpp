@@ -25,7 +25,7 @@ class Guarded {
     zmq::ServerOptions options;
     options.heartbeat = std::chrono::milliseconds(50);
     options.tcp = zmq::TcpOptions{.keys = server_keys_,
-                                  .identities = zmq::Identities::parse(R"({"identities":[)" + list + "]}").value()};
+                                  .identities = zmq::parse_identities(R"({"identities":[)" + list + "]}").value()};
     running_.emplace(*server_context_, local_.store(), options, clock_, log_);
   }
   store::LocalStore& local() { return local_.store(); }
@@ -69,7 +69,7 @@ std::vector<std::string> fields_of(const Error& error) {
 
 TEST_CASE("an identities file gives each key its roles and rules") {
   const std::string key_a(40, 'a'), key_b(40, 'b');
-  const auto identities = zmq::Identities::parse(
+  const auto identities = zmq::parse_identities(
       R"({
     "roles": {"viewer": [{"verbs": ["read"]}], "leader": [{"verbs": ["lease"], "names": ["scheduler"]}]},
     "identities": [
@@ -86,7 +86,7 @@ TEST_CASE("an identities file gives each key its roles and rules") {
 
 TEST_CASE("everything that is wrong in an identities file is named") {
   const auto wrong = [](const std::string& text) {
-    const auto identities = zmq::Identities::parse(text);
+    const auto identities = zmq::parse_identities(text);
     REQUIRE_FALSE(identities);
     CHECK(identities.error().code() == ErrorCode::invalid);
     return fields_of(identities.error());
@@ -267,13 +267,13 @@ TEST_CASE("rights that are taken away or given count from the next request on") 
   Guarded guarded({R"([{"verbs":["*"]}])"});
   auto store = guarded.connect();
   must(*store, make(machine("a")));
-  guarded.server().replace_identities(zmq::Identities::parse(R"({"identities":[{"name":"less","publicKey":")" +
-                                                             guarded.keys(0).public_key +
-                                                             R"(","rules":[{"verbs":["read"]}]}]})")
+  guarded.server().replace_identities(zmq::parse_identities(R"({"identities":[{"name":"less","publicKey":")" +
+                                                            guarded.keys(0).public_key +
+                                                            R"(","rules":[{"verbs":["read"]}]}]})")
                                           .value());
   CHECK(code_of(*store, make(machine("b"))) == ErrorCode::forbidden);
   CHECK(store->get(key<api::Machine>("default", "a")));
-  guarded.server().replace_identities(zmq::Identities::parse(R"({"identities":[]})").value());
+  guarded.server().replace_identities(zmq::parse_identities(R"({"identities":[]})").value());
   CHECK(code_of(store->get(key<api::Machine>("default", "a"))) == ErrorCode::forbidden);
   guarded.server().replace_identities(everything_for(guarded.keys(0).public_key));
   must(*store, make(machine("b")));

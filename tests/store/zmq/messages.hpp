@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "../../wire_messages.hpp"
 #include "wire.hpp"
 
 namespace ironcore::test {
@@ -13,15 +14,7 @@ namespace ironcore::test {
 template <class Each>
 void for_each_message(Each each) {
   using namespace store::zmq;
-  const auto one = [&](const std::string& name, const auto& record) {
-    using Record = std::remove_cvref_t<decltype(record)>;
-    each(name, encode(0x1122334455667788, 10'000, record), [](const std::string& bytes) -> Result<std::string> {
-      Header header;
-      IRONCORE_CHECK(decode_header(bytes, header));
-      IRONCORE_TRY(auto again, decode<Record>(bytes));
-      return encode(header.request_id, header.deadline_ms, again);
-    });
-  };
+  const auto one = [&](const std::string& name, const auto& record) { one_message(each, name, record); };
   constexpr std::string_view machines = "machines.compute.ironcore.dev";
   constexpr std::string_view epoch = "0f8fad5b-d9cb-469f-a165-70867728950e";
   constexpr std::string_view json = R"({"apiVersion":"v1","kind":"Secret"})";

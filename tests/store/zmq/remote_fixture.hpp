@@ -147,8 +147,8 @@ void wait_for(const std::string& what, Ready ready) {
 
 /// The identities file for one key with every right.
 inline zmq::Identities everything_for(const std::string& public_key) {
-  return zmq::Identities::parse(R"({"identities":[{"name":"admin","publicKey":")" + public_key +
-                                R"(","rules":[{"verbs":["*"]}]}]})")
+  return zmq::parse_identities(R"({"identities":[{"name":"admin","publicKey":")" + public_key +
+                               R"(","rules":[{"verbs":["*"]}]}]})")
       .value();
 }
 

@@ -14,6 +14,8 @@
 
 namespace ironcore {
 
+/// What an errno of the operating system is as a code of ours: `unavailable` for those that no caller could react to.
+ErrorCode errno_code(int number) noexcept;
 /// An errno of the operating system as an Error: `open /etc/x: no such file or directory`.
 Error system_error(int number, std::string_view doing);
 

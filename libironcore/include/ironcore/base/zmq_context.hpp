@@ -42,6 +42,12 @@ struct KeyPair {
   std::string secret_key;
 };
 
+/// Who we are and whom we expect, on TCP.
+struct ClientKeys {
+  KeyPair own;
+  std::string server_public_key;  ///< Z85
+};
+
 /// `unsupported` if this libzmq was built without CURVE.
 Result<KeyPair> make_key_pair();
 

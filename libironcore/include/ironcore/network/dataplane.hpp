@@ -18,6 +18,7 @@
 #include "ironcore/base/log.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/network/configuration.hpp"
+#include "ironcore/network/counters.hpp"
 #include "ironcore/network/explanation.hpp"
 #include "ironcore/network/packet.hpp"
 #include "ironcore/network/ports.hpp"
@@ -84,12 +85,20 @@ struct AppliedBatch {
 
 struct DataplaneCounters {
   std::array<std::uint64_t, drop_reasons> packets{};  ///< by reason; `none` are those that went on
-  std::uint64_t slow_path = 0;                        ///< how often the configuration was asked
-  std::uint64_t answers = 0;                          ///< of the gateway to machines: ARP, DHCP and the like
-  std::uint64_t icmp_errors = 0;                      ///< told to machines
-  std::uint64_t connections = 0;                      ///< now
+  std::uint64_t fast_path = 0;  ///< packets of flows that were known; what goes round on this host counts each time
+  std::uint64_t slow_path = 0;  ///< how often the configuration was asked
+  std::array<StageCounters, stages> by_stage{};  ///< of the slow path
+  std::uint64_t rechecks_kept = 0;               ///< flows that were looked at again after a change, and go on
+  std::uint64_t rechecks_ended = 0;              ///< likewise, but they may not, or go another way now
+  std::uint64_t answers = 0;                     ///< of the gateway to machines: ARP, DHCP and the like
+  std::array<std::uint64_t, gateway_services> answers_by_service{};
+  std::uint64_t icmp_errors = 0;          ///< told to machines
+  std::uint64_t connections_opened = 0;   ///< refusals that are remembered for a moment too
+  std::uint64_t connections_expired = 0;  ///< of age
+  std::uint64_t connections = 0;          ///< now
   std::uint64_t connection_room = 0;
   std::uint64_t most_connections = 0;  ///< of one worker, now: each has the same part of the room
+  BurstTimes bursts;                   ///< of all workers
 };
 
 /// Seen from the machine, whole frames, since the interface or its port came.
@@ -99,7 +108,10 @@ struct InterfaceCounters {
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_packets = 0;
   std::uint64_t received_bytes = 0;
-  std::uint64_t dropped = 0;  ///< of those that it sent, without an ICMP error that told it so
+  std::uint64_t dropped = 0;      ///< of those that it sent, without an ICMP error that told it so
+  std::uint64_t icmp_errors = 0;  ///< that told it so; received ones too
+  std::optional<MacAddress>
+      heard_mac;  ///< now, if the configuration does not say its MAC and the machine has been heard
   friend bool operator==(const InterfaceCounters&, const InterfaceCounters&) = default;
 };
 

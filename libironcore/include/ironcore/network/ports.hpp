@@ -79,7 +79,8 @@ class Ports {
 
   /// How many workers, and so queues, there are.
   virtual std::size_t queues() const noexcept = 0;
-  /// The numbers of the ports at which this queue may find something; changes only in `quiesce`.
+  /// The numbers of the ports at which this queue may find something; changes only in `quiesce`. A port with one queue in each direction is best
+  /// polled by the queue `number % queues()`: there the engine keeps what is its.
   virtual std::span<const std::uint32_t> polled(std::size_t queue) const noexcept = 0;
   /// No more than there is room for. All fields of the packets are set, `port` to where they came from; they belong to the caller until they are
   /// given to `send` or `release`.

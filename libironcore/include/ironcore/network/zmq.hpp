@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A host's dataplane and its ports, offered to other processes of the machine over ZeroMQ.
+// A host's dataplane and its ports, offered to other processes over ZeroMQ.
 #pragma once
 
 #include <cstddef>
@@ -19,13 +19,27 @@
 #include "ironcore/base/zmq_context.hpp"
 #include "ironcore/network/dataplane.hpp"
 #include "ironcore/network/explanation.hpp"
+#include "ironcore/network/zmq_identities.hpp"
 
 namespace ironcore::network::zmq {
 
+using ironcore::wire::ClientKeys;
 using ironcore::wire::Context;
+using ironcore::wire::KeyPair;
+using ironcore::wire::load_key_pair;
+
+/// An endpoint on the network; only with CURVE, only for known keys.
+struct TcpOptions {
+  std::string address = "127.0.0.1";  ///< or `[::1]`, `0.0.0.0`
+  std::uint16_t port = 0;             ///< 0 = a free one
+  KeyPair keys;
+  Identities identities;
+};
 
 struct ServerOptions {
-  std::string path;  ///< of the socket: absolute, at most 95 bytes; mode 0600: who may open it may do everything
+  /// Of the socket: absolute, at most 95 bytes; mode 0600: who may open it may do everything. Empty = none.
+  std::string path;
+  std::optional<TcpOptions> tcp;     ///< needs a context without another server on TCP
   std::string program = "ironcore";  ///< told to clients
 };
 
@@ -34,24 +48,32 @@ struct ServerCounters {
   std::uint64_t requests = 0;
   std::uint64_t malformed = 0;        ///< messages that could not be read: dropped or answered with `invalid`
   std::uint64_t foreign_version = 0;  ///< of another protocol version
+  std::uint64_t refused = 0;          ///< requests without the right
+  std::uint64_t unknown_keys = 0;     ///< TCP connections of keys that nobody has
 };
 
 /// One poll loop on the embedder's thread. Nothing that a peer sends blocks or ends it; a batch is carried out between two messages, an explanation waits for its worker. Thread: `run` one,
 /// everything else any.
 class Server {
  public:
-  /// Binds the socket. One of a dead server is replaced; `wrong_state` when a live one has the path. Everything must outlive the server.
+  /// Binds the endpoints. The socket of a dead server is replaced; `wrong_state` when a live one has the path or the port. Everything must outlive
+  /// the server.
   static Result<std::unique_ptr<Server>> create(Context& context, Dataplane& dataplane, Ports& ports,
                                                 ServerOptions options, Clock& clock, Log& log);
   virtual ~Server() = default;
   /// Serves until told to stop. While somebody watches, it looks for new batches 50 times a second. `internal` if ZeroMQ itself fails.
   virtual Result<void> run(std::stop_token stop) = 0;
-  virtual std::string endpoint() const = 0;
+  /// Where clients connect to: `ipc://…`; empty when there is none.
+  virtual std::string ipc_endpoint() const = 0;
+  virtual std::string tcp_endpoint() const = 0;
+  /// From the next request on; watches over TCP are asked for, and judged, anew.
+  virtual void replace_identities(Identities identities) = 0;
   virtual ServerCounters counters() const = 0;
 };
 
 struct ClientOptions {
-  std::string endpoint;                         ///< `ipc:///run/ironcore/dataplane.sock`
+  std::string endpoint;                         ///< `ipc:///run/ironcore/dataplane.sock` or `tcp://host:port`
+  std::optional<ClientKeys> keys;               ///< required for tcp, refused for ipc
   Duration timeout = std::chrono::seconds(10);  ///< for each call; a watch has its own deadline
 };
 
@@ -76,13 +98,13 @@ struct PortReport {
 };
 
 struct AllCounters {
-  /// Reasons that this program does not know are left out.
+  /// Reasons, stages and services that this program does not know are left out.
   DataplaneCounters dataplane;
   std::vector<InterfaceCounters> interfaces;
 };
 
 /// The same calls as `Dataplane` and `Ports` have, with their errors, and `unavailable` (nobody answers there), `timeout` (no answer in time: it
-/// may have happened), `unsupported` (another protocol version). A restart of the server is bridged: a call is sent again until its time is up, which is
+/// may have happened), `unsupported` (another protocol version), `forbidden` (the key is not known, or may not do this). A restart of the server is bridged: a call is sent again until its time is up, which is
 /// safe because each of them says what shall be. `context` and `clock` must outlive the client. Thread: any.
 class Client {
  public:

@@ -13,12 +13,6 @@
 
 namespace ironcore::store::zmq {
 
-/// Who we are and whom we expect, on TCP.
-struct ClientKeys {
-  KeyPair own;
-  std::string server_public_key;  ///< Z85
-};
-
 struct ClientOptions {
   std::string endpoint;                                ///< `ipc:///run/ironcore/ironcored.sock` or `tcp://host:port`
   std::optional<ClientKeys> keys;                      ///< required for tcp, refused for ipc

@@ -126,6 +126,8 @@ template <class T>
 inline constexpr std::size_t wire_least = T::least_bytes;
 template <>
 inline constexpr std::size_t wire_least<std::string_view> = 4;
+template <>
+inline constexpr std::size_t wire_least<std::uint64_t> = 8;
 
 template <class T>
 void save(OutputArchive& archive, const std::vector<T>& list) {

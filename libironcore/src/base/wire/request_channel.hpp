@@ -43,6 +43,8 @@ class Channel {
   Result<Answer> finish(Instant deadline, const std::shared_ptr<Wake>& cancel = nullptr);
 
   const Socket& socket() const noexcept { return socket_; }
+  const std::string& endpoint() const noexcept { return endpoint_; }
+  const Clock& clock() const noexcept { return clock_; }
   /// What to wait for before the next `advance`, and until when at most.
   zmq_pollitem_t poll_item() const noexcept;
   Instant next_send() const noexcept { return is_sent_ ? resend_at_ : Instant::max(); }

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <new>
 
+#include "ironcore/base/file.hpp"
 #include "ironcore/base/random.hpp"
 
 namespace ironcore::wire {
@@ -22,37 +23,10 @@ constexpr std::size_t copy_limit = 4096;
 
 Error zmq_error(std::string_view doing) {
   const int number = zmq_errno();
-  ErrorCode code = ErrorCode::internal;
-  switch (number) {
-    case EADDRINUSE:
-      code = ErrorCode::wrong_state;
-      break;
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-      code = ErrorCode::exhausted;
-      break;
-    case EACCES:
-    case EPERM:
-      code = ErrorCode::forbidden;
-      break;
-    case EINVAL:
-    case ENODEV:
-    case ENAMETOOLONG:
-    case EPROTONOSUPPORT:
-      code = ErrorCode::invalid;
-      break;
-    case EADDRNOTAVAIL:
-    case ENOENT:
-    case ECONNREFUSED:
-      code = ErrorCode::unavailable;
-      break;
-    case ENOTSUP:
-      code = ErrorCode::unsupported;
-      break;
-    default:
-      break;
-  }
+  // Numbers of its own speak of wrong use. What is bound or connected to is an endpoint: a device or path that is not there is none.
+  ErrorCode code = number >= ZMQ_HAUSNUMERO ? ErrorCode::internal : errno_code(number);
+  if (number == ENODEV) code = ErrorCode::invalid;
+  if (number == ENOENT) code = ErrorCode::unavailable;
   std::string message(doing);
   message += ": ";
   switch (number) {

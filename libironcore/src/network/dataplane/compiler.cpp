@@ -343,6 +343,7 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   if (const auto learned = learned_.find(id); !view->mac && learned != learned_.end()) view->mac = learned->second;
   // What is told again without a change keeps its buckets, and below its ports.
   const auto* before = known == interfaces_.end() ? nullptr : next_.interfaces[entries.index].get();
+  view->born = before == nullptr ? next_.number : before->born;
   const bool is_limited = told->second.total != MeterRates() || told->second.public_traffic != MeterRates();
   if (is_limited) {
     const bool is_same = before != nullptr && before->told.total == told->second.total &&

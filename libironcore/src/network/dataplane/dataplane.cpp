@@ -216,6 +216,46 @@ InterfacePrefixKey normal(const InterfacePrefixKey& key) {
   return {key.interface, key.prefix.network(), key.use};
 }
 
+void add_slow_path(DataplaneCounters& out, const Worker& worker) {
+  const auto& counts = worker.slow_path_counts();
+  for (std::size_t i = 0; i < stages; ++i) {
+    out.by_stage[i].reached += counts.by_stage[i].reached.get();
+    out.by_stage[i].refused += counts.by_stage[i].refused.get();
+  }
+  out.rechecks_kept += counts.kept.get();
+  out.rechecks_ended += counts.ended.get();
+  out.connections_opened += counts.opened.get();
+  out.connections_expired += counts.expired.get();
+  for (std::size_t i = 0; i < gateway_services; ++i)
+    out.answers_by_service[i] += worker.gateway().answers(static_cast<GatewayService>(i));
+}
+
+/// The hot path does not count by itself: it has what is neither unreadable, nor the gateway's, nor new. `rounds`: packets that came again. Workers go
+/// on while this is read, so that it may be a few packets off.
+std::uint64_t known_packets(const DataplaneCounters& counters, std::uint64_t rounds) {
+  auto known = static_cast<std::int64_t>(rounds + counters.rechecks_kept + counters.rechecks_ended -
+                                         counters.slow_path - counters.answers);
+  for (std::size_t i = 0; i < drop_reasons; ++i) {
+    switch (static_cast<Drop>(i)) {
+      case Drop::port:
+      case Drop::ethertype:
+      case Drop::malformed:
+      case Drop::source_mac:
+      case Drop::outer:
+      case Drop::fragment:
+      case Drop::hop_limit:
+      case Drop::too_big:
+      case Drop::local:
+      case Drop::busy:
+      case Drop::elsewhere:
+        break;
+      default:
+        known += static_cast<std::int64_t>(counters.packets[i]);
+    }
+  }
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(known, 0));
+}
+
 Error not_there(const char* what) {
   return {ErrorCode::not_found, std::string("there is no such ") + what};
 }
@@ -379,8 +419,16 @@ struct Dataplane::State {
 
   PortTally total(std::uint32_t port) const {
     PortTally sum;
-    for (const auto& lane : lanes) sum += lane->tallies.get(port);
+    for (const auto& lane : lanes) {
+      sum += lane->tallies.get(port);
+      sum.icmp_errors += lane->worker.gateway().errors_at(port);
+    }
     return sum;
+  }
+
+  std::optional<MacAddress> heard_mac(const std::string& id) const {
+    const auto& view = *snapshots.newest().interfaces[compiler.interface_index(id)];
+    return view.told.mac ? std::nullopt : view.mac;
   }
 
   static PortTally sum_of(const InterfaceTally& tally, const State& state) {
@@ -419,9 +467,9 @@ struct Dataplane::State {
   void tend() {
     bool is_different = false;
     const auto& interfaces = snapshots.newest().interfaces;
-    learned.take([&](std::uint32_t index, const MacAddress& mac) {
+    learned.take([&](std::uint32_t index, std::uint16_t mark, const MacAddress& mac) {
       const auto* view = index < interfaces.size() ? interfaces[index].get() : nullptr;
-      if (view == nullptr || view->told.mac || view->mac == mac) return;
+      if (view == nullptr || view->told.mac || view->mac == mac || LearnedMacs::mark_of(view->born) != mark) return;
       compiler.learn_mac(view->told.id, mac);
       is_different = true;
     });
@@ -641,6 +689,7 @@ std::uint64_t Dataplane::revision() const {
 
 DataplaneCounters Dataplane::counters() const {
   DataplaneCounters out;
+  std::uint64_t rounds = 0;
   for (const auto& lane : state_->lanes) {
     const auto& tallies = lane->tallies;
     for (std::size_t i = 0; i < drop_reasons; ++i) out.packets[i] += tallies.packets[i].get();
@@ -648,9 +697,14 @@ DataplaneCounters Dataplane::counters() const {
     out.answers += tallies.answers.get();
     out.icmp_errors += tallies.icmp_errors.get();
     out.connections += tallies.connections.get();
+    add_slow_path(out, lane->worker);
+    rounds += lane->worker.slow_path_counts().rounds.get();
+    for (std::size_t i = 0; i < BurstTimes::buckets; ++i) out.bursts.count[i] += tallies.bursts[i].get();
+    out.bursts.sum_ns += tallies.burst_ns.get();
     out.most_connections = std::max(out.most_connections, tallies.connections.get());
     out.connection_room += state_->options.connections;
   }
+  out.fast_path = known_packets(out, rounds);
   return out;
 }
 
@@ -659,7 +713,8 @@ std::vector<InterfaceCounters> Dataplane::interface_counters() const {
   std::vector<InterfaceCounters> out;
   for (const auto& [id, tally] : state_->interface_tallies) {
     const auto sum = State::sum_of(tally, *state_);
-    out.push_back({id, sum.from_packets, sum.from_bytes, sum.to_packets, sum.to_bytes, sum.dropped});
+    out.push_back({id, sum.from_packets, sum.from_bytes, sum.to_packets, sum.to_bytes, sum.dropped, sum.icmp_errors,
+                   state_->heard_mac(id)});
   }
   return out;
 }
@@ -877,6 +932,8 @@ void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, 
   auto& tallies = lane.tallies;
   tallies.connections.set(lane.worker.flows().size());
   if (count == 0) return;
+  const auto end_ns = static_cast<std::uint64_t>(clock.now().time_since_epoch().count());
+  tallies.add_burst(end_ns - now_ns);
   tallies.slow_path.set(lane.worker.slow_path());
   tallies.answers.set(lane.worker.gateway().answers());
   tallies.icmp_errors.set(lane.worker.gateway().errors());

@@ -131,7 +131,10 @@ class Decider {
 
   Decision decide() noexcept {
     if (!is_forwardable(destination(), key_.is_v6())) return refuse(Drop::destination);
-    return key_.scope().is_wire() ? from_wire() : from_machine();
+    Decision out = key_.scope().is_wire() ? from_wire() : from_machine();
+    if (out.drop == Drop::none) meet(out.forward.verdict == Verdict::machine ? Stage::delivery : Stage::encapsulation);
+    out.stages = stages_met_;
+    return out;
   }
 
  private:
@@ -161,6 +164,8 @@ class Decider {
     return out;
   }
 
+  void meet(Stage stage) noexcept { stages_met_.meet(stage); }
+
   void depend_on(Generations::Slot slot) noexcept { out_.slots[slots_++] = slot; }
 
   const InterfaceView* interface_at(std::uint32_t index) const noexcept {
@@ -176,8 +181,9 @@ class Decider {
     if (question_.trace != nullptr) question_.trace->note(stage, text());
   }
 
-  bool passes(const InterfaceView& machine, const FlowKey& seen, FirewallRule::Direction direction) const noexcept {
+  bool passes(const InterfaceView& machine, const FlowKey& seen, FirewallRule::Direction direction) noexcept {
     const bool is_egress = direction == FirewallRule::Direction::egress;
+    meet(is_egress ? Stage::egress_rules : Stage::ingress_rules);
     const auto& rules = is_egress ? machine.egress : machine.ingress;
     const auto query = query_of(question_, seen);
     const bool may = !has_firewall_ || may_pass(rules, query, direction);
@@ -201,7 +207,8 @@ class Decider {
 
   /// The way of a network to an address. What is public and on this host does not go to the router and back.
   Action way_to(const NetworkView& network, bool is_v6, PrefixBits address, std::uint16_t port,
-                Direction direction) const noexcept {
+                Direction direction) noexcept {
+    meet(Stage::route);
     if (const auto local = network.local.of(is_v6).find(address)) {
       const auto& machine = *snapshot_.interfaces[local->value];
       note(stage_of(direction), [&] { return "machine " + machine.told.id + " has it"; });
@@ -237,6 +244,7 @@ class Decider {
     const std::uint32_t index = key_.scope().interface();
     const auto* sender = interface_at(index);
     if (sender == nullptr) return refuse(Drop::port);
+    meet(Stage::sender);
     const bool is_its = sender->own.of(key_.is_v6()).find(source()).has_value();
     note("sender", [&] {
       return "machine " + sender->told.id +
@@ -291,6 +299,7 @@ class Decider {
     if (!is_v6 && sender.nat) return to_nat(sender, key_.destination());
     const auto& virtual_ip = is_v6 ? sender.virtual_ipv6 : sender.virtual_ipv4;
     if (virtual_ip) {
+      meet(Stage::virtual_ip);
       out_.reverse_key.set_scope(wire_of(virtual_ip->underlay));
       out_.reverse_key.set_destination(virtual_ip->address.bytes().data());
       note("virtual IP", [&] { return "its source becomes " + virtual_ip->address.to_text(); });
@@ -318,6 +327,7 @@ class Decider {
   }
 
   Decision to_nat(const InterfaceView& sender, const std::uint8_t* outside) noexcept {
+    meet(Stage::nat);
     const auto space = translatable_space();
     if (!space) return refuse(Drop::translation);
     const bool is_echoing = is_icmp();
@@ -359,6 +369,7 @@ class Decider {
   Decision to_balancer(std::uint32_t index, const Action& answer) noexcept {
     const auto* balancer = snapshot_.load_balancers[index].get();
     if (balancer == nullptr) return refuse(Drop::route);
+    meet(Stage::load_balancer);
     depend_on(Generations::load_balancer(index));
     if (is_echo_request()) {
       out_.is_echo_for_us = true;
@@ -395,6 +406,7 @@ class Decider {
   // ---- the wire ----
 
   Decision from_wire() noexcept {
+    meet(Stage::underlay);
     const auto suffix = key_.scope().underlay_suffix();
     const auto* underlay = snapshot_.underlay(suffix.data());
     if (underlay == nullptr) {
@@ -440,6 +452,7 @@ class Decider {
   }
 
   Decision from_wire_to_virtual_ip(const InterfaceView& receiver) noexcept {
+    meet(Stage::virtual_ip);
     const bool is_v6 = key_.is_v6();
     const auto& virtual_ip = is_v6 ? receiver.virtual_ipv6 : receiver.virtual_ipv4;
     const auto& own = is_v6 ? receiver.told.ipv6 : receiver.told.ipv4;
@@ -451,6 +464,7 @@ class Decider {
   }
 
   Decision from_wire_to_nat(const InterfaceView& receiver) noexcept {
+    meet(Stage::nat);
     if (!receiver.nat || key_.is_v6() || !is_same(receiver.nat->address, key_.destination()))
       return refuse(Drop::destination);
     if (is_echo_request()) return echo_to_nat(receiver);
@@ -546,6 +560,7 @@ class Decider {
   const bool has_firewall_;
   std::uint32_t receiver_ = 0;
   Decision out_;
+  StageMarks stages_met_;
   std::size_t slots_ = 0;
 };
 

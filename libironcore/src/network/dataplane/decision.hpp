@@ -11,6 +11,7 @@
 #include "generations.hpp"
 #include "ironcore/network/packet.hpp"
 #include "snapshot.hpp"
+#include "tally.hpp"
 
 namespace ironcore::network::dataplane {
 
@@ -37,7 +38,8 @@ struct Decision {
   bool holds_port = false;    ///< of the owner's NAT: it is to be released when the connection ends, or is never made
   bool is_one_sided = false;  ///< answers go another way
   bool is_echo_for_us =
-      false;  ///< an echo request to an address of a load balancer or NAT; `forward` is the answer's way
+      false;          ///< an echo request to an address of a load balancer or NAT; `forward` is the answer's way
+  StageMarks stages;  ///< also of one that drops
 };
 
 /// The other end of a connection that holds a port of a NAT; `public_side` is its key that comes from the wire.

@@ -56,15 +56,56 @@ Place Dispatch::of(const Packet& packet) noexcept {
   if (type != ethertype_ipv4 && type != ethertype_ipv6) return stay();
   const auto inner = inner_of(packet, ethernet_bytes, type == ethertype_ipv6);
   if (!inner) return stay();
-  return of_ends(snapshot_.interfaces[port.interface]->told.vni, inner->is_v6, inner->source(), inner->destination());
+  return of_ends(port.interface, inner->is_v6, inner->source(), inner->destination());
 }
 
-Place Dispatch::of_ends(Vni vni, bool is_v6, const std::uint8_t* own, const std::uint8_t* other) const noexcept {
-  PrefixBits bits = bits_at(own, is_v6);
-  const auto* network = snapshot_.network(vni);
+Place Dispatch::of(const FlowKey& key) const noexcept {
+  const FlowScope scope = key.scope();
+  if (!scope.is_wire()) return of_ends(scope.interface(), key.is_v6(), key.source(), key.destination());
+  const auto* underlay = snapshot_.underlay(scope.underlay_suffix().data());
+  if (underlay == nullptr) return stay();
+  if (underlay->use == UnderlayUse::load_balancer) return of_balanced(key.source(), key.is_v6());
+  const auto* owner = snapshot_.interfaces[underlay->index].get();
+  if (owner == nullptr) return stay();
+  if (underlay->use == UnderlayUse::nat) return of_nat_port(*owner, key.destination_port());
+  const auto* own = own_address(*underlay, *owner, key.is_v6(), key.destination());
+  return own == nullptr ? stay() : of_ends(underlay->index, key.is_v6(), own, key.source());
+}
+
+/// Both directions of a flow between two machines of this host have the same one: of the two, that of the lower address.
+Place Dispatch::of_ends(std::uint32_t interface, bool is_v6, const std::uint8_t* own,
+                        const std::uint8_t* other) const noexcept {
+  const auto* owner = snapshot_.interfaces[interface].get();
+  if (owner == nullptr) return stay();
+  const auto* network = snapshot_.network(owner->told.vni);
   const auto far = bits_at(other, is_v6);
-  if (network != nullptr && network->local.of(is_v6).find(far)) bits = std::min(bits, far);
-  return {hashed(bits.high ^ vni.value(), bits.low ^ (is_v6 ? 1U : 0U)), true};
+  const auto found = network == nullptr ? std::nullopt : network->local.of(is_v6).find(far);
+  return {home_of(found && far < bits_at(own, is_v6) ? found->value : interface), true};
+}
+
+/// The worker that finds what comes from the machine, if its port has one queue: then nothing of it has to cross.
+std::size_t Dispatch::home_of(std::uint32_t interface) const noexcept {
+  const std::uint32_t port = snapshot_.attachments[interface].port;
+  return (port == no_port ? interface : port) % workers_;
+}
+
+/// Nothing comes back this way.
+Place Dispatch::of_balanced(const std::uint8_t* source, bool is_v6) const noexcept {
+  const auto bits = bits_at(source, is_v6);
+  return {hashed(bits.high, bits.low), true};
+}
+
+Place Dispatch::of_nat_port(const InterfaceView& owner, std::uint16_t port) const noexcept {
+  if (!owner.nat_pool || port < owner.nat->first_port || port > owner.nat->last_port) return stay();
+  return {owner.nat_pool->worker_of(port), true};
+}
+
+/// Of the machine, by which its own packets are known; null = it has none in this family.
+const std::uint8_t* Dispatch::own_address(const UnderlayView& underlay, const InterfaceView& owner, bool is_v6,
+                                          const std::uint8_t* destination) noexcept {
+  if (underlay.use != UnderlayUse::virtual_ip) return destination;
+  const auto& address = is_v6 ? owner.told.ipv6 : owner.told.ipv4;
+  return address ? address->bytes().data() : nullptr;
 }
 
 Place Dispatch::from_wire(const Packet& packet) noexcept {
@@ -76,21 +117,12 @@ Place Dispatch::from_wire(const Packet& packet) noexcept {
   const auto inner = inner_of(packet, ethernet_bytes + outer_bytes, next == next_header_ipv6);
   const auto* underlay = snapshot_.underlay(outer + 32);
   if (!inner || underlay == nullptr) return stay();
-  if (underlay->use == UnderlayUse::load_balancer) {
-    // Nothing comes back this way.
-    const auto bits = bits_at(inner->source(), inner->is_v6);
-    return {hashed(bits.high, bits.low), true};
-  }
+  if (underlay->use == UnderlayUse::load_balancer) return of_balanced(inner->source(), inner->is_v6);
   const auto* owner = snapshot_.interfaces[underlay->index].get();
   if (owner == nullptr) return stay();
   if (underlay->use == UnderlayUse::nat) return to_nat(*owner, FlowScope::wire(outer + 32), *inner);
-  const std::uint8_t* own = inner->destination();
-  if (underlay->use == UnderlayUse::virtual_ip) {
-    const auto& address = inner->is_v6 ? owner->told.ipv6 : owner->told.ipv4;
-    if (!address) return stay();
-    own = address->bytes().data();
-  }
-  return of_ends(owner->told.vni, inner->is_v6, own, inner->source());
+  const auto* own = own_address(*underlay, *owner, inner->is_v6, inner->destination());
+  return own == nullptr ? stay() : of_ends(underlay->index, inner->is_v6, own, inner->source());
 }
 
 Place Dispatch::to_nat(const InterfaceView& owner, FlowScope scope, const Inner& inner) noexcept {
@@ -104,8 +136,7 @@ Place Dispatch::to_nat(const InterfaceView& owner, FlowScope scope, const Inner&
     if (!fragments_.track(scope, inner.ip, headers, now_)) return stay();
   }
   const auto port = port_of(headers, bytes);
-  if (!port || *port < owner.nat->first_port || *port > owner.nat->last_port) return stay();
-  return {owner.nat_pool->worker_of(*port), true};
+  return port ? of_nat_port(owner, *port) : stay();
 }
 
 }  // namespace ironcore::network::dataplane

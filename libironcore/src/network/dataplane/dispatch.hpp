@@ -12,8 +12,9 @@
 
 namespace ironcore::network::dataplane {
 
-/// Both directions of a flow meet on the worker of its local address; of two local ones, of the smaller. What comes back to a NAT meets there too:
-/// a machine's flows have ports of the slice of their worker. So all of a machine's flows are on one worker, each of its addresses on one. Pieces of a
+/// Both directions of a flow meet on the worker of its machine, which is the one that polls the machine's port if that has one queue; of two
+/// machines of this host, on that of the lower address. What comes back to a NAT meets there too: a machine's flows have ports of the slice of their
+/// worker. Asked only of packets whose flow a worker does not know: what it knows is its own, and is asked again when the configuration changes. Pieces of a
 /// datagram for a NAT first gather on one worker, which knows their ports from the first one.
 struct Place {
   std::size_t worker = 0;
@@ -28,6 +29,8 @@ class Dispatch {
 
   /// What is for nobody in particular stays here.
   Place of(const Packet& packet) noexcept;
+  /// Of a packet that is neither a fragment nor an ICMP error, from its key alone.
+  Place of(const FlowKey& key) const noexcept;
 
  private:
   struct Inner {
@@ -43,7 +46,12 @@ class Dispatch {
   Place stay() const noexcept { return {here_, true}; }
   Place from_wire(const Packet& packet) noexcept;
   Place to_nat(const InterfaceView& owner, FlowScope scope, const Inner& inner) noexcept;
-  Place of_ends(Vni vni, bool is_v6, const std::uint8_t* own, const std::uint8_t* other) const noexcept;
+  Place of_ends(std::uint32_t interface, bool is_v6, const std::uint8_t* own, const std::uint8_t* other) const noexcept;
+  Place of_balanced(const std::uint8_t* source, bool is_v6) const noexcept;
+  Place of_nat_port(const InterfaceView& owner, std::uint16_t port) const noexcept;
+  static const std::uint8_t* own_address(const UnderlayView& underlay, const InterfaceView& owner, bool is_v6,
+                                         const std::uint8_t* destination) noexcept;
+  std::size_t home_of(std::uint32_t interface) const noexcept;
   std::size_t hashed(std::uint64_t a, std::uint64_t b) const noexcept;
 
   const Snapshot& snapshot_;

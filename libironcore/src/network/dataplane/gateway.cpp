@@ -81,18 +81,21 @@ Drop Gateway::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& 
   const auto services = services_of(view, snapshot.ports[packet.port].mac, options_);
   const std::span<const std::uint8_t> frame{packet.frame, packet.bytes};
   using Serve = Answer (*)(std::span<const std::uint8_t>, const LocalServices&, std::span<std::uint8_t>) noexcept;
-  for (const Serve serve : {Serve{answer_arp}, Serve{answer_neighbor_discovery}, Serve{answer_dhcpv4},
-                            Serve{answer_dhcpv6}, Serve{answer_ping}}) {
-    const Answer answer = serve(frame, services, reply_);
+  // In the order of `GatewayService`.
+  constexpr std::array<Serve, gateway_services> serve{answer_arp, answer_neighbor_discovery, answer_dhcpv4,
+                                                      answer_dhcpv6, answer_ping};
+  for (std::size_t i = 0; i < serve.size(); ++i) {
+    const Answer answer = serve[i](frame, services, reply_);
     if (answer.claim) {
       const auto& claim = *answer.claim;
       const bool is_its = !claim.address || claim.address == view.told.ipv4 || claim.address == view.told.ipv6 ||
                           (claim.address->is_v6() && claim.address->bytes()[0] == 0xfe);  // link-local: its own choice
-      if (is_its && !view.told.mac && view.mac != claim.mac) learned_.hear(interface, claim.mac);
+      if (is_its && !view.told.mac && view.mac != claim.mac) learned_.hear(interface, view.born, claim.mac);
     }
     if (answer.why == NoReply::not_mine) continue;
     if (answer.length == 0 || !replace(packet, answer.length)) return Drop::local;
     ++answers_;
+    answered_[i].add(1);
     return Drop::none;
   }
   return Drop::local;
@@ -135,6 +138,7 @@ bool Gateway::explain(const Snapshot& snapshot, std::uint32_t interface, Drop dr
   store16(reply_.data() + 12, is_v6 ? ethertype_ipv6 : ethertype_ipv4);
   if (!replace(packet, ethernet_bytes + built.bytes)) return false;
   ++errors_;
+  if (packet.port < Tallies::most_ports) errors_at_[packet.port].add(1);
   return true;
 }
 

@@ -2,7 +2,9 @@
 // The gateway of the machines: what is sent to it, and what it says about packets that go no further.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -12,6 +14,7 @@
 #include "ironcore/network/packet.hpp"
 #include "learned_macs.hpp"
 #include "snapshot.hpp"
+#include "tally.hpp"
 
 namespace ironcore::network::dataplane {
 
@@ -55,6 +58,14 @@ class Gateway {
   bool announce(const Snapshot& snapshot, std::uint32_t interface, Announcement what, Packet& packet) const noexcept;
 
   std::uint64_t answers() const noexcept { return answers_; }
+  /// Thread: any.
+  std::uint64_t answers(GatewayService service) const noexcept {
+    return answered_[static_cast<std::size_t>(service)].get();
+  }
+  /// Those about what came from this port. Thread: any.
+  std::uint64_t errors_at(std::uint32_t port) const noexcept {
+    return port < Tallies::most_ports ? errors_at_[port].get() : 0;
+  }
   std::uint64_t errors() const noexcept { return errors_; }
 
  private:
@@ -68,6 +79,8 @@ class Gateway {
   std::vector<std::uint8_t> reply_;
   std::uint64_t answers_ = 0;
   std::uint64_t errors_ = 0;
+  std::array<Counter, gateway_services> answered_;
+  std::unique_ptr<Counter[]> errors_at_ = std::make_unique<Counter[]>(Tallies::most_ports);
 };
 
 }  // namespace ironcore::network::dataplane

@@ -35,6 +35,7 @@ struct RuleSet {
 struct InterfaceView {
   Interface told;
   std::optional<MacAddress> mac;  ///< of the machine: told, or else learned
+  std::uint64_t born = 0;         ///< number of the first snapshot in which it has its place
   UnderlayBytes underlay{};
   std::uint32_t next_hop = 0;  ///< number of `underlay`, for what goes round
   PrefixMaps own;              ///< what the machine may send from; the values mean nothing

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "ironcore/network/counters.hpp"
 #include "ironcore/network/packet.hpp"
 
 namespace ironcore::network::dataplane {
@@ -30,6 +31,7 @@ struct PortTally {
   std::uint64_t to_packets = 0;
   std::uint64_t to_bytes = 0;
   std::uint64_t dropped = 0;
+  std::uint64_t icmp_errors = 0;  ///< that answered what came
 
   PortTally& operator+=(const PortTally& other) noexcept {
     from_packets += other.from_packets;
@@ -37,6 +39,7 @@ struct PortTally {
     to_packets += other.to_packets;
     to_bytes += other.to_bytes;
     dropped += other.dropped;
+    icmp_errors += other.icmp_errors;
     return *this;
   }
   PortTally& operator-=(const PortTally& other) noexcept {
@@ -45,6 +48,7 @@ struct PortTally {
     to_packets -= other.to_packets;
     to_bytes -= other.to_bytes;
     dropped -= other.dropped;
+    icmp_errors -= other.icmp_errors;
     return *this;
   }
 };
@@ -66,8 +70,8 @@ class Tallies {
   PortTally get(std::uint32_t port) const noexcept {
     if (port >= most_ports) return {};
     const Port& from = ports_[port];
-    return {from.from_packets.get(), from.from_bytes.get(), from.to_packets.get(), from.to_bytes.get(),
-            from.dropped.get()};
+    return {from.from_packets.get(), from.from_bytes.get(), from.to_packets.get(),
+            from.to_bytes.get(),     from.dropped.get(),    0};
   }
 
   std::array<Counter, drop_reasons> packets;  ///< by reason
@@ -75,9 +79,47 @@ class Tallies {
   Counter answers;
   Counter icmp_errors;
   Counter connections;
+  std::array<Counter, BurstTimes::buckets> bursts;
+  Counter burst_ns;
+
+  void add_burst(std::uint64_t ns) noexcept {
+    bursts[BurstTimes::bucket_of(ns)].add(1);
+    burst_ns.add(ns);
+  }
 
  private:
   std::unique_ptr<Port[]> ports_ = std::make_unique<Port[]>(most_ports);
+};
+
+/// The stages that one decision has met.
+struct StageMarks {
+  std::uint16_t met = 0;  ///< a bit for each
+  Stage last{};           ///< if there is one
+
+  void meet(Stage stage) noexcept {
+    met = static_cast<std::uint16_t>(met | 1U << static_cast<unsigned>(stage));
+    last = stage;
+  }
+};
+
+/// Of a worker's slow path, which counts where it is. Thread: as Counter.
+struct SlowPathCounts {
+  struct OfStage {
+    Counter reached;
+    Counter refused;
+  };
+  std::array<OfStage, stages> by_stage;
+  Counter kept;     ///< after a second look
+  Counter ended;    ///< likewise
+  Counter opened;   ///< connections
+  Counter expired;  ///< likewise
+  Counter rounds;   ///< packets that came again because they were sent to this host
+
+  void add(const StageMarks& marks, Drop drop) noexcept {
+    for (std::size_t i = 0; i < stages; ++i)
+      if ((marks.met >> i & 1) != 0) by_stage[i].reached.add(1);
+    if (drop != Drop::none && marks.met != 0) by_stage[static_cast<std::size_t>(marks.last)].refused.add(1);
+  }
 };
 
 }  // namespace ironcore::network::dataplane

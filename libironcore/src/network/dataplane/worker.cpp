@@ -148,6 +148,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
         for (auto* packet : round_packets) finish(snapshot, *packet, Drop::route, no_port);
         break;
       }
+      counts_.rounds.add(round_packets.size());
       process_some(snapshot, round_packets, again, again_count);
     }
   }
@@ -158,22 +159,24 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
   const auto on_expired = [](void* at, Connection& connection) noexcept {
     const auto* with = static_cast<Context*>(at);
     with->worker->forget(*with->snapshot, connection);
+    with->worker->counts_.expired.add(1);
   };
   flows_.expire(now_, least_expired + count, on_expired, &context);
 }
 
-/// True: another worker has it, or it is lost on the way there.
-[[gnu::noinline]] bool Worker::hand_over(const Snapshot& snapshot, Packet& packet) noexcept {
-  const Place place = Dispatch(snapshot, crossing_->workers(), number_, fragments_, now_).of(packet);
-  if (place.worker == number_) return false;
-  packet.is_placed = place.is_final;
-  if (!crossing_->push(number_, place.worker, packet)) {
-    finish(snapshot, packet, Drop::busy, no_port);
-    return true;
+/// `elsewhere`: another worker has the packet. `busy`: that one has no room for it. `none`: it belongs here.
+[[gnu::noinline]] Drop Worker::hand_over(const Snapshot& snapshot, Work& work) noexcept {
+  Packet& packet = *work.packet;
+  Dispatch dispatch(snapshot, crossing_->workers(), number_, fragments_, now_);
+  const Place place = work.is_plain ? dispatch.of(work.key) : dispatch.of(packet);
+  if (place.worker == number_) {
+    packet.is_placed = true;
+    return Drop::none;
   }
+  packet.is_placed = place.is_final;
+  if (!crossing_->push(number_, place.worker, packet)) return Drop::busy;
   handed_ |= std::uint64_t{1} << place.worker;
-  packet.drop = Drop::elsewhere;
-  return true;
+  return Drop::elsewhere;
 }
 
 /// All that a packet of a known flow needs is in this one function, when it is compiled: calls would cost a third of the time.
@@ -182,7 +185,6 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
   auto& works = works_;
   std::size_t count = 0;
   for (auto* packet : packets) {
-    if (crossing_ != nullptr && !packet->is_placed && hand_over(snapshot, *packet)) continue;
     Work& work = works[count];
     const std::uint32_t from = packet->is_from_here ? no_port : packet->port;
     const Drop drop = read(snapshot, *packet, work);
@@ -208,14 +210,16 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
 }
 
 void Worker::settle(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept {
-  if (drop != Drop::none) [[unlikely]]
-    return finish(snapshot, packet, drop, from);
-  ++packets_[0];
   packet.drop = drop;
+  if (drop == Drop::none) [[likely]]
+    ++packets_[0];
+  else if (drop != Drop::elsewhere)
+    finish(snapshot, packet, drop, from);
 }
 
 /// The last word on a dropped packet; a machine may hear why. `from`: its port, unless the packet has gone round: then it is not the machine's any more.
-[[gnu::noinline]] void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept {
+[[gnu::noinline]] void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop,
+                                      std::uint32_t from) noexcept {
   ++packets_[static_cast<std::size_t>(drop)];
   packet.drop = drop;
   if (from >= snapshot.ports.size()) return;
@@ -257,7 +261,7 @@ Drop Worker::read_machine(const Snapshot& snapshot, std::uint32_t interface, Pac
   work.ip = ethernet_bytes;
   work.is_from_machine = true;
   const Drop drop =
-      read_inner(FlowScope::machine(interface), type == ethertype_ipv6, packet.frame_bytes - work.ip, work);
+      read_inner(snapshot, FlowScope::machine(interface), type == ethertype_ipv6, packet.frame_bytes - work.ip, work);
   if (drop != Drop::none) [[unlikely]]
     return drop;
   if (Gateway::is_for_gateway(inner_of(packet, work.ip), work.headers)) [[unlikely]]
@@ -266,7 +270,8 @@ Drop Worker::read_machine(const Snapshot& snapshot, std::uint32_t interface, Pac
   return work.headers.hop_limit <= 1 ? Drop::hop_limit : Drop::none;
 }
 
-[[gnu::noinline]] Drop Worker::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept {
+[[gnu::noinline]] Drop Worker::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet,
+                                      Work& work) noexcept {
   work.is_answered = true;
   return is_explaining_ ? Drop::none : gateway_.answer(snapshot, interface, packet);
 }
@@ -287,20 +292,23 @@ Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noe
   work.ip = ethernet_bytes + outer_bytes;
   const std::uint32_t length = load16(outer + 4);
   if (length > packet.frame_bytes - work.ip) return Drop::malformed;
-  return read_inner(FlowScope::wire(outer + 32), next == next_header_ipv6, length, work);
+  return read_inner(snapshot, FlowScope::wire(outer + 32), next == next_header_ipv6, length, work);
 }
 
-Drop Worker::read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept {
+Drop Worker::read_inner(const Snapshot& snapshot, FlowScope scope, bool is_v6, std::uint32_t length,
+                        Work& work) noexcept {
   const Packet& packet = *work.packet;
   const std::uint8_t* ip = inner_of(packet, work.ip);
   const auto here = std::min(packet.bytes - work.ip, length);
   Headers& headers = work.headers;
   work.is_plain = parse_plain({ip, here}, length, headers);
   if (!work.is_plain) {
+    // Whose it is may depend on other packets of its datagram, or on what it quotes; whoever has those reads it.
+    if (may_cross(packet))
+      if (const Drop drop = hand_over(snapshot, work); drop != Drop::none) return drop;
     headers = {};
     if (parse({ip, here}, length, headers) != Malformed::none) return Drop::malformed;
-    if (headers.is_fragment && headers.is_v6 == is_v6 && !is_explaining_ &&
-        !fragments_.track(scope, ip, headers, now_))
+    if (headers.is_fragment && headers.is_v6 == is_v6 && !is_explaining_ && !fragments_.track(scope, ip, headers, now_))
       return Drop::fragment;
   }
   if (headers.is_v6 != is_v6) return Drop::malformed;
@@ -320,6 +328,9 @@ Drop Worker::forward(const Snapshot& snapshot, Work& work) noexcept {
     return drop;
   }
   if (!found) [[unlikely]] {
+    // What is known here belongs here; so only now, and for few packets, it is asked.
+    if (may_cross(*work.packet))
+      if (const Drop drop = hand_over(snapshot, work); drop != Drop::none) return drop;
     const Drop drop = open(snapshot, work, found);
     if (drop != Drop::none || !found) return drop;
   }
@@ -411,6 +422,7 @@ bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) no
   const Headers& headers = work.headers;
   const Question question{work.key, work.hash, headers.icmp_type, headers.icmp_code, nullptr, number_};
   const Decision decision = decide(snapshot, question, options_.has_firewall);
+  counts_.add(decision.stages, decision.drop);
   if (decision.drop == Drop::nat_ports && is_flow(headers)) return remember_refusal(snapshot, work, decision.drop);
   if (decision.drop != Drop::none) return decision.drop;
   if (decision.is_echo_for_us) {
@@ -444,6 +456,7 @@ bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) no
   if (is_echo(headers)) connection.state.tcp = headers.icmp_type;
   FlowTable::complete(connection, snapshot.number);
   ++owned(decision.owner);
+  counts_.opened.add(1);
   found = flows_.find(work.key, work.hash);
   return Drop::none;
 }
@@ -463,6 +476,7 @@ Drop Worker::remember_refusal(const Snapshot& snapshot, const Work& work, Drop d
   state.valid_at = snapshot.number;
   if (owner != ConnectionState::nobody) state.slots[0] = Generations::interface(owner);
   ++owned(owner);
+  counts_.opened.add(1);
   return drop;
 }
 
@@ -483,18 +497,24 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
   auto& state = connection.state;
   const Question question{key, flows_.hash(key), is_icmp ? state.tcp : std::uint8_t{0}, 0, &connection, number_};
   const Decision decision = decide(snapshot, question, options_.has_firewall);
-  const bool stays = decision.drop == Drop::none && decision.owner == state.owner &&
+  counts_.add(decision.stages, decision.drop);
+  const bool is_of_this_worker =
+      crossing_ == nullptr ||
+      Dispatch(snapshot, crossing_->workers(), number_, fragments_, now_).of(key).worker == number_;
+  const bool stays = is_of_this_worker && decision.drop == Drop::none && decision.owner == state.owner &&
                      decision.holds_port == state.holds_port &&
                      decision.reverse_key == connection.side(Direction::reverse).key;
   if (!stays) {
     forget(snapshot, connection);
     flows_.erase(connection);
+    counts_.ended.add(1);
     return false;
   }
   connection.side(Direction::forward).action = decision.forward;
   connection.side(Direction::reverse).action = decision.reverse;
   state.slots = decision.slots;
   state.valid_at = snapshot.number;
+  counts_.kept.add(1);
   return true;
 }
 
@@ -546,7 +566,8 @@ Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowK
   return pass_on(snapshot, action, owner, work);
 }
 
-[[gnu::noinline]] bool Worker::is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept {
+[[gnu::noinline]] bool Worker::is_within_rates(const InterfaceView& sender, const Action& action,
+                                               const Work& work) const noexcept {
   return !sender.meters ||
          sender.meters->pass(InterfaceMeters::Way::egress, action.is_public, now_ns_, work.headers.length);
 }
@@ -649,8 +670,8 @@ Drop Worker::to_machine(const Snapshot& snapshot, const Action& action, Work& wo
   const Attachment& receiver = snapshot.attachments[action.out];
   if (receiver.port == no_port) return Drop::port_gone;
   if (!receiver.has_mac) return Drop::neighbour;
-  if (receiver.is_limited && !snapshot.interfaces[action.out]->meters->pass(InterfaceMeters::Way::ingress, action.is_public,
-                                                                            now_ns_, work.headers.length))
+  if (receiver.is_limited && !snapshot.interfaces[action.out]->meters->pass(
+                                 InterfaceMeters::Way::ingress, action.is_public, now_ns_, work.headers.length))
     return Drop::rate;
   Packet& packet = *work.packet;
   if (work.ip != ethernet_bytes) packet.move_front(static_cast<std::int32_t>(work.ip - ethernet_bytes));

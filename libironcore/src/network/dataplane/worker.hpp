@@ -22,6 +22,7 @@
 #include "learned_macs.hpp"
 #include "published.hpp"
 #include "snapshot.hpp"
+#include "tally.hpp"
 #include "tracking.hpp"
 
 namespace ironcore::network::dataplane {
@@ -47,7 +48,7 @@ class Worker {
   Worker(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
          const WorkerOptions& options, Crossing* crossing = nullptr);
 
-  /// `now_ns`: of a clock that does not go back. What another worker shall have goes to it first. Afterwards each packet has a port to go out of, or a reason to be dropped. Forgets a bounded
+  /// `now_ns`: of a clock that does not go back. Afterwards each packet has a port to go out of, or a reason to be dropped, or is `elsewhere`. Forgets a bounded
   /// number of dead connections on the way.
   void process(std::span<Packet> packets, std::uint64_t now_ns) noexcept;
   /// Of the connections that a process before has left: those whose interfaces are there, and that have their ports of NATs again, go on. With its
@@ -68,6 +69,8 @@ class Worker {
   /// By reason; those that went on count as `none`, and so do those that were answered.
   const std::array<std::uint64_t, drop_reasons>& packets() const noexcept { return packets_; }
   std::uint64_t slow_path() const noexcept { return slow_path_; }
+  /// Thread: any.
+  const SlowPathCounts& slow_path_counts() const noexcept { return counts_; }
   const Gateway& gateway() const noexcept { return gateway_; }
   /// Connections that an interface pays for.
   std::uint32_t connections_of(std::uint32_t interface) const noexcept { return owned_[interface]; }
@@ -94,13 +97,17 @@ class Worker {
   const Snapshot& begin(std::uint64_t now_ns) noexcept;
   void process_some(const Snapshot& snapshot, std::span<Packet*> packets, Burst& again,
                     std::size_t& again_count) noexcept;
-  bool hand_over(const Snapshot& snapshot, Packet& packet) noexcept;
+  /// Whether it may be another worker's.
+  bool may_cross(const Packet& packet) const noexcept {
+    return crossing_ != nullptr && !packet.is_placed && !is_explaining_;
+  }
+  Drop hand_over(const Snapshot& snapshot, Work& work) noexcept;
   void settle(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept;
   void finish(const Snapshot& snapshot, Packet& packet, Drop drop, std::uint32_t from) noexcept;
   Drop read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
   Drop read_machine(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
   Drop read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
-  Drop read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept;
+  Drop read_inner(const Snapshot& snapshot, FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept;
   Drop answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
 
   Drop explain_one(const Snapshot& snapshot, Packet& packet, Work& work, Trace& trace);
@@ -153,6 +160,7 @@ class Worker {
   std::uint16_t identification_ = 0;
   std::array<std::uint64_t, drop_reasons> packets_{};
   std::uint64_t slow_path_ = 0;
+  SlowPathCounts counts_;
 };
 
 }  // namespace ironcore::network::dataplane

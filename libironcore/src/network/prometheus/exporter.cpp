@@ -7,6 +7,7 @@
 #include <prometheus/metric_type.h>
 
 #include <exception>
+#include <limits>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -36,6 +37,18 @@ class Family {
       metric.counter.value = static_cast<double>(value);
     else
       metric.gauge.value = static_cast<double>(value);
+  }
+  void add(const BurstTimes& times) {
+    constexpr double second = 1e9;
+    auto& histogram = family_.metric.emplace_back().histogram;
+    for (std::size_t i = 0; i < BurstTimes::buckets; ++i) {
+      histogram.sample_count += times.count[i];
+      const bool has_bound = i + 1 < BurstTimes::buckets;
+      histogram.bucket.push_back({histogram.sample_count, has_bound
+                                                              ? static_cast<double>(BurstTimes::bound_ns(i)) / second
+                                                              : std::numeric_limits<double>::infinity()});
+    }
+    histogram.sample_sum = static_cast<double>(times.sum_ns) / second;
   }
 
  private:
@@ -73,18 +86,49 @@ class Reader final : public ::prometheus::Collectable {
         dropped.add(counters.packets[i], {{"reason", std::string(name(static_cast<Drop>(i)))}});
       }
     }
+    Family(out, MetricType::Counter, "fast_path_packets_total", "Packets of flows that were known.")
+        .add(counters.fast_path);
     Family(out, MetricType::Counter, "slow_path_total", "How often the configuration was asked.")
         .add(counters.slow_path);
-    Family(out, MetricType::Counter, "gateway_answers_total", "Answers to machines: ARP, DHCP and the like.")
-        .add(counters.answers);
+    add_stages(out, counters);
+    {
+      Family rechecks(out, MetricType::Counter, "rechecks_total",
+                      "Flows that were looked at again after a change of the configuration.");
+      rechecks.add(counters.rechecks_kept, {{"result", "kept"}});
+      rechecks.add(counters.rechecks_ended, {{"result", "ended"}});
+    }
+    {
+      Family answers(out, MetricType::Counter, "gateway_answers_total", "Answers to machines.");
+      for (std::size_t i = 0; i < gateway_services; ++i) {
+        answers.add(counters.answers_by_service[i], {{"service", std::string(name(static_cast<GatewayService>(i)))}});
+      }
+    }
     Family(out, MetricType::Counter, "icmp_errors_total", "ICMP errors told to machines.").add(counters.icmp_errors);
+    Family(out, MetricType::Counter, "connections_opened_total", "Flows that became known.")
+        .add(counters.connections_opened);
+    Family(out, MetricType::Counter, "connections_expired_total", "Flows that were forgotten because of their age.")
+        .add(counters.connections_expired);
     Family(out, MetricType::Gauge, "connections", "Connections now.").add(counters.connections);
     Family(out, MetricType::Gauge, "connection_room", "Most connections that there can be.")
         .add(counters.connection_room);
     Family(out, MetricType::Gauge, "most_connections", "Connections of the worker that has most.")
         .add(counters.most_connections);
+    Family(out, MetricType::Histogram, "burst_seconds",
+           "From when a worker began to look for packets until these were sent.")
+        .add(counters.bursts);
     Family(out, MetricType::Gauge, "revision", "Of the configuration.").add(dataplane_.revision());
     Family(out, MetricType::Gauge, "workers", "That forward packets.").add(dataplane_.workers());
+  }
+
+  static void add_stages(std::vector<MetricFamily>& out, const DataplaneCounters& counters) {
+    constexpr Column<StageCounters> columns[] = {
+        {"stage_reached_total", "Decisions of the slow path, by the stages that they met.", &StageCounters::reached},
+        {"stage_refused_total", "Of those: the stage refused.", &StageCounters::refused}};
+    for (const auto& column : columns) {
+      Family family(out, MetricType::Counter, column.name, column.help);
+      for (std::size_t i = 0; i < stages; ++i)
+        family.add(counters.by_stage[i].*column.value, {{"stage", std::string(name(static_cast<Stage>(i)))}});
+    }
   }
 
   void add_interfaces(std::vector<MetricFamily>& out) const {
@@ -94,7 +138,8 @@ class Reader final : public ::prometheus::Collectable {
         {"interface_sent_bytes_total", "Bytes of them.", &C::sent_bytes},
         {"interface_received_packets_total", "Frames that a machine got.", &C::received_packets},
         {"interface_received_bytes_total", "Bytes of them.", &C::received_bytes},
-        {"interface_dropped_packets_total", "Of those that it sent.", &C::dropped}};
+        {"interface_dropped_packets_total", "Of those that it sent, without a word.", &C::dropped},
+        {"interface_icmp_errors_total", "Told it about what it sent.", &C::icmp_errors}};
     const auto interfaces = dataplane_.interface_counters();
     for (const auto& column : columns) {
       Family family(out, MetricType::Counter, column.name, column.help);

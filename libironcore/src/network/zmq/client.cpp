@@ -4,7 +4,8 @@
 #include <mutex>
 #include <utility>
 
-#include "../../base/wire/request_channel.hpp"
+#include "../../base/wire/first_contact.hpp"
+#include "counter_records.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
 #include "port_records.hpp"
@@ -27,6 +28,19 @@ class ZmqClient final : public Client {
  public:
   ZmqClient(std::shared_ptr<Context::Native> context, ClientOptions options, Clock& clock)
       : context_(std::move(context)), options_(std::move(options)), clock_(clock) {}
+
+  /// Over a fresh connection; says whether it was the keys.
+  Result<void> meet() {
+    const auto deadline = clock_.now() + options_.timeout;
+    IRONCORE_TRY(auto channel, take());
+    const auto id = channel->next_id();
+    channel->start(id,
+                   ironcore::wire::encode(id, ironcore::wire::milliseconds_until(deadline, clock_), HelloRequest{}));
+    IRONCORE_TRY(const auto answer, ironcore::wire::first_answer(*channel, context_, options_.keys, deadline));
+    IRONCORE_CHECK(ironcore::wire::reply_of<HelloReply>(answer));
+    give_back(std::move(channel));
+    return {};
+  }
 
   Result<ServerFacts> facts() override {
     IRONCORE_TRY(const auto answer, call(HelloRequest{}));
@@ -80,23 +94,7 @@ class ZmqClient final : public Client {
   Result<AllCounters> counters() override {
     IRONCORE_TRY(const auto answer, call(CountersRequest{}));
     IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<CountersReply>(answer));
-    AllCounters counters;
-    auto& dataplane = counters.dataplane;
-    dataplane.slow_path = reply.slow_path;
-    dataplane.answers = reply.answers;
-    dataplane.icmp_errors = reply.icmp_errors;
-    dataplane.connections = reply.connections;
-    dataplane.connection_room = reply.connection_room;
-    dataplane.most_connections = reply.most_connections;
-    for (const auto& record : reply.packets) {
-      for (std::size_t i = 0; i < drop_reasons; ++i)
-        if (name(static_cast<Drop>(i)) == record.reason) dataplane.packets[i] = record.packets;
-    }
-    for (const auto& record : reply.interfaces) {
-      counters.interfaces.push_back({std::string(record.id), record.sent_packets, record.sent_bytes,
-                                     record.received_packets, record.received_bytes, record.dropped});
-    }
-    return counters;
+    return counters_of(reply);
   }
 
   Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame,
@@ -169,10 +167,14 @@ class ZmqClient final : public Client {
     const auto id = channel->next_id();
     channel->start(id, ironcore::wire::encode(id, ironcore::wire::milliseconds_until(told, clock_), request));
     auto answer = channel->finish(deadline, cancel);
-    // The answer to a request that is open may still come: never mix it up with the next one's.
+    give_back(std::move(channel));
+    return answer;
+  }
+
+  /// The answer to a request that is open may still come: never mix it up with the next one's.
+  void give_back(std::unique_ptr<Channel> channel) {
     const std::lock_guard lock(mutex_);
     if (!channel->is_busy() && free_.size() < pool_size) free_.push_back(std::move(channel));
-    return answer;
   }
 
   Result<std::unique_ptr<Channel>> take() {
@@ -185,7 +187,7 @@ class ZmqClient final : public Client {
       }
     }
     IRONCORE_TRY(auto socket, Socket::open(context_, ZMQ_DEALER));
-    IRONCORE_CHECK(ironcore::wire::prepare_client(socket, ironcore::wire::Reach::this_machine));
+    IRONCORE_CHECK(ironcore::wire::prepare_client(socket, options_.endpoint, options_.keys));
     IRONCORE_CHECK(socket.connect(options_.endpoint));
     return std::make_unique<Channel>(std::move(socket), options_.endpoint, clock_);
   }
@@ -200,11 +202,9 @@ class ZmqClient final : public Client {
 }  // namespace
 
 Result<std::unique_ptr<Client>> Client::connect(Context& context, ClientOptions options, Clock& clock) {
-  constexpr std::string_view scheme = "ipc://";
-  if (!options.endpoint.starts_with(scheme) || options.endpoint.size() == scheme.size())
-    return Error(ErrorCode::invalid, "endpoint '" + options.endpoint + "' is not ipc://PATH");
+  IRONCORE_CHECK(ironcore::wire::check_endpoint(options.endpoint, options.keys));
   auto client = std::make_unique<ZmqClient>(context.native(), std::move(options), clock);
-  IRONCORE_CHECK(client->facts());
+  IRONCORE_CHECK(client->meet());
   return std::unique_ptr<Client>(std::move(client));
 }
 

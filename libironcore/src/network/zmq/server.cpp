@@ -4,9 +4,13 @@
 #include <array>
 #include <atomic>
 #include <deque>
+#include <set>
 #include <utility>
 
 #include "../../base/wire/local_socket.hpp"
+#include "../../base/wire/tcp_socket.hpp"
+#include "access.hpp"
+#include "counter_records.hpp"
 #include "ironcore/base/text.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
@@ -43,31 +47,67 @@ bool with_kind(std::string_view kind, F f) {
   (std::make_index_sequence<kinds>());
 }
 
+/// One of the server's endpoints.
+struct Listener {
+  bool is_local = false;
+  std::string endpoint;
+  Socket socket;
+  ironcore::wire::SocketFile file;
+};
+
 /// Who asked, and for what.
 struct Origin {
+  Listener* listener = nullptr;
   Message routing_id;
   std::uint64_t request_id = 0;
+  std::string key;  ///< public one; empty on ipc
 };
 
 class ZmqServer final : public Server {
  public:
   ZmqServer(Dataplane& dataplane, Ports& ports, ServerOptions options, Clock& clock, Log& log)
-      : dataplane_(dataplane), ports_(ports), options_(std::move(options)), clock_(clock), log_(log) {}
+      : dataplane_(dataplane),
+        ports_(ports),
+        options_(std::move(options)),
+        clock_(clock),
+        log_(log),
+        access_(options_.tcp ? options_.tcp->identities : Identities()) {}
 
   Result<void> open(Context& context) {
-    IRONCORE_CHECK(ironcore::wire::check_path(options_.path));
+    if (options_.path.empty() && !options_.tcp)
+      return Error(ErrorCode::invalid, "the server has neither a path nor a tcp endpoint");
     IRONCORE_TRY(wake_, Wake::create());
-    IRONCORE_TRY(socket_, Socket::open(context, ZMQ_ROUTER));
-    IRONCORE_CHECK(ironcore::wire::prepare_router(socket_, {.message_bytes = max_request_bytes}));
-    IRONCORE_TRY(file_, ironcore::wire::bind_local(socket_, options_.path));
+    if (!options_.path.empty()) {
+      IRONCORE_CHECK(ironcore::wire::check_path(options_.path));
+      IRONCORE_TRY(auto listener, listen(context));
+      listener->is_local = true;
+      listener->endpoint = "ipc://" + options_.path;
+      IRONCORE_TRY(listener->file, ironcore::wire::bind_local(listener->socket, options_.path));
+      listeners_.push_back(std::move(listener));
+    }
+    if (options_.tcp) {
+      const auto& tcp = *options_.tcp;
+      IRONCORE_TRY(key_checker_, ironcore::wire::KeyChecker::open(context));
+      IRONCORE_TRY(auto listener, listen(context));
+      IRONCORE_CHECK(ironcore::wire::secure(listener->socket, tcp.keys));
+      IRONCORE_TRY(const auto port, ironcore::wire::bind_tcp(listener->socket, tcp.address, tcp.port));
+      listener->endpoint = "tcp://" + tcp.address + ":" + std::to_string(port);
+      listeners_.push_back(std::move(listener));
+    }
     return {};
   }
 
   Result<void> run(std::stop_token stop) override;
-  std::string endpoint() const override { return "ipc://" + options_.path; }
+  std::string ipc_endpoint() const override { return endpoint(true); }
+  std::string tcp_endpoint() const override { return endpoint(false); }
+  void replace_identities(Identities identities) override {
+    access_.replace(std::move(identities));
+    has_new_identities_.store(true);
+    wake_->set();
+  }
   ServerCounters counters() const override {
-    return {requests_.load(std::memory_order_relaxed), malformed_.load(std::memory_order_relaxed),
-            foreign_version_.load(std::memory_order_relaxed)};
+    const auto read = [](const std::atomic<std::uint64_t>& count) { return count.load(std::memory_order_relaxed); };
+    return {read(requests_), read(malformed_), read(foreign_version_), read(refused_), read(unknown_keys_)};
   }
 
  private:
@@ -78,8 +118,27 @@ class ZmqServer final : public Server {
     Instant until;
   };
 
-  bool read();
-  void take(Message routing_id, Message message);
+  static Result<std::unique_ptr<Listener>> listen(Context& context) {
+    auto listener = std::make_unique<Listener>();
+    IRONCORE_TRY(listener->socket, Socket::open(context, ZMQ_ROUTER));
+    IRONCORE_CHECK(ironcore::wire::prepare_router(listener->socket, {.message_bytes = max_request_bytes}));
+    return listener;
+  }
+  std::string endpoint(bool is_local) const {
+    for (const auto& listener : listeners_)
+      if (listener->is_local == is_local) return listener->endpoint;
+    return {};
+  }
+  static void add(std::atomic<std::uint64_t>& count, std::uint64_t more = 1) noexcept {
+    count.fetch_add(more, std::memory_order_relaxed);
+  }
+
+  bool read(Listener& listener);
+  void take(Listener& listener, Message routing_id, Message message);
+  /// Anything at all.
+  Result<void> may(const Origin& origin) const;
+  Result<void> may(const Origin& origin, Verb verb, std::string_view resource) const;
+  Result<void> may_apply(const Origin& origin, std::span<const Change> changes) const;
   Result<void> carry_out(Origin& origin, const Header& header, std::string_view message);
   Result<void> list(Origin& origin, const ListRequest& request);
   void tell_counters(Origin& origin);
@@ -88,12 +147,15 @@ class ZmqServer final : public Server {
   /// True = it was answered.
   bool try_watch(Watch& watch);
   void look_at_watches();
+  /// They ask again, and are judged by what holds now.
+  void end_remote_watches();
 
   template <class Record>
   void answer(Origin& origin, const Record& record) {
     Message reply(ironcore::wire::encode(origin.request_id, 0, record));
     // Who is gone, or does not read, gets nothing and asks again.
-    if (socket_.send(origin.routing_id, ZMQ_SNDMORE)) socket_.send(reply);
+    auto& socket = origin.listener->socket;
+    if (socket.send(origin.routing_id, ZMQ_SNDMORE)) socket.send(reply);
   }
 
   Dataplane& dataplane_;
@@ -102,73 +164,83 @@ class ZmqServer final : public Server {
   Clock& clock_;
   Log& log_;
   const std::uint64_t instance_ = ironcore::wire::random_number();
+  Access access_;
   std::shared_ptr<Wake> wake_;
-  Socket socket_;
-  ironcore::wire::SocketFile file_;
+  std::unique_ptr<ironcore::wire::KeyChecker> key_checker_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
   std::deque<Watch> watches_;
   std::uint64_t seen_revision_ = 0;
   std::atomic<std::uint64_t> requests_{0};
   std::atomic<std::uint64_t> malformed_{0};
   std::atomic<std::uint64_t> foreign_version_{0};
+  std::atomic<std::uint64_t> refused_{0};
+  std::atomic<std::uint64_t> unknown_keys_{0};
+  std::atomic<bool> has_new_identities_{false};
 };
 
 Result<void> ZmqServer::run(std::stop_token stop) {
   const StopWake stop_wake(stop, wake_);
+  std::vector items{ironcore::wire::poll_item(wake_->fd(), ZMQ_POLLIN)};
+  for (const auto& listener : listeners_) items.push_back(ironcore::wire::poll_item(listener->socket, ZMQ_POLLIN));
+  if (key_checker_) items.push_back(ironcore::wire::poll_item(key_checker_->socket(), ZMQ_POLLIN));
   bool is_busy = false;
   while (!stop.stop_requested()) {
-    std::array items{ironcore::wire::poll_item(wake_->fd(), ZMQ_POLLIN),
-                     ironcore::wire::poll_item(socket_, ZMQ_POLLIN)};
     const auto now = clock_.now();
     const auto until = is_busy ? now : watches_.empty() ? Instant::max() : now + watch_tick;
     if (!ironcore::wire::poll(items, until, clock_))
       return Error(ErrorCode::internal,
                    ironcore::wire::zmq_error("wait for messages").message() + ": restart the server");
     if (items[0].revents != 0) wake_->clear();
-    is_busy = read();
+    if (has_new_identities_.exchange(false)) end_remote_watches();
+    if (key_checker_) add(unknown_keys_, key_checker_->answer([this](auto key) { return access_.knows(key); }));
+    is_busy = false;
+    for (const auto& listener : listeners_) is_busy = read(*listener) || is_busy;
     look_at_watches();
   }
   watches_.clear();
   return {};
 }
 
-bool ZmqServer::read() {
+bool ZmqServer::read(Listener& listener) {
+  auto& socket = listener.socket;
   for (std::size_t count = 0; count < messages_per_turn; ++count) {
-    auto routing_id = socket_.receive();
+    auto routing_id = socket.receive();
     if (!routing_id) return false;
     if (!routing_id->has_more()) continue;
-    auto message = socket_.receive();
+    auto message = socket.receive();
     if (!message) return false;
     if (message->has_more()) {
-      malformed_.fetch_add(1, std::memory_order_relaxed);
-      while (message && message->has_more()) message = socket_.receive();
+      add(malformed_);
+      while (message && message->has_more()) message = socket.receive();
       continue;
     }
-    take(std::move(*routing_id), std::move(*message));
+    take(listener, std::move(*routing_id), std::move(*message));
   }
   return true;
 }
 
-void ZmqServer::take(Message routing_id, Message message) {
+void ZmqServer::take(Listener& listener, Message routing_id, Message message) {
   Header header;
   const auto read = ironcore::wire::decode_header(message.bytes(), header);
   if (!read && read.error().code() != ErrorCode::unsupported) {
-    malformed_.fetch_add(1, std::memory_order_relaxed);
+    add(malformed_);
     log_.debug("dropped a message that is none of this protocol", {{"bytes", std::to_string(message.bytes().size())}});
     return;
   }
-  Origin origin{std::move(routing_id), header.request_id};
+  Origin origin{&listener, std::move(routing_id), header.request_id, std::string(message.user())};
   if (!read) {
-    foreign_version_.fetch_add(1, std::memory_order_relaxed);
+    add(foreign_version_);
     return answer(origin, ironcore::wire::to_record(read.error()));
   }
-  requests_.fetch_add(1, std::memory_order_relaxed);
+  add(requests_);
   const auto done = carry_out(origin, header, message.bytes());
   if (done) return;
   auto error = done.error();
   if (error.code() == ErrorCode::corrupt) {
-    malformed_.fetch_add(1, std::memory_order_relaxed);
+    add(malformed_);
     error = Error(ErrorCode::invalid, error.message());
   }
+  if (error.code() == ErrorCode::forbidden) add(refused_);
   if (error.fields().size() > most_field_errors) {
     auto fields = error.fields();
     fields.resize(most_field_errors);
@@ -177,8 +249,26 @@ void ZmqServer::take(Message routing_id, Message message) {
   answer(origin, ironcore::wire::to_record(error));
 }
 
+Result<void> ZmqServer::may(const Origin& origin) const {
+  if (origin.listener->is_local) return {};
+  return access_.may(origin.key);
+}
+
+Result<void> ZmqServer::may(const Origin& origin, Verb verb, std::string_view resource) const {
+  if (origin.listener->is_local) return {};
+  return access_.may(origin.key, verb, resource);
+}
+
+Result<void> ZmqServer::may_apply(const Origin& origin, std::span<const Change> changes) const {
+  std::set<std::string_view> kinds_in;
+  for (const auto& change : changes) kinds_in.insert(kind_of(change));
+  for (const auto kind : kinds_in) IRONCORE_CHECK(may(origin, Verb::update, kind));
+  return {};
+}
+
 Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::string_view message) {
   using ironcore::wire::decode;
+  IRONCORE_CHECK(may(origin));
   switch (header.type) {
     case MessageType::dataplane_hello: {
       IRONCORE_CHECK(decode<HelloRequest>(message));
@@ -191,25 +281,30 @@ Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::str
     case MessageType::apply_changes: {
       IRONCORE_TRY(const auto request, decode<ApplyRequest>(message));
       IRONCORE_TRY(const auto changes, parse_changes(request.changes));
+      IRONCORE_CHECK(may_apply(origin, changes));
       IRONCORE_TRY(const auto revision, dataplane_.apply(changes));
       answer(origin, ApplyReply{.revision = revision});
       return {};
     }
     case MessageType::list_objects: {
       IRONCORE_TRY(const auto request, decode<ListRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::read, request.kind));
       return list(origin, request);
     }
     case MessageType::watch_batches: {
       IRONCORE_TRY(const auto request, decode<WatchRequest>(message));
+      for (const auto kind : configuration_kinds()) IRONCORE_CHECK(may(origin, Verb::read, kind));
       return watch(origin, header, request);
     }
     case MessageType::dataplane_counters: {
       IRONCORE_CHECK(decode<CountersRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::read, counters_resource));
       tell_counters(origin);
       return {};
     }
     case MessageType::open_port: {
       IRONCORE_TRY(const auto request, decode<OpenPortRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::update, ports_resource));
       IRONCORE_TRY(const auto spec, spec_of(request.spec));
       IRONCORE_TRY(const auto state, ports_.open(spec));
       EncodedPort port(state, {});
@@ -218,12 +313,14 @@ Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::str
     }
     case MessageType::close_port: {
       IRONCORE_TRY(const auto request, decode<ClosePortRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::update, ports_resource));
       IRONCORE_CHECK(ports_.close(std::string(request.name)));
       answer(origin, ClosePortReply{});
       return {};
     }
     case MessageType::list_ports: {
       IRONCORE_CHECK(decode<PortsRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::read, ports_resource));
       const auto states = ports_.list();
       std::deque<EncodedPort> ports;  // does not move what records point into
       PortsReply reply;
@@ -237,6 +334,7 @@ Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::str
     }
     case MessageType::explain_packet: {
       IRONCORE_TRY(const auto request, decode<ExplainRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::read, packets_resource));
       return explain(origin, request);
     }
     default:
@@ -288,22 +386,8 @@ Result<void> ZmqServer::list(Origin& origin, const ListRequest& request) {
 
 void ZmqServer::tell_counters(Origin& origin) {
   const auto counters = dataplane_.counters();
-  const auto interfaces = dataplane_.interface_counters();
-  CountersReply reply{.packets = {},
-                      .slow_path = counters.slow_path,
-                      .answers = counters.answers,
-                      .icmp_errors = counters.icmp_errors,
-                      .connections = counters.connections,
-                      .connection_room = counters.connection_room,
-                      .most_connections = counters.most_connections,
-                      .interfaces = {}};
-  for (std::size_t i = 0; i < counters.packets.size(); ++i)
-    reply.packets.push_back({name(static_cast<Drop>(i)), counters.packets[i]});
-  for (const auto& interface : interfaces) {
-    reply.interfaces.push_back({interface.id, interface.sent_packets, interface.sent_bytes, interface.received_packets,
-                                interface.received_bytes, interface.dropped});
-  }
-  answer(origin, reply);
+  const EncodedCounters encoded(counters, dataplane_.interface_counters());
+  answer(origin, encoded.reply);
 }
 
 Result<void> ZmqServer::explain(Origin& origin, const ExplainRequest& request) {
@@ -326,7 +410,7 @@ Result<void> ZmqServer::watch(Origin& origin, const Header& header, const WatchR
   Watch watch{std::move(origin), request.after, std::max<std::size_t>(request.limit, 1), clock_.now() + span};
   // Asked again: the same watch.
   std::erase_if(watches_, [&](const Watch& other) {
-    return other.origin.request_id == watch.origin.request_id &&
+    return other.origin.listener == watch.origin.listener && other.origin.request_id == watch.origin.request_id &&
            other.origin.routing_id.bytes() == watch.origin.routing_id.bytes();
   });
   if (try_watch(watch)) return {};
@@ -356,6 +440,14 @@ bool ZmqServer::try_watch(Watch& watch) {
   }
   answer(watch.origin, reply);
   return true;
+}
+
+void ZmqServer::end_remote_watches() {
+  std::erase_if(watches_, [&](Watch& watch) {
+    if (watch.origin.listener->is_local) return false;
+    answer(watch.origin, WatchReply{});
+    return true;
+  });
 }
 
 void ZmqServer::look_at_watches() {

@@ -17,12 +17,15 @@ IRONCORE_WIRE(WatchRequest, archive(record.after, record.limit))
 IRONCORE_WIRE(BatchRecord, archive(record.revision, record.changes))
 IRONCORE_WIRE(WatchReply, archive(record.batches))
 IRONCORE_WIRE(CountersRequest)
-IRONCORE_WIRE(DropRecord, archive(record.reason, record.packets))
+IRONCORE_WIRE(CountRecord, archive(record.what, record.count))
+IRONCORE_WIRE(StageRecord, archive(record.stage, record.reached, record.refused))
 IRONCORE_WIRE(InterfaceRecord, archive(record.id, record.sent_packets, record.sent_bytes, record.received_packets,
-                                       record.received_bytes, record.dropped))
-IRONCORE_WIRE(CountersReply,
-              archive(record.packets, record.slow_path, record.answers, record.icmp_errors, record.connections,
-                      record.connection_room, record.most_connections, record.interfaces))
+                                       record.received_bytes, record.dropped, record.icmp_errors, record.heard_mac))
+IRONCORE_WIRE(CountersReply, archive(record.packets, record.fast_path, record.slow_path, record.stages,
+                                     record.rechecks_kept, record.rechecks_ended, record.answers, record.services,
+                                     record.icmp_errors, record.connections_opened, record.connections_expired,
+                                     record.connections, record.connection_room, record.most_connections,
+                                     record.least_burst_ns, record.bursts, record.bursts_ns, record.interfaces))
 IRONCORE_WIRE(PortSpecRecord, archive(record.name, record.device, record.mtu, record.mac))
 IRONCORE_WIRE(PortRecord, archive(record.spec, record.number, record.mac, record.is_up, record.received_packets,
                                   record.received_bytes, record.sent_packets, record.sent_bytes, record.missed,

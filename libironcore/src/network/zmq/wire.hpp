@@ -68,29 +68,49 @@ struct WatchReply {
 struct CountersRequest {
   static constexpr MessageType type = MessageType::dataplane_counters;
 };
-struct DropRecord {
+struct CountRecord {
   static constexpr std::size_t least_bytes = 4 + 8;
-  Text reason;
-  std::uint64_t packets = 0;
+  Text what;
+  std::uint64_t count = 0;
+};
+struct StageRecord {
+  static constexpr std::size_t least_bytes = 4 + 2 * 8;
+  Text stage;
+  std::uint64_t reached = 0;
+  std::uint64_t refused = 0;
 };
 struct InterfaceRecord {
-  static constexpr std::size_t least_bytes = 4 + 5 * 8;
+  static constexpr std::size_t least_bytes = 4 + 6 * 8 + 4;
   Text id;
   std::uint64_t sent_packets = 0;
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_packets = 0;
   std::uint64_t received_bytes = 0;
   std::uint64_t dropped = 0;
+  std::uint64_t icmp_errors = 0;
+  Text heard_mac;  ///< empty = none
 };
+/// What is counted by name: who does not know a name leaves it out.
 struct CountersReply {
   static constexpr MessageType type = reply_to(MessageType::dataplane_counters);
-  std::vector<DropRecord> packets;
+  std::vector<CountRecord> packets;  ///< by reason of their drop
+  std::uint64_t fast_path = 0;
   std::uint64_t slow_path = 0;
+  std::vector<StageRecord> stages;
+  std::uint64_t rechecks_kept = 0;
+  std::uint64_t rechecks_ended = 0;
   std::uint64_t answers = 0;
+  std::vector<CountRecord> services;
   std::uint64_t icmp_errors = 0;
+  std::uint64_t connections_opened = 0;
+  std::uint64_t connections_expired = 0;
   std::uint64_t connections = 0;
   std::uint64_t connection_room = 0;
   std::uint64_t most_connections = 0;
+  std::uint64_t least_burst_ns = 0;  ///< bound of the first one of …
+  std::vector<std::uint64_t>
+      bursts;  ///< … by how long they took: each bound is twice the one before, the last one has none
+  std::uint64_t bursts_ns = 0;  ///< all together
   std::vector<InterfaceRecord> interfaces;
 };
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "../../base/wire/first_contact.hpp"
 #include "../../base/wire/request_channel.hpp"
 #include "../../base/wire/socket.hpp"
 #include "codec.hpp"
@@ -34,12 +35,6 @@ struct ServerFacts {
 /// A channel to one of the server's sockets.
 Result<std::unique_ptr<Channel>> open_channel(const std::shared_ptr<Context::Native>& context,
                                               const ClientOptions& options, const std::string& endpoint, Clock& clock);
-
-/// Sets the identity, time-outs and keep-alives of a client's socket.
-Result<void> prepare_client_socket(Socket& socket, const ClientOptions& options);
-
-/// The endpoint can be one, and has the keys that it needs.
-Result<void> check_options(const ClientOptions& options);
 
 /// What the store and its watches share: options, a pool of channels, what is known of the server. Thread: any.
 class ClientCore {

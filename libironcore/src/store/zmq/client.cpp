@@ -113,14 +113,14 @@ Result<Committed> RemoteStore::commit(const Transaction& transaction) {
 }  // namespace
 
 Result<std::unique_ptr<Store>> connect(Context& context, ClientOptions options, Clock& clock, Log& log) {
-  IRONCORE_CHECK(check_options(options));
+  IRONCORE_CHECK(check_endpoint(options.endpoint, options.keys));
   auto core = std::make_shared<ClientCore>(context.native(), std::move(options), clock, log);
   IRONCORE_CHECK(within(core->first_hello(clock.now() + core->options.connect_timeout), "connect to the store"));
   return std::unique_ptr<Store>(std::make_unique<RemoteStore>(std::move(core)));
 }
 
 Result<std::string> server_program(Context& context, ClientOptions options, Clock& clock, Log& log) {
-  IRONCORE_CHECK(check_options(options));
+  IRONCORE_CHECK(check_endpoint(options.endpoint, options.keys));
   ClientCore core(context.native(), std::move(options), clock, log);
   IRONCORE_TRY(auto facts,
                within(core.first_hello(clock.now() + core.options.connect_timeout), "connect to the store"));

@@ -9,7 +9,6 @@
 
 #include "../../base/wire/local_socket.hpp"
 #include "../../base/wire/socket.hpp"
-#include "authorizer.hpp"
 #include "ironcore/store/zmq_server.hpp"
 
 namespace ironcore::store::zmq {
@@ -33,19 +32,5 @@ Result<void> reopen_changes(Listener& listener, const std::shared_ptr<Context::N
                             const ServerOptions& options);
 /// To the same port. Fails as long as ZeroMQ has not closed the old one, in the background.
 Result<void> bind_changes(Listener& listener, const TcpOptions& tcp);
-
-/// Answers ZeroMQ's questions about keys (ZAP, ZeroMQ RFC 27). Thread: one.
-class KeyChecker {
- public:
-  /// `wrong_state` when the context has one already.
-  static Result<std::unique_ptr<KeyChecker>> open(const Context& context);
-  const Socket& socket() const noexcept { return socket_; }
-  /// Returns how many keys were refused.
-  std::size_t answer(const Authorizer& authorizer);
-
- private:
-  explicit KeyChecker(Socket socket) : socket_(std::move(socket)) {}
-  Socket socket_;
-};
 
 }  // namespace ironcore::store::zmq

@@ -15,7 +15,7 @@ Result<std::shared_ptr<SharedChannel>> SharedChannel::open(const std::shared_ptr
                                                            const ClientOptions& options, const std::string& endpoint,
                                                            Clock& clock) {
   IRONCORE_TRY(auto socket, Socket::open(context, ZMQ_DEALER));
-  IRONCORE_CHECK(prepare_client_socket(socket, options));
+  IRONCORE_CHECK(prepare_client(socket, options.endpoint, options.keys));
   IRONCORE_CHECK(socket.connect(endpoint));
   IRONCORE_TRY(const int fd, socket.fd());
   IRONCORE_TRY(auto wake, Wake::create());

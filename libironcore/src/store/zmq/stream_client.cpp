@@ -31,7 +31,7 @@ class ZmqStreamClient final : public StreamClient {
 
 Result<std::unique_ptr<StreamClient>> StreamClient::connect(Context& context, ClientOptions options, Clock& clock,
                                                             Log& log) {
-  IRONCORE_CHECK(check_options(options));
+  IRONCORE_CHECK(check_endpoint(options.endpoint, options.keys));
   auto core = std::make_shared<ClientCore>(context.native(), std::move(options), clock, log);
   IRONCORE_CHECK(within(core->first_hello(clock.now() + core->options.connect_timeout), "connect for streams"));
   return std::unique_ptr<StreamClient>(std::make_unique<ZmqStreamClient>(std::move(core)));

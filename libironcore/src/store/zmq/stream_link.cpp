@@ -99,7 +99,7 @@ class LinkStream final : public Stream {
 
 Result<std::shared_ptr<StreamLink>> StreamLink::open(const ClientCore& core, const std::string& endpoint, Pump pump) {
   IRONCORE_TRY(auto socket, Socket::open(core.context, ZMQ_DEALER));
-  IRONCORE_CHECK(prepare_client_socket(socket, core.options));
+  IRONCORE_CHECK(prepare_client(socket, core.options.endpoint, core.options.keys));
   // The peer's threads answer these, so a stopped process or a vanished host is noticed, a busy one is not taken for dead.
   IRONCORE_CHECK(socket.set(ZMQ_HEARTBEAT_IVL, 2000));
   IRONCORE_CHECK(socket.set(ZMQ_HEARTBEAT_TIMEOUT, 6000));

@@ -91,7 +91,7 @@ class ZmqStreamWorker final : public StreamWorker {
 Result<std::unique_ptr<StreamWorker>> StreamWorker::create(Context& context, ClientOptions options,
                                                            const api::Kind& placed, std::string pool, Handler handler,
                                                            Clock& clock, Log& log) {
-  IRONCORE_CHECK(check_options(options));
+  IRONCORE_CHECK(check_endpoint(options.endpoint, options.keys));
   auto core = std::make_shared<ClientCore>(context.native(), std::move(options), clock, log);
   return std::unique_ptr<StreamWorker>(
       std::make_unique<ZmqStreamWorker>(std::move(core), placed, std::move(pool), std::move(handler)));

@@ -156,7 +156,7 @@ Result<void> RemoteWatch::open(Revision from) {
 
 Result<void> RemoteWatch::subscribe() {
   IRONCORE_TRY(socket_, Socket::open(core_->context, ZMQ_SUB));
-  IRONCORE_CHECK(prepare_client_socket(socket_, core_->options));
+  IRONCORE_CHECK(prepare_client(socket_, core_->options.endpoint, core_->options.keys));
   IRONCORE_CHECK(socket_.set(ZMQ_RCVHWM, static_cast<int>(subscription_messages)));
   // While nobody calls `next`, our queue fills, and then the server's for us: the connection ends by itself, on ipc too.
   IRONCORE_CHECK(socket_.set(ZMQ_HEARTBEAT_IVL, 3000));

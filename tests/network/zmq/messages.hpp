@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// One example of every message of a dataplane, with something in every field; for the golden files and as the first corpus of the fuzzer.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "../../wire_messages.hpp"
+#include "wire.hpp"
+
+namespace ironcore::test {
+
+template <class Each>
+void for_each_dataplane_message(Each each) {
+  using namespace network::zmq;
+  const auto one = [&](const std::string& name, const auto& record) { one_message(each, name, record); };
+  constexpr std::string_view key = R"({"delete":"Interface","id":"web-1"})";
+  constexpr std::string_view list = R"([{"kind":"Interface","id":"web-1","port":"web-1","vni":100,"ipv4":"10.0.0.1"}])";
+  const PortSpecRecord spec{"web-1", "tap:web1", 1500, "02:00:00:00:00:0a"};
+  const PortRecord port{spec, 3, "02:00:00:00:00:0b", true, 11, 1100, 22, 2200, 33, 44, 55};
+
+  one("hello", HelloRequest{});
+  one("hello_reply", HelloReply{"metalnetd 0.1.0", 0x0102030405060708, 1234, 2});
+  one("apply", ApplyRequest{list});
+  one("apply_reply", ApplyReply{1235});
+  one("list", ListRequest{"Interface", 500, key, true});
+  one("list_reply", ListReply{1235, true, list});
+  one("watch", WatchRequest{1234, 1000});
+  one("watch_reply", WatchReply{{{1235, list}, {1236, list}}});
+  one("counters", CountersRequest{});
+  one("counters_reply", CountersReply{.packets = {{"none", 100}, {"ingress_rule", 2}},
+                                      .fast_path = 90,
+                                      .slow_path = 12,
+                                      .stages = {{"sender", 11, 1}, {"ingress_rules", 10, 2}},
+                                      .rechecks_kept = 4,
+                                      .rechecks_ended = 1,
+                                      .answers = 7,
+                                      .services = {{"arp", 5}, {"dhcpv4", 2}},
+                                      .icmp_errors = 3,
+                                      .connections_opened = 8,
+                                      .connections_expired = 2,
+                                      .connections = 5,
+                                      .connection_room = 1'000'000,
+                                      .most_connections = 4,
+                                      .least_burst_ns = 256,
+                                      .bursts = {1, 20, 3},
+                                      .bursts_ns = 9000,
+                                      .interfaces = {{"web-1", 1, 100, 2, 200, 3, 4, "02:00:00:00:00:0a"}}});
+  one("open_port", OpenPortRequest{spec});
+  one("open_port_reply", OpenPortReply{port});
+  one("close_port", ClosePortRequest{"web-1"});
+  one("close_port_reply", ClosePortReply{});
+  one("ports", PortsRequest{});
+  one("ports_reply", PortsReply{{port, port}});
+  one("explain", ExplainRequest{"web-1", 1, std::string_view("\x02\x00\x00\x00\x00\x0a", 6)});
+  one("explain_reply",
+      ExplainReply{
+          {{"route", "no route"}, {"dropped", "route"}}, "route", 3, std::string_view("\x02\x00\x00\x00\x00\x0b", 6)});
+}
+
+}  // namespace ironcore::test
