@@ -171,6 +171,15 @@ std::uint32_t Compiler::hop_number(const IpAddress& underlay) {
   return number;
 }
 
+/// That of its port; but who has flows from before a restart stays where these are, whatever number its port has now.
+std::uint32_t Compiler::home_of(std::uint32_t interface, std::uint32_t port) {
+  if (options_.kept != nullptr) {
+    if (const auto home = options_.kept->home_of(interface)) return *home;
+    if (port != no_port) options_.kept->set_home(interface, port);
+  }
+  return port == no_port ? interface : port;
+}
+
 // ---- shared tables ---------------------------------------------------------------------------------------------------
 
 /// For changes; in the snapshot when the batch is finished.
@@ -241,6 +250,7 @@ void Compiler::attach(std::uint32_t interface, std::uint32_t port) {
   Attachment attachment;
   if (interface < next_.attachments.size()) attachment = next_.attachments[interface];
   attachment.port = port;
+  attachment.home = home_of(interface, port);
   const auto mac = port == no_port ? MacAddress() : next_.ports[port].mac;
   std::memcpy(attachment.addresses.data() + 6, mac.bytes().data(), 6);
   next_.attachments.set(interface, attachment);

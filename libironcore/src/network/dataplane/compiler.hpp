@@ -69,6 +69,7 @@ class Compiler {
   void remember(const KeptFlows& kept);
   std::uint32_t interface_number(const std::string& id);
   std::uint32_t hop_number(const IpAddress& underlay);
+  std::uint32_t home_of(std::uint32_t interface, std::uint32_t port);
   void next_number();
   void compile_interface(const Desired& desired, const std::string& id);
   void compile_load_balancer(const Desired& desired, const std::string& id);

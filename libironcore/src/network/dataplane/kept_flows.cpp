@@ -27,9 +27,10 @@ static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
 /// Another one when a field that is trusted after a restart has moved or means something else.
 constexpr std::uint64_t version = 1;
-std::uint64_t layout() noexcept {
+std::uint64_t layout(std::uint64_t connections_at) noexcept {
   const std::uint64_t words[] = {
       version,
+      connections_at,
       sizeof(Connection),
       offsetof(Connection, state),
       offsetof(Connection::Side, action),
@@ -67,6 +68,7 @@ struct KeptFlows::Interface {
   std::array<char, id_bytes> id;
   Word mac;  ///< 0 = not known; else 1 and its six bytes
   Word nat_born;
+  Word home;  ///< 0 = none; else one more
 };
 
 struct KeptFlows::Layout {
@@ -80,7 +82,7 @@ struct KeptFlows::Layout {
   /// Of what the file must be for this process.
   static void fill(Header& header, const Shape& shape) {
     header.magic = magic;
-    header.layout = layout();
+    header.layout = layout(connections_at);
     header.workers = shape.workers;
     header.connections = shape.connections;
     const auto bytes = shape.underlay.network().address().bytes();
@@ -204,6 +206,7 @@ void KeptFlows::set_interface(std::uint32_t index, std::string_view id) noexcept
   std::atomic_thread_fence(std::memory_order_release);
   entry->mac.store(0, std::memory_order_relaxed);
   entry->nat_born.store(0, std::memory_order_relaxed);
+  entry->home.store(0, std::memory_order_relaxed);
   std::fill(entry->id.begin() + 1, entry->id.end(), '\0');
   if (id.empty() || id.size() >= id_bytes) return;
   std::copy(id.begin() + 1, id.end(), entry->id.begin() + 1);
@@ -223,6 +226,16 @@ void KeptFlows::set_mac(std::uint32_t index, const MacAddress& mac) noexcept {
   std::uint64_t word = 1;
   for (const auto byte : mac.bytes()) word = word << 8 | byte;
   if (auto* entry = interface_entry(index)) entry->mac.store(word, std::memory_order_release);
+}
+
+std::optional<std::uint32_t> KeptFlows::home_of(std::uint32_t index) const noexcept {
+  const auto* entry = interface_entry(index);
+  const auto word = entry == nullptr ? 0 : entry->home.load(std::memory_order_relaxed);
+  return word == 0 ? std::nullopt : std::optional(static_cast<std::uint32_t>(word - 1));
+}
+
+void KeptFlows::set_home(std::uint32_t index, std::uint32_t port) noexcept {
+  if (auto* entry = interface_entry(index)) entry->home.store(std::uint64_t{port} + 1, std::memory_order_release);
 }
 
 std::uint64_t KeptFlows::nat_born(std::uint32_t index) const noexcept {

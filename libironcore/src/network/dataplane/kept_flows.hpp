@@ -59,6 +59,9 @@ class KeptFlows {
   /// The machine's, as it was learned.
   std::optional<MacAddress> mac_of(std::uint32_t index) const noexcept;
   void set_mac(std::uint32_t index, const MacAddress& mac) noexcept;
+  /// The number of the port that it had first (`Attachment::home`).
+  std::optional<std::uint32_t> home_of(std::uint32_t index) const noexcept;
+  void set_home(std::uint32_t index, std::uint32_t port) noexcept;
   /// Of the ports of an interface's NAT (`NatPool::born`).
   std::uint64_t nat_born(std::uint32_t index) const noexcept;
   void set_nat_born(std::uint32_t index, std::uint64_t number) noexcept;
