@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "ironcore/network/kept_ports.hpp"
 #include "ironcore/network/prometheus.hpp"
 #include "ironcore/network/zmq.hpp"
 #include "metalnetd/options.hpp"
@@ -28,11 +29,18 @@ Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
   auto& log = daemon.log;
   for (const auto& endpoint : options.listen) IRONCORE_CHECK(program::make_endpoint_directory(endpoint));
   IRONCORE_TRY(auto server_options, metalnetd::server_options(options));
-
   const auto& captures = options.capture_directory;
   std::error_code ignored;
   if (!captures.empty() && !std::filesystem::is_directory(captures, ignored))
     return Error(ErrorCode::not_found, "capture-directory: " + captures.string() + " is no directory: make it");
+  const auto& state_directory = options.dataplane.configuration_directory;
+  const auto& flow_directory = options.dataplane.flow_directory;
+  program::ClaimedDirectory claimed;
+  if (!state_directory.empty()) {
+    IRONCORE_CHECK(program::make_directory(state_directory, 0700, program::claim_file));
+    IRONCORE_TRY(claimed, program::claim_directory(state_directory));
+  }
+  if (!flow_directory.empty()) IRONCORE_CHECK(program::make_directory(flow_directory, 0700, "flows"));
 
   IRONCORE_TRY(const auto eal, network::dpdk::Eal::create(options.eal, log));
   IRONCORE_TRY(const auto ports,
@@ -41,11 +49,16 @@ Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
     IRONCORE_TRY(const auto opened, within(ports->open(spec), "open port " + spec.name));
     log.info("port opened", {{"port", spec.name}, {"device", spec.device}, {"mac", opened.mac.to_text()}});
   }
+  std::unique_ptr<network::KeptPorts> kept_ports;
+  if (!state_directory.empty()) {
+    IRONCORE_TRY(kept_ports, within(network::KeptPorts::create(*ports, state_directory, log), "kept ports"));
+  }
+  network::Ports& asked_ports = kept_ports ? *kept_ports : *ports;
   IRONCORE_TRY(const auto dataplane, network::Dataplane::create(options.dataplane, *ports, clock, log));
 
   IRONCORE_TRY(const auto context, network::zmq::Context::create());
   IRONCORE_TRY(const auto server,
-               network::zmq::Server::create(*context, *dataplane, *ports, std::move(server_options), clock, log));
+               network::zmq::Server::create(*context, *dataplane, asked_ports, std::move(server_options), clock, log));
   std::unique_ptr<network::prometheus::Exporter> exporter;
   if (!options.metrics.empty()) {
     IRONCORE_TRY(exporter, network::prometheus::Exporter::create(options.metrics, *dataplane, *ports));

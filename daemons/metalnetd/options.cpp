@@ -115,6 +115,10 @@ Result<void> add_dns(const std::string& text, network::DataplaneOptions& options
 Options default_options(const program::Environment& environment) {
   Options options;
   options.listen = {program::default_dataplane_endpoint(environment)};
+  options.state_directory = program::default_state_directory(environment) / "metalnetd";
+  // Sockets lie in memory, and so shall connections.
+  const auto socket = program::parse_endpoint(options.listen.front());
+  if (socket) options.flow_directory = std::filesystem::path(socket->path).parent_path() / "metalnetd";
   options.eal.prefix = "metalnetd";
   return options;
 }
@@ -146,6 +150,14 @@ program::Command grammar(Options& o) {
                            "off: everything may come in and go out"),
           texts("dns", o.dns, "ADDRESS", "name server told to machines, the best one first"),
           duration("lease", o.lease, "of addresses told by DHCP; 0s is for ever"),
+          choice<Keep>(
+              "keep", o.keep,
+              {{"everything", Keep::everything}, {"configuration", Keep::configuration}, {"nothing", Keep::nothing}},
+              "what is there again after a restart; connections go on only with everything"),
+          path("state-directory", o.state_directory,
+               "where configuration and opened ports are kept; made with mode 0700"),
+          path("flow-directory", o.flow_directory,
+               "where connections are kept, in memory (tmpfs, hugetlbfs); made with mode 0700"),
           text("metrics", o.metrics, "ADDRESS:PORT", "where Prometheus fetches counters; nowhere when not given"),
           path("capture-directory", o.capture_directory,
                "where captures write files; nowhere when not given; it must be there"),
@@ -185,6 +197,13 @@ Result<void> check(Options& options) {
   }
   for (const auto& text : options.dns) IRONCORE_CHECK(within(add_dns(text, dataplane), "dns"));
   IRONCORE_CHECK(check_listen(options));
+  if (options.keep != Keep::nothing)
+    dataplane.configuration_directory = std::filesystem::absolute(options.state_directory).lexically_normal();
+  if (options.keep == Keep::everything)
+    dataplane.flow_directory = std::filesystem::absolute(options.flow_directory).lexically_normal();
+  if (options.keep == Keep::everything && dataplane.flow_directory == dataplane.configuration_directory)
+    return wrong(
+        "flow-directory must be another one than state-directory: on tmpfs, so that a restart of the host empties it");
   dataplane.mtu = mtu;
   dataplane.has_firewall = options.firewall == Firewall::on;
   dataplane.connections = static_cast<std::uint32_t>(options.connections);

@@ -16,6 +16,8 @@
 namespace ironcore::metalnetd {
 
 enum class Firewall { on, off };
+/// What is there again after a restart: configuration is what was applied, and ports that were opened; everything is connections too.
+enum class Keep { everything, configuration, nothing };
 
 struct Options {
   std::vector<std::string> listen;        ///< at most one ipc and one tcp endpoint
@@ -32,6 +34,9 @@ struct Options {
   std::uint64_t buffers = 16'384;
   Duration lease{0};  ///< 0 = for ever
   Firewall firewall = Firewall::on;
+  Keep keep = Keep::everything;
+  std::filesystem::path state_directory;
+  std::filesystem::path flow_directory;
   std::filesystem::path capture_directory;  ///< empty = captures write no files
   std::uint64_t capture_file_size = network::CaptureSettings().most_file_bytes;
   std::string metrics;  ///< address of the Prometheus endpoint; empty = none

@@ -361,6 +361,13 @@ int main(int argc, char** argv) {
     return out;
   };
   {
+    Host host(1'000'000);
+    const double before = bench::resident_mb();
+    host.change(routes(999'999));
+    bench::print("dataplane.routes.1m.mb", bench::resident_mb() - before, "MiB");
+    new_flows("new_flows.1m_routes", host, from_machine(0), true);
+  }
+  {
     Host few(1'000'000), many(1'000'000);
     few.change(routes(1000));
     many.change(routes(100'000));

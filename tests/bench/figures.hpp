@@ -3,6 +3,7 @@
 #pragma once
 
 #include <errno.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +26,17 @@ inline void print(const char* name, double value, const char* unit, const std::s
 [[noreturn]] inline void fail(const std::string& what) {
   std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, what.c_str());
   std::exit(1);
+}
+
+/// Of this process, in MiB.
+inline double resident_mb() {
+  std::FILE* file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) fail("cannot read /proc/self/statm");
+  long all = 0, resident = 0;
+  const int read = std::fscanf(file, "%ld %ld", &all, &resident);
+  std::fclose(file);
+  if (read != 2) fail("cannot read /proc/self/statm");
+  return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
 }
 
 /// The value, or the end of the program.

@@ -698,6 +698,29 @@ TEST_CASE("a host may have 4,096 ports") {
   CHECK(host.ports.buffers_in_use() == 0);
 }
 
+TEST_CASE("a host may have 65,536 networks, and no more") {
+  Host host(1);
+  std::vector<Change> batch;
+  const auto route_in = [](std::uint32_t number) {
+    return Route{Vni::make(number).value(), prefix("0.0.0.0/0"), {{ip("2001:db8:0:99:d000::1"), 1}}};
+  };
+  for (std::uint32_t i = 1; i <= 65'536; ++i) batch.emplace_back(route_in(i));
+  host.apply(batch);
+  const auto one_more = host.dataplane->apply(std::vector<Change>{route_in(65'537)});
+  REQUIRE_FALSE(one_more.has_value());
+  CHECK(one_more.error().message().find("65536") != std::string::npos);
+  CHECK(host.dataplane->get<Route>(RouteKey{Vni::make(65'536).value(), prefix("0.0.0.0/0")}).has_value());
+  // The last one works like the first.
+  auto machine = interface("m1", "10.0.0.1");
+  machine.vni = Vni::make(65'536).value();
+  machine.mac = machine_mac(1);
+  host.apply({machine, rule("m1", "all")});
+  REQUIRE(host.ports.open(port_spec("port-m1")).has_value());
+  REQUIRE(host.ports.inject("port-m1", ethernet(router, machine_mac(1), packet("10.0.0.1", "10.0.0.9"))));
+  host.dataplane->step(0);
+  CHECK(host.ports.take("uplink").size() == 1);
+}
+
 TEST_CASE("the gateway says by itself that it is there: often at first, then now and then") {
   sim::VirtualClock clock;
   NullLog log;

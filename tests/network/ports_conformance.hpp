@@ -83,9 +83,13 @@ class AllQueues {
       for (std::size_t queue = 0; queue < ports_.queues(); ++queue) {
         for (const auto number : ports_.polled(queue)) {
           std::array<network::Packet, 8> some;
+          // As those that came before have left them.
+          for (auto& packet : some) packet.is_from_here = packet.is_placed = true;
           const auto room = std::min(some.size(), count - out.size());
           const auto came = ports_.receive(number, queue, std::span(some).first(room));
           for (const auto& packet : std::span(some).first(came)) {
+            CHECK_FALSE(packet.is_from_here);
+            CHECK_FALSE(packet.is_placed);
             if (is_test_frame(packet.frame, packet.bytes))
               out.push_back(packet);
             else

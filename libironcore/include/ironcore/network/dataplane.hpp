@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -58,6 +59,13 @@ struct DataplaneOptions {
   std::vector<IpAddress> dns_v6;
   bool announces = true;                 ///< the gateway tells machines by itself that it is there (ARP, ND)
   std::size_t watched_changes = 16'384;  ///< so many are remembered for those who watch
+  /// What is applied is kept there, on disk before `apply` returns, and is there again after the next `create`; empty = nowhere. The directory
+  /// exists, and nobody else writes in it. Only one dataplane uses it at a time.
+  std::filesystem::path configuration_directory;
+  /// Another one, on tmpfs or hugetlbfs, where connections and the ports of NATs outlive the process, however it ends: they go on after the next
+  /// `create` if underlay, workers and `connections` are the same. A restart of the host must empty it. 192 bytes for each connection there is room
+  /// for, taken when it is made; empty = nowhere.
+  std::filesystem::path flow_directory;
   CaptureSettings captures;
   std::optional<std::uint64_t> seed;  ///< of everything random, for simulations; from the system if it is not given
 };

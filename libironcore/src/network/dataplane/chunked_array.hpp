@@ -43,6 +43,9 @@ class ChunkedArray {
 /// Small numbers for things that come and go; a free one is used again.
 class Numbers {
  public:
+  Numbers() = default;
+  /// Those before `first` are taken: `give_back` makes them free.
+  explicit Numbers(std::uint32_t first) : next_(first) {}
   std::uint32_t take() {
     if (free_.empty()) return next_++;
     const auto number = free_.back();

@@ -83,11 +83,12 @@ const PublicRange* Snapshot::public_range(PrefixBits address, bool is_v6, std::u
 
 Compiler::Compiler(const Prefix& host, const CompilerOptions& options) : options_(options) {
   next_.host = underlay_bytes(host.first());
+  if (options_.kept != nullptr) remember(*options_.kept);
 }
 
 std::unique_ptr<const Snapshot> Compiler::compile(const Desired& desired, const Dirty& dirty,
                                                   Generations& generations) {
-  ++next_.number;
+  next_number();
   generations_ = &generations;
   // All leave before the first one comes: an address may go from one to another.
   for (const auto& id : dirty.interfaces)
@@ -103,6 +104,80 @@ std::unique_ptr<const Snapshot> Compiler::compile(const Desired& desired, const 
   finish_publics();
   finish_hops();
   return std::make_unique<const Snapshot>(next_);
+}
+
+// ---- numbers that outlive the process --------------------------------------------------------------------------------
+
+void Compiler::remember(const KeptFlows& kept) {
+  is_restoring_ = true;
+  next_.number = kept.number();
+  interface_numbers_ = Numbers(KeptFlows::interfaces);
+  hop_numbers_ = Numbers(KeptFlows::hops);
+  // The smallest free one is the last to be given back, and so the next to be taken.
+  for (auto index = KeptFlows::interfaces; index-- > 0;) {
+    const std::string id(kept.interface_at(index));
+    if (id.empty() || !remembered_interfaces_.emplace(id, index).second) {
+      interface_numbers_.give_back(index);
+    } else if (const auto mac = kept.mac_of(index)) {
+      learned_[id] = *mac;
+    }
+  }
+  for (auto number = KeptFlows::hops; number-- > 0;) {
+    const auto underlay = kept.hop_at(number);
+    if (!underlay || !remembered_hops_.emplace(*underlay, number).second) hop_numbers_.give_back(number);
+  }
+}
+
+std::unique_ptr<const Snapshot> Compiler::finish_restoring(Generations& generations) {
+  auto& kept = *options_.kept;
+  for (const auto& [id, index] : std::exchange(remembered_interfaces_, {})) {
+    kept.clear_interface(index);
+    interface_numbers_.give_back(index);
+    learned_.erase(id);
+  }
+  for (const auto& [underlay, number] : std::exchange(remembered_hops_, {})) {
+    kept.clear_hop(number);
+    hop_numbers_.give_back(number);
+  }
+  is_restoring_ = false;
+  for (const auto& [id, entries] : interfaces_)
+    if (const auto& pool = next_.interfaces[entries.index]->nat_pool) kept.set_nat_born(entries.index, pool->born());
+  next_number();
+  generations_ = &generations;
+  change(Generations::restored);
+  return std::make_unique<const Snapshot>(next_);
+}
+
+void Compiler::next_number() {
+  ++next_.number;
+  if (options_.kept != nullptr) options_.kept->set_number(next_.number);
+}
+
+std::uint32_t Compiler::interface_number(const std::string& id) {
+  if (const auto known = remembered_interfaces_.extract(id)) return known.mapped();
+  const auto number = interface_numbers_.take();
+  if (options_.kept != nullptr) {
+    options_.kept->set_interface(number, id);
+    // Whose number it was before the restart had its ports of another NAT.
+    if (is_restoring_) options_.kept->set_nat_born(number, UINT64_MAX);
+  }
+  return number;
+}
+
+std::uint32_t Compiler::hop_number(const IpAddress& underlay) {
+  if (const auto known = remembered_hops_.extract(underlay)) return known.mapped();
+  const auto number = hop_numbers_.take();
+  if (options_.kept != nullptr) options_.kept->set_hop(number, underlay);
+  return number;
+}
+
+/// That of its port; but who has flows from before a restart stays where these are, whatever number its port has now.
+std::uint32_t Compiler::home_of(std::uint32_t interface, std::uint32_t port) {
+  if (options_.kept != nullptr) {
+    if (const auto home = options_.kept->home_of(interface)) return *home;
+    if (port != no_port) options_.kept->set_home(interface, port);
+  }
+  return port == no_port ? interface : port;
 }
 
 // ---- shared tables ---------------------------------------------------------------------------------------------------
@@ -175,6 +250,7 @@ void Compiler::attach(std::uint32_t interface, std::uint32_t port) {
   Attachment attachment;
   if (interface < next_.attachments.size()) attachment = next_.attachments[interface];
   attachment.port = port;
+  attachment.home = home_of(interface, port);
   const auto mac = port == no_port ? MacAddress() : next_.ports[port].mac;
   std::memcpy(attachment.addresses.data() + 6, mac.bytes().data(), 6);
   next_.attachments.set(interface, attachment);
@@ -245,6 +321,7 @@ void Compiler::learn_mac(const std::string& interface, const MacAddress& mac) {
   attachment.has_mac = true;
   std::memcpy(attachment.addresses.data(), mac.bytes().data(), 6);
   next_.attachments.set(known->second.index, attachment);
+  if (options_.kept != nullptr) options_.kept->set_mac(known->second.index, mac);
 }
 
 // ---- interfaces ------------------------------------------------------------------------------------------------------
@@ -257,12 +334,13 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
     change(Generations::interface(known->second.index));
     next_.interfaces.set(known->second.index, nullptr);
     interface_numbers_.give_back(known->second.index);
+    if (options_.kept != nullptr) options_.kept->clear_interface(known->second.index);
     interfaces_.erase(known);
     learned_.erase(id);
     return;
   }
   Entries entries;
-  entries.index = known == interfaces_.end() ? interface_numbers_.take() : known->second.index;
+  entries.index = known == interfaces_.end() ? interface_number(id) : known->second.index;
   entries.vni = told->second.vni;
 
   entries.port = told->second.port;
@@ -312,6 +390,8 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
                          ? before->nat_pool
                          : std::make_shared<NatPool>(nat->second, next_.number, options_.workers, options_.connections,
                                                      options_.secret);
+    // Flows from before a restart are still to be compared with what is noted there.
+    if (options_.kept != nullptr && !is_restoring_) options_.kept->set_nat_born(entries.index, view->nat_pool->born());
     add_underlay(entries, nat->second.underlay, UnderlayUse::nat);
     add_public(entries, nat->second.address,
                {nat->second.first_port, nat->second.last_port, 0, entries.index, entries.vni}, *nat->second.underlay);
@@ -409,7 +489,7 @@ void Compiler::compile_next_hops(const Desired& desired, std::uint32_t set) {
 std::uint32_t Compiler::use_hop(const IpAddress& underlay) {
   auto& known = hops_[underlay];
   if (known.users++ == 0) {
-    known.number = hop_numbers_.take();
+    known.number = hop_number(underlay);
     next_.next_hops.set(known.number, underlay_bytes(underlay));
   }
   return known.number;
@@ -425,6 +505,7 @@ void Compiler::finish_hops() {
     const auto known = hops_.find(underlay);
     if (--known->second.users > 0) continue;
     hop_numbers_.give_back(known->second.number);
+    if (options_.kept != nullptr) options_.kept->clear_hop(known->second.number);
     hops_.erase(known);
   }
   released_hops_.clear();

@@ -11,6 +11,7 @@
 
 #include "desired.hpp"
 #include "generations.hpp"
+#include "kept_flows.hpp"
 #include "snapshot.hpp"
 
 namespace ironcore::network::dataplane {
@@ -20,6 +21,7 @@ struct CompilerOptions {
   std::size_t workers = 1;
   std::uint32_t connections = 1'000'000;  ///< of each worker
   std::uint64_t secret = 0;               ///< random
+  KeptFlows* kept = nullptr;  ///< where numbers are noted; who was noted there before has the same ones again
 };
 
 /// Keeps the numbers by which snapshots call things: each thing keeps its own as long as it is there. Thread: one.
@@ -31,6 +33,9 @@ class Compiler {
   /// The next snapshot: what is dirty is made anew from `desired`, everything else is shared with the one before. Notes in `generations` what
   /// changed, so publish it soon.
   std::unique_ptr<const Snapshot> compile(const Desired& desired, const Dirty& dirty, Generations& generations);
+  /// Once what was there before a restart has been compiled, and flows have claimed their ports: who has not come back loses its number, and the
+  /// restored flows are checked against the next snapshot.
+  std::unique_ptr<const Snapshot> finish_restoring(Generations& generations);
 
   // What is not told but found out; in the next snapshot.
 
@@ -61,6 +66,11 @@ class Compiler {
     std::vector<IpAddress> targets;                            ///< underlay addresses whose numbers it uses
   };
 
+  void remember(const KeptFlows& kept);
+  std::uint32_t interface_number(const std::string& id);
+  std::uint32_t hop_number(const IpAddress& underlay);
+  std::uint32_t home_of(std::uint32_t interface, std::uint32_t port);
+  void next_number();
   void compile_interface(const Desired& desired, const std::string& id);
   void compile_load_balancer(const Desired& desired, const std::string& id);
   void compile_routes(const Desired& desired, Vni vni, const std::vector<Prefix>& prefixes);
@@ -112,6 +122,9 @@ class Compiler {
   };
   std::map<IpAddress, std::map<std::uint16_t, Public>> publics_;  ///< by the first port
   std::set<IpAddress> changed_publics_;                           ///< by this batch
+  bool is_restoring_ = false;
+  std::map<std::string, std::uint32_t> remembered_interfaces_;  ///< who has not come back yet
+  std::map<IpAddress, std::uint32_t> remembered_hops_;
   std::map<std::uint32_t, NextHopSets::Set> sets_;  ///< what each number of a set stands for in the snapshot
 };
 

@@ -14,10 +14,12 @@
 #include "captures.hpp"
 #include "change_log.hpp"
 #include "compiler.hpp"
+#include "configuration_log.hpp"
 #include "crossing.hpp"
 #include "desired.hpp"
 #include "generations.hpp"
 #include "ironcore/base/random.hpp"
+#include "kept_flows.hpp"
 #include "learned_macs.hpp"
 #include "maglev.hpp"
 #include "object_checks.hpp"
@@ -32,10 +34,12 @@ namespace {
 using dataplane::Captures;
 using dataplane::ChangeLog;
 using dataplane::Compiler;
+using dataplane::ConfigurationLog;
 using dataplane::Crossing;
 using dataplane::Desired;
 using dataplane::Dirty;
 using dataplane::Generations;
+using dataplane::KeptFlows;
 using dataplane::LearnedMacs;
 using dataplane::PortTally;
 using dataplane::Published;
@@ -103,6 +107,10 @@ Result<void> check(const DataplaneOptions& options) {
   check_timeouts(options.timeouts, errors);
   if (!dataplane::is_prime(options.maglev_size))
     add("maglev_size", "must be a prime, such as 65537 or 251, and is " + std::to_string(options.maglev_size));
+  if (!options.flow_directory.empty() && options.configuration_directory.empty())
+    add("flow_directory", "needs a configuration_directory: flows are nothing without what they belong to");
+  if (!options.flow_directory.empty() && options.flow_directory == options.configuration_directory)
+    add("flow_directory", "must be another one than configuration_directory, in memory");
   if (options.lease_seconds == 0) add("lease_seconds", "must be 1 at least");
   for (std::size_t i = 0; i < options.dns_v4.size(); ++i)
     if (options.dns_v4[i].is_v6()) add("dns_v4[" + std::to_string(i) + "]", "must be an IPv4 address");
@@ -182,6 +190,24 @@ void each_route(const Desired& desired, const std::optional<RouteKey>& after, Ea
       });
     }
   }
+}
+
+/// Every object there is.
+void each_object(const Desired& desired, const ConfigurationLog::Each& each) {
+  const auto each_of = [&](const auto& table) {
+    for (const auto& [key, object] : table) each(object);
+  };
+  each_of(desired.interfaces());
+  each_of(desired.prefixes());
+  each_of(desired.virtual_ips());
+  each_of(desired.nats());
+  each_of(desired.neighbour_nats());
+  each_of(desired.load_balancers());
+  each_of(desired.targets());
+  each_of(desired.rules());
+  each_route(desired, std::nullopt, [&](const RouteKey& key, std::uint32_t set) {
+    each(Route{key.vni, key.prefix, desired.next_hops()[set]});
+  });
 }
 
 /// A prefix with host bits means its network, as in a batch.
@@ -269,13 +295,16 @@ struct Dataplane::State {
     PortTally before;  ///< at ports that it had before
   };
 
-  State(DataplaneOptions with, Ports& its_ports, Clock& its_clock, Log& its_log, std::uint64_t seed)
+  State(DataplaneOptions with, Ports& its_ports, Clock& its_clock, Log& its_log, std::uint64_t seed,
+        std::unique_ptr<ConfigurationLog> its_configuration, std::unique_ptr<KeptFlows> its_flows)
       : options(std::move(with)),
+        configuration(std::move(its_configuration)),
+        kept(std::move(its_flows)),
         ports(its_ports),
         clock(its_clock),
         log(its_log),
         desired(options.underlay, seed),
-        compiler(options.underlay, {options.maglev_size, ports.queues(), options.connections, seed}),
+        compiler(options.underlay, {options.maglev_size, ports.queues(), options.connections, seed, kept.get()}),
         snapshots(ports.queues(), compiler.compile(desired, {}, generations)),
         changes(static_cast<std::uint64_t>(
                     std::chrono::duration_cast<std::chrono::microseconds>(clock.wall().time_since_epoch()).count()),
@@ -285,6 +314,7 @@ struct Dataplane::State {
     worker_options.connections = options.connections;
     worker_options.fragments = options.fragments;
     worker_options.secret = seed;
+    worker_options.kept = kept.get();
     worker_options.timeouts = ticks(options.timeouts);
     worker_options.has_firewall = options.has_firewall;
     worker_options.interfaces = Desired::max_interfaces;
@@ -308,6 +338,8 @@ struct Dataplane::State {
 
   // ---- control, with the mutex ----
 
+  Result<void> restore();
+  Result<void> compact();
   void publish(const Dirty& dirty) { snapshots.publish(compiler.compile(desired, dirty, generations)); }
 
   Result<void> check_ports(std::span<const Change> batch) const {
@@ -461,6 +493,8 @@ struct Dataplane::State {
   void finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept;
 
   const DataplaneOptions options;
+  const std::unique_ptr<ConfigurationLog> configuration;  ///< null = what is told is not kept
+  const std::unique_ptr<KeptFlows> kept;                  ///< null = connections are not
   Ports& ports;
   Clock& clock;
   Log& log;
@@ -492,9 +526,22 @@ Dataplane::Dataplane(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Result<std::unique_ptr<Dataplane>> Dataplane::create(DataplaneOptions options, Ports& ports, Clock& clock, Log& log) {
   IRONCORE_CHECK(within(check(options), "dataplane"));
-  const std::uint64_t seed = options.seed ? *options.seed : random_word();
-  std::unique_ptr<Dataplane> out(new Dataplane(std::make_unique<State>(std::move(options), ports, clock, log, seed)));
+  std::uint64_t seed = options.seed ? *options.seed : random_word();
+  std::unique_ptr<ConfigurationLog> configuration;
+  std::unique_ptr<KeptFlows> kept;
+  if (!options.configuration_directory.empty()) {
+    IRONCORE_TRY(configuration, within(ConfigurationLog::open(options.configuration_directory, options.underlay, log),
+                                       "kept configuration"));
+  }
+  if (!options.flow_directory.empty()) {
+    const KeptFlows::Shape shape{options.underlay, ports.queues(), options.connections};
+    IRONCORE_TRY(kept, within(KeptFlows::open(options.flow_directory, shape, seed, log), "kept connections"));
+    seed = kept->secret();
+  }
+  std::unique_ptr<Dataplane> out(new Dataplane(
+      std::make_unique<State>(std::move(options), ports, clock, log, seed, std::move(configuration), std::move(kept))));
   State* state = out->state_.get();
+  if (state->configuration) IRONCORE_CHECK(state->restore());
   const auto sync = [state] {
     std::lock_guard guard(state->mutex);
     state->sync_ports();
@@ -508,13 +555,63 @@ Dataplane::~Dataplane() {
   state_->ports.on_change({});
 }
 
+// ---- what was there before -------------------------------------------------------------------------------------------
+
+Result<void> Dataplane::State::restore() {
+  const auto began = clock.now();
+  Dirty dirty;
+  for (const auto& batch : configuration->take_batches()) {
+    auto restored = desired.restore(batch);
+    if (!restored)
+      return Error(ErrorCode::corrupt, "what " + configuration->file().string() +
+                                           " says does not fit together: put a copy of the file back, or move it away "
+                                           "to begin without a configuration: " +
+                                           restored.error().message());
+    dirty.add(*restored);
+  }
+  publish(dirty);
+  follow_interfaces(dirty.interfaces);
+  std::uint64_t connections = 0;
+  if (kept) {
+    const auto now_ns = static_cast<std::uint64_t>(began.time_since_epoch().count());
+    for (auto& lane : lanes) {
+      lane->worker.adopt(now_ns);
+      lane->tallies.connections.set(lane->worker.flows().size());
+      connections += lane->worker.flows().size();
+    }
+    const auto& interfaces = snapshots.newest().interfaces;
+    for (std::size_t i = 0; i < interfaces.size(); ++i)
+      if (interfaces[i] && interfaces[i]->nat_pool) interfaces[i]->nat_pool->finish_claims();
+    snapshots.publish(compiler.finish_restoring(generations));
+  }
+  if (!dirty.empty())
+    log.info("what was there before goes on", {{"interfaces", std::to_string(desired.interfaces().size())},
+                                               {"connections", std::to_string(connections)},
+                                               {"took", to_text(clock.now() - began)}});
+  return {};
+}
+
+/// When it is time.
+Result<void> Dataplane::State::compact() {
+  if (!configuration || !configuration->is_to_compact()) return {};
+  const auto done = configuration->compact([&](const ConfigurationLog::Each& each) { each_object(desired, each); });
+  if (done) return {};
+  if (configuration->is_suspect()) return within(Result<void>(done.error()), "keep the configuration");
+  log.warning("the kept configuration could not be written shorter", {{"why", done.error().message()}});
+  return {};
+}
+
 // ---- control -----------------------------------------------------------------------------------------------------------
 
 Result<std::uint64_t> Dataplane::apply(std::span<const Change> batch) {
   std::lock_guard guard(state_->mutex);
   state_->tend();
   IRONCORE_CHECK(state_->check_ports(batch));
-  IRONCORE_TRY(auto dirty, state_->desired.apply(batch));
+  IRONCORE_CHECK(state_->compact());
+  Desired::Keep keep;
+  if (auto* file = state_->configuration.get())
+    keep = [file](std::span<const Change> changes) { return within(file->add(changes), "keep the configuration"); };
+  IRONCORE_TRY(auto dirty, state_->desired.apply(batch, keep));
   if (dirty.changes.empty()) return state_->changes.revision();
   state_->publish(dirty);
   state_->follow_interfaces(dirty.interfaces);

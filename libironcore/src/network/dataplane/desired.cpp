@@ -61,9 +61,11 @@ void NextHopSets::release(std::uint32_t number) {
 
 class Desired::Batch {
  public:
-  Batch(Desired& desired, std::span<const Change> changes) : desired_(desired), changes_(changes) {}
+  enum class Underlays { checked, trusted };
+  Batch(Desired& desired, std::span<const Change> changes, Underlays underlays)
+      : desired_(desired), changes_(changes), underlays_(underlays) {}
 
-  Result<Dirty> apply();
+  Result<Dirty> apply(const Keep& keep);
 
  private:
   /// What shall be under a key, and which change says so.
@@ -113,7 +115,8 @@ class Desired::Batch {
       // What a list has told may be told back, also the address that we have made.
       const auto& table = table_of(TouchedTable<Object>());
       const auto known = table.find(key_of(object));
-      if (known != table.end() && known->second.underlay == object.underlay) {
+      const bool is_told_back = known != table.end() && known->second.underlay == object.underlay;
+      if (is_told_back || underlays_ == Underlays::trusted) {
         auto without = object;
         without.underlay.reset();
         return check(without, desired_.underlay_, errors);
@@ -458,6 +461,7 @@ class Desired::Batch {
 
   Desired& desired_;
   const std::span<const Change> changes_;
+  const Underlays underlays_;
   std::size_t at_ = 0;  ///< the change that is being worked on
   std::vector<FieldError> errors_;
   Dirty dirty_;
@@ -478,7 +482,7 @@ class Desired::Batch {
   std::vector<std::uint32_t> unused_;  ///< and that old ones do not use any more
 };
 
-Result<Dirty> Desired::Batch::apply() {
+Result<Dirty> Desired::Batch::apply(const Keep& keep) {
   check_each();
   if (errors_.empty()) {
     for (at_ = 0; at_ < changes_.size(); ++at_) std::visit([&](const auto& change) { note(change); }, changes_[at_]);
@@ -493,12 +497,32 @@ Result<Dirty> Desired::Batch::apply() {
     undo();
     return Error(std::move(errors_));
   }
+  if (keep && !dirty_.changes.empty()) {
+    if (auto kept = keep(dirty_.changes); !kept) {
+      undo();
+      return kept.error();
+    }
+  }
   commit();
   return std::move(dirty_);
 }
 
-Result<Dirty> Desired::apply(std::span<const Change> batch) {
-  return Batch(*this, batch).apply();
+Result<Dirty> Desired::apply(std::span<const Change> batch, const Keep& keep) {
+  return Batch(*this, batch, Batch::Underlays::checked).apply(keep);
+}
+
+Result<Dirty> Desired::restore(std::span<const Change> batch) {
+  return Batch(*this, batch, Batch::Underlays::trusted).apply({});
+}
+
+void Dirty::add(const Dirty& later) {
+  interfaces.insert(later.interfaces.begin(), later.interfaces.end());
+  load_balancers.insert(later.load_balancers.begin(), later.load_balancers.end());
+  neighbours.insert(later.neighbours.begin(), later.neighbours.end());
+  for (const auto& [vni, prefixes] : later.routes) {
+    auto& all = routes[vni];
+    all.insert(all.end(), prefixes.begin(), prefixes.end());
+  }
 }
 
 }  // namespace ironcore::network::dataplane

@@ -53,6 +53,8 @@ struct Dirty {
   bool empty() const noexcept {
     return interfaces.empty() && load_balancers.empty() && neighbours.empty() && routes.empty();
   }
+  /// Of a later batch; without its `changes`.
+  void add(const Dirty& later);
 };
 
 /// Thread: one.
@@ -74,7 +76,11 @@ class Desired {
   /// All of the batch or nothing. What is there already, or is gone already, is no change. An object that is told again without an underlay
   /// address keeps the one that it has. `invalid` with a field error for each thing that is wrong (`changes[3].prefix`), whether in an
   /// object itself or in how it fits to the others, as they are after the whole batch.
-  Result<Dirty> apply(std::span<const Change> batch);
+  /// `keep`, if given, gets what becomes different and has the last word: if it fails, nothing does.
+  using Keep = std::function<Result<void>(std::span<const Change>)>;
+  Result<Dirty> apply(std::span<const Change> batch, const Keep& keep = {});
+  /// The same with what an `apply` has made different: underlay addresses are those that were made then.
+  Result<Dirty> restore(std::span<const Change> batch);
 
   template <class Object>
   using Table = std::map<decltype(key_of(std::declval<Object>())), Object>;

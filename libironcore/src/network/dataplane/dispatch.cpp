@@ -85,8 +85,7 @@ Place Dispatch::of_ends(std::uint32_t interface, bool is_v6, const std::uint8_t*
 
 /// The worker that finds what comes from the machine, if its port has one queue: then nothing of it has to cross.
 std::size_t Dispatch::home_of(std::uint32_t interface) const noexcept {
-  const std::uint32_t port = snapshot_.attachments[interface].port;
-  return (port == no_port ? interface : port) % workers_;
+  return snapshot_.attachments[interface].home % workers_;
 }
 
 /// Nothing comes back this way.

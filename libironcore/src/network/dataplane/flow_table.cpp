@@ -16,13 +16,14 @@ std::uint32_t buckets_for(std::uint32_t capacity) {
 
 }  // namespace
 
-FlowTable::FlowTable(std::uint32_t capacity, std::uint64_t secret)
+FlowTable::FlowTable(std::uint32_t capacity, std::uint64_t secret, Connection* kept)
     : capacity_(std::clamp<std::uint32_t>(capacity, 1, largest_capacity)),
       bucket_count_(buckets_for(capacity_)),
       secret_(secret),
-      pages_(bucket_count_ * sizeof(Bucket) + capacity_ * sizeof(Connection)),
+      pages_(bucket_count_ * sizeof(Bucket) + (kept == nullptr ? capacity_ * sizeof(Connection) : 0)),
       buckets_(reinterpret_cast<Bucket*>(pages_.data())),
-      connections_(reinterpret_cast<Connection*>(pages_.data() + bucket_count_ * sizeof(Bucket))) {
+      connections_(kept == nullptr ? reinterpret_cast<Connection*>(pages_.data() + bucket_count_ * sizeof(Bucket))
+                                   : kept) {
   wheel_.fill(nobody);
 }
 
@@ -124,12 +125,22 @@ FlowTable::Inserted FlowTable::insert(const FlowKey& forward, const FlowKey& rev
   ++size_;
   connection.state = {};
   connection.state.seen = now;
-  connection.state.timeout = std::max<Tick>(timeout, 1);
+  std::atomic_ref(connection.state.timeout).store(std::max<Tick>(timeout, 1), std::memory_order_release);
   link(connection);
   return {&connection, Refusal::none};
 }
 
 void FlowTable::erase(Connection& connection) noexcept {
+  const std::uint32_t index = index_of(connection);
+  delist(connection);
+  unlink(connection);
+  release(connection);
+  connection.state.next = free_;
+  free_ = index;
+  --size_;
+}
+
+void FlowTable::delist(const Connection& connection) noexcept {
   const std::uint32_t index = index_of(connection);
   const FlowKey& forward = connection.side(Direction::forward).key;
   const FlowKey& reverse = connection.side(Direction::reverse).key;
@@ -137,11 +148,19 @@ void FlowTable::erase(Connection& connection) noexcept {
   prefetch(forward_hash);
   if (!(forward == reverse)) remove(hash(reverse), Reference(index, Direction::reverse));
   remove(forward_hash, Reference(index, Direction::forward));
-  unlink(connection);
-  connection.state.timeout = 0;
-  connection.state.next = free_;
-  free_ = index;
-  --size_;
+}
+
+/// False: one of its keys is another connection's, or has no place; `delist` takes back what was done.
+bool FlowTable::enlist(const Connection& connection) noexcept {
+  const std::uint32_t index = index_of(connection);
+  const FlowKey& forward = connection.side(Direction::forward).key;
+  const FlowKey& reverse = connection.side(Direction::reverse).key;
+  const std::uint64_t forward_hash = hash(forward);
+  const std::uint64_t reverse_hash = hash(reverse);
+  prefetch(reverse_hash);
+  if (find(forward, forward_hash) || find(reverse, reverse_hash)) return false;
+  if (!add(forward_hash, Reference(index, Direction::forward))) return false;
+  return forward == reverse || add(reverse_hash, Reference(index, Direction::reverse));
 }
 
 // ---- the wheel -------------------------------------------------------------------------------------------------------

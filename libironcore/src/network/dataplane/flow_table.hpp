@@ -7,6 +7,7 @@
 #endif
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -45,8 +46,8 @@ class FlowTable {
   static constexpr std::uint32_t largest_capacity = 1U << 30;
 
   /// Room for so many connections, all of it allocated here: 214 bytes for each. `secret` is random, so that nobody can choose keys that
-  /// collide. Throws std::bad_alloc.
-  FlowTable(std::uint32_t capacity, std::uint64_t secret);
+  /// collide. `kept`: where the connections themselves are instead; call `adopt` then. Throws std::bad_alloc.
+  FlowTable(std::uint32_t capacity, std::uint64_t secret, Connection* kept = nullptr);
   FlowTable(const FlowTable&) = delete;
   FlowTable& operator=(const FlowTable&) = delete;
 
@@ -99,6 +100,32 @@ class FlowTable {
   /// Both keys, or neither. They may be equal; then the forward direction is found.
   Inserted insert(const FlowKey& forward, const FlowKey& reverse, Tick now, Tick timeout) noexcept;
   void erase(Connection& connection) noexcept;
+  /// Of what somebody left in `kept`: those that `keeps(connection)` wants, unless another one has one of their keys, are as if they had been
+  /// inserted here. Before anything else.
+  template <class Keeps>
+  void adopt(Keeps keeps) noexcept {
+    for (std::uint32_t i = 0; i < capacity_; ++i) {
+      Connection& connection = connections_[i];
+      if (!is_used(connection)) continue;
+      if (!enlist(connection) || !keeps(connection)) {
+        delist(connection);
+        release(connection);
+        continue;
+      }
+      ++size_;
+      untouched_ = i + 1;
+      link(connection);
+    }
+    for (std::uint32_t i = untouched_; i-- > 0;) {
+      if (is_used(connections_[i])) continue;
+      connections_[i].state.next = free_;
+      free_ = i;
+    }
+  }
+  /// The connection is complete, and so may outlive the process.
+  static void complete(Connection& connection, std::uint64_t valid_at) noexcept {
+    std::atomic_ref(connection.state.valid_at).store(valid_at, std::memory_order_release);
+  }
   /// Not 0.
   void set_timeout(Connection& connection, Tick timeout) noexcept;
 
@@ -152,7 +179,15 @@ class FlowTable {
   bool make_room(Bucket& bucket) noexcept;
   bool add(std::uint64_t hash, Reference reference) noexcept;
   void remove(std::uint64_t hash, Reference reference) noexcept;
-  static bool is_used(const Connection& connection) noexcept { return connection.state.timeout != 0; }
+  bool enlist(const Connection& connection) noexcept;
+  void delist(const Connection& connection) noexcept;
+  /// After everything that it was written with, and before anything that takes its place.
+  static void release(Connection& connection) noexcept {
+    std::atomic_ref(connection.state.timeout).store(0, std::memory_order_release);
+  }
+  static bool is_used(const Connection& connection) noexcept {
+    return connection.state.timeout != 0;
+  }
   std::uint32_t index_of(const Connection& connection) const noexcept {
     return static_cast<std::uint32_t>(&connection - connections_);
   }

@@ -19,9 +19,12 @@ namespace ironcore::network::dataplane {
 class Generations {
  public:
   using Slot = std::uint16_t;
-  static constexpr Slot nothing = 0;  ///< never changes
+  static constexpr Slot nothing = 0;   ///< never changes
+  static constexpr Slot restored = 1;  ///< of connections from before a restart: changes once, behind it
 
-  static Slot interface(std::uint32_t index) noexcept { return static_cast<Slot>(1 + index % interfaces); }
+  static Slot interface(std::uint32_t index) noexcept {
+    return static_cast<Slot>(first_interface + index % interfaces);
+  }
   /// Prefixes of the network that are too short for a slot of their own.
   static Slot network(Vni vni) noexcept { return hashed(vni.value(), 0, first_network, networks); }
   static Slot load_balancer(std::uint32_t index) noexcept {
@@ -57,7 +60,8 @@ class Generations {
   static constexpr std::uint32_t networks = 4096;
   static constexpr std::uint32_t load_balancers = 4096;
   static constexpr std::uint32_t nats = 4096;
-  static constexpr std::uint32_t first_network = 1 + interfaces;
+  static constexpr std::uint32_t first_interface = 2;
+  static constexpr std::uint32_t first_network = first_interface + interfaces;
   static constexpr std::uint32_t first_load_balancer = first_network + networks;
   static constexpr std::uint32_t first_nat = first_load_balancer + load_balancers;
   static constexpr std::uint32_t first_route = first_nat + nats;

@@ -52,6 +52,19 @@ void NatPool::release(std::size_t worker, std::uint16_t port, const Outside& out
   if (auto* shared = std::get_if<SharedNatPorts>(&slice)) shared->release(port, outside);
 }
 
+bool NatPool::claim(std::size_t worker, const Inside& inside, std::uint16_t port, const Outside& outside) noexcept {
+  if (port < range_.first || port > range_.last || worker_of(port) != worker) return false;
+  auto& slice = slices_[worker];
+  if (auto* own = std::get_if<NatPorts>(&slice)) return own->claim(inside, port);
+  if (auto* shared = std::get_if<SharedNatPorts>(&slice)) return shared->claim(port, outside);
+  return false;
+}
+
+void NatPool::finish_claims() noexcept {
+  for (auto& slice : slices_)
+    if (auto* own = std::get_if<NatPorts>(&slice)) own->finish_claims();
+}
+
 std::optional<Inside> NatPool::find(std::size_t worker, PortSpace space, std::uint16_t port) const noexcept {
   const auto* own = std::get_if<NatPorts>(&slices_[worker]);
   return own == nullptr ? std::nullopt : own->find(space, port);

@@ -26,6 +26,9 @@ class NatPool {
 
   std::optional<std::uint16_t> take(std::size_t worker, const Inside& inside, const Outside& outside) noexcept;
   void release(std::size_t worker, std::uint16_t port, const Outside& outside) noexcept;
+  /// Of a flow from before a restart: the port that it had. False: it cannot have it any more. When all have claimed theirs, `finish_claims`.
+  bool claim(std::size_t worker, const Inside& inside, std::uint16_t port, const Outside& outside) noexcept;
+  void finish_claims() noexcept;
   /// Whose port it is, for packets from anybody; nothing if ports are shared.
   std::optional<Inside> find(std::size_t worker, PortSpace space, std::uint16_t port) const noexcept;
 

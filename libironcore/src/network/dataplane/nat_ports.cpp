@@ -81,6 +81,35 @@ std::optional<std::uint16_t> NatPorts::take(const Inside& inside) noexcept {
   return port(taken);
 }
 
+/// The port stays among the free ones until all have claimed: taking one out of their midst means looking through them.
+bool NatPorts::claim(const Inside& inside, std::uint16_t port) noexcept {
+  if (port < range_.first || port > range_.last) return false;
+  auto& entry = entries_[index(inside.space, port)];
+  if (entry.flows > 0 && entry.inside != inside) return false;
+  entry.inside = inside;
+  ++entry.flows;
+  return true;
+}
+
+void NatPorts::finish_claims() noexcept {
+  for (auto& free : queues_) {
+    auto at = free.first;
+    const auto count = free.free;
+    free = {};
+    for (std::uint32_t i = 0; i < count; ++i) {
+      auto& entry = entries_[at];
+      const auto next = entry.next;
+      if (entry.flows > 0) {
+        auto& chain_first = chain(entry.inside);
+        entry.next = std::exchange(chain_first, at);
+      } else {
+        append(free, at);
+      }
+      at = next;
+    }
+  }
+}
+
 void NatPorts::release(PortSpace space, std::uint16_t port) noexcept {
   const auto released = index(space, port);
   auto& entry = entries_[released];
@@ -162,6 +191,22 @@ std::optional<std::uint16_t> SharedNatPorts::take(const Inside& inside, const Ou
     // All of few, else any: with neighbours, insides that share a group would go on together.
     group = tries == groups_ ? (group + 1) % groups_ : reduce(fold_product(wish ^ attempt, hash_seeds[1]), groups_);
   }
+}
+
+bool SharedNatPorts::claim(std::uint16_t port, const Outside& outside) noexcept {
+  if (port < range_.first || port > range_.last || is_exhausted()) return false;
+  const auto offset = std::uint32_t{port} - range_.first;
+  const auto place = fold_product(hash(outside) ^ (offset / group_size), hash_seeds[0]);
+  const auto tag = static_cast<std::uint16_t>(place);
+  auto& here = line(place);
+  auto at = here.find(tag);
+  if (at == Line::places) at = here.find_free();
+  const auto bit = static_cast<std::uint16_t>(1U << offset % group_size);
+  if (at == Line::places || (here.ports[at] & bit) != 0) return false;
+  here.tags[at] = tag;
+  here.ports[at] |= bit;
+  ++used_;
+  return true;
 }
 
 void SharedNatPorts::release(std::uint16_t port, const Outside& outside) noexcept {

@@ -57,6 +57,10 @@ class NatPorts {
 
   /// The inside's port, for one flow more; a free one if it has none yet, or nothing if there is none.
   std::optional<std::uint16_t> take(const Inside& inside) noexcept;
+  /// Of flows from before a restart, on a new object and before anything else: this port for the inside, for one flow more. False: another one has
+  /// it. When all have claimed theirs, `finish_claims`.
+  bool claim(const Inside& inside, std::uint16_t port) noexcept;
+  void finish_claims() noexcept;
   /// One flow less of a port that was taken; the last one frees it.
   void release(PortSpace space, std::uint16_t port) noexcept;
   /// Whose it is: where packets to it go, from anybody (endpoint-independent filtering) or from another machine (hairpin).
@@ -112,6 +116,8 @@ class SharedNatPorts {
 
   /// A port for a new flow; nothing if `max_flows` have one, or if those that were looked at are taken. Both are of the same space.
   std::optional<std::uint16_t> take(const Inside& inside, const Outside& outside) noexcept;
+  /// Of a flow from before a restart: this port. False: another flow has it.
+  bool claim(std::uint16_t port, const Outside& outside) noexcept;
   /// The end of a flow that took the port.
   void release(std::uint16_t port, const Outside& outside) noexcept;
 

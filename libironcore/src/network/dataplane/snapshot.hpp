@@ -72,6 +72,7 @@ struct PortView {
 /// Of one interface: what every packet from its machine, or to it, needs; side by side, so that it is fetched at once.
 struct alignas(64) Attachment {
   std::uint32_t port = no_port;                ///< `no_port` while it is not there
+  std::uint32_t home = no_port;                ///< modulo how many there are, the worker that has its flows
   bool has_mac = false;                        ///< the machine's is known
   bool is_limited = false;                     ///< by `InterfaceView::meters`
   std::array<std::uint8_t, 12> addresses{};    ///< as a frame to the machine begins: its MAC, and that of our side

@@ -101,7 +101,8 @@ Worker::Worker(Published<Snapshot>& snapshots, std::size_t number, const Generat
       generations_(generations),
       options_(options),
       crossing_(crossing),
-      flows_(options.connections, options.secret),
+      flows_(options.connections, options.secret,
+             options.kept == nullptr ? nullptr : options.kept->connections(number)),
       fragments_(options.fragments, options.secret),
       gateway_(options.gateway, options.interfaces, learned),
       owned_(options.interfaces + 1) {}
@@ -450,10 +451,10 @@ bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) no
   connection.side(Direction::reverse).action = decision.reverse;
   connection.state.owner = decision.owner;
   connection.state.slots = decision.slots;
-  connection.state.valid_at = snapshot.number;
   connection.state.holds_port = decision.holds_port;
   connection.state.is_one_sided = decision.is_one_sided;
   if (is_echo(headers)) connection.state.tcp = headers.icmp_type;
+  FlowTable::complete(connection, snapshot.number);
   ++owned(decision.owner);
   counts_.opened.add(1);
   found = flows_.find(work.key, work.hash);

@@ -18,6 +18,7 @@
 #include "generations.hpp"
 #include "ironcore/network/explanation.hpp"
 #include "ironcore/network/packet.hpp"
+#include "kept_flows.hpp"
 #include "learned_macs.hpp"
 #include "published.hpp"
 #include "snapshot.hpp"
@@ -31,6 +32,7 @@ struct WorkerOptions {
   std::uint32_t fragments = 16'384;       ///< datagrams in pieces, likewise
   std::size_t interfaces = 4096;          ///< those with larger numbers have no connections
   std::uint64_t secret = 0;               ///< random
+  KeptFlows* kept = nullptr;              ///< where connections outlive the process; null = nowhere
   Timeouts timeouts;
   bool has_firewall = true;
   GatewayOptions gateway;
@@ -49,6 +51,9 @@ class Worker {
   /// `now_ns`: of a clock that does not go back. Afterwards each packet has a port to go out of, or a reason to be dropped, or is `elsewhere`. Forgets a bounded
   /// number of dead connections on the way.
   void process(std::span<Packet> packets, std::uint64_t now_ns) noexcept;
+  /// Of the connections that a process before has left: those whose interfaces are there, and that have their ports of NATs again, go on. With its
+  /// next packet each is checked against the configuration behind the one of now. Before anything else; only with `kept`.
+  void adopt(std::uint64_t now_ns) noexcept;
   /// What would happen to a packet, which is changed as it would be. Nothing else is, but that rates count it.
   Explanation explain(Packet& packet, std::uint64_t now_ns);
   /// Whether it is time for the gateway to speak to all machines: every 5 seconds in the first minute, then every 30.
@@ -120,6 +125,8 @@ class Worker {
   void give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::uint64_t valid_at, const FlowKey& forward,
                       const FlowKey& reverse) noexcept;
   void forget(const Snapshot& snapshot, const Connection& connection) noexcept;
+  bool keeps(const Snapshot& snapshot, Connection& connection) noexcept;
+  bool claim_port(const Snapshot& snapshot, const Connection& connection) noexcept;
   void track(Connection& connection, Direction direction, const Work& work) noexcept;
   std::uint32_t& owned(std::uint16_t owner) noexcept;
 

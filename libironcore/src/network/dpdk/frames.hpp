@@ -37,6 +37,7 @@ inline bool describe(rte_mbuf& frame, Packet& packet) noexcept {
   packet.offload.is_checksum_right = sum == RTE_MBUF_F_RX_L4_CKSUM_GOOD;
   packet.offload.segment_bytes = (flags & RTE_MBUF_F_RX_LRO) != 0 ? frame.tso_segsz : std::uint16_t{0};
   packet.drop = Drop::none;
+  packet.is_from_here = packet.is_placed = false;
   packet.buffer = &frame;
   return true;
 }
