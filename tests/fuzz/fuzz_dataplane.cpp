@@ -214,7 +214,8 @@ struct World {
         auto out =
             nat(id, first, static_cast<std::uint16_t>(first + (how >> 5)), (how & 4) == 0 ? "192.0.2.1" : "192.0.2.2");
         if ((how & 8) != 0) out.ports = Nat::Ports::shared;
-        if ((how & 16) != 0) out.filtering = Nat::Filtering::endpoint_independent;
+        if ((how & 16) != 0)
+          out.filtering = in.below(2) == 0 ? Nat::Filtering::endpoint_independent : Nat::Filtering::address_dependent;
         return out;
       }
       case 8:
@@ -745,14 +746,14 @@ class Runner {
     const auto& snapshot = host.snapshots.newest();
     for (std::uint32_t i = 0; i < snapshot.interfaces.size(); ++i) {
       if (!snapshot.interfaces[i] || !snapshot.interfaces[i]->nat) continue;
-      NatPool used = *snapshot.interfaces[i]->nat_pool;
+      NatPool& used = *snapshot.interfaces[i]->nat_pool;
       NatPool fresh(*snapshot.interfaces[i]->nat, 0, 1, connections, 0);
       for (const auto space : {PortSpace::tcp, PortSpace::udp, PortSpace::icmp}) {
         const Outside outside{{1, 0}, 1, space};
         std::set<std::uint16_t> ports;
         for (std::uint16_t inside = 1; inside < 64; ++inside) {
-          const auto taken = used.take(0, {{2, 0}, 3, inside, space}, outside);
-          require(taken.has_value() == fresh.take(0, {{2, 0}, 3, inside, space}, outside).has_value());
+          const auto taken = used.take(0, {{2, 0}, 3, inside, space}, outside, Opener::inside);
+          require(taken.has_value() == fresh.take(0, {{2, 0}, 3, inside, space}, outside, Opener::inside).has_value());
           if (taken) require(ports.insert(*taken).second);
         }
       }

@@ -71,6 +71,19 @@ TEST_CASE("protocols are words or numbers") {
   CHECK(to_json(Change(object)).find(R"("protocol":"ICMPv6")") != std::string::npos);
 }
 
+TEST_CASE("a NAT's filters have the names of RFC 4787") {
+  for (const auto& [filtering, word] :
+       {std::pair{Nat::Filtering::address_and_port_dependent, "AddressAndPortDependent"},
+        std::pair{Nat::Filtering::address_dependent, "AddressDependent"},
+        std::pair{Nat::Filtering::endpoint_independent, "EndpointIndependent"}}) {
+    auto object = nat("a", 1, 2);
+    object.filtering = filtering;
+    const auto json = to_json(Change(object));
+    CHECK(json.find("\"filtering\":\"" + std::string(word) + '"') != std::string::npos);
+    CHECK(read<Nat>(json) == object);
+  }
+}
+
 TEST_CASE("keys say what shall not be there") {
   CHECK(to_json(Change(InterfaceKey{"a"})) == R"({"delete":"Interface","id":"a"})");
   CHECK(read<VirtualIpKey>(R"({"delete":"VirtualIp","interface":"a","family":"IPv6"})") == VirtualIpKey{"a", true});

@@ -141,6 +141,40 @@ TEST_CASE("NAT gives a machine's flows ports of a public address, and answers fi
     host.change({FirewallRuleKey{"m1", "all-v4"}});
     CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.10", 99, "192.0.2.1", port)).drop == Drop::ingress_rule);
   }
+  SUBCASE("or those whom it talks to, from any of their ports") {
+    auto by_address = nat("m1", 1024, 2047);
+    by_address.filtering = Nat::Filtering::address_dependent;
+    host.change({by_address});
+    const auto port = source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 53))));
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::nat_inside);
+    const auto in = host.answer(host.nat_underlay(1), udp_to(server, 99, "192.0.2.1", port));
+    CHECK(in.ip() == udp_to(server, 99, "10.0.0.1", 5000));
+    CHECK(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 99))) ==
+          passed_on(udp_to("192.0.2.1", port, server, 99)));
+    // The other port's peer is not this one's.
+    const auto second_port = source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 6001, "198.51.100.9", 53))));
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::nat_inside);
+    CHECK(host.answer(host.nat_underlay(1), udp_to(server, 99, "192.0.2.1", second_port)).drop == Drop::nat_inside);
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", second_port)).drop == Drop::none);
+    CHECK(host.answer(host.nat_underlay(1), tcp_to(server, 99, "192.0.2.1", port)).drop == Drop::nat_inside);
+    host.change({FirewallRuleKey{"m1", "all-v4"}});
+    CHECK(host.answer(host.nat_underlay(1), udp_to(server, 98, "192.0.2.1", port)).drop == Drop::ingress_rule);
+  }
+  SUBCASE("who came in by the filter of before stays if it was answered") {
+    auto other = nat("m1", 1024, 2047);
+    other.filtering = Nat::Filtering::endpoint_independent;
+    host.change({other});
+    const auto port = source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 53))));
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.10", 99, "192.0.2.1", port)).drop == Drop::none);
+    CHECK(host.from_machine(1, udp_to("10.0.0.1", 5000, "198.51.100.9", 99)).drop == Drop::none);
+    for (const auto filtering : {Nat::Filtering::address_dependent, Nat::Filtering::address_and_port_dependent}) {
+      other.filtering = filtering;
+      host.change({other});
+      CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
+      CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.10", 99, "192.0.2.1", port)).drop == Drop::nat_inside);
+    }
+  }
   SUBCASE("echoes have identifiers for ports") {
     const auto out = inner(host.from_machine(1, echo_to("10.0.0.1", server, 8, 77)));
     const auto id = get16(out, 24);
@@ -224,6 +258,121 @@ TEST_CASE("a flow that is refused gets a port as soon as one is free, although i
   }
   CHECK(refused >= 100);
   CHECK(refused < 140);  // 120 s after the first flow's last packet, and a moment
+}
+
+TEST_CASE("a NAT that is changed leaves its flows the ports that it still has, and gives them to nobody else") {
+  PublicHost host;
+  const auto told = [&](Nat::Ports ports, std::uint16_t first, std::uint16_t last) {
+    auto out = nat("m1", first, last);
+    out.ports = ports;
+    return out;
+  };
+  struct Flow {
+    std::uint16_t from;
+    std::uint16_t port;
+  };
+  const auto open = [&](std::uint16_t from) {
+    return source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", from, server, 53))));
+  };
+  constexpr Nat::Ports modes[] = {Nat::Ports::own, Nat::Ports::shared};
+  for (const auto before : modes) {
+    for (const auto after : modes) {
+      CAPTURE(static_cast<int>(before));
+      CAPTURE(static_cast<int>(after));
+      host.change({told(before, 1000, 1019)});
+      std::vector<Flow> flows;
+      for (std::uint16_t from = 5000; from < 5020; ++from) flows.push_back({from, open(from)});
+      host.change({told(after, 1010, 1039)});
+      std::set<std::uint16_t> ports;
+      // Those who have no port yet come before those who have one.
+      for (std::uint16_t from = 6000; from < 6020; ++from) CHECK(ports.insert(open(from)).second);
+      CHECK(*ports.begin() >= 1020);
+      int kept = 0;
+      for (const auto& flow : flows) {
+        if (flow.port >= 1010) {
+          ++kept;
+          CHECK(open(flow.from) == flow.port);
+          CHECK(ports.insert(flow.port).second);
+          CHECK(host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", flow.port)).ip() ==
+                udp_to(server, 53, "10.0.0.1", flow.from));
+        } else {
+          CHECK(host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", flow.port)).drop == Drop::nat_inside);
+          CHECK(host.from_machine(1, udp_to("10.0.0.1", flow.from, server, 53)).drop == Drop::nat_ports);
+        }
+      }
+      CHECK(kept == 10);
+      CHECK(ports.size() == 30);
+      // When they are silent they are free again, wherever they come from.
+      for (int i = 0; i < 4000; ++i) host.worker.process({}, (host.now += 1) * second);
+      CHECK(host.worker.flows().size() == 0);
+      ports.clear();
+      for (std::uint16_t from = 7000; from < 7030; ++from) CHECK(ports.insert(open(from)).second);
+      host.change({NatKey{"m1"}});
+      for (int i = 0; i < 4000; ++i) host.worker.process({}, (host.now += 1) * second);
+    }
+  }
+}
+
+TEST_CASE("flows of a changed NAT") {
+  PublicHost host;
+  host.change({nat("m1", 1000, 1003)});
+  const auto packet = udp_to("10.0.0.1", 5000, server, 53);
+  const auto port = source_port_of(inner(host.from_machine(1, packet)));
+  auto told = host.desired.nats().at({"m1"});
+  SUBCASE("keep one port for one socket") {
+    told.last_port = 1099;
+    host.change({told});
+    CHECK(source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, "198.51.100.8", 53)))) == port);
+    CHECK(source_port_of(inner(host.from_machine(1, packet))) == port);
+  }
+  SUBCASE("follow it to another underlay address") {
+    const auto before = host.nat_underlay(1);
+    told.underlay = ip("2001:db8:0:1:d000:8000::77");
+    host.change({told});
+    CHECK(host.answer(before, udp_to(server, 53, "192.0.2.1", port)).drop == Drop::underlay);
+    CHECK(source_port_of(inner(host.from_machine(1, packet))) == port);
+    CHECK(host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", port)).ip() ==
+          udp_to(server, 53, "10.0.0.1", 5000));
+    CHECK(host.worker.flows().size() == 1);
+    CHECK(host.worker.connections_of(0) == 1);
+  }
+  SUBCASE("stop with its address, and do not take others' ports when it comes back") {
+    told.address = ip("192.0.2.2");
+    host.change({told});
+    told.address = ip("192.0.2.1");
+    host.change({told});
+    std::set<std::uint16_t> ports;
+    for (std::uint16_t from = 6000; from < 6004; ++from)
+      ports.insert(source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", from, server, 53)))));
+    CHECK(ports.size() == 4);
+    CHECK(host.from_machine(1, packet).drop == Drop::nat_ports);
+  }
+  SUBCASE("stop when their port goes, and have it again if it comes back before they say anything") {
+    const auto narrow = static_cast<std::uint16_t>(port == 1003 ? 1002 : 1003);
+    told.first_port = told.last_port = narrow;
+    host.change({told});
+    told.first_port = 1000;
+    told.last_port = 1003;
+    host.change({told});
+    std::set<std::uint16_t> ports;
+    for (std::uint16_t from = 6000; from < 6003; ++from)
+      ports.insert(source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", from, server, 53)))));
+    CHECK(ports.size() == 3);
+    CHECK(ports.count(port) == 0);
+    CHECK(source_port_of(inner(host.from_machine(1, packet))) == port);
+  }
+  SUBCASE("that came from outside stay, too") {
+    told.filtering = Nat::Filtering::endpoint_independent;
+    host.change({told});
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
+    told.last_port = 1099;
+    host.change({told});
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
+    told.ports = Nat::Ports::shared;
+    host.change({told});
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
+    CHECK(host.worker.flows().size() == 2);
+  }
 }
 
 TEST_CASE("machines of one host talk through their public addresses") {

@@ -71,7 +71,8 @@ struct VirtualIp {
   friend bool operator==(const VirtualIp&, const VirtualIp&) = default;
 };
 
-/// A public IPv4 address of which an interface has some ports, for its IPv4 traffic and, by NAT64, its IPv6 traffic.
+/// A public IPv4 address of which an interface has some ports, for its IPv4 traffic and, by NAT64, its IPv6 traffic: TCP, UDP, SCTP and echoes.
+/// When it is told anew, flows keep their ports as far as these are still of the same address and within the range.
 struct Nat {
   enum class Ports : std::uint8_t {
     own,     ///< endpoint-independent mapping (RFC 4787 REQ-1): one port for each address and port of the machine
@@ -80,7 +81,8 @@ struct Nat {
   /// Who may send to a port that the machine uses (RFC 4787 §5). Shared ports cannot be sent to by others.
   enum class Filtering : std::uint8_t {
     address_and_port_dependent,  ///< only whom it talks to
-    endpoint_independent,        ///< anybody, as far as the firewall allows it
+    address_dependent,           ///< whom it has begun to talk to, from any of their ports, as far as the firewall allows it
+    endpoint_independent,        ///< anybody, likewise
   };
   std::string interface;
   IpAddress address;

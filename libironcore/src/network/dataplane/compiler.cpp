@@ -88,6 +88,10 @@ std::unique_ptr<const Snapshot> Compiler::compile(const Desired& desired, const 
                                                   Generations& generations) {
   ++next_.number;
   generations_ = &generations;
+  std::erase_if(next_.renewed_nats, [&](std::uint32_t index) {
+    const auto* view = next_.interfaces[index].get();
+    return view == nullptr || !view->nat_pool || !view->nat_pool->is_awaiting();
+  });
   // All leave before the first one comes: an address may go from one to another.
   for (const auto& id : dirty.interfaces)
     if (const auto known = interfaces_.find(id); known != interfaces_.end()) take_out(known->second);
@@ -293,10 +297,7 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   }
   if (const auto nat = desired.nats().find({id}); nat != desired.nats().end()) {
     view->nat = nat->second;
-    view->nat_pool = before != nullptr && before->nat == view->nat
-                         ? before->nat_pool
-                         : std::make_shared<NatPool>(nat->second, next_.number, options_.workers, options_.connections,
-                                                     options_.secret);
+    compile_nat(*view, entries.index, before);
     add_underlay(entries, nat->second.underlay, UnderlayUse::nat);
     add_public(entries, nat->second.address,
                {nat->second.first_port, nat->second.last_port, 0, entries.index, entries.vni}, *nat->second.underlay);
@@ -312,6 +313,23 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   change(Generations::interface(entries.index));
   next_.interfaces.set(entries.index, std::move(view));
   interfaces_[id] = std::move(entries);
+}
+
+/// Flows keep their ports while the address is the same.
+void Compiler::compile_nat(InterfaceView& view, std::uint32_t index, const InterfaceView* before) {
+  const auto& nat = *view.nat;
+  const bool is_known = before != nullptr && before->nat && before->nat->address == nat.address;
+  if (is_known) {
+    auto same = *before->nat;
+    same.underlay = nat.underlay;
+    view.nat_pool = before->nat_pool;
+    if (same == nat) return;
+  }
+  const std::uint64_t born = is_known ? before->nat_pool->born() : next_.number;
+  view.nat_pool = std::make_shared<NatPool>(nat, born, options_.workers, options_.connections, options_.secret);
+  if (!is_known) return;
+  view.nat_pool->await_flows();
+  next_.renewed_nats.push_back(index);
 }
 
 // ---- load balancers --------------------------------------------------------------------------------------------------

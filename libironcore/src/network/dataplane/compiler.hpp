@@ -62,6 +62,7 @@ class Compiler {
   };
 
   void compile_interface(const Desired& desired, const std::string& id);
+  void compile_nat(InterfaceView& view, std::uint32_t index, const InterfaceView* before);
   void compile_load_balancer(const Desired& desired, const std::string& id);
   void compile_routes(const Desired& desired, Vni vni, const std::vector<Prefix>& prefixes);
   void compile_next_hops(const Desired& desired, std::uint32_t set);

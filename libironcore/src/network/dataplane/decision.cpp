@@ -99,6 +99,13 @@ V4Address v4_of(const std::uint8_t* bytes) noexcept {
   return out;
 }
 
+/// `public_side`: the key that comes from the wire.
+Outside outside_of(const FlowKey& public_side) noexcept {
+  const auto space = port_space(public_side.protocol()).value_or(PortSpace::tcp);
+  const std::uint16_t port = space == PortSpace::icmp ? std::uint16_t{0} : public_side.source_port();
+  return {bits_at(public_side.source(), false), port, space};
+}
+
 bool is_behind_well_known_prefix(const std::uint8_t* address) noexcept {
   return std::memcmp(address, well_known_prefix.data(), 12) == 0;
 }
@@ -350,7 +357,7 @@ class Decider {
       return holds_port_of(sender) ? std::optional(held->side(Direction::reverse).key.destination_port())
                                    : std::nullopt;
     const Inside inside{source(), sender.told.vni.value(), key_.source_port(), space, key_.is_v6()};
-    return sender.nat_pool->take(question_.worker, inside, outside);
+    return sender.nat_pool->take(question_.worker, inside, outside, Opener::inside);
   }
 
   // ---- load balancers ----
@@ -457,12 +464,12 @@ class Decider {
     const auto space = translatable_space();
     if (!space) return refuse(Drop::translation);
     const std::uint16_t port = key_.destination_port();
-    if (port < receiver.nat->first_port || port > receiver.nat->last_port) return to_other_range(receiver.told.vni);
-    if (receiver.nat->filtering != Nat::Filtering::endpoint_independent) {
+    if (!receiver.nat_pool->contains(port)) return to_other_range(receiver.told.vni);
+    if (!may_send(receiver)) {
       note("NAT", [] { return std::string("the machine does not talk to this sender"); });
       return refuse(Drop::nat_inside);
     }
-    const auto inside = receiver.nat_pool->find(question_.worker, *space, port);
+    const auto inside = inside_at(receiver, *space);
     note("NAT", [&] {
       return "port " + std::to_string(port) + (inside ? " is that of " : " is of nobody behind ") + receiver.told.id;
     });
@@ -470,9 +477,32 @@ class Decider {
     return from_anybody(receiver, *inside);
   }
 
+  /// To whom the machine has answered it talks, whatever has become of the filter.
+  bool may_send(const InterfaceView& receiver) const noexcept {
+    const auto* held = question_.before;
+    if (held != nullptr && held->state.packets[static_cast<std::size_t>(Direction::reverse)] != 0) return true;
+    switch (receiver.nat->filtering) {
+      case Nat::Filtering::address_and_port_dependent:
+        break;
+      case Nat::Filtering::address_dependent:
+        return receiver.nat_pool->knows(question_.worker, key_.destination_port(), outside_of(key_));
+      case Nat::Filtering::endpoint_independent:
+        return true;
+    }
+    return false;
+  }
+
+  /// Whose the port is: of a connection its own, though others may have it as well.
+  std::optional<Inside> inside_at(const InterfaceView& receiver, PortSpace space) const noexcept {
+    if (const auto* held = question_.before) {
+      if (!holds_port_of(receiver)) return std::nullopt;
+      return port_holder(key_, held->side(Direction::reverse).key, receiver.told.vni).inside;
+    }
+    return receiver.nat_pool->find(question_.worker, space, key_.destination_port());
+  }
+
   /// To a port that the machine uses, from whom it did not talk to.
   Decision from_anybody(const InterfaceView& receiver, const Inside& inside) noexcept {
-    if (question_.before != nullptr && !holds_port_of(receiver)) return refuse(Drop::nat_inside);
     const auto& own = inside.is_v6 ? receiver.told.ipv6 : receiver.told.ipv4;
     if (!own) return refuse(Drop::nat_inside);
     const std::uint16_t source_port = is_icmp() ? inside.port : key_.source_port();
@@ -487,7 +517,8 @@ class Decider {
     }
     if (question_.before == nullptr) {
       if (!passes(receiver, seen, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
-      if (!receiver.nat_pool->take(question_.worker, inside, outside_of(key_))) return refuse(Drop::nat_ports);
+      if (!receiver.nat_pool->take(question_.worker, inside, outside_of(key_), Opener::outside))
+        return refuse(Drop::nat_ports);
     }
     out_.holds_port = true;
     return deliver(receiver, seen);
@@ -551,10 +582,14 @@ class Decider {
 
 }  // namespace
 
-Outside outside_of(const FlowKey& public_side) noexcept {
-  const auto space = port_space(public_side.protocol()).value_or(PortSpace::tcp);
-  const std::uint16_t port = space == PortSpace::icmp ? std::uint16_t{0} : public_side.source_port();
-  return {bits_at(public_side.source(), false), port, space};
+PortHolder port_holder(const FlowKey& forward, const FlowKey& reverse, Vni vni) noexcept {
+  const bool is_from_outside = forward.scope().is_wire();
+  const FlowKey& machine_side = is_from_outside ? reverse : forward;
+  const FlowKey& public_side = is_from_outside ? forward : reverse;
+  const Outside outside = outside_of(public_side);
+  const Inside inside{bits_at(machine_side.source(), machine_side.is_v6()), vni.value(), machine_side.source_port(),
+                      outside.space, machine_side.is_v6()};
+  return {inside, outside, public_side.destination_port(), is_from_outside ? Opener::outside : Opener::inside};
 }
 
 Decision decide(const Snapshot& snapshot, const Question& question, bool has_firewall) noexcept {

@@ -40,8 +40,14 @@ struct Decision {
       false;  ///< an echo request to an address of a load balancer or NAT; `forward` is the answer's way
 };
 
-/// The other end of a connection that holds a port of a NAT; `public_side` is its key that comes from the wire.
-Outside outside_of(const FlowKey& public_side) noexcept;
+/// Both ends of a connection that holds a port of a NAT, told from its keys.
+struct PortHolder {
+  Inside inside;
+  Outside outside;
+  std::uint16_t port = 0;
+  Opener opener = Opener::inside;
+};
+PortHolder port_holder(const FlowKey& forward, const FlowKey& reverse, Vni vni) noexcept;
 
 /// Anti-spoofing, firewall, load balancer, NAT and routing: sender's rules, way, receiver's rules. Takes a port of a NAT if the flow needs one
 /// and has none; changes nothing else, and reads nothing but its arguments.

@@ -104,7 +104,7 @@ Place Dispatch::to_nat(const InterfaceView& owner, FlowScope scope, const Inner&
     if (!fragments_.track(scope, inner.ip, headers, now_)) return stay();
   }
   const auto port = port_of(headers, bytes);
-  if (!port || *port < owner.nat->first_port || *port > owner.nat->last_port) return stay();
+  if (!port || !owner.nat_pool->contains(*port)) return stay();
   return {owner.nat_pool->worker_of(*port), true};
 }
 

@@ -108,7 +108,8 @@ struct Snapshot {
   std::vector<UplinkView> uplinks;
   ChunkedArray<std::shared_ptr<const InterfaceView>> interfaces;         ///< null = there is none
   ChunkedArray<std::shared_ptr<const LoadBalancerView>> load_balancers;  ///< likewise
-  PrefixMap underlays;  ///< the last 8 bytes of ours → underlay_views
+  std::vector<std::uint32_t> renewed_nats;  ///< interfaces whose pools await the flows of a worker, or did so lately
+  PrefixMap underlays;                      ///< the last 8 bytes of ours → underlay_views
   ChunkedArray<UnderlayView> underlay_views;
   PrefixMap networks;  ///< VNI, 24 bits → network_views
   ChunkedArray<std::shared_ptr<const NetworkView>> network_views;

@@ -100,7 +100,9 @@ const Snapshot& Worker::begin(std::uint64_t now_ns) noexcept {
   constexpr std::uint64_t second = 1'000'000'000;
   now_ns_ = now_ns;
   now_ = static_cast<Tick>(now_ns / second);
-  return snapshots_.enter(number_);
+  const Snapshot& snapshot = snapshots_.enter(number_);
+  if (!snapshot.renewed_nats.empty()) follow_nats(snapshot);
+  return snapshot;
 }
 
 bool Worker::announce(Packet& packet, std::uint64_t now_ns) noexcept {
@@ -320,7 +322,7 @@ FlowTable::Reference Worker::find(const Snapshot& snapshot, const FlowKey& key, 
   Connection& connection = flows_[found.connection()];
   const bool is_valid =
       generations_.is_unchanged(connection.state.slots, connection.state.valid_at) || check_again(snapshot, connection);
-  return is_valid ? found : FlowTable::Reference();
+  return is_valid ? found : flows_.find(key, hash);  // it may have moved
 }
 
 /// An ICMP error about a packet of a flow goes the way of that flow's answers (RFC 5508). False: it is about none.
@@ -443,7 +445,7 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
   return owned_[std::min<std::size_t>(owner, owned_.size() - 1)] < share_of_free * free;
 }
 
-/// What the configuration says now, with the choices of before where these are still legal. False: the connection is no more.
+/// What the configuration says now, with the choices of before where these are still legal. False: the connection is no more, or is another one.
 bool Worker::check_again(const Snapshot& snapshot, Connection& connection) noexcept {
   ++slow_path_;
   const FlowKey& key = connection.side(Direction::forward).key;
@@ -455,8 +457,17 @@ bool Worker::check_again(const Snapshot& snapshot, Connection& connection) noexc
                      decision.holds_port == state.holds_port &&
                      decision.reverse_key == connection.side(Direction::reverse).key;
   if (!stays) {
-    forget(snapshot, connection);
-    flows_.erase(connection);
+    const FlowKey& reverse = connection.side(Direction::reverse).key;
+    FlowKey same_place = decision.reverse_key;
+    same_place.set_scope(reverse.scope());
+    const bool has_moved = decision.drop == Drop::none && decision.owner == state.owner && decision.holds_port &&
+                           state.holds_port && same_place == reverse;
+    if (has_moved) {
+      move(snapshot, connection, decision.reverse_key);
+    } else {
+      forget(snapshot, connection);
+      flows_.erase(connection);
+    }
     return false;
   }
   connection.side(Direction::forward).action = decision.forward;
@@ -464,6 +475,56 @@ bool Worker::check_again(const Snapshot& snapshot, Connection& connection) noexc
   state.slots = decision.slots;
   state.valid_at = snapshot.number;
   return true;
+}
+
+/// The answers come to another underlay address of the same NAT. It is looked at once more when it is found there.
+void Worker::move(const Snapshot& snapshot, Connection& connection, const FlowKey& reverse) noexcept {
+  const FlowKey forward = connection.side(Direction::forward).key;
+  const FlowKey reverse_before = connection.side(Direction::reverse).key;
+  const ConnectionState before = connection.state;
+  flows_.erase(connection);
+  const auto inserted = flows_.insert(forward, reverse, now_, before.timeout);
+  if (inserted.connection == nullptr) {
+    --owned(before.owner);
+    give_back_port(snapshot, before.owner, before.valid_at, forward, reverse_before);
+    return;
+  }
+  auto& state = inserted.connection->state;
+  state.seen = before.seen;
+  state.owner = before.owner;
+  state.valid_at = before.valid_at;
+  state.holds_port = true;
+  state.tcp = before.tcp;
+  state.packets = before.packets;
+  state.bytes = before.bytes;
+  check_again(snapshot, *inserted.connection);
+}
+
+/// Pools that take the place of others learn which flows have their ports: one look at all connections, however many pools there are. What a
+/// pool has not been told of has no port any more.
+void Worker::follow_nats(const Snapshot& snapshot) noexcept {
+  const auto awaiting = [&](std::size_t interface) noexcept -> NatPool* {
+    if (interface >= snapshot.interfaces.size() || !snapshot.interfaces[interface]) return nullptr;
+    auto* pool = snapshot.interfaces[interface]->nat_pool.get();
+    return pool != nullptr && pool->is_awaiting(number_) ? pool : nullptr;
+  };
+  const auto& renewed = snapshot.renewed_nats;
+  const bool has_flows = std::any_of(renewed.begin(), renewed.end(), [&](std::uint32_t interface) {
+    return awaiting(interface) != nullptr && owned(static_cast<std::uint16_t>(interface)) != 0;
+  });
+  if (has_flows) {
+    flows_.visit(0, flows_.capacity(), [&](Connection& connection) {
+      auto& state = connection.state;
+      auto* pool = state.holds_port ? awaiting(state.owner) : nullptr;
+      if (pool == nullptr) return;
+      const auto holder = port_holder(connection.side(Direction::forward).key, connection.side(Direction::reverse).key,
+                                      snapshot.interfaces[state.owner]->told.vni);
+      state.holds_port = pool->born() <= state.valid_at &&
+                         pool->claim(number_, holder.port, holder.inside, holder.outside, holder.opener);
+    });
+  }
+  for (const auto interface : renewed)
+    if (auto* pool = awaiting(interface)) pool->set_followed(number_);
 }
 
 /// Before a connection is erased.
@@ -481,8 +542,8 @@ void Worker::give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::
   if (owner >= snapshot.interfaces.size() || !snapshot.interfaces[owner]) return;
   auto* pool = snapshot.interfaces[owner]->nat_pool.get();
   if (pool == nullptr || pool->born() > valid_at) return;
-  const FlowKey& public_side = forward.scope().is_wire() ? forward : reverse;
-  pool->release(number_, public_side.destination_port(), outside_of(public_side));
+  const auto holder = port_holder(forward, reverse, snapshot.interfaces[owner]->told.vni);
+  pool->release(number_, holder.port, holder.outside, holder.opener);
 }
 
 void Worker::track(Connection& connection, Direction direction, const Work& work) noexcept {

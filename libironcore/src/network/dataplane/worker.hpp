@@ -107,6 +107,8 @@ class Worker {
   Drop remember_refusal(const Snapshot& snapshot, const Work& work, Drop drop) noexcept;
   bool has_share(std::uint16_t owner) const noexcept;
   bool check_again(const Snapshot& snapshot, Connection& connection) noexcept;
+  void move(const Snapshot& snapshot, Connection& connection, const FlowKey& reverse) noexcept;
+  void follow_nats(const Snapshot& snapshot) noexcept;
   void give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::uint64_t valid_at, const FlowKey& forward,
                       const FlowKey& reverse) noexcept;
   void forget(const Snapshot& snapshot, const Connection& connection) noexcept;
