@@ -194,7 +194,6 @@ TEST_CASE("NAT gives a machine's flows ports of a public address, and answers fi
     CHECK(get16(out, 26) == 0);
     CHECK(is_right(out));
     CHECK(host.from_machine(1, v4({1, 2, 3, 4}, {"10.0.0.1", server, 47})).drop == Drop::translation);
-    CHECK(host.from_machine(1, v4(sctp(1, 2), {"10.0.0.1", server, protocol_sctp})).drop == Drop::translation);
   }
   SUBCASE("pieces of a datagram follow the first one") {
     auto first = v4(udp(5000, 53, Bytes(8, 1)), {"10.0.0.1", server, 17, 64, 0x2000});
@@ -372,6 +371,66 @@ TEST_CASE("flows of a changed NAT") {
     host.change({told});
     CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
     CHECK(host.worker.flows().size() == 2);
+  }
+}
+
+TEST_CASE("SCTP passes a NAT with a checksum over its new ports") {
+  PublicHost host;
+  const auto association = [](std::string_view from, std::uint16_t from_port, std::string_view to,
+                              std::uint16_t to_port, const Bytes& chunks = {1, 0, 0, 4}) {
+    const auto packet = sctp_summed(sctp(from_port, to_port) + chunks);
+    return from.find(':') == std::string_view::npos ? v4(packet, {from, to, protocol_sctp})
+                                                    : v6(packet, {from, to, protocol_sctp});
+  };
+  for (const auto mode : {Nat::Ports::own, Nat::Ports::shared}) {
+    auto told = nat("m1", 1024, 2047);
+    told.ports = mode;
+    host.change({told});
+    for (std::uint16_t i = 0; i < 20; ++i) {
+      const auto from = static_cast<std::uint16_t>(36'412 + i);
+      const Bytes chunks(4U * i, static_cast<std::uint8_t>(i));
+      const auto out = inner(host.from_machine(1, association("10.0.0.1", from, server, 36'412, chunks)));
+      const auto port = source_port_of(out);
+      CHECK(port >= 1024);
+      CHECK(port <= 2047);
+      CHECK(out == passed_on(association("192.0.2.1", port, server, 36'412, chunks)));
+      CHECK(host.answer(host.nat_underlay(1), association(server, 36'412, "192.0.2.1", port, chunks)).ip() ==
+            association(server, 36'412, "10.0.0.1", from, chunks));
+    }
+  }
+  SUBCASE("by NAT64") {
+    const std::string server_v6 = "64:ff9b::c633:6407";
+    const auto out = inner(host.from_machine(1, association("fd00::1", 5000, server_v6, 36'412)));
+    const auto port = source_port_of(out);
+    CHECK(slice(out, 20) == sctp_summed(sctp(port, 36'412) + Bytes{1, 0, 0, 4}));
+    CHECK(source_address(out) == "192.0.2.1");
+    CHECK(host.answer(host.nat_underlay(1), association(server, 36'412, "192.0.2.1", port)).ip() ==
+          association(server_v6, 36'412, "fd00::1", 5000));
+  }
+  SUBCASE("with the errors about it") {
+    const auto out = inner(host.from_machine(1, association("10.0.0.1", 5000, server, 36'412)));
+    const auto error =
+        checksummed(v4(icmp_error(3, 4, 1400, slice(out, 0, 28)), {"203.0.113.1", "192.0.2.1", protocol_icmp}));
+    const auto back = host.answer(host.nat_underlay(1), error).ip();
+    CHECK(is_right(back));
+    CHECK(source_address(quote_of(back)) == "10.0.0.1");
+    CHECK(get16(quote_of(back), 20) == 5000);
+  }
+  SUBCASE("but not in pieces: the checksum is over the whole") {
+    for (const std::uint16_t fragment : {std::uint16_t{0x2000}, std::uint16_t{2}})
+      CHECK(host.from_machine(1, v4(sctp(5000, 36'412) + Bytes(4), {"10.0.0.1", server, protocol_sctp, 64, fragment}))
+                .drop == Drop::translation);
+    auto piece =
+        v6(v6_fragment(protocol_sctp, 0, true) + sctp(5000, 36'412) + Bytes(4), {"fd00::1", "64:ff9b::c633:6407", 44});
+    CHECK(host.from_machine(1, piece).drop == Drop::translation);
+  }
+  SUBCASE("and a virtual IP without a change of either, also in pieces") {
+    host.change({NatKey{"m1"}, VirtualIp{"m1", ip("192.0.2.50"), {}}});
+    CHECK(inner(host.from_machine(1, association("10.0.0.1", 5000, server, 36'412))) ==
+          passed_on(association("192.0.2.50", 5000, server, 36'412)));
+    const auto packet = sctp(5000, 36'412) + Bytes(4);
+    CHECK(inner(host.from_machine(1, v4(packet, {"10.0.0.1", server, protocol_sctp, 64, 0x2000}))) ==
+          passed_on(v4(packet, {"192.0.2.50", server, protocol_sctp, 64, 0x2000})));
   }
 }
 

@@ -155,9 +155,9 @@ class Decider {
     constexpr std::uint8_t reply_v6 = 129;
     return is_echo_request() || (is_icmp() && question_.icmp_type == (key_.is_v6() ? reply_v6 : reply_v4));
   }
-  /// Whose flows a NAT can tell apart, and whose checksums we can mend.
+  /// Whose flows a NAT can tell apart.
   std::optional<PortSpace> translatable_space() const noexcept {
-    if (key_.protocol() == protocol_sctp || (is_icmp() && !is_echo())) return std::nullopt;
+    if (is_icmp() && !is_echo()) return std::nullopt;
     const auto space = port_space(key_.protocol());
     return space == PortSpace::icmp && !is_icmp() ? std::nullopt : space;  // the other family's is none here
   }

@@ -10,6 +10,7 @@
 #include "checksum.hpp"
 #include "headers.hpp"
 #include "icmp_quote.hpp"
+#include "rewrite.hpp"
 
 namespace ironcore::network::dataplane {
 
@@ -272,12 +273,34 @@ void change_echo(std::span<std::uint8_t> message, const Datagram& from, const Ch
   if (std::ranges::all_of(message, [](std::uint8_t byte) { return byte == 0; })) store16(icmp + 2, 0xffff);
 }
 
+/// Of a quote the checksum stays: no receiver of an error can verify it.
+void change_sctp(std::span<std::uint8_t> sctp, const Datagram& from, const Change& change) noexcept {
+  constexpr std::size_t header_bytes = 12;
+  auto* const at = sctp.data();
+  const auto source = change.source_port.value_or(load16(at));
+  const auto destination = change.destination_port.value_or(load16(at + 2));
+  if (sctp.size() >= header_bytes && sctp.size() == from.transport_bytes()) {
+    change_sctp_ports(at, sctp.size(), source, destination);
+  } else {
+    store16(at, source);
+    store16(at + 2, destination);
+  }
+}
+
+/// The checksum is over the whole, so ports of pieces cannot be changed.
+template <class Address>
+bool is_piece_of_sctp(const Datagram& from, const NewEnds<Address>& ends) noexcept {
+  const bool has_ports = ends.source_port || ends.destination_port;
+  return from.headers.protocol == protocol_sctp && from.headers.is_fragment && has_ports;
+}
+
 /// `transport` is what is at hand of it: of a quoted packet at least eight bytes, else all.
 void change_transport(std::span<std::uint8_t> transport, const Datagram& from, const Change& change) noexcept {
   if (!from.headers.has_transport) return;
   auto* const at = transport.data();
   const auto protocol = from.headers.protocol;
   if (is_icmp(from.headers)) return change_echo(transport, from, change);
+  if (protocol == protocol_sctp) return change_sctp(transport, from, change);
   if (protocol != protocol_tcp && protocol != protocol_udp) return;
   auto delta = change.before;
   delta.join(change.after);
@@ -589,6 +612,7 @@ Translated translate(PacketBytes& packet, const ToV4& to) noexcept {
   if (const auto wrong = check(from); wrong != Translation::done) return {wrong, from.wrong.pointer};
   if (is_icmp_error(from.headers)) return translate_error(packet, from, to);
   if (is_icmp(from.headers) && !is_echo(from.headers)) return {Translation::unsupported};
+  if (is_piece_of_sctp(from, to.packet)) return {Translation::unsupported};
 
   change_transport({packet.begin + from.headers.transport, from.transport_bytes()}, from,
                    change_of(addresses_of(packet.begin, from.headers), to.packet));
@@ -602,6 +626,7 @@ Translated translate(PacketBytes& packet, const ToV6& to) noexcept {
   if (const auto wrong = check(from); wrong != Translation::done) return {wrong};
   if (is_icmp_error(from.headers)) return translate_error(packet, from, to);
   if (is_icmp(from.headers) && !is_echo(from.headers)) return {Translation::unsupported};
+  if (is_piece_of_sctp(from, to.packet)) return {Translation::unsupported};
 
   auto* const transport = packet.begin + from.headers.transport;
   const bool has_no_checksum = is_udp_without_checksum(transport, from.headers);

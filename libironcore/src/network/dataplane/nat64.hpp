@@ -30,7 +30,7 @@ struct PacketBytes {
 /// What a translation to IPv6 may add at the front: an IPv6 header with a fragment header for an IPv4 header, of an error twice.
 inline constexpr std::size_t most_growth = 48;
 
-/// What a packet's ends become. Ports are of TCP, UDP, or the identifier of an echo (if both are given, the source's counts); none: it stays.
+/// What a packet's ends become. Ports are of TCP, UDP, SCTP, or the identifier of an echo (if both are given, the source's counts); none: it stays.
 template <class Address>
 struct NewEnds {
   Address source{};
@@ -68,9 +68,9 @@ enum class Translation : std::uint8_t {
   extension_header,  ///< of IPv6, behind the fragment header: `prohibited`
   udp_checksum,      ///< UDP without one that is refused or a fragment: `prohibited`
   too_big,           ///< 65,535 bytes are not enough: `too_big`
-  unsupported,  ///< no counterpart: types and codes, pieces of ICMP, errors about errors, protocols of one family, AH: nothing
-  checksum,  ///< that of an ICMP error was wrong before: nothing
-  headroom,  ///< the caller's mistake
+  unsupported,  ///< no counterpart: types and codes, pieces of ICMP, or of SCTP with new ports, errors about errors, protocols of one family, AH: nothing
+  checksum,     ///< that of an ICMP error was wrong before: nothing
+  headroom,     ///< the caller's mistake
 };
 
 struct Translated {

@@ -566,8 +566,8 @@ Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowK
   if (action.translates_family) {
     const Drop drop = translate_family(opposite, work);
     if (drop != Drop::none) return drop;
-  } else if (action.rewrites) {
-    rewrite({*work.packet, work.ip, work.headers}, action, opposite);
+  } else if (action.rewrites && !rewrite({*work.packet, work.ip, work.headers}, action, opposite)) {
+    return Drop::translation;
   }
   return pass_on(snapshot, action, owner, work);
 }
