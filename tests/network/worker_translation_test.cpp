@@ -187,6 +187,11 @@ TEST_CASE("NAT gives a machine's flows ports of a public address, and answers fi
   SUBCASE("a ping of the address itself is answered") {
     const auto pong = inner(host.answer(host.nat_underlay(1), echo_to(server, "192.0.2.1", 8, 5)));
     CHECK(pong == echo_to("192.0.2.1", server, 0, 5));
+    auto from_far = wire_frame(other_host(), host.nat_underlay(1), echo_to(server, "192.0.2.1", 8, 5));
+    from_far[14 + 7] = 1;
+    const auto back = host.from_wire(from_far);
+    CHECK(inner(back) == pong);
+    CHECK(back.frame[14 + 7] == 64);
   }
   SUBCASE("UDP without a checksum stays so; what has no ports does not go") {
     const auto out =
@@ -595,6 +600,66 @@ TEST_CASE("a sum that the card shall finish stays one") {
   const Bytes out(packet.frame + 54, packet.frame + packet.bytes);
   CHECK(source_address(out) == "192.0.2.1");
   CHECK(out == pseudo(out));
+}
+
+TEST_CASE("NAT64 leaves sums and cutting to the card, and packets in several pieces") {
+  PublicHost host;
+  host.change({nat("m1", 1024, 2047)});
+  const std::string server_v6 = "64:ff9b::c633:6407";
+  const auto pass = [&](std::uint32_t port, Bytes frame, std::size_t here, PacketOffload offload) {
+    Bytes memory = Bytes(128) + frame;
+    Packet packet;
+    packet.frame = memory.data() + 128;
+    packet.bytes = static_cast<std::uint32_t>(here);
+    packet.frame_bytes = packet.room = static_cast<std::uint32_t>(frame.size());
+    packet.headroom = 128;
+    packet.port = port;
+    packet.offload = offload;
+    host.worker.process({&packet, 1}, host.now * second);
+    REQUIRE(packet.drop == Drop::none);
+    CHECK(packet.offload.needs_checksum == offload.needs_checksum);
+    CHECK(packet.offload.segment_bytes == offload.segment_bytes);
+    CHECK(packet.frame_bytes - packet.bytes == frame.size() - here);
+    // The further pieces are where they were.
+    return Bytes(packet.frame, packet.frame + packet.frame_bytes);
+  };
+  const auto pseudo = [](Bytes packet) {
+    const auto place = place_of(packet);
+    const bool is_v4 = packet[0] >> 4 == 4;
+    Bytes sum = (is_v4 ? slice(packet, 12, 20) : slice(packet, 8, 40)) + Bytes(4);
+    put16(sum, sum.size() - 4, place.protocol);
+    put16(sum, sum.size() - 2, static_cast<std::uint16_t>(packet.size() - place.at));
+    put16(packet, place.at + 16, static_cast<std::uint16_t>(~checksum_of(sum)));
+    return packet;
+  };
+  const auto segment = [](std::string_view from, std::uint16_t from_port, std::string_view to, std::uint16_t to_port,
+                          std::size_t bytes) {
+    const auto data = tcp(from_port, to_port, tcp_ack, Bytes(bytes, 7));
+    return checksummed(from.find(':') == std::string_view::npos ? v4(data, {from, to, protocol_tcp})
+                                                                : v6(data, {from, to, protocol_tcp}));
+  };
+  const auto machine_port = first_machine_port + 1;
+  for (const std::size_t first_piece : {std::size_t{100}, std::size_t{1500}, std::size_t{3074}}) {
+    const auto whole = segment("fd00::1", 5000, server_v6, 80, 3000);
+    const auto big = pass(machine_port, ethernet(port_mac(machine_port), machine_mac(1), pseudo(whole)), first_piece,
+                          {.needs_checksum = true, .segment_bytes = 1000});
+    const auto out = slice(big, 54);
+    const auto port = source_port_of(out);
+    auto expected = segment("192.0.2.1", port, server, 80, 3000);
+    put16(expected, 4, get16(out, 4));
+    put16(expected, 6, 0x4000);
+    CHECK(out == pseudo(passed_on(expected)));
+
+    const auto answer = segment(server, 80, "192.0.2.1", port, 3000);
+    const auto in = slice(pass(uplink_port, wire_frame(other_host(), host.nat_underlay(1), pseudo(answer)),
+                               first_piece + 20, {.needs_checksum = true, .segment_bytes = 1000}),
+                          14);
+    CHECK(in == pseudo(segment(server_v6, 80, "fd00::1", 5000, 3000)));
+  }
+  const auto packet = segment("fd00::1", 5000, server_v6, 80, 1000);
+  const auto out =
+      slice(pass(machine_port, ethernet(port_mac(machine_port), machine_mac(1), packet), 100, PacketOffload()), 54);
+  CHECK(is_right(out));
 }
 
 TEST_CASE("who claims to be a machine of this host gets nothing past that machine's rules") {

@@ -224,6 +224,44 @@ TEST_CASE("workers on threads hand over what belongs to others, and nothing is l
   CHECK(host.ports.buffers_in_use() == 0);
 }
 
+TEST_CASE("answers of a virtual service meet their flow, in one piece, in several, and as errors") {
+  Host host;
+  for (int i = 1; i <= 8; ++i) host.add(i, "10.0.0." + std::to_string(i));
+  host.apply({virtual_service("dns")});
+  const auto own = host.underlay<VirtualService>({"dns"});
+  const auto from_service = [&](const Bytes& ip) {
+    REQUIRE(host.ports.inject("uplink", Host::ethernet(router, ip)));
+    host.run();
+  };
+  std::set<std::uint16_t> ports;
+  for (int i = 1; i <= 8; ++i) {
+    for (std::uint16_t from = 1; from <= 50; ++from) {
+      const auto machine = "10.0.0." + std::to_string(i);
+      host.from_machine(i, udp_of(machine, from, "169.254.1.53", 53));
+      const auto frames = host.ports.take("uplink");
+      REQUIRE(frames.size() == 1);
+      const auto out = slice(frames.front().bytes, 14);
+      const auto port = get16(out, 40);
+      CHECK(ports.insert(port).second);
+      from_service(checksummed(v6(udp(5353, port, {7}), {"2001:db8:5::53", own})));
+      const auto in = host.at("port-m" + std::to_string(i));
+      CHECK(get16(in, 22) == from);
+      CHECK(slice(in, 28) == Bytes{7});
+      from_service(checksummed(v6(icmp_error(1, 4, 0, out), {"2001:db8:5::53", own, protocol_icmpv6})));
+      CHECK(get16(quote_of(host.at("port-m" + std::to_string(i))), 20) == from);
+      auto first = udp(5353, port, Bytes(16));
+      put16(first, 6, 1);
+      for (auto piece : {v6_fragment(protocol_udp, 0, true) + first, v6_fragment(protocol_udp, 24, false) + Bytes(8)}) {
+        put16(piece, 4, port);
+        from_service(v6(piece, {"2001:db8:5::53", own, 44}));
+        CHECK(destination_address(host.at("port-m" + std::to_string(i))) == machine);
+      }
+    }
+  }
+  CHECK(host.dataplane->counters().connections == 400);
+  CHECK(host.dataplane->list<VirtualService>().objects.size() == 1);
+}
+
 TEST_CASE("a NAT whose range changes keeps its flows at all workers") {
   Host host;
   for (int i = 1; i <= 8; ++i) host.add(i, "10.0.0." + std::to_string(i));

@@ -157,6 +157,9 @@ const auto& table_of(const Desired& desired, const LoadBalancerTarget*) {
 const auto& table_of(const Desired& desired, const FirewallRule*) {
   return desired.rules();
 }
+const auto& table_of(const Desired& desired, const VirtualService*) {
+  return desired.virtual_services();
+}
 
 IpAddress address_of(dataplane::PrefixBits bits, bool is_v6) {
   if (!is_v6) return IpAddress::v4(static_cast<std::uint32_t>(bits.high >> 32));
@@ -522,6 +525,7 @@ IRONCORE_DATAPLANE_OBJECT(LoadBalancer);
 IRONCORE_DATAPLANE_OBJECT(LoadBalancerTarget);
 IRONCORE_DATAPLANE_OBJECT(Route);
 IRONCORE_DATAPLANE_OBJECT(FirewallRule);
+IRONCORE_DATAPLANE_OBJECT(VirtualService);
 #undef IRONCORE_DATAPLANE_OBJECT
 
 Result<std::vector<AppliedBatch>> Dataplane::watch(std::uint64_t after, Instant deadline, std::stop_token stop,

@@ -34,13 +34,18 @@ struct Decision {
   FlowKey reverse_key;
   std::uint16_t owner = ConnectionState::nobody;
   std::array<Generations::Slot, 5> slots{};
-  bool holds_port = false;    ///< of the owner's NAT: it is to be released when the connection ends, or is never made
+  bool holds_port =
+      false;  ///< of the owner's NAT or a virtual service: it is to be released when the connection ends, or is never made
   bool is_one_sided = false;  ///< answers go another way
   bool is_echo_for_us =
       false;  ///< an echo request to an address of a load balancer or NAT; `forward` is the answer's way
 };
 
-/// Both ends of a connection that holds a port of a NAT, told from its keys.
+/// The key that comes from the wire, of a connection that holds a port: in IPv4 one of its owner's NAT, in IPv6 one of a virtual service.
+inline const FlowKey& public_side(const FlowKey& forward, const FlowKey& reverse) noexcept {
+  return forward.scope().is_wire() ? forward : reverse;
+}
+/// Both ends of such a connection, told from its keys.
 struct PortHolder {
   Inside inside;
   Outside outside;

@@ -71,11 +71,16 @@ Place Dispatch::from_wire(const Packet& packet) noexcept {
   if (packet.bytes < ethernet_bytes + outer_bytes) return stay();
   const std::uint8_t* outer = packet.frame + ethernet_bytes;
   const std::uint8_t next = outer[6];
-  if (load16(packet.frame + 12) != ethertype_ipv6 || (next != next_header_ipv4 && next != next_header_ipv6))
-    return stay();
-  const auto inner = inner_of(packet, ethernet_bytes + outer_bytes, next == next_header_ipv6);
+  if (load16(packet.frame + 12) != ethertype_ipv6) return stay();
   const auto* underlay = snapshot_.underlay(outer + 32);
-  if (!inner || underlay == nullptr) return stay();
+  if (underlay == nullptr) return stay();
+  const bool is_wrapped = next == next_header_ipv4 || next == next_header_ipv6;
+  if (is_wrapped == (underlay->use == UnderlayUse::virtual_service)) return stay();
+  const auto inner = is_wrapped ? inner_of(packet, ethernet_bytes + outer_bytes, next == next_header_ipv6)
+                                : inner_of(packet, ethernet_bytes, true);
+  if (!inner) return stay();
+  if (!is_wrapped)
+    return to_ports(*snapshot_.virtual_services[underlay->index]->pool, FlowScope::wire(outer + 32), *inner);
   if (underlay->use == UnderlayUse::load_balancer) {
     // Nothing comes back this way.
     const auto bits = bits_at(inner->source(), inner->is_v6);
@@ -83,7 +88,10 @@ Place Dispatch::from_wire(const Packet& packet) noexcept {
   }
   const auto* owner = snapshot_.interfaces[underlay->index].get();
   if (owner == nullptr) return stay();
-  if (underlay->use == UnderlayUse::nat) return to_nat(*owner, FlowScope::wire(outer + 32), *inner);
+  if (underlay->use == UnderlayUse::nat) {
+    const bool is_possible = !inner->is_v6 && owner->nat_pool;
+    return is_possible ? to_ports(*owner->nat_pool, FlowScope::wire(outer + 32), *inner) : stay();
+  }
   const std::uint8_t* own = inner->destination();
   if (underlay->use == UnderlayUse::virtual_ip) {
     const auto& address = inner->is_v6 ? owner->told.ipv6 : owner->told.ipv4;
@@ -93,19 +101,19 @@ Place Dispatch::from_wire(const Packet& packet) noexcept {
   return of_ends(owner->told.vni, inner->is_v6, own, inner->source());
 }
 
-Place Dispatch::to_nat(const InterfaceView& owner, FlowScope scope, const Inner& inner) noexcept {
+Place Dispatch::to_ports(const NatPool& pool, FlowScope scope, const Inner& inner) noexcept {
   Headers headers;
   const std::span bytes(inner.ip, std::min(inner.bytes, inner.length));
-  if (inner.is_v6 || parse(bytes, inner.length, headers) != Malformed::none || !owner.nat_pool) return stay();
+  if (parse(bytes, inner.length, headers) != Malformed::none) return stay();
   if (headers.is_fragment) {
-    const auto source = bits_at(inner.source(), false);
-    const std::size_t home = hashed(source.high, headers.fragment_id);
+    const auto source = bits_at(inner.source(), inner.is_v6);
+    const std::size_t home = hashed(source.high ^ source.low, headers.fragment_id);
     if (home != here_) return {home, false};
     if (!fragments_.track(scope, inner.ip, headers, now_)) return stay();
   }
   const auto port = port_of(headers, bytes);
-  if (!port || !owner.nat_pool->contains(*port)) return stay();
-  return {owner.nat_pool->worker_of(*port), true};
+  if (!port || !pool.contains(*port)) return stay();
+  return {pool.worker_of(*port), true};
 }
 
 }  // namespace ironcore::network::dataplane

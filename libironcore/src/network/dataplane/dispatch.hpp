@@ -42,7 +42,7 @@ class Dispatch {
 
   Place stay() const noexcept { return {here_, true}; }
   Place from_wire(const Packet& packet) noexcept;
-  Place to_nat(const InterfaceView& owner, FlowScope scope, const Inner& inner) noexcept;
+  Place to_ports(const NatPool& pool, FlowScope scope, const Inner& inner) noexcept;
   Place of_ends(Vni vni, bool is_v6, const std::uint8_t* own, const std::uint8_t* other) const noexcept;
   std::size_t hashed(std::uint64_t a, std::uint64_t b) const noexcept;
 

@@ -65,18 +65,6 @@ void compile_rewrite(Action& action, const FlowKey& key, const FlowKey& opposite
   action.transport_sum = transport.value();
 }
 
-void finish_checksum(Packet& packet, std::uint32_t ip, const Headers& headers) noexcept {
-  packet.offload.needs_checksum = false;
-  if (!headers.has_transport) return;
-  std::uint8_t* transport = packet.frame + ip + headers.transport;
-  const std::size_t bytes = headers.length - headers.transport;
-  ChecksumSum sum;
-  sum.add({transport, bytes});  // what is there of the pseudo header counts
-  const std::uint16_t checksum = sum.finish();
-  if (headers.protocol == protocol_tcp) store16(transport + 16, checksum);
-  if (headers.protocol == protocol_udp) store16(transport + 6, checksum == 0 ? 0xffff : checksum);
-}
-
 void change_sctp_ports(std::uint8_t* sctp, std::size_t bytes, std::uint16_t source,
                        std::uint16_t destination) noexcept {
   constexpr std::size_t ports = 4;

@@ -20,9 +20,6 @@ struct Rewritten {
   const Headers& headers;
 };
 
-/// Writes the whole checksum of TCP or UDP where only that of the pseudo header is. The packet is in one piece.
-void finish_checksum(Packet& packet, std::uint32_t ip, const Headers& headers) noexcept;
-
 /// Ports of SCTP become others, and its checksum with them. It is a CRC over the ports, but not over the addresses (RFC 9260 §6.8); therefore
 /// draft-ietf-behave-sctpnat leaves the ports alone, which a NAT that has only some ports of its address cannot. The checksum changes by what the
 /// ports do, so one that was wrong stays wrong, and the rest of the packet need not be there. Addresses that an association tells its peer (in

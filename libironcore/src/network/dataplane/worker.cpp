@@ -101,7 +101,7 @@ const Snapshot& Worker::begin(std::uint64_t now_ns) noexcept {
   now_ns_ = now_ns;
   now_ = static_cast<Tick>(now_ns / second);
   const Snapshot& snapshot = snapshots_.enter(number_);
-  if (!snapshot.renewed_nats.empty()) follow_nats(snapshot);
+  if (snapshot.number != followed_) follow_nats(snapshot);
   return snapshot;
 }
 
@@ -260,7 +260,7 @@ Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noe
   const std::uint8_t* outer = packet.frame + ethernet_bytes;
   if (outer[0] >> 4 != 6) return Drop::malformed;
   const std::uint8_t next = outer[6];
-  if (next != next_header_ipv4 && next != next_header_ipv6) return Drop::outer;
+  if (next != next_header_ipv4 && next != next_header_ipv6) return read_service(snapshot, packet, work);
   if (std::memcmp(outer + 24, snapshot.host.data(), host_bytes) != 0) return Drop::outer;
   const std::uint8_t* source = outer + 8;
   const bool is_from_group = source[0] == 0xff;
@@ -270,6 +270,27 @@ Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noe
   const std::uint32_t length = load16(outer + 4);
   if (length > packet.frame_bytes - work.ip) return Drop::malformed;
   return read_inner(FlowScope::wire(outer + 32), next == next_header_ipv6, length, work);
+}
+
+/// What comes without an outer header may be an answer of a virtual service, or an error about a packet to it.
+Drop Worker::read_service(const Snapshot& snapshot, const Packet& packet, Work& work) noexcept {
+  constexpr std::uint32_t growth = 20;  // of what a machine may send, by translation
+  const std::uint8_t* ip = packet.frame + ethernet_bytes;
+  const auto* underlay = snapshot.underlay(ip + 32);
+  const bool is_for_service = underlay != nullptr && underlay->use == UnderlayUse::virtual_service &&
+                              std::memcmp(ip + 24, snapshot.host.data(), host_bytes) == 0;
+  const bool is_from_other = ip[8] != 0xff && std::memcmp(ip + 8, snapshot.host.data(), host_bytes) != 0;
+  if (!is_for_service || !is_from_other || packet.is_from_here) return Drop::outer;
+  work.ip = ethernet_bytes;
+  Headers& headers = work.headers;
+  headers = {};
+  const std::span<const std::uint8_t> here{ip, packet.bytes - ethernet_bytes};
+  if (parse(here, packet.frame_bytes - ethernet_bytes, headers) != Malformed::none) return Drop::malformed;
+  const FlowScope scope = FlowScope::wire(ip + 32);
+  if (headers.is_fragment && !is_explaining_ && !fragments_.track(scope, ip, headers, now_)) return Drop::fragment;
+  if (length_on_the_way(packet, headers, ip) > options_.gateway.mtu + growth) return Drop::too_big;
+  work.key = FlowKey(scope, ip, headers);
+  return Drop::none;
 }
 
 Drop Worker::read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept {
@@ -503,6 +524,7 @@ void Worker::move(const Snapshot& snapshot, Connection& connection, const FlowKe
 /// Pools that take the place of others learn which flows have their ports: one look at all connections, however many pools there are. What a
 /// pool has not been told of has no port any more.
 void Worker::follow_nats(const Snapshot& snapshot) noexcept {
+  followed_ = snapshot.number;
   const auto awaiting = [&](std::size_t interface) noexcept -> NatPool* {
     if (interface >= snapshot.interfaces.size() || !snapshot.interfaces[interface]) return nullptr;
     auto* pool = snapshot.interfaces[interface]->nat_pool.get();
@@ -516,9 +538,10 @@ void Worker::follow_nats(const Snapshot& snapshot) noexcept {
     flows_.visit(0, flows_.capacity(), [&](Connection& connection) {
       auto& state = connection.state;
       auto* pool = state.holds_port ? awaiting(state.owner) : nullptr;
-      if (pool == nullptr) return;
-      const auto holder = port_holder(connection.side(Direction::forward).key, connection.side(Direction::reverse).key,
-                                      snapshot.interfaces[state.owner]->told.vni);
+      const auto& forward = connection.side(Direction::forward).key;
+      const auto& reverse = connection.side(Direction::reverse).key;
+      if (pool == nullptr || public_side(forward, reverse).is_v6()) return;
+      const auto holder = port_holder(forward, reverse, snapshot.interfaces[state.owner]->told.vni);
       state.holds_port = pool->born() <= state.valid_at &&
                          pool->claim(number_, holder.port, holder.inside, holder.outside, holder.opener);
     });
@@ -539,10 +562,16 @@ void Worker::forget(const Snapshot& snapshot, const Connection& connection) noex
 /// Unless the ports of that time are gone: whoever checked the connection last saw `valid_at`.
 void Worker::give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::uint64_t valid_at,
                             const FlowKey& forward, const FlowKey& reverse) noexcept {
-  if (owner >= snapshot.interfaces.size() || !snapshot.interfaces[owner]) return;
-  auto* pool = snapshot.interfaces[owner]->nat_pool.get();
+  NatPool* pool = nullptr;
+  if (const FlowKey& key = public_side(forward, reverse); key.is_v6()) {
+    const auto* underlay = snapshot.underlay(key.scope().underlay_suffix().data());
+    if (underlay != nullptr && underlay->use == UnderlayUse::virtual_service)
+      pool = snapshot.virtual_services[underlay->index]->pool.get();
+  } else if (owner < snapshot.interfaces.size() && snapshot.interfaces[owner]) {
+    pool = snapshot.interfaces[owner]->nat_pool.get();
+  }
   if (pool == nullptr || pool->born() > valid_at) return;
-  const auto holder = port_holder(forward, reverse, snapshot.interfaces[owner]->told.vni);
+  const auto holder = port_holder(forward, reverse, Vni());
   pool->release(number_, holder.port, holder.outside, holder.opener);
 }
 
@@ -591,21 +620,24 @@ Drop Worker::carry(const Snapshot& snapshot, const Action& action, std::uint32_t
     case Verdict::underlay:
     case Verdict::here:
       return to_underlay(snapshot, action, owner, work);
+    case Verdict::plain:
+      return to_service(snapshot, action, work);
     case Verdict::drop:
       break;
   }
   return static_cast<Drop>(action.out);
 }
 
-/// NAT64. The packet begins anew behind a frame's header.
+/// Of NAT64 and virtual services. The packet begins anew behind a frame's header.
 Drop Worker::translate_family(const FlowKey& opposite, Work& work) noexcept {
   Packet& packet = *work.packet;
-  if (packet.bytes != packet.frame_bytes) return Drop::translation;
   std::uint8_t* ip = inner_of(packet, work.ip);
-  if (packet.offload.needs_checksum) {
-    finish_checksum(packet, work.ip, work.headers);
-  }
-  PacketBytes bytes{ip, work.headers.length, packet.headroom + work.ip - ethernet_bytes};
+  PacketBytes bytes;
+  bytes.begin = ip;
+  bytes.length = std::min(packet.bytes - work.ip, work.headers.length);
+  bytes.headroom = packet.headroom + work.ip - ethernet_bytes;
+  bytes.beyond = work.headers.length - bytes.length;
+  bytes.has_pseudo_sum_only = packet.offload.needs_checksum;
   Translated translated;
   const auto ports = [&](auto& ends, std::uint16_t source, std::uint16_t destination) {
     ends.source_port = source;
@@ -625,7 +657,9 @@ Drop Worker::translate_family(const FlowKey& opposite, Work& work) noexcept {
     V4Address source;
     std::memcpy(source.data(), ip + 12, source.size());
     ToV6 to;
+    // A router between may have sent an error; of what a machine sends, nothing has another source.
     to.packet.source = *embed(well_known_prefix, 96, source);
+    if (work.is_from_machine) std::memcpy(to.packet.source.data(), opposite.destination(), 16);
     std::memcpy(to.packet.destination.data(), opposite.source(), 16);
     ports(to.packet, opposite.destination_port(), opposite.source_port());
     std::memcpy(to.quoted.source.data(), opposite.source(), 16);
@@ -636,9 +670,11 @@ Drop Worker::translate_family(const FlowKey& opposite, Work& work) noexcept {
   if (translated.result != Translation::done) return Drop::translation;
   packet.move_front(static_cast<std::int32_t>(bytes.begin - packet.frame) - static_cast<std::int32_t>(ethernet_bytes));
   work.ip = ethernet_bytes;
-  packet.bytes = packet.frame_bytes = static_cast<std::uint32_t>(ethernet_bytes + bytes.length);
+  packet.bytes = static_cast<std::uint32_t>(ethernet_bytes + bytes.length);
+  packet.frame_bytes = static_cast<std::uint32_t>(packet.bytes + bytes.beyond);
   Headers headers;
-  if (parse({bytes.begin, bytes.length}, bytes.length, headers) != Malformed::none) return Drop::translation;
+  if (parse({bytes.begin, bytes.length}, bytes.length + bytes.beyond, headers) != Malformed::none)
+    return Drop::translation;
   work.headers = headers;
   return Drop::none;
 }
@@ -648,6 +684,8 @@ Drop Worker::answer_echo(Work& work) noexcept {
   const Headers& headers = work.headers;
   if (headers.is_fragment) return Drop::local;
   std::uint8_t* ip = inner_of(*work.packet, work.ip);
+  // It sets out from here: what was left to the request is not its own. Counted down when it leaves.
+  if (!work.is_from_machine) *(ip - outer_bytes + 7) = outer_hop_limit + 1;
   const std::uint32_t from = headers.is_v6 ? 8 : 12;
   const std::uint32_t bytes = headers.is_v6 ? 16 : 4;
   std::swap_ranges(ip + from, ip + from + bytes, ip + from + bytes);
@@ -687,6 +725,20 @@ Drop Worker::to_machine(const Snapshot& snapshot, const Action& action, Work& wo
   write_mac(packet.frame, *mac);
   write_mac(packet.frame + 6, snapshot.ports[port].mac);
   store16(packet.frame + 12, work.headers.is_v6 ? ethertype_ipv6 : ethertype_ipv4);
+  return Drop::none;
+}
+
+/// The service knows nothing of outer headers.
+Drop Worker::to_service(const Snapshot& snapshot, const Action& action, Work& work) noexcept {
+  const UplinkView* uplink = uplink_for(snapshot, action.entropy);
+  if (uplink == nullptr) return Drop::uplink;
+  Packet& packet = *work.packet;
+  packet.move_front(static_cast<std::int32_t>(work.ip - ethernet_bytes));
+  work.ip = ethernet_bytes;
+  packet.port = uplink->port;
+  write_mac(packet.frame, uplink->neighbour);
+  write_mac(packet.frame + 6, snapshot.ports[uplink->port].mac);
+  store16(packet.frame + 12, ethertype_ipv6);
   return Drop::none;
 }
 

@@ -93,6 +93,7 @@ class Worker {
   Drop read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
   Drop read_machine(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
   Drop read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
+  Drop read_service(const Snapshot& snapshot, const Packet& packet, Work& work) noexcept;
   Drop read_inner(FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept;
   Drop answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
 
@@ -122,6 +123,7 @@ class Worker {
   Drop translate_family(const FlowKey& opposite, Work& work) noexcept;
   static Drop answer_echo(Work& work) noexcept;
   bool is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept;
+  static Drop to_service(const Snapshot& snapshot, const Action& action, Work& work) noexcept;
   Drop to_machine(const Snapshot& snapshot, const Action& action, Work& work) const noexcept;
   static Drop to_underlay(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
 
@@ -131,6 +133,7 @@ class Worker {
   const WorkerOptions options_;
   Crossing* const crossing_;
   std::uint64_t handed_ = 0;
+  std::uint64_t followed_ = 0;  ///< the snapshot whose NATs have been told of their flows
   FlowTable flows_;
   Fragments fragments_;
   Gateway gateway_;
