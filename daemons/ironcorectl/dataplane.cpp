@@ -29,7 +29,7 @@ struct KindWords {
   std::string_view singular;
   std::array<std::string_view, 3> key;
 };
-constexpr std::array<KindWords, 9> kind_words{{
+constexpr std::array<KindWords, 10> kind_words{{
     {"Interface", "interfaces", "interface", {"id"}},
     {"InterfacePrefix", "prefixes", "prefix", {"interface", "prefix", "use"}},
     {"VirtualIp", "virtual-ips", "virtual-ip", {"interface", "family"}},
@@ -39,6 +39,7 @@ constexpr std::array<KindWords, 9> kind_words{{
     {"LoadBalancerTarget", "targets", "target", {"loadBalancer", "underlay"}},
     {"Route", "routes", "route", {"vni", "prefix"}},
     {"FirewallRule", "rules", "rule", {"interface", "id"}},
+    {"VirtualService", "virtual-services", "virtual-service", {"id"}},
 }};
 
 Result<const KindWords*> find_kind(const std::string& word) {

@@ -90,6 +90,18 @@ Cells row(const Route& o) {
     join(hops, hop.underlay.to_text() + (hop.weight == 1 ? "" : "*" + std::to_string(hop.weight)));
   return {o.vni.to_text(), o.prefix.to_text(), hops};
 }
+Cells headers(const VirtualService&) {
+  return {"Virtual service", "Protocol", "Address", "Port", "Service", "Port", "Underlay"};
+}
+Cells row(const VirtualService& o) {
+  return {o.id,
+          network::protocol_text(o.protocol),
+          o.address.to_text(),
+          std::to_string(o.port),
+          o.service_address.to_text(),
+          std::to_string(o.service_port),
+          text(o.underlay)};
+}
 Cells headers(const FirewallRule&) {
   return {"Interface", "Rule", "Direction", "Action", "Priority", "Protocol", "From", "To", "Ports"};
 }

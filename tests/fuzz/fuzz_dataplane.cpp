@@ -75,7 +75,7 @@ constexpr std::string_view names[] = {"port-a", "port-b", "port-c", "port-d", "p
 constexpr std::string_view addresses_v4[] = {
     "10.0.0.1",     "10.0.0.2",  "10.0.0.3",        "10.0.1.1",   "10.0.1.2",   "10.1.0.5",  "198.51.100.7",
     "198.51.100.8", "192.0.2.1", "192.0.2.2",       "192.0.2.50", "192.0.2.51", "192.0.2.9", "10.9.0.1",
-    "169.254.0.1",  "224.0.0.1", "255.255.255.255", "0.0.0.0",    "127.0.0.1",  "10.77.0.1"};
+    "169.254.0.1",  "224.0.0.1", "255.255.255.255", "0.0.0.0",    "127.0.0.1",  "10.77.0.1", "169.254.1.53"};
 constexpr std::string_view addresses_v6[] = {"fd00::1",
                                              "fd00::2",
                                              "fd00::3",
@@ -107,7 +107,8 @@ IpAddress load(const std::uint8_t* at, bool is_v6) {
 /// A packet that left by the wire: what an answer is made of.
 struct Seen {
   Bytes inner;
-  IpAddress from;  ///< outer
+  IpAddress from;         ///< outer
+  bool is_plain = false;  ///< to a virtual service: there was no outer header
 };
 
 struct Host {
@@ -147,6 +148,7 @@ struct Host {
     all(desired.virtual_ips());
     all(desired.nats());
     all(desired.load_balancers());
+    all(desired.virtual_services());
     return out;
   }
   /// Where the outside sends what is for this address.
@@ -184,7 +186,7 @@ struct World {
   Change change(Input& in) {
     const std::string id(in.one_of(ids));
     const auto network = vni(100 + 100 * in.below(2));
-    switch (in.below(18)) {
+    switch (in.below(20)) {
       case 0:
       case 1: {
         const auto which = in.byte();
@@ -214,7 +216,8 @@ struct World {
         auto out =
             nat(id, first, static_cast<std::uint16_t>(first + (how >> 5)), (how & 4) == 0 ? "192.0.2.1" : "192.0.2.2");
         if ((how & 8) != 0) out.ports = Nat::Ports::shared;
-        if ((how & 16) != 0) out.filtering = Nat::Filtering::endpoint_independent;
+        if ((how & 16) != 0)
+          out.filtering = in.below(2) == 0 ? Nat::Filtering::endpoint_independent : Nat::Filtering::address_dependent;
         return out;
       }
       case 8:
@@ -246,7 +249,18 @@ struct World {
       }
       case 15:
         return FirewallRuleKey{id, id};
-      case 16:
+      case 16: {
+        const auto how = in.byte();
+        auto out =
+            virtual_service(id, in.one_of(std::array{"169.254.1.53", "198.51.100.7", "192.0.2.77"}),
+                            (how & 1) != 0 ? 53 : 80, in.one_of(std::array{protocol_udp, protocol_tcp, protocol_sctp}));
+        if ((how & 2) != 0) out.service_port = 53;
+        if ((how & 4) != 0) out.service_address = ip("2001:db8:9::9");
+        return out;
+      }
+      case 17:
+        return VirtualServiceKey{id};
+      case 18:
         return RouteKey{network, prefix(in.one_of(std::array{"0.0.0.0/0", "::/0", "10.9.0.0/16"}))};
       default: {
         Route out{network,
@@ -299,6 +313,10 @@ struct World {
         batch.emplace_back(all_ports);
         batch.emplace_back(InterfacePrefix{"b", prefix("192.0.2.9/32"), InterfacePrefix::Use::load_balancer, target});
         batch.emplace_back(LoadBalancerTarget{"lb", target, 1});
+      }
+      if ((how & 64) != 0) {
+        batch.emplace_back(virtual_service("dns"));
+        batch.emplace_back(virtual_service("web", "169.254.1.53", 80, protocol_tcp));
       }
       for (const auto name : {"port-a", "port-b", "port-c"}) add_port(*host, name);
       host->apply(batch);
@@ -354,7 +372,10 @@ void repair(Bytes& packet) {
   Headers headers;
   if (parse(packet, packet.size(), headers) != Malformed::none || !headers.has_transport || headers.is_fragment) return;
   const auto place = checksum_place(headers.protocol);
-  if (place == 0 || headers.length != packet.size()) return;
+  if (headers.length != packet.size()) return;
+  if (headers.protocol == protocol_sctp)
+    std::ranges::copy(sctp_summed(slice(packet, headers.transport)), packet.begin() + headers.transport);
+  if (place == 0) return;
   ChecksumSum sum;
   put16(packet, headers.transport + place, 0);
   if (headers.protocol != protocol_icmp) {
@@ -520,6 +541,10 @@ bool is_sum_right(const Packet& packet, std::size_t ip) {
   if (parse(bytes, bytes.size(), headers) != Malformed::none || !headers.has_transport || headers.is_fragment)
     return false;
   const auto place = checksum_place(headers.protocol);
+  if (headers.protocol == protocol_sctp) {
+    const auto whole = slice({bytes.begin(), bytes.end()}, headers.transport, headers.length);
+    return sctp_summed(whole) == whole;
+  }
   if (place == 0) return false;
   auto length = headers.length - headers.transport;
   if (headers.protocol == protocol_udp) {
@@ -580,6 +605,7 @@ class Runner {
     }
     const auto kind = (how >> 1) & 7;
     Bytes inner;
+    bool is_plain = false;
     std::optional<IpAddress> to;
     if (kind < 4 || host.seen.empty()) {
       inner = made_up(in_, host, sender);
@@ -589,6 +615,7 @@ class Runner {
       const bool is_v6 = seen.inner[0] >> 4 == 6;
       to = host.public_underlay(load(seen.inner.data() + (is_v6 ? 8 : 12), is_v6));
       if (!to) to = seen.from;
+      is_plain = sender == nullptr && seen.is_plain;
     }
     const auto damage = in_.byte();
     if (sender == nullptr && (damage & 64) == 0) repair(inner);
@@ -603,7 +630,8 @@ class Runner {
     } else {
       const auto all = host.underlays();
       if (!to || (damage & 128) != 0) to = all.empty() ? host.underlay.first() : in_.one_of(all);
-      out = framed(wrapped(in_.below(16) == 0 ? host.underlay.first() : ip(router_underlay), *to, inner));
+      out = is_plain ? framed(inner)
+                     : framed(wrapped(in_.below(16) == 0 ? host.underlay.first() : ip(router_underlay), *to, inner));
     }
     if ((how & 0xf0) == 0xf0) out = in_.some(in_.byte());
     if ((damage & 48) == 32) out = out + Bytes(in_.below(32), 0x33);
@@ -615,7 +643,7 @@ class Runner {
     Packet& packet = made->packet;
     packet.port = in_.below(64) == 1 ? in_.byte() : port;
     made->from = packet.port;
-    const auto ip = sender != nullptr ? ethernet_bytes : ethernet_bytes + 40;
+    const auto ip = sender != nullptr || is_plain ? ethernet_bytes : ethernet_bytes + 40;
     if ((shape & 0xc0) == 0x40) offload(packet, ip);
     made->was_right = is_sum_right(packet, ip);
     // Further pieces hold the rest.
@@ -682,7 +710,9 @@ class Runner {
         further.push_back(std::move(copy));
       }
       if (host.seen.size() >= 16) host.seen.erase(host.seen.begin());
-      host.seen.push_back({Bytes(packet.frame + 54, packet.frame + packet.bytes), load_v6(packet.frame + 22)});
+      const bool is_plain = packet.frame[20] != 4 && packet.frame[20] != 41;
+      const auto* inner = packet.frame + (is_plain ? 14 : 54);
+      host.seen.push_back({Bytes(inner, packet.frame + packet.bytes), load_v6(packet.frame + 22), is_plain});
     }
     std::uint64_t owned = 0;
     for (std::uint32_t i = 0; i <= interfaces; ++i) owned += host.worker.connections_of(i);
@@ -704,13 +734,18 @@ class Runner {
     if (port.kind == PortView::Kind::uplink) {
       require(type == ethertype_ipv6 && packet.bytes >= 54);
       const auto* outer = packet.frame + ip;
-      require(outer[0] >> 4 == 6 && (outer[6] == 4 || outer[6] == 41) && outer[7] != 0);
+      require(outer[0] >> 4 == 6 && outer[7] != 0);
       require(host.underlay.contains(load_v6(outer + 8)));
       require(!host.underlay.contains(load_v6(outer + 24)));
-      ip += 40;
-      require(load16(outer + 4) <= packet.frame_bytes - ip);
-      length = load16(outer + 4);
-      type = outer[6] == 4 ? ethertype_ipv4 : ethertype_ipv6;
+      const auto* underlay = snapshot.underlay(outer + 16);
+      const bool is_plain = underlay != nullptr && underlay->use == UnderlayUse::virtual_service;
+      require(is_plain || outer[6] == 4 || outer[6] == 41);
+      if (!is_plain) {
+        ip += 40;
+        require(load16(outer + 4) <= packet.frame_bytes - ip);
+        length = load16(outer + 4);
+        type = outer[6] == 4 ? ethertype_ipv4 : ethertype_ipv6;
+      }
     }
     const bool may_be_answer = packet.port == frame.from && port.kind == PortView::Kind::machine;
     if (type == ethertype_arp) {
@@ -743,18 +778,32 @@ class Runner {
     require(host.worker.flows().size() == 0);
     for (std::uint32_t i = 0; i <= interfaces; ++i) require(host.worker.connections_of(i) == 0);
     const auto& snapshot = host.snapshots.newest();
+    check_services(snapshot);
     for (std::uint32_t i = 0; i < snapshot.interfaces.size(); ++i) {
       if (!snapshot.interfaces[i] || !snapshot.interfaces[i]->nat) continue;
-      NatPool used = *snapshot.interfaces[i]->nat_pool;
+      NatPool& used = *snapshot.interfaces[i]->nat_pool;
       NatPool fresh(*snapshot.interfaces[i]->nat, 0, 1, connections, 0);
-      for (const auto space : {PortSpace::tcp, PortSpace::udp, PortSpace::icmp}) {
+      for (const auto space : {PortSpace::tcp, PortSpace::udp, PortSpace::icmp, PortSpace::sctp}) {
         const Outside outside{{1, 0}, 1, space};
         std::set<std::uint16_t> ports;
         for (std::uint16_t inside = 1; inside < 64; ++inside) {
-          const auto taken = used.take(0, {{2, 0}, 3, inside, space}, outside);
-          require(taken.has_value() == fresh.take(0, {{2, 0}, 3, inside, space}, outside).has_value());
+          const auto taken = used.take(0, {{2, 0}, 3, inside, space}, outside, Opener::inside);
+          require(taken.has_value() == fresh.take(0, {{2, 0}, 3, inside, space}, outside, Opener::inside).has_value());
           if (taken) require(ports.insert(*taken).second);
         }
+      }
+    }
+  }
+
+  /// Likewise: as many flows as there may be get a port each.
+  static void check_services(const Snapshot& snapshot) {
+    for (std::uint32_t i = 0; i < snapshot.virtual_services.size(); ++i) {
+      if (!snapshot.virtual_services[i]) continue;
+      std::set<std::uint16_t> ports;
+      for (std::uint16_t inside = 0; inside < connections; ++inside) {
+        const auto taken = snapshot.virtual_services[i]->pool->take(0, {{2, 0}, 3, inside, PortSpace::udp},
+                                                                    {{1, 0}, 1, PortSpace::udp}, Opener::inside);
+        require(taken && *taken >= 1024 && ports.insert(*taken).second);
       }
     }
   }

@@ -85,6 +85,23 @@ inline std::uint16_t transport_checksum(const Bytes& packet) {
   const auto sum = checksum_of(pseudo + transport);
   return place.protocol == 17 && sum == 0 ? 0xffff : sum;
 }
+/// CRC-32C as RFC 9260 defines it, bit by bit.
+inline std::uint32_t crc32c_of(const Bytes& bytes) {
+  std::uint32_t crc = 0xffff'ffff;
+  for (const auto byte : bytes) {
+    crc ^= byte;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc & 1) != 0 ? crc >> 1 ^ 0x82f6'3b78 : crc >> 1;
+  }
+  return ~crc;
+}
+/// An SCTP packet, without what is around it, gets its checksum.
+inline Bytes sctp_summed(Bytes packet) {
+  put32(packet, 8, 0);
+  const auto crc = crc32c_of(packet);
+  for (unsigned i = 0; i < 4; ++i) packet[8 + i] = static_cast<std::uint8_t>(crc >> 8 * i);
+  return packet;
+}
+
 /// All checksums set, of the outer headers only.
 inline Bytes checksummed(Bytes packet) {
   if (packet.at(0) >> 4 == 4) {

@@ -45,6 +45,7 @@ Dirty all_of(const Desired& desired) {
   for (const auto& [key, object] : desired.interfaces()) out.interfaces.insert(key.id);
   for (const auto& [key, object] : desired.load_balancers()) out.load_balancers.insert(key.id);
   for (const auto& [key, object] : desired.neighbour_nats()) out.neighbours.insert(key);
+  for (const auto& [key, object] : desired.virtual_services()) out.virtual_services.insert(key.id);
   for (const auto& entry : desired.routes()) {
     auto& prefixes = out.routes[entry.first];
     entry.second.v4.for_each([&](PrefixBits bits, unsigned length, std::uint32_t) {
@@ -112,8 +113,15 @@ std::string text_of(const Snapshot& snapshot) {
     const auto& view = snapshot.underlay_views[number];
     const bool is_balancer = view.use == UnderlayUse::load_balancer;
     out += "underlay " + std::to_string(bits.high) + " " + std::to_string(static_cast<int>(view.use)) + " " +
-           (is_balancer ? snapshot.load_balancers[view.index]->told.id : name(view.index)) + "\n";
+           (is_balancer                                ? snapshot.load_balancers[view.index]->told.id
+            : view.use == UnderlayUse::virtual_service ? snapshot.virtual_services[view.index]->told.id
+                                                       : name(view.index)) +
+           "\n";
   });
+  snapshot.served.for_each([&](PrefixBits bits, unsigned, std::uint32_t number) {
+    out += "served " + std::to_string(bits.high) + " " + snapshot.virtual_services[number]->told.id + "\n";
+  });
+  for (const auto& route : snapshot.link_routes) out += "on the link " + route.to_text() + "\n";
   snapshot.networks.for_each([&](PrefixBits bits, unsigned, std::uint32_t number) {
     const auto& network = *snapshot.network_views[number];
     out += "network " + std::to_string(bits.high >> 40) + "\n";

@@ -71,6 +71,32 @@ TEST_CASE("protocols are words or numbers") {
   CHECK(to_json(Change(object)).find(R"("protocol":"ICMPv6")") != std::string::npos);
 }
 
+TEST_CASE("a NAT's filters have the names of RFC 4787") {
+  for (const auto& [filtering, word] :
+       {std::pair{Nat::Filtering::address_and_port_dependent, "AddressAndPortDependent"},
+        std::pair{Nat::Filtering::address_dependent, "AddressDependent"},
+        std::pair{Nat::Filtering::endpoint_independent, "EndpointIndependent"}}) {
+    auto object = nat("a", 1, 2);
+    object.filtering = filtering;
+    const auto json = to_json(Change(object));
+    CHECK(json.find("\"filtering\":\"" + std::string(word) + '"') != std::string::npos);
+    CHECK(read<Nat>(json) == object);
+  }
+}
+
+TEST_CASE("a virtual service") {
+  const auto json = R"({"kind":"VirtualService","id":"dns","protocol":"UDP","address":"169.254.1.53","port":53,)"
+                    R"("serviceAddress":"2001:db8:5::53","servicePort":5353})";
+  CHECK(to_json(Change(virtual_service("dns"))) == json);
+  CHECK(read<VirtualService>(json) == virtual_service("dns"));
+  CHECK(to_json(Change(VirtualServiceKey{"dns"})) == R"({"delete":"VirtualService","id":"dns"})");
+  std::vector<std::string> fields;
+  for (const auto& error : errors_of(R"({"kind":"VirtualService","id":"dns","adress":"10.0.0.1","port":"x"})"))
+    fields.push_back(error.field);
+  CHECK(fields == std::vector<std::string>{"changes[0].adress", "changes[0].address", "changes[0].port",
+                                           "changes[0].serviceAddress", "changes[0].servicePort"});
+}
+
 TEST_CASE("keys say what shall not be there") {
   CHECK(to_json(Change(InterfaceKey{"a"})) == R"({"delete":"Interface","id":"a"})");
   CHECK(read<VirtualIpKey>(R"({"delete":"VirtualIp","interface":"a","family":"IPv6"})") == VirtualIpKey{"a", true});
@@ -105,7 +131,7 @@ TEST_CASE("every kind of change comes back as it was") {
     for (int i = 0; i < 50; ++i) check_same(batches.next());
   }
   check_same({InterfacePrefixKey{"a", prefix("10.0.0.0/24"), {}}, NeighbourNatKey{vni(5), ip("192.0.2.1"), 7},
-              LoadBalancerTargetKey{"b", ip("2001:db8::1")}, FirewallRuleKey{"a", "r"}});
+              LoadBalancerTargetKey{"b", ip("2001:db8::1")}, FirewallRuleKey{"a", "r"}, VirtualServiceKey{"dns"}});
   CHECK(std::count(seen.begin(), seen.end(), 0) == 0);
 }
 

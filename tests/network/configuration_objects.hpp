@@ -40,6 +40,10 @@ inline Nat nat(const std::string& id, std::uint16_t first, std::uint16_t last, s
 inline LoadBalancer balancer(const std::string& id, std::string_view address = "192.0.2.9") {
   return {id, vni(100), ip(address), {{protocol_tcp, 80, 80}}, {}};
 }
+inline VirtualService virtual_service(const std::string& id, std::string_view address = "169.254.1.53",
+                                      std::uint16_t port = 53, std::uint8_t protocol = protocol_udp) {
+  return {id, protocol, ip(address), port, ip("2001:db8:5::53"), 5353, {}};
+}
 inline FirewallRule rule(const std::string& id, const std::string& name) {
   FirewallRule out;
   out.interface = id;
@@ -67,7 +71,7 @@ class RandomBatches {
   std::string underlay() { return "2001:db8:2:2::" + std::to_string(pick(3) + 1); }
 
   Change change() {
-    switch (pick(15)) {
+    switch (pick(17)) {
       case 0:
       case 1: {
         auto out = interface(id(), IpAddress::v4(0x0a000001 + pick(6)).to_text(), 100 + pick(2));
@@ -104,7 +108,14 @@ class RandomBatches {
         return rule(id(), id());
       case 12:
         return VirtualIpKey{id(), false};
-      case 13:
+      case 13: {
+        const auto protocol = pick(2) == 0 ? protocol_tcp : protocol_udp;
+        return virtual_service(id(), "192.0.2." + std::to_string(pick(3)), static_cast<std::uint16_t>(53 + pick(2)),
+                               protocol);
+      }
+      case 14:
+        return VirtualServiceKey{id()};
+      case 15:
         return RouteKey{vni(100), prefix("10." + std::to_string(pick(3)) + ".0.0/16")};
       default:
         return route(

@@ -105,7 +105,7 @@ struct Running {
 };
 
 using AnyKey = std::variant<InterfaceKey, InterfacePrefixKey, VirtualIpKey, NatKey, NeighbourNatKey, LoadBalancerKey,
-                            LoadBalancerTargetKey, RouteKey, FirewallRuleKey>;
+                            LoadBalancerTargetKey, RouteKey, FirewallRuleKey, VirtualServiceKey>;
 using Model = std::map<AnyKey, Change>;
 
 void repeat(const Change& change, Model& model) {
@@ -133,6 +133,7 @@ Model all_of(const Dataplane& dataplane) {
   collect<LoadBalancerTarget>(dataplane, out);
   collect<Route>(dataplane, out);
   collect<FirewallRule>(dataplane, out);
+  collect<VirtualService>(dataplane, out);
   return out;
 }
 

@@ -65,6 +65,9 @@ struct Host {
       out += key.load_balancer + " " + t.underlay.to_text() + " " + std::to_string(t.weight) + "\n";
     for (const auto& [key, r] : desired.rules())
       out += key.interface + " " + key.id + std::to_string(r.priority) + "\n";
+    for (const auto& [key, s] : desired.virtual_services())
+      out += key.id + " " + std::to_string(s.protocol) + " " + s.address.to_text() + ":" + std::to_string(s.port),
+          underlay(s);
     for (const auto& entry : desired.routes()) {
       const auto network = entry.first;
       for (const bool is_v6 : {false, true}) {
@@ -326,6 +329,48 @@ TEST_CASE("each wrong field is named, and nothing changes") {
   CHECK(field(with_rule([](auto& r) { r.protocol = protocol_icmp, r.icmp_code = 1; })) == "icmpCode");
 }
 
+TEST_CASE("each wrong field of a virtual service is named, and so is what it would hide") {
+  Host host;
+  host.done({interface("a"), interface("b", "10.0.0.2"), nat("a", 1000, 2000), VirtualIp{"a", ip("192.0.2.2"), {}},
+             virtual_service("dns"), virtual_service("time", "203.0.113.1", 123)});
+  const auto fields = [&](auto change) {
+    auto object = virtual_service("new", "169.254.1.54");
+    change(object);
+    return host.wrong({object});
+  };
+  const auto only = [](const char* field) { return std::vector<std::string>{"changes[0]." + std::string(field)}; };
+  CHECK(fields([](auto& s) { s.id = "a b"; }) == only("id"));
+  CHECK(fields([](auto& s) { s.protocol = protocol_icmp; }) == only("protocol"));
+  for (const auto* address : {"fd00::1", "0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.0.1", "169.254.0.9",
+                              "169.254.255.255", "192.0.2.1", "192.0.2.2"})
+    CHECK(fields([&](auto& s) { s.address = ip(address); }) == only("address"));
+  CHECK(fields([](auto& s) { s.port = 0; }) == only("port"));
+  CHECK(fields([](auto& s) { s.address = ip("169.254.1.53"); }) == only("port"));  // of dns
+  CHECK(fields([](auto& s) { s.service_port = 0; }) == only("servicePort"));
+  for (const auto* address : {"10.0.0.1", "::1", "ff02::1", "fe80::1", "2001:db8:1:1::5"})
+    CHECK(fields([&](auto& s) { s.service_address = ip(address); }) == only("serviceAddress"));
+  CHECK(fields([](auto& s) { s.underlay = ip("2001:db8:1:1::5"); }) == only("underlay"));
+  CHECK(fields([&](auto& s) {
+          s.underlay = ip("2001:db8:1:1:d000:8000::5");
+          host.done({InterfacePrefix{"a", prefix("10.1.0.0/24"), {}, s.underlay}});
+        }) == only("underlay"));
+  // The other way round.
+  CHECK(host.wrong({VirtualIp{"b", ip("203.0.113.1"), {}}}) == only("address"));
+  CHECK(host.wrong({nat("b", 1000, 2000, "203.0.113.1")}) == only("address"));
+  // Another port, another protocol, and in one batch also its address from another one.
+  host.done({virtual_service("a", "169.254.1.53", 54), virtual_service("b", "169.254.1.53", 53, protocol_tcp)});
+  auto moved = virtual_service("new");
+  host.done({VirtualServiceKey{"dns"}, moved});
+  host.done({VirtualServiceKey{"time"}, VirtualIp{"b", ip("203.0.113.1"), {}}});
+  CHECK(host.done({moved}).empty());
+  std::vector<Change> many;
+  for (std::size_t i = host.desired.virtual_services().size(); i <= Desired::max_virtual_services; ++i)
+    many.emplace_back(virtual_service("s" + std::to_string(i), "10.9.9.9", static_cast<std::uint16_t>(1 + i)));
+  CHECK(host.wrong(many) == std::vector<std::string>{"changes"});
+  many.pop_back();
+  CHECK(host.done(many).virtual_services.size() == many.size());
+}
+
 TEST_CASE("everything that is wrong is named at once, by the number of its change") {
   Host host;
   const auto fields = host.wrong({interface("a"), interface("b", "0.0.0.0"), rule("", "r")});
@@ -385,6 +430,7 @@ TEST_CASE("a batch that fails leaves no trace, whatever was in it") {
   for (const auto* name : {"a", "b", "c", "d", "e"}) {
     removal.emplace_back(InterfaceKey{name});
     removal.emplace_back(LoadBalancerKey{name});
+    removal.emplace_back(VirtualServiceKey{name});
   }
   for (const auto& [key, object] : host.desired.neighbour_nats()) removal.emplace_back(key);
   for (int i = 0; i < 3; ++i) removal.emplace_back(RouteKey{vni(100), prefix("10." + std::to_string(i) + ".0.0/16")});

@@ -390,6 +390,61 @@ TEST_CASE("UDP without a checksum gets one or is refused") {
   CHECK(is_right(error));
 }
 
+TEST_CASE("of TCP and UDP the headers are enough, and a sum that a card is to finish stays one") {
+  const ToV4 to_v4{{{192, 0, 2, 1}, {198, 51, 100, 7}, 1234, 80}, {}, 7};
+  ToV6 to_v6;
+  to_v6.packet = {{0x20, 1}, {0x20, 2}, 1234, 80};
+  RandomPackets random(6);
+  const auto run = [&](Bytes memory, std::size_t here, std::size_t beyond, bool is_unfinished) {
+    const auto packet = slice(memory, 64);
+    PacketBytes bytes{memory.data() + 64, here, 64, beyond, is_unfinished};
+    const auto result = packet[0] >> 4 == 6 ? translate(bytes, to_v4).result : translate(bytes, to_v6).result;
+    CHECK(bytes.beyond == beyond);
+    if (result != Translation::done) return std::pair(result, Bytes());
+    return std::pair(result, Bytes(bytes.begin, bytes.begin + bytes.length));
+  };
+  const auto pseudo = [](Bytes packet) {
+    const auto place = place_of(packet);
+    const bool is_v4 = packet[0] >> 4 == 4;
+    Bytes sum = (is_v4 ? slice(packet, 12, 20) : slice(packet, 8, 40)) + Bytes(4);
+    put16(sum, sum.size() - 4, place.protocol);
+    put16(sum, sum.size() - 2, static_cast<std::uint16_t>(length_of(packet) - place.at));
+    put16(packet, place.at + checksum_place(place.protocol), static_cast<std::uint16_t>(~checksum_of(sum)));
+    return packet;
+  };
+  int pieces = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const auto packet = random.whole(round % 2 == 0);
+    const auto place = place_of(packet);
+    if (place.protocol != protocol_tcp && place.protocol != protocol_udp) continue;
+    const auto headers = place.at + (place.protocol == protocol_tcp ? 20 : 8);
+    const auto cut = headers + random.below(static_cast<std::uint32_t>(packet.size() - headers + 1));
+    const bool has_checksum = get16(packet, place.at + checksum_place(place.protocol)) != 0;
+    const auto [whole_result, whole] = run(Bytes(64) + packet, packet.size(), 0, false);
+    REQUIRE(whole_result == Translation::done);
+    const auto [result, piece] = run(Bytes(64) + slice(packet, 0, cut), cut, packet.size() - cut, false);
+    if (place.protocol == protocol_udp && !has_checksum && packet[0] >> 4 == 4 && cut != packet.size()) {
+      CHECK(result == Translation::udp_checksum);
+    } else {
+      REQUIRE(result == Translation::done);
+      CHECK(piece == slice(whole, 0, piece.size()));
+      CHECK(piece.size() + packet.size() - cut == whole.size());
+      ++pieces;
+    }
+    const auto unfinished = pseudo(packet);
+    const auto [open_result, open] = run(Bytes(64) + unfinished, packet.size(), 0, true);
+    REQUIRE(open_result == Translation::done);
+    auto wanted = pseudo(open);
+    const auto field = place_of(open).at + checksum_place(place.protocol);
+    // Zero is also said by ones.
+    if (get16(open, field) % 0xffff == get16(wanted, field) % 0xffff) put16(wanted, field, get16(open, field));
+    CHECK(open == wanted);
+  }
+  CHECK(pieces > 300);
+  const auto echo = checksummed(v4(icmp(8, 0, 5, {1, 2, 3, 4}), {.protocol = protocol_icmp}));
+  CHECK(run(Bytes(64) + slice(echo, 0, 30), 30, 2, false).first == Translation::unsupported);
+}
+
 TEST_CASE("a checksum that was wrong stays wrong") {
   auto wrong_v6 = inside_v6;
   wrong_v6.back() ^= 1;

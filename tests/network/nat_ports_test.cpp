@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "dataplane/headers.hpp"
+#include "dataplane/nat_peers.hpp"
+#include "dataplane/nat_pool.hpp"
 
 using namespace ironcore::network::dataplane;
 
@@ -158,6 +160,158 @@ TEST_CASE("random flows have the ports of the model, and a freed port is the las
       REQUIRE(ports.is_exhausted(space) == (model.of.size() == range.size()));
     }
     CHECK(refused > 100);
+  }
+}
+
+TEST_CASE("a claimed port is its inside's until its last flow ends, and nobody else gets it") {
+  for (const std::uint32_t claimed : {0U, 1U, 4U, 7U}) {
+    NatPorts ports({1024, 1031}, 1);
+    const auto port = static_cast<std::uint16_t>(1024 + claimed);
+    ports.claim(inside(9, 9), port);
+    ports.claim(inside(9, 9), port);
+    CHECK(ports.find(PortSpace::tcp, port) == inside(9, 9));
+    CHECK(ports.take(inside(9, 9)) == port);
+    CHECK(ports.used(PortSpace::tcp) == 1);
+    std::set<std::uint16_t> others;
+    for (std::uint32_t i = 0; i < 7; ++i) others.insert(*ports.take(inside(i, 1)));
+    CHECK(others.size() == 7);
+    CHECK(others.count(port) == 0);
+    CHECK_FALSE(ports.take(inside(8, 1)));
+    for (int flow = 0; flow < 3; ++flow) ports.release(PortSpace::tcp, port);
+    CHECK(ports.take(inside(8, 1)) == port);
+  }
+}
+
+TEST_CASE("a port that two insides claim is with their flows, but of no inside, until all of these end") {
+  NatPorts ports({1024, 1025}, 1);
+  ports.claim(inside(1, 1), 1024);
+  ports.claim(inside(2, 2), 1024);
+  ports.claim(inside(1, 1), 1024);
+  CHECK_FALSE(ports.find(PortSpace::tcp, 1024));
+  CHECK(ports.take(inside(1, 1)) == 1025);
+  CHECK_FALSE(ports.take(inside(2, 2)));
+  CHECK(ports.used(PortSpace::tcp) == 2);
+  for (int flow = 0; flow < 3; ++flow) {
+    CHECK_FALSE(ports.take(inside(2, 2)));
+    ports.release(PortSpace::tcp, 1024);
+  }
+  CHECK(ports.take(inside(2, 2)) == 1024);
+}
+
+TEST_CASE("all ports can be claimed in any order, and come back") {
+  std::mt19937_64 random(4);  // NOLINT: the same in every run
+  for (int round = 0; round < 100; ++round) {
+    NatPorts ports({5000, 5063}, random());
+    std::set<std::uint16_t> claimed;
+    const auto count = random() % 65;
+    while (claimed.size() < count) {
+      const auto port = static_cast<std::uint16_t>(5000 + random() % 64);
+      if (claimed.insert(port).second) ports.claim(inside(port, 1), port);
+    }
+    std::set<std::uint16_t> all = claimed;
+    for (std::uint32_t i = 0; i < 64 - count; ++i) REQUIRE(all.insert(*ports.take(inside(i, 2))).second);
+    REQUIRE(ports.is_exhausted(PortSpace::tcp));
+    for (const auto port : claimed) REQUIRE(ports.take(inside(port, 1)) == port);
+  }
+}
+
+TEST_CASE("a claimed shared port is not given away towards the same outside") {
+  SharedNatPorts ports({1024, 1055}, 100, 1);
+  for (std::uint16_t port = 1024; port < 1055; ++port) CHECK(ports.claim(port, outside(1)));
+  CHECK_FALSE(ports.claim(1024, outside(1)));
+  CHECK(ports.claim(1024, outside(2)));
+  CHECK(ports.take(inside(1, 1), outside(1)) == 1055);
+  CHECK_FALSE(ports.take(inside(2, 2), outside(1)));
+  ports.release(1030, outside(1));
+  CHECK(ports.take(inside(2, 2), outside(1)) == 1030);
+  SharedNatPorts full({1024, 1055}, 1, 1);
+  CHECK(full.claim(1024, outside(1)));
+  CHECK_FALSE(full.claim(1025, outside(1)));
+}
+
+TEST_CASE("peers are known while there are flows with them") {
+  NatPeers peers(100, 3);
+  peers.add(1000, outside(1, 1));
+  peers.add(1000, outside(1, 2));
+  CHECK(peers.has(1000, outside(1, 99)));
+  CHECK_FALSE(peers.has(1001, outside(1)));
+  CHECK_FALSE(peers.has(1000, outside(2)));
+  CHECK_FALSE(peers.has(1000, outside(1, 1, PortSpace::udp)));
+  peers.remove(1000, outside(1, 2));
+  CHECK(peers.has(1000, outside(1)));
+  peers.remove(1000, outside(1, 1));
+  CHECK_FALSE(peers.has(1000, outside(1)));
+  NatPeers none(0, 3);
+  none.add(1000, outside(1));
+  CHECK_FALSE(none.has(1000, outside(1)));
+  none.remove(1000, outside(1));
+}
+
+TEST_CASE("peers are those of the model; what has no room is not known, and never somebody else") {
+  std::mt19937_64 random(8);  // NOLINT: the same in every run
+  constexpr std::uint32_t room = 50;
+  NatPeers peers(room, random());
+  std::map<std::tuple<std::uint16_t, PrefixBits, PortSpace>, std::uint32_t> model;
+  std::size_t without_room = 0;
+  for (int round = 0; round < 100'000; ++round) {
+    const auto port = static_cast<std::uint16_t>(random() % 5);
+    const auto space = static_cast<PortSpace>(random() % port_spaces);
+    const auto to = outside(static_cast<std::uint32_t>(random() % 6), static_cast<std::uint16_t>(random()), space);
+    const auto known = model.find({port, to.address, space});
+    REQUIRE(peers.has(port, to) == (known != model.end()));
+    if (random() % 100 < (round / 1000 % 2 == 0 ? 70U : 30U)) {
+      peers.add(port, to);
+      if (known != model.end() || model.size() < room)
+        ++model[{port, to.address, space}];
+      else
+        ++without_room;
+    } else {
+      peers.remove(port, to);
+      if (known != model.end() && --known->second == 0) model.erase(known);
+    }
+  }
+  CHECK(without_room > 1000);
+}
+
+TEST_CASE("a port belongs to the same worker in every range") {
+  using ironcore::network::Nat;
+  Nat told;
+  told.first_port = 1000;
+  told.last_port = 1099;
+  NatPool narrow(told, 1, 3, 1000, 1);
+  told.first_port = 900;
+  told.last_port = 1999;
+  NatPool wide(told, 1, 3, 1000, 1);
+  for (std::uint16_t port = 1000; port < 1100; ++port) CHECK(narrow.worker_of(port) == wide.worker_of(port));
+}
+
+TEST_CASE("a pool awaits each worker's flows, and takes only those of its ports") {
+  using ironcore::network::Nat;
+  for (const auto mode : {Nat::Ports::own, Nat::Ports::shared}) {
+    Nat told;
+    told.first_port = 1000;
+    told.last_port = 1009;
+    told.ports = mode;
+    NatPool pool(told, 1, 2, 1000, 1);
+    CHECK_FALSE(pool.is_awaiting());
+    pool.await_flows();
+    CHECK(pool.is_awaiting(0));
+    CHECK(pool.is_awaiting(1));
+    CHECK(pool.claim(0, 1004, inside(1, 1), outside(1), Opener::inside));
+    CHECK_FALSE(pool.claim(0, 1005, inside(1, 1), outside(1), Opener::inside));
+    CHECK_FALSE(pool.claim(0, 1010, inside(1, 1), outside(1), Opener::inside));
+    CHECK_FALSE(pool.claim(0, 998, inside(1, 1), outside(1), Opener::inside));
+    pool.set_followed(0);
+    CHECK_FALSE(pool.is_awaiting(0));
+    CHECK(pool.is_awaiting());
+    pool.set_followed(1);
+    CHECK_FALSE(pool.is_awaiting());
+    std::set<std::uint16_t> others;
+    for (std::uint32_t i = 2; i < 6; ++i) others.insert(*pool.take(0, inside(i, 1), outside(1), Opener::inside));
+    CHECK(others == std::set<std::uint16_t>{1000, 1002, 1006, 1008});
+    CHECK_FALSE(pool.take(0, inside(7, 1), outside(1), Opener::inside));
+    pool.release(0, 1004, outside(1), Opener::inside);
+    CHECK(pool.take(0, inside(7, 1), outside(1), Opener::inside) == 1004);
   }
 }
 

@@ -141,6 +141,40 @@ TEST_CASE("NAT gives a machine's flows ports of a public address, and answers fi
     host.change({FirewallRuleKey{"m1", "all-v4"}});
     CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.10", 99, "192.0.2.1", port)).drop == Drop::ingress_rule);
   }
+  SUBCASE("or those whom it talks to, from any of their ports") {
+    auto by_address = nat("m1", 1024, 2047);
+    by_address.filtering = Nat::Filtering::address_dependent;
+    host.change({by_address});
+    const auto port = source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 53))));
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::nat_inside);
+    const auto in = host.answer(host.nat_underlay(1), udp_to(server, 99, "192.0.2.1", port));
+    CHECK(in.ip() == udp_to(server, 99, "10.0.0.1", 5000));
+    CHECK(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 99))) ==
+          passed_on(udp_to("192.0.2.1", port, server, 99)));
+    // The other port's peer is not this one's.
+    const auto second_port = source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 6001, "198.51.100.9", 53))));
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::nat_inside);
+    CHECK(host.answer(host.nat_underlay(1), udp_to(server, 99, "192.0.2.1", second_port)).drop == Drop::nat_inside);
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", second_port)).drop == Drop::none);
+    CHECK(host.answer(host.nat_underlay(1), tcp_to(server, 99, "192.0.2.1", port)).drop == Drop::nat_inside);
+    host.change({FirewallRuleKey{"m1", "all-v4"}});
+    CHECK(host.answer(host.nat_underlay(1), udp_to(server, 98, "192.0.2.1", port)).drop == Drop::ingress_rule);
+  }
+  SUBCASE("who came in by the filter of before stays if it was answered") {
+    auto other = nat("m1", 1024, 2047);
+    other.filtering = Nat::Filtering::endpoint_independent;
+    host.change({other});
+    const auto port = source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, server, 53))));
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.10", 99, "192.0.2.1", port)).drop == Drop::none);
+    CHECK(host.from_machine(1, udp_to("10.0.0.1", 5000, "198.51.100.9", 99)).drop == Drop::none);
+    for (const auto filtering : {Nat::Filtering::address_dependent, Nat::Filtering::address_and_port_dependent}) {
+      other.filtering = filtering;
+      host.change({other});
+      CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
+      CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.10", 99, "192.0.2.1", port)).drop == Drop::nat_inside);
+    }
+  }
   SUBCASE("echoes have identifiers for ports") {
     const auto out = inner(host.from_machine(1, echo_to("10.0.0.1", server, 8, 77)));
     const auto id = get16(out, 24);
@@ -153,6 +187,11 @@ TEST_CASE("NAT gives a machine's flows ports of a public address, and answers fi
   SUBCASE("a ping of the address itself is answered") {
     const auto pong = inner(host.answer(host.nat_underlay(1), echo_to(server, "192.0.2.1", 8, 5)));
     CHECK(pong == echo_to("192.0.2.1", server, 0, 5));
+    auto from_far = wire_frame(other_host(), host.nat_underlay(1), echo_to(server, "192.0.2.1", 8, 5));
+    from_far[14 + 7] = 1;
+    const auto back = host.from_wire(from_far);
+    CHECK(inner(back) == pong);
+    CHECK(back.frame[14 + 7] == 64);
   }
   SUBCASE("UDP without a checksum stays so; what has no ports does not go") {
     const auto out =
@@ -160,7 +199,6 @@ TEST_CASE("NAT gives a machine's flows ports of a public address, and answers fi
     CHECK(get16(out, 26) == 0);
     CHECK(is_right(out));
     CHECK(host.from_machine(1, v4({1, 2, 3, 4}, {"10.0.0.1", server, 47})).drop == Drop::translation);
-    CHECK(host.from_machine(1, v4(sctp(1, 2), {"10.0.0.1", server, protocol_sctp})).drop == Drop::translation);
   }
   SUBCASE("pieces of a datagram follow the first one") {
     auto first = v4(udp(5000, 53, Bytes(8, 1)), {"10.0.0.1", server, 17, 64, 0x2000});
@@ -224,6 +262,181 @@ TEST_CASE("a flow that is refused gets a port as soon as one is free, although i
   }
   CHECK(refused >= 100);
   CHECK(refused < 140);  // 120 s after the first flow's last packet, and a moment
+}
+
+TEST_CASE("a NAT that is changed leaves its flows the ports that it still has, and gives them to nobody else") {
+  PublicHost host;
+  const auto told = [&](Nat::Ports ports, std::uint16_t first, std::uint16_t last) {
+    auto out = nat("m1", first, last);
+    out.ports = ports;
+    return out;
+  };
+  struct Flow {
+    std::uint16_t from;
+    std::uint16_t port;
+  };
+  const auto open = [&](std::uint16_t from) {
+    return source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", from, server, 53))));
+  };
+  constexpr Nat::Ports modes[] = {Nat::Ports::own, Nat::Ports::shared};
+  for (const auto before : modes) {
+    for (const auto after : modes) {
+      CAPTURE(static_cast<int>(before));
+      CAPTURE(static_cast<int>(after));
+      host.change({told(before, 1000, 1019)});
+      std::vector<Flow> flows;
+      for (std::uint16_t from = 5000; from < 5020; ++from) flows.push_back({from, open(from)});
+      host.change({told(after, 1010, 1039)});
+      std::set<std::uint16_t> ports;
+      // Those who have no port yet come before those who have one.
+      for (std::uint16_t from = 6000; from < 6020; ++from) CHECK(ports.insert(open(from)).second);
+      CHECK(*ports.begin() >= 1020);
+      int kept = 0;
+      for (const auto& flow : flows) {
+        if (flow.port >= 1010) {
+          ++kept;
+          CHECK(open(flow.from) == flow.port);
+          CHECK(ports.insert(flow.port).second);
+          CHECK(host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", flow.port)).ip() ==
+                udp_to(server, 53, "10.0.0.1", flow.from));
+        } else {
+          CHECK(host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", flow.port)).drop == Drop::nat_inside);
+          CHECK(host.from_machine(1, udp_to("10.0.0.1", flow.from, server, 53)).drop == Drop::nat_ports);
+        }
+      }
+      CHECK(kept == 10);
+      CHECK(ports.size() == 30);
+      // When they are silent they are free again, wherever they come from.
+      for (int i = 0; i < 4000; ++i) host.worker.process({}, (host.now += 1) * second);
+      CHECK(host.worker.flows().size() == 0);
+      ports.clear();
+      for (std::uint16_t from = 7000; from < 7030; ++from) CHECK(ports.insert(open(from)).second);
+      host.change({NatKey{"m1"}});
+      for (int i = 0; i < 4000; ++i) host.worker.process({}, (host.now += 1) * second);
+    }
+  }
+}
+
+TEST_CASE("flows of a changed NAT") {
+  PublicHost host;
+  host.change({nat("m1", 1000, 1003)});
+  const auto packet = udp_to("10.0.0.1", 5000, server, 53);
+  const auto port = source_port_of(inner(host.from_machine(1, packet)));
+  auto told = host.desired.nats().at({"m1"});
+  SUBCASE("keep one port for one socket") {
+    told.last_port = 1099;
+    host.change({told});
+    CHECK(source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", 5000, "198.51.100.8", 53)))) == port);
+    CHECK(source_port_of(inner(host.from_machine(1, packet))) == port);
+  }
+  SUBCASE("follow it to another underlay address") {
+    const auto before = host.nat_underlay(1);
+    told.underlay = ip("2001:db8:0:1:d000:8000::77");
+    host.change({told});
+    CHECK(host.answer(before, udp_to(server, 53, "192.0.2.1", port)).drop == Drop::underlay);
+    CHECK(source_port_of(inner(host.from_machine(1, packet))) == port);
+    CHECK(host.answer(host.nat_underlay(1), udp_to(server, 53, "192.0.2.1", port)).ip() ==
+          udp_to(server, 53, "10.0.0.1", 5000));
+    CHECK(host.worker.flows().size() == 1);
+    CHECK(host.worker.connections_of(0) == 1);
+  }
+  SUBCASE("stop with its address, and do not take others' ports when it comes back") {
+    told.address = ip("192.0.2.2");
+    host.change({told});
+    told.address = ip("192.0.2.1");
+    host.change({told});
+    std::set<std::uint16_t> ports;
+    for (std::uint16_t from = 6000; from < 6004; ++from)
+      ports.insert(source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", from, server, 53)))));
+    CHECK(ports.size() == 4);
+    CHECK(host.from_machine(1, packet).drop == Drop::nat_ports);
+  }
+  SUBCASE("stop when their port goes, and have it again if it comes back before they say anything") {
+    const auto narrow = static_cast<std::uint16_t>(port == 1003 ? 1002 : 1003);
+    told.first_port = told.last_port = narrow;
+    host.change({told});
+    told.first_port = 1000;
+    told.last_port = 1003;
+    host.change({told});
+    std::set<std::uint16_t> ports;
+    for (std::uint16_t from = 6000; from < 6003; ++from)
+      ports.insert(source_port_of(inner(host.from_machine(1, udp_to("10.0.0.1", from, server, 53)))));
+    CHECK(ports.size() == 3);
+    CHECK(ports.count(port) == 0);
+    CHECK(source_port_of(inner(host.from_machine(1, packet))) == port);
+  }
+  SUBCASE("that came from outside stay, too") {
+    told.filtering = Nat::Filtering::endpoint_independent;
+    host.change({told});
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
+    told.last_port = 1099;
+    host.change({told});
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
+    told.ports = Nat::Ports::shared;
+    host.change({told});
+    CHECK(host.answer(host.nat_underlay(1), udp_to("198.51.100.9", 99, "192.0.2.1", port)).drop == Drop::none);
+    CHECK(host.worker.flows().size() == 2);
+  }
+}
+
+TEST_CASE("SCTP passes a NAT with a checksum over its new ports") {
+  PublicHost host;
+  const auto association = [](std::string_view from, std::uint16_t from_port, std::string_view to,
+                              std::uint16_t to_port, const Bytes& chunks = {1, 0, 0, 4}) {
+    const auto packet = sctp_summed(sctp(from_port, to_port) + chunks);
+    return from.find(':') == std::string_view::npos ? v4(packet, {from, to, protocol_sctp})
+                                                    : v6(packet, {from, to, protocol_sctp});
+  };
+  for (const auto mode : {Nat::Ports::own, Nat::Ports::shared}) {
+    auto told = nat("m1", 1024, 2047);
+    told.ports = mode;
+    host.change({told});
+    for (std::uint16_t i = 0; i < 20; ++i) {
+      const auto from = static_cast<std::uint16_t>(36'412 + i);
+      const Bytes chunks(4U * i, static_cast<std::uint8_t>(i));
+      const auto out = inner(host.from_machine(1, association("10.0.0.1", from, server, 36'412, chunks)));
+      const auto port = source_port_of(out);
+      CHECK(port >= 1024);
+      CHECK(port <= 2047);
+      CHECK(out == passed_on(association("192.0.2.1", port, server, 36'412, chunks)));
+      CHECK(host.answer(host.nat_underlay(1), association(server, 36'412, "192.0.2.1", port, chunks)).ip() ==
+            association(server, 36'412, "10.0.0.1", from, chunks));
+    }
+  }
+  SUBCASE("by NAT64") {
+    const std::string server_v6 = "64:ff9b::c633:6407";
+    const auto out = inner(host.from_machine(1, association("fd00::1", 5000, server_v6, 36'412)));
+    const auto port = source_port_of(out);
+    CHECK(slice(out, 20) == sctp_summed(sctp(port, 36'412) + Bytes{1, 0, 0, 4}));
+    CHECK(source_address(out) == "192.0.2.1");
+    CHECK(host.answer(host.nat_underlay(1), association(server, 36'412, "192.0.2.1", port)).ip() ==
+          association(server_v6, 36'412, "fd00::1", 5000));
+  }
+  SUBCASE("with the errors about it") {
+    const auto out = inner(host.from_machine(1, association("10.0.0.1", 5000, server, 36'412)));
+    const auto error =
+        checksummed(v4(icmp_error(3, 4, 1400, slice(out, 0, 28)), {"203.0.113.1", "192.0.2.1", protocol_icmp}));
+    const auto back = host.answer(host.nat_underlay(1), error).ip();
+    CHECK(is_right(back));
+    CHECK(source_address(quote_of(back)) == "10.0.0.1");
+    CHECK(get16(quote_of(back), 20) == 5000);
+  }
+  SUBCASE("but not in pieces: the checksum is over the whole") {
+    for (const std::uint16_t fragment : {std::uint16_t{0x2000}, std::uint16_t{2}})
+      CHECK(host.from_machine(1, v4(sctp(5000, 36'412) + Bytes(4), {"10.0.0.1", server, protocol_sctp, 64, fragment}))
+                .drop == Drop::translation);
+    auto piece =
+        v6(v6_fragment(protocol_sctp, 0, true) + sctp(5000, 36'412) + Bytes(4), {"fd00::1", "64:ff9b::c633:6407", 44});
+    CHECK(host.from_machine(1, piece).drop == Drop::translation);
+  }
+  SUBCASE("and a virtual IP without a change of either, also in pieces") {
+    host.change({NatKey{"m1"}, VirtualIp{"m1", ip("192.0.2.50"), {}}});
+    CHECK(inner(host.from_machine(1, association("10.0.0.1", 5000, server, 36'412))) ==
+          passed_on(association("192.0.2.50", 5000, server, 36'412)));
+    const auto packet = sctp(5000, 36'412) + Bytes(4);
+    CHECK(inner(host.from_machine(1, v4(packet, {"10.0.0.1", server, protocol_sctp, 64, 0x2000}))) ==
+          passed_on(v4(packet, {"192.0.2.50", server, protocol_sctp, 64, 0x2000})));
+  }
 }
 
 TEST_CASE("machines of one host talk through their public addresses") {
@@ -387,6 +600,66 @@ TEST_CASE("a sum that the card shall finish stays one") {
   const Bytes out(packet.frame + 54, packet.frame + packet.bytes);
   CHECK(source_address(out) == "192.0.2.1");
   CHECK(out == pseudo(out));
+}
+
+TEST_CASE("NAT64 leaves sums and cutting to the card, and packets in several pieces") {
+  PublicHost host;
+  host.change({nat("m1", 1024, 2047)});
+  const std::string server_v6 = "64:ff9b::c633:6407";
+  const auto pass = [&](std::uint32_t port, Bytes frame, std::size_t here, PacketOffload offload) {
+    Bytes memory = Bytes(128) + frame;
+    Packet packet;
+    packet.frame = memory.data() + 128;
+    packet.bytes = static_cast<std::uint32_t>(here);
+    packet.frame_bytes = packet.room = static_cast<std::uint32_t>(frame.size());
+    packet.headroom = 128;
+    packet.port = port;
+    packet.offload = offload;
+    host.worker.process({&packet, 1}, host.now * second);
+    REQUIRE(packet.drop == Drop::none);
+    CHECK(packet.offload.needs_checksum == offload.needs_checksum);
+    CHECK(packet.offload.segment_bytes == offload.segment_bytes);
+    CHECK(packet.frame_bytes - packet.bytes == frame.size() - here);
+    // The further pieces are where they were.
+    return Bytes(packet.frame, packet.frame + packet.frame_bytes);
+  };
+  const auto pseudo = [](Bytes packet) {
+    const auto place = place_of(packet);
+    const bool is_v4 = packet[0] >> 4 == 4;
+    Bytes sum = (is_v4 ? slice(packet, 12, 20) : slice(packet, 8, 40)) + Bytes(4);
+    put16(sum, sum.size() - 4, place.protocol);
+    put16(sum, sum.size() - 2, static_cast<std::uint16_t>(packet.size() - place.at));
+    put16(packet, place.at + 16, static_cast<std::uint16_t>(~checksum_of(sum)));
+    return packet;
+  };
+  const auto segment = [](std::string_view from, std::uint16_t from_port, std::string_view to, std::uint16_t to_port,
+                          std::size_t bytes) {
+    const auto data = tcp(from_port, to_port, tcp_ack, Bytes(bytes, 7));
+    return checksummed(from.find(':') == std::string_view::npos ? v4(data, {from, to, protocol_tcp})
+                                                                : v6(data, {from, to, protocol_tcp}));
+  };
+  const auto machine_port = first_machine_port + 1;
+  for (const std::size_t first_piece : {std::size_t{100}, std::size_t{1500}, std::size_t{3074}}) {
+    const auto whole = segment("fd00::1", 5000, server_v6, 80, 3000);
+    const auto big = pass(machine_port, ethernet(port_mac(machine_port), machine_mac(1), pseudo(whole)), first_piece,
+                          {.needs_checksum = true, .segment_bytes = 1000});
+    const auto out = slice(big, 54);
+    const auto port = source_port_of(out);
+    auto expected = segment("192.0.2.1", port, server, 80, 3000);
+    put16(expected, 4, get16(out, 4));
+    put16(expected, 6, 0x4000);
+    CHECK(out == pseudo(passed_on(expected)));
+
+    const auto answer = segment(server, 80, "192.0.2.1", port, 3000);
+    const auto in = slice(pass(uplink_port, wire_frame(other_host(), host.nat_underlay(1), pseudo(answer)),
+                               first_piece + 20, {.needs_checksum = true, .segment_bytes = 1000}),
+                          14);
+    CHECK(in == pseudo(segment(server_v6, 80, "fd00::1", 5000, 3000)));
+  }
+  const auto packet = segment("fd00::1", 5000, server_v6, 80, 1000);
+  const auto out =
+      slice(pass(machine_port, ethernet(port_mac(machine_port), machine_mac(1), packet), 100, PacketOffload()), 54);
+  CHECK(is_right(out));
 }
 
 TEST_CASE("who claims to be a machine of this host gets nothing past that machine's rules") {

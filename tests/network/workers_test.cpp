@@ -2,6 +2,7 @@
 // Several workers: wherever a packet comes in, it meets its flow.
 #include <doctest/doctest.h>
 
+#include <map>
 #include <random>
 #include <set>
 #include <string>
@@ -223,6 +224,86 @@ TEST_CASE("workers on threads hand over what belongs to others, and nothing is l
   CHECK(host.ports.buffers_in_use() == 0);
 }
 
+TEST_CASE("answers of a virtual service meet their flow, in one piece, in several, and as errors") {
+  Host host;
+  for (int i = 1; i <= 8; ++i) host.add(i, "10.0.0." + std::to_string(i));
+  host.apply({virtual_service("dns")});
+  const auto own = host.underlay<VirtualService>({"dns"});
+  const auto from_service = [&](const Bytes& ip) {
+    REQUIRE(host.ports.inject("uplink", Host::ethernet(router, ip)));
+    host.run();
+  };
+  std::set<std::uint16_t> ports;
+  for (int i = 1; i <= 8; ++i) {
+    for (std::uint16_t from = 1; from <= 50; ++from) {
+      const auto machine = "10.0.0." + std::to_string(i);
+      host.from_machine(i, udp_of(machine, from, "169.254.1.53", 53));
+      const auto frames = host.ports.take("uplink");
+      REQUIRE(frames.size() == 1);
+      const auto out = slice(frames.front().bytes, 14);
+      const auto port = get16(out, 40);
+      CHECK(ports.insert(port).second);
+      from_service(checksummed(v6(udp(5353, port, {7}), {"2001:db8:5::53", own})));
+      const auto in = host.at("port-m" + std::to_string(i));
+      CHECK(get16(in, 22) == from);
+      CHECK(slice(in, 28) == Bytes{7});
+      from_service(checksummed(v6(icmp_error(1, 4, 0, out), {"2001:db8:5::53", own, protocol_icmpv6})));
+      CHECK(get16(quote_of(host.at("port-m" + std::to_string(i))), 20) == from);
+      auto first = udp(5353, port, Bytes(16));
+      put16(first, 6, 1);
+      for (auto piece : {v6_fragment(protocol_udp, 0, true) + first, v6_fragment(protocol_udp, 24, false) + Bytes(8)}) {
+        put16(piece, 4, port);
+        from_service(v6(piece, {"2001:db8:5::53", own, 44}));
+        CHECK(destination_address(host.at("port-m" + std::to_string(i))) == machine);
+      }
+    }
+  }
+  CHECK(host.dataplane->counters().connections == 400);
+  CHECK(host.dataplane->list<VirtualService>().objects.size() == 1);
+}
+
+TEST_CASE("a NAT whose range changes keeps its flows at all workers") {
+  Host host;
+  for (int i = 1; i <= 8; ++i) host.add(i, "10.0.0." + std::to_string(i));
+  auto told = nat("m1", 1000, 1999);
+  std::vector<Change> batch;
+  for (int i = 1; i <= 8; ++i) {
+    told.interface = "m" + std::to_string(i);
+    told.address = ip("192.0.2." + std::to_string(i));
+    batch.push_back(told);
+  }
+  host.apply(batch);
+  std::map<std::pair<int, std::uint16_t>, std::uint16_t> ports;
+  const auto pass = [&](std::uint16_t first) {
+    for (int i = 1; i <= 8; ++i) {
+      for (std::uint16_t from = first; from < first + 50; ++from) {
+        const auto own = "10.0.0." + std::to_string(i);
+        host.from_machine(i, udp_of(own, from, server, 53));
+        const auto port = source_port_of(host.at("uplink"));
+        const auto known = ports.try_emplace({i, from}, port);
+        CHECK(known.first->second == port);
+        host.from_wire(host.underlay<Nat>({"m" + std::to_string(i)}),
+                       udp_of(server, 53, "192.0.2." + std::to_string(i), port));
+        CHECK(host.at("port-m" + std::to_string(i)) == udp_of(server, 53, own, from));
+      }
+    }
+  };
+  pass(100);
+  for (const std::uint16_t first : {std::uint16_t{500}, std::uint16_t{900}, std::uint16_t{1}}) {
+    for (auto& change : batch) {
+      std::get<Nat>(change).first_port = first;
+      std::get<Nat>(change).last_port = static_cast<std::uint16_t>(first + 2000);
+    }
+    host.apply(batch);
+    pass(100);
+  }
+  pass(200);
+  std::set<std::pair<int, std::uint16_t>> all;
+  for (const auto& [key, port] : ports) all.insert({key.first, port});
+  CHECK(all.size() == ports.size());
+  CHECK(host.count(Drop::nat_ports) + host.count(Drop::nat_inside) == 0);
+}
+
 TEST_CASE("every port of a NAT is of the worker in whose slice it lies") {
   for (const auto& [first, last] :
        std::vector<std::pair<std::uint16_t, std::uint16_t>>{{1, 65'535}, {1024, 2047}, {1000, 1006}, {5, 5}, {7, 8}}) {
@@ -232,7 +313,8 @@ TEST_CASE("every port of a NAT is of the worker in whose slice it lies") {
       for (std::size_t worker = 0; worker < count; ++worker) {
         for (std::uint32_t i = 0; i < 70'000; ++i) {
           const dataplane::Inside inside{{i, worker}, 1, static_cast<std::uint16_t>(i), dataplane::PortSpace::udp};
-          const auto port = pool.take(worker, inside, {{1, 1}, 53, dataplane::PortSpace::udp});
+          const auto port =
+              pool.take(worker, inside, {{1, 1}, 53, dataplane::PortSpace::udp}, dataplane::Opener::inside);
           if (!port) break;
           REQUIRE(pool.worker_of(*port) == worker);
           all.insert(*port);

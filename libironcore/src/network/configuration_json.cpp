@@ -23,7 +23,7 @@ BOOST_DESCRIBE_ENUM(InterfacePrefix::Use, alias, load_balancer)
 BOOST_DESCRIBE_STRUCT(InterfacePrefix, (), (interface, prefix, use, underlay))
 BOOST_DESCRIBE_STRUCT(VirtualIp, (), (interface, address, underlay))
 BOOST_DESCRIBE_ENUM(Nat::Ports, own, shared)
-BOOST_DESCRIBE_ENUM(Nat::Filtering, address_and_port_dependent, endpoint_independent)
+BOOST_DESCRIBE_ENUM(Nat::Filtering, address_and_port_dependent, address_dependent, endpoint_independent)
 BOOST_DESCRIBE_STRUCT(Nat, (), (interface, address, first_port, last_port, ports, filtering, underlay))
 BOOST_DESCRIBE_STRUCT(NeighbourNat, (), (vni, address, first_port, last_port, underlay))
 BOOST_DESCRIBE_STRUCT(LoadBalancer::Service, (), (protocol, first_port, last_port))
@@ -37,6 +37,7 @@ BOOST_DESCRIBE_STRUCT(FirewallRule::Ports, (), (first, last))
 BOOST_DESCRIBE_STRUCT(FirewallRule, (),
                       (interface, id, direction, action, priority, source, destination, protocol, source_ports,
                        destination_ports, icmp_type, icmp_code))
+BOOST_DESCRIBE_STRUCT(VirtualService, (), (id, protocol, address, port, service_address, service_port, underlay))
 BOOST_DESCRIBE_STRUCT(InterfaceKey, (), (id))
 BOOST_DESCRIBE_STRUCT(InterfacePrefixKey, (), (interface, prefix, use))
 BOOST_DESCRIBE_STRUCT(VirtualIpKey, (), (interface, is_v6))
@@ -46,6 +47,7 @@ BOOST_DESCRIBE_STRUCT(LoadBalancerKey, (), (id))
 BOOST_DESCRIBE_STRUCT(LoadBalancerTargetKey, (), (load_balancer, underlay))
 BOOST_DESCRIBE_STRUCT(RouteKey, (), (vni, prefix))
 BOOST_DESCRIBE_STRUCT(FirewallRuleKey, (), (interface, id))
+BOOST_DESCRIBE_STRUCT(VirtualServiceKey, (), (id))
 
 namespace {
 
@@ -53,9 +55,9 @@ namespace mp11 = boost::mp11;
 using Reason = FieldError::Reason;
 
 /// As `Change`: objects first, then their keys in the same order.
-constexpr std::array<std::string_view, 9> kinds{"Interface",    "InterfacePrefix", "VirtualIp",          "Nat",
-                                                "NeighbourNat", "LoadBalancer",    "LoadBalancerTarget", "Route",
-                                                "FirewallRule"};
+constexpr std::array<std::string_view, 10> kinds{"Interface",    "InterfacePrefix", "VirtualIp",          "Nat",
+                                                 "NeighbourNat", "LoadBalancer",    "LoadBalancerTarget", "Route",
+                                                 "FirewallRule", "VirtualService"};
 static_assert(std::variant_size_v<Change> == 2 * kinds.size());
 
 /// Members that need not be said, beside the optional ones.

@@ -33,6 +33,7 @@ std::vector<Change> all(const Dataplane& dataplane) {
   add(all<LoadBalancerTarget>(dataplane));
   add(all<Route>(dataplane));
   add(all<FirewallRule>(dataplane));
+  add(all<VirtualService>(dataplane));
   return out;
 }
 Change key_of_change(const Change& change) {

@@ -71,7 +71,8 @@ struct VirtualIp {
   friend bool operator==(const VirtualIp&, const VirtualIp&) = default;
 };
 
-/// A public IPv4 address of which an interface has some ports, for its IPv4 traffic and, by NAT64, its IPv6 traffic.
+/// A public IPv4 address of which an interface has some ports, for its IPv4 traffic and, by NAT64, its IPv6 traffic: TCP, UDP, SCTP and echoes.
+/// When it is told anew, flows keep their ports as far as these are still of the same address and within the range.
 struct Nat {
   enum class Ports : std::uint8_t {
     own,     ///< endpoint-independent mapping (RFC 4787 REQ-1): one port for each address and port of the machine
@@ -80,7 +81,8 @@ struct Nat {
   /// Who may send to a port that the machine uses (RFC 4787 §5). Shared ports cannot be sent to by others.
   enum class Filtering : std::uint8_t {
     address_and_port_dependent,  ///< only whom it talks to
-    endpoint_independent,        ///< anybody, as far as the firewall allows it
+    address_dependent,     ///< whom it has begun to talk to, from any of their ports, as far as the firewall allows it
+    endpoint_independent,  ///< anybody, likewise
   };
   std::string interface;
   IpAddress address;
@@ -162,6 +164,20 @@ struct FirewallRule {
   friend bool operator==(const FirewallRule&, const FirewallRule&) = default;
 };
 
+/// An IPv6 service of the underlay that machines of all networks reach by an IPv4 address and a port. Their packets leave as IPv6, without an
+/// outer header, from `underlay`, which has ports 1024 to 65535 for them: so many connections it can have. The virtual address and port go before
+/// whatever a machine's network has there; of its firewall the rules for egress hold.
+struct VirtualService {
+  std::string id;
+  std::uint8_t protocol = protocol_tcp;  ///< TCP, UDP or SCTP
+  IpAddress address;                     ///< IPv4; one of 169.254.1.0 to 169.254.255.255 is told to machines by DHCP
+  std::uint16_t port = 0;                ///< not 0; unique for the address and protocol
+  IpAddress service_address;             ///< IPv6, of another host
+  std::uint16_t service_port = 0;        ///< not 0
+  std::optional<IpAddress> underlay;
+  friend bool operator==(const VirtualService&, const VirtualService&) = default;
+};
+
 // What names each of them.
 
 struct InterfaceKey {
@@ -209,6 +225,11 @@ struct FirewallRuleKey {
   friend auto operator<=>(const FirewallRuleKey&, const FirewallRuleKey&) = default;
 };
 
+struct VirtualServiceKey {
+  std::string id;
+  friend auto operator<=>(const VirtualServiceKey&, const VirtualServiceKey&) = default;
+};
+
 inline InterfaceKey key_of(const Interface& object) {
   return {object.id};
 }
@@ -237,9 +258,14 @@ inline FirewallRuleKey key_of(const FirewallRule& object) {
   return {object.interface, object.id};
 }
 
+inline VirtualServiceKey key_of(const VirtualService& object) {
+  return {object.id};
+}
+
 /// One step of a batch: an object that shall be there, or the key of one that shall not.
-using Change = std::variant<Interface, InterfacePrefix, VirtualIp, Nat, NeighbourNat, LoadBalancer, LoadBalancerTarget,
-                            Route, FirewallRule, InterfaceKey, InterfacePrefixKey, VirtualIpKey, NatKey,
-                            NeighbourNatKey, LoadBalancerKey, LoadBalancerTargetKey, RouteKey, FirewallRuleKey>;
+using Change =
+    std::variant<Interface, InterfacePrefix, VirtualIp, Nat, NeighbourNat, LoadBalancer, LoadBalancerTarget, Route,
+                 FirewallRule, VirtualService, InterfaceKey, InterfacePrefixKey, VirtualIpKey, NatKey, NeighbourNatKey,
+                 LoadBalancerKey, LoadBalancerTargetKey, RouteKey, FirewallRuleKey, VirtualServiceKey>;
 
 }  // namespace ironcore::network

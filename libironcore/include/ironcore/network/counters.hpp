@@ -17,7 +17,7 @@ enum class Stage : std::uint8_t {
   egress_rules,   ///< the firewall of the sender
   load_balancer,  ///< which target?
   route,          ///< the way there, or the way back
-  nat,            ///< which port of a NAT? NAT64 too
+  nat,            ///< which port of a NAT? NAT64 and virtual services too
   virtual_ip,     ///< which address of a virtual IP?
   ingress_rules,  ///< the firewall of the receiver
   delivery,       ///< to a machine of this host

@@ -90,17 +90,26 @@ std::unique_ptr<const Snapshot> Compiler::compile(const Desired& desired, const 
                                                   Generations& generations) {
   next_number();
   generations_ = &generations;
+  std::erase_if(next_.renewed_nats, [&](std::uint32_t index) {
+    const auto* view = next_.interfaces[index].get();
+    return view == nullptr || !view->nat_pool || !view->nat_pool->is_awaiting();
+  });
   // All leave before the first one comes: an address may go from one to another.
   for (const auto& id : dirty.interfaces)
     if (const auto known = interfaces_.find(id); known != interfaces_.end()) take_out(known->second);
   for (const auto& id : dirty.load_balancers)
     if (const auto known = load_balancers_.find(id); known != load_balancers_.end()) take_out(known->second);
+  for (const auto& id : dirty.virtual_services)
+    if (const auto known = virtual_services_.find(id); known != virtual_services_.end())
+      take_out_service(known->second);
   for (const auto& key : dirty.neighbours) remove_public(key.address, key.first_port);
   for (const auto& id : dirty.interfaces) compile_interface(desired, id);
   for (const auto& id : dirty.load_balancers) compile_load_balancer(desired, id);
+  for (const auto& id : dirty.virtual_services) compile_virtual_service(desired, id);
   for (const auto& [vni, prefixes] : dirty.routes) compile_routes(desired, vni, prefixes);
   for (const auto& key : dirty.neighbours) compile_neighbour(desired, key);
   finish_networks();
+  if (!dirty.virtual_services.empty()) finish_link_routes(desired);
   finish_publics();
   finish_hops();
   return std::make_unique<const Snapshot>(next_);
@@ -386,10 +395,7 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   }
   if (const auto nat = desired.nats().find({id}); nat != desired.nats().end()) {
     view->nat = nat->second;
-    view->nat_pool = before != nullptr && before->nat == view->nat
-                         ? before->nat_pool
-                         : std::make_shared<NatPool>(nat->second, next_.number, options_.workers, options_.connections,
-                                                     options_.secret);
+    compile_nat(*view, entries.index, before);
     // Flows from before a restart are still to be compared with what is noted there.
     if (options_.kept != nullptr && !is_restoring_) options_.kept->set_nat_born(entries.index, view->nat_pool->born());
     add_underlay(entries, nat->second.underlay, UnderlayUse::nat);
@@ -414,6 +420,23 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   change(Generations::interface(entries.index));
   next_.interfaces.set(entries.index, std::move(view));
   interfaces_[id] = std::move(entries);
+}
+
+/// Flows keep their ports while the address is the same.
+void Compiler::compile_nat(InterfaceView& view, std::uint32_t index, const InterfaceView* before) {
+  const auto& nat = *view.nat;
+  const bool is_known = before != nullptr && before->nat && before->nat->address == nat.address;
+  if (is_known) {
+    auto same = *before->nat;
+    same.underlay = nat.underlay;
+    view.nat_pool = before->nat_pool;
+    if (same == nat) return;
+  }
+  const std::uint64_t born = is_known ? before->nat_pool->born() : next_.number;
+  view.nat_pool = std::make_shared<NatPool>(nat, born, options_.workers, options_.connections, options_.secret);
+  if (!is_known) return;
+  view.nat_pool->await_flows();
+  next_.renewed_nats.push_back(index);
 }
 
 // ---- load balancers --------------------------------------------------------------------------------------------------
@@ -453,6 +476,60 @@ void Compiler::compile_load_balancer(const Desired& desired, const std::string& 
   change(Generations::load_balancer(entries.index));
   next_.load_balancers.set(entries.index, std::move(view));
   load_balancers_[id] = std::move(entries);
+}
+
+// ---- virtual services ------------------------------------------------------------------------------------------------
+
+void Compiler::take_out_service(const Entries& entries) {
+  const auto& told = next_.virtual_services[entries.index]->told;
+  const auto address = bits_of(told.address);
+  next_.served.erase(Snapshot::served_bits(address, told.protocol, told.port), Snapshot::served_length);
+  change(Generations::nat(address));
+  take_out(entries);
+}
+
+void Compiler::compile_virtual_service(const Desired& desired, const std::string& id) {
+  const auto told = desired.virtual_services().find({id});
+  const auto known = virtual_services_.find(id);
+  if (told == desired.virtual_services().end()) {
+    if (known == virtual_services_.end()) return;
+    next_.virtual_services.set(known->second.index, nullptr);
+    virtual_service_numbers_.give_back(known->second.index);
+    virtual_services_.erase(known);
+    return;
+  }
+  Entries entries;
+  entries.index = known == virtual_services_.end() ? virtual_service_numbers_.take() : known->second.index;
+  const auto* before = known == virtual_services_.end() ? nullptr : next_.virtual_services[entries.index].get();
+  auto view = std::make_shared<VirtualServiceView>();
+  view->told = told->second;
+  if (before != nullptr && before->told.underlay == told->second.underlay) {
+    view->pool = before->pool;
+  } else {
+    // All flows are towards one outside, so a port can be shared by nobody; the kind that shares takes less memory for that.
+    Nat ports;
+    ports.first_port = 1024;
+    ports.last_port = 65'535;
+    ports.ports = Nat::Ports::shared;
+    const auto most = static_cast<std::uint32_t>(65'536 / options_.workers);
+    view->pool = std::make_shared<NatPool>(ports, next_.number, options_.workers, std::min(most, options_.connections),
+                                           options_.secret);
+  }
+  const auto address = bits_of(told->second.address);
+  next_.served.set(Snapshot::served_bits(address, told->second.protocol, told->second.port), Snapshot::served_length,
+                   entries.index);
+  change(Generations::nat(address));
+  add_underlay(entries, told->second.underlay, UnderlayUse::virtual_service);
+  next_.virtual_services.set(entries.index, std::move(view));
+  virtual_services_[id] = std::move(entries);
+}
+
+/// By 256 addresses, so that a DHCP message has room for them.
+void Compiler::finish_link_routes(const Desired& desired) {
+  std::set<Prefix> routes;
+  for (const auto& [key, service] : desired.virtual_services())
+    if (service.address.is_link_local()) routes.insert(Prefix::make(service.address, 24).value().network());
+  next_.link_routes.assign(routes.begin(), routes.end());
 }
 
 // ---- routes ----------------------------------------------------------------------------------------------------------

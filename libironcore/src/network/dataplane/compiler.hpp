@@ -72,7 +72,9 @@ class Compiler {
   std::uint32_t home_of(std::uint32_t interface, std::uint32_t port);
   void next_number();
   void compile_interface(const Desired& desired, const std::string& id);
+  void compile_nat(InterfaceView& view, std::uint32_t index, const InterfaceView* before);
   void compile_load_balancer(const Desired& desired, const std::string& id);
+  void compile_virtual_service(const Desired& desired, const std::string& id);
   void compile_routes(const Desired& desired, Vni vni, const std::vector<Prefix>& prefixes);
   void compile_next_hops(const Desired& desired, std::uint32_t set);
   void compile_neighbour(const Desired& desired, const NeighbourNatKey& key);
@@ -81,6 +83,7 @@ class Compiler {
   void connect(const std::string& port, std::uint32_t interface);
   void disconnect(const std::string& port, std::uint32_t interface);
   void take_out(const Entries& entries);
+  void take_out_service(const Entries& entries);
   void add_local(Entries& entries, const Prefix& prefix);
   void add_underlay(Entries& entries, const std::optional<IpAddress>& address, UnderlayUse use);
   void add_public(Entries& entries, const IpAddress& address, PublicRange range, const IpAddress& underlay);
@@ -88,6 +91,7 @@ class Compiler {
   void remove_public(const IpAddress& address, std::uint16_t first_port);
   NetworkView& network(Vni vni);
   void finish_networks();
+  void finish_link_routes(const Desired& desired);
   void finish_publics();
   void finish_hops();
   std::uint32_t use_hop(const IpAddress& underlay);
@@ -100,12 +104,14 @@ class Compiler {
 
   Numbers interface_numbers_;
   Numbers load_balancer_numbers_;
+  Numbers virtual_service_numbers_;
   Numbers underlay_numbers_;
   Numbers network_numbers_;
   Numbers hop_numbers_;
   Numbers public_numbers_;
   std::map<std::string, Entries> interfaces_;
   std::map<std::string, Entries> load_balancers_;
+  std::map<std::string, Entries> virtual_services_;
   std::map<std::string, std::string> port_users_;              ///< port → interface
   std::map<std::string, std::uint32_t> ports_;                 ///< those that are there
   std::map<std::string, MacAddress> learned_;                  ///< of interfaces

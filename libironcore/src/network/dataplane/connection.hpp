@@ -18,6 +18,7 @@ enum class Verdict : std::uint8_t {
   drop,      ///< `out` is the reason
   machine,   ///< `out` is the interface
   underlay,  ///< encapsulate; `out` is the next hop
+  plain,     ///< by an uplink as it is: what it is for is in the underlay
   here,      ///< likewise, but the next hop is this host: it goes round without a wire
 };
 
@@ -43,7 +44,7 @@ struct ConnectionState {
   std::uint64_t valid_at = 0;            ///< the configuration that both actions were last checked against
   std::array<std::uint16_t, 5> slots{};  ///< what they depend on (generations.hpp); 0 = nothing
   std::uint16_t owner = 0;               ///< index of the interface that pays for it
-  bool holds_port = false;               ///< of the owner's NAT
+  bool holds_port = false;               ///< of the owner's NAT, or of a virtual service
   bool is_one_sided = false;             ///< its answers do not come this way
   std::uint8_t tcp = 0;                  ///< how far it has come (tracking.hpp)
   std::uint8_t wheel_slot = 0;           ///< of the flow table's wheel

@@ -167,6 +167,9 @@ const auto& table_of(const Desired& desired, const LoadBalancerTarget*) {
 const auto& table_of(const Desired& desired, const FirewallRule*) {
   return desired.rules();
 }
+const auto& table_of(const Desired& desired, const VirtualService*) {
+  return desired.virtual_services();
+}
 
 IpAddress address_of(dataplane::PrefixBits bits, bool is_v6) {
   if (!is_v6) return IpAddress::v4(static_cast<std::uint32_t>(bits.high >> 32));
@@ -205,6 +208,7 @@ void each_object(const Desired& desired, const ConfigurationLog::Each& each) {
   each_of(desired.load_balancers());
   each_of(desired.targets());
   each_of(desired.rules());
+  each_of(desired.virtual_services());
   each_route(desired, std::nullopt, [&](const RouteKey& key, std::uint32_t set) {
     each(Route{key.vni, key.prefix, desired.next_hops()[set]});
   });
@@ -579,9 +583,6 @@ Result<void> Dataplane::State::restore() {
       lane->tallies.connections.set(lane->worker.flows().size());
       connections += lane->worker.flows().size();
     }
-    const auto& interfaces = snapshots.newest().interfaces;
-    for (std::size_t i = 0; i < interfaces.size(); ++i)
-      if (interfaces[i] && interfaces[i]->nat_pool) interfaces[i]->nat_pool->finish_claims();
     snapshots.publish(compiler.finish_restoring(generations));
   }
   if (!dirty.empty())
@@ -674,6 +675,7 @@ IRONCORE_DATAPLANE_OBJECT(LoadBalancer);
 IRONCORE_DATAPLANE_OBJECT(LoadBalancerTarget);
 IRONCORE_DATAPLANE_OBJECT(Route);
 IRONCORE_DATAPLANE_OBJECT(FirewallRule);
+IRONCORE_DATAPLANE_OBJECT(VirtualService);
 #undef IRONCORE_DATAPLANE_OBJECT
 
 Result<std::vector<AppliedBatch>> Dataplane::watch(std::uint64_t after, Instant deadline, std::stop_token stop,

@@ -99,6 +99,13 @@ V4Address v4_of(const std::uint8_t* bytes) noexcept {
   return out;
 }
 
+/// `public_side`: the key that comes from the wire.
+Outside outside_of(const FlowKey& public_side) noexcept {
+  const auto space = port_space(public_side.protocol()).value_or(PortSpace::tcp);
+  const std::uint16_t port = space == PortSpace::icmp ? std::uint16_t{0} : public_side.source_port();
+  return {bits_at(public_side.source(), public_side.is_v6()), port, space};
+}
+
 bool is_behind_well_known_prefix(const std::uint8_t* address) noexcept {
   return std::memcmp(address, well_known_prefix.data(), 12) == 0;
 }
@@ -130,9 +137,12 @@ class Decider {
       : snapshot_(snapshot), question_(question), key_(question.key), has_firewall_(has_firewall) {}
 
   Decision decide() noexcept {
-    if (!is_forwardable(destination(), key_.is_v6())) return refuse(Drop::destination);
+    if (!key_.scope().is_wire() && !key_.is_v6())
+      service_ = snapshot_.virtual_service(destination(), key_.protocol(), key_.destination_port());
+    if (service_ == nullptr && !is_forwardable(destination(), key_.is_v6())) return refuse(Drop::destination);
     Decision out = key_.scope().is_wire() ? from_wire() : from_machine();
-    if (out.drop == Drop::none) meet(out.forward.verdict == Verdict::machine ? Stage::delivery : Stage::encapsulation);
+    if (out.drop == Drop::none && out.forward.verdict != Verdict::plain)
+      meet(out.forward.verdict == Verdict::machine ? Stage::delivery : Stage::encapsulation);
     out.stages = stages_met_;
     return out;
   }
@@ -151,9 +161,9 @@ class Decider {
     constexpr std::uint8_t reply_v6 = 129;
     return is_echo_request() || (is_icmp() && question_.icmp_type == (key_.is_v6() ? reply_v6 : reply_v4));
   }
-  /// Whose flows a NAT can tell apart, and whose checksums we can mend.
+  /// Whose flows a NAT can tell apart.
   std::optional<PortSpace> translatable_space() const noexcept {
-    if (key_.protocol() == protocol_sctp || (is_icmp() && !is_echo())) return std::nullopt;
+    if (is_icmp() && !is_echo()) return std::nullopt;
     const auto space = port_space(key_.protocol());
     return space == PortSpace::icmp && !is_icmp() ? std::nullopt : space;  // the other family's is none here
   }
@@ -201,9 +211,10 @@ class Decider {
     Action action;
     action.verdict = snapshot_.is_here(hop) ? Verdict::here : Verdict::underlay;
     action.out = hop;
-    action.entropy = static_cast<std::uint32_t>(question_.hash >> 20) & 0xf'ffff;
+    action.entropy = entropy();
     return action;
   }
+  std::uint32_t entropy() const noexcept { return static_cast<std::uint32_t>(question_.hash >> 20) & 0xf'ffff; }
 
   /// The way of a network to an address. What is public and on this host does not go to the router and back.
   Action way_to(const NetworkView& network, bool is_v6, PrefixBits address, std::uint16_t port,
@@ -252,12 +263,15 @@ class Decider {
     });
     if (!is_its) return refuse(Drop::source_address);
     if (!passes(*sender, key_, FirewallRule::Direction::egress)) return refuse(Drop::egress_rule);
+    out_.owner = static_cast<std::uint16_t>(index);
+    out_.reverse = to_machine(index);
+    // Public addresses, and virtual services.
+    depend_on(Generations::nat(destination()));
+    if (service_ != nullptr) return to_service(*sender);
     const Vni vni = sender->told.vni;
     const auto* network = snapshot_.network(vni);
     if (network == nullptr) return refuse(Drop::route);
 
-    out_.owner = static_cast<std::uint16_t>(index);
-    out_.reverse = to_machine(index);
     out_.reverse_key = key_.reversed(FlowScope::wire(sender->underlay.data() + 8));
     depend_on(Generations::interface(index));
     depend_on(Generations::network(vni));
@@ -272,6 +286,7 @@ class Decider {
         return to_local(out_.forward.out);
       case Verdict::underlay:
       case Verdict::here:
+      case Verdict::plain:
         break;
     }
     if (out_.forward.is_public) return to_public(*sender);
@@ -294,7 +309,6 @@ class Decider {
     if (is_v6 && sender.nat && is_same(sender.told.ipv6, key_.source()) &&
         is_behind_well_known_prefix(key_.destination()))
       return to_v4(sender);
-    depend_on(Generations::nat(destination()));
     if (!is_same(is_v6 ? sender.told.ipv6 : sender.told.ipv4, key_.source())) return finish();
     if (!is_v6 && sender.nat) return to_nat(sender, key_.destination());
     const auto& virtual_ip = is_v6 ? sender.virtual_ipv6 : sender.virtual_ipv4;
@@ -337,7 +351,7 @@ class Decider {
       return FlowKey(wire_of(sender.nat->underlay), false, protocol, {outside, outside_port},
                      {sender.nat->address.bytes().data(), port});
     };
-    const auto port = port_of(sender, *space, outside_of(public_key(0)));
+    const auto port = port_of(*sender.nat_pool, sender, *space, outside_of(public_key(0)));
     note(key_.is_v6() ? "NAT64" : "NAT", [&] {
       return port ? "its source becomes port " + std::to_string(*port) + " of " + sender.nat->address.to_text()
                   : "no port of " + sender.nat->address.to_text() + " is free";
@@ -348,19 +362,45 @@ class Decider {
     return finish();
   }
 
+  // ---- virtual services ----
+
+  Decision to_service(const InterfaceView& sender) noexcept {
+    meet(Stage::nat);
+    const auto& told = service_->told;
+    depend_on(Generations::interface(out_.owner));
+    const auto public_key = [&](std::uint16_t port) {
+      return FlowKey(wire_of(told.underlay), true, key_.protocol(),
+                     {told.service_address.bytes().data(), told.service_port}, {told.underlay->bytes().data(), port});
+    };
+    const auto space = port_space(key_.protocol());
+    const auto port = space ? port_of(*service_->pool, sender, *space, outside_of(public_key(0))) : std::nullopt;
+    note("virtual service", [&] {
+      return told.id + (port ? ": its source becomes port " + std::to_string(*port) + " of " + told.underlay->to_text()
+                             : " has no port free");
+    });
+    if (!port) return refuse(Drop::nat_ports);
+    out_.holds_port = true;
+    out_.reverse_key = public_key(*port);
+    out_.forward.verdict = Verdict::plain;
+    out_.forward.entropy = entropy();
+    return finish();
+  }
+
+  // ---- ports ----
+
   /// Whether the connection of before holds one of the ports that there are now.
-  bool holds_port_of(const InterfaceView& owner) const noexcept {
+  bool holds_port_of(const NatPool& pool) const noexcept {
     const auto& state = question_.before->state;
-    return state.holds_port && owner.nat_pool->born() <= state.valid_at;
+    return state.holds_port && pool.born() <= state.valid_at;
   }
 
   /// The one that the connection holds; or else one is taken.
-  std::optional<std::uint16_t> port_of(const InterfaceView& sender, PortSpace space, const Outside& outside) noexcept {
+  std::optional<std::uint16_t> port_of(NatPool& pool, const InterfaceView& sender, PortSpace space,
+                                       const Outside& outside) const noexcept {
     if (const auto* held = question_.before)
-      return holds_port_of(sender) ? std::optional(held->side(Direction::reverse).key.destination_port())
-                                   : std::nullopt;
+      return holds_port_of(pool) ? std::optional(held->side(Direction::reverse).key.destination_port()) : std::nullopt;
     const Inside inside{source(), sender.told.vni.value(), key_.source_port(), space, key_.is_v6()};
-    return sender.nat_pool->take(question_.worker, inside, outside);
+    return pool.take(question_.worker, inside, outside, Opener::inside);
   }
 
   // ---- load balancers ----
@@ -414,6 +454,10 @@ class Decider {
       return refuse(Drop::underlay);
     }
     if (underlay->use == UnderlayUse::load_balancer) return from_wire_to_balancer(underlay->index);
+    if (underlay->use == UnderlayUse::virtual_service) {
+      note("underlay", [] { return std::string("sent to a virtual service's address, but no answer of it"); });
+      return refuse(Drop::nat_inside);
+    }
     const auto* receiver = interface_at(underlay->index);
     if (receiver == nullptr) return refuse(Drop::underlay);
     receiver_ = underlay->index;
@@ -471,12 +515,12 @@ class Decider {
     const auto space = translatable_space();
     if (!space) return refuse(Drop::translation);
     const std::uint16_t port = key_.destination_port();
-    if (port < receiver.nat->first_port || port > receiver.nat->last_port) return to_other_range(receiver.told.vni);
-    if (receiver.nat->filtering != Nat::Filtering::endpoint_independent) {
+    if (!receiver.nat_pool->contains(port)) return to_other_range(receiver.told.vni);
+    if (!may_send(receiver)) {
       note("NAT", [] { return std::string("the machine does not talk to this sender"); });
       return refuse(Drop::nat_inside);
     }
-    const auto inside = receiver.nat_pool->find(question_.worker, *space, port);
+    const auto inside = inside_at(receiver, *space);
     note("NAT", [&] {
       return "port " + std::to_string(port) + (inside ? " is that of " : " is of nobody behind ") + receiver.told.id;
     });
@@ -484,9 +528,32 @@ class Decider {
     return from_anybody(receiver, *inside);
   }
 
+  /// To whom the machine has answered it talks, whatever has become of the filter.
+  bool may_send(const InterfaceView& receiver) const noexcept {
+    const auto* held = question_.before;
+    if (held != nullptr && held->state.packets[static_cast<std::size_t>(Direction::reverse)] != 0) return true;
+    switch (receiver.nat->filtering) {
+      case Nat::Filtering::address_and_port_dependent:
+        break;
+      case Nat::Filtering::address_dependent:
+        return receiver.nat_pool->knows(question_.worker, key_.destination_port(), outside_of(key_));
+      case Nat::Filtering::endpoint_independent:
+        return true;
+    }
+    return false;
+  }
+
+  /// Whose the port is: of a connection its own, though others may have it as well.
+  std::optional<Inside> inside_at(const InterfaceView& receiver, PortSpace space) const noexcept {
+    if (const auto* held = question_.before) {
+      if (!holds_port_of(*receiver.nat_pool)) return std::nullopt;
+      return port_holder(key_, held->side(Direction::reverse).key, receiver.told.vni).inside;
+    }
+    return receiver.nat_pool->find(question_.worker, space, key_.destination_port());
+  }
+
   /// To a port that the machine uses, from whom it did not talk to.
   Decision from_anybody(const InterfaceView& receiver, const Inside& inside) noexcept {
-    if (question_.before != nullptr && !holds_port_of(receiver)) return refuse(Drop::nat_inside);
     const auto& own = inside.is_v6 ? receiver.told.ipv6 : receiver.told.ipv4;
     if (!own) return refuse(Drop::nat_inside);
     const std::uint16_t source_port = is_icmp() ? inside.port : key_.source_port();
@@ -501,7 +568,8 @@ class Decider {
     }
     if (question_.before == nullptr) {
       if (!passes(receiver, seen, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
-      if (!receiver.nat_pool->take(question_.worker, inside, outside_of(key_))) return refuse(Drop::nat_ports);
+      if (!receiver.nat_pool->take(question_.worker, inside, outside_of(key_), Opener::outside))
+        return refuse(Drop::nat_ports);
     }
     out_.holds_port = true;
     return deliver(receiver, seen);
@@ -558,6 +626,7 @@ class Decider {
   const Question& question_;
   const FlowKey& key_;
   const bool has_firewall_;
+  const VirtualServiceView* service_ = nullptr;  ///< that a machine talks to
   std::uint32_t receiver_ = 0;
   Decision out_;
   StageMarks stages_met_;
@@ -566,10 +635,14 @@ class Decider {
 
 }  // namespace
 
-Outside outside_of(const FlowKey& public_side) noexcept {
-  const auto space = port_space(public_side.protocol()).value_or(PortSpace::tcp);
-  const std::uint16_t port = space == PortSpace::icmp ? std::uint16_t{0} : public_side.source_port();
-  return {bits_at(public_side.source(), false), port, space};
+PortHolder port_holder(const FlowKey& forward, const FlowKey& reverse, Vni vni) noexcept {
+  const bool is_from_outside = forward.scope().is_wire();
+  const FlowKey& machine_side = is_from_outside ? reverse : forward;
+  const FlowKey& public_side = is_from_outside ? forward : reverse;
+  const Outside outside = outside_of(public_side);
+  const Inside inside{bits_at(machine_side.source(), machine_side.is_v6()), vni.value(), machine_side.source_port(),
+                      outside.space, machine_side.is_v6()};
+  return {inside, outside, public_side.destination_port(), is_from_outside ? Opener::outside : Opener::inside};
 }
 
 Decision decide(const Snapshot& snapshot, const Question& question, bool has_firewall) noexcept {

@@ -35,15 +35,26 @@ struct Decision {
   FlowKey reverse_key;
   std::uint16_t owner = ConnectionState::nobody;
   std::array<Generations::Slot, 5> slots{};
-  bool holds_port = false;    ///< of the owner's NAT: it is to be released when the connection ends, or is never made
+  bool holds_port =
+      false;  ///< of the owner's NAT or a virtual service: it is to be released when the connection ends, or is never made
   bool is_one_sided = false;  ///< answers go another way
   bool is_echo_for_us =
       false;          ///< an echo request to an address of a load balancer or NAT; `forward` is the answer's way
   StageMarks stages;  ///< also of one that drops
 };
 
-/// The other end of a connection that holds a port of a NAT; `public_side` is its key that comes from the wire.
-Outside outside_of(const FlowKey& public_side) noexcept;
+/// The key that comes from the wire, of a connection that holds a port: in IPv4 one of its owner's NAT, in IPv6 one of a virtual service.
+inline const FlowKey& public_side(const FlowKey& forward, const FlowKey& reverse) noexcept {
+  return forward.scope().is_wire() ? forward : reverse;
+}
+/// Both ends of such a connection, told from its keys.
+struct PortHolder {
+  Inside inside;
+  Outside outside;
+  std::uint16_t port = 0;
+  Opener opener = Opener::inside;
+};
+PortHolder port_holder(const FlowKey& forward, const FlowKey& reverse, Vni vni) noexcept;
 
 /// Anti-spoofing, firewall, load balancer, NAT and routing: sender's rules, way, receiver's rules. Takes a port of a NAT if the flow needs one
 /// and has none; changes nothing else, and reads nothing but its arguments.

@@ -80,10 +80,12 @@ class Desired::Batch {
   using TouchedTable = std::map<decltype(key_of(std::declval<Object>())), Touched<Object>>;
 
   auto parents_first() {
-    return std::tie(interfaces_, prefixes_, virtual_ips_, nats_, neighbour_nats_, load_balancers_, targets_, rules_);
+    return std::tie(interfaces_, prefixes_, virtual_ips_, nats_, neighbour_nats_, load_balancers_, targets_, rules_,
+                    services_);
   }
   auto children_first() {
-    return std::tie(rules_, targets_, load_balancers_, neighbour_nats_, nats_, virtual_ips_, prefixes_, interfaces_);
+    return std::tie(services_, rules_, targets_, load_balancers_, neighbour_nats_, nats_, virtual_ips_, prefixes_,
+                    interfaces_);
   }
   Table<Interface>& table_of(const TouchedTable<Interface>&) { return desired_.interfaces_; }
   Table<InterfacePrefix>& table_of(const TouchedTable<InterfacePrefix>&) { return desired_.prefixes_; }
@@ -93,6 +95,7 @@ class Desired::Batch {
   Table<LoadBalancer>& table_of(const TouchedTable<LoadBalancer>&) { return desired_.load_balancers_; }
   Table<LoadBalancerTarget>& table_of(const TouchedTable<LoadBalancerTarget>&) { return desired_.targets_; }
   Table<FirewallRule>& table_of(const TouchedTable<FirewallRule>&) { return desired_.rules_; }
+  Table<VirtualService>& table_of(const TouchedTable<VirtualService>&) { return desired_.virtual_services_; }
 
   // ---- looking at the changes ----
 
@@ -134,6 +137,7 @@ class Desired::Batch {
   void note(const LoadBalancer& object) { load_balancers_[key_of(object)] = {object, at_}; }
   void note(const LoadBalancerTarget& object) { targets_[key_of(object)] = {object, at_}; }
   void note(const FirewallRule& object) { rules_[key_of(object)] = {object, at_}; }
+  void note(const VirtualService& object) { services_[key_of(object)] = {object, at_}; }
   void note(const Route& object) { routes_[key_of(object)] = in_order(object.next_hops); }
   void note(const InterfaceKey& key) { interfaces_[key] = {std::nullopt, at_}; }
   void note(const InterfacePrefixKey& key) {
@@ -145,6 +149,7 @@ class Desired::Batch {
   void note(const LoadBalancerKey& key) { load_balancers_[key] = {std::nullopt, at_}; }
   void note(const LoadBalancerTargetKey& key) { targets_[key] = {std::nullopt, at_}; }
   void note(const FirewallRuleKey& key) { rules_[key] = {std::nullopt, at_}; }
+  void note(const VirtualServiceKey& key) { services_[key] = {std::nullopt, at_}; }
   void note(const RouteKey& key) { routes_[{key.vni, key.prefix.network()}].clear(); }
 
   /// They go with their parent; and what children of an interface may not share depends on its network.
@@ -274,6 +279,7 @@ class Desired::Batch {
              what + ": " + std::to_string(count) + ", and at most " + std::to_string(most) + " are possible"});
     };
     limit(desired_.interfaces_.size(), max_interfaces, "interfaces");
+    limit(desired_.virtual_services_.size(), max_virtual_services, "virtual services");
     limit(desired_.routes_.size(), max_vnis, "networks with routes");
     for (const auto& [vni, routes] : before_)
       for (const bool is_v6 : {false, true})
@@ -306,6 +312,8 @@ class Desired::Batch {
   void mark(const LoadBalancer& object) { dirty_.load_balancers.insert(object.id); }
   void mark(const LoadBalancerTarget& object) { dirty_.load_balancers.insert(object.load_balancer); }
 
+  void mark(const VirtualService& object) { dirty_.virtual_services.insert(object.id); }
+
   // ---- underlay addresses ----
 
   template <class Object>
@@ -320,6 +328,7 @@ class Desired::Batch {
   static UnderlayUse use_of(const VirtualIp&) { return UnderlayUse::virtual_ip; }
   static UnderlayUse use_of(const Nat&) { return UnderlayUse::nat; }
   static UnderlayUse use_of(const LoadBalancer&) { return UnderlayUse::load_balancer; }
+  static UnderlayUse use_of(const VirtualService&) { return UnderlayUse::virtual_service; }
 
   // ---- what may be had once ----
 
@@ -403,6 +412,7 @@ class Desired::Batch {
     const auto nat = desired_.nat_ports_.lower_bound({object.address, 0});
     if (nat != desired_.nat_ports_.end() && nat->first.first == object.address)
       fields().add("address", object.address.to_text() + " is used for NAT", FieldError::Reason::duplicate);
+    claim_no_service(object.address);
     claim_underlay(*object.underlay);
   }
   void release(const VirtualIp& object) {
@@ -441,11 +451,34 @@ class Desired::Batch {
   void claim(const FirewallRule& object) { parent(object.interface); }
   void release(const FirewallRule&) {}
 
+  void claim(const VirtualService& object) {
+    const auto& address = object.address;
+    claim_in(desired_.served_, {address, object.protocol, object.port}, object.id, "port",
+             "port " + std::to_string(object.port) + " of " + address.to_text());
+    if (desired_.virtual_addresses_.count(address) != 0)
+      fields().add("address", address.to_text() + " is a virtual IP", FieldError::Reason::duplicate);
+    const auto nat = desired_.nat_ports_.lower_bound({address, 0});
+    if (nat != desired_.nat_ports_.end() && nat->first.first == address)
+      fields().add("address", address.to_text() + " is used for NAT", FieldError::Reason::duplicate);
+    claim_underlay(*object.underlay);
+  }
+  void release(const VirtualService& object) {
+    release_in(desired_.served_, {object.address, object.protocol, object.port});
+    release_underlay(*object.underlay);
+  }
+  void claim_no_service(const IpAddress& address) {
+    const auto served = desired_.served_.lower_bound({address, 0, 0});
+    if (served != desired_.served_.end() && std::get<IpAddress>(served->first) == address)
+      fields().add("address", address.to_text() + " is of virtual service " + served->second,
+                   FieldError::Reason::duplicate);
+  }
+
   /// Nobody else may have any of them, in whatever network: outside there is only one.
   void claim_ports(const IpAddress& address, std::uint16_t first, std::uint16_t last) {
     auto& ports = desired_.nat_ports_;
     if (desired_.virtual_addresses_.count(address) != 0)
       fields().add("address", address.to_text() + " is a virtual IP", FieldError::Reason::duplicate);
+    claim_no_service(address);
     const auto after = ports.upper_bound({address, last});
     const auto before = after == ports.begin() ? ports.end() : std::prev(after);
     if (before != ports.end() && before->first.first == address && before->second >= first) {
@@ -475,6 +508,7 @@ class Desired::Batch {
   TouchedTable<LoadBalancer> load_balancers_;
   TouchedTable<LoadBalancerTarget> targets_;
   TouchedTable<FirewallRule> rules_;
+  TouchedTable<VirtualService> services_;
 
   std::map<RouteKey, NextHopSets::Set> routes_;  ///< an empty one shall go
   std::vector<std::pair<Vni, PrefixMaps>> before_;
@@ -519,6 +553,7 @@ void Dirty::add(const Dirty& later) {
   interfaces.insert(later.interfaces.begin(), later.interfaces.end());
   load_balancers.insert(later.load_balancers.begin(), later.load_balancers.end());
   neighbours.insert(later.neighbours.begin(), later.neighbours.end());
+  virtual_services.insert(later.virtual_services.begin(), later.virtual_services.end());
   for (const auto& [vni, prefixes] : later.routes) {
     auto& all = routes[vni];
     all.insert(all.end(), prefixes.begin(), prefixes.end());

@@ -7,6 +7,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -46,12 +47,14 @@ struct Dirty {
   std::set<std::string> load_balancers;
   std::set<NeighbourNatKey> neighbours;
   std::map<Vni, std::vector<Prefix>> routes;
+  std::set<std::string> virtual_services;
 
   /// What became different, complete and in an order in which it can be repeated: objects as they are now, keys of those that are gone.
   std::vector<Change> changes;
 
   bool empty() const noexcept {
-    return interfaces.empty() && load_balancers.empty() && neighbours.empty() && routes.empty();
+    return interfaces.empty() && load_balancers.empty() && neighbours.empty() && routes.empty() &&
+           virtual_services.empty();
   }
   /// Of a later batch; without its `changes`.
   void add(const Dirty& later);
@@ -67,6 +70,7 @@ class Desired {
   static constexpr std::size_t max_rules = 4096;        ///< of one interface
   static constexpr std::size_t max_services = 64;       ///< of one load balancer
   static constexpr std::size_t max_targets = 4096;      ///< of one load balancer
+  static constexpr std::size_t max_virtual_services = 256;
 
   /// `underlay` is the host's /64; `seed` is random.
   Desired(const Prefix& underlay, std::uint64_t seed) : underlay_(underlay, seed) {}
@@ -94,6 +98,7 @@ class Desired {
   const Table<LoadBalancer>& load_balancers() const noexcept { return load_balancers_; }
   const Table<LoadBalancerTarget>& targets() const noexcept { return targets_; }
   const Table<FirewallRule>& rules() const noexcept { return rules_; }
+  const Table<VirtualService>& virtual_services() const noexcept { return virtual_services_; }
   /// To numbers of next-hop sets.
   const std::map<Vni, PrefixMaps>& routes() const noexcept { return routes_; }
   const NextHopSets& next_hops() const noexcept { return next_hops_; }
@@ -110,6 +115,7 @@ class Desired {
   Table<LoadBalancer> load_balancers_;
   Table<LoadBalancerTarget> targets_;
   Table<FirewallRule> rules_;
+  Table<VirtualService> virtual_services_;
   std::map<Vni, PrefixMaps> routes_;
   NextHopSets next_hops_;
 
@@ -120,7 +126,9 @@ class Desired {
   std::map<std::pair<Vni, IpAddress>, std::string> balanced_;               ///< → load balancer
   std::map<IpAddress, std::string> virtual_addresses_;                      ///< → interface
   std::map<std::pair<IpAddress, std::uint16_t>, std::uint16_t> nat_ports_;  ///< first → last, own and neighbours'
-  std::set<IpAddress> underlays_;                                           ///< of this host
+  std::map<std::tuple<IpAddress, std::uint8_t, std::uint16_t>, std::string>
+      served_;                     ///< address, protocol and port → virtual service
+  std::set<IpAddress> underlays_;  ///< of this host
 };
 
 }  // namespace ironcore::network::dataplane

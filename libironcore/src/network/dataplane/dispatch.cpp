@@ -65,9 +65,12 @@ Place Dispatch::of(const FlowKey& key) const noexcept {
   const auto* underlay = snapshot_.underlay(scope.underlay_suffix().data());
   if (underlay == nullptr) return stay();
   if (underlay->use == UnderlayUse::load_balancer) return of_balanced(key.source(), key.is_v6());
+  if (underlay->use == UnderlayUse::virtual_service)
+    return of_port(*snapshot_.virtual_services[underlay->index]->pool, key.destination_port());
   const auto* owner = snapshot_.interfaces[underlay->index].get();
   if (owner == nullptr) return stay();
-  if (underlay->use == UnderlayUse::nat) return of_nat_port(*owner, key.destination_port());
+  if (underlay->use == UnderlayUse::nat)
+    return owner->nat_pool ? of_port(*owner->nat_pool, key.destination_port()) : stay();
   const auto* own = own_address(*underlay, *owner, key.is_v6(), key.destination());
   return own == nullptr ? stay() : of_ends(underlay->index, key.is_v6(), own, key.source());
 }
@@ -94,9 +97,9 @@ Place Dispatch::of_balanced(const std::uint8_t* source, bool is_v6) const noexce
   return {hashed(bits.high, bits.low), true};
 }
 
-Place Dispatch::of_nat_port(const InterfaceView& owner, std::uint16_t port) const noexcept {
-  if (!owner.nat_pool || port < owner.nat->first_port || port > owner.nat->last_port) return stay();
-  return {owner.nat_pool->worker_of(port), true};
+Place Dispatch::of_port(const NatPool& pool, std::uint16_t port) const noexcept {
+  if (!pool.contains(port)) return stay();
+  return {pool.worker_of(port), true};
 }
 
 /// Of the machine, by which its own packets are known; null = it has none in this family.
@@ -111,31 +114,39 @@ Place Dispatch::from_wire(const Packet& packet) noexcept {
   if (packet.bytes < ethernet_bytes + outer_bytes) return stay();
   const std::uint8_t* outer = packet.frame + ethernet_bytes;
   const std::uint8_t next = outer[6];
-  if (load16(packet.frame + 12) != ethertype_ipv6 || (next != next_header_ipv4 && next != next_header_ipv6))
-    return stay();
-  const auto inner = inner_of(packet, ethernet_bytes + outer_bytes, next == next_header_ipv6);
+  if (load16(packet.frame + 12) != ethertype_ipv6) return stay();
   const auto* underlay = snapshot_.underlay(outer + 32);
-  if (!inner || underlay == nullptr) return stay();
+  if (underlay == nullptr) return stay();
+  const bool is_wrapped = next == next_header_ipv4 || next == next_header_ipv6;
+  if (is_wrapped == (underlay->use == UnderlayUse::virtual_service)) return stay();
+  const auto inner = is_wrapped ? inner_of(packet, ethernet_bytes + outer_bytes, next == next_header_ipv6)
+                                : inner_of(packet, ethernet_bytes, true);
+  if (!inner) return stay();
+  if (!is_wrapped)
+    return to_ports(*snapshot_.virtual_services[underlay->index]->pool, FlowScope::wire(outer + 32), *inner);
   if (underlay->use == UnderlayUse::load_balancer) return of_balanced(inner->source(), inner->is_v6);
   const auto* owner = snapshot_.interfaces[underlay->index].get();
   if (owner == nullptr) return stay();
-  if (underlay->use == UnderlayUse::nat) return to_nat(*owner, FlowScope::wire(outer + 32), *inner);
+  if (underlay->use == UnderlayUse::nat) {
+    const bool is_possible = !inner->is_v6 && owner->nat_pool;
+    return is_possible ? to_ports(*owner->nat_pool, FlowScope::wire(outer + 32), *inner) : stay();
+  }
   const auto* own = own_address(*underlay, *owner, inner->is_v6, inner->destination());
   return own == nullptr ? stay() : of_ends(underlay->index, inner->is_v6, own, inner->source());
 }
 
-Place Dispatch::to_nat(const InterfaceView& owner, FlowScope scope, const Inner& inner) noexcept {
+Place Dispatch::to_ports(const NatPool& pool, FlowScope scope, const Inner& inner) noexcept {
   Headers headers;
   const std::span bytes(inner.ip, std::min(inner.bytes, inner.length));
-  if (inner.is_v6 || parse(bytes, inner.length, headers) != Malformed::none || !owner.nat_pool) return stay();
+  if (parse(bytes, inner.length, headers) != Malformed::none) return stay();
   if (headers.is_fragment) {
-    const auto source = bits_at(inner.source(), false);
-    const std::size_t home = hashed(source.high, headers.fragment_id);
+    const auto source = bits_at(inner.source(), inner.is_v6);
+    const std::size_t home = hashed(source.high ^ source.low, headers.fragment_id);
     if (home != here_) return {home, false};
     if (!fragments_.track(scope, inner.ip, headers, now_)) return stay();
   }
   const auto port = port_of(headers, bytes);
-  return port ? of_nat_port(owner, *port) : stay();
+  return port ? of_port(pool, *port) : stay();
 }
 
 }  // namespace ironcore::network::dataplane

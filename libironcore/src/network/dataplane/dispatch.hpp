@@ -45,10 +45,10 @@ class Dispatch {
 
   Place stay() const noexcept { return {here_, true}; }
   Place from_wire(const Packet& packet) noexcept;
-  Place to_nat(const InterfaceView& owner, FlowScope scope, const Inner& inner) noexcept;
+  Place to_ports(const NatPool& pool, FlowScope scope, const Inner& inner) noexcept;
   Place of_ends(std::uint32_t interface, bool is_v6, const std::uint8_t* own, const std::uint8_t* other) const noexcept;
   Place of_balanced(const std::uint8_t* source, bool is_v6) const noexcept;
-  Place of_nat_port(const InterfaceView& owner, std::uint16_t port) const noexcept;
+  Place of_port(const NatPool& pool, std::uint16_t port) const noexcept;
   static const std::uint8_t* own_address(const UnderlayView& underlay, const InterfaceView& owner, bool is_v6,
                                          const std::uint8_t* destination) noexcept;
   std::size_t home_of(std::uint32_t interface) const noexcept;

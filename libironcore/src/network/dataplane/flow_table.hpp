@@ -137,7 +137,7 @@ class FlowTable {
   /// For listings and for when many may have to go: those among `count` places from `place` on that are in use.
   template <class Each>
   void visit(std::uint32_t place, std::uint32_t count, Each each) {
-    for (std::uint32_t i = place; i < capacity_ && i - place < count; ++i)
+    for (std::uint32_t i = place; i < untouched_ && i - place < count; ++i)
       if (is_used(connections_[i])) each(connections_[i]);
   }
 

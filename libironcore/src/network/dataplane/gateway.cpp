@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::uint64_t nanoseconds_per_second = 1'000'000'000;
 
-LocalServices services_of(const InterfaceView& view, const MacAddress& gateway_mac, const GatewayOptions& options) {
+LocalServices services_of(const Snapshot& snapshot, const InterfaceView& view, const MacAddress& gateway_mac,
+                          const GatewayOptions& options) {
   LocalServices services;
   services.gateway_mac = gateway_mac;
   services.machine_mac = view.mac;
@@ -31,6 +32,7 @@ LocalServices services_of(const InterfaceView& view, const MacAddress& gateway_m
   services.dns_v4 = options.dns_v4;
   services.dns_v6 = options.dns_v6;
   services.lease_seconds = options.lease_seconds;
+  services.routes_v4 = snapshot.link_routes;
   if (const auto& pxe = view.told.pxe) {
     NetworkBoot boot;
     (pxe->server.is_v6() ? boot.server_v6 : boot.server_v4) = pxe->server;
@@ -78,7 +80,7 @@ bool Gateway::replace(Packet& packet, std::size_t bytes) noexcept {
 Drop Gateway::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet) noexcept {
   if (packet.bytes != packet.frame_bytes) return Drop::local;
   const auto& view = *snapshot.interfaces[interface];
-  const auto services = services_of(view, snapshot.ports[packet.port].mac, options_);
+  const auto services = services_of(snapshot, view, snapshot.ports[packet.port].mac, options_);
   const std::span<const std::uint8_t> frame{packet.frame, packet.bytes};
   using Serve = Answer (*)(std::span<const std::uint8_t>, const LocalServices&, std::span<std::uint8_t>) noexcept;
   // In the order of `GatewayService`.
@@ -108,7 +110,7 @@ bool Gateway::announce(const Snapshot& snapshot, std::uint32_t interface, Announ
   if (view == nullptr || port == no_port) return false;
   const bool has_family = what == Announcement::arp ? view->told.ipv4.has_value() : view->told.ipv6.has_value();
   if (!has_family) return false;
-  const auto services = services_of(*view, snapshot.ports[port].mac, options_);
+  const auto services = services_of(snapshot, *view, snapshot.ports[port].mac, options_);
   const std::span<std::uint8_t> frame(packet.frame, packet.room);
   const auto bytes = what == Announcement::arp      ? announce_arp(services, frame)
                      : what == Announcement::router ? advertise_router(services, frame)

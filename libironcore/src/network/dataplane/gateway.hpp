@@ -40,8 +40,9 @@ class Gateway {
     }
     const std::uint32_t to = load32(ip + 16);
     constexpr std::uint32_t broadcast = 0xffff'ffff;
-    constexpr std::uint32_t link_local = 0xa9fe;
-    return to >> 28 == 0xe || to >> 16 == link_local || to == broadcast;
+    // The rest of 169.254.0.0/16 may be virtual services.
+    constexpr std::uint32_t gateways = 0xa9fe00;  // 169.254.0.0/24
+    return to >> 28 == 0xe || to >> 8 == gateways || to == broadcast;
   }
 
   /// The answer takes the packet's place and goes back to its port. `local` if there is none.

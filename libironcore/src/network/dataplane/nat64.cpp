@@ -10,6 +10,7 @@
 #include "checksum.hpp"
 #include "headers.hpp"
 #include "icmp_quote.hpp"
+#include "rewrite.hpp"
 
 namespace ironcore::network::dataplane {
 
@@ -45,7 +46,11 @@ struct Datagram {
   Translated wrong;
   Headers headers;
   std::uint8_t traffic_class = 0;
+  std::size_t beyond = 0;  ///< of its bytes, in further pieces
+  bool has_pseudo_sum_only = false;
 
+  /// At hand.
+  std::size_t near_transport_bytes() const noexcept { return transport_bytes() - beyond; }
   std::size_t transport_bytes() const noexcept { return headers.length - headers.transport; }
 };
 
@@ -66,9 +71,10 @@ bool has_source_route(Bytes options) noexcept {
   return false;
 }
 
-Datagram read_v4(Bytes bytes, Extent extent) noexcept {
+Datagram read_v4(Bytes bytes, Extent extent, std::size_t beyond = 0) noexcept {
   Datagram out;
-  if (parse(bytes, bytes.size(), out.headers, extent) != Malformed::none || out.headers.is_v6) {
+  out.beyond = beyond;
+  if (parse(bytes, bytes.size() + beyond, out.headers, extent) != Malformed::none || out.headers.is_v6) {
     out.wrong.result = Translation::malformed;
     return out;
   }
@@ -103,17 +109,18 @@ Translated check_extensions(Bytes bytes) noexcept {
   return {Translation::malformed};
 }
 
-Datagram read_v6(Bytes bytes, Extent extent) noexcept {
+Datagram read_v6(Bytes bytes, Extent extent, std::size_t beyond = 0) noexcept {
   Datagram out;
+  out.beyond = beyond;
   out.wrong.result = Translation::malformed;
   if (bytes.size() < v6_header_bytes || bytes[0] >> 4 != 6) return out;
   const auto length = v6_header_bytes + load16(bytes.data() + 4);
-  if (length > bytes.size() && extent == Extent::whole) return out;
+  if (length > bytes.size() + beyond && extent == Extent::whole) return out;
   bytes = bytes.first(std::min(length, bytes.size()));
   out.wrong = check_extensions(bytes);
   if (out.wrong.result != Translation::done) return out;
   auto& headers = out.headers;
-  if (parse(bytes, bytes.size(), headers, extent) != Malformed::none) {
+  if (parse(bytes, bytes.size() + beyond, headers, extent) != Malformed::none) {
     out.wrong.result = Translation::malformed;
     return out;
   }
@@ -153,7 +160,7 @@ Translation check(const Datagram& datagram) noexcept {
   const auto& headers = datagram.headers;
   if (is_of_one_family(headers)) return Translation::unsupported;
   // RFC 7915 §1.2: a checksum over a length that no fragment tells.
-  if (is_icmp(headers) && headers.is_fragment) return Translation::unsupported;
+  if (is_icmp(headers) && (headers.is_fragment || datagram.beyond != 0)) return Translation::unsupported;
   if (!headers.is_v6) return Translation::done;
   return datagram.transport_bytes() + v4_header_bytes > longest_v4 ? Translation::too_big : Translation::done;
 }
@@ -272,20 +279,47 @@ void change_echo(std::span<std::uint8_t> message, const Datagram& from, const Ch
   if (std::ranges::all_of(message, [](std::uint8_t byte) { return byte == 0; })) store16(icmp + 2, 0xffff);
 }
 
+/// A checksum that a quote has lost, or that is over more than this piece, stays.
+void change_sctp(std::span<std::uint8_t> sctp, const Datagram& from, const Change& change) noexcept {
+  constexpr std::size_t header_bytes = 12;
+  auto* const at = sctp.data();
+  const auto source = change.source_port.value_or(load16(at));
+  const auto destination = change.destination_port.value_or(load16(at + 2));
+  if (sctp.size() >= header_bytes && !from.headers.is_fragment) {
+    change_sctp_ports(at, from.transport_bytes(), source, destination);
+  } else {
+    store16(at, source);
+    store16(at + 2, destination);
+  }
+}
+
+/// The checksum is over the whole, so ports of pieces cannot be changed.
+template <class Address>
+bool is_piece_of_sctp(const Datagram& from, const NewEnds<Address>& ends) noexcept {
+  const bool has_ports = ends.source_port || ends.destination_port;
+  return from.headers.protocol == protocol_sctp && from.headers.is_fragment && has_ports;
+}
+
 /// `transport` is what is at hand of it: of a quoted packet at least eight bytes, else all.
 void change_transport(std::span<std::uint8_t> transport, const Datagram& from, const Change& change) noexcept {
   if (!from.headers.has_transport) return;
   auto* const at = transport.data();
   const auto protocol = from.headers.protocol;
   if (is_icmp(from.headers)) return change_echo(transport, from, change);
+  if (protocol == protocol_sctp) return change_sctp(transport, from, change);
   if (protocol != protocol_tcp && protocol != protocol_udp) return;
   auto delta = change.before;
   delta.join(change.after);
+  const auto addresses = delta;
   set_port(at, change.source_port, delta);
   set_port(at + 2, change.destination_port, delta);
   const std::size_t within = protocol == protocol_tcp ? 16 : 6;
   if (transport.size() < within + 2) return;
   const auto before = load16(at + within);
+  if (from.has_pseudo_sum_only) {
+    store16(at + within, static_cast<std::uint16_t>(~addresses.apply(static_cast<std::uint16_t>(~before))));
+    return;
+  }
   store16(at + within, protocol == protocol_tcp ? delta.apply(before) : delta.apply_udp(before));
 }
 
@@ -548,7 +582,7 @@ Translated translate_error(PacketBytes& packet, const Datagram& error, const ToV
 void replace_front(PacketBytes& packet, const Datagram& from, std::size_t front) noexcept {
   auto* const begin = packet.begin + from.headers.transport - front;
   packet.headroom = static_cast<std::size_t>(begin - (packet.begin - packet.headroom));
-  packet.length = front + from.transport_bytes();
+  packet.length = front + from.near_transport_bytes();
   packet.begin = begin;
 }
 
@@ -585,12 +619,14 @@ std::optional<V4Address> extract(const V6Address& address, unsigned length) noex
 }
 
 Translated translate(PacketBytes& packet, const ToV4& to) noexcept {
-  const auto from = read_v6({packet.begin, packet.length}, Extent::whole);
+  auto from = read_v6({packet.begin, packet.length}, Extent::whole, packet.beyond);
+  from.has_pseudo_sum_only = packet.has_pseudo_sum_only;
   if (const auto wrong = check(from); wrong != Translation::done) return {wrong, from.wrong.pointer};
   if (is_icmp_error(from.headers)) return translate_error(packet, from, to);
   if (is_icmp(from.headers) && !is_echo(from.headers)) return {Translation::unsupported};
+  if (is_piece_of_sctp(from, to.packet)) return {Translation::unsupported};
 
-  change_transport({packet.begin + from.headers.transport, from.transport_bytes()}, from,
+  change_transport({packet.begin + from.headers.transport, from.near_transport_bytes()}, from,
                    change_of(addresses_of(packet.begin, from.headers), to.packet));
   replace_front(packet, from, v4_header_bytes);
   write_v4(packet.begin, from, from.transport_bytes(), to.packet, to.identification);
@@ -598,19 +634,21 @@ Translated translate(PacketBytes& packet, const ToV4& to) noexcept {
 }
 
 Translated translate(PacketBytes& packet, const ToV6& to) noexcept {
-  const auto from = read_v4({packet.begin, packet.length}, Extent::whole);
+  auto from = read_v4({packet.begin, packet.length}, Extent::whole, packet.beyond);
+  from.has_pseudo_sum_only = packet.has_pseudo_sum_only;
   if (const auto wrong = check(from); wrong != Translation::done) return {wrong};
   if (is_icmp_error(from.headers)) return translate_error(packet, from, to);
   if (is_icmp(from.headers) && !is_echo(from.headers)) return {Translation::unsupported};
+  if (is_piece_of_sctp(from, to.packet)) return {Translation::unsupported};
 
   auto* const transport = packet.begin + from.headers.transport;
-  const bool has_no_checksum = is_udp_without_checksum(transport, from.headers);
-  if (has_no_checksum && (to.udp == ZeroChecksum::refuse || from.headers.is_fragment))
+  const bool has_no_checksum = !from.has_pseudo_sum_only && is_udp_without_checksum(transport, from.headers);
+  if (has_no_checksum && (to.udp == ZeroChecksum::refuse || from.headers.is_fragment || from.beyond != 0))
     return {Translation::udp_checksum};
   const auto front = v6_headers(from);
   if (packet.headroom + from.headers.transport < front) return {Translation::headroom};
 
-  change_transport({transport, from.transport_bytes()}, from,
+  change_transport({transport, from.near_transport_bytes()}, from,
                    change_of(addresses_of(packet.begin, from.headers), to.packet));
   if (has_no_checksum) make_udp_checksum(transport, to.packet);
   replace_front(packet, from, front);

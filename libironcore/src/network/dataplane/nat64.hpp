@@ -24,13 +24,16 @@ std::optional<V4Address> extract(const V6Address& address, unsigned length) noex
 /// A packet that begins with its IP header, and the bytes before it that may be overwritten.
 struct PacketBytes {
   std::uint8_t* begin = nullptr;
-  std::size_t length = 0;
+  std::size_t length = 0;  ///< of the packet, as far as it is in one piece
   std::size_t headroom = 0;
+  std::size_t beyond = 0;  ///< bytes of the packet in further pieces, which are not looked at
+  bool has_pseudo_sum_only =
+      false;  ///< in the checksum field of TCP or UDP, not complemented: a card finishes it, and may cut the packet
 };
 /// What a translation to IPv6 may add at the front: an IPv6 header with a fragment header for an IPv4 header, of an error twice.
 inline constexpr std::size_t most_growth = 48;
 
-/// What a packet's ends become. Ports are of TCP, UDP, or the identifier of an echo (if both are given, the source's counts); none: it stays.
+/// What a packet's ends become. Ports are of TCP, UDP, SCTP, or the identifier of an echo (if both are given, the source's counts); none: it stays.
 template <class Address>
 struct NewEnds {
   Address source{};
@@ -66,11 +69,11 @@ enum class Translation : std::uint8_t {
   malformed,         ///< nothing
   source_route,      ///< IPv4: `IcmpError::source_route`; IPv6: `header_field` at the `pointer`
   extension_header,  ///< of IPv6, behind the fragment header: `prohibited`
-  udp_checksum,      ///< UDP without one that is refused or a fragment: `prohibited`
+  udp_checksum,      ///< UDP without one that is refused, a fragment, or in several pieces: `prohibited`
   too_big,           ///< 65,535 bytes are not enough: `too_big`
-  unsupported,  ///< no counterpart: types and codes, pieces of ICMP, errors about errors, protocols of one family, AH: nothing
-  checksum,  ///< that of an ICMP error was wrong before: nothing
-  headroom,  ///< the caller's mistake
+  unsupported,  ///< no counterpart: types and codes, pieces of ICMP, or of SCTP with new ports, errors about errors, protocols of one family, AH: nothing
+  checksum,     ///< that of an ICMP error was wrong before: nothing
+  headroom,     ///< the caller's mistake
 };
 
 struct Translated {
@@ -81,7 +84,7 @@ struct Translated {
 /// Translates in place: `packet` says then where it begins and how long it is, without padding. Checksums change by what changed, so one that
 /// was wrong stays wrong; those of ICMP errors, which are cut and moved, must be right before. Time to live and hop limit are copied: count
 /// them down before. Larger packets than the next MTU, IPv4's without DF included, are to be fragmented or refused before (RFC 7915 §4.1).
-/// A packet must be in one piece. Unless `done`, nothing has changed. Thread: any.
+/// All headers must be in the first piece, and ICMP whole. Unless `done`, nothing has changed. Thread: any.
 Translated translate(PacketBytes& packet, const ToV4& to) noexcept;
 Translated translate(PacketBytes& packet, const ToV6& to) noexcept;
 

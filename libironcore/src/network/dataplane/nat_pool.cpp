@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Slices of equal size, as far as the range can be divided.
+// Slices of nearly equal size, one port for each worker in turn.
 #include "nat_pool.hpp"
 
 #include <algorithm>
@@ -11,63 +11,84 @@ namespace {
 
 /// A port that all share can serve so many flows before it is worth to have more ports.
 constexpr std::uint64_t flows_per_port = 64;
+/// Addresses that are remembered for each port, on an average, and for all of a worker's at least.
+constexpr std::uint32_t peers_per_port = 16;
+constexpr std::uint32_t least_peers = 1024;
 
 }  // namespace
 
 NatPool::NatPool(const Nat& told, std::uint64_t born, std::size_t workers, std::uint32_t max_flows,
                  std::uint64_t secret)
     : range_{told.first_port, told.last_port}, born_(born), slices_(workers) {
-  const auto begin_of = [&](std::size_t worker) { return range_.first + range_.size() * worker / workers; };
+  assert(workers >= 1 && workers <= 64);
+  // The first one of the worker's ports that is not below.
+  const auto number_from = [&](std::uint32_t port, std::size_t worker) {
+    return static_cast<std::uint32_t>((port + workers - 1 - worker) / workers);
+  };
   for (std::size_t worker = 0; worker < workers; ++worker) {
-    const auto begin = begin_of(worker);
-    const auto end = begin_of(worker + 1);
+    const auto begin = number_from(range_.first, worker);
+    const auto end = number_from(range_.last + 1U, worker);
     if (begin == end) continue;
-    const PortRange slice{static_cast<std::uint16_t>(begin), static_cast<std::uint16_t>(end - 1)};
+    const PortRange numbers{static_cast<std::uint16_t>(begin), static_cast<std::uint16_t>(end - 1)};
+    auto& slice = slices_[worker];
     if (told.ports == Nat::Ports::own) {
-      slices_[worker].emplace<NatPorts>(slice, secret);
+      slice.ports.emplace<NatPorts>(numbers, secret);
+      const auto peers = std::max(numbers.size() * peers_per_port, least_peers);
+      if (told.filtering == Nat::Filtering::address_dependent) slice.peers.emplace(std::min(max_flows, peers), secret);
     } else {
-      const auto flows = std::min<std::uint64_t>(max_flows, slice.size() * flows_per_port);
-      slices_[worker].emplace<SharedNatPorts>(slice, static_cast<std::uint32_t>(flows), secret);
+      const auto flows = std::min<std::uint64_t>(max_flows, numbers.size() * flows_per_port);
+      slice.ports.emplace<SharedNatPorts>(numbers, static_cast<std::uint32_t>(flows), secret);
     }
   }
 }
 
-std::size_t NatPool::worker_of(std::uint16_t port) const noexcept {
-  assert(port >= range_.first && port <= range_.last);
-  // The inverse of the division that made the slices.
-  const std::size_t offset = std::size_t{port} - range_.first;
-  return ((offset + 1) * slices_.size() - 1) / range_.size();
+void NatPool::await_flows() noexcept {
+  awaiting_.store(~std::uint64_t{0} >> (64 - slices_.size()), std::memory_order_relaxed);
 }
 
-std::optional<std::uint16_t> NatPool::take(std::size_t worker, const Inside& inside, const Outside& outside) noexcept {
+void NatPool::set_followed(std::size_t worker) noexcept {
+  awaiting_.fetch_and(~(std::uint64_t{1} << worker), std::memory_order_release);
+}
+
+std::optional<std::uint16_t> NatPool::take(std::size_t worker, const Inside& inside, const Outside& outside,
+                                           Opener opener) noexcept {
   auto& slice = slices_[worker];
-  if (auto* own = std::get_if<NatPorts>(&slice)) return own->take(inside);
-  if (auto* shared = std::get_if<SharedNatPorts>(&slice)) return shared->take(inside, outside);
-  return std::nullopt;
+  std::optional<std::uint16_t> number;
+  if (auto* own = std::get_if<NatPorts>(&slice.ports)) number = own->take(inside);
+  if (auto* shared = std::get_if<SharedNatPorts>(&slice.ports)) number = shared->take(inside, outside);
+  if (!number) return std::nullopt;
+  const auto port = port_of(worker, *number);
+  if (slice.peers && opener == Opener::inside) slice.peers->add(port, outside);
+  return port;
 }
 
-void NatPool::release(std::size_t worker, std::uint16_t port, const Outside& outside) noexcept {
+bool NatPool::claim(std::size_t worker, std::uint16_t port, const Inside& inside, const Outside& outside,
+                    Opener opener) noexcept {
+  if (!contains(port) || worker_of(port) != worker) return false;
   auto& slice = slices_[worker];
-  if (auto* own = std::get_if<NatPorts>(&slice)) own->release(outside.space, port);
-  if (auto* shared = std::get_if<SharedNatPorts>(&slice)) shared->release(port, outside);
+  if (auto* own = std::get_if<NatPorts>(&slice.ports)) own->claim(inside, number_of(port));
+  if (auto* shared = std::get_if<SharedNatPorts>(&slice.ports))
+    if (!shared->claim(number_of(port), outside)) return false;
+  if (slice.peers && opener == Opener::inside) slice.peers->add(port, outside);
+  return true;
 }
 
-bool NatPool::claim(std::size_t worker, const Inside& inside, std::uint16_t port, const Outside& outside) noexcept {
-  if (port < range_.first || port > range_.last || worker_of(port) != worker) return false;
+void NatPool::release(std::size_t worker, std::uint16_t port, const Outside& outside, Opener opener) noexcept {
+  assert(worker_of(port) == worker);
   auto& slice = slices_[worker];
-  if (auto* own = std::get_if<NatPorts>(&slice)) return own->claim(inside, port);
-  if (auto* shared = std::get_if<SharedNatPorts>(&slice)) return shared->claim(port, outside);
-  return false;
-}
-
-void NatPool::finish_claims() noexcept {
-  for (auto& slice : slices_)
-    if (auto* own = std::get_if<NatPorts>(&slice)) own->finish_claims();
+  if (auto* own = std::get_if<NatPorts>(&slice.ports)) own->release(outside.space, number_of(port));
+  if (auto* shared = std::get_if<SharedNatPorts>(&slice.ports)) shared->release(number_of(port), outside);
+  if (slice.peers && opener == Opener::inside) slice.peers->remove(port, outside);
 }
 
 std::optional<Inside> NatPool::find(std::size_t worker, PortSpace space, std::uint16_t port) const noexcept {
-  const auto* own = std::get_if<NatPorts>(&slices_[worker]);
-  return own == nullptr ? std::nullopt : own->find(space, port);
+  const auto* own = std::get_if<NatPorts>(&slices_[worker].ports);
+  return own == nullptr || worker_of(port) != worker ? std::nullopt : own->find(space, number_of(port));
+}
+
+bool NatPool::knows(std::size_t worker, std::uint16_t port, const Outside& outside) const noexcept {
+  const auto& peers = slices_[worker].peers;
+  return peers && peers->has(port, outside);
 }
 
 }  // namespace ironcore::network::dataplane

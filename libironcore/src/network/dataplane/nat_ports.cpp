@@ -17,6 +17,9 @@ namespace {
 
 constexpr std::uint32_t nil = 0xffff'ffff;
 
+/// A VNI that is none: of a port that several insides had before.
+constexpr std::uint32_t of_nobody = 0xffff'ffff;
+
 std::uint64_t hash_of(const Inside& inside, std::uint64_t secret) noexcept {
   const std::uint64_t words[] = {inside.address.high, inside.address.low,
                                  std::uint64_t{inside.vni} << 32 | std::uint64_t{inside.is_v6} << 24 |
@@ -50,7 +53,7 @@ NatPorts::NatPorts(PortRange range, std::uint64_t secret)
       entries_(std::size_t{range.size()} * port_spaces),
       chains_(std::size_t{range.size()} * 2, nil) {
   assert(range.first <= range.last);
-  static_assert(sizeof(Entry) == 32);
+  static_assert(sizeof(Entry) == 40);
   std::vector<std::uint32_t> order(range.size());
   for (std::uint32_t space = 0; space < port_spaces; ++space) {
     std::iota(order.begin(), order.end(), space * range.size());
@@ -65,8 +68,7 @@ NatPorts::NatPorts(PortRange range, std::uint64_t secret)
 std::optional<std::uint16_t> NatPorts::take(const Inside& inside) noexcept {
   const auto base = index(inside.space, range_.first);
   const auto port = [&](std::uint32_t taken) { return static_cast<std::uint16_t>(range_.first + (taken - base)); };
-  auto& chain_first = chain(inside);
-  for (auto at = chain_first; at != nil; at = entries_[at].next) {
+  for (auto at = chain(inside); at != nil; at = entries_[at].next) {
     if (entries_[at].inside != inside) continue;
     ++entries_[at].flows;
     return port(at);
@@ -74,39 +76,23 @@ std::optional<std::uint16_t> NatPorts::take(const Inside& inside) noexcept {
   auto& free = queues_[static_cast<std::size_t>(inside.space)];
   if (free.free == 0) return std::nullopt;
   const auto taken = free.first;
-  free.first = entries_[taken].next;
-  --free.free;
-  entries_[taken] = {.inside = inside, .flows = 1, .next = chain_first};
-  chain_first = taken;
+  remove(free, taken);
+  entries_[taken].inside = inside;
+  entries_[taken].flows = 1;
+  put_into_chain(taken);
   return port(taken);
 }
 
-/// The port stays among the free ones until all have claimed: taking one out of their midst means looking through them.
-bool NatPorts::claim(const Inside& inside, std::uint16_t port) noexcept {
-  if (port < range_.first || port > range_.last) return false;
-  auto& entry = entries_[index(inside.space, port)];
-  if (entry.flows > 0 && entry.inside != inside) return false;
-  entry.inside = inside;
-  ++entry.flows;
-  return true;
-}
-
-void NatPorts::finish_claims() noexcept {
-  for (auto& free : queues_) {
-    auto at = free.first;
-    const auto count = free.free;
-    free = {};
-    for (std::uint32_t i = 0; i < count; ++i) {
-      auto& entry = entries_[at];
-      const auto next = entry.next;
-      if (entry.flows > 0) {
-        auto& chain_first = chain(entry.inside);
-        entry.next = std::exchange(chain_first, at);
-      } else {
-        append(free, at);
-      }
-      at = next;
-    }
+void NatPorts::claim(const Inside& inside, std::uint16_t port) noexcept {
+  const auto claimed = index(inside.space, port);
+  auto& entry = entries_[claimed];
+  if (entry.flows++ == 0) {
+    remove(queues_[static_cast<std::size_t>(inside.space)], claimed);
+    entry.inside = inside;
+    put_into_chain(claimed);
+  } else if (entry.inside != inside && entry.inside.vni != of_nobody) {
+    remove_from_chain(claimed);
+    entry.inside = {.vni = of_nobody, .space = inside.space};
   }
 }
 
@@ -115,16 +101,14 @@ void NatPorts::release(PortSpace space, std::uint16_t port) noexcept {
   auto& entry = entries_[released];
   assert(entry.flows > 0);
   if (--entry.flows > 0) return;
-  auto* link = &chain(entry.inside);
-  while (*link != released) link = &entries_[*link].next;
-  *link = entry.next;
+  if (entry.inside.vni != of_nobody) remove_from_chain(released);
   append(queues_[static_cast<std::size_t>(space)], released);
 }
 
 std::optional<Inside> NatPorts::find(PortSpace space, std::uint16_t port) const noexcept {
   if (port < range_.first || port > range_.last) return std::nullopt;
   const auto& entry = entries_[index(space, port)];
-  return entry.flows > 0 ? std::optional(entry.inside) : std::nullopt;
+  return entry.flows > 0 && entry.inside.vni != of_nobody ? std::optional(entry.inside) : std::nullopt;
 }
 
 std::size_t NatPorts::bytes() const noexcept {
@@ -142,8 +126,28 @@ std::uint32_t& NatPorts::chain(const Inside& inside) noexcept {
 
 void NatPorts::append(Queue& queue, std::uint32_t index) noexcept {
   (queue.free == 0 ? queue.first : entries_[queue.last].next) = index;
+  entries_[index].before = queue.last;
   queue.last = index;
   ++queue.free;
+}
+
+void NatPorts::remove(Queue& queue, std::uint32_t index) noexcept {
+  const auto& entry = entries_[index];
+  (index == queue.first ? queue.first : entries_[entry.before].next) = entry.next;
+  (index == queue.last ? queue.last : entries_[entry.next].before) = entry.before;
+  --queue.free;
+}
+
+void NatPorts::put_into_chain(std::uint32_t index) noexcept {
+  auto& first = chain(entries_[index].inside);
+  entries_[index].next = first;
+  first = index;
+}
+
+void NatPorts::remove_from_chain(std::uint32_t index) noexcept {
+  auto* link = &chain(entries_[index].inside);
+  while (*link != index) link = &entries_[*link].next;
+  *link = entries_[index].next;
 }
 
 // --- ports that are shared ------------------------------------------------------------------------------------
@@ -194,7 +198,8 @@ std::optional<std::uint16_t> SharedNatPorts::take(const Inside& inside, const Ou
 }
 
 bool SharedNatPorts::claim(std::uint16_t port, const Outside& outside) noexcept {
-  if (port < range_.first || port > range_.last || is_exhausted()) return false;
+  assert(port >= range_.first && port <= range_.last);
+  if (is_exhausted()) return false;
   const auto offset = std::uint32_t{port} - range_.first;
   const auto place = fold_product(hash(outside) ^ (offset / group_size), hash_seeds[0]);
   const auto tag = static_cast<std::uint16_t>(place);

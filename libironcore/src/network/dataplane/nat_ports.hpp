@@ -48,7 +48,7 @@ struct Outside {
 /// §4.1. A port that becomes free is the last of all free ones to be taken again. Taking, finding and releasing take a constant time (a short
 /// chain of a hash table), and so does a refusal.
 ///
-/// Memory: 136 bytes a port, whoever uses it, made at construction; indices instead of pointers, so that a copy of the bytes is a snapshot.
+/// Memory: 168 bytes a port, whoever uses it, made at construction; indices instead of pointers, so that a copy of the bytes is a snapshot.
 /// Thread: one.
 class NatPorts {
  public:
@@ -57,10 +57,9 @@ class NatPorts {
 
   /// The inside's port, for one flow more; a free one if it has none yet, or nothing if there is none.
   std::optional<std::uint16_t> take(const Inside& inside) noexcept;
-  /// Of flows from before a restart, on a new object and before anything else: this port for the inside, for one flow more. False: another one has
-  /// it. When all have claimed theirs, `finish_claims`.
-  bool claim(const Inside& inside, std::uint16_t port) noexcept;
-  void finish_claims() noexcept;
+  /// One flow more that has this port already. If another inside has it too, it is with the flows that have it until these end, but of no inside:
+  /// no further flow gets it.
+  void claim(const Inside& inside, std::uint16_t port) noexcept;
   /// One flow less of a port that was taken; the last one frees it.
   void release(PortSpace space, std::uint16_t port) noexcept;
   /// Whose it is: where packets to it go, from anybody (endpoint-independent filtering) or from another machine (hairpin).
@@ -76,7 +75,8 @@ class NatPorts {
   struct Entry {
     Inside inside;
     std::uint32_t flows = 0;
-    std::uint32_t next = 0;  ///< of its chain, or of the free ones
+    std::uint32_t next = 0;    ///< of its chain, or of the free ones
+    std::uint32_t before = 0;  ///< of the free ones
   };
 
   /// The free ones of a space.
@@ -90,6 +90,9 @@ class NatPorts {
   std::uint32_t index(PortSpace space, std::uint16_t port) const noexcept;
   std::uint32_t& chain(const Inside& inside) noexcept;
   void append(Queue& queue, std::uint32_t index) noexcept;
+  void remove(Queue& queue, std::uint32_t index) noexcept;
+  void put_into_chain(std::uint32_t index) noexcept;
+  void remove_from_chain(std::uint32_t index) noexcept;
 
   PortRange range_;
   std::uint64_t secret_;
@@ -116,7 +119,8 @@ class SharedNatPorts {
 
   /// A port for a new flow; nothing if `max_flows` have one, or if those that were looked at are taken. Both are of the same space.
   std::optional<std::uint16_t> take(const Inside& inside, const Outside& outside) noexcept;
-  /// Of a flow from before a restart: this port. False: another flow has it.
+  /// For a flow that has the port already. False, and it is not noted: `max_flows` have one, or (1 flow in 100,000 or so) it looks as if another one
+  /// had it towards that outside.
   bool claim(std::uint16_t port, const Outside& outside) noexcept;
   /// The end of a flow that took the port.
   void release(std::uint16_t port, const Outside& outside) noexcept;

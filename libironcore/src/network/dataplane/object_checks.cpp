@@ -209,4 +209,22 @@ void check(const FirewallRule& object, const Underlay&, FieldErrors& errors) {
   if (object.icmp_code && !object.icmp_type) errors.add("icmpCode", "has a meaning only with a type");
 }
 
+void check(const VirtualService& object, const Underlay& underlay, FieldErrors& errors) {
+  check_id(object.id, "id", errors);
+  if (!has_ports(object.protocol))
+    errors.add("protocol", "must be 6 (TCP), 17 (UDP) or 132 (SCTP)", Reason::not_supported);
+  if (object.address.is_v6()) {
+    errors.add("address", "must be an IPv4 address");
+  } else if (!object.address.is_link_local()) {
+    check_unicast(object.address, "address", errors);
+  } else if (const auto last = object.address.v4_value() & 0xffff; last < 0x100 || last == 0xffff) {
+    errors.add("address", "must not be in 169.254.0.0/24, where the gateway of the machines is, nor 169.254.255.255");
+  }
+  if (object.port == 0) errors.add("port", "must be 1 to 65535");
+  check_underlay(object.service_address, "serviceAddress", errors);
+  if (underlay.host().contains(object.service_address)) errors.add("serviceAddress", "must be of another host");
+  if (object.service_port == 0) errors.add("servicePort", "must be 1 to 65535");
+  check_own_underlay(object.underlay, underlay, errors);
+}
+
 }  // namespace ironcore::network::dataplane

@@ -35,5 +35,6 @@ void check(const LoadBalancer& object, const Underlay& underlay, FieldErrors& er
 void check(const LoadBalancerTarget& object, const Underlay& underlay, FieldErrors& errors);
 void check(const Route& object, const Underlay& underlay, FieldErrors& errors);
 void check(const FirewallRule& object, const Underlay& underlay, FieldErrors& errors);
+void check(const VirtualService& object, const Underlay& underlay, FieldErrors& errors);
 
 }  // namespace ironcore::network::dataplane

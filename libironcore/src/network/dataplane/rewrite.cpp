@@ -7,6 +7,7 @@
 
 #include "bytes.hpp"
 #include "checksum.hpp"
+#include "crc32c.hpp"
 #include "icmp_quote.hpp"
 
 namespace ironcore::network::dataplane {
@@ -64,26 +65,28 @@ void compile_rewrite(Action& action, const FlowKey& key, const FlowKey& opposite
   action.transport_sum = transport.value();
 }
 
-void finish_checksum(Packet& packet, std::uint32_t ip, const Headers& headers) noexcept {
-  packet.offload.needs_checksum = false;
-  if (!headers.has_transport) return;
-  std::uint8_t* transport = packet.frame + ip + headers.transport;
-  const std::size_t bytes = headers.length - headers.transport;
-  ChecksumSum sum;
-  sum.add({transport, bytes});  // what is there of the pseudo header counts
-  const std::uint16_t checksum = sum.finish();
-  if (headers.protocol == protocol_tcp) store16(transport + 16, checksum);
-  if (headers.protocol == protocol_udp) store16(transport + 6, checksum == 0 ? 0xffff : checksum);
+void change_sctp_ports(std::uint8_t* sctp, std::size_t bytes, std::uint16_t source,
+                       std::uint16_t destination) noexcept {
+  constexpr std::size_t ports = 4;
+  constexpr std::size_t checksum = 8;
+  const std::uint32_t after = std::uint32_t{source} << 16 | destination;
+  const std::uint32_t change = crc32c_change(load32(sctp) ^ after, bytes - ports);
+  store32(sctp, after);
+  // The lowest byte comes first.
+  store32(sctp + checksum, load32(sctp + checksum) ^ __builtin_bswap32(change));
 }
 
-void rewrite(const Rewritten& at, const Action& action, const FlowKey& opposite) noexcept {
+bool rewrite(const Rewritten& at, const Action& action, const FlowKey& opposite) noexcept {
   const Headers& headers = at.headers;
+  const bool has_same_ports =
+      headers.source_port == opposite.destination_port() && headers.destination_port == opposite.source_port();
+  if (headers.protocol == protocol_sctp && headers.is_fragment && !has_same_ports) return false;
   std::uint8_t* ip = at.packet.frame + at.ip;
   const auto where = places(headers.is_v6);
   std::memcpy(ip + where.source, opposite.destination(), where.bytes);
   std::memcpy(ip + where.destination, opposite.source(), where.bytes);
   if (!headers.is_v6) change_v4_checksum(ip, ChecksumDelta::of(action.addresses_sum));
-  if (!headers.has_transport) return;
+  if (!headers.has_transport) return true;
   std::uint8_t* transport = ip + headers.transport;
   const bool is_unfinished = at.packet.offload.needs_checksum;
   switch (headers.protocol) {
@@ -104,9 +107,15 @@ void rewrite(const Rewritten& at, const Action& action, const FlowKey& opposite)
       // Both say zero, but of a message that is nothing but zeros only this one is right.
       if (load16(transport + 2) == 0) store16(transport + 2, 0xffff);
       break;
+    case protocol_sctp:
+      if (!has_same_ports)
+        change_sctp_ports(transport, headers.length - headers.transport, opposite.destination_port(),
+                          opposite.source_port());
+      break;
     default:
-      break;  // SCTP's checksum does not cover addresses, and its ports are never translated; others have none
+      break;  // others have no checksum over addresses
   }
+  return true;
 }
 
 bool rewrite_error(const Rewritten& at, const FlowKey& key, const FlowKey& opposite) noexcept {

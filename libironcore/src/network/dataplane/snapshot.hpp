@@ -54,10 +54,15 @@ struct LoadBalancerView {
   Maglev choice;                       ///< among `targets`
 };
 
+struct VirtualServiceView {
+  VirtualService told;
+  std::shared_ptr<NatPool> pool;  ///< ports of its underlay address; each worker changes its own slice
+};
+
 /// What somebody else's packets to an underlay address of ours are for.
 struct UnderlayView {
   UnderlayUse use = UnderlayUse::interface;
-  std::uint32_t index = 0;  ///< of the load balancer, or else of the interface
+  std::uint32_t index = 0;  ///< of the load balancer or virtual service, or else of the interface
 };
 
 inline constexpr std::uint32_t no_port = 0xffff'ffff;
@@ -117,9 +122,13 @@ struct Snapshot {
   ChunkedArray<PortView> ports;                 ///< by the numbers of the embedder
   ChunkedArray<Attachment> attachments;         ///< by the numbers of interfaces
   std::vector<UplinkView> uplinks;
-  ChunkedArray<std::shared_ptr<const InterfaceView>> interfaces;         ///< null = there is none
-  ChunkedArray<std::shared_ptr<const LoadBalancerView>> load_balancers;  ///< likewise
-  PrefixMap underlays;  ///< the last 8 bytes of ours → underlay_views
+  ChunkedArray<std::shared_ptr<const InterfaceView>> interfaces;             ///< null = there is none
+  ChunkedArray<std::shared_ptr<const LoadBalancerView>> load_balancers;      ///< likewise
+  ChunkedArray<std::shared_ptr<const VirtualServiceView>> virtual_services;  ///< likewise
+  PrefixMap served;                         ///< address, port and protocol → virtual_services
+  std::vector<Prefix> link_routes;          ///< where the gateway leads though it looks as if it were on the link
+  std::vector<std::uint32_t> renewed_nats;  ///< interfaces whose pools await the flows of a worker, or did so lately
+  PrefixMap underlays;                      ///< the last 8 bytes of ours → underlay_views
   ChunkedArray<UnderlayView> underlay_views;
   PrefixMap networks;  ///< VNI, 24 bits → network_views
   ChunkedArray<std::shared_ptr<const NetworkView>> network_views;
@@ -135,12 +144,22 @@ struct Snapshot {
   const UnderlayView* underlay(const std::uint8_t* suffix) const noexcept;
   /// Who has this port of a public address; a virtual IP has all of them.
   const PublicRange* public_range(PrefixBits address, bool is_v6, std::uint16_t port) const noexcept;
+  /// What a machine finds at an IPv4 address; null = nothing.
+  const VirtualServiceView* virtual_service(PrefixBits address, std::uint8_t protocol,
+                                            std::uint16_t port) const noexcept {
+    const auto found = served.get(served_bits(address, protocol, port), served_length);
+    return found ? virtual_services[*found].get() : nullptr;
+  }
   bool is_here(std::uint32_t next_hop) const noexcept {
     return std::memcmp(next_hops[next_hop].data(), host.data(), host.size() / 2) == 0;
   }
 
   static constexpr unsigned vni_length = 24;
   static PrefixBits vni_bits(Vni vni) noexcept { return {std::uint64_t{vni.value()} << 40, 0}; }
+  static constexpr unsigned served_length = 56;
+  static PrefixBits served_bits(PrefixBits address, std::uint8_t protocol, std::uint16_t port) noexcept {
+    return {address.high | std::uint64_t{port} << 16 | std::uint64_t{protocol} << 8, 0};
+  }
 };
 
 }  // namespace ironcore::network::dataplane

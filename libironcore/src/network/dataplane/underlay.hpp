@@ -19,6 +19,7 @@ enum class UnderlayUse : std::uint8_t {
   load_balancer = 4,
   load_balancer_target = 5,
   prefix = 6,
+  virtual_service = 0xff,
 };
 
 /// The layout of the original, so that both understand each other: the host's 8 bytes, then `0xd0`, the use, flags, a random byte, and a

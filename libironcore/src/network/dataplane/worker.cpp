@@ -111,7 +111,9 @@ const Snapshot& Worker::begin(std::uint64_t now_ns) noexcept {
   constexpr std::uint64_t second = 1'000'000'000;
   now_ns_ = now_ns;
   now_ = static_cast<Tick>(now_ns / second);
-  return snapshots_.enter(number_);
+  const Snapshot& snapshot = snapshots_.enter(number_);
+  if (snapshot.number != followed_) follow_nats(snapshot);
+  return snapshot;
 }
 
 bool Worker::announce(Packet& packet, std::uint64_t now_ns) noexcept {
@@ -260,8 +262,8 @@ Drop Worker::read_machine(const Snapshot& snapshot, std::uint32_t interface, Pac
   }
   work.ip = ethernet_bytes;
   work.is_from_machine = true;
-  const Drop drop =
-      read_inner(snapshot, FlowScope::machine(interface), type == ethertype_ipv6, packet.frame_bytes - work.ip, work);
+  const Drop drop = read_inner(snapshot, FlowScope::machine(interface), type == ethertype_ipv6,
+                               packet.frame_bytes - work.ip, options_.gateway.mtu, work);
   if (drop != Drop::none) [[unlikely]]
     return drop;
   if (Gateway::is_for_gateway(inner_of(packet, work.ip), work.headers)) [[unlikely]]
@@ -283,7 +285,7 @@ Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noe
   const std::uint8_t* outer = packet.frame + ethernet_bytes;
   if (outer[0] >> 4 != 6) return Drop::malformed;
   const std::uint8_t next = outer[6];
-  if (next != next_header_ipv4 && next != next_header_ipv6) return Drop::outer;
+  if (next != next_header_ipv4 && next != next_header_ipv6) return read_service(snapshot, packet, work);
   if (std::memcmp(outer + 24, snapshot.host.data(), host_bytes) != 0) return Drop::outer;
   const std::uint8_t* source = outer + 8;
   const bool is_from_group = source[0] == 0xff;
@@ -292,10 +294,25 @@ Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noe
   work.ip = ethernet_bytes + outer_bytes;
   const std::uint32_t length = load16(outer + 4);
   if (length > packet.frame_bytes - work.ip) return Drop::malformed;
-  return read_inner(snapshot, FlowScope::wire(outer + 32), next == next_header_ipv6, length, work);
+  return read_inner(snapshot, FlowScope::wire(outer + 32), next == next_header_ipv6, length, options_.gateway.mtu,
+                    work);
 }
 
-Drop Worker::read_inner(const Snapshot& snapshot, FlowScope scope, bool is_v6, std::uint32_t length,
+/// What comes without an outer header may be an answer of a virtual service, or an error about a packet to it.
+[[gnu::noinline]] Drop Worker::read_service(const Snapshot& snapshot, const Packet& packet, Work& work) noexcept {
+  constexpr std::uint32_t growth = 20;  // of what a machine may send, by translation
+  const std::uint8_t* ip = packet.frame + ethernet_bytes;
+  const auto* underlay = snapshot.underlay(ip + 32);
+  const bool is_for_service = underlay != nullptr && underlay->use == UnderlayUse::virtual_service &&
+                              std::memcmp(ip + 24, snapshot.host.data(), host_bytes) == 0;
+  const bool is_from_other = ip[8] != 0xff && std::memcmp(ip + 8, snapshot.host.data(), host_bytes) != 0;
+  if (!is_for_service || !is_from_other || packet.is_from_here) return Drop::outer;
+  work.ip = ethernet_bytes;
+  return read_inner(snapshot, FlowScope::wire(ip + 32), true, packet.frame_bytes - work.ip,
+                    options_.gateway.mtu + growth, work);
+}
+
+Drop Worker::read_inner(const Snapshot& snapshot, FlowScope scope, bool is_v6, std::uint32_t length, std::uint32_t most,
                         Work& work) noexcept {
   const Packet& packet = *work.packet;
   const std::uint8_t* ip = inner_of(packet, work.ip);
@@ -312,8 +329,7 @@ Drop Worker::read_inner(const Snapshot& snapshot, FlowScope scope, bool is_v6, s
       return Drop::fragment;
   }
   if (headers.is_v6 != is_v6) return Drop::malformed;
-  if (length_on_the_way(packet, headers, ip) > options_.gateway.mtu || headers.length > longest_inner)
-    return Drop::too_big;
+  if (length_on_the_way(packet, headers, ip) > most || headers.length > longest_inner) return Drop::too_big;
   work.key = FlowKey(scope, ip, headers);
   return Drop::none;
 }
@@ -355,7 +371,7 @@ FlowTable::Reference Worker::find(const Snapshot& snapshot, const FlowKey& key, 
   Connection& connection = flows_[found.connection()];
   if (connection.state.valid_at == snapshot.number) [[likely]]
     return found;
-  return is_valid_still(snapshot, connection) ? found : FlowTable::Reference();
+  return is_valid_still(snapshot, connection) ? found : flows_.find(key, hash);  // it may have moved
 }
 
 /// Of one that was last checked against another configuration. What has not changed up to this one needs no look until the next one.
@@ -489,7 +505,7 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
   return owned_[std::min<std::size_t>(owner, owned_.size() - 1)] < share_of_free * free;
 }
 
-/// What the configuration says now, with the choices of before where these are still legal. False: the connection is no more.
+/// What the configuration says now, with the choices of before where these are still legal. False: the connection is no more, or is another one.
 [[gnu::noinline]] bool Worker::check_again(const Snapshot& snapshot, Connection& connection) noexcept {
   ++slow_path_;
   const FlowKey& key = connection.side(Direction::forward).key;
@@ -505,9 +521,18 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
                      decision.holds_port == state.holds_port &&
                      decision.reverse_key == connection.side(Direction::reverse).key;
   if (!stays) {
-    forget(snapshot, connection);
-    flows_.erase(connection);
-    counts_.ended.add(1);
+    const FlowKey& reverse = connection.side(Direction::reverse).key;
+    FlowKey same_place = decision.reverse_key;
+    same_place.set_scope(reverse.scope());
+    const bool has_moved = decision.drop == Drop::none && decision.owner == state.owner && decision.holds_port &&
+                           state.holds_port && same_place == reverse;
+    if (has_moved) {
+      move(snapshot, connection, decision.reverse_key);
+    } else {
+      forget(snapshot, connection);
+      flows_.erase(connection);
+      counts_.ended.add(1);
+    }
     return false;
   }
   connection.side(Direction::forward).action = decision.forward;
@@ -516,6 +541,59 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
   state.valid_at = snapshot.number;
   counts_.kept.add(1);
   return true;
+}
+
+/// The answers come to another underlay address of the same NAT. It is looked at once more when it is found there.
+void Worker::move(const Snapshot& snapshot, Connection& connection, const FlowKey& reverse) noexcept {
+  const FlowKey forward = connection.side(Direction::forward).key;
+  const FlowKey reverse_before = connection.side(Direction::reverse).key;
+  const ConnectionState before = connection.state;
+  flows_.erase(connection);
+  const auto inserted = flows_.insert(forward, reverse, now_, before.timeout);
+  if (inserted.connection == nullptr) {
+    counts_.ended.add(1);
+    --owned(before.owner);
+    give_back_port(snapshot, before.owner, before.valid_at, forward, reverse_before);
+    return;
+  }
+  auto& state = inserted.connection->state;
+  state.seen = before.seen;
+  state.owner = before.owner;
+  state.valid_at = before.valid_at;
+  state.holds_port = true;
+  state.tcp = before.tcp;
+  state.packets = before.packets;
+  state.bytes = before.bytes;
+  check_again(snapshot, *inserted.connection);
+}
+
+/// Pools that take the place of others learn which flows have their ports: one look at all connections, however many pools there are. What a
+/// pool has not been told of has no port any more.
+void Worker::follow_nats(const Snapshot& snapshot) noexcept {
+  followed_ = snapshot.number;
+  const auto awaiting = [&](std::size_t interface) noexcept -> NatPool* {
+    if (interface >= snapshot.interfaces.size() || !snapshot.interfaces[interface]) return nullptr;
+    auto* pool = snapshot.interfaces[interface]->nat_pool.get();
+    return pool != nullptr && pool->is_awaiting(number_) ? pool : nullptr;
+  };
+  const auto& renewed = snapshot.renewed_nats;
+  const bool has_flows = std::any_of(renewed.begin(), renewed.end(), [&](std::uint32_t interface) {
+    return awaiting(interface) != nullptr && owned(static_cast<std::uint16_t>(interface)) != 0;
+  });
+  if (has_flows) {
+    flows_.visit(0, flows_.capacity(), [&](Connection& connection) {
+      auto& state = connection.state;
+      auto* pool = state.holds_port ? awaiting(state.owner) : nullptr;
+      const auto& forward = connection.side(Direction::forward).key;
+      const auto& reverse = connection.side(Direction::reverse).key;
+      if (pool == nullptr || public_side(forward, reverse).is_v6()) return;
+      const auto holder = port_holder(forward, reverse, snapshot.interfaces[state.owner]->told.vni);
+      state.holds_port = pool->born() <= state.valid_at &&
+                         pool->claim(number_, holder.port, holder.inside, holder.outside, holder.opener);
+    });
+  }
+  for (const auto interface : renewed)
+    if (auto* pool = awaiting(interface)) pool->set_followed(number_);
 }
 
 /// Before a connection is erased.
@@ -530,11 +608,22 @@ void Worker::forget(const Snapshot& snapshot, const Connection& connection) noex
 /// Unless the ports of that time are gone: whoever checked the connection last saw `valid_at`.
 void Worker::give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::uint64_t valid_at,
                             const FlowKey& forward, const FlowKey& reverse) noexcept {
-  if (owner >= snapshot.interfaces.size() || !snapshot.interfaces[owner]) return;
-  auto* pool = snapshot.interfaces[owner]->nat_pool.get();
+  auto* pool = pool_of(snapshot, owner, public_side(forward, reverse));
   if (pool == nullptr || pool->born() > valid_at) return;
-  const FlowKey& public_side = forward.scope().is_wire() ? forward : reverse;
-  pool->release(number_, public_side.destination_port(), outside_of(public_side));
+  const auto holder = port_holder(forward, reverse, Vni());
+  pool->release(number_, holder.port, holder.outside, holder.opener);
+}
+
+/// Where a connection's port is from, as far as it is still there; null = it is not.
+NatPool* Worker::pool_of(const Snapshot& snapshot, std::uint16_t owner, const FlowKey& public_side) noexcept {
+  if (public_side.is_v6()) {
+    const auto* underlay = snapshot.underlay(public_side.scope().underlay_suffix().data());
+    return underlay != nullptr && underlay->use == UnderlayUse::virtual_service
+               ? snapshot.virtual_services[underlay->index]->pool.get()
+               : nullptr;
+  }
+  const bool is_there = owner < snapshot.interfaces.size() && snapshot.interfaces[owner];
+  return is_there ? snapshot.interfaces[owner]->nat_pool.get() : nullptr;
 }
 
 void Worker::track(Connection& connection, Direction direction, const Work& work) noexcept {
@@ -560,8 +649,8 @@ Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowK
   if (action.translates_family) {
     const Drop drop = translate_family(opposite, work);
     if (drop != Drop::none) return drop;
-  } else if (action.rewrites) {
-    rewrite({*work.packet, work.ip, work.headers}, action, opposite);
+  } else if (action.rewrites && !rewrite({*work.packet, work.ip, work.headers}, action, opposite)) {
+    return Drop::translation;
   }
   return pass_on(snapshot, action, owner, work);
 }
@@ -586,21 +675,24 @@ Drop Worker::carry(const Snapshot& snapshot, const Action& action, std::uint32_t
     case Verdict::underlay:
     case Verdict::here:
       return to_underlay(snapshot, action, owner, work);
+    case Verdict::plain:
+      return to_service(snapshot, action, work);
     case Verdict::drop:
       break;
   }
   return static_cast<Drop>(action.out);
 }
 
-/// NAT64. The packet begins anew behind a frame's header.
+/// Of NAT64 and virtual services. The packet begins anew behind a frame's header.
 [[gnu::noinline]] Drop Worker::translate_family(const FlowKey& opposite, Work& work) noexcept {
   Packet& packet = *work.packet;
-  if (packet.bytes != packet.frame_bytes) return Drop::translation;
   std::uint8_t* ip = inner_of(packet, work.ip);
-  if (packet.offload.needs_checksum) {
-    finish_checksum(packet, work.ip, work.headers);
-  }
-  PacketBytes bytes{ip, work.headers.length, packet.headroom + work.ip - ethernet_bytes};
+  PacketBytes bytes;
+  bytes.begin = ip;
+  bytes.length = std::min(packet.bytes - work.ip, work.headers.length);
+  bytes.headroom = packet.headroom + work.ip - ethernet_bytes;
+  bytes.beyond = work.headers.length - bytes.length;
+  bytes.has_pseudo_sum_only = packet.offload.needs_checksum;
   Translated translated;
   const auto ports = [&](auto& ends, std::uint16_t source, std::uint16_t destination) {
     ends.source_port = source;
@@ -620,7 +712,9 @@ Drop Worker::carry(const Snapshot& snapshot, const Action& action, std::uint32_t
     V4Address source;
     std::memcpy(source.data(), ip + 12, source.size());
     ToV6 to;
+    // A router between may have sent an error; of what a machine sends, nothing has another source.
     to.packet.source = *embed(well_known_prefix, 96, source);
+    if (work.is_from_machine) std::memcpy(to.packet.source.data(), opposite.destination(), 16);
     std::memcpy(to.packet.destination.data(), opposite.source(), 16);
     ports(to.packet, opposite.destination_port(), opposite.source_port());
     std::memcpy(to.quoted.source.data(), opposite.source(), 16);
@@ -631,9 +725,11 @@ Drop Worker::carry(const Snapshot& snapshot, const Action& action, std::uint32_t
   if (translated.result != Translation::done) return Drop::translation;
   packet.move_front(static_cast<std::int32_t>(bytes.begin - packet.frame) - static_cast<std::int32_t>(ethernet_bytes));
   work.ip = ethernet_bytes;
-  packet.bytes = packet.frame_bytes = static_cast<std::uint32_t>(ethernet_bytes + bytes.length);
+  packet.bytes = static_cast<std::uint32_t>(ethernet_bytes + bytes.length);
+  packet.frame_bytes = static_cast<std::uint32_t>(packet.bytes + bytes.beyond);
   Headers headers;
-  if (parse({bytes.begin, bytes.length}, bytes.length, headers) != Malformed::none) return Drop::translation;
+  if (parse({bytes.begin, bytes.length}, bytes.length + bytes.beyond, headers) != Malformed::none)
+    return Drop::translation;
   work.headers = headers;
   return Drop::none;
 }
@@ -643,6 +739,8 @@ Drop Worker::answer_echo(Work& work) noexcept {
   const Headers& headers = work.headers;
   if (headers.is_fragment) return Drop::local;
   std::uint8_t* ip = inner_of(*work.packet, work.ip);
+  // It sets out from here: what was left to the request is not its own. Counted down when it leaves.
+  if (!work.is_from_machine) *(ip - outer_bytes + 7) = outer_hop_limit + 1;
   const std::uint32_t from = headers.is_v6 ? 8 : 12;
   const std::uint32_t bytes = headers.is_v6 ? 16 : 4;
   std::swap_ranges(ip + from, ip + from + bytes, ip + from + bytes);
@@ -679,6 +777,20 @@ Drop Worker::to_machine(const Snapshot& snapshot, const Action& action, Work& wo
   packet.port = receiver.port;
   std::memcpy(packet.frame, receiver.addresses.data(), receiver.addresses.size());
   store16(packet.frame + 12, work.headers.is_v6 ? ethertype_ipv6 : ethertype_ipv4);
+  return Drop::none;
+}
+
+/// The service knows nothing of outer headers.
+Drop Worker::to_service(const Snapshot& snapshot, const Action& action, Work& work) noexcept {
+  const UplinkView* uplink = uplink_for(snapshot, action.entropy);
+  if (uplink == nullptr) return Drop::uplink;
+  Packet& packet = *work.packet;
+  packet.move_front(static_cast<std::int32_t>(work.ip - ethernet_bytes));
+  work.ip = ethernet_bytes;
+  packet.port = uplink->port;
+  write_mac(packet.frame, uplink->neighbour);
+  write_mac(packet.frame + 6, snapshot.ports[uplink->port].mac);
+  store16(packet.frame + 12, ethertype_ipv6);
   return Drop::none;
 }
 

@@ -107,7 +107,10 @@ class Worker {
   Drop read(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
   Drop read_machine(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
   Drop read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noexcept;
-  Drop read_inner(const Snapshot& snapshot, FlowScope scope, bool is_v6, std::uint32_t length, Work& work) noexcept;
+  Drop read_service(const Snapshot& snapshot, const Packet& packet, Work& work) noexcept;
+  /// `most`: bytes that the packet may have.
+  Drop read_inner(const Snapshot& snapshot, FlowScope scope, bool is_v6, std::uint32_t length, std::uint32_t most,
+                  Work& work) noexcept;
   Drop answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet, Work& work) noexcept;
 
   Drop explain_one(const Snapshot& snapshot, Packet& packet, Work& work, Trace& trace);
@@ -122,6 +125,9 @@ class Worker {
   bool has_share(std::uint16_t owner) const noexcept;
   bool is_valid_still(const Snapshot& snapshot, Connection& connection) noexcept;
   bool check_again(const Snapshot& snapshot, Connection& connection) noexcept;
+  void move(const Snapshot& snapshot, Connection& connection, const FlowKey& reverse) noexcept;
+  void follow_nats(const Snapshot& snapshot) noexcept;
+  static NatPool* pool_of(const Snapshot& snapshot, std::uint16_t owner, const FlowKey& public_side) noexcept;
   void give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::uint64_t valid_at, const FlowKey& forward,
                       const FlowKey& reverse) noexcept;
   void forget(const Snapshot& snapshot, const Connection& connection) noexcept;
@@ -137,6 +143,7 @@ class Worker {
   Drop translate_family(const FlowKey& opposite, Work& work) noexcept;
   static Drop answer_echo(Work& work) noexcept;
   bool is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept;
+  static Drop to_service(const Snapshot& snapshot, const Action& action, Work& work) noexcept;
   Drop to_machine(const Snapshot& snapshot, const Action& action, Work& work) const noexcept;
   static Drop to_underlay(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
 
@@ -146,6 +153,7 @@ class Worker {
   const WorkerOptions options_;
   Crossing* const crossing_;
   std::uint64_t handed_ = 0;
+  std::uint64_t followed_ = 0;  ///< the snapshot whose NATs have been told of their flows
   FlowTable flows_;
   Fragments fragments_;
   Gateway gateway_;

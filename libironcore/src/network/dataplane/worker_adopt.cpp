@@ -54,24 +54,27 @@ bool Worker::keeps(const Snapshot& snapshot, Connection& connection) noexcept {
   return true;
 }
 
-/// What has been told of the NAT since the connection was checked last may have given its port to another one.
+/// What has been told of the NAT since the connection was checked last may have given its port to another one; what has been told of a virtual
+/// service can have given it only to one that claims it as well.
 bool Worker::claim_port(const Snapshot& snapshot, const Connection& connection) noexcept {
   const auto& state = connection.state;
   const auto* owner = interface_at(snapshot, state.owner);
-  if (owner == nullptr || !owner->nat_pool || options_.kept->nat_born(state.owner) > state.valid_at) return false;
   const FlowKey& forward = connection.side(Direction::forward).key;
   const FlowKey& reverse = connection.side(Direction::reverse).key;
   const bool is_from_wire = forward.scope().is_wire();
   const FlowKey& outside = is_from_wire ? forward : reverse;
   const FlowKey& inside = is_from_wire ? reverse : forward;
-  if (!outside.scope().is_wire() || inside.scope().is_wire() || outside.is_v6()) return false;
-  if (std::memcmp(owner->nat->address.bytes().data(), outside.destination(), outside.address_bytes()) != 0)
+  if (owner == nullptr || !outside.scope().is_wire() || inside.scope().is_wire() || !port_space(inside.protocol()))
     return false;
-  const auto space = port_space(inside.protocol());
-  if (!space) return false;
-  const auto address = inside.is_v6() ? bits_of(load_v6(inside.source())) : bits_of(load_v4(inside.source()));
-  const Inside socket{address, owner->told.vni.value(), inside.source_port(), *space, inside.is_v6()};
-  return owner->nat_pool->claim(number_, socket, outside.destination_port(), outside_of(outside));
+  auto* pool = pool_of(snapshot, state.owner, outside);
+  if (pool == nullptr) return false;
+  if (!outside.is_v6()) {
+    if (options_.kept->nat_born(state.owner) > state.valid_at) return false;
+    if (std::memcmp(owner->nat->address.bytes().data(), outside.destination(), outside.address_bytes()) != 0)
+      return false;
+  }
+  const auto holder = port_holder(forward, reverse, owner->told.vni);
+  return pool->claim(number_, holder.port, holder.inside, holder.outside, holder.opener);
 }
 
 }  // namespace ironcore::network::dataplane
