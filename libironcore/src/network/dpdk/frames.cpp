@@ -33,6 +33,7 @@ bool describe(rte_mbuf& frame, Packet& packet) noexcept {
   if (frame.next != nullptr && frame.data_len < most_header_bytes) pull(frame);
   if (frame.data_len < shortest_frame) return false;
   const auto flags = frame.ol_flags;
+  packet = {};  // the engine left marks on the one that was here before
   packet.frame = rte_pktmbuf_mtod(&frame, std::uint8_t*);
   packet.bytes = frame.data_len;
   packet.frame_bytes = frame.pkt_len;
@@ -42,7 +43,6 @@ bool describe(rte_mbuf& frame, Packet& packet) noexcept {
   packet.offload.needs_checksum = sum == RTE_MBUF_F_RX_L4_CKSUM_NONE;
   packet.offload.is_checksum_right = sum == RTE_MBUF_F_RX_L4_CKSUM_GOOD;
   packet.offload.segment_bytes = (flags & RTE_MBUF_F_RX_LRO) != 0 ? frame.tso_segsz : std::uint16_t{0};
-  packet.drop = Drop::none;
   packet.buffer = &frame;
   return true;
 }
