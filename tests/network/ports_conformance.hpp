@@ -82,9 +82,12 @@ class AllQueues {
     wait_until([&] {
       for (std::size_t queue = 0; queue < ports_.queues(); ++queue) {
         for (const auto number : ports_.polled(queue)) {
+          // What is there from other packets is not of those that come.
+          network::Packet other;
+          other.drop = network::Drop::route;
+          other.is_from_here = other.is_placed = true;
           std::array<network::Packet, 8> some;
-          // As those that came before have left them.
-          for (auto& packet : some) packet.is_from_here = packet.is_placed = true;
+          some.fill(other);
           const auto room = std::min(some.size(), count - out.size());
           const auto came = ports_.receive(number, queue, std::span(some).first(room));
           for (const auto& packet : std::span(some).first(came)) {
@@ -251,6 +254,8 @@ TEST_CASE_TEMPLATE_DEFINE("a frame is received as it came and leaves as it is", 
     CHECK(packet.headroom >= 128);
     CHECK(packet.room >= bytes);
     CHECK(packet.drop == network::Drop::none);
+    CHECK_FALSE(packet.is_from_here);
+    CHECK_FALSE(packet.is_placed);
     CHECK(packet.buffer != nullptr);
     packet.port = out.number;
     body.ports().send(0, {&packet, 1});

@@ -100,14 +100,6 @@ ErrorCode open_fails(network::Ports& ports, const network::PortSpec& spec) {
 
 }  // namespace
 
-TEST_CASE("vhost-user ports are refused unless they are asked for") {
-  auto& environment = DpdkEnvironment::get();
-  const auto ports = network::dpdk::create_ports(*environment.eal, {.buffers = 2048}, environment.log).value();
-  const auto refused = ports->open(dpdk_port("guest", "vhost:/tmp/guest.sock"));
-  REQUIRE(!refused);
-  CHECK(refused.error().code() == ErrorCode::unsupported);
-}
-
 TEST_CASE("null receives nothing and takes everything") {
   const auto ports = dpdk_ports();
   const auto port = open_port(*ports, dpdk_port("n", "null"));

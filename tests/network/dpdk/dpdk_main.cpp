@@ -3,7 +3,6 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 #include <sched.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -35,8 +34,6 @@ int main(int argc, char** argv) {
   }
   // Nobody but the tests says anything.
   std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << 1;
-  // DPDK's virtio-user, our guest, writes to sockets that the other end has closed.
-  ::signal(SIGPIPE, SIG_IGN);
   DpdkEnvironment made;
   ::sched_getaffinity(0, sizeof made.processors, &made.processors);
   auto eal = ironcore::network::dpdk::Eal::create(eal_options, made.log);

@@ -43,9 +43,8 @@ struct DpdkEnvironment {
   static DpdkEnvironment& get();
 };
 
-inline std::unique_ptr<network::Ports> dpdk_ports(network::dpdk::PortsOptions options = {.buffers = 2048}) {
+inline std::unique_ptr<network::Ports> dpdk_ports(const network::dpdk::PortsOptions& options = {.buffers = 2048}) {
   auto& environment = DpdkEnvironment::get();
-  options.has_vhost = true;
   auto ports = network::dpdk::create_ports(*environment.eal, options, environment.log);
   REQUIRE_MESSAGE(ports.has_value(), ports.error().message());
   return *std::move(ports);

@@ -51,8 +51,6 @@ struct PortsOptions {
   std::size_t buffers = 16384;  ///< of `buffer_bytes` each, for all ports together
   /// Of a frame that are in one piece; longer frames come in several. Not less than 2,048.
   std::size_t buffer_bytes = 2048;
-  /// `vhost:` ports are not finished: their own tests are not stable yet. Who wants to try them says so here.
-  bool has_vhost = false;
 };
 
 /// Devices:
@@ -64,12 +62,13 @@ struct PortsOptions {
 ///     pcap:rx=FILE,tx=FILE               capture files; either may be missing; `infinite_rx=1` repeats the first one for ever
 ///     null                               receives nothing and takes everything
 ///     ring:NAME                          one end of a wire in this process; other `Ports` on the same EAL may open the other end
-///     vhost:PATH                         a guest's network interface: vhost-user on a socket where its emulator listens, now or later (`has_vhost`)
+///     vhost:PATH                         a guest's network interface: vhost-user on a socket where its emulator listens, now or later
 ///
 /// A guest may come, go and come back: the socket is tried once a second. It may have any number of queue pairs up to 128, in split rings; workers share
-/// them out. It is left to finish checksums and to take packets that are to be cut if it said that it can. Its memory must be shared. DPDK runs two
-/// threads for all guests, from the first such port on until the process ends; an emulator that stops in the middle of a message holds them up. A
-/// socket is of one port in the process, and there can be 1,024.
+/// them out. It is left to finish checksums and to take packets that are to be cut if it said that it can. Its memory must be shared. What a guest writes
+/// there is checked. Its emulator is trusted more: one that shrinks the shared memory ends this process (SIGBUS), one that stops in the middle of
+/// a message, or does not take in the answers, holds up all guests. DPDK runs two threads for all guests, from the first such port on until the process
+/// ends. A socket is of one port in the process, and there can be 1,024.
 ///
 /// Taps and `af_packet` pass on unfinished checksums and packets that are to be cut, in both directions; a card finishes them if it can. Everything else
 /// is finished here, also what is in a tunnel. Up to 31 ports of the kinds `pci`, `memif`, `pcap` and `null` can be open in a process (a limit of Debian's

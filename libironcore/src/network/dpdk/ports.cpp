@@ -271,11 +271,7 @@ Result<PortState> DpdkPorts::open(const PortSpec& spec) {
   if (words.kind == Kind::ring) make = open_ring;
   if (words.kind == Kind::tap) make = open_tap;
   if (words.kind == Kind::af_packet) make = open_packet_socket;
-  if (words.kind == Kind::vhost) {
-    if (!options_.has_vhost)
-      return Error(ErrorCode::unsupported, "vhost-user ports are not finished: `PortsOptions::has_vhost` allows them");
-    make = open_vhost;
-  }
+  if (words.kind == Kind::vhost) make = open_vhost;
   auto device = make(words, wanted);
   if (!device) return std::move(device).error().within("open device " + spec.device);
   auto port = std::make_shared<Port>(spec, number, *std::move(device), queues_.size());
@@ -603,11 +599,13 @@ void DpdkPorts::wait(std::size_t worker, std::uint64_t most_ns) noexcept {
     }
   }
   mine.seen.store(0);
-  if (!may_sleep || mine.polled_at != epoch_.load()) return;
+  if (mine.polled_at != epoch_.load()) return;
   std::uint64_t span_ns = most_ns;
-  if (mine.has_silent) {
+  if (mine.has_silent || !may_sleep) {
     span_ns = std::min(span_ns, mine.pause_ns);
     mine.pause_ns = std::min(mine.pause_ns * 2, longest_pause_ns);
+    // What is there is taken at once, unless it could not be taken just now.
+    if (!may_sleep && span_ns == shortest_pause_ns) return;
   }
   const timespec span{static_cast<time_t>(span_ns / second_ns), static_cast<long>(span_ns % second_ns)};
   epoll_event event{};

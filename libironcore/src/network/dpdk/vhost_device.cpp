@@ -43,6 +43,7 @@ constexpr std::uint64_t guest_tso = bit(7) | bit(8);  // of IPv4 and of IPv6
 constexpr std::uint64_t ecn = bit(9) | bit(13);
 constexpr std::uint64_t ufo = bit(10) | bit(14);
 constexpr std::uint64_t legacy_gso = bit(6);
+constexpr std::uint64_t several_queues = bit(22);
 // What waits can be counted in split rings only.
 constexpr std::uint64_t packed_rings = bit(34);
 
@@ -108,6 +109,10 @@ class Guest {
     std::uint64_t features = 0;
     if (rte_vhost_get_negotiated_features(id, &features) != 0) features = 0;
     features_ = features;
+    {
+      std::lock_guard guard(mutex_);
+      count_rings();
+    }
     id_ = id;
     tell_all();
   }
@@ -170,9 +175,11 @@ class Guest {
     kicks_[pair].reset();
   }
   void count_rings() {
-    const auto leading = std::find(to_guest_.begin(), to_guest_.end(), false) - to_guest_.begin();
-    pairs_to_guest_ = static_cast<std::size_t>(leading);
-    std::size_t pairs = most_pairs;
+    // Further ones of a guest that did not agree to have them may be freed under a worker.
+    const std::size_t most = (features_ & several_queues) != 0 ? most_pairs : 1;
+    const auto* const leading = std::find(to_guest_.begin(), to_guest_.begin() + most, false);
+    pairs_to_guest_ = static_cast<std::size_t>(leading - to_guest_.begin());
+    std::size_t pairs = most;
     while (pairs > 0 && !from_guest_[pairs - 1]) --pairs;
     pairs_from_guest_ = pairs;
   }
