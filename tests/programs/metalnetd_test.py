@@ -415,7 +415,7 @@ class FromOtherHosts(TempDirectory):
         local = f"ipc://{self.directory}/dataplane.sock"
         self.daemon = Daemon("metalnetd", [program("metalnetd"), "--underlay", UNDERLAY, "--listen", local, "--listen", self.endpoint,
                                            "--key-file", self.keys["server"][0], "--identities-file", self.identities,
-                                           "--connections", 1000, "--dpdk-prefix", f"test-{os.getpid()}", "--keep", "nothing"], self.directory)
+                                           "--connections", 1000, "--keep", "nothing", "--dpdk-prefix", f"test-{os.getpid()}"], self.directory)
         self.addCleanup(self.daemon.kill)
         self.daemon.wait_ready()
         self.local = {"IRONCORE_DATAPLANE": local}
