@@ -215,6 +215,7 @@ std::string all_of(const Dataplane& dataplane) {
   collect<LoadBalancerTarget>(dataplane, out);
   collect<Route>(dataplane, out);
   collect<FirewallRule>(dataplane, out);
+  collect<VirtualService>(dataplane, out);
   return out;
 }
 
@@ -455,6 +456,40 @@ TEST_CASE("flows behind a NAT keep their ports over restarts, both ways, and nob
   }
 }
 
+TEST_CASE("flows to a virtual service keep their ports over restarts, whichever worker has them") {
+  SystemClock clock;
+  NullLog log;
+  const Directories directories;
+  const auto service = virtual_service("dns");
+  std::map<std::uint16_t, std::uint16_t> port_of;
+  std::set<std::uint16_t> ports;
+  for (int life = 0; life < 3; ++life) {
+    Life now(directories, clock, log, {.workers = 3, .first = static_cast<std::uint32_t>(life)});
+    REQUIRE_FALSE(now.failure);
+    if (life == 0) now.apply({machine(1, "10.0.0.1"), rule("m1", "all"), service});
+    CHECK(now.connections() == port_of.size());
+    const auto underlay = now->get<VirtualService>(VirtualServiceKey{"dns"}).value().underlay->to_text();
+    for (std::uint16_t i = 0; i < 40; ++i) {
+      const auto inside = static_cast<std::uint16_t>(5000 + life * 20 + i);
+      const auto out = now.from_machine(1, udp_to("10.0.0.1", inside, service.address.to_text(), service.port));
+      REQUIRE(out.size() > 14 + 40);
+      const auto port = get16(out, 14 + 40);
+      const auto [known, is_new] = port_of.emplace(inside, port);
+      CHECK(known->second == port);
+      if (is_new) CHECK(ports.insert(port).second);
+      const auto answer = checksummed(v6(udp(service.service_port, port, {4, 5}),
+                                         {.source = service.service_address.to_text(), .destination = underlay}));
+      now.ports.inject("uplink", Life::ethernet(now.mac_of("uplink"), router, 0x86dd, answer));
+      now.step();
+      const auto in = now.last_of("port-m1");
+      REQUIRE(in.size() > 14 + 20);
+      CHECK(get16(in, 14 + 20 + 2) == inside);
+    }
+    CHECK(now.connections() == port_of.size());
+  }
+  CHECK(port_of.size() == 80);
+}
+
 TEST_CASE("TCP goes on where it was, and its time goes on too") {
   sim::VirtualClock clock;
   NullLog log;
@@ -611,8 +646,11 @@ TEST_CASE("ports of a NAT that was told anew are those of its new flows") {
     Life now(directories, clock, log);
     now.apply(two_machines());
     for (std::uint16_t i = 0; i < 500; ++i) now.from_machine(1, udp_to("10.0.0.1", i, server, 53));
-    // All are given up; the flows are still in the table, and one comes again.
-    now.apply({nat("m1", 1024, 2046)});
+    // With another address all are given up; the flows are still in the table, and one comes again.
+    auto elsewhere = nat("m1", 1024, 2047);
+    elsewhere.address = ip("192.0.2.9");
+    now.apply({elsewhere});
+    now.apply({nat("m1", 1024, 2047)});
     port = source_port_of(inner_of(now.from_machine(1, udp_to("10.0.0.1", 600, server, 53))));
   }
   Life now(directories, clock, log);
