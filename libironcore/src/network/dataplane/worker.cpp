@@ -559,11 +559,11 @@ void Worker::move(const Snapshot& snapshot, Connection& connection, const FlowKe
   auto& state = inserted.connection->state;
   state.seen = before.seen;
   state.owner = before.owner;
-  state.valid_at = before.valid_at;
   state.holds_port = true;
   state.tcp = before.tcp;
   state.packets = before.packets;
   state.bytes = before.bytes;
+  FlowTable::complete(*inserted.connection, before.valid_at);
   check_again(snapshot, *inserted.connection);
 }
 
