@@ -264,6 +264,30 @@ TEST_CASE("many guests come and go at once") {
   }
 }
 
+TEST_CASE("a port may be closed in the moment in which its guest hangs up") {
+  const ScratchDirectory scratch;
+  const auto ports = dpdk_ports();
+  constexpr std::size_t most = 24;
+  std::array<std::unique_ptr<VhostGuest>, most> guests;
+  const auto path = [&](std::size_t i) { return (scratch.path() / std::to_string(i)).string(); };
+  const auto name = [](std::size_t i) { return "g" + std::to_string(i); };
+  for (int again = 0; again < 10; ++again) {
+    for (std::size_t i = 0; i < most; ++i) {
+      guests[i] = std::make_unique<VhostGuest>(path(i));
+      open_port(*ports, dpdk_port(name(i), "vhost:" + path(i)));
+    }
+    for (std::size_t i = 0; i < most; ++i) wait_guest(*ports, name(i), *guests[i]);
+    for (std::size_t i = 0; i < most; ++i) {
+      guests[i].reset();
+      REQUIRE(ports->close(name(i)).has_value());
+    }
+  }
+  // Who still called for one of them would find this one.
+  const VhostGuest guest(path(0));
+  open_port(*ports, dpdk_port(name(0), "vhost:" + path(0)));
+  wait_guest(*ports, name(0), guest);
+}
+
 TEST_CASE("a socket that cannot be is refused") {
   const ScratchDirectory scratch;
   const auto ports = dpdk_ports();

@@ -64,10 +64,10 @@ struct PortsOptions {
 ///     ring:NAME                          one end of a wire in this process; other `Ports` on the same EAL may open the other end
 ///     vhost:PATH                         a guest's network interface: vhost-user on a socket where its emulator listens, now or later
 ///
-/// A guest may come, go and come back: the socket is tried once a second. It may have any number of queue pairs up to 128, in split rings; workers share
+/// A guest may come, go and come back: the socket is tried three times a second. It may have any number of queue pairs up to 128, in split rings; workers share
 /// them out. It is left to finish checksums and to take packets that are to be cut if it said that it can. Its memory must be shared. What a guest writes
 /// there is checked. Its emulator is trusted more: one that shrinks the shared memory ends this process (SIGBUS), one that stops in the middle of
-/// a message, or does not take in the answers, holds up all guests. DPDK runs two threads for all guests, from the first such port on until the process
+/// a message, or does not take in the answers, holds up all guests. DPDK runs a thread for all guests, from the first connection on until the process
 /// ends. A socket is of one port in the process, and there can be 1,024.
 ///
 /// Taps and `af_packet` pass on unfinished checksums and packets that are to be cut, in both directions; a card finishes them if it can. Everything else

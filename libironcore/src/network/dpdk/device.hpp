@@ -52,6 +52,8 @@ class Device {
   virtual std::uint16_t send(std::uint16_t queue, rte_mbuf** from, std::uint16_t count) noexcept = 0;
   /// Thread: any.
   virtual bool is_up() const noexcept = 0;
+  /// Called ten times a second, by one thread.
+  virtual void tend() {}
   /// Becomes readable when something has come to this queue; -1: there is no such thing.
   virtual int wake_fd(std::uint16_t) const noexcept { return -1; }
   /// Called by the queue's worker before it sleeps on `wake_fd`. False if something is there already.

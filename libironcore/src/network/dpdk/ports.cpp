@@ -364,6 +364,7 @@ void DpdkPorts::watch_links(std::stop_token stop) {
       std::lock_guard guard(device_mutex_);
       for (const auto& port : all) {
         if (port->device == nullptr) continue;
+        port->device->tend();
         const bool is_up = port->device->is_up();
         if (port->is_up.exchange(is_up) == is_up) continue;
         is_changed = true;

@@ -4,7 +4,9 @@
 #include <rte_vhost.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +19,7 @@
 #include <map>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "device.hpp"
@@ -29,10 +32,12 @@ namespace ironcore::network::dpdk {
 namespace {
 
 constexpr std::size_t most_pairs = 128;     // of rte_vhost
+constexpr std::size_t most_sockets = 1024;  // likewise
 constexpr std::uint16_t most_at_once = 32;  // likewise: it takes no more in one call
 constexpr std::uint32_t ethernet_bytes = 14;
 constexpr std::uint32_t ipv6_bytes = 40;
 constexpr int no_guest = -1;
+constexpr int tends_between_calls = 3;
 
 // Feature bits of virtio 1.2 §5.1.3 and §6.
 constexpr std::uint64_t bit(unsigned number) {
@@ -82,8 +87,8 @@ class Visit {
   int guest_ = no_guest;
 };
 
-/// A socket and the guest behind it. Its `on_…` functions run on DPDK's vhost thread, or on the one that closes the port; with rings locked, so that
-/// only `on_gone` may wait for workers.
+/// A socket and the guest behind it. Its `on_…` functions run on DPDK's vhost thread, or on the one that connects or closes the port; with rings locked,
+/// so that only `on_gone` may wait for workers.
 class Guest {
  public:
   explicit Guest(std::size_t queues) : queues_(queues) {}
@@ -99,11 +104,12 @@ class Guest {
   }
 
   void on_connection() {
-    std::lock_guard guard(mutex_);
-    for (std::size_t pair = 0; pair < most_pairs; ++pair) forget_kick(pair);
-    to_guest_.fill(false);
-    for (auto& is_on : from_guest_) is_on = false;
-    count_rings();
+    forget_rings();
+    is_connected_ = true;
+  }
+  void on_hang_up() {
+    forget_rings();
+    is_connected_ = false;
   }
   void on_come(int id) {
     std::uint64_t features = 0;
@@ -140,6 +146,7 @@ class Guest {
   }
 
   std::vector<VhostQueue>& queues() noexcept { return queues_; }
+  bool is_connected() const noexcept { return is_connected_; }
   const std::atomic<int>& id() const noexcept { return id_; }
   std::uint64_t features() const noexcept { return features_.load(std::memory_order_relaxed); }
   std::size_t pairs_to_guest() const noexcept { return pairs_to_guest_.load(std::memory_order_relaxed); }
@@ -174,6 +181,13 @@ class Guest {
     ::epoll_ctl(queues_[pair % queues_.size()].poller.get(), EPOLL_CTL_DEL, kicks_[pair].get(), nullptr);
     kicks_[pair].reset();
   }
+  void forget_rings() {
+    std::lock_guard guard(mutex_);
+    for (std::size_t pair = 0; pair < most_pairs; ++pair) forget_kick(pair);
+    to_guest_.fill(false);
+    for (auto& is_on : from_guest_) is_on = false;
+    count_rings();
+  }
   void count_rings() {
     // Further ones of a guest that did not agree to have them may be freed under a worker.
     const std::size_t most = (features_ & several_queues) != 0 ? most_pairs : 1;
@@ -185,6 +199,7 @@ class Guest {
   }
 
   std::vector<VhostQueue> queues_;
+  std::atomic<bool> is_connected_ = false;
   std::atomic<int> id_ = no_guest;
   std::atomic<std::uint64_t> features_ = 0;        ///< that it agreed to
   std::atomic<std::size_t> pairs_to_guest_ = 0;    ///< the first ones, up to one that is off
@@ -232,32 +247,53 @@ constexpr rte_vhost_device_ops callbacks = {
         },
     .destroy_connection =
         [](int id) {
-          if (const auto guest = guest_of(id)) guest->on_connection();
+          if (const auto guest = guest_of(id)) guest->on_hang_up();
         },
     .guest_notified = nullptr,
     .reserved = {},
 };
 
+/// Whether somebody has a stream socket there, who does not notice that he is asked: one of another kind is refused by its kind.
+bool is_somebody_at(const std::string& path) noexcept {
+  const UniqueFd probe(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
+         errno == EPROTOTYPE;
+}
+
+/// rte_vhost would connect anew by itself, but a socket that is given up in the moment in which the guest hangs up stays on its list of those that
+/// it still calls for, and is freed. So each connection has a registration of its own.
 class VhostDevice final : public Device {
  public:
   VhostDevice(std::string path, std::shared_ptr<Guest> guest, rte_mempool* pool)
       : path_(std::move(path)), guest_(std::move(guest)), pool_(pool) {}
   ~VhostDevice() override {
-    if (is_registered_) rte_vhost_driver_unregister(path_.c_str());
+    hang_up();
     std::lock_guard guard(guests_mutex);
     guests().erase(path_);
   }
 
-  Result<void> start() {
-    constexpr std::uint64_t flags = RTE_VHOST_USER_CLIENT | RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS;
-    if (rte_vhost_driver_register(path_.c_str(), flags) != 0)
-      return Error(ErrorCode::exhausted, "DPDK takes no more sockets: close a port first");
-    is_registered_ = true;
+  void tend() override {
+    if (guest_->is_connected()) {
+      tends_ = 0;
+    } else if (++tends_ >= tends_between_calls) {
+      tends_ = 0;
+      call();
+    }
+  }
+  void call() {
+    hang_up();
+    if (!is_somebody_at(path_)) return;
+    constexpr std::uint64_t flags =
+        RTE_VHOST_USER_CLIENT | RTE_VHOST_USER_NO_RECONNECT | RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS;
+    is_registered_ = rte_vhost_driver_register(path_.c_str(), flags) == 0;
+    if (!is_registered_) return;
     if (rte_vhost_driver_disable_features(path_.c_str(), ecn | ufo | legacy_gso | packed_rings) != 0 ||
         rte_vhost_driver_callback_register(path_.c_str(), &callbacks) != 0 ||
         rte_vhost_driver_start(path_.c_str()) != 0)
-      return Error(ErrorCode::unavailable, "DPDK does not connect to it; see its log");
-    return {};
+      hang_up();
   }
 
   Abilities abilities() const noexcept override {
@@ -334,6 +370,10 @@ class VhostDevice final : public Device {
   DeviceCounters counters() const noexcept override { return {.errors = errors_.load(std::memory_order_relaxed)}; }
 
  private:
+  /// Waits until DPDK is through with who hung up by himself.
+  void hang_up() {
+    if (std::exchange(is_registered_, false)) rte_vhost_driver_unregister(path_.c_str());
+  }
   void listen(VhostQueue& queue, std::size_t number, int guest, int is_on) noexcept {
     queue.is_listening = is_on != 0;
     const auto pairs = guest_->pairs_from_guest();
@@ -385,6 +425,7 @@ class VhostDevice final : public Device {
   const std::shared_ptr<Guest> guest_;
   rte_mempool* const pool_;
   bool is_registered_ = false;
+  int tends_ = 0;
   std::atomic<std::uint64_t> errors_ = 0;
 };
 
@@ -408,11 +449,14 @@ Result<std::unique_ptr<Device>> open_vhost(const DeviceWords& words, const Devic
   IRONCORE_CHECK(guest->prepare());
   {
     std::lock_guard guard(guests_mutex);
+    if (guests().size() >= most_sockets)
+      return Error(ErrorCode::exhausted, "DPDK takes no more than " + std::to_string(most_sockets) +
+                                             " sockets of guests: close a port first");
     if (!guests().try_emplace(path, guest).second)
       return Error(ErrorCode::unavailable, "socket " + path + " is in use by another port");
   }
   auto device = std::make_unique<VhostDevice>(path, std::move(guest), options.pool);
-  IRONCORE_CHECK(device->start());
+  device->call();
   return std::unique_ptr<Device>(std::move(device));
 }
 
