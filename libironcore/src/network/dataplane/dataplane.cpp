@@ -103,6 +103,8 @@ Result<void> check(const DataplaneOptions& options) {
   check_timeouts(options.timeouts, errors);
   if (!dataplane::is_prime(options.maglev_size))
     add("maglev_size", "must be a prime, such as 65537 or 251, and is " + std::to_string(options.maglev_size));
+  if (options.offload_packets_per_second == 0) add("offload_packets_per_second", "must be 1 at least");
+  if (options.offload_connections == 0) add("offload_connections", "must be 1 at least");
   if (options.lease_seconds == 0) add("lease_seconds", "must be 1 at least");
   for (std::size_t i = 0; i < options.dns_v4.size(); ++i)
     if (options.dns_v4[i].is_v6()) add("dns_v4[" + std::to_string(i) + "]", "must be an IPv4 address");
@@ -248,6 +250,9 @@ struct Dataplane::State {
     worker_options.timeouts = ticks(options.timeouts);
     worker_options.has_firewall = options.has_firewall;
     worker_options.interfaces = Desired::max_interfaces;
+    worker_options.flow_offload = options.flow_offload;
+    worker_options.offload.packets_per_second = options.offload_packets_per_second;
+    worker_options.offload.connections = options.offload_connections;
     worker_options.gateway.mtu = options.mtu;
     worker_options.gateway.dns_v4 = options.dns_v4;
     worker_options.gateway.dns_v6 = options.dns_v6;
@@ -411,6 +416,7 @@ struct Dataplane::State {
   void send(Lane& lane, std::size_t queue, std::span<const Packet> packets, std::uint64_t now_ns) noexcept;
   void serve(Lane& lane, std::uint64_t now_ns) noexcept;
   void finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept;
+  static void count_offloaded(Tallies& tallies, const dataplane::OffloadedFlows& offloaded) noexcept;
 
   const DataplaneOptions options;
   Ports& ports;
@@ -444,6 +450,10 @@ Dataplane::Dataplane(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Result<std::unique_ptr<Dataplane>> Dataplane::create(DataplaneOptions options, Ports& ports, Clock& clock, Log& log) {
   IRONCORE_CHECK(within(check(options), "dataplane"));
+  if (options.flow_offload != nullptr && options.flow_offload->queues() < ports.queues())
+    return Error(ErrorCode::invalid, "dataplane: flow_offload: it has " +
+                                         std::to_string(options.flow_offload->queues()) + " queues, and there are " +
+                                         std::to_string(ports.queues()) + " workers");
   const std::uint64_t seed = options.seed ? *options.seed : random_word();
   std::unique_ptr<Dataplane> out(new Dataplane(std::make_unique<State>(std::move(options), ports, clock, log, seed)));
   State* state = out->state_.get();
@@ -560,6 +570,9 @@ DataplaneCounters Dataplane::counters() const {
     out.connections += tallies.connections.get();
     out.most_connections = std::max(out.most_connections, tallies.connections.get());
     out.connection_room += state_->options.connections;
+    out.offloaded += tallies.offloaded.get();
+    out.offload_refused += tallies.offload_refused.get();
+    out.offload_packets += tallies.offload_packets.get();
   }
   return out;
 }
@@ -779,6 +792,23 @@ void Dataplane::State::serve(Lane& lane, std::uint64_t now_ns) noexcept {
   answered.notify_all();
 }
 
+/// As if the packets had come this way.
+void Dataplane::State::count_offloaded(Tallies& tallies, const dataplane::OffloadedFlows& offloaded) noexcept {
+  for (const auto& hit : offloaded.hits()) {
+    if (auto* from = tallies.of(hit.from); from != nullptr) {
+      from->from_packets.add(hit.packets);
+      from->from_bytes.add(hit.from_bytes);
+    }
+    if (auto* to = tallies.of(hit.to); to != nullptr) {
+      to->to_packets.add(hit.packets);
+      to->to_bytes.add(hit.to_bytes);
+    }
+  }
+  tallies.offloaded.set(offloaded.counters().connections);
+  tallies.offload_refused.set(offloaded.counters().refused);
+  tallies.offload_packets.set(offloaded.counters().packets);
+}
+
 void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept {
   const std::span packets(lane.packets.data(), count);
   std::array<std::uint32_t, burst> from;
@@ -811,6 +841,8 @@ void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, 
   if (dropped > 0) ports.release(std::span(lane.dropped).first(dropped));
 
   auto& tallies = lane.tallies;
+  if (const auto* offloaded = lane.worker.offloaded(); offloaded != nullptr) [[unlikely]]
+    count_offloaded(tallies, *offloaded);
   tallies.connections.set(lane.worker.flows().size());
   if (count == 0) return;
   tallies.slow_path.set(lane.worker.slow_path());

@@ -75,6 +75,9 @@ class Tallies {
   Counter answers;
   Counter icmp_errors;
   Counter connections;
+  Counter offloaded;
+  Counter offload_refused;
+  Counter offload_packets;
 
  private:
   std::unique_ptr<Port[]> ports_ = std::make_unique<Port[]>(most_ports);
