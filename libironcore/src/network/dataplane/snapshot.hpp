@@ -76,12 +76,12 @@ struct PortView {
 
 /// Of one interface: what every packet from its machine, or to it, needs; side by side, so that it is fetched at once.
 struct alignas(64) Attachment {
-  std::uint32_t port = no_port;                ///< `no_port` while it is not there
-  std::uint32_t home = no_port;                ///< modulo how many there are, the worker that has its flows
-  bool has_mac = false;                        ///< the machine's is known
-  bool is_limited = false;                     ///< by `InterfaceView::meters`
-  std::array<std::uint8_t, 12> addresses{};    ///< as a frame to the machine begins: its MAC, and that of our side
-  UnderlayBytes underlay{};                    ///< of the interface
+  std::uint32_t port = no_port;              ///< `no_port` while it is not there
+  std::uint32_t home = no_port;              ///< modulo how many there are, the worker that has its flows
+  bool has_mac = false;                      ///< the machine's is known
+  bool is_limited = false;                   ///< by `InterfaceView::meters`
+  std::array<std::uint8_t, 12> addresses{};  ///< as a frame to the machine begins: its MAC, and that of our side
+  UnderlayBytes underlay{};                  ///< of the interface
 };
 
 /// A port towards other hosts.
@@ -118,9 +118,9 @@ struct PublicRange {
 /// A copy shares nearly everything. Thread: as PrefixMap.
 struct Snapshot {
   std::uint64_t number = 0;
-  UnderlayBytes host{};                         ///< the underlay prefix, and zeros
-  ChunkedArray<PortView> ports;                 ///< by the numbers of the embedder
-  ChunkedArray<Attachment> attachments;         ///< by the numbers of interfaces
+  UnderlayBytes host{};                  ///< the underlay prefix, and zeros
+  ChunkedArray<PortView> ports;          ///< by the numbers of the embedder
+  ChunkedArray<Attachment> attachments;  ///< by the numbers of interfaces
   std::vector<UplinkView> uplinks;
   ChunkedArray<std::shared_ptr<const InterfaceView>> interfaces;             ///< null = there is none
   ChunkedArray<std::shared_ptr<const LoadBalancerView>> load_balancers;      ///< likewise
@@ -149,6 +149,20 @@ struct Snapshot {
                                             std::uint16_t port) const noexcept {
     const auto found = served.get(served_bits(address, protocol, port), served_length);
     return found ? virtual_services[*found].get() : nullptr;
+  }
+  /// By weight among those that are up; a flow keeps its own as long as these stay the same. Null: none is up.
+  const UplinkView* uplink_for(std::uint32_t entropy) const noexcept {
+    const UplinkView* uplink = nullptr;
+    std::uint32_t sum = 0;
+    for (const auto& one : uplinks) sum += one.is_up ? one.weight : 0U;
+    std::uint32_t point = sum == 0 ? 0 : entropy % sum;
+    for (const auto& one : uplinks) {
+      if (!one.is_up || one.weight == 0) continue;
+      uplink = &one;
+      if (point < one.weight) break;
+      point -= one.weight;
+    }
+    return uplink;
   }
   bool is_here(std::uint32_t next_hop) const noexcept {
     return std::memcmp(next_hops[next_hop].data(), host.data(), host.size() / 2) == 0;
