@@ -108,9 +108,9 @@ class FlowKey {
     const std::uint64_t ends = words_[0] | words_[2] << 32;
     std::uint64_t state = fold_product(ends ^ hash_seeds[0] ^ secret, words_[4] ^ hash_seeds[1]);
     if (is_v6())
-      state ^= fold_product(
-          fold_product(words_[0] ^ hash_seeds[2] ^ secret, words_[1] ^ hash_seeds[3] ^ secret) ^ words_[2],
-          words_[3] ^ hash_seeds[1] ^ secret);
+      state ^=
+          fold_product(fold_product(words_[0] ^ hash_seeds[2] ^ secret, words_[1] ^ hash_seeds[3] ^ secret) ^ words_[2],
+                       words_[3] ^ hash_seeds[1] ^ secret);
     return fold_product(state ^ words_[5], hash_seeds[3] ^ secret);
   }
   friend bool operator==(const FlowKey& a, const FlowKey& b) noexcept {
