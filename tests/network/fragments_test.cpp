@@ -119,6 +119,32 @@ TEST_CASE("in IPv6 a later fragment may name an extension header where the first
   CHECK(later.headers.source_port == 1000);
 }
 
+TEST_CASE("those who flood push out their own datagrams, not other senders'") {
+  Table table;
+  const std::array<std::uint8_t, 8> suffix = {1};
+  const FlowScope quiet[] = {FlowScope::machine(2), FlowScope::machine(3), FlowScope::wire(suffix.data())};
+  for (const auto& scope : quiet) {
+    for (std::uint16_t id = 0; id < 3; ++id) {
+      auto first = first_v4(id, static_cast<std::uint16_t>(id + 1));
+      CHECK(table.track(first, 100, scope));
+    }
+  }
+  for (std::uint16_t id = 0; id < 10'000; ++id) {
+    auto first = first_v4(id);
+    CHECK(table.track(first, 101, FlowScope::machine(4 + id % 2U)));
+  }
+  int known = 0;
+  for (const auto& scope : quiet) {
+    for (std::uint16_t id = 0; id < 3; ++id) {
+      auto later = later_v4(id);
+      if (!table.track(later, 102, scope)) continue;
+      ++known;
+      CHECK(later.headers.source_port == id + 1);
+    }
+  }
+  CHECK(known == 9);
+}
+
 TEST_CASE("a flood of datagrams takes no more memory, and leaves the newest ones") {
   Table table;
   for (std::uint16_t id = 0; id < 10'000; ++id) {

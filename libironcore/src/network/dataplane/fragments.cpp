@@ -3,6 +3,7 @@
 #include "fragments.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "hash.hpp"
 
@@ -19,9 +20,29 @@ bool is_icmp(const Headers& headers) noexcept {
 Fragments::Fragments(std::uint32_t capacity, std::uint64_t secret)
     : secret_(secret), sets_(std::max<std::size_t>(capacity / ways, 1)) {}
 
-bool Fragments::is_fresh(const Entry& entry, Tick now) noexcept {
-  const std::uint32_t age = (stamp(now) - (entry.seen_and_protocol >> 8)) & 0xff'ffff;
-  return entry.seen_and_protocol != 0 && age < lifetime;
+std::uint8_t Fragments::owner_of(FlowScope scope) const noexcept {
+  std::uint64_t word = 0;
+  const auto suffix = scope.underlay_suffix();
+  std::memcpy(&word, suffix.data(), sizeof word);
+  return static_cast<std::uint8_t>(fold_product(word ^ secret_, hash_seeds[scope.is_wire() ? 0 : 1]) >> 56);
+}
+
+/// For a newcomer, which counts among those of its owner.
+Fragments::Entry& Fragments::place_in(Set& set, std::uint8_t owner, Tick now) noexcept {
+  Entry* found = nullptr;
+  std::uint32_t most = 0;
+  for (auto& entry : set.entries) {
+    if (!is_fresh(entry, now)) return entry;
+    const bool is_its = entry.owner == owner;
+    const auto count = static_cast<std::uint32_t>(std::count_if(
+        set.entries.begin(), set.entries.end(), [&](const Entry& other) { return other.owner == entry.owner; }));
+    // Among equals the newcomer's own gives way, then the oldest.
+    const auto rank = ((count + (is_its ? 1U : 0U)) * 2 + (is_its ? 1U : 0U)) * lifetime + age(entry, now);
+    if (found != nullptr && rank <= most) continue;
+    found = &entry;
+    most = rank;
+  }
+  return *found;
 }
 
 std::uint64_t Fragments::datagram_of(FlowScope scope, const std::uint8_t* ip, const Headers& headers) const noexcept {
@@ -35,13 +56,14 @@ std::uint64_t Fragments::datagram_of(FlowScope scope, const std::uint8_t* ip, co
 
 bool Fragments::track(FlowScope scope, const std::uint8_t* ip, Headers& headers, Tick now) noexcept {
   const std::uint64_t datagram = datagram_of(scope, ip, headers);
-  auto& entries = sets_[reduce(datagram, static_cast<std::uint32_t>(sets_.size()))].entries;
+  auto& set = sets_[reduce(datagram, static_cast<std::uint32_t>(sets_.size()))];
+  auto& entries = set.entries;
   const auto known = std::find_if(entries.begin(), entries.end(), [&](const Entry& entry) {
     return entry.datagram == datagram && is_fresh(entry, now);
   });
   if (!headers.is_first) {
     if (known == entries.end()) return false;
-    headers.protocol = static_cast<std::uint8_t>(known->seen_and_protocol);
+    headers.protocol = known->protocol;
     headers.source_port = known->source_port;
     headers.destination_port = known->destination_port;
     if (is_icmp(headers)) {
@@ -51,17 +73,12 @@ bool Fragments::track(FlowScope scope, const std::uint8_t* ip, Headers& headers,
     }
     return true;
   }
-  const auto age = [&](const Entry& entry) {
-    return is_fresh(entry, now) ? (stamp(now) - (entry.seen_and_protocol >> 8)) & 0xff'ffff : lifetime;
-  };
-  const auto place = known != entries.end()
-                         ? known
-                         : std::max_element(entries.begin(), entries.end(),
-                                            [&](const Entry& a, const Entry& b) { return age(a) < age(b); });
+  const auto owner = owner_of(scope);
+  auto& place = known != entries.end() ? *known : place_in(set, owner, now);
   // An echo has one identifier, and all ICMP has a type.
   const auto second = is_icmp(headers) ? static_cast<std::uint16_t>(headers.icmp_type << 8 | headers.icmp_code)
                                        : headers.destination_port;
-  *place = {datagram, headers.source_port, second, stamp(now) << 8 | headers.protocol};
+  place = {datagram, headers.source_port, second, stamp(now), owner, headers.protocol};
   return true;
 }
 

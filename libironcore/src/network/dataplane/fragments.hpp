@@ -17,7 +17,8 @@ namespace ironcore::network::dataplane {
 /// fragment says is remembered for `lifetime` by what all fragments of a datagram share: addresses and identification, and for IPv4 the
 /// protocol (RFC 791 §3.2, RFC 8200 §4.5). A later fragment that comes before its first one is unknown. Of two first fragments the newer one
 /// counts; each of them is a packet of its own flow.
-/// Memory: 16 bytes for each of `capacity`, which never become more: the oldest of four that compete for a place gives way. Thread: one.
+/// Memory: 16 bytes for each of `capacity`, which never become more: of five that compete for four places, one gives way of those who have the
+/// most of them, and of these the oldest one. So a sender that floods pushes out its own datagrams; senders are told apart by scope. Thread: one.
 class Fragments {
  public:
   static constexpr Tick lifetime = 30;
@@ -35,16 +36,22 @@ class Fragments {
   struct Entry {
     std::uint64_t datagram = 0;  ///< a hash with the secret: nobody can find two with the same one
     std::uint16_t source_port = 0;
-    std::uint16_t destination_port = 0;   ///< or type and code of ICMP
-    std::uint32_t seen_and_protocol = 0;  ///< time plus 1 in the upper 24 bits, so that 0 is an empty one
+    std::uint16_t destination_port = 0;  ///< or type and code of ICMP
+    std::uint16_t seen = 0;              ///< when, as `stamp`; 0 = it is empty
+    std::uint8_t owner = 0;              ///< of the scope: 1 in 256 pairs count as one
+    std::uint8_t protocol = 0;
   };
   static_assert(sizeof(Entry) == 16);
   struct alignas(64) Set {
     std::array<Entry, ways> entries;
   };
 
-  static std::uint32_t stamp(Tick now) noexcept { return (now + 1) & 0xff'ffff; }
-  static bool is_fresh(const Entry& entry, Tick now) noexcept;
+  static constexpr std::uint16_t time_bits = 0x7fff;
+  static std::uint16_t stamp(Tick now) noexcept { return static_cast<std::uint16_t>(0x8000U | (now & time_bits)); }
+  static std::uint32_t age(const Entry& entry, Tick now) noexcept { return (stamp(now) - entry.seen) & time_bits; }
+  static bool is_fresh(const Entry& entry, Tick now) noexcept { return entry.seen != 0 && age(entry, now) < lifetime; }
+  static Entry& place_in(Set& set, std::uint8_t owner, Tick now) noexcept;
+  std::uint8_t owner_of(FlowScope scope) const noexcept;
   std::uint64_t datagram_of(FlowScope scope, const std::uint8_t* ip, const Headers& headers) const noexcept;
 
   std::uint64_t secret_;
