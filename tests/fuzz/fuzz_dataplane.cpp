@@ -711,7 +711,7 @@ class Runner {
       }
       if (host.seen.size() >= 16) host.seen.erase(host.seen.begin());
       const bool is_plain = packet.frame[20] != 4 && packet.frame[20] != 41;
-      const auto* inner = packet.frame + (is_plain ? 14 : 54);
+      auto* const inner = packet.frame + (is_plain ? 14 : 54);
       host.seen.push_back({Bytes(inner, packet.frame + packet.bytes), load_v6(packet.frame + 22), is_plain});
     }
     std::uint64_t owned = 0;
