@@ -249,7 +249,9 @@ struct World {
       }
       case 15:
         return FirewallRuleKey{id, id};
-      case 16: {
+      case 16:
+        return RouteKey{network, prefix(in.one_of(std::array{"0.0.0.0/0", "::/0", "10.9.0.0/16"}))};
+      case 18: {
         const auto how = in.byte();
         auto out =
             virtual_service(id, in.one_of(std::array{"169.254.1.53", "198.51.100.7", "192.0.2.77"}),
@@ -258,10 +260,8 @@ struct World {
         if ((how & 4) != 0) out.service_address = ip("2001:db8:9::9");
         return out;
       }
-      case 17:
+      case 19:
         return VirtualServiceKey{id};
-      case 18:
-        return RouteKey{network, prefix(in.one_of(std::array{"0.0.0.0/0", "::/0", "10.9.0.0/16"}))};
       default: {
         Route out{network,
                   prefix(in.one_of(std::array{"0.0.0.0/0", "::/0", "10.9.0.0/16", "10.0.1.0/24", "192.0.2.9/32"})),
@@ -542,7 +542,7 @@ bool is_sum_right(const Packet& packet, std::size_t ip) {
     return false;
   const auto place = checksum_place(headers.protocol);
   if (headers.protocol == protocol_sctp) {
-    const auto whole = slice({bytes.begin(), bytes.end()}, headers.transport, headers.length);
+    const auto whole = slice(Bytes(bytes.begin(), bytes.end()), headers.transport, headers.length);
     return sctp_summed(whole) == whole;
   }
   if (place == 0) return false;

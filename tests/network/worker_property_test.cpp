@@ -2,6 +2,7 @@
 // Three hosts on one wire with random machines and random traffic: answers find back, networks stay apart, sums stay right.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
@@ -333,11 +334,11 @@ struct World {
     return Flow{nullptr, packet, arrived};
   }
 
-  /// Changes that have nothing to do with any flow.
+  /// Changes that leave every flow what it has.
   void noise() {
     Host& host = *hosts[pick(3)];
     const auto number = 1 + pick(4);
-    switch (pick(4)) {
+    switch (pick(5)) {
       case 0:
         host.change(
             {route("10.77.0.0/16", {other_host(static_cast<int>(2 + pick(3))).to_text()}, 100 + 100 * pick(2))});
@@ -349,7 +350,21 @@ struct World {
              FirewallRuleKey{"m" + std::to_string(number), "r2"}, FirewallRuleKey{"m" + std::to_string(number), "r3"},
              FirewallRuleKey{"m" + std::to_string(number), "r4"}});
         break;
-      case 2:
+      case 2: {
+        const auto known = host.desired.nats().find({"m" + std::to_string(number)});
+        if (known == host.desired.nats().end()) break;
+        auto told = known->second;
+        // Never smaller, so that all ports are still in it.
+        told.last_port = std::min(static_cast<std::uint16_t>(told.last_port + pick(40)),
+                                  static_cast<std::uint16_t>(told.first_port + 899));
+        told.ports = pick(2) == 0 ? Nat::Ports::own : Nat::Ports::shared;
+        constexpr Nat::Filtering filters[] = {Nat::Filtering::address_and_port_dependent,
+                                              Nat::Filtering::address_dependent, Nat::Filtering::endpoint_independent};
+        told.filtering = filters[pick(3)];
+        host.change({told});
+        break;
+      }
+      case 3:
         host.change({host.desired.interfaces().at({"m" + std::to_string(number)})});
         break;
       default:
