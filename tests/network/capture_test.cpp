@@ -132,6 +132,10 @@ CaptureSpec to_file(const std::string& name = "c.pcapng", CaptureFormat format =
   return spec;
 }
 
+Bytes slice_of(const Bytes& bytes, std::size_t from, std::size_t to) {
+  return {bytes.begin() + static_cast<std::ptrdiff_t>(from), bytes.begin() + static_cast<std::ptrdiff_t>(to)};
+}
+
 struct Read {
   std::int64_t time_ns = 0;
   std::uint32_t frame_bytes = 0;
@@ -357,6 +361,13 @@ TEST_CASE("filters that people write are understood") {
   for (const char* text : {"udp", "port 53", "host 10.0.0.3", "ip6", "arp", "tcp[tcpflags] = tcp-syn", "greater 200",
                            "vlan", "icmp[icmptype] = icmp-echo", "icmp6[icmp6type]=icmp6-echo", "ip6 host ::1"})
     CHECK_MESSAGE(!matches(text), text);
+  // A machine's packet on the wire.
+  Bytes outer(40);
+  outer[0] = 0x60;
+  outer[6] = 4;
+  const Bytes wire = slice_of(frame, 0, 12) + Bytes{0x86, 0xdd} + outer + slice_of(frame, 14, frame.size());
+  CHECK(good(pcap::compile_filter("ip6 proto 4 and ip6[52:4] = 0x0a000001"))
+            ->matches(wire, static_cast<std::uint32_t>(wire.size())));
   // What is cut off does not match, and is not read.
   const auto deep = good(pcap::compile_filter("ip[2000] = 7 or tcp[100:4] = 0"));
   CHECK_FALSE(deep->matches(frame, 9000));

@@ -21,6 +21,7 @@
 #include "ironcore/network/configuration.hpp"
 #include "ironcore/network/counters.hpp"
 #include "ironcore/network/explanation.hpp"
+#include "ironcore/network/flow_offload.hpp"
 #include "ironcore/network/packet.hpp"
 #include "ironcore/network/ports.hpp"
 
@@ -67,6 +68,10 @@ struct DataplaneOptions {
   /// for, taken when it is made; empty = nowhere.
   std::filesystem::path flow_directory;
   CaptureSettings captures;
+  /// Hardware that forwards busy connections by itself; with a queue for each worker, it outlives the dataplane.
+  FlowOffload* flow_offload = nullptr;
+  std::uint32_t offload_packets_per_second = 1000;  ///< of a connection, from which on the hardware gets it
+  std::uint32_t offload_connections = 16'384;       ///< of each worker, at most
   std::optional<std::uint64_t> seed;  ///< of everything random, for simulations; from the system if it is not given
 };
 
@@ -101,6 +106,9 @@ struct DataplaneCounters {
   std::uint64_t connection_room = 0;
   std::uint64_t most_connections = 0;  ///< of one worker, now: each has the same part of the room
   BurstTimes bursts;                   ///< of all workers
+  std::uint64_t offloaded = 0;         ///< connections that hardware forwards, now
+  std::uint64_t offload_refused = 0;   ///< flows that it did not take
+  std::uint64_t offload_packets = 0;   ///< that it forwarded; those of interfaces have them, `packets` does not
 };
 
 /// Seen from the machine, whole frames, since the interface or its port came.

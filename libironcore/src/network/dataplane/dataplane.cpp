@@ -111,6 +111,8 @@ Result<void> check(const DataplaneOptions& options) {
     add("flow_directory", "needs a configuration_directory: flows are nothing without what they belong to");
   if (!options.flow_directory.empty() && options.flow_directory == options.configuration_directory)
     add("flow_directory", "must be another one than configuration_directory, in memory");
+  if (options.offload_packets_per_second == 0) add("offload_packets_per_second", "must be 1 at least");
+  if (options.offload_connections == 0) add("offload_connections", "must be 1 at least");
   if (options.lease_seconds == 0) add("lease_seconds", "must be 1 at least");
   for (std::size_t i = 0; i < options.dns_v4.size(); ++i)
     if (options.dns_v4[i].is_v6()) add("dns_v4[" + std::to_string(i) + "]", "must be an IPv4 address");
@@ -322,6 +324,9 @@ struct Dataplane::State {
     worker_options.timeouts = ticks(options.timeouts);
     worker_options.has_firewall = options.has_firewall;
     worker_options.interfaces = Desired::max_interfaces;
+    worker_options.flow_offload = options.flow_offload;
+    worker_options.offload.packets_per_second = options.offload_packets_per_second;
+    worker_options.offload.connections = options.offload_connections;
     worker_options.gateway.mtu = options.mtu;
     worker_options.gateway.dns_v4 = options.dns_v4;
     worker_options.gateway.dns_v6 = options.dns_v6;
@@ -495,6 +500,7 @@ struct Dataplane::State {
   void send(Lane& lane, std::size_t queue, std::span<const Packet> packets, std::uint64_t now_ns) noexcept;
   void serve(Lane& lane, std::uint64_t now_ns) noexcept;
   void finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept;
+  static void count_offloaded(Tallies& tallies, const dataplane::OffloadedFlows& offloaded) noexcept;
 
   const DataplaneOptions options;
   const std::unique_ptr<ConfigurationLog> configuration;  ///< null = what is told is not kept
@@ -530,6 +536,10 @@ Dataplane::Dataplane(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Result<std::unique_ptr<Dataplane>> Dataplane::create(DataplaneOptions options, Ports& ports, Clock& clock, Log& log) {
   IRONCORE_CHECK(within(check(options), "dataplane"));
+  if (options.flow_offload != nullptr && options.flow_offload->queues() < ports.queues())
+    return Error(ErrorCode::invalid, "dataplane: flow_offload: it has " +
+                                         std::to_string(options.flow_offload->queues()) + " queues, and there are " +
+                                         std::to_string(ports.queues()) + " workers");
   std::uint64_t seed = options.seed ? *options.seed : random_word();
   std::unique_ptr<ConfigurationLog> configuration;
   std::unique_ptr<KeptFlows> kept;
@@ -712,6 +722,9 @@ DataplaneCounters Dataplane::counters() const {
     out.bursts.sum_ns += tallies.burst_ns.get();
     out.most_connections = std::max(out.most_connections, tallies.connections.get());
     out.connection_room += state_->options.connections;
+    out.offloaded += tallies.offloaded.get();
+    out.offload_refused += tallies.offload_refused.get();
+    out.offload_packets += tallies.offload_packets.get();
   }
   out.fast_path = known_packets(out, rounds);
   return out;
@@ -933,6 +946,23 @@ void Dataplane::State::serve(Lane& lane, std::uint64_t now_ns) noexcept {
   answered.notify_all();
 }
 
+/// As if the packets had come this way.
+void Dataplane::State::count_offloaded(Tallies& tallies, const dataplane::OffloadedFlows& offloaded) noexcept {
+  for (const auto& hit : offloaded.hits()) {
+    if (auto* from = tallies.of(hit.from); from != nullptr) {
+      from->from_packets.add(hit.packets);
+      from->from_bytes.add(hit.from_bytes);
+    }
+    if (auto* to = tallies.of(hit.to); to != nullptr) {
+      to->to_packets.add(hit.packets);
+      to->to_bytes.add(hit.to_bytes);
+    }
+  }
+  tallies.offloaded.set(offloaded.counters().connections);
+  tallies.offload_refused.set(offloaded.counters().refused);
+  tallies.offload_packets.set(offloaded.counters().packets);
+}
+
 void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept {
   const std::span packets(lane.packets.data(), count);
   std::array<std::uint32_t, burst> from;
@@ -974,6 +1004,8 @@ void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, 
   if (dropped > 0) ports.release(std::span(lane.dropped).first(dropped));
 
   auto& tallies = lane.tallies;
+  if (const auto* offloaded = lane.worker.offloaded(); offloaded != nullptr) [[unlikely]]
+    count_offloaded(tallies, *offloaded);
   tallies.connections.set(lane.worker.flows().size());
   if (count == 0) return;
   const auto end_ns = static_cast<std::uint64_t>(clock.now().time_since_epoch().count());

@@ -150,6 +150,20 @@ struct Snapshot {
     const auto found = served.get(served_bits(address, protocol, port), served_length);
     return found ? virtual_services[*found].get() : nullptr;
   }
+  /// By weight among those that are up; a flow keeps its own as long as these stay the same. Null: none is up.
+  const UplinkView* uplink_for(std::uint32_t entropy) const noexcept {
+    const UplinkView* uplink = nullptr;
+    std::uint32_t sum = 0;
+    for (const auto& one : uplinks) sum += one.is_up ? one.weight : 0U;
+    std::uint32_t point = sum == 0 ? 0 : entropy % sum;
+    for (const auto& one : uplinks) {
+      if (!one.is_up || one.weight == 0) continue;
+      uplink = &one;
+      if (point < one.weight) break;
+      point -= one.weight;
+    }
+    return uplink;
+  }
   bool is_here(std::uint32_t next_hop) const noexcept {
     return std::memcmp(next_hops[next_hop].data(), host.data(), host.size() / 2) == 0;
   }

@@ -79,6 +79,9 @@ class Tallies {
   Counter answers;
   Counter icmp_errors;
   Counter connections;
+  Counter offloaded;
+  Counter offload_refused;
+  Counter offload_packets;
   std::array<Counter, BurstTimes::buckets> bursts;
   Counter burst_ns;
 

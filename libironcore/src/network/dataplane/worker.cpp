@@ -77,21 +77,6 @@ std::uint32_t length_on_the_way(const Packet& packet, const Headers& headers, co
   return std::min(headers.length, headers.transport + transport + packet.offload.segment_bytes);
 }
 
-/// By weight among those that are up; a flow keeps its own as long as these stay the same.
-const UplinkView* uplink_for(const Snapshot& snapshot, std::uint32_t entropy) noexcept {
-  const UplinkView* uplink = nullptr;
-  std::uint32_t sum = 0;
-  for (const auto& one : snapshot.uplinks) sum += one.is_up ? one.weight : 0U;
-  std::uint32_t point = sum == 0 ? 0 : entropy % sum;
-  for (const auto& one : snapshot.uplinks) {
-    if (!one.is_up || one.weight == 0) continue;
-    uplink = &one;
-    if (point < one.weight) break;
-    point -= one.weight;
-  }
-  return uplink;
-}
-
 }  // namespace
 
 Worker::Worker(Published<Snapshot>& snapshots, std::size_t number, const Generations& generations, LearnedMacs& learned,
@@ -105,7 +90,10 @@ Worker::Worker(Published<Snapshot>& snapshots, std::size_t number, const Generat
              options.kept == nullptr ? nullptr : options.kept->connections(number)),
       fragments_(options.fragments, options.secret),
       gateway_(options.gateway, options.interfaces, learned),
-      owned_(options.interfaces + 1) {}
+      owned_(options.interfaces + 1) {
+  if (options.flow_offload != nullptr)
+    offloaded_.emplace(*options.flow_offload, number, options.offload, flows_, generations);
+}
 
 const Snapshot& Worker::begin(std::uint64_t now_ns) noexcept {
   constexpr std::uint64_t second = 1'000'000'000;
@@ -163,6 +151,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
     with->worker->forget(*with->snapshot, connection);
     with->worker->counts_.expired.add(1);
   };
+  if (offloaded_) offloaded_->work(snapshot, now_, count);
   flows_.expire(now_, least_expired + count, on_expired, &context);
 }
 
@@ -782,7 +771,7 @@ Drop Worker::to_machine(const Snapshot& snapshot, const Action& action, Work& wo
 
 /// The service knows nothing of outer headers.
 Drop Worker::to_service(const Snapshot& snapshot, const Action& action, Work& work) noexcept {
-  const UplinkView* uplink = uplink_for(snapshot, action.entropy);
+  const UplinkView* uplink = snapshot.uplink_for(action.entropy);
   if (uplink == nullptr) return Drop::uplink;
   Packet& packet = *work.packet;
   packet.move_front(static_cast<std::int32_t>(work.ip - ethernet_bytes));
@@ -797,7 +786,7 @@ Drop Worker::to_service(const Snapshot& snapshot, const Action& action, Work& wo
 Drop Worker::to_underlay(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept {
   const UplinkView* uplink = nullptr;
   if (action.verdict == Verdict::underlay) {
-    uplink = uplink_for(snapshot, action.entropy);
+    uplink = snapshot.uplink_for(action.entropy);
     if (uplink == nullptr) return Drop::uplink;
   }
   Packet& packet = *work.packet;

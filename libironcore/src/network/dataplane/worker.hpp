@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "ironcore/network/packet.hpp"
 #include "kept_flows.hpp"
 #include "learned_macs.hpp"
+#include "offloaded_flows.hpp"
 #include "published.hpp"
 #include "snapshot.hpp"
 #include "tally.hpp"
@@ -36,6 +38,8 @@ struct WorkerOptions {
   Timeouts timeouts;
   bool has_firewall = true;
   GatewayOptions gateway;
+  FlowOffload* flow_offload = nullptr;  ///< for busy connections, if there is one; the worker's queue is its number
+  OffloadOptions offload;
 };
 
 /// A packet whose flow is known costs one search and one rewrite. The first one of a flow takes the slow path (`decide`), which leaves a connection
@@ -72,6 +76,8 @@ class Worker {
   /// Thread: any.
   const SlowPathCounts& slow_path_counts() const noexcept { return counts_; }
   const Gateway& gateway() const noexcept { return gateway_; }
+  /// Null if there is no hardware for it.
+  const OffloadedFlows* offloaded() const noexcept { return offloaded_ ? &*offloaded_ : nullptr; }
   /// Connections that an interface pays for.
   std::uint32_t connections_of(std::uint32_t interface) const noexcept { return owned_[interface]; }
 
@@ -155,6 +161,7 @@ class Worker {
   std::uint64_t handed_ = 0;
   std::uint64_t followed_ = 0;  ///< the snapshot whose NATs have been told of their flows
   FlowTable flows_;
+  std::optional<OffloadedFlows> offloaded_;
   Fragments fragments_;
   Gateway gateway_;
   std::array<Work, most_at_once> works_;  ///< of `process_some`, so that it is not made anew each time
