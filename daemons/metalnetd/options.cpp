@@ -37,7 +37,9 @@ struct ParsedUplink {
 
 /// The device is the last one, because it may hold commas.
 Result<ParsedUplink> parse_uplink(const std::string& text) {
-  const auto refuse = [&] { return wrong("expected NAME,router=MAC[,weight=N],device=DEVICE, not \"" + text + '"'); };
+  const auto refuse = [&] {
+    return wrong("expected NAME,router=MAC|ADDRESS[,weight=N],device=DEVICE, not \"" + text + '"');
+  };
   ParsedUplink out;
   std::string_view rest = text;
   const auto next = [&] {
@@ -51,7 +53,14 @@ Result<ParsedUplink> parse_uplink(const std::string& text) {
   while (!rest.empty() && !rest.starts_with(device)) {
     const auto word = next();
     if (word.starts_with(router)) {
-      IRONCORE_TRY(out.uplink.router, within(MacAddress::parse(word.substr(router.size())), "router"));
+      const auto who = word.substr(router.size());
+      if (const auto address = IpAddress::parse(who); address && address->is_v6()) {
+        if (address->is_multicast() || address->is_unspecified())
+          return wrong("router: no router can have " + address->to_text());
+        out.uplink.router_address = *address;
+      } else {
+        IRONCORE_TRY(out.uplink.router, within(MacAddress::parse(who), "router"));
+      }
       has_router = true;
     } else if (word.starts_with(weight)) {
       IRONCORE_TRY(out.uplink.weight, parse_weight(word.substr(weight.size())));
@@ -136,8 +145,8 @@ program::Command grammar(Options& o) {
           "metalnetd --config /etc/ironcore/metalnetd.yaml --check-config",
       .settings = {
           text("underlay", o.underlay, "PREFIX", "IPv6 /64 of this host: what other hosts send to; required"),
-          texts("uplink", o.uplink_texts, "NAME,router=MAC[,weight=N],device=DEVICE",
-                "a port towards other hosts; at most two"),
+          texts("uplink", o.uplink_texts, "NAME,router=MAC|ADDRESS[,weight=N],device=DEVICE",
+                "a port towards other hosts; at most two. Of an IPv6 address the MAC is asked for, and watched"),
           texts("port", o.port_texts, "NAME=DEVICE",
                 "opened at start: vhost:PATH of a guest's socket, tap:NAME, af_packet:NAME, pci:ADDRESS …"),
           texts("listen", o.listen, "ENDPOINT",

@@ -24,7 +24,7 @@ struct Options {
   std::filesystem::path key_file;         ///< key pair of the server, for tcp
   std::filesystem::path identities_file;  ///< who may do what, for tcp
   std::string underlay;
-  std::vector<std::string> uplink_texts;  ///< NAME,router=MAC[,weight=N],device=DEVICE
+  std::vector<std::string> uplink_texts;  ///< NAME,router=MAC|ADDRESS[,weight=N],device=DEVICE
   std::vector<std::string> port_texts;    ///< NAME=DEVICE
   std::vector<std::string> dns;
   std::uint64_t workers = 1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any frame into every local service of the packet engine: what comes back is a packet that the engine itself can read, to who asked.
+// Any frame into every local service of the packet engine, and as one from an uplink: what comes back is a packet that the engine itself can read, to who asked.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -14,6 +14,7 @@
 #include "dataplane/gateway_ping.hpp"
 #include "dataplane/local_frames.hpp"
 #include "dataplane/neighbor_discovery.hpp"
+#include "dataplane/router_neighbor.hpp"
 
 using namespace ironcore;
 using namespace ironcore::network::dataplane;
@@ -86,6 +87,17 @@ static void check_reply(std::span<const std::uint8_t> reply, const LocalServices
   require(received.headers.length + ethernet_bytes == reply.size());
 }
 
+/// fe80::1 is the router here, so that what is about it means something on both sides.
+static void from_uplink(std::span<const std::uint8_t> frame, const MacAddress& own, std::span<std::uint8_t> reply) {
+  const auto read = read_uplink_frame(frame, own, &gateway_v6, reply);
+  require((read.kind == UplinkFrame::Kind::question) == (read.reply != 0) && read.reply <= reply.size());
+  if (read.kind == UplinkFrame::Kind::told) require(!read.told.mac || is_station(*read.told.mac));
+  if (read.reply == 0) return;
+  Received received;
+  require(receive_ip(reply.first(read.reply), ethertype_ipv6, received) == NoReply::none);
+  require(has_right_checksum(received) && received.source == link_local_of(own) && received.source_mac == own);
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const auto told = machine(data[0]);
@@ -100,5 +112,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (answer.claim) require(is_station(answer.claim->mac));
     if (answer.length != 0) check_reply(std::span(reply).first(answer.length), told);
   }
+  from_uplink(frame, told.gateway_mac, reply);
   return 0;
 }

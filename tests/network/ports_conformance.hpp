@@ -47,7 +47,7 @@ inline Bytes test_frame(std::uint8_t number, std::size_t bytes = 100) {
   Bytes frame(bytes);
   for (std::size_t i = 0; i < bytes; ++i) frame[i] = static_cast<std::uint8_t>(i * 7 + number);
   const Bytes header = {2, 0, 0, 0, 1, number, 2, 0, 0, 0, 2, number, test_ethertype >> 8, test_ethertype & 0xff};
-  std::copy(header.begin(), header.end(), frame.begin());
+  std::copy_n(header.begin(), std::min(header.size(), bytes), frame.begin());
   return frame;
 }
 inline bool is_test_frame(const std::uint8_t* frame, std::size_t bytes) {

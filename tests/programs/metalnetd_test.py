@@ -18,7 +18,8 @@ from cloud import Daemon, TempDirectory, program, run, wait_until
 try:
     from scapy.config import conf
     conf.ipv6_enabled = False  # no look at the interfaces of this machine
-    from scapy.all import ARP, BOOTP, DHCP, ICMP, IP, UDP, VXLAN, Ether, IPv6, Raw, rdpcap
+    from scapy.all import (ARP, BOOTP, DHCP, ICMP, IP, UDP, VXLAN, Ether, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr,
+                           IPv6, Raw, rdpcap)
 except ImportError:
     print("skipped: python3-scapy is not installed")
     sys.exit(cloud.SKIPPED)
@@ -100,7 +101,10 @@ class Wire:
         self.socket.close()
 
 
-class Dataplane(TempDirectory):
+class Host(TempDirectory):
+    """A metalnetd with two machines and an uplink."""
+    router = ROUTER
+
     def setUp(self):
         super().setUp()
         self.endpoint = f"ipc://{self.directory}/dataplane.sock"
@@ -117,7 +121,7 @@ class Dataplane(TempDirectory):
         self.start()
 
     def start(self):
-        arguments = ["--underlay", UNDERLAY, "--uplink", f"up,router={ROUTER},device=af_packet:up0", "--port", "port-a=tap:tap-a",
+        arguments = ["--underlay", UNDERLAY, "--uplink", f"up,router={self.router},device=af_packet:up0", "--port", "port-a=tap:tap-a",
                      "--listen", self.endpoint, "--connections", 10000, "--metrics", "127.0.0.1:9464", "--dns", "192.0.2.53",
                      "--dpdk-prefix", f"test-{os.getpid()}", "--capture-directory", self.captures, "--state-directory", self.directory / "state",
                      "--flow-directory", self.directory / "flows"]
@@ -171,6 +175,8 @@ class Dataplane(TempDirectory):
         self.assertEqual(options["name_server"], "192.0.2.53")
         return offer[BOOTP].yiaddr
 
+
+class Dataplane(Host):
     def test_machines_are_served_and_reach_each_other(self):
         self.assertIn("6 changes applied", self.ok("apply", "-f", "-", stdin=NETWORK))
         self.assertIn("6 changes said nothing new", self.ok("apply", "-f", "-", stdin=NETWORK))
@@ -400,6 +406,36 @@ class Dataplane(TempDirectory):
         self.assertFalse((self.directory / "dataplane.sock").exists())
 
 
+class RouterToBeFound(Host):
+    """Only the address of the router is told: its MAC is asked for."""
+    router = "fe80::aa"
+
+    def test_the_uplink_is_used_when_the_router_has_answered(self):
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        self.gateway_mac("a")
+        out = self.from_machine("a", IP(src="10.0.0.1", dst="10.2.0.7") / UDP(sport=4000, dport=7000) / b"question")
+        self.wires["a"].send(out)
+        question = self.wires["up"].wait_for("the question", lambda frame: ICMPv6ND_NS in frame)
+        self.assertEqual((question.dst, question[IPv6].dst, question[IPv6].hlim), ("33:33:ff:00:00:aa", "ff02::1:ff00:aa", 255))
+        self.assertEqual(question[ICMPv6NDOptSrcLLAddr].lladdr, question.src)
+        self.assertEqual(json.loads(self.ok("counters", "-o", "json"))["dropped"]["uplink"], 1)
+        answer = Ether(src=ROUTER, dst=question.src) / IPv6(src=self.router, dst=question[IPv6].src, hlim=255) / ICMPv6ND_NA(
+            tgt=self.router, R=1, S=1, O=1) / ICMPv6NDOptDstLLAddr(lladdr=ROUTER)
+        self.wires["up"].send(answer)
+
+        def attempt():
+            self.wires["a"].send(out)
+            with contextlib.suppress(AssertionError):
+                return self.wires["up"].wait_for("it", lambda frame: IPv6 in frame and frame[IPv6].dst == OTHER_HOST, 0.2)
+        self.assertEqual(wait_until("the uplink is used", attempt).dst, ROUTER)
+
+        ask = Ether(src=ROUTER, dst=question.src) / IPv6(src=self.router, dst=question[IPv6].src, hlim=255) / ICMPv6ND_NS(
+            tgt=question[IPv6].src) / ICMPv6NDOptSrcLLAddr(lladdr=ROUTER)
+        self.wires["up"].send(ask)
+        told = self.wires["up"].wait_for("our answer", lambda frame: ICMPv6ND_NA in frame)
+        self.assertEqual((told.dst, told[ICMPv6NDOptDstLLAddr].lladdr, told[ICMPv6ND_NA].S), (ROUTER, question.src, 1))
+
+
 class FromOtherHosts(TempDirectory):
     """As docs/several-hosts.md says it: over TCP, each with a key and no more rights than it needs."""
     endpoint = "tcp://127.0.0.1:7410"  # in a network namespace of our own
@@ -464,6 +500,7 @@ class Settings(TempDirectory):
         for words, text in ((["--underlay", "10.0.0.0/8"], "expected an IPv6 prefix of length 64"),
                             ([*right, "--uplink", "up,device=af_packet:x"], "router=MAC"),
                             ([*right, "--uplink", "up,router=02,device=af_packet:x"], "router"),
+                            ([*right, "--uplink", "up,router=ff02::2,device=af_packet:x"], "no router can have ff02::2"),
                             ([*right, "--port", "x"], "NAME=DEVICE"),
                             ([*right, "--port", "a b=tap:x"], "port"),
                             ([*right, "--workers", "0"], "workers: expected 1 to 64"),

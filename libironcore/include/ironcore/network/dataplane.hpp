@@ -30,8 +30,11 @@ namespace ironcore::network {
 /// A port towards other hosts. It may come and go as others do.
 struct Uplink {
   std::string port;
-  MacAddress router;         ///< where everything is sent to
+  MacAddress router;         ///< where everything is sent to; zeros if it is to be asked for
   std::uint16_t weight = 1;  ///< of the flows that it gets; 0 = none
+  /// An IPv6 address of the router, whose MAC is asked for (RFC 4861) from our link-local address, and watched: an uplink whose router does not answer
+  /// is not used. `tend` does it.
+  std::optional<IpAddress> router_address;
 };
 
 /// Of silence, after which a connection is forgotten. Whole seconds.

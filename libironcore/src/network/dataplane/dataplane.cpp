@@ -24,6 +24,7 @@
 #include "maglev.hpp"
 #include "object_checks.hpp"
 #include "published.hpp"
+#include "router_neighbor.hpp"
 #include "tally.hpp"
 #include "worker.hpp"
 
@@ -43,6 +44,8 @@ using dataplane::KeptFlows;
 using dataplane::LearnedMacs;
 using dataplane::PortTally;
 using dataplane::Published;
+using dataplane::RouterMail;
+using dataplane::RouterNeighbor;
 using dataplane::Snapshot;
 using dataplane::Tallies;
 using dataplane::UplinkView;
@@ -84,7 +87,12 @@ void check_uplinks(const std::vector<Uplink>& uplinks, std::vector<FieldError>& 
     if (uplinks[i].port.empty()) add("port", Reason::required, "must name a port");
     for (std::size_t j = 0; j < i; ++j)
       if (uplinks[j].port == uplinks[i].port) add("port", Reason::duplicate, uplinks[i].port + " is named twice");
-    if (uplinks[i].router.is_multicast() || uplinks[i].router == MacAddress())
+    if (const auto& address = uplinks[i].router_address) {
+      const bool is_host = address->is_v6() && !address->is_multicast() && !address->is_unspecified();
+      if (!is_host) add("router_address", Reason::invalid, "must be an IPv6 address that a router can have");
+      if (uplinks[i].router != MacAddress())
+        add("router", Reason::forbidden, "is told and to be asked for: choose one");
+    } else if (uplinks[i].router.is_multicast() || uplinks[i].router == MacAddress())
       add("router", Reason::invalid, "must be the address of one station");
   }
 }
@@ -309,6 +317,7 @@ struct Dataplane::State {
         ports(its_ports),
         clock(its_clock),
         log(its_log),
+        routers(options.uplinks.size()),
         desired(options.underlay, seed),
         compiler(options.underlay, {options.maglev_size, ports.queues(), options.connections, seed, kept.get()}),
         snapshots(ports.queues(), compiler.compile(desired, {}, generations)),
@@ -328,6 +337,7 @@ struct Dataplane::State {
     worker_options.offload.packets_per_second = options.offload_packets_per_second;
     worker_options.offload.connections = options.offload_connections;
     worker_options.gateway.mtu = options.mtu;
+    worker_options.gateway.routers = &router_mail;
     worker_options.gateway.dns_v4 = options.dns_v4;
     worker_options.gateway.dns_v6 = options.dns_v6;
     worker_options.gateway.lease_seconds = options.lease_seconds;
@@ -369,8 +379,49 @@ struct Dataplane::State {
     return found == options.uplinks.end() ? nullptr : &*found;
   }
 
-  static UplinkView view_of(const PortState& port, const Uplink& uplink) {
-    return {port.number, uplink.router, uplink.weight, port.is_up};
+  UplinkView view_of(const PortState& port, const Uplink& uplink) const {
+    const auto number = number_of(uplink);
+    const auto mac = uplink.router_address ? routers[number].mac() : uplink.router;
+    return {port.number,       mac.value_or(MacAddress()),         uplink.weight,
+            port.is_up && mac, static_cast<std::uint32_t>(number), uplink.router_address};
+  }
+
+  std::size_t number_of(const Uplink& uplink) const {
+    return static_cast<std::size_t>(&uplink - options.uplinks.data());
+  }
+
+  /// What routers have said, and what is to be asked of them. True: the workers are to know something else.
+  bool watch_routers() {
+    const auto now_ns = static_cast<std::uint64_t>(clock.now().time_since_epoch().count());
+    bool is_different = false;
+    for (const auto& uplink : options.uplinks) {
+      const auto there = port_numbers.find(uplink.port);
+      if (!uplink.router_address || there == port_numbers.end()) continue;
+      const auto port = std::lower_bound(known_ports.begin(), known_ports.end(), there->second,
+                                         [](const PortState& one, std::uint32_t place) { return one.number < place; });
+      if (!port->is_up) continue;
+      const auto number = number_of(uplink);
+      auto& router = routers[number];
+      const auto before = router.mac();
+      if (const auto told = router_mail.take_told(number)) router.hear(*told, now_ns);
+      const auto ask = router.tick(now_ns);
+      router_mail.ask(number, ask, router.mac().value_or(MacAddress()));
+      if (ask != dataplane::RouterAsk::nothing) ports.wake(0);
+      if (router.mac() == before) continue;
+      is_different = true;
+      compiler.change_uplink(view_of(*port, uplink));
+      log.warning(router.mac() ? "router found" : "router gone",
+                  {{"uplink", uplink.port},
+                   {"router", uplink.router_address->to_text()},
+                   {"mac", router.mac() ? router.mac()->to_text() : before->to_text()}});
+    }
+    return is_different;
+  }
+
+  /// The link is another one, perhaps with another router.
+  void forget_router(const Uplink& uplink) {
+    routers[number_of(uplink)].restart();
+    static_cast<void>(router_mail.take_told(number_of(uplink)));
   }
 
   void port_goes(const PortState& port) {
@@ -385,6 +436,7 @@ struct Dataplane::State {
   void port_comes(const PortState& port) {
     port_numbers[port.spec.name] = port.number;
     const auto* uplink = uplink_of(port.spec.name);
+    if (uplink != nullptr) forget_router(*uplink);
     if (uplink == nullptr)
       compiler.add_port(port.spec.name, port.number, port.mac);
     else
@@ -409,6 +461,7 @@ struct Dataplane::State {
         const auto* uplink = old->is_up == port.is_up ? nullptr : uplink_of(port.spec.name);
         if (uplink != nullptr) {
           is_different = true;
+          forget_router(*uplink);
           compiler.change_uplink(view_of(port, *uplink));
           log.warning(port.is_up ? "uplink is up" : "uplink is down", {{"port", port.spec.name}});
         }
@@ -479,7 +532,7 @@ struct Dataplane::State {
   }
 
   void tend() {
-    bool is_different = false;
+    bool is_different = watch_routers();
     const auto& interfaces = snapshots.newest().interfaces;
     learned.take([&](std::uint32_t index, std::uint16_t mark, const MacAddress& mac) {
       const auto* view = index < interfaces.size() ? interfaces[index].get() : nullptr;
@@ -498,6 +551,7 @@ struct Dataplane::State {
   std::size_t round(std::size_t queue) noexcept;
   void announce(Lane& lane, std::size_t queue, std::uint64_t now_ns) noexcept;
   void send(Lane& lane, std::size_t queue, std::span<const Packet> packets, std::uint64_t now_ns) noexcept;
+  void ask_routers(Lane& lane, std::size_t queue, std::uint64_t now_ns) noexcept;
   void serve(Lane& lane, std::uint64_t now_ns) noexcept;
   void finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept;
   static void count_offloaded(Tallies& tallies, const dataplane::OffloadedFlows& offloaded) noexcept;
@@ -508,6 +562,8 @@ struct Dataplane::State {
   Ports& ports;
   Clock& clock;
   Log& log;
+  std::vector<RouterNeighbor> routers;  ///< of the uplinks as they were told; where a MAC was told, nothing is asked
+  RouterMail router_mail{options.uplinks.size()};
 
   mutable std::mutex mutex;
   mutable std::condition_variable_any applied;
@@ -896,6 +952,7 @@ std::size_t Dataplane::State::round(std::size_t queue) noexcept {
   if (count > 0) finish(lane, queue, count, now_ns);
   total += count;
   if (queue == 0 && options.announces && lane.worker.is_to_announce(now_ns)) announce(lane, queue, now_ns);
+  if (queue == 0 && router_mail.has_asks()) ask_routers(lane, queue, now_ns);
   // From other workers: these packets are counted as received already.
   const std::size_t crossed = lanes.size() > 1 ? crossing.pop(queue, lane.packets) : 0;
   // With nothing as well: connections grow old.
@@ -928,6 +985,27 @@ void Dataplane::State::send(Lane& lane, std::size_t queue, std::span<const Packe
   if (lane.taps != nullptr) [[unlikely]]
     Captures::take(*lane.taps, queue, Captures::Way::out, packets, now_ns);
   ports.send(queue, packets);
+}
+
+void Dataplane::State::ask_routers(Lane& lane, std::size_t queue, std::uint64_t now_ns) noexcept {
+  const auto& snapshot = snapshots.enter(queue);
+  router_mail.take_asks([&](std::size_t number, const std::optional<MacAddress>& known) {
+    for (const auto& uplink : snapshot.uplinks) {
+      if (uplink.number != number || !uplink.router) continue;
+      auto packet = ports.allocate(queue);
+      if (!packet) return;
+      const auto bytes = dataplane::write_router_question(snapshot.ports[uplink.port].mac, *uplink.router, known,
+                                                          {packet->frame, packet->room});
+      if (bytes == 0) return ports.release({&*packet, 1});
+      packet->bytes = packet->frame_bytes = static_cast<std::uint32_t>(bytes);
+      packet->port = uplink.port;
+      if (auto* tally = lane.tallies.of(packet->port); tally != nullptr) {
+        tally->to_packets.add(1);
+        tally->to_bytes.add(packet->frame_bytes);
+      }
+      send(lane, queue, {&*packet, 1}, now_ns);
+    }
+  });
 }
 
 /// Somebody asked; it may take its time and memory.

@@ -13,6 +13,7 @@
 #include "gateway_ping.hpp"
 #include "local_frames.hpp"
 #include "neighbor_discovery.hpp"
+#include "router_neighbor.hpp"
 
 namespace ironcore::network::dataplane {
 
@@ -101,6 +102,29 @@ Drop Gateway::answer(const Snapshot& snapshot, std::uint32_t interface, Packet& 
     return Drop::none;
   }
   return Drop::local;
+}
+
+Drop Gateway::answer_uplink(const Snapshot& snapshot, Packet& packet) noexcept {
+  if (packet.bytes != packet.frame_bytes) return Drop::outer;
+  const auto& uplinks = snapshot.uplinks;
+  const auto uplink =
+      std::find_if(uplinks.begin(), uplinks.end(), [&](const auto& one) { return one.port == packet.port; });
+  if (uplink == uplinks.end()) return Drop::outer;
+  const auto* router = uplink->router ? &*uplink->router : nullptr;
+  const auto read = read_uplink_frame({packet.frame, packet.bytes}, snapshot.ports[packet.port].mac, router, reply_);
+  switch (read.kind) {
+    case UplinkFrame::Kind::other:
+      return Drop::outer;
+    case UplinkFrame::Kind::told:
+      if (options_.routers != nullptr) options_.routers->tell(uplink->number, read.told);
+      return Drop::local;
+    case UplinkFrame::Kind::question:
+      break;
+  }
+  if (!replace(packet, read.reply)) return Drop::local;
+  ++answers_;
+  answered_[static_cast<std::size_t>(GatewayService::neighbor_discovery)].add(1);
+  return Drop::none;
 }
 
 bool Gateway::announce(const Snapshot& snapshot, std::uint32_t interface, Announcement what,

@@ -18,6 +18,8 @@
 
 namespace ironcore::network::dataplane {
 
+class RouterMail;
+
 struct GatewayOptions {
   std::uint16_t mtu = 1500;       ///< told to machines
   std::vector<IpAddress> dns_v4;  ///< likewise, the best one first
@@ -25,6 +27,7 @@ struct GatewayOptions {
   std::uint32_t lease_seconds = 0xffff'ffff;
   std::uint32_t icmp_errors_per_second = 100;  ///< for each machine
   std::uint16_t icmp_errors_at_once = 20;
+  RouterMail* routers = nullptr;  ///< is told what routers say; null = nobody wants to know
 };
 
 /// Part of a worker. Thread: that one.
@@ -47,6 +50,10 @@ class Gateway {
 
   /// The answer takes the packet's place and goes back to its port. `local` if there is none.
   Drop answer(const Snapshot& snapshot, std::uint32_t interface, Packet& packet) noexcept;
+
+  /// From an uplink, and no packet of ours: perhaps a router says where it is, or asks where we are. The answer takes the packet's place and goes back to
+  /// its port; what was only heard is `local`, everything else `outer`.
+  Drop answer_uplink(const Snapshot& snapshot, Packet& packet) noexcept;
 
   /// Whether the machine is to hear of it; then what it hears takes the packet's place. The packet is as it came.
   bool explain(const Snapshot& snapshot, std::uint32_t interface, Drop drop, Packet& packet,

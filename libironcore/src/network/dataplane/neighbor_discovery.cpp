@@ -16,8 +16,6 @@ constexpr std::uint8_t router_advertisement = 134;
 constexpr std::uint8_t neighbor_advertisement = 136;
 constexpr std::uint8_t redirect = 137;
 
-constexpr std::uint8_t option_source_mac = 1;
-constexpr std::uint8_t option_target_mac = 2;
 constexpr std::uint8_t option_mtu = 5;
 constexpr std::uint8_t option_dns = 25;
 
@@ -33,24 +31,6 @@ constexpr std::size_t most_dns_servers = 127;  // what the length of the option 
 constexpr std::uint32_t from_router = 0x80000000;
 constexpr std::uint32_t solicited = 0x40000000;
 constexpr std::uint32_t overrides = 0x20000000;
-
-struct Options {
-  std::optional<MacAddress> source_mac;
-  std::optional<MacAddress> target_mac;
-};
-
-/// False if one is cut or of length zero. An address of another length is none of Ethernet.
-bool read_options(ConstBytes bytes, Options& options) noexcept {
-  while (!bytes.empty()) {
-    if (bytes.size() < 2) return false;
-    const std::size_t length = std::size_t{bytes[1]} * 8;
-    if (length == 0 || length > bytes.size()) return false;
-    if (bytes[0] == option_source_mac && length == 8) options.source_mac = load_mac(bytes.data() + 2);
-    if (bytes[0] == option_target_mac && length == 8) options.target_mac = load_mac(bytes.data() + 2);
-    bytes = bytes.subspan(length);
-  }
-  return true;
-}
 
 /// ff02::1:ff00:0/104 (RFC 4291 §2.7.1)
 bool is_solicited_node(const IpAddress& address) noexcept {
@@ -73,7 +53,7 @@ Answer write_neighbor(const LocalServices& services, const Destination& to, std:
   out.put16(0);
   out.put32(flags);
   out.put(gateway_v6);
-  put_mac_option(out, option_target_mac, services.gateway_mac);
+  put_mac_option(out, neighbor_option_target_mac, services.gateway_mac);
   return finish_ip(out);
 }
 
@@ -88,7 +68,7 @@ Answer write_router(const LocalServices& services, const Destination& to, std::s
   out.put16(router_lifetime);
   out.put32(0);  // reachable time and the time between retries: not ours to say
   out.put32(0);
-  put_mac_option(out, option_source_mac, services.gateway_mac);
+  put_mac_option(out, neighbor_option_source_mac, services.gateway_mac);
   if (services.mtu >= least_v6_mtu) {  // a smaller one would be ignored (RFC 4861 §6.3.4)
     out.put8(option_mtu);
     out.put8(1);
@@ -115,6 +95,18 @@ Destination back_to(const Received& received) noexcept {
 
 }  // namespace
 
+bool read_neighbor_options(std::span<const std::uint8_t> bytes, NeighborOptions& options) noexcept {
+  while (!bytes.empty()) {
+    if (bytes.size() < 2) return false;
+    const std::size_t length = std::size_t{bytes[1]} * 8;
+    if (length == 0 || length > bytes.size()) return false;
+    if (bytes[0] == neighbor_option_source_mac && length == 8) options.source_mac = load_mac(bytes.data() + 2);
+    if (bytes[0] == neighbor_option_target_mac && length == 8) options.target_mac = load_mac(bytes.data() + 2);
+    bytes = bytes.subspan(length);
+  }
+  return true;
+}
+
 Answer answer_neighbor_discovery(std::span<const std::uint8_t> frame, const LocalServices& services,
                                  std::span<std::uint8_t> reply) noexcept {
   Answer answer;
@@ -139,8 +131,9 @@ Answer answer_neighbor_discovery(std::span<const std::uint8_t> frame, const Loca
   const auto message = received.transport;
   const bool is_of_router = type == router_solicitation;
   const std::size_t fixed = is_of_router ? 8 : 24;
-  Options options;
-  if (message.size() < fixed || !read_options(message.subspan(fixed), options)) return is_not(NoReply::malformed);
+  NeighborOptions options;
+  if (message.size() < fixed || !read_neighbor_options(message.subspan(fixed), options))
+    return is_not(NoReply::malformed);
   const auto target = is_of_router ? unspecified_v6 : load_v6(message.data() + 8);
   const bool has_source = !received.source.is_unspecified();
   if (has_source ? !is_host_address(received.source) : options.source_mac.has_value())

@@ -89,7 +89,9 @@ struct UplinkView {
   std::uint32_t port = no_port;
   MacAddress neighbour;  ///< the router's
   std::uint16_t weight = 1;
-  bool is_up = false;  ///< the link is, and the router is known
+  bool is_up = false;               ///< the link is, and the router is known
+  std::uint32_t number = 0;         ///< among those that were told
+  std::optional<IpAddress> router;  ///< whose MAC is asked for; empty: `neighbour` was told
   friend bool operator==(const UplinkView&, const UplinkView&) = default;
 };
 

@@ -211,6 +211,8 @@ void Worker::settle(const Snapshot& snapshot, Packet& packet, Drop drop, std::ui
 /// The last word on a dropped packet; a machine may hear why. `from`: its port, unless the packet has gone round: then it is not the machine's any more.
 [[gnu::noinline]] void Worker::finish(const Snapshot& snapshot, Packet& packet, Drop drop,
                                       std::uint32_t from) noexcept {
+  if (drop == Drop::outer && from < snapshot.ports.size() && packet.port == from)
+    drop = gateway_.answer_uplink(snapshot, packet);
   ++packets_[static_cast<std::size_t>(drop)];
   packet.drop = drop;
   if (from >= snapshot.ports.size()) return;
