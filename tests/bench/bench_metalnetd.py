@@ -42,7 +42,7 @@ def main():
             BUILD / "daemons" / "metalnetd" / "metalnetd", "--underlay", "2001:db8:0:1::/64",
             "--uplink", "wire,router=02:00:00:00:00:01,device=af_packet:wire0",
             "--port", f"machine=vhost:{directory}/machine.sock",
-            "--listen", f"ipc://{directory}/dataplane.sock", "--keep", "nothing", "--dpdk-prefix", f"bench-{os.getpid()}"], directory)
+            "--listen", f"ipc://{directory}/dataplane.sock", "--keep", "nothing", "--dpdk-prefix", f"bench-{os.getpid()}", "--keep", "nothing"], directory)
         try:
             metalnetd.wait_ready()
             time.sleep(2)
