@@ -67,6 +67,11 @@ Result<Change> parse_key(const std::vector<std::string>& words) {
         !word.empty() && std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
     json += is_number && is_digits ? word : boost::json::serialize(boost::json::string(word));
   }
+  const auto parts = static_cast<std::size_t>(
+      std::count_if(kind->key.begin(), kind->key.end(), [](std::string_view part) { return !part.empty(); }));
+  if (words.size() > 1 + parts)
+    return Error(ErrorCode::invalid,
+                 "expected " + usage + ": " + in_quotes(words[1 + parts]) + " is one word too many");
   auto key = network::parse_change(json + "}");
   if (!key) return Error(ErrorCode::invalid, "expected " + usage + ": " + key.error().message());
   return key;

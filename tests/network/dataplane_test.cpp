@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "checked_packets.hpp"
 #include "configuration_objects.hpp"
 #include "ironcore/sim/ports.hpp"
 #include "ironcore/sim/virtual_clock.hpp"
@@ -541,6 +542,44 @@ TEST_CASE("connections die of age while nothing comes") {
   CHECK(steps(*dataplane) == 1);
   clock.advance(std::chrono::seconds(3));
   CHECK(steps(*dataplane) == 0);
+}
+
+TEST_CASE("thousands of connections die of age within a few rounds of nothing, and none comes back to life") {
+  sim::VirtualClock clock;
+  NullLog log;
+  sim::Ports ports(clock);
+  DataplaneOptions options;
+  options.announces = false;
+  options.underlay = prefix("2001:db8:0:1::/64");
+  options.connections = 10'000;
+  options.timeouts.udp = std::chrono::seconds(30);
+  const auto dataplane = Dataplane::create(options, ports, clock, log).value();
+  for (const auto* id : {"a", "b"}) REQUIRE(ports.open(port_spec(std::string("port-") + id)).has_value());
+  auto a = interface("a", "10.0.0.1");
+  auto b = interface("b", "10.0.0.2");
+  a.mac = machine_mac(1);
+  b.mac = machine_mac(2);
+  REQUIRE(dataplane->apply(std::vector<Change>{a, b, rule("b", "all")}).has_value());
+  const auto send = [&](const std::string& port, std::uint32_t from, const Bytes& ip) {
+    REQUIRE(ports.inject(port, ethernet(ports.list()[from - 1].mac, machine_mac(from), ip)));
+    dataplane->step(0);
+  };
+  const auto udp_of = [](const char* from, std::uint16_t from_port, const char* to, std::uint16_t to_port) {
+    return checksummed(v4(udp(from_port, to_port), {.source = from, .destination = to}));
+  };
+  constexpr std::uint16_t flows = 5000;
+  for (std::uint16_t i = 1; i <= flows; ++i) {
+    send("port-a", 1, udp_of("10.0.0.1", i, "10.0.0.2", 53));
+    ports.take("port-b");
+  }
+  CHECK(dataplane->counters().connections == flows);
+  clock.advance(std::chrono::seconds(31));
+  // The first thing that comes is an answer, too late: nothing lets it in.
+  send("port-b", 2, udp_of("10.0.0.2", 53, "10.0.0.1", flows));
+  CHECK(ports.take("port-a").empty());
+  CHECK(dataplane->counters().packets[static_cast<std::size_t>(Drop::ingress_rule)] == 1);
+  for (int i = 0; i < 60; ++i) dataplane->step(0);
+  CHECK(dataplane->counters().connections == 0);
 }
 
 TEST_CASE("a running worker explains what it would do, and does not do it") {

@@ -672,3 +672,61 @@ TEST_CASE("who claims to be a machine of this host gets nothing past that machin
   CHECK(host.from_machine(2, tcp_to("10.0.0.2", 80, "10.0.0.1", 5000, tcp_syn | tcp_ack)).drop == Drop::ingress_rule);
   CHECK(host.answer(host.nat_underlay(1), echo_to("10.0.0.1", "192.0.2.1", 8, 5)).drop == Drop::ingress_rule);
 }
+
+TEST_CASE("a socket that has two ports since its NAT was told anew keeps each one until its own flows end") {
+  PublicHost host;
+  auto told = nat("m1", 1000, 1003);
+  told.ports = Nat::Ports::shared;
+  host.change({told});
+  const auto port_of = [&](std::uint16_t socket, std::string_view to) {
+    const auto went = host.from_machine(1, udp_to("10.0.0.1", socket, to, 53));
+    return went.drop == Drop::none ? source_port_of(inner(went)) : std::uint16_t{0};
+  };
+  // Others take the socket's port towards the second server, so that it has another one there.
+  const auto first = port_of(5000, "198.51.100.1");
+  REQUIRE(first != 0);
+  std::uint16_t second = first;
+  std::string to;
+  for (std::uint16_t socket = 6000; second == first && socket < 6100; ++socket) {
+    to = "203.0.113." + std::to_string(socket - 5999);
+    port_of(socket, to);
+    second = port_of(5000, to);
+  }
+  REQUIRE(second != first);
+  REQUIRE(second != 0);
+  const auto pass = [&](Tick seconds) {
+    for (Tick i = 0; i < seconds; ++i) {
+      ++host.now;
+      host.worker.process({}, std::uint64_t{host.now} * 1'000'000'000);
+    }
+  };
+  for (int i = 0; i < 13; ++i) {  // until the others' flows have ended
+    pass(10);
+    CHECK(port_of(5000, "198.51.100.1") == first);
+    CHECK(port_of(5000, to) == second);
+  }
+  REQUIRE(host.worker.flows().size() == 2);
+  told.ports = Nat::Ports::own;
+  told.filtering = Nat::Filtering::endpoint_independent;
+  host.change({told});
+  for (const auto port : {first, second})
+    CHECK(host.answer(host.nat_underlay(1), udp_to("203.0.113.200", port, "192.0.2.1", port)).drop == Drop::none);
+  // The outsider's flows end; the machine's go on.
+  for (int i = 0; i < 13; ++i) {
+    pass(10);
+    CHECK(port_of(5000, "198.51.100.1") == first);
+    CHECK(port_of(5000, to) == second);
+  }
+  REQUIRE(host.worker.flows().size() == 2);
+  for (std::uint16_t socket = 7000; socket < 7008; ++socket) {
+    const auto port = port_of(socket, "198.51.100.99");
+    CHECK(port != first);
+    CHECK(port != second);
+  }
+  pass(400);
+  CHECK(host.worker.flows().size() == 0);
+  std::set<std::uint16_t> all;
+  for (std::uint16_t socket = 8000; socket < 8004; ++socket) all.insert(port_of(socket, "198.51.100.99"));
+  CHECK(all.size() == 4);
+  CHECK(all.count(0) == 0);
+}

@@ -899,7 +899,7 @@ void Dataplane::run(std::size_t worker, std::stop_token stop) noexcept {
       idle = 0;
       continue;
     }
-    if (idle < idle_rounds) {
+    if (idle < idle_rounds || state.lanes[worker]->worker.is_behind()) {
       ++idle;
       continue;
     }

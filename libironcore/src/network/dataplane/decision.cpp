@@ -568,7 +568,9 @@ class Decider {
     }
     if (question_.before == nullptr) {
       if (!passes(receiver, seen, FirewallRule::Direction::ingress)) return refuse(Drop::ingress_rule);
-      if (!receiver.nat_pool->take(question_.worker, inside, outside_of(key_), Opener::outside))
+      // This port: since the NAT was told anew the machine's socket may have another one as well.
+      if (!receiver.nat_pool->claim(question_.worker, key_.destination_port(), inside, outside_of(key_),
+                                    Opener::outside))
         return refuse(Drop::nat_ports);
     }
     out_.holds_port = true;

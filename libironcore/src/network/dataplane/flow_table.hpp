@@ -134,6 +134,9 @@ class FlowTable {
   /// Looks at no more than `budget` connections that may be dead by now. Call it often: with each burst. Returns how many it looked at.
   std::uint32_t expire(Tick now, std::uint32_t budget, OnExpired on_expired, void* context) noexcept;
 
+  /// Some that may be dead by now have not been looked at.
+  bool is_behind(Tick now) const noexcept { return wheel_now_ < now || wheel_[wheel_now_ % wheel_slots] != nobody; }
+
   /// For listings and for when many may have to go: those among `count` places from `place` on that are in use.
   template <class Each>
   void visit(std::uint32_t place, std::uint32_t count, Each each) {

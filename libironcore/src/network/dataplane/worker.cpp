@@ -24,6 +24,8 @@ constexpr std::uint32_t longest_inner = 65'535;  // what the outer header can sa
 constexpr std::size_t host_bytes = 8;
 /// Dead connections that a burst looks for, beside one for each of its packets: those that come must not outrun those that go.
 constexpr std::uint32_t least_expired = 8;
+/// And so many when no packet waits: some ten microseconds.
+constexpr std::uint32_t idle_expired = 128;
 /// How long a flow that got no port of its NAT is refused without a look whether one is free.
 constexpr Tick refusal_seconds = 2;
 /// Whoever has more than so many times the connections that are free gets no more of them: so many that flood the table leave room
@@ -152,7 +154,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
     with->worker->counts_.expired.add(1);
   };
   if (offloaded_) offloaded_->work(snapshot, now_, count);
-  flows_.expire(now_, least_expired + count, on_expired, &context);
+  flows_.expire(now_, count == 0 ? idle_expired : least_expired + count, on_expired, &context);
 }
 
 /// `elsewhere`: another worker has the packet. `busy`: that one has no room for it. `none`: it belongs here.
@@ -360,6 +362,13 @@ FlowTable::Reference Worker::find(const Snapshot& snapshot, const FlowKey& key, 
   if (!found) [[unlikely]]
     return found;
   Connection& connection = flows_[found.connection()];
+  // Nobody has come to take it away yet.
+  if (now_ - connection.state.seen >= connection.state.timeout) [[unlikely]] {
+    forget(snapshot, connection);
+    flows_.erase(connection);
+    counts_.expired.add(1);
+    return {};
+  }
   if (connection.state.valid_at == snapshot.number) [[likely]]
     return found;
   return is_valid_still(snapshot, connection) ? found : flows_.find(key, hash);  // it may have moved

@@ -66,6 +66,8 @@ class Worker {
   bool announce(Packet& packet, std::uint64_t now_ns) noexcept;
   /// The workers that got packets since the last time, a bit for each: they may sleep.
   std::uint64_t take_handed() noexcept { return std::exchange(handed_, 0); }
+  /// Dead connections may be left; each `process`, also of nothing, forgets some.
+  bool is_behind() const noexcept { return flows_.is_behind(now_); }
   /// Between bursts, before a pause: holds no snapshot while it sleeps.
   void rest() noexcept { snapshots_.leave(number_); }
 
