@@ -193,6 +193,17 @@ TEST_CASE("an alias of one address is nobody else's address in the network") {
   host.done({InterfacePrefixKey{"a", alias.prefix, {}}, interface("c", "10.0.0.2")});
 }
 
+TEST_CASE("a machine and a load balancer of one network have addresses of their own") {
+  Host host;
+  host.done({interface("a", "10.0.0.1"), balancer("web", "10.0.0.9")});
+  CHECK(host.wrong({balancer("other", "10.0.0.1")}) == std::vector<std::string>{"changes[0].address"});
+  CHECK(host.wrong({interface("b", "10.0.0.9")}) == std::vector<std::string>{"changes[0].ipv4"});
+  CHECK(host.wrong({interface("b", "10.0.0.2"), balancer("other", "10.0.0.2")}) ==
+        std::vector<std::string>{"changes[1].address"});
+  host.done({interface("b", "10.0.0.9", 200)});
+  host.done({LoadBalancerKey{"web"}, interface("c", "10.0.0.9")});
+}
+
 TEST_CASE("an interface takes its prefixes into another network") {
   Host host;
   const InterfacePrefix alias{"a", prefix("10.1.0.0/24"), {}, {}};

@@ -375,6 +375,10 @@ class Desired::Batch {
       const auto alias = desired_.alias_prefixes_.find({object.vni, Prefix::host(*address)});
       if (alias != desired_.alias_prefixes_.end() && alias->second != object.id)
         fields().add(field, address->to_text() + " is a prefix of " + alias->second, FieldError::Reason::duplicate);
+      const auto balancer = desired_.balanced_.find({object.vni, *address});
+      if (balancer != desired_.balanced_.end())
+        fields().add(field, address->to_text() + " is the address of load balancer " + balancer->second,
+                     FieldError::Reason::duplicate);
     }
     claim_underlay(*object.underlay);
   }
@@ -435,6 +439,10 @@ class Desired::Batch {
 
   void claim(const LoadBalancer& object) {
     claim_in(desired_.balanced_, {object.vni, object.address}, object.id, "address", object.address.to_text());
+    const auto machine = desired_.addresses_.find({object.vni, object.address});
+    if (machine != desired_.addresses_.end())
+      fields().add("address", object.address.to_text() + " is the address of " + machine->second,
+                   FieldError::Reason::duplicate);
     claim_underlay(*object.underlay);
   }
   void release(const LoadBalancer& object) {
