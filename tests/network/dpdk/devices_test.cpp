@@ -182,8 +182,8 @@ TEST_CASE("a capture file that is cut or lies about its lengths does no harm") {
 TEST_CASE("devices that are not there are unavailable, and leave nothing behind") {
   const auto ports = dpdk_ports();
   for (int again = 0; again < 3; ++again) {
-    CHECK(open_fails(*ports, dpdk_port("a", "pcap:rx=/nonexistent/file.pcap")) == ErrorCode::unavailable);
-    CHECK(open_fails(*ports, dpdk_port("a", "pcap:tx=/nonexistent/file.pcap")) == ErrorCode::unavailable);
+    CHECK(open_fails(*ports, dpdk_port("a", "pcap:rx=/proc/nonexistent/file.pcap")) == ErrorCode::unavailable);
+    CHECK(open_fails(*ports, dpdk_port("a", "pcap:tx=/proc/nonexistent/file.pcap")) == ErrorCode::unavailable);
     CHECK(open_fails(*ports, dpdk_port("a", "af_packet:nonexistent")) == ErrorCode::unavailable);
     CHECK(open_fails(*ports, dpdk_port("a", "pci:0000:7f:1f.7")) == ErrorCode::unavailable);
   }

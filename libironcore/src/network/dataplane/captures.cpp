@@ -275,7 +275,8 @@ bool Captures::has_running() const {
 
 void Captures::publish() {
   auto next = std::make_unique<Taps>();
-  for (const auto& [id, capture] : captures_) {
+  for (const auto& entry : captures_) {
+    const auto& capture = entry.second;  // clang 14 knows no bindings in lambdas
     if (capture->phase != CaptureState::Phase::running) continue;
     const auto direction = capture->spec.direction;
     Taps::Tap tap{capture.get(), direction != CaptureDirection::out, direction != CaptureDirection::in, {}};
