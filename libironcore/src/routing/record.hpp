@@ -12,10 +12,6 @@
 
 namespace ironcore::routing {
 
-/// Who announces: a number that follows from the name of the node. 0 is nobody.
-enum class OriginId : std::uint64_t {};
-OriginId origin_id(std::string_view name) noexcept;
-
 enum class Operation : std::uint8_t {
   announce = 1,
   withdraw = 2,     ///< of one route; what is no part of the key is 0

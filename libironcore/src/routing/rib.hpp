@@ -50,6 +50,12 @@ class Rib {
     return record != nullptr && record->operation() == Operation::announce ? record : nullptr;
   }
 
+  /// The number of its latest change; 0 if it is not there.
+  std::uint64_t sequence_of(const Record& like) const {
+    const auto id = find_id(like);
+    return id == nobody ? 0 : entry(id).sequence;
+  }
+
   // Marks say what was confirmed since they were taken away.
   void unmark_stream(StreamId stream);
   void unmark_origin(OriginId origin);

@@ -21,8 +21,7 @@ Subscriber::Subscriber(SubscriberOptions options, Link& link, Clock& clock, Rand
       reflectors_(options_.reflectors),
       merged_(Rib::Streams::per_vni, options_.secret) {
   for (std::size_t i = 0; i < options_.reflectors; ++i) {
-    for (const auto view : options_.views)
-      sources_.push_back(std::make_unique<Source>(Source{i, view, {Rib::Streams::per_vni, options_.secret}, {}}));
+    for (const auto view : options_.views) sources_.push_back(std::make_unique<Source>(i, view, options_.secret));
   }
 }
 
@@ -32,9 +31,10 @@ void Subscriber::want(std::uint32_t vni) {
   for (const auto& source : sources_) {
     auto& stream = source->streams[vni];
     stream.stale_since = now;
-    if (reflectors_[source->reflector].session == 0) continue;
+    if (!is_read(*source)) continue;
     stream.heard = now;
     link_.subscribe(source->reflector, {vni, source->view});
+    ask(*source, vni, stream);
   }
 }
 
@@ -47,12 +47,22 @@ void Subscriber::unwant(std::uint32_t vni) {
   }
 }
 
-void Subscriber::up(PeerId reflector, std::uint64_t session, std::uint64_t epoch, Duration heartbeat) {
+bool Subscriber::is_read(const Source& source) const noexcept {
+  const auto& reflector = reflectors_[source.reflector];
+  return reflector.session != 0 && (source.view != View::relayed || reflector.has_relayed);
+}
+
+void Subscriber::up(PeerId reflector, std::uint64_t session, std::uint64_t epoch, Duration heartbeat,
+                    bool has_relayed) {
   const auto now = clock_.now();
-  reflectors_[reflector] = {session, epoch, heartbeat};
+  reflectors_[reflector] = {session, epoch, heartbeat, has_relayed};
   for (const auto& source : sources_) {
     if (source->reflector != reflector) continue;
     for (auto& [vni, stream] : source->streams) {
+      if (!is_read(*source)) {  // it was, in an earlier life
+        clear(*source, vni, stream);
+        continue;
+      }
       stream.heard = now;
       stream.pieces = 0;
       link_.subscribe(reflector, {vni, source->view});
@@ -78,7 +88,7 @@ void Subscriber::become_stale(Stream& stream) {
 bool Subscriber::receive(PeerId reflector, std::string_view message, const Changes& changes) {
   auto* const source = reflector < reflectors_.size() ? source_of(reflector, changes.stream.view) : nullptr;
   const auto vni = changes.stream.vni;
-  if (source == nullptr || reflectors_[reflector].session == 0 || !source->streams.contains(vni)) {
+  if (source == nullptr || !is_read(*source) || !source->streams.contains(vni)) {
     ++counters_.foreign;
     return true;
   }
@@ -176,8 +186,8 @@ void Subscriber::begin(Source& source, std::uint32_t vni, Stream& stream, std::u
 }
 
 void Subscriber::ask(Source& source, std::uint32_t vni, Stream& stream) {
+  if (!is_read(source)) return;
   const auto& reflector = reflectors_[source.reflector];
-  if (reflector.session == 0) return;
   stream.pieces = max_pieces;
   stream.asked = clock_.now();
   const Position position{.stream = {vni, source.view},
@@ -227,8 +237,7 @@ void Subscriber::take_death(Source& source, std::uint32_t vni, OriginId origin) 
   };
   remove_from(source);
   for (const auto& other : sources_) {
-    auto& stream = other->streams[vni];
-    if (other.get() == &source || stream.is_in_sync) continue;
+    if (other.get() == &source || other->streams.at(vni).is_in_sync) continue;
     // It does not know better: it is not heard. Should it see the host after all, then its digest will say so.
     remove_from(*other);
   }
@@ -264,11 +273,10 @@ Instant Subscriber::advance() {
     const auto& reflector = reflectors_[source->reflector];
     if (reflector.session != 0) shortest = std::min(shortest, reflector.heartbeat);
     for (auto& [vni, stream] : source->streams) {
-      if (reflector.session != 0) {
+      if (is_read(*source)) {
         // Jitter, so that many readers that lost the same do not ask at the same time.
-        const auto patience =
-            reflector.heartbeat +
-            Duration(random_.below(static_cast<std::uint32_t>(reflector.heartbeat / 2 / 1000)) * 1000LL);
+        const auto half = static_cast<std::uint32_t>(reflector.heartbeat / std::chrono::microseconds(2));
+        const auto patience = reflector.heartbeat + std::chrono::microseconds(random_.below(half));
         if (stream.pieces > 0 && now - stream.asked > patience) ask(*source, vni, stream);
         if (now - stream.heard > silent_heartbeats * reflector.heartbeat) {
           become_stale(stream);
@@ -281,7 +289,7 @@ Instant Subscriber::advance() {
       if (stream.is_in_sync || source->replica.state(vni).routes == 0) continue;
       const auto silent = now - stream.stale_since;
       if ((options_.stale_time != Duration{} && silent >= options_.stale_time) ||
-          (silent >= options_.comparison_time && is_complete(vni)))
+          (reflector.session == 0 && silent >= options_.comparison_time && is_complete(vni)))
         clear(*source, vni, stream);
     }
   }

@@ -54,8 +54,8 @@ class Subscriber {
   bool wants(std::uint32_t vni) const { return wanted_.contains(vni); }
   const std::set<std::uint32_t>& wanted() const noexcept { return wanted_; }
 
-  /// A session has begun, with this life of the reflector.
-  void up(PeerId reflector, std::uint64_t session, std::uint64_t epoch, Duration heartbeat);
+  /// A session has begun, with this life of the reflector. Without `has_relayed` that view is not read.
+  void up(PeerId reflector, std::uint64_t session, std::uint64_t epoch, Duration heartbeat, bool has_relayed);
   /// It is not heard any more.
   void down(PeerId reflector);
   /// A message of changes of a reflector, by whichever way it came. False: another life of it speaks.
@@ -98,6 +98,8 @@ class Subscriber {
     std::deque<std::string> held;  ///< publications that came before what is missing before them
   };
   struct Source {
+    Source(PeerId of, View read, std::uint64_t secret)
+        : reflector(of), view(read), replica(Rib::Streams::per_vni, secret) {}
     PeerId reflector;
     View view;
     Rib replica;
@@ -107,8 +109,10 @@ class Subscriber {
     std::uint64_t session = 0;  ///< 0 = not connected
     std::uint64_t epoch = 0;
     Duration heartbeat{};
+    bool has_relayed = false;
   };
 
+  bool is_read(const Source& source) const noexcept;
   Source* source_of(PeerId reflector, View view);
   void begin(Source& source, std::uint32_t vni, Stream& stream, std::uint64_t epoch, std::uint64_t base);
   void ask(Source& source, std::uint32_t vni, Stream& stream);

@@ -14,6 +14,10 @@
 
 namespace ironcore::routing {
 
+/// Who announced a route: a number that follows from the node's name; 0 is nobody. Names are known to the reflectors that a node talks to.
+enum class OriginId : std::uint64_t {};
+OriginId origin_id(std::string_view name) noexcept;
+
 /// What a route leads to.
 enum class RouteType : std::uint8_t {
   standard = 1,              ///< machines that have addresses of the prefix
