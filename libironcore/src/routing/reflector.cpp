@@ -324,10 +324,11 @@ void Reflector::Impl::look_at_leases(Instant now) {
 // ---- announcements ----------------------------------------------------------------------------------------------
 
 void Reflector::Impl::announced(Node& node, const Changes& changes, const NodeRights* rights) {
-  if (changes.epoch != node.instance) {
+  if (changes.epoch != node.instance) {  // it has become another one since it opened the session
     ++counters_.unknown_session;
-    return;
+    return refuse(node.control, Channel::control, node.session, Refuse::Reason::unknown_session, "open a session first");
   }
+  if (changes.head < node.sequence) return;  // late: it knew less than is known here
   const auto state = direct_.origin(node.origin);
   if (changes.is_restart != 0) {
     ++counters_.restarts;
@@ -558,7 +559,6 @@ Sessions::Events Reflector::Impl::peer_events() {
             peer_instance_ = seen + 1;
             peer_sessions_.reopen();
           },
-      .conflict = [this](const Error& error) { log_.error(error.message()); },
       .positions = [this](PeerId reflector) { return peers_.take_positions(reflector); }};
 }
 

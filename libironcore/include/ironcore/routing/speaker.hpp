@@ -123,8 +123,8 @@ class Speaker {
   Instant advance();
 
   SpeakerStatus status() const;
-  /// Set when another node of the same name has taken its place: nothing is announced any more.
-  const std::optional<Error>& conflict() const;
+  /// A later node has the same name: reflectors hear that one, until it is gone.
+  bool has_conflict() const;
 
  private:
   class Impl;
