@@ -90,6 +90,7 @@ Result<void> ZmqReflectorServer::run(std::stop_token stop) {
     }) || is_busy;
     until = reflector_->advance();
     peers_->act();
+    if (nodes_->is_unbound()) until = std::min(until, clock_.now() + std::chrono::milliseconds(5));
     if (is_busy) until = {};
   }
   const std::lock_guard lock(mutex_);

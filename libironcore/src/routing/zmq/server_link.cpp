@@ -189,6 +189,7 @@ bool ServerLink::read_subscriptions(Listener& listener, const Events& events) {
 
 bool ServerLink::read(const Events& events) {
   if (key_checker_) unknown_keys_ += key_checker_->answer([this](auto key) { return rights_.find(key) != nullptr; });
+  if (is_unbound_) bind_again();
   bool is_busy = false;
   for (const auto& listener : listeners_) {
     is_busy = read(*listener, Channel::control, control_turn, events) || is_busy;
@@ -206,6 +207,14 @@ void ServerLink::add_poll_items(std::vector<zmq_pollitem_t>& items) const {
   if (key_checker_) items.push_back(wire::poll_item(key_checker_->socket(), ZMQ_POLLIN));
 }
 
+void ServerLink::bind_again() {
+  for (const auto& listener : listeners_) {
+    // ZeroMQ closes the one before in its own time, a few milliseconds.
+    if (!listener->is_local && wire::bind_tcp(listener->publications, address_, publications_port_))
+      is_unbound_ = false;
+  }
+}
+
 Result<void> ServerLink::replace_rights(KeyRights rights, const Events& events) {
   rights_ = std::move(rights);
   for (const auto& listener : listeners_) {
@@ -216,8 +225,7 @@ Result<void> ServerLink::replace_rights(KeyRights rights, const Events& events) 
       if (!is_heard(topic)) events.unsubscribed(topic);
     }
     IRONCORE_TRY(listener->publications, open_publisher(&keys_));
-    IRONCORE_TRY(const auto port, wire::bind_tcp(listener->publications, address_, publications_port_));
-    static_cast<void>(port);
+    is_unbound_ = true;
   }
   return {};
 }

@@ -45,6 +45,8 @@ class ServerLink final : public Link {
   const std::string& tcp_endpoint() const noexcept { return tcp_endpoint_; }
   /// All subscriptions over TCP end; `unsubscribed` is called for those that nobody else has.
   Result<void> replace_rights(KeyRights rights, const Events& events);
+  /// `read` wants to be called then, even if nothing comes.
+  bool is_unbound() const noexcept { return is_unbound_; }
   std::uint64_t unknown_keys() const noexcept { return unknown_keys_; }
   std::uint64_t refused_subscriptions() const noexcept { return refused_; }
 
@@ -66,6 +68,7 @@ class ServerLink final : public Link {
   bool read(Listener& listener, Channel channel, int most, const Events& events);
   bool read_subscriptions(Listener& listener, const Events& events);
   bool is_heard(StreamName topic) const;
+  void bind_again();
 
   std::shared_ptr<Context::Native> context_;
   std::vector<std::unique_ptr<Listener>> listeners_;
@@ -78,6 +81,7 @@ class ServerLink final : public Link {
   std::string publications_;
   std::string ipc_endpoint_;
   std::string tcp_endpoint_;
+  bool is_unbound_ = false;  ///< the publisher on TCP waits for its port
   std::uint64_t unknown_keys_ = 0;
   std::uint64_t refused_ = 0;
 };
