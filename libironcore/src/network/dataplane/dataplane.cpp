@@ -74,7 +74,7 @@ Dataplane::State::~State() {
 Dataplane::Dataplane(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Result<std::unique_ptr<Dataplane>> Dataplane::create(DataplaneOptions options, Ports& ports, Clock& clock, Log& log) {
-  IRONCORE_CHECK(within(dataplane::check(options), "dataplane"));
+  IRONCORE_CHECK(within(check(options), "dataplane"));
   if (options.flow_offload != nullptr && options.flow_offload->queues() < ports.queues())
     return Error(ErrorCode::invalid, "dataplane: flow_offload: it has " +
                                          std::to_string(options.flow_offload->queues()) + " queues, and there are " +
