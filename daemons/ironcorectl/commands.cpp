@@ -5,7 +5,6 @@
 #include <ostream>
 
 #include "ironcorectl/completion.hpp"
-#include "ironcorectl/dataplane_objects.hpp"
 #include "ironcorectl/output.hpp"
 #include "ironcorectl/table.hpp"
 #include "program/daemon.hpp"
@@ -206,7 +205,7 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
                  .least = 0,
                  .most = any_number,
                  .target = &o.dataplane.words,
-                 .choices = dataplane_kinds()};
+                 .choices = {"@dataplane"}};
   all.push_back(
       {.name = "dataplane",
        .summary = "Look at and change what the dataplane of a host forwards.",

@@ -101,7 +101,7 @@ Result<void> print_objects(Session& session, std::span<const Change> objects, Ou
       }
       return {};
     case OutputFormat::name:
-      for (const auto& object : objects) out << network::to_json(key_of_change(object)) << '\n';
+      for (const auto& object : objects) out << words_of(object) << '\n';
       return {};
     case OutputFormat::table:
     case OutputFormat::wide:
@@ -297,6 +297,10 @@ Result<void> dataplane(Session& session, const DataplaneCommand& command) {
   IRONCORE_TRY(auto* const client, session.dataplane());
   if (verb == "ports") {
     IRONCORE_TRY(const auto ports, client->ports());
+    if (command.format == OutputFormat::name) {
+      for (const auto& port : ports) session.out() << "port " << port.state.spec.name << '\n';
+      return {};
+    }
     return print_report(session, std::span<const network::zmq::PortReport>(ports), command.format);
   }
   if (verb == "status") {

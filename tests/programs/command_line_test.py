@@ -105,8 +105,30 @@ class CommandLine(TempDirectory):
         self.assertEqual(complete("ironcorectl", "logs", "-f", "--tai"), ["--tail"])
         self.assertEqual(complete("ironcorectl", "dataplane", "open"), ["open-port"])
         self.assertEqual(complete("ironcorectl", "dataplane", "get", "rou"), ["routes"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "watch", "routes", "tar"), ["targets"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "watch", "--cou"), ["--count", "--counters"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "capture", "st"), ["start", "stop"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "explain", "web-1", "s"), ["sctp"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "apply", ""), [])
         self.assertEqual(complete("ironcorectl", "completion", ""), ["bash", "zsh", "fish"])
         self.assertEqual(complete("ironcorectl", "completion", "bash", ""), [])
+
+    def test_bash_asks_the_dataplane_of_the_line(self):
+        script = self.write("completion.bash", run("ironcorectl", "completion", "bash").out)
+        asked = self.directory / "asked"
+        self.write("ironcorectl", f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>{asked}\necho rule web-1 http\n").chmod(0o755)
+
+        def complete(*words):
+            line = f"source {script}; COMP_WORDS=({' '.join(repr(w) for w in words)}); COMP_CWORD={len(words) - 1}; _ironcorectl; echo \"${{COMPREPLY[@]}}\""
+            environment = dict(os.environ, PATH=f"{self.directory}:{os.environ['PATH']}")
+            return subprocess.run(["bash", "-c", line], check=True, text=True, capture_output=True, env=environment).stdout.split()
+
+        self.assertEqual(complete("ironcorectl", "dataplane", "delete", "rule", ""), ["web-1"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "--dataplane", "ipc:///x", "delete", "rule", "web-1", ""), ["http"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "get", "rules", "--interface", "w"), ["web-1"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "close-port", ""), ["web-1"])
+        self.assertEqual(asked.read_text().splitlines(), ["dataplane get rule -o name", "dataplane get rule -o name --dataplane ipc:///x",
+                                                          "dataplane get interfaces -o name", "dataplane ports -o name"])
 
     def test_bash_asks_the_server_and_the_namespace_of_the_line(self):
         script = self.write("completion.bash", run("ironcorectl", "completion", "bash").out)
