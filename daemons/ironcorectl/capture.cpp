@@ -166,7 +166,8 @@ Result<void> capture(Session& session, const std::vector<std::string>& words, co
   if (verb == "stop") return stop(session, words);
   if (verb == "list") return list(session, words, format);
   const std::array<std::string_view, 3> verbs{"start", "stop", "list"};
-  return wrong("capture takes start, stop or list, not " + in_quotes(verb) + did_you_mean(verb, verbs));
+  return wrong("capture takes start, stop or list" +
+               (verb.empty() ? "" : ", not " + in_quotes(verb) + did_you_mean(verb, verbs)));
 }
 
 }  // namespace ironcore::ctl

@@ -50,14 +50,14 @@ Result<void> tell_missing_ports(Session& session, network::zmq::Client& client, 
   return {};
 }
 
-Result<void> send(Session& session, const DataplaneBatch& batch) {
+/// `nothing_new`: what it means if nothing changed by it.
+Result<void> send(Session& session, const DataplaneBatch& batch, const char* nothing_new) {
   IRONCORE_TRY(auto* const client, session.dataplane());
   IRONCORE_TRY(const auto before, client->facts());
   const auto revision = client->apply(batch.changes);
   if (!revision) return batch.located(revision.error());
   session.out() << batch.changes.size() << (batch.changes.size() == 1 ? " change" : " changes")
-                << (*revision == before.revision ? " said nothing new" : " applied") << ", revision " << *revision
-                << '\n';
+                << (*revision == before.revision ? nothing_new : " applied") << ", revision " << *revision << '\n';
   return tell_missing_ports(session, *client, batch);
 }
 
@@ -71,7 +71,7 @@ Result<void> remove(Session& session, const DataplaneCommand& command) {
     IRONCORE_TRY(auto key, parse_key(command.words));
     batch.changes.push_back(std::move(key));
   }
-  return send(session, batch);
+  return send(session, batch, batch.changes.size() == 1 ? ": it was not there" : ": nothing of that was there");
 }
 
 /// What counters know of interfaces; who may not read them sees nothing of it.
@@ -292,7 +292,7 @@ Result<void> dataplane(Session& session, const DataplaneCommand& command) {
     return Error(ErrorCode::invalid, "one argument too many: " + in_quotes(command.words.front()));
   if (verb == "apply") {
     IRONCORE_TRY(const auto batch, read_batch(session, command.files));
-    return send(session, batch);
+    return send(session, batch, " said nothing new");
   }
   IRONCORE_TRY(auto* const client, session.dataplane());
   if (verb == "ports") {

@@ -76,6 +76,14 @@ class CommandLine(TempDirectory):
             self.assertRegex(result.out, rf"^{name} \d+\.\d+\.\d+\n$")
         self.assertRegex(run("ironcorectl", "version", "--client").out, r"^client +\d+\.\d+\.\d+\n$")
 
+    def test_a_closed_output_is_an_error_and_nobody_elses_file(self):
+        for descriptor in (0, 1, 2):
+            result = subprocess.run(["sh", "-c", f'exec "$0" version --client {descriptor}>&-', str(cloud.program("ironcorectl"))], text=True,
+                                    capture_output=True)
+            self.assertEqual(result.returncode, 1 if descriptor == 1 else 0, result)
+            if descriptor == 1:
+                self.assertIn("error: write the output: bad file descriptor", result.stderr)
+
     def test_no_server_is_an_error_that_names_the_endpoint(self):
         result = run("ironcorectl", "get", "machines", "--server", f"ipc://{self.directory}/nobody.sock")
         self.assertSays(result, 1, "nobody.sock")

@@ -373,6 +373,7 @@ class Dataplane(Host):
                             (("start", "c", "-w", "x", "--snap-length", "1"), "--snap-length: expected 64 to 262144, not 1"),
                             (("start", "c", "-w", "x", "--vni", "16777216"), "--vni: expected 0 to 16777215"),
                             (("stop",), "takes an id"),
+                            ((), "capture takes start, stop or list\n"),
                             (("strat",), "start")):
             with self.subTest(text):
                 self.assertSays(self.ctl("capture", *words), 2, text)
@@ -415,7 +416,7 @@ class Dataplane(Host):
                 self.assertIn("said nothing new", self.ok("apply", "-f", "-", stdin=self.ok("get", kind, "-o", "yaml")))
                 self.assertIn("said nothing new", self.ok("apply", "-f", "-", stdin=self.ok("get", kind, "-o", "json")))
         self.assertIn("1 change applied", self.ok("delete", "route", "100", "10.2.0.0/16"))
-        self.assertIn("said nothing new", self.ok("delete", "route", "100", "10.2.0.0/16"))
+        self.assertIn("1 change: it was not there", self.ok("delete", "route", "100", "10.2.0.0/16"))
         self.assertNotIn("10.2.0.0/16", self.ok("get", "routes"))
         self.ok("delete", "-f", "-", stdin=NETWORK)
         self.assertEqual(json.loads(self.ok("get", "interfaces", "-o", "json"))["items"], [])
@@ -468,6 +469,7 @@ class Dataplane(Host):
         self.assertIn("SCTP 10.0.0.1:1000 to 10.0.0.2:3868", self.ok("explain", "port-a", "sctp", "10.0.0.1:1000", "10.0.0.2:3868"))
         self.assertIn("protocol 47 10.0.0.1 to 10.0.0.2", self.ok("explain", "port-a", "47", "10.0.0.1", "10.0.0.2"))
         self.assertIn("TCP 10.0.0.1:1000 to 10.0.0.2:80", self.ok("explain", "port-a", "6", "10.0.0.1:1000", "10.0.0.2:80"))
+        self.assertSays(self.ctl("explain", "port-a", "00", "7"), 1, "there is no worker 7: they are counted from 0 to 0")
         self.assertSays(self.ctl("explain", "port-a", "gre", "10.0.0.1", "10.0.0.2"), 2, "expected tcp, udp, sctp, icmp or the number of a protocol")
         self.assertSays(self.ctl("explain", "port-a", "47", "10.0.0.1:1", "10.0.0.2"), 2, "an address without a port")
         # The NAT changes ports and checksum of the SCTP packet: both must have been right before.
@@ -544,6 +546,10 @@ class Dataplane(Host):
             with self.subTest(name):
                 file = self.write(name, text)
                 self.assertSays(self.ctl("apply", "-f", file), 2, f"there is no object in {file}")
+        file = self.write("word.yaml", "word\n")
+        self.assertSays(self.ctl("apply", "-f", file), 2, f"error: {file}:1:1: must be an object with a kind")
+        file = self.write("list.yaml", "- {kind: Route, vni: 1, prefix: 10.0.0.0/8}\n- 3\n")
+        self.assertSays(self.ctl("apply", "-f", file), 2, f"error: {file}:1:3: [0].nextHops: is required", f"error: {file}:2:3: [1]: must be an object")
 
     def test_a_crash_leaves_nothing_in_the_way(self):
         self.ok("apply", "-f", "-", stdin=NETWORK)
@@ -676,6 +682,7 @@ class Settings(TempDirectory):
                             ([*right, "--pages", "huge", "--memory", "512Gi"], "memory: this host has"),
                             ([*right, "--metrics", "9464"], "metrics: expected address:port"),
                             ([*right, "--state-directory", "/dev/null/x"], "state-directory: /dev/null is no directory"),
+                            ([*right, "--ready-file", "/nowhere/ready"], "ready-file: /nowhere is no directory"),
                             ([*right, "--dpdk-prefix", "a/b"], "dpdk-prefix: must be 1 to 32 letters")):
             with self.subTest(text):
                 self.assertSays(run("metalnetd", *words, "--check-config"), 2, text)

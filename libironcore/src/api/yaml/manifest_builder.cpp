@@ -276,7 +276,8 @@ std::vector<std::string> locate(const Error& error, const Manifest& manifest, st
     return std::string(file) + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " + message;
   };
   std::vector<std::string> lines;
-  for (const auto& field : error.fields()) lines.push_back(line(field.field, field.field + ": " + field.message));
+  for (const auto& field : error.fields())
+    lines.push_back(line(field.field, (field.field.empty() ? "" : field.field + ": ") + field.message));
   if (lines.empty()) lines.push_back(line({}, error.message()));
   return lines;
 }
