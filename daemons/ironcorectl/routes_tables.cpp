@@ -29,7 +29,7 @@ std::string plural(std::uint64_t count, const std::string& word) {
   return std::to_string(count) + ' ' + word + (count == 1 ? "" : "s");
 }
 json::string string_of(std::string_view text) {
-  return {text.data(), text.size()};
+  return json::string(text.data(), text.size());
 }
 std::string_view name_of(View view) {
   return view == View::relayed ? "peers" : "here";
