@@ -75,8 +75,10 @@ class Reflector::Impl {
     std::string name;
     OriginId origin{};
     std::uint64_t instance = 0;
-    std::uint64_t sequence = 0;  ///< of its own count, through which its routes are here
-    std::uint64_t session = 0;   ///< 0: it said that it comes back
+    std::uint64_t sequence = 0;   ///< of its own count, through which its routes are here
+    std::uint64_t session = 0;    ///< 0 = none now
+    bool comes_back = false;      ///< it said so
+    bool must_be_judged = false;  ///< rights have changed since its routes were taken
     PeerId control = 0;
     Instant heard{};
     std::uint64_t refused = 0;
@@ -127,6 +129,7 @@ class Reflector::Impl {
   void finish(Node& node, const Changes& changes);
   void answer(PeerId peer, std::uint64_t session, const Position& position, const NodeRights* rights);
   void remove_routes(const Node& node);
+  void judge(const Node& node, const NodeRights& rights);
   void forget(Node& node);
   void touch(std::uint32_t vni);
   void publish(Topic& topic);
@@ -251,6 +254,8 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
     }
   }
   const auto known = Welcome{.instance = node.instance, .sequence = node.sequence};
+  if (std::exchange(node.must_be_judged, false) && rights != nullptr) judge(node, *rights);
+  node.comes_back = false;
   node.session = random_number(random_);
   node.control = node.bulk = peer;
   node.heard = clock_.now();
@@ -295,6 +300,19 @@ void Reflector::Impl::leave(Node& node, Close::Reason reason) {
   log_.info("node comes back", {{"node", node.name}});
   origin_of_session_.erase(node.session);
   node.session = 0;
+  node.comes_back = true;
+}
+
+/// What it may not announce any more goes, whether it says it again or not.
+void Reflector::Impl::judge(const Node& node, const NodeRights& rights) {
+  direct_.unmark_origin(node.origin);
+  direct_.for_unmarked_of_origin(node.origin, [&](const Record& record) {
+    if (rights.may_announce(record.vni(), route_of(record).destination)) return;
+    direct_.withdraw(withdrawal(record, record.version));
+    ++counters_.changes;
+    touch(record.vni());
+    if (++unpublished_withdrawals_ >= max_records) publish_changes();
+  });
 }
 
 void Reflector::Impl::remove_routes(const Node& node) {
@@ -314,7 +332,7 @@ void Reflector::Impl::forget(Node& node) {
 void Reflector::Impl::look_at_leases(Instant now) {
   std::vector<Node*> dead;
   for (auto& [id, node] : nodes_) {
-    const auto patience = node.session != 0 ? options_.lease : options_.restart_time;
+    const auto patience = node.comes_back ? options_.restart_time : options_.lease;
     if (now - node.heard > patience) dead.push_back(&node);
   }
   for (auto* const node : dead) {
@@ -654,7 +672,9 @@ void Reflector::Impl::end_sessions() {
     refuse(node.control, Channel::control, node.session, Refuse::Reason::unknown_session, "rights have changed");
     origin_of_session_.erase(node.session);
     node.session = 0;
+    node.heard = clock_.now();
     // What it has is judged again: nothing of it counts as said.
+    node.must_be_judged = true;
     node.instance = 0;
     node.sequence = 0;
   }

@@ -44,9 +44,10 @@ struct NodeStatus {
   std::string name;
   OriginId origin{};
   std::uint64_t instance = 0;
-  bool is_connected = false;    ///< false: it said that it comes back
-  Duration silent{};            ///< since it was heard last
-  std::size_t routes = 0;       ///< that it announces
+  bool is_connected =
+      false;               ///< false: it has said that it comes back, or rights have changed and it was not here since
+  Duration silent{};       ///< since it was heard last
+  std::size_t routes = 0;  ///< that it announces
   std::uint64_t announced = 0;  ///< through this number of its own count
   std::uint64_t refused = 0;    ///< routes that it may not announce, in this session
   std::size_t streams = 0;      ///< that it said it reads
