@@ -48,6 +48,7 @@ Result<void> ClientLink::open(Reflector& reflector) {
   IRONCORE_CHECK(wire::prepare_client(reflector.control, reflector.where.endpoint, reflector.where.keys));
   // What cannot be sent now is said again by timers; old words would only confuse.
   IRONCORE_CHECK(reflector.control.set(ZMQ_IMMEDIATE, 1));
+  IRONCORE_CHECK(reflector.control.set(ZMQ_LINGER, last_words_ms));
   IRONCORE_CHECK(reflector.control.set(ZMQ_SNDHWM, control_queue));
   IRONCORE_CHECK(reflector.control.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
   return reflector.control.connect(reflector.where.endpoint);
