@@ -46,6 +46,7 @@ Result<std::unique_ptr<ClientLink>> ClientLink::create(Context& context, std::ve
 Result<void> ClientLink::open(Reflector& reflector) {
   IRONCORE_TRY(reflector.control, Socket::open(context_, ZMQ_DEALER));
   IRONCORE_CHECK(wire::prepare_client(reflector.control, reflector.where.endpoint, reflector.where.keys));
+  IRONCORE_CHECK(reflector.control.set(ZMQ_LINGER, farewell_ms));
   IRONCORE_CHECK(reflector.control.set(ZMQ_SNDHWM, control_queue));
   IRONCORE_CHECK(reflector.control.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
   return reflector.control.connect(reflector.where.endpoint);
