@@ -41,6 +41,7 @@ class Running {
     if (!thread_.joinable()) value_of(Result<void>(Error(ErrorCode::wrong_state, "it was closed")));
     return *node_;
   }
+  bool is_running() const { return thread_.joinable(); }
   void stop() {
     if (!thread_.joinable()) return;
     py::gil_scoped_release release;
@@ -79,7 +80,7 @@ class PythonSpeaker {
       return Instant::max();
     });
     running_.start(std::move(context), std::move(node),
-                   [this](auto& of, std::stop_token stop) { return of.run(std::move(stop), leave_); });
+                   [](auto& of, std::stop_token stop) { return of.run(std::move(stop)); });
   }
   ~PythonSpeaker() { running_.stop(); }
 
@@ -118,7 +119,7 @@ class PythonSpeaker {
   }
 
   void close(bool leaving) {
-    if (leaving) leave_ = Speaker::Leave::leaving;
+    if (leaving && running_.is_running()) running_.node().leave_as(Speaker::Leave::leaving);
     running_.stop();
   }
 
@@ -126,7 +127,6 @@ class PythonSpeaker {
   std::mutex mutex_;
   std::condition_variable turned_;
   std::uint64_t turns_ = 0;
-  Speaker::Leave leave_ = Speaker::Leave::coming_back;
   Running<routing::zmq::SpeakerNode> running_;
 };
 

@@ -39,8 +39,9 @@ class RoutingTest(unittest.TestCase):
         self.assertEqual(speaker.wait_changed(7, 0, timeout=0.1), 0)
         self.assertEqual(speaker.status["reflectors"][0]["phase"], "connecting")
         self.assertTrue(speaker.status["vnis"][7]["is_stale"])
-        speaker.close()
-        speaker.close()
+        with speaker:
+            speaker.close()
+        speaker.close(leaving=True)
         self.refused("wrong_state", lambda: speaker.routes(7))
 
     def test_a_table_is_complete_when_a_reflector_says_so(self):

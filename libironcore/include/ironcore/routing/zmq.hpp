@@ -47,8 +47,10 @@ class SpeakerNode {
   /// Called after each turn in which something may have changed, and when the time that it gave has come: for an Applier. By the loop, or within
   /// `with`. To be set before `run`.
   virtual void on_turn(std::function<Instant(Speaker&)> hook) = 0;
-  /// Until told to stop; then the reflectors are told that this node comes back, or leaves. `internal` if ZeroMQ itself fails.
-  virtual Result<void> run(std::stop_token stop, Speaker::Leave leave = Speaker::Leave::coming_back) = 0;
+  /// What reflectors are told at the end of `run`; coming back unless this was called.
+  virtual void leave_as(Speaker::Leave leave) = 0;
+  /// Until told to stop. `internal` if ZeroMQ itself fails.
+  virtual Result<void> run(std::stop_token stop) = 0;
 };
 
 /// The rights of keys. In the identities file the resources are `routes` (`read`: subscribe; `update`: announce), `peers` (`read`: be a reflector that reads

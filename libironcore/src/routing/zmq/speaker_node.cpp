@@ -36,7 +36,12 @@ class ZmqSpeakerNode final : public SpeakerNode {
 
   void on_turn(std::function<Instant(Speaker&)> hook) override { hook_ = std::move(hook); }
 
-  Result<void> run(std::stop_token stop, Speaker::Leave leave) override {
+  void leave_as(Speaker::Leave leave) override {
+    const std::lock_guard lock(mutex_);
+    leave_ = leave;
+  }
+
+  Result<void> run(std::stop_token stop) override {
     const StopWake stop_wake(stop, wake_);
     std::vector<pollfd> items;
     while (!stop.stop_requested()) {
@@ -58,7 +63,7 @@ class ZmqSpeakerNode final : public SpeakerNode {
     }
     const std::lock_guard lock(mutex_);
     is_running_ = false;
-    speaker_->close(leave);
+    speaker_->close(leave_);
     return {};
   }
 
@@ -77,6 +82,7 @@ class ZmqSpeakerNode final : public SpeakerNode {
   std::mutex mutex_;  ///< of everything below, sockets included
   std::unique_ptr<Speaker> speaker_;
   std::function<Instant(Speaker&)> hook_;
+  Speaker::Leave leave_ = Speaker::Leave::coming_back;
   Instant until_{};
   bool is_running_ = false;
 };
