@@ -85,6 +85,7 @@ Result<void> ClientLink::reconnect(Reflector& reflector) {
   IRONCORE_CHECK(wire::prepare_client(publications, reflector.where.endpoint, reflector.where.keys));
   IRONCORE_CHECK(publications.set(ZMQ_RCVHWM, publications_queue));
   IRONCORE_CHECK(publications.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
+  for (const auto& stream : reflector.topics) IRONCORE_CHECK(publications.set(ZMQ_SUBSCRIBE, topic_of(stream)));
   IRONCORE_CHECK(publications.connect(reflector.wanted_publications));
   reflector.bulk = std::move(bulk);
   reflector.publications = std::move(publications);
@@ -97,11 +98,13 @@ Result<void> ClientLink::reconnect(Reflector& reflector) {
 void ClientLink::act() {
   for (const auto& wish : wishes_) {
     if (wish.reflector >= reflectors_.size() || !reflectors_[wish.reflector]->publications) continue;
+    auto& reflector = *reflectors_[wish.reflector];
+    const bool is_new =
+        wish.is_wanted ? reflector.topics.insert(wish.topic).second : reflector.topics.erase(wish.topic) > 0;
+    if (!is_new) continue;
     const auto topic = topic_of(wish.topic);
-    auto* const socket = reflectors_[wish.reflector]->publications.native();
-    // Of a topic twice is twice for ZeroMQ: what was there before goes first.
-    zmq_setsockopt(socket, ZMQ_UNSUBSCRIBE, topic.data(), topic.size());
-    if (wish.is_wanted) zmq_setsockopt(socket, ZMQ_SUBSCRIBE, topic.data(), topic.size());
+    zmq_setsockopt(reflector.publications.native(), wish.is_wanted ? ZMQ_SUBSCRIBE : ZMQ_UNSUBSCRIBE, topic.data(),
+                   topic.size());
   }
   wishes_.clear();
 }

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,7 +43,8 @@ class ClientLink final : public Link {
     wire::Socket control;
     wire::Socket bulk;
     wire::Socket publications;
-    std::string bulk_endpoint;  ///< that are connected to; empty = none yet
+    std::set<StreamName> topics;  ///< that are subscribed to
+    std::string bulk_endpoint;    ///< that are connected to; empty = none yet
     std::string publications_endpoint;
     std::string wanted_bulk;
     std::string wanted_publications;
