@@ -110,6 +110,7 @@ bool Sessions::take(PeerId reflector, const Envelope& envelope, const Refuse& re
       if (session.phase == Phase::connected) lose(reflector, Duration{});
       return true;
     case Refuse::Reason::older_instance:
+      if (refuse.detail <= events_.open().instance) return true;  // an earlier life of ours was meant
       if (!session.was_connected) {
         // The clock of this host went back between two lives: only its later instance is known there.
         events_.raise_instance(refuse.detail);

@@ -49,7 +49,7 @@ class Sessions {
     std::function<Open()> open;  ///< what to say of ourselves
     std::function<void(PeerId, const Session&, const Welcome&)> connected;
     std::function<void(PeerId)> disconnected;
-    /// A later life of this node was seen: choose an instance above this one.
+    /// A later life of this node was seen: choose an instance above this one, which is above that of `open`.
     std::function<void(std::uint64_t)> raise_instance;
     /// Another node has our name.
     std::function<void(Error)> conflict;
