@@ -406,6 +406,33 @@ TEST_CASE("readers that ask without end get their share and no more") {
   CHECK(site.run_until([&] { return site.speaker(c).status().learned_routes == routes.size(); }, 1s));
 }
 
+TEST_CASE("one lost announcement is said again, and not as often as there are others behind it") {
+  Site site;
+  site.add_reflector();
+  auto& of = *site.reflectors[0];
+  std::size_t messages = 0;
+  site.wires.attach(of.end, {[&](PeerId peer, Channel channel, std::string_view message) {
+                               if (type_of(message) == MessageType::changes && messages++ == 0) return;
+                               of.reflector->receive(peer, channel, message, nullptr);
+                               of.wake = {};
+                             },
+                             {},
+                             {}});
+  const auto a = site.add_speaker("a", {0});
+  std::vector<Route> routes;
+  for (std::uint32_t i = 0; i < 100'000; ++i) {
+    auto one = route("100#10.0.0.1/32#fd00::a");
+    one.destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
+    routes.push_back(one);
+  }
+  REQUIRE(site.speaker(a).announce(routes).has_value());
+  CHECK(site.run_until([&] { return site.reflector(0).status().routes == routes.size(); }, 1s));
+  site.run(5s);
+  CHECK(site.speaker(a).status().reflectors[0].announced == routes.size());
+  CHECK(site.reflector(0).status().counters.gaps == 1);
+  CHECK(messages <= 32 + 100 + 1);
+}
+
 TEST_CASE("numbers near the end of all numbers are refused, or do no harm but to who says them") {
   Open open;
   const auto instance = [](std::uint64_t number) { return encode(0, Open{.name = "a", .instance = number}); };

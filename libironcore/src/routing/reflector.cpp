@@ -47,7 +47,7 @@ class Reflector::Impl {
         random_(random),
         log_(log),
         epoch_(random_number(random)),
-        peer_instance_(static_cast<std::uint64_t>(clock.wall().time_since_epoch() / std::chrono::microseconds(1))),
+        peer_instance_(first_instance(clock)),
         direct_(Rib::Streams::per_vni, secret),
         peers_({.reflectors = options_.peers,
                 .views = {View::direct},
@@ -82,6 +82,8 @@ class Reflector::Impl {
     bool has_finished = false;   ///< said everything once in this life of ours
     bool must_acknowledge = false;
     PeerId bulk = 0;
+    std::uint64_t asked = 0;  ///< that it say again what comes after this
+    Instant asked_at{};
     std::size_t pieces = 0;                         ///< that it was sent since the last heartbeat
     std::map<StreamName, std::uint64_t> positions;  ///< how far it has read
   };
@@ -124,6 +126,7 @@ class Reflector::Impl {
   void announced(Node& node, const Changes& changes, const NodeRights* rights);
   bool take(Node& node, const Record& record, const NodeRights* rights);
   void finish(Node& node, const Changes& changes);
+  void ask_again(Node& node);
   void answer(Node& node, PeerId peer, const Position& position, const NodeRights* rights);
   void remove_routes(const Node& node);
   void forget(Node& node);
@@ -144,6 +147,7 @@ class Reflector::Impl {
   Instant ready_at_;
   Instant last_advance_;
   Instant next_heartbeat_;
+  Instant next_look_{};  ///< at leases
 };
 
 // ---- nodes ------------------------------------------------------------------------------------------------------
@@ -257,6 +261,7 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
   node.control = node.bulk = peer;
   node.heard = clock_.now();
   node.refused = 0;
+  node.asked_at = {};
   node.positions.clear();
   origin_of_session_[node.session] = static_cast<std::uint64_t>(origin);
   link_.send(peer, Channel::control,
@@ -348,14 +353,7 @@ void Reflector::Impl::announced(Node& node, const Changes& changes, const NodeRi
     node.has_restarted = false;
   }
   if (changes.from > node.sequence) {
-    ++counters_.gaps;
-    const Position position{.stream = {},
-                            .epoch = node.instance,
-                            .sequence = node.sequence,
-                            .base = 0,
-                            .refused = node.refused,
-                            .wants = 1};
-    return link_.send(node.bulk, Channel::bulk, encode(node.session, position));
+    return ask_again(node);
   }
   if (changes.to >= node.sequence) {
     touched_vni_ = ~std::uint32_t{0};
@@ -415,10 +413,8 @@ void Reflector::Impl::finish(Node& node, const Changes& changes) {
   }
   if (node.refused == 0 && direct_.origin(node.origin).digest != changes.digest) {
     // It must have all been said, but it was not the same: from the beginning.
-    ++counters_.gaps;
     node.sequence = 0;
-    const Position position{.stream = {}, .epoch = node.instance, .sequence = 0, .base = 0, .refused = 0, .wants = 1};
-    return link_.send(node.bulk, Channel::bulk, encode(node.session, position));
+    return ask_again(node);
   }
   if (node.has_finished) return;
   node.has_finished = true;
@@ -427,6 +423,19 @@ void Reflector::Impl::finish(Node& node, const Changes& changes) {
         return found != nodes_.end() && found->second.has_finished;
       }))
     become_ready("all expected nodes have announced themselves");
+}
+
+/// Once, and not for each message that comes behind the missing one: each question is answered with a window full of messages. Should it be lost, then the node
+/// says everything again that was not acknowledged.
+void Reflector::Impl::ask_again(Node& node) {
+  const auto now = clock_.now();
+  if (node.asked_at != Instant{} && node.asked == node.sequence && now - node.asked_at < options_.heartbeat) return;
+  ++counters_.gaps;
+  node.asked = node.sequence;
+  node.asked_at = now;
+  const Position position{
+      .stream = {}, .epoch = node.instance, .sequence = node.sequence, .base = 0, .refused = node.refused, .wants = 1};
+  link_.send(node.bulk, Channel::bulk, encode(node.session, position));
 }
 
 // ---- readers ----------------------------------------------------------------------------------------------------
@@ -621,7 +630,10 @@ Instant Reflector::Impl::advance() {
   }
   last_advance_ = now;
   if (!is_ready_ && now >= ready_at_) become_ready("the deferral after the start is over");
-  look_at_leases(now);
+  if (now >= next_look_) {
+    look_at_leases(now);
+    next_look_ = now + options_.heartbeat / 4;
+  }
   auto wake = options_.peers > 0 ? std::min(peer_sessions_.advance(), peers_.advance()) : Instant::max();
   flush();
   if (now >= next_heartbeat_) {

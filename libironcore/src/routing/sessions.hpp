@@ -16,6 +16,9 @@
 
 namespace ironcore::routing {
 
+/// Microseconds since 1970: later lives have higher numbers, by more than a life makes changes. Never 0.
+std::uint64_t first_instance(const Clock& clock);
+
 /// One for each reflector.
 ///
 ///   connecting ──welcome──▶ connected ──silent for the lease, or unknown there──▶ connecting

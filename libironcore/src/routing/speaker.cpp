@@ -46,9 +46,7 @@ class Speaker::Impl {
         self_(origin_id(options_.name)),
         clock_(clock),
         log_(log),
-        // Microseconds since 1970: later lives have higher numbers, by more than a life makes changes.
-        announcer_(self_, static_cast<std::uint64_t>(clock.wall().time_since_epoch() / std::chrono::microseconds(1)),
-                   options_.reflectors, secret, link, clock),
+        announcer_(self_, first_instance(clock), options_.reflectors, secret, link, clock),
         subscriber_({.reflectors = options_.reflectors,
                      .views = {View::direct, View::relayed},
                      .self = self_,
