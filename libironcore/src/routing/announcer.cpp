@@ -87,6 +87,8 @@ void Announcer::send(PeerId to, Reader& reader) {
   const auto state = own_->state(own_stream);
   while (reader.session != 0 && reader.under_way.size() < window &&
          (reader.sent < state.sequence || reader.must_tell)) {
+    if (!reader.must_restart && reader.sent < state.complete_from)
+      rewind(reader, 0);  // more was withdrawn than is remembered
     ChangesWriter writer(std::min<std::size_t>(max_records, state.sequence - reader.sent));
     const auto piece =
         own_->changes(own_stream, reader.sent, max_records, [&](const Record& record) { writer.add(record); });

@@ -132,6 +132,7 @@ class Reflector::Impl {
   void forget(Node& node);
   void touch(std::uint32_t vni);
   void publish(Topic& topic);
+  void publish_changes();
   void flush();
   void look_at_leases(Instant now);
   void become_ready(std::string_view why);
@@ -140,6 +141,7 @@ class Reflector::Impl {
   std::vector<Topic*> dirty_;
   std::vector<std::uint64_t> to_acknowledge_;   ///< origins
   std::map<std::uint32_t, Instant> lingering_;  ///< VNIs of peers that nobody subscribes to any more
+  std::size_t unpublished_withdrawals_ = 0;
   std::uint32_t touched_vni_ = ~std::uint32_t{0};
   bool has_peer_changes_ = false;
   bool is_ready_ = false;
@@ -335,10 +337,12 @@ void Reflector::Impl::look_at_leases(Instant now) {
 // ---- announcements ----------------------------------------------------------------------------------------------
 
 void Reflector::Impl::announced(Node& node, const Changes& changes, const NodeRights* rights) {
-  if (changes.epoch != node.instance) {
+  if (changes.epoch != node.instance) {  // it has become another one since it opened the session
     ++counters_.unknown_session;
-    return;
+    return refuse(node.control, Channel::control, node.session, Refuse::Reason::unknown_session,
+                  "open a session first");
   }
+  if (changes.head < node.sequence) return;  // late: it knew less than is known here
   const auto state = direct_.origin(node.origin);
   // A restart that is older than what was heard since comes late: what it says was replaced.
   if (changes.is_restart != 0 && (node.sequence == 0 || changes.head > node.sequence)) {
@@ -364,6 +368,8 @@ void Reflector::Impl::announced(Node& node, const Changes& changes, const NodeRi
     node.sequence = changes.to;
     if (changes.to == changes.head) finish(node, changes);
   }
+  // The table forgets withdrawals when there are too many: they are published before.
+  if (unpublished_withdrawals_ >= max_records) publish_changes();
   if (!node.must_acknowledge) {
     node.must_acknowledge = true;
     to_acknowledge_.push_back(static_cast<std::uint64_t>(node.origin));
@@ -386,6 +392,7 @@ bool Reflector::Impl::take(Node& node, const Record& record, const NodeRights* r
   if (operation == Operation::withdraw) {
     if (direct_.withdraw(record) == Rib::Change::changed) {
       ++counters_.changes;
+      ++unpublished_withdrawals_;
       touch(record.vni());
     }
     return true;
@@ -409,6 +416,7 @@ void Reflector::Impl::finish(Node& node, const Changes& changes) {
       direct_.withdraw(withdrawal(record, std::max(record.version, node.instance + changes.to)));
       ++counters_.changes;
       touch(record.vni());
+      if (++unpublished_withdrawals_ >= max_records) publish_changes();
     });
   }
   if (node.refused == 0 && direct_.origin(node.origin).digest != changes.digest) {
@@ -540,6 +548,13 @@ void Reflector::Impl::publish(Topic& topic) {
   } while (topic.published < state.sequence);
 }
 
+void Reflector::Impl::publish_changes() {
+  for (auto* const topic : dirty_) publish(*topic);
+  dirty_.clear();
+  touched_vni_ = ~std::uint32_t{0};
+  unpublished_withdrawals_ = 0;
+}
+
 void Reflector::Impl::flush() {
   if (std::exchange(has_peer_changes_, false)) {
     for (auto& [number, topic] : topics_) {
@@ -548,9 +563,7 @@ void Reflector::Impl::flush() {
         publish(topic);
     }
   }
-  for (auto* const topic : dirty_) publish(*topic);
-  dirty_.clear();
-  touched_vni_ = ~std::uint32_t{0};
+  publish_changes();
   for (const auto origin : to_acknowledge_) {
     const auto found = nodes_.find(origin);
     if (found == nodes_.end()) continue;
@@ -584,7 +597,6 @@ Sessions::Events Reflector::Impl::peer_events() {
             peer_instance_ = std::min(seen, max_instance - 1) + 1;
             peer_sessions_.reopen();
           },
-      .conflict = [this](const Error& error) { log_.error(error.message()); },
       .positions = [this](PeerId reflector) { return peers_.take_positions(reflector); }};
 }
 

@@ -17,7 +17,7 @@ namespace ironcore::routing {
 
 /// Most withdrawals that a table remembers: without them a reader from before gets the whole stream again.
 struct RibLimits {
-  std::size_t stream_tombstones = 1'000;   ///< of one stream, and half as many as it has routes
+  std::size_t stream_tombstones = 4'000;   ///< of one stream, and half as many as it has routes
   std::size_t total_tombstones = 100'000;  ///< of all, and half as many as there are routes
 };
 

@@ -10,7 +10,7 @@ namespace ironcore::routing {
 
 namespace {
 
-constexpr Duration first_pause = std::chrono::milliseconds(250);
+constexpr Duration first_pause = std::chrono::milliseconds(10);
 constexpr Duration longest_pause = std::chrono::seconds(4);
 constexpr Duration refused_pause = std::chrono::seconds(10);
 
@@ -97,6 +97,7 @@ bool Sessions::take(PeerId reflector, const Envelope& envelope, const Welcome& w
   session.heartbeat = std::chrono::milliseconds(welcome.heartbeat_ms);
   session.lease = std::chrono::milliseconds(welcome.lease_ms);
   session.refusal.clear();
+  session.is_conflict = false;
   session.was_connected = true;
   session.pause = first_pause;
   session.heard = clock_.now();
@@ -115,7 +116,7 @@ bool Sessions::take(PeerId reflector, const Envelope& envelope, const Refuse& re
       if (session.phase == Phase::connected) lose(reflector, Duration{});
       return true;
     case Refuse::Reason::older_instance:
-      if (refuse.detail <= events_.open().instance) return true;  // an earlier life of ours was meant
+      if (refuse.detail <= events_.open().instance) return true;  // an earlier word of ours came late
       if (!session.was_connected) {
         // The clock of this host went back between two lives: only its later instance is known there.
         events_.raise_instance(refuse.detail);
@@ -123,21 +124,20 @@ bool Sessions::take(PeerId reflector, const Envelope& envelope, const Refuse& re
       }
       [[fallthrough]];
     case Refuse::Reason::replaced:
-      lose(reflector, refused_pause);
-      events_.conflict(
-          Error(ErrorCode::conflict,
-                "another node announces under this name: give each node a name of its own, then start this one again"));
-      return true;
-    default: {
-      const auto text = in_quotes(refuse.text, 300);
-      if (session.refusal != text)
-        log_.warning("reflector refuses us", {{"number", number(reflector)}, {"reason", text}});
-      lose(reflector, refused_pause);
-      session.phase = Phase::refused;
-      session.refusal = text;
-      return true;
-    }
+      // If that one was but a late word of an earlier life, it is forgotten when its lease ends; asking again finds out.
+      return refused(reflector, "another node announces under this name: give each node a name of its own"),
+             session.is_conflict = true;
+    default:
+      return refused(reflector, in_quotes(refuse.text, 300)), true;
   }
+}
+
+void Sessions::refused(PeerId reflector, const std::string& why) {
+  auto& session = sessions_[reflector];
+  if (session.refusal != why) log_.error("reflector refuses us", {{"number", number(reflector)}, {"reason", why}});
+  lose(reflector, refused_pause);
+  session.phase = Phase::refused;
+  session.refusal = why;
 }
 
 void Sessions::doubt(PeerId reflector) {

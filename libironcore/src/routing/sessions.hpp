@@ -38,6 +38,7 @@ class Sessions {
     Duration heartbeat{};
     Duration lease{};
     std::string refusal;
+    bool is_conflict = false;  ///< another node has our name
 
    private:
     friend class Sessions;
@@ -54,8 +55,6 @@ class Sessions {
     std::function<void(PeerId)> disconnected;
     /// A later life of this node was seen: choose an instance above this one, which is above that of `open`.
     std::function<void(std::uint64_t)> raise_instance;
-    /// Another node has our name.
-    std::function<void(Error)> conflict;
     std::function<std::vector<Heartbeat::Position>(PeerId)> positions;
   };
 
@@ -77,6 +76,7 @@ class Sessions {
  private:
   void open(PeerId reflector);
   void lose(PeerId reflector, Duration pause);
+  void refused(PeerId reflector, const std::string& why);
   bool take(PeerId reflector, const Envelope& envelope, const Welcome& welcome);
   bool take(PeerId reflector, const Envelope& envelope, const Refuse& refuse);
 

@@ -74,13 +74,6 @@ class Speaker::Impl {
                   announcer_.set_instance(std::min(seen, max_instance - leap) + leap);
                   sessions_.reopen();
                 },
-            .conflict =
-                [this](Error error) {
-                  if (conflict_) return;
-                  log_.error(error.message());
-                  conflict_ = std::move(error);
-                  sessions_.close(Close::Reason::stopping);
-                },
             .positions = [this](PeerId reflector) { return subscriber_.take_positions(reflector); }};
   }
 
@@ -123,7 +116,6 @@ class Speaker::Impl {
   Announcer announcer_;
   Subscriber subscriber_;
   Sessions sessions_;
-  std::optional<Error> conflict_;
   bool is_closed_ = false;
   std::uint64_t malformed_ = 0;
   std::uint64_t foreign_version_ = 0;
@@ -224,6 +216,10 @@ std::uint64_t Speaker::sequence(Vni vni) const {
   return impl_->subscriber_.merged().state(vni.value()).sequence;
 }
 
+std::size_t Speaker::learned_routes() const {
+  return impl_->subscriber_.merged().routes();
+}
+
 bool Speaker::is_stale(Vni vni) const {
   return impl_->subscriber_.is_stale(vni.value());
 }
@@ -280,8 +276,11 @@ SpeakerStatus Speaker::status() const {
   return status;
 }
 
-const std::optional<Error>& Speaker::conflict() const {
-  return impl_->conflict_;
+bool Speaker::has_conflict() const {
+  for (PeerId i = 0; i < impl_->sessions_.size(); ++i) {
+    if (impl_->sessions_[i].is_conflict) return true;
+  }
+  return false;
 }
 
 }  // namespace ironcore::routing

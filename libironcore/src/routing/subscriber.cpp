@@ -100,6 +100,7 @@ bool Subscriber::receive(PeerId reflector, std::string_view message, const Chang
   ++counters_.changes;
   stream.heard = clock_.now();
   if (stream.epoch == 0) begin(*source, vni, stream, changes.epoch, 0);
+  if (changes.head < stream.sequence) return true;  // late: it knew less than is known here
   // A restart is an answer. One that was asked for long ago must not undo what was read since.
   if (changes.is_restart != 0 && stream.pieces > 0) begin(*source, vni, stream, changes.epoch, changes.head);
   if (changes.from > stream.sequence) {

@@ -109,6 +109,8 @@ class Speaker {
   std::optional<std::uint64_t> changes(Vni vni, std::uint64_t after, std::size_t limit,
                                        const std::function<void(const LearnedRoute&)>& f) const;
   std::uint64_t sequence(Vni vni) const;
+  /// Of all subscribed VNIs.
+  std::size_t learned_routes() const;
   /// No reflector confirms what is known.
   bool is_stale(Vni vni) const;
   bool is_complete(Vni vni) const;
@@ -123,8 +125,8 @@ class Speaker {
   Instant advance();
 
   SpeakerStatus status() const;
-  /// Set when another node of the same name has taken its place: nothing is announced any more.
-  const std::optional<Error>& conflict() const;
+  /// A later node has the same name: reflectors hear that one, until it is gone.
+  bool has_conflict() const;
 
  private:
   class Impl;
