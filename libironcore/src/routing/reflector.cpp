@@ -16,7 +16,8 @@ namespace ironcore::routing {
 
 namespace {
 
-constexpr Duration comparison_time = std::chrono::seconds(10);
+/// Messages to one node between two heartbeats: as many as a million routes take in half of that time. Who asks for more asks again later.
+constexpr std::size_t most_pieces = 2'000;
 /// A VNI of peers is read on for so long after its last subscriber has left.
 constexpr Duration linger = std::chrono::minutes(1);
 
@@ -46,13 +47,13 @@ class Reflector::Impl {
         random_(random),
         log_(log),
         epoch_(random_number(random)),
-        peer_instance_(static_cast<std::uint64_t>(clock.wall().time_since_epoch() / std::chrono::microseconds(1))),
+        peer_instance_(first_instance(clock)),
         direct_(Rib::Streams::per_vni, secret),
         peers_({.reflectors = options_.peers,
                 .views = {View::direct},
                 .self = {},
                 .stale_time = options_.stale_time,
-                .comparison_time = comparison_time,
+                .comparison_time = Duration::max(),  // each knows hosts that the others do not
                 .secret = secret},
                peer_link, clock, random),
         peer_sessions_(options_.peers, peer_events(), peer_link, clock, random, log),
@@ -81,13 +82,16 @@ class Reflector::Impl {
     bool has_finished = false;   ///< said everything once in this life of ours
     bool must_acknowledge = false;
     PeerId bulk = 0;
+    std::uint64_t asked = 0;  ///< that it say again what comes after this
+    Instant asked_at{};
+    std::size_t pieces = 0;                         ///< that it was sent since the last heartbeat
     std::map<StreamName, std::uint64_t> positions;  ///< how far it has read
   };
 
   bool is_ready() const { return is_ready_; }
   bool is_complete(StreamName stream) const {
     return stream.view == View::direct ? is_ready_
-                                       : is_ready_ && (options_.peers == 0 || peers_.is_complete(stream.vni));
+                                       : is_ready_ && (options_.peers == 0 || peers_.are_all_complete(stream.vni));
   }
   const Rib& rib_of(View view) const { return view == View::direct ? direct_ : peers_.merged(); }
 
@@ -122,7 +126,8 @@ class Reflector::Impl {
   void announced(Node& node, const Changes& changes, const NodeRights* rights);
   bool take(Node& node, const Record& record, const NodeRights* rights);
   void finish(Node& node, const Changes& changes);
-  void answer(PeerId peer, std::uint64_t session, const Position& position, const NodeRights* rights);
+  void ask_again(Node& node);
+  void answer(Node& node, PeerId peer, const Position& position, const NodeRights* rights);
   void remove_routes(const Node& node);
   void forget(Node& node);
   void touch(std::uint32_t vni);
@@ -144,6 +149,7 @@ class Reflector::Impl {
   Instant ready_at_;
   Instant last_advance_;
   Instant next_heartbeat_;
+  Instant next_look_{};  ///< at leases
 };
 
 // ---- nodes ------------------------------------------------------------------------------------------------------
@@ -168,7 +174,12 @@ void Reflector::Impl::receive(PeerId peer, Channel channel, std::string_view mes
     if (!decode(envelope->body, wish)) return malformed();
     return open(peer, wish, rights);
   }
+  if (envelope->type == MessageType::refuse) return malformed();  // and no answer: it would be answered too
   auto* const node = node_of(envelope->session);
+  if (node != nullptr && rights != nullptr && rights->name != node->name) {
+    ++counters_.forbidden;
+    return;
+  }
   if (node == nullptr) {
     ++counters_.unknown_session;
     return refuse(peer, channel, envelope->session, Refuse::Reason::unknown_session, "open a session first");
@@ -195,7 +206,7 @@ void Reflector::Impl::receive(PeerId peer, Channel channel, std::string_view mes
     case MessageType::position: {
       Position position;
       if (!decode(envelope->body, position) || position.stream.view == View::own) return malformed();
-      return answer(peer, envelope->session, position, rights);
+      return answer(*node, peer, position, rights);
     }
     default:
       return malformed();
@@ -252,6 +263,7 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
   node.control = node.bulk = peer;
   node.heard = clock_.now();
   node.refused = 0;
+  node.asked_at = {};
   node.positions.clear();
   origin_of_session_[node.session] = static_cast<std::uint64_t>(origin);
   link_.send(peer, Channel::control,
@@ -275,7 +287,8 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
 
 void Reflector::Impl::beat(Node& node, const Heartbeat& heartbeat) {
   for (const auto& position : heartbeat.positions) {
-    if (node.positions.size() < 100'000 || node.positions.contains(position.stream))
+    if (topics_.contains(topic_number(position.stream)) &&
+        (node.positions.size() < 100'000 || node.positions.contains(position.stream)))
       node.positions[position.stream] = position.sequence;
   }
   link_.send(
@@ -295,12 +308,10 @@ void Reflector::Impl::leave(Node& node, Close::Reason reason) {
 }
 
 void Reflector::Impl::remove_routes(const Node& node) {
-  for (const auto vni : direct_.vnis_of(node.origin)) {
-    std::size_t removed = 0;
-    direct_.remove_origin(vni, node.origin, [&](const Record&) { ++removed; });
-    counters_.changes += removed;
-    touch(vni);
-  }
+  direct_.remove_origin(node.origin, [&](const Record& record) {
+    ++counters_.changes;
+    touch(record.vni());
+  });
 }
 
 void Reflector::Impl::forget(Node& node) {
@@ -333,7 +344,8 @@ void Reflector::Impl::announced(Node& node, const Changes& changes, const NodeRi
   }
   if (changes.head < node.sequence) return;  // late: it knew less than is known here
   const auto state = direct_.origin(node.origin);
-  if (changes.is_restart != 0) {
+  // A restart that is older than what was heard since comes late: what it says was replaced.
+  if (changes.is_restart != 0 && (node.sequence == 0 || changes.head > node.sequence)) {
     ++counters_.restarts;
     direct_.unmark_origin(node.origin);
     node.sequence = 0;
@@ -345,14 +357,7 @@ void Reflector::Impl::announced(Node& node, const Changes& changes, const NodeRi
     node.has_restarted = false;
   }
   if (changes.from > node.sequence) {
-    ++counters_.gaps;
-    const Position position{.stream = {},
-                            .epoch = node.instance,
-                            .sequence = node.sequence,
-                            .base = 0,
-                            .refused = node.refused,
-                            .wants = 1};
-    return link_.send(node.bulk, Channel::bulk, encode(node.session, position));
+    return ask_again(node);
   }
   if (changes.to >= node.sequence) {
     touched_vni_ = ~std::uint32_t{0};
@@ -378,6 +383,12 @@ bool Reflector::Impl::take(Node& node, const Record& record, const NodeRights* r
     ++counters_.bad_records;
     return false;
   }
+  const auto is_here = [&] { return direct_.find_announcement(record) != nullptr; };
+  if (rights != nullptr && !rights->may_announce(record.vni(), route_of(record).destination) &&
+      !(operation == Operation::withdraw && is_here())) {
+    ++counters_.forbidden;
+    return operation == Operation::withdraw;  // what is missing is an announcement, if anything
+  }
   if (operation == Operation::withdraw) {
     if (direct_.withdraw(record) == Rib::Change::changed) {
       ++counters_.changes;
@@ -386,15 +397,8 @@ bool Reflector::Impl::take(Node& node, const Record& record, const NodeRights* r
     }
     return true;
   }
-  if (rights != nullptr) {
-    const auto route = route_of(record);
-    if (!rights->may_announce(record.vni(), route.destination)) {
-      ++counters_.forbidden;
-      return false;
-    }
-  }
   if ((direct_.routes() >= options_.max_routes || direct_.origin(node.origin).routes >= options_.max_node_routes) &&
-      direct_.find_announcement(record) == nullptr) {
+      !is_here()) {
     ++counters_.exhausted;
     return false;
   }
@@ -417,10 +421,8 @@ void Reflector::Impl::finish(Node& node, const Changes& changes) {
   }
   if (node.refused == 0 && direct_.origin(node.origin).digest != changes.digest) {
     // It must have all been said, but it was not the same: from the beginning.
-    ++counters_.gaps;
     node.sequence = 0;
-    const Position position{.stream = {}, .epoch = node.instance, .sequence = 0, .base = 0, .refused = 0, .wants = 1};
-    return link_.send(node.bulk, Channel::bulk, encode(node.session, position));
+    return ask_again(node);
   }
   if (node.has_finished) return;
   node.has_finished = true;
@@ -431,9 +433,22 @@ void Reflector::Impl::finish(Node& node, const Changes& changes) {
     become_ready("all expected nodes have announced themselves");
 }
 
+/// Once, and not for each message that comes behind the missing one: each question is answered with a window full of messages. Should it be lost, then the node
+/// says everything again that was not acknowledged.
+void Reflector::Impl::ask_again(Node& node) {
+  const auto now = clock_.now();
+  if (node.asked_at != Instant{} && node.asked == node.sequence && now - node.asked_at < options_.heartbeat) return;
+  ++counters_.gaps;
+  node.asked = node.sequence;
+  node.asked_at = now;
+  const Position position{
+      .stream = {}, .epoch = node.instance, .sequence = node.sequence, .base = 0, .refused = node.refused, .wants = 1};
+  link_.send(node.bulk, Channel::bulk, encode(node.session, position));
+}
+
 // ---- readers ----------------------------------------------------------------------------------------------------
 
-void Reflector::Impl::answer(PeerId peer, std::uint64_t session, const Position& position, const NodeRights* rights) {
+void Reflector::Impl::answer(Node& node, PeerId peer, const Position& position, const NodeRights* rights) {
   const auto stream = position.stream;
   if (rights != nullptr && !rights->may_subscribe(stream.vni)) {
     ++counters_.forbidden;
@@ -450,18 +465,23 @@ void Reflector::Impl::answer(PeerId peer, std::uint64_t session, const Position&
     ++counters_.rereadings;
   }
   for (std::uint8_t i = 0; i < position.wants; ++i) {
+    if (node.pieces == most_pieces) {
+      ++counters_.exhausted;
+      return;
+    }
+    ++node.pieces;
     ChangesWriter writer(std::min<std::size_t>(max_records, state.sequence - from));
     const auto piece = rib.changes(stream.vni, from, max_records, [&](const Record& record) { writer.add(record); });
     ++counters_.pieces;
     link_.send(peer, Channel::bulk,
-               std::move(writer).finish(session, {.stream = stream,
-                                                  .epoch = epoch_,
-                                                  .from = from,
-                                                  .to = std::max(piece.to, from),
-                                                  .head = state.sequence,
-                                                  .digest = state.digest,
-                                                  .is_ready = is_complete(stream),
-                                                  .is_restart = is_restart}));
+               std::move(writer).finish(node.session, {.stream = stream,
+                                                       .epoch = epoch_,
+                                                       .from = from,
+                                                       .to = std::max(piece.to, from),
+                                                       .head = state.sequence,
+                                                       .digest = state.digest,
+                                                       .is_ready = is_complete(stream),
+                                                       .is_restart = is_restart}));
     if (piece.is_last) return;
     from = piece.to;
     is_restart = false;
@@ -470,7 +490,14 @@ void Reflector::Impl::answer(PeerId peer, std::uint64_t session, const Position&
 
 void Reflector::Impl::subscribed(StreamName name) {
   if (is_closed_ || (name.view != View::direct && name.view != View::relayed) || name.vni > Vni::max) return;
-  auto& topic = topics_[topic_number(name)];
+  const auto number = topic_number(name);
+  if (!topics_.contains(number) &&
+      (topics_.size() >= options_.max_topics ||
+       (name.view == View::relayed && !peers_.wants(name.vni) && peers_.wanted().size() >= options_.max_topics))) {
+    ++counters_.exhausted;
+    return;
+  }
+  auto& topic = topics_[number];
   if (topic.name != name) {
     topic.name = name;
     topic.published = rib_of(name.view).state(name.vni).sequence;
@@ -567,8 +594,7 @@ Sessions::Events Reflector::Impl::peer_events() {
       .disconnected = [this](PeerId reflector) { peers_.down(reflector); },
       .raise_instance =
           [this](std::uint64_t seen) {
-            if (seen < peer_instance_) return;
-            peer_instance_ = seen + 1;
+            peer_instance_ = std::min(seen, max_instance - 1) + 1;
             peer_sessions_.reopen();
           },
       .positions = [this](PeerId reflector) { return peers_.take_positions(reflector); }};
@@ -616,7 +642,10 @@ Instant Reflector::Impl::advance() {
   }
   last_advance_ = now;
   if (!is_ready_ && now >= ready_at_) become_ready("the deferral after the start is over");
-  look_at_leases(now);
+  if (now >= next_look_) {
+    look_at_leases(now);
+    next_look_ = now + options_.heartbeat / 4;
+  }
   auto wake = options_.peers > 0 ? std::min(peer_sessions_.advance(), peers_.advance()) : Instant::max();
   flush();
   if (now >= next_heartbeat_) {
@@ -629,6 +658,7 @@ Instant Reflector::Impl::advance() {
       peers_.unwant(it->first);
       it = lingering_.erase(it);
     }
+    for (auto& [id, node] : nodes_) node.pieces = 0;
     next_heartbeat_ = now + options_.heartbeat;
   }
   return std::min({wake, next_heartbeat_, now + options_.heartbeat / 4});
@@ -663,9 +693,11 @@ Result<std::unique_ptr<Reflector>> Reflector::create(ReflectorOptions options, L
                                                      Clock& clock, Random& random, Log& log) {
   if (options.name.empty() || options.name.size() > max_name_bytes)
     return Error(ErrorCode::invalid, "name: a reflector's name has 1 to 253 bytes");
-  if (options.heartbeat < std::chrono::milliseconds(10) || options.heartbeat > std::chrono::hours(1))
+  if (options.bulk.size() > max_name_bytes || options.publications.size() > max_name_bytes)
+    return Error(ErrorCode::invalid, "bulk, publications: an endpoint has at most 253 bytes");
+  if (options.heartbeat < least_heartbeat || options.heartbeat > longest_heartbeat)
     return Error(ErrorCode::invalid, "heartbeat: " + ironcore::to_text(options.heartbeat) + " is not from 10ms to 1h");
-  if (options.lease < 2 * options.heartbeat || options.lease > std::chrono::hours(24))
+  if (options.lease < 2 * options.heartbeat || options.lease > longest_lease)
     return Error(ErrorCode::invalid,
                  "lease: " + ironcore::to_text(options.lease) + " is not from two heartbeats to 24h");
   const auto secret = random_number(random);

@@ -288,20 +288,35 @@ Instant Subscriber::advance() {
         }
       }
       if (stream.is_in_sync || source->replica.state(vni).routes == 0) continue;
-      const auto silent = now - stream.stale_since;
-      if ((options_.stale_time != Duration{} && silent >= options_.stale_time) ||
-          (reflector.session == 0 && silent >= options_.comparison_time && is_complete(vni)))
+      if (is_old(stream) ||
+          (reflector.session == 0 && now - stream.stale_since >= options_.comparison_time && is_complete(vni)))
         clear(*source, vni, stream);
     }
   }
   return next_look_ = now + shortest / 4;
 }
 
+bool Subscriber::is_old(const Stream& stream) const {
+  return !stream.is_in_sync && options_.stale_time != Duration{} &&
+         clock_.now() - stream.stale_since >= options_.stale_time;
+}
+
 bool Subscriber::is_complete(std::uint32_t vni) const {
-  return std::ranges::any_of(sources_, [&](const auto& source) {
-    const auto found = source->streams.find(vni);
-    return found != source->streams.end() && found->second.is_complete;
-  });
+  if (!wants(vni)) return false;
+  for (PeerId i = 0; i < reflectors_.size(); ++i) {
+    if (reflectors_[i].session != 0 && std::ranges::all_of(sources_, [&](const auto& source) {
+          return source->reflector != i || !is_read(*source) || source->streams.at(vni).is_complete;
+        }))
+      return true;
+  }
+  return false;
+}
+
+bool Subscriber::are_all_complete(std::uint32_t vni) const {
+  return wants(vni) && std::ranges::all_of(sources_, [&](const auto& source) {
+           const auto& stream = source->streams.at(vni);
+           return stream.is_complete || is_old(stream);
+         });
 }
 
 bool Subscriber::is_stale(std::uint32_t vni) const {

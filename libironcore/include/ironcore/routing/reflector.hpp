@@ -33,6 +33,7 @@ struct ReflectorOptions {
   std::size_t max_nodes = 20'000;
   std::size_t max_routes = 10'000'000;      ///< of all nodes together
   std::size_t max_node_routes = 2'000'000;  ///< of one node
+  std::size_t max_topics = 200'000;         ///< that somebody subscribes to; others have no publications
   std::string bulk;          ///< told to nodes: where the bulk socket is; empty = beside the one of control
   std::string publications;  ///< likewise
 };
@@ -56,9 +57,9 @@ struct ReflectorCounters {
   std::uint64_t malformed = 0;  ///< messages that were none
   std::uint64_t foreign_version = 0;
   std::uint64_t unknown_session = 0;  ///< messages of sessions that are over
-  std::uint64_t forbidden = 0;        ///< sessions, readings and routes that were refused for want of a right
+  std::uint64_t forbidden = 0;        ///< sessions, messages, readings and routes that were refused for want of a right
   std::uint64_t bad_records = 0;      ///< single routes that cannot be
-  std::uint64_t exhausted = 0;        ///< sessions and routes above a limit
+  std::uint64_t exhausted = 0;        ///< sessions, routes, topics and questions above a limit
   std::uint64_t replaced = 0;         ///< nodes whose name a later life took
   std::uint64_t gaps = 0;             ///< announcements that were missed and asked for again
   std::uint64_t restarts = 0;         ///< nodes that announced everything anew
@@ -107,7 +108,7 @@ struct KnownRoute {
 /// Pure: messages in, messages out. Nothing is written anywhere: nodes say again what they announce when a reflector begins anew. Thread: one.
 class Reflector {
  public:
-  /// `link` leads to nodes, `peer_link` to other reflectors, where this one is like a node; it is used only if there are peers. `invalid`: the name or a duration.
+  /// `link` leads to nodes, `peer_link` to other reflectors, where this one is like a node; it is used only if there are peers. `invalid`: the name, an endpoint or a duration.
   static Result<std::unique_ptr<Reflector>> create(ReflectorOptions options, Link& link, Link& peer_link, Clock& clock,
                                                    Random& random, Log& log);
   ~Reflector();
