@@ -122,7 +122,7 @@ TEST_CASE("a node of another version is refused by the reflector with both versi
   site.add_reflector();
   const auto end = site.wires.add_speaker({site.reflectors[0]->end});
   std::vector<std::string> answers;
-  site.wires.attach(end, {[&](PeerId, Channel, std::string_view message) { answers.emplace_back(message); }, {}, {}});
+  site.wires.attach(end, {[&](PeerId, Channel, std::string_view message) { answers.emplace_back(message); }, {}});
   site.wires.link(end).send(0, Channel::control, of_version(9, encode(0, Open{.name = "a", .instance = 1})));
   site.wires.link(end).send(0, Channel::bulk, of_version(9, ChangesWriter().finish(5, {.epoch = 1})));
   site.run(1ms);
@@ -161,7 +161,6 @@ TEST_CASE("a reflector of another version is not heard, but its refusal is told 
                    of_version(9, encode(0, Refuse{.reason = Refuse::Reason::foreign_version,
                                                   .text = "message has version 1, this is 9"})));
        },
-       {},
        {}});
   site.run(1s);
   auto status = site.speaker(a).status();

@@ -38,8 +38,7 @@ class Hostile {
  public:
   explicit Hostile(Site& site, std::size_t reflector = 0)
       : site_(site), end_(site.wires.add_speaker({site.reflectors[reflector]->end})) {
-    site.wires.attach(end_,
-                      {[this](PeerId, Channel, std::string_view message) { heard_.emplace_back(message); }, {}, {}});
+    site.wires.attach(end_, {[this](PeerId, Channel, std::string_view message) { heard_.emplace_back(message); }, {}});
   }
   void say(Channel channel, std::string message) {
     site_.wires.link(end_).send(0, channel, std::move(message));
@@ -86,8 +85,7 @@ void record_what_is_heard(Site& site, std::vector<Heard>& heard) {
                                of.reflector->receive(peer, channel, message, nullptr);
                                of.wake = {};
                              },
-                             [&](StreamName topic) { of.reflector->subscribed(topic); },
-                             [&](StreamName topic) { of.reflector->unsubscribed(topic); }});
+                             [&](StreamName topic) { of.reflector->subscribed(topic); }});
 }
 
 }  // namespace
@@ -146,7 +144,6 @@ TEST_CASE("what an earlier life of a host said, and comes late, stops no later o
                                of.speaker->receive(peer, channel, message);
                                of.wake = {};
                              },
-                             {},
                              {}});
   site.run(5ms);
   site.reflector(0).receive(late.peer, late.channel, late.message, nullptr);
@@ -341,7 +338,7 @@ TEST_CASE("what a node says that it reads takes no more memory than what there i
   const auto session = a.open("a", 7);
   for (std::uint32_t i = 0; i < 50; ++i) {
     Heartbeat beat;
-    for (std::uint32_t j = 0; j < max_positions; ++j) beat.positions.push_back({{i * 1'000 + j, View::direct}, ~0ULL});
+    for (std::uint32_t j = 0; j < max_positions; ++j) beat.positions.push_back({{i * 1'000 + j, View::direct}, not_read - 1});
     a.say(Channel::control, encode(session, beat));
   }
   for (const auto& node : site.reflector(0).nodes()) {
@@ -359,23 +356,32 @@ TEST_CASE("subscriptions to what cannot be are nothing, and there is a bound for
   reflector.subscribed({~std::uint32_t{0}, View::relayed});
   reflector.subscribed({100, View::own});
   reflector.subscribed({100, static_cast<View>(77)});
-  reflector.unsubscribed({100, View::direct});
-  reflector.unsubscribed({100, static_cast<View>(77)});
   CHECK(reflector.status().topics == 0);
   for (std::uint32_t i = 0; i < 3'000; ++i) reflector.subscribed({i, i % 2 == 0 ? View::direct : View::relayed});
   CHECK(reflector.status().topics == 1'000);
   CHECK(reflector.status().counters.exhausted == 2'000);
-  // Coming and going makes no more of them either.
-  for (std::uint32_t i = 0; i < 3'000; ++i) {
-    reflector.unsubscribed({i, i % 2 == 0 ? View::direct : View::relayed});
-    reflector.subscribed({10'000 + i, View::relayed});
-  }
-  CHECK(reflector.status().topics <= 1'000);
-  site.run(5min);
-  for (std::uint32_t i = 0; i < 3'000; ++i) reflector.unsubscribed({10'000 + i, View::relayed});
-  site.run(5min);
+  // Nobody with a session reads them: they are forgotten.
+  site.run(2min);
+  CHECK(reflector.status().topics == 0);
   reflector.subscribed({7, View::relayed});
   CHECK(reflector.status().topics == 1);
+}
+
+TEST_CASE("a topic lasts as long as a node reads it, whatever others say, and not much longer") {
+  Site site;
+  site.add_reflector();
+  const auto a = site.add_speaker("a", {0});
+  const auto b = site.add_speaker("b", {0});
+  for (const auto i : {a, b}) site.speaker(i).subscribe(net);
+  site.run(10min);
+  CHECK(site.reflector(0).status().topics == 1);
+  site.speaker(a).unsubscribe(net);
+  site.run(10min);
+  CHECK(site.reflector(0).status().topics == 1);
+  CHECK(!site.speaker(b).is_stale(net));
+  site.kill_speaker(b);
+  site.run(2min);
+  CHECK(site.reflector(0).status().topics == 0);
 }
 
 TEST_CASE("readers that ask without end get their share and no more") {
@@ -416,7 +422,6 @@ TEST_CASE("one lost announcement is said again, and not as often as there are ot
                                of.reflector->receive(peer, channel, message, nullptr);
                                of.wake = {};
                              },
-                             {},
                              {}});
   const auto a = site.add_speaker("a", {0});
   std::vector<Route> routes;
@@ -483,7 +488,6 @@ TEST_CASE("a reflector that lies about what it has, or about other lives, stops 
                                                 if (type_of(message) == MessageType::open) opens.emplace_back(message);
                                                 if (type_of(message) == MessageType::changes) ++changes;
                                               },
-                                              {},
                                               {}});
   const auto a = site.add_speaker("a", {0, 1});
   REQUIRE(site.speaker(a).announce(route("100#10.0.0.1/32#fd00::a")).has_value());

@@ -32,7 +32,6 @@ class LinkFixture {
   std::vector<Arrival> at_reflector;
   std::vector<Arrival> at_speaker[2];
   std::vector<StreamName> subscribed;
-  std::vector<StreamName> unsubscribed;
 
   bool until(const std::function<bool()>& done) {
     for (int i = 0; i < 5'000; ++i) {
@@ -97,7 +96,7 @@ inline void check_link(const std::function<std::unique_ptr<LinkFixture>()>& make
     CHECK(link->at_speaker[1][0].message == "other view");
   }
 
-  SUBCASE("each subscriber is told of, the end of a topic only with the last one; twice is once") {
+  SUBCASE("each subscriber is told of; who leaves takes nothing from the others; twice is once") {
     const auto link = make();
     link->speaker(0).subscribe(0, topic);
     link->speaker(0).subscribe(0, topic);
@@ -108,13 +107,11 @@ inline void check_link(const std::function<std::unique_ptr<LinkFixture>()>& make
     CHECK(told >= 2);
     link->speaker(0).unsubscribe(0, topic);
     link->a_while();
-    CHECK(link->unsubscribed.empty());
     link->reflector().publish(topic, "for one");
     REQUIRE(link->until([&] { return !link->at_speaker[1].empty(); }));
     CHECK(link->at_speaker[0].empty());
     link->speaker(1).unsubscribe(0, topic);
-    REQUIRE(link->until([&] { return !link->unsubscribed.empty(); }));
-    CHECK(link->unsubscribed == std::vector{topic});
+    link->a_while();
     link->reflector().publish(topic, "for nobody");
     link->a_while();
     CHECK(link->at_speaker[1].size() == 1);

@@ -19,14 +19,12 @@ class SimFixture final : public LinkFixture {
     wires.attach(end, {[this](PeerId peer, Channel channel, std::string_view message) {
                          at_reflector.push_back({peer, channel, std::string(message)});
                        },
-                       [this](StreamName topic) { subscribed.push_back(topic); },
-                       [this](StreamName topic) { unsubscribed.push_back(topic); }});
+                       [this](StreamName topic) { subscribed.push_back(topic); }});
     for (std::size_t i = 0; i < 2; ++i) {
       ends[i] = wires.add_speaker({end});
       wires.attach(ends[i], {[this, i](PeerId peer, Channel channel, std::string_view message) {
                                at_speaker[i].push_back({peer, channel, std::string(message)});
                              },
-                             {},
                              {}});
     }
   }
@@ -73,6 +71,6 @@ TEST_CASE("simulated wires lose, double and cut as they are told") {
   CHECK(link.until([&] { return link.subscribed.size() == 1; }));
   // So is it when the reflector is another one.
   link.wires.detach(link.end);
-  link.wires.attach(link.end, {{}, [&](StreamName topic) { link.subscribed.push_back(topic); }, {}});
+  link.wires.attach(link.end, {{}, [&](StreamName topic) { link.subscribed.push_back(topic); }});
   CHECK(link.until([&] { return link.subscribed.size() == 2; }));
 }

@@ -19,6 +19,7 @@ inline constexpr std::uint16_t protocol_version = 1;
 inline constexpr std::size_t max_records = 1'000;  ///< in one message: 64 KB
 inline constexpr std::uint8_t max_pieces = 16;     ///< that a reader is sent before it asks again
 inline constexpr std::size_t max_positions = 1'000;
+inline constexpr std::uint64_t not_read = ~std::uint64_t{0};
 inline constexpr std::size_t max_name_bytes = 253;
 /// Versions are an instance and what comes after it: they must not run over.
 inline constexpr std::uint64_t max_instance = std::uint64_t{1} << 62;
@@ -79,7 +80,7 @@ struct Heartbeat {
   std::uint8_t has_relayed = 0;
   struct Position {
     StreamName stream;
-    std::uint64_t sequence = 0;
+    std::uint64_t sequence = 0;  ///< `not_read` = not any more
   };
   std::vector<Position> positions;
 };

@@ -18,7 +18,8 @@ namespace {
 
 /// Messages to one node between two heartbeats: as many as a million routes take in half of that time. Who asks for more asks again later.
 constexpr std::size_t most_pieces = 2'000;
-/// A VNI of peers is read on for so long after its last subscriber has left.
+/// A topic is published for so long after nobody was heard to want it.
+constexpr std::size_t most_positions = 100'000;  ///< streams that one node reads
 constexpr Duration linger = std::chrono::minutes(1);
 
 std::uint64_t random_number(Random& random) {
@@ -63,7 +64,6 @@ class Reflector::Impl {
 
   void receive(PeerId node, Channel channel, std::string_view message, const NodeRights* rights);
   void subscribed(StreamName topic);
-  void unsubscribed(StreamName topic);
   void receive_from_peer(PeerId reflector, std::string_view message);
   Instant advance();
   void close();
@@ -111,6 +111,8 @@ class Reflector::Impl {
     StreamName name;
     std::uint64_t published = 0;
     bool is_dirty = false;
+    std::size_t readers = 0;  ///< nodes with a session that say they read it
+    Instant wanted{};         ///< when somebody did last, or subscribed
   };
   std::unordered_map<std::uint64_t, Topic> topics_;
 
@@ -128,6 +130,9 @@ class Reflector::Impl {
   void finish(Node& node, const Changes& changes);
   void ask_again(Node& node);
   void answer(Node& node, PeerId peer, const Position& position, const NodeRights* rights);
+  void take_position(Node& node, const Heartbeat::Position& position);
+  void drop_positions(Node& node);
+  void forget_topics(Instant now);
   void remove_routes(const Node& node);
   void forget(Node& node);
   void touch(std::uint32_t vni);
@@ -139,8 +144,7 @@ class Reflector::Impl {
 
   std::unordered_map<std::uint64_t, std::uint64_t> origin_of_session_;
   std::vector<Topic*> dirty_;
-  std::vector<std::uint64_t> to_acknowledge_;   ///< origins
-  std::map<std::uint32_t, Instant> lingering_;  ///< VNIs of peers that nobody subscribes to any more
+  std::vector<std::uint64_t> to_acknowledge_;  ///< origins
   std::size_t unpublished_withdrawals_ = 0;
   std::uint32_t touched_vni_ = ~std::uint32_t{0};
   bool has_peer_changes_ = false;
@@ -264,7 +268,7 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
   node.heard = clock_.now();
   node.refused = 0;
   node.asked_at = {};
-  node.positions.clear();
+  drop_positions(node);
   origin_of_session_[node.session] = static_cast<std::uint64_t>(origin);
   link_.send(peer, Channel::control,
              encode(node.session, Welcome{.name = options_.name,
@@ -286,11 +290,7 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
 }
 
 void Reflector::Impl::beat(Node& node, const Heartbeat& heartbeat) {
-  for (const auto& position : heartbeat.positions) {
-    if (topics_.contains(topic_number(position.stream)) &&
-        (node.positions.size() < 100'000 || node.positions.contains(position.stream)))
-      node.positions[position.stream] = position.sequence;
-  }
+  for (const auto& position : heartbeat.positions) take_position(node, position);
   link_.send(
       node.control, Channel::control,
       encode(node.session, Heartbeat{.is_ready = is_ready_, .has_relayed = options_.peers > 0, .positions = {}}));
@@ -305,6 +305,7 @@ void Reflector::Impl::leave(Node& node, Close::Reason reason) {
   log_.info("node comes back", {{"node", node.name}});
   origin_of_session_.erase(node.session);
   node.session = 0;
+  drop_positions(node);
 }
 
 void Reflector::Impl::remove_routes(const Node& node) {
@@ -315,6 +316,7 @@ void Reflector::Impl::remove_routes(const Node& node) {
 }
 
 void Reflector::Impl::forget(Node& node) {
+  drop_positions(node);
   origin_of_session_.erase(node.session);
   nodes_.erase(static_cast<std::uint64_t>(node.origin));
 }
@@ -501,20 +503,46 @@ void Reflector::Impl::subscribed(StreamName name) {
   if (topic.name != name) {
     topic.name = name;
     topic.published = rib_of(name.view).state(name.vni).sequence;
-    if (name.view == View::relayed) {
-      lingering_.erase(name.vni);
-      peers_.want(name.vni);
-    }
+    if (name.view == View::relayed) peers_.want(name.vni);
   }
+  topic.wanted = clock_.now();
   publish(topic);
 }
 
-void Reflector::Impl::unsubscribed(StreamName name) {
-  const auto found = topics_.find(topic_number(name));
-  if (found == topics_.end()) return;
-  std::erase(dirty_, &found->second);
-  topics_.erase(found);
-  if (name.view == View::relayed) lingering_[name.vni] = clock_.now() + linger;
+/// Subscriptions come without names, and their ends are not to be trusted: a topic stays for as long as nodes say that they read it.
+void Reflector::Impl::take_position(Node& node, const Heartbeat::Position& position) {
+  const auto topic = topics_.find(topic_number(position.stream));
+  if (topic == topics_.end()) return;
+  topic->second.wanted = clock_.now();
+  const auto known = node.positions.find(position.stream);
+  if (position.sequence == not_read) {
+    if (known == node.positions.end()) return;
+    --topic->second.readers;
+    node.positions.erase(known);
+  } else if (known != node.positions.end()) {
+    known->second = position.sequence;
+  } else if (node.positions.size() < most_positions) {
+    ++topic->second.readers;
+    node.positions[position.stream] = position.sequence;
+  }
+}
+
+void Reflector::Impl::drop_positions(Node& node) {
+  for (const auto& [stream, sequence] : std::exchange(node.positions, {})) {
+    auto& topic = topics_.at(topic_number(stream));
+    --topic.readers;
+    topic.wanted = clock_.now();
+  }
+}
+
+void Reflector::Impl::forget_topics(Instant now) {
+  std::erase_if(topics_, [&](const auto& entry) {
+    const auto& topic = entry.second;
+    if (topic.readers > 0 || now - topic.wanted < linger) return false;
+    if (topic.name.view == View::relayed) peers_.unwant(topic.name.vni);
+    std::erase(dirty_, &topic);
+    return true;
+  });
 }
 
 void Reflector::Impl::touch(std::uint32_t vni) {
@@ -650,14 +678,7 @@ Instant Reflector::Impl::advance() {
   flush();
   if (now >= next_heartbeat_) {
     for (auto& [number, topic] : topics_) publish(topic);
-    for (auto it = lingering_.begin(); it != lingering_.end();) {
-      if (now < it->second) {
-        ++it;
-        continue;
-      }
-      peers_.unwant(it->first);
-      it = lingering_.erase(it);
-    }
+    forget_topics(now);
     for (auto& [id, node] : nodes_) node.pieces = 0;
     next_heartbeat_ = now + options_.heartbeat;
   }
@@ -681,6 +702,7 @@ void Reflector::Impl::end_sessions() {
     refuse(node.control, Channel::control, node.session, Refuse::Reason::unknown_session, "rights have changed");
     origin_of_session_.erase(node.session);
     node.session = 0;
+    drop_positions(node);
     // What it has is judged again: nothing of it counts as said.
     node.instance = 0;
     node.sequence = 0;
@@ -713,9 +735,6 @@ void Reflector::receive(PeerId node, Channel channel, std::string_view message, 
 }
 void Reflector::subscribed(StreamName topic) {
   impl_->subscribed(topic);
-}
-void Reflector::unsubscribed(StreamName topic) {
-  impl_->unsubscribed(topic);
 }
 void Reflector::receive_from_peer(PeerId reflector, Channel, std::string_view message) {
   impl_->receive_from_peer(reflector, message);

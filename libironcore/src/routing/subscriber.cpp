@@ -8,8 +8,9 @@ namespace ironcore::routing {
 
 namespace {
 
-constexpr std::size_t most_held = 64;  ///< publications that wait for what is missing before them: 4 MB
-constexpr int silent_heartbeats = 3;   ///< after which a subscription is made again
+constexpr std::size_t most_held = 64;    ///< publications that wait for what is missing before them: 4 MB
+constexpr unsigned tell_all_every = 10;  ///< heartbeats
+constexpr int silent_heartbeats = 3;     ///< after which a subscription is made again
 
 }  // namespace
 
@@ -27,6 +28,8 @@ Subscriber::Subscriber(SubscriberOptions options, Link& link, Clock& clock, Rand
 
 void Subscriber::want(std::uint32_t vni) {
   if (!wanted_.insert(vni).second) return;
+  for (auto& reflector : reflectors_)
+    std::erase_if(reflector.left, [&](const auto& stream) { return stream.vni == vni; });
   const auto now = clock_.now();
   for (const auto& source : sources_) {
     auto& stream = source->streams[vni];
@@ -42,6 +45,7 @@ void Subscriber::unwant(std::uint32_t vni) {
   if (wanted_.erase(vni) == 0) return;
   for (const auto& source : sources_) {
     link_.unsubscribe(source->reflector, {vni, source->view});
+    if (is_read(*source)) reflectors_[source->reflector].left.push_back({vni, source->view});
     clear(*source, vni, source->streams[vni]);
     source->streams.erase(vni);
   }
@@ -55,7 +59,8 @@ bool Subscriber::is_read(const Source& source) const noexcept {
 void Subscriber::up(PeerId reflector, std::uint64_t session, std::uint64_t epoch, Duration heartbeat,
                     bool has_relayed) {
   const auto now = clock_.now();
-  reflectors_[reflector] = {session, epoch, heartbeat, has_relayed};
+  reflectors_[reflector] = {
+      .session = session, .epoch = epoch, .heartbeat = heartbeat, .has_relayed = has_relayed, .left = {}};
   for (const auto& source : sources_) {
     if (source->reflector != reflector) continue;
     for (auto& [vni, stream] : source->streams) {
@@ -335,9 +340,17 @@ Subscriber::Source* Subscriber::source_of(PeerId reflector, View view) {
 
 std::vector<Heartbeat::Position> Subscriber::take_positions(PeerId reflector) {
   std::vector<Heartbeat::Position> positions;
+  auto& of = reflectors_[reflector];
+  while (!of.left.empty() && positions.size() < max_positions) {
+    positions.push_back({of.left.back(), not_read});
+    of.left.pop_back();
+  }
+  const bool tells_all = of.until_all == 0;
+  of.until_all = tells_all ? tell_all_every : of.until_all - 1;
   for (const auto& source : sources_) {
-    if (source->reflector != reflector) continue;
+    if (source->reflector != reflector || !is_read(*source)) continue;
     for (auto& [vni, stream] : source->streams) {
+      stream.is_moved = stream.is_moved || tells_all;
       if (!stream.is_moved || positions.size() == max_positions) continue;
       stream.is_moved = false;
       positions.push_back({{vni, source->view}, stream.sequence});

@@ -70,7 +70,7 @@ class Subscriber {
   bool are_all_complete(std::uint32_t vni) const;
   /// Nobody confirms what is known here.
   bool is_stale(std::uint32_t vni) const;
-  /// What was read since the last call, for the reflector to know.
+  /// What was read since the last call, for the reflector to know; all of it now and then, because such words may be lost.
   std::vector<Heartbeat::Position> take_positions(PeerId reflector);
 
   struct StreamStatus {
@@ -112,6 +112,8 @@ class Subscriber {
     std::uint64_t epoch = 0;
     Duration heartbeat{};
     bool has_relayed = false;
+    std::vector<StreamName> left;  ///< that are not read any more, since `take_positions`
+    unsigned until_all = 0;        ///< calls of `take_positions` until all are told again
   };
 
   bool is_read(const Source& source) const noexcept;

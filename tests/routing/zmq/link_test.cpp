@@ -63,8 +63,7 @@ class ZmqFixture final : public LinkFixture {
     server->read({[this](PeerId peer, Channel channel, std::string_view message, const zmq::KeyRights::Rights*) {
                     at_reflector.push_back({peer, channel, std::string(message)});
                   },
-                  [this](StreamName topic) { subscribed.push_back(topic); },
-                  [this](StreamName topic) { unsubscribed.push_back(topic); }});
+                  [this](StreamName topic) { subscribed.push_back(topic); }});
     for (std::size_t i = 0; i < 2; ++i) {
       if (!clients[i]) continue;
       clients[i]->act();
@@ -130,12 +129,4 @@ TEST_CASE("strangers' subscriptions, frames and names are dropped") {
     zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
     zmq_close(socket);
   }
-}
-
-TEST_CASE("a speaker that is gone takes its subscriptions along") {
-  ZmqFixture link(Way::ipc);
-  link.speaker(0).subscribe(0, {7, View::direct});
-  REQUIRE(link.until([&] { return link.subscribed.size() == 1; }));
-  link.clients[0].reset();
-  CHECK(link.until([&] { return link.unsubscribed.size() == 1; }));
 }

@@ -119,8 +119,6 @@ class Reflector {
   void receive(PeerId node, Channel channel, std::string_view message, const NodeRights* rights);
   /// The topic has a subscriber more. It is told how things are.
   void subscribed(StreamName topic);
-  /// The topic has no subscriber any more.
-  void unsubscribed(StreamName topic);
   /// Of a peer.
   void receive_from_peer(PeerId reflector, Channel channel, std::string_view message);
 

@@ -51,8 +51,7 @@ class ZmqReflectorServer final : public ReflectorServer {
                 [this](PeerId peer, Channel channel, std::string_view message, const KeyRights::Rights* rights) {
                   reflector_->receive(peer, channel, message, rights == nullptr ? nullptr : &rights->node);
                 },
-            .subscribed = [this](StreamName topic) { reflector_->subscribed(topic); },
-            .unsubscribed = [this](StreamName topic) { reflector_->unsubscribed(topic); }};
+            .subscribed = [this](StreamName topic) { reflector_->subscribed(topic); }};
   }
 
   std::unique_ptr<ServerLink> nodes_;
@@ -80,7 +79,7 @@ Result<void> ZmqReflectorServer::run(std::stop_token stop) {
     const std::lock_guard lock(mutex_);
     if (new_rights_) {
       IRONCORE_CHECK(
-          within(nodes_->replace_rights(std::move(*new_rights_), events), "publish again after rights have changed"));
+          within(nodes_->replace_rights(std::move(*new_rights_)), "publish again after rights have changed"));
       new_rights_.reset();
       reflector_->end_sessions();
     }
