@@ -301,6 +301,23 @@ TEST_CASE("prefixes leave only after all that comes was installed, however littl
   CHECK(steps == std::vector<std::string>{"+10.0.2.0/24", "+10.0.0.0/16", "-10.0.1.0/24", "-10.0.3.0/24"});
 }
 
+TEST_CASE("a prefix whose new next hop has not been read yet keeps the old ones") {
+  Hosts site({.reads_per_call = 2});
+  site.announce(site.a, {"100#10.0.0.1/32#fd00::a"});
+  site.announce(site.b, {"100#10.0.0.1/32#fd00::b"});
+  CHECK(site.becomes({{"100#10.0.0.1/32", {"fd00::a", "fd00::b"}}}));
+  bool was_without = false;
+  site.table.on_change([&](const auto&, const auto&, const auto& after) { was_without |= after.empty(); });
+  // One call reads both withdrawals, and the next one what comes instead.
+  site.withdraw(site.a, "100#10.0.0.1/32#fd00::a");
+  site.withdraw(site.b, "100#10.0.0.1/32#fd00::b");
+  CHECK(site.run_until([&] { return site.speaker(site.reader).routes(net).empty(); }));
+  site.announce(site.a, {"100#10.0.0.1/32#fd00::9"});
+  CHECK(site.run_until([&] { return site.speaker(site.reader).routes(net).size() == 1; }));
+  CHECK(site.becomes({{"100#10.0.0.1/32", {"fd00::9"}}}));
+  CHECK_FALSE(was_without);
+}
+
 TEST_CASE("options that cannot be are refused by name") {
   Hosts site;
   const auto error = [&](const ApplierOptions& options) {

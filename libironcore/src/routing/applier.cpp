@@ -329,19 +329,17 @@ class Applier::Impl {
         batch.push_back(std::move(wanted));
       }
     }
-    // Whatever comes instead of a prefix that leaves has been installed now, unless it is refused.
-    if (ready_.empty()) {
-      for (looks = std::min(looks, removals_.size()); looks > 0 && batch.size() < options_.changes_per_call; --looks) {
-        const auto key = removals_.front();
-        removals_.pop_front();
-        auto* const entry = find(key);
-        if (entry == nullptr || entry->place != Place::leaving) continue;
-        if (networks_.at(key.vni).is_read) {
-          entry->place = Place::nowhere;
-          batch.push_back({key.vni, key.destination, {}});
-        } else {
-          removals_.push_back(key);
-        }
+    // Looks and room are left only when nothing is to be replaced any more: whatever comes instead of a prefix that leaves has been installed, or was refused.
+    for (looks = std::min(looks, removals_.size()); looks > 0 && batch.size() < options_.changes_per_call; --looks) {
+      const auto key = removals_.front();
+      removals_.pop_front();
+      auto* const entry = find(key);
+      if (entry == nullptr || entry->place != Place::leaving) continue;
+      if (networks_.at(key.vni).is_read) {
+        entry->place = Place::nowhere;
+        batch.push_back({key.vni, key.destination, {}});
+      } else {
+        removals_.push_back(key);  // its next hop may be among what is still to be read
       }
     }
     if (batch.empty()) return;

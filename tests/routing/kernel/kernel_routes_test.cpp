@@ -168,25 +168,34 @@ TEST_CASE("what the kernel cannot have is refused with the reason") {
     CHECK_FALSE(refusals.front().error.message().empty());
     return refusals.front().error.code();
   };
+  const auto check_sizes = [](ForwardingTable& table) {
+    const auto entries = table.list();
+    REQUIRE_MESSAGE(entries.has_value(), entries.error().message());
+    REQUIRE(entries->size() == 2);
+    for (const auto& of : *entries) CHECK(of.hops.size() == 128);
+  };
   std::vector<ForwardingHop> many;
   for (int i = 1; i <= 300; ++i) many.push_back(hop("fd00::1:" + std::to_string(i)));
   {
     PlainRoutes body;
     CHECK(code(body.table(), entry(one, "fd01::/64", {hop("192.0.2.1")})) == ErrorCode::unsupported);
     CHECK(code(body.table(), entry(one, "10.0.0.0/24", many)) == ErrorCode::exhausted);
-    many.resize(256);
+    many.resize(128);
     forwarding::replace(body.table(), {entry(one, "10.0.0.0/24", many), entry(one, "fd01::/64", many)});
-    const auto entries = body.table().list();
-    REQUIRE(entries.has_value());
-    REQUIRE(entries->size() == 2);
-    for (const auto& of : *entries) CHECK(of.hops.size() == 256);
+    check_sizes(body.table());
+    check_sizes(*KernelRoutes::open(options("")).value());  // which has not read anything before
     run("ip link set up0 down");
     CHECK(code(body.table(), entry(one, "10.0.0.0/24", {hop("192.0.2.1")})) == ErrorCode::wrong_state);
     run("ip link set up0 up");
-    forwarding::replace(body.table(), {entry(one, "10.0.0.0/24", {hop("192.0.2.1")})});
+    forwarding::replace(body.table(), {entry(one, "10.0.0.0/24", {hop("192.0.2.1")}), entry(one, "fd01::/64")});
   }
   {
     TunnelRoutes body;
+    forwarding::replace(body.table(), {entry(one, "10.0.0.0/24", many), entry(one, "fd01::/64", many)});
+    check_sizes(body.table());
+    body.reopen();
+    check_sizes(body.table());
+    forwarding::replace(body.table(), {entry(one, "10.0.0.0/24"), entry(one, "fd01::/64")});
     CHECK(code(body.table(), entry(one, "10.0.0.0/24", {hop("192.0.2.1")})) == ErrorCode::unsupported);
   }
   {

@@ -40,7 +40,8 @@ struct KernelRoutesOptions {
 /// Encapsulation needs a tunnel that takes the other end from the route: `ip link add NAME type ip6tnl mode any external`, or `type vxlan external`.
 ///
 /// A prefix of IPv4 may have next hops of IPv6. What the kernel cannot have is `unsupported`: next hops of IPv4 for a prefix of IPv6, or for encapsulation. Next hops that
-/// cannot be reached yet, and an interface that is down, are `wrong_state`. Needs CAP_NET_ADMIN, and Linux 5.2. Calls wait for the kernel only. Thread: one.
+/// cannot be reached yet, and an interface that is down, are `wrong_state`; more than 128 next hops of a prefix are `exhausted`. When an interface goes down the kernel
+/// drops the routes through it without a word: the next listing finds that. Needs CAP_NET_ADMIN, and Linux 5.2. Calls wait for the kernel only. Thread: one.
 class KernelRoutes final : public ForwardingTable {
  public:
   /// `invalid` names the option. `not_found`: no such interface. `unsupported`: this kernel or interface cannot encapsulate.

@@ -30,7 +30,8 @@ using kernel::NetlinkSocket;
 using kernel::read_as;
 
 constexpr std::uint32_t metric = 1024;  // the kernel's own for IPv6
-constexpr std::size_t most_hops = 256;
+// The kernel lists a route in one message, of 32 KiB at most, and a hop with encapsulation takes about 120 bytes there.
+constexpr std::size_t most_hops = 128;
 // With the default buffer of a socket there is room for so many answers.
 constexpr std::size_t batch_messages = 128;
 constexpr std::size_t batch_bytes = 128 * 1024;

@@ -114,7 +114,14 @@ Result<NetlinkSocket> NetlinkSocket::open() {
   const sockaddr_nl address{.nl_family = AF_NETLINK, .nl_pad = 0, .nl_pid = 0, .nl_groups = 0};
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return Error(ErrorCode::unavailable, "bind a netlink socket: " + words(errno));
-  return NetlinkSocket(std::move(fd));
+  NetlinkSocket made(std::move(fd));
+  // The kernel makes the parts of a list as large as what it has seen somebody read with, and leaves out, without a word, routes of IPv4
+  // that do not fit. The answer to nothing shows it our buffer.
+  MessageWriter nothing;
+  nothing.begin(NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, std::uint32_t{0});
+  nothing.end();
+  IRONCORE_CHECK(made.transact(nothing));
+  return made;
 }
 
 Result<void> NetlinkSocket::send(MessageWriter& messages) {
