@@ -96,6 +96,10 @@ TEST_CASE("a late subscriber gets a table of many pieces") {
   site.speaker(b).subscribe(net);
   CHECK(site.run_until([&] { return site.speaker(b).status().learned_routes == routes.size(); }, 1s));
   CHECK(site.speaker(b).status().resyncs == 0);
+  const auto counters = site.reflector(0).status().counters;
+  CHECK(counters.snapshots == 1);
+  CHECK(counters.snapshot_us > 0);
+  CHECK(counters.pieces == 25);
 }
 
 TEST_CASE("a host that comes back with the same routes causes no update, in the same life or the next") {

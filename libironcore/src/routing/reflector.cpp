@@ -86,6 +86,7 @@ class Reflector::Impl {
     Instant asked_at{};
     std::size_t pieces = 0;                         ///< that it was sent since the last heartbeat
     std::map<StreamName, std::uint64_t> positions;  ///< how far it has read
+    std::map<StreamName, Instant> snapshots;        ///< that it reads now, since when
   };
 
   bool is_ready() const { return is_ready_; }
@@ -466,6 +467,8 @@ void Reflector::Impl::answer(Node& node, PeerId peer, const Position& position, 
     is_restart = true;
     ++counters_.rereadings;
   }
+  if (from == 0 && position.wants > 0 && state.sequence > 0 && node.snapshots.size() < most_positions)
+    node.snapshots.try_emplace(stream, clock_.now());
   for (std::uint8_t i = 0; i < position.wants; ++i) {
     if (node.pieces == most_pieces) {
       ++counters_.exhausted;
@@ -484,7 +487,15 @@ void Reflector::Impl::answer(Node& node, PeerId peer, const Position& position, 
                                                        .digest = state.digest,
                                                        .is_ready = is_complete(stream),
                                                        .is_restart = is_restart}));
-    if (piece.is_last) return;
+    if (piece.is_last) {
+      if (const auto began = node.snapshots.find(stream); began != node.snapshots.end()) {
+        ++counters_.snapshots;
+        counters_.snapshot_us +=
+            static_cast<std::uint64_t>((clock_.now() - began->second) / std::chrono::microseconds(1));
+        node.snapshots.erase(began);
+      }
+      return;
+    }
     from = piece.to;
     is_restart = false;
   }
@@ -528,6 +539,7 @@ void Reflector::Impl::take_position(Node& node, const Heartbeat::Position& posit
 }
 
 void Reflector::Impl::drop_positions(Node& node) {
+  node.snapshots.clear();
   for (const auto& [stream, sequence] : std::exchange(node.positions, {})) {
     auto& topic = topics_.at(topic_number(stream));
     --topic.readers;

@@ -69,6 +69,8 @@ struct ReflectorCounters {
   std::uint64_t publications = 0;     ///< messages
   std::uint64_t pieces = 0;           ///< messages to readers that asked
   std::uint64_t rereadings = 0;       ///< readers that had to begin from 0
+  std::uint64_t snapshots = 0;        ///< streams that were read from 0 to their end
+  std::uint64_t snapshot_us = 0;      ///< how long these took from the first question to the last piece, together
 };
 
 struct ReflectorStatus {
