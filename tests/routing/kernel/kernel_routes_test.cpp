@@ -282,6 +282,16 @@ TEST_CASE("an applier installs 10,000 routes, changes and removes them, and its 
   for (const auto& text : texts) ++kinds[text.substr(text.find(' ') + 1)];
   CHECK(kinds == std::map<std::string, std::size_t>{{"fd00::a", 4000}, {"fd00::a fd00::b", 4000}, {"fd00::b", 1000}});
 
+  // The kernel drops all of them; they come back with the next listing.
+  run("ip link set up0 down && ip link set up0 up");
+  CHECK(listed(body.table()).empty());
+  applier->relist();
+  REQUIRE(settle([&](const ApplierStatus& status) {
+    return status.repaired == count - 1000 && status.installed == count - 1000 && status.pending == 0;
+  }));
+  CHECK(listed(body.table()) == texts);
+  run("ip route add 172.16.0.0/12 via 192.0.2.9 dev up0 onlink table 1100 proto static");
+
   // Both the speaker and the applier begin anew; the routes stay as they are.
   applier.reset();
   site.kill_speaker(reader);
