@@ -79,6 +79,7 @@ class Reflector::Impl {
     Instant heard{};
     std::uint64_t refused = 0;
     bool has_restarted = false;  ///< what is unmarked was not said again yet
+    bool has_exhausted = false;  ///< some of its routes were above a limit
     bool has_finished = false;   ///< said everything once in this life of ours
     bool must_acknowledge = false;
     PeerId bulk = 0;
@@ -93,6 +94,9 @@ class Reflector::Impl {
   bool is_complete(StreamName stream) const {
     return stream.view == View::direct ? is_ready_
                                        : is_ready_ && (options_.peers == 0 || peers_.are_all_complete(stream.vni));
+  }
+  bool has_room(const Node& node) const {
+    return direct_.routes() < options_.max_routes && direct_.origin(node.origin).routes < options_.max_node_routes;
   }
   const Rib& rib_of(View view) const { return view == View::direct ? direct_ : peers_.merged(); }
 
@@ -353,6 +357,7 @@ void Reflector::Impl::announced(Node& node, const Changes& changes, const NodeRi
     direct_.unmark_origin(node.origin);
     node.sequence = 0;
     node.has_restarted = true;
+    node.has_exhausted = false;
   }
   const bool is_empty = changes.from == changes.to;
   if (changes.from > node.sequence && is_empty && changes.to == changes.head && changes.digest == state.digest) {
@@ -400,8 +405,8 @@ bool Reflector::Impl::take(Node& node, const Record& record, const NodeRights* r
     }
     return true;
   }
-  if ((direct_.routes() >= options_.max_routes || direct_.origin(node.origin).routes >= options_.max_node_routes) &&
-      !is_here()) {
+  if (!has_room(node) && !is_here()) {
+    node.has_exhausted = true;
     ++counters_.exhausted;
     return false;
   }
@@ -691,7 +696,14 @@ Instant Reflector::Impl::advance() {
   if (now >= next_heartbeat_) {
     for (auto& [number, topic] : topics_) publish(topic);
     forget_topics(now);
-    for (auto& [id, node] : nodes_) node.pieces = 0;
+    for (auto& [id, node] : nodes_) {
+      node.pieces = 0;
+      if (!node.has_exhausted || node.session == 0 || !has_room(node)) continue;
+      // What there was no room for: from the beginning.
+      node.sequence = node.refused = 0;
+      node.asked_at = {};
+      ask_again(node);
+    }
     next_heartbeat_ = now + options_.heartbeat;
   }
   return std::min({wake, next_heartbeat_, now + options_.heartbeat / 4});
