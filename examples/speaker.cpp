@@ -272,7 +272,8 @@ Result<void> speak(Wishes wishes) {
   });
   Result<void> done;
   std::stop_source stop;
-  std::thread loop([&] { done = node->run(stop.get_token(), wishes.leave); });
+  node->leave_as(wishes.leave);
+  std::thread loop([&] { done = node->run(stop.get_token()); });
   listen(signals.get(), *node, printer);
   stop.request_stop();
   loop.join();

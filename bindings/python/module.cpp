@@ -19,7 +19,7 @@ Log& log() {
 PYBIND11_MODULE(ironcore, module) {
   using namespace ironcore;
   using namespace ironcore::python;
-  module.doc() = "Infrastructure as a service as a library: values, the object store, virtual machines.";
+  module.doc() = "Infrastructure as a service as a library: values, the object store, virtual machines, routing.";
 
   static py::exception<Failure> failure(module, "Error");
   failure.attr("__doc__") =
@@ -43,4 +43,5 @@ PYBIND11_MODULE(ironcore, module) {
   bind_values(module);
   bind_store(module);
   bind_compute(module);
+  bind_routing(module);
 }

@@ -19,6 +19,7 @@ namespace py = pybind11;
 void bind_values(py::module_& module);
 void bind_store(py::module_& module);
 void bind_compute(py::module_& module);
+void bind_routing(py::module_& module);
 
 /// The value, or a Python exception `ironcore.Error` with the attributes `code`, `message` and `fields`.
 template <class T>

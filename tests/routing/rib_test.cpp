@@ -111,13 +111,12 @@ TEST_CASE("the end of an origin is one change of each VNI in which it had routes
   for (std::uint32_t i = 0; i < 100; ++i) rib.announce(route(7, i, host_1, i + 1));
   rib.announce(route(7, 1, host_2, 1));
   rib.announce(route(8, 1, host_1, 200));
-  CHECK(rib.vnis_of(host_1) == std::vector<std::uint32_t>{7, 8});
   std::size_t removed = 0;
   CHECK(rib.remove_origin(7, host_1, [&](const Record&) { ++removed; }) == Rib::Change::changed);
   CHECK(removed == 100);
   CHECK(rib.state(7).sequence == 102);
   CHECK(rib.state(7).routes == 1);
-  CHECK(rib.vnis_of(host_1) == std::vector<std::uint32_t>{8});
+  CHECK(rib.state(8).routes == 1);
   CHECK(rib.remove_origin(7, host_1, [](const Record&) {}) == Rib::Change::none);
   std::vector<Operation> operations;
   rib.changes(7, 100, 100, [&](const Record& record) { operations.push_back(record.operation()); });
@@ -127,6 +126,39 @@ TEST_CASE("the end of an origin is one change of each VNI in which it had routes
   operations.clear();
   rib.changes(7, 0, 100, [&](const Record& record) { operations.push_back(record.operation()); });
   CHECK(operations == std::vector{Operation::announce, Operation::origin_gone});  // said once
+  rib.announce(route(7, 3, host_1, 400));
+  removed = 0;
+  rib.remove_origin(host_1, [&](const Record&) { ++removed; });
+  CHECK(removed == 2);
+  CHECK(rib.routes() == 1);
+  CHECK(rib.origins() == std::vector{host_2});
+  CHECK(rib.tombstones() == 2);
+  for (const std::uint32_t vni : {7U, 8U}) {
+    operations.clear();
+    rib.changes(vni, rib.state(vni).sequence - 1, 100,
+                [&](const Record& record) { operations.push_back(record.operation()); });
+    CHECK(operations == std::vector{Operation::origin_gone});
+  }
+}
+
+TEST_CASE("with too many tombstones in all streams the oldest is forgotten, wherever it is") {
+  Rib rib(Rib::Streams::per_vni, 1, {.stream_tombstones = 100, .total_tombstones = 10});
+  for (std::uint32_t i = 0; i < 10; ++i) rib.withdraw(withdrawal(route(i, 1, host_1, 1), 1));
+  rib.withdraw(withdrawal(route(0, 1, host_1, 1), 2));  // said again: now VNI 1 has the oldest
+  rib.withdraw(withdrawal(route(50, 1, host_2, 1), 1));
+  CHECK(rib.tombstones() == 10);
+  CHECK(rib.state(0).tombstones == 1);
+  CHECK(rib.state(0).complete_from == 0);
+  CHECK(rib.state(1).tombstones == 0);
+  CHECK(rib.state(1).complete_from == 1);
+  CHECK(rib.state(50).tombstones == 1);
+  // One that is announced again is none.
+  rib.announce(route(2, 1, host_1, 3));
+  rib.withdraw(withdrawal(route(51, 1, host_2, 1), 1));
+  rib.withdraw(withdrawal(route(52, 1, host_2, 1), 1));
+  CHECK(rib.state(2).routes == 1);
+  CHECK(rib.state(2).complete_from == 0);
+  CHECK(rib.state(3).tombstones == 0);
 }
 
 TEST_CASE("marks tell what was confirmed") {

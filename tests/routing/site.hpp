@@ -75,13 +75,11 @@ class Site {
                             of.reflector->receive(peer, channel, message, nullptr);
                             of.wake = {};
                           },
-                          [&of](StreamName topic) { of.reflector->subscribed(topic); },
-                          [&of](StreamName topic) { of.reflector->unsubscribed(topic); }});
+                          [&of](StreamName topic) { of.reflector->subscribed(topic); }});
     wires.attach(of.peer_end, {[&of](PeerId peer, Channel channel, std::string_view message) {
                                  of.reflector->receive_from_peer(peer, channel, message);
                                  of.wake = {};
                                },
-                               {},
                                {}});
   }
   void kill_reflector(std::size_t number) {
@@ -99,7 +97,6 @@ class Site {
                             of.speaker->receive(peer, channel, message);
                             of.wake = {};
                           },
-                          {},
                           {}});
   }
   void kill_speaker(std::size_t number) {

@@ -73,9 +73,9 @@ void Announcer::receive(PeerId reflector, std::uint64_t session, const Position&
   if (reader.session == 0 || reader.session != session || position.epoch != instance_) return;
   reader.refused = position.refused;
   if (position.wants != 0) {
-    reader.acknowledged = position.sequence;
     rewind(reader, position.sequence);
-  } else if (position.sequence >= reader.acknowledged) {
+    reader.acknowledged = reader.sent;
+  } else if (position.sequence >= reader.acknowledged && position.sequence <= own_->state(own_stream).sequence) {
     reader.acknowledged = position.sequence;
     while (!reader.under_way.empty() && reader.under_way.front() <= position.sequence) reader.under_way.pop_front();
   }

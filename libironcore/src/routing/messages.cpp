@@ -108,7 +108,7 @@ Result<Envelope> read_envelope(std::string_view message) {
   Envelope envelope;
   envelope.type = static_cast<MessageType>(reader.take<std::uint16_t>());
   envelope.session = reader.take<std::uint64_t>();
-  if (version != protocol_version)
+  if (version != protocol_version && envelope.type != MessageType::refuse)
     return Error(ErrorCode::unsupported, "message has protocol version " + std::to_string(version) + ", this is " +
                                              std::to_string(protocol_version) + ": update the older side");
   reader.take<std::uint32_t>();
@@ -133,7 +133,7 @@ Result<void> decode(std::string_view body, Open& open) {
   open.sequence = in.take<std::uint64_t>();
   open.digest = in.take<std::uint64_t>();
   open.name = in.text(max_name_bytes);
-  if (open.instance == 0 || open.name.empty()) in.fail();
+  if (open.instance == 0 || open.instance > max_instance || open.name.empty()) in.fail();
   return in.end();
 }
 
@@ -166,7 +166,11 @@ Result<void> decode(std::string_view body, Welcome& welcome) {
   welcome.name = in.text(max_name_bytes);
   welcome.bulk = in.text(max_name_bytes);
   welcome.publications = in.text(max_name_bytes);
-  if (welcome.epoch == 0 || welcome.heartbeat_ms == 0 || welcome.lease_ms < welcome.heartbeat_ms) in.fail();
+  const Duration heartbeat = std::chrono::milliseconds(welcome.heartbeat_ms);
+  const Duration lease = std::chrono::milliseconds(welcome.lease_ms);
+  if (welcome.epoch == 0 || heartbeat < least_heartbeat || heartbeat > longest_heartbeat || lease < 2 * heartbeat ||
+      lease > longest_lease)
+    in.fail();
   return in.end();
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ironcore/base/clock.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/routing/link.hpp"
 #include "record.hpp"
@@ -18,7 +19,14 @@ inline constexpr std::uint16_t protocol_version = 1;
 inline constexpr std::size_t max_records = 1'000;  ///< in one message: 64 KB
 inline constexpr std::uint8_t max_pieces = 16;     ///< that a reader is sent before it asks again
 inline constexpr std::size_t max_positions = 1'000;
+inline constexpr std::uint64_t not_read = ~std::uint64_t{0};
 inline constexpr std::size_t max_name_bytes = 253;
+/// Versions are an instance and what comes after it: they must not run over.
+inline constexpr std::uint64_t max_instance = std::uint64_t{1} << 62;
+/// Of reflectors; a lease is at least two heartbeats.
+inline constexpr Duration least_heartbeat = std::chrono::milliseconds(10);
+inline constexpr Duration longest_heartbeat = std::chrono::hours(1);
+inline constexpr Duration longest_lease = std::chrono::hours(24);
 
 enum class MessageType : std::uint16_t {
   open = 0x0201,
@@ -32,8 +40,9 @@ enum class MessageType : std::uint16_t {
 
 /// A speaker that wants a session, and what it announces.
 struct Open {
-  std::string_view name;       ///< of the node
-  std::uint64_t instance = 0;  ///< of this life of the speaker; later ones have higher numbers. Versions begin with it
+  std::string_view name;  ///< of the node
+  std::uint64_t instance =
+      0;  ///< of this life of the speaker, from 1; later ones have higher numbers. Versions begin with it
   std::uint64_t sequence = 0;  ///< of the stream `own`
   std::uint64_t digest = 0;    ///< likewise
 };
@@ -71,7 +80,7 @@ struct Heartbeat {
   std::uint8_t has_relayed = 0;
   struct Position {
     StreamName stream;
-    std::uint64_t sequence = 0;
+    std::uint64_t sequence = 0;  ///< `not_read` = not any more
   };
   std::vector<Position> positions;
 };
@@ -117,7 +126,7 @@ struct Envelope {
   std::uint64_t session = 0;  ///< 0 = none yet
   std::string_view body;
 };
-/// `corrupt` = none of ours or cut; `unsupported` = another protocol version.
+/// `corrupt` = none of ours or cut; `unsupported` = another protocol version, unless it is a refusal: that is the same in all.
 Result<Envelope> read_envelope(std::string_view message);
 
 std::string encode(std::uint64_t session, const Open& open);

@@ -16,8 +16,10 @@ namespace ironcore::routing {
 
 namespace {
 
-constexpr Duration comparison_time = std::chrono::seconds(10);
-/// A VNI of peers is read on for so long after its last subscriber has left.
+/// Messages to one node between two heartbeats: as many as a million routes take in half of that time. Who asks for more asks again later.
+constexpr std::size_t most_pieces = 2'000;
+/// A topic is published for so long after nobody was heard to want it.
+constexpr std::size_t most_positions = 100'000;  ///< streams that one node reads
 constexpr Duration linger = std::chrono::minutes(1);
 /// Of a log, that one query looks at, and in one go.
 constexpr std::size_t most_places = 10'000;
@@ -49,13 +51,13 @@ class Reflector::Impl {
         random_(random),
         log_(log),
         epoch_(random_number(random)),
-        peer_instance_(static_cast<std::uint64_t>(clock.wall().time_since_epoch() / std::chrono::microseconds(1))),
+        peer_instance_(first_instance(clock)),
         direct_(Rib::Streams::per_vni, secret),
         peers_({.reflectors = options_.peers,
                 .views = {View::direct},
                 .self = {},
                 .stale_time = options_.stale_time,
-                .comparison_time = comparison_time,
+                .comparison_time = Duration::max(),  // each knows hosts that the others do not
                 .secret = secret},
                peer_link, clock, random),
         peer_sessions_(options_.peers, peer_events(), peer_link, clock, random, log),
@@ -65,7 +67,6 @@ class Reflector::Impl {
 
   void receive(PeerId node, Channel channel, std::string_view message, const NodeRights* rights);
   void subscribed(StreamName topic);
-  void unsubscribed(StreamName topic);
   void receive_from_peer(PeerId reflector, std::string_view message);
   Instant advance();
   void close();
@@ -83,16 +84,24 @@ class Reflector::Impl {
     Instant heard{};
     std::uint64_t refused = 0;
     bool has_restarted = false;  ///< what is unmarked was not said again yet
+    bool has_exhausted = false;  ///< some of its routes were above a limit
     bool has_finished = false;   ///< said everything once in this life of ours
     bool must_acknowledge = false;
     PeerId bulk = 0;
+    std::uint64_t asked = 0;  ///< that it say again what comes after this
+    Instant asked_at{};
+    std::size_t pieces = 0;                         ///< that it was sent since the last heartbeat
     std::map<StreamName, std::uint64_t> positions;  ///< how far it has read
+    std::map<StreamName, Instant> snapshots;        ///< that it reads now, since when
   };
 
   bool is_ready() const { return is_ready_; }
   bool is_complete(StreamName stream) const {
     return stream.view == View::direct ? is_ready_
-                                       : is_ready_ && (options_.peers == 0 || peers_.is_complete(stream.vni));
+                                       : is_ready_ && (options_.peers == 0 || peers_.are_all_complete(stream.vni));
+  }
+  bool has_room(const Node& node) const {
+    return direct_.routes() < options_.max_routes && direct_.origin(node.origin).routes < options_.max_node_routes;
   }
   const Rib& rib_of(View view) const { return view == View::direct ? direct_ : peers_.merged(); }
 
@@ -112,6 +121,8 @@ class Reflector::Impl {
     StreamName name;
     std::uint64_t published = 0;
     bool is_dirty = false;
+    std::size_t readers = 0;  ///< nodes with a session that say they read it
+    Instant wanted{};         ///< when somebody did last, or subscribed
   };
   std::unordered_map<std::uint64_t, Topic> topics_;
 
@@ -127,7 +138,11 @@ class Reflector::Impl {
   void announced(Node& node, const Changes& changes, const NodeRights* rights);
   bool take(Node& node, const Record& record, const NodeRights* rights);
   void finish(Node& node, const Changes& changes);
-  void answer(PeerId peer, std::uint64_t session, const Position& position, const NodeRights* rights);
+  void ask_again(Node& node);
+  void answer(Node& node, PeerId peer, const Position& position, const NodeRights* rights);
+  void take_position(Node& node, const Heartbeat::Position& position);
+  void drop_positions(Node& node);
+  void forget_topics(Instant now);
   void remove_routes(const Node& node);
   void judge(const Node& node, const NodeRights& rights);
   void forget(Node& node);
@@ -140,8 +155,7 @@ class Reflector::Impl {
 
   std::unordered_map<std::uint64_t, std::uint64_t> origin_of_session_;
   std::vector<Topic*> dirty_;
-  std::vector<std::uint64_t> to_acknowledge_;   ///< origins
-  std::map<std::uint32_t, Instant> lingering_;  ///< VNIs of peers that nobody subscribes to any more
+  std::vector<std::uint64_t> to_acknowledge_;  ///< origins
   std::size_t unpublished_withdrawals_ = 0;
   std::uint32_t touched_vni_ = ~std::uint32_t{0};
   bool has_peer_changes_ = false;
@@ -150,6 +164,7 @@ class Reflector::Impl {
   Instant ready_at_;
   Instant last_advance_;
   Instant next_heartbeat_;
+  Instant next_look_{};  ///< at leases
 };
 
 // ---- nodes ------------------------------------------------------------------------------------------------------
@@ -174,7 +189,12 @@ void Reflector::Impl::receive(PeerId peer, Channel channel, std::string_view mes
     if (!decode(envelope->body, wish)) return malformed();
     return open(peer, wish, rights);
   }
+  if (envelope->type == MessageType::refuse) return malformed();  // and no answer: it would be answered too
   auto* const node = node_of(envelope->session);
+  if (node != nullptr && rights != nullptr && rights->name != node->name) {
+    ++counters_.forbidden;
+    return;
+  }
   if (node == nullptr) {
     ++counters_.unknown_session;
     return refuse(peer, channel, envelope->session, Refuse::Reason::unknown_session, "open a session first");
@@ -201,7 +221,7 @@ void Reflector::Impl::receive(PeerId peer, Channel channel, std::string_view mes
     case MessageType::position: {
       Position position;
       if (!decode(envelope->body, position) || position.stream.view == View::own) return malformed();
-      return answer(peer, envelope->session, position, rights);
+      return answer(*node, peer, position, rights);
     }
     default:
       return malformed();
@@ -260,7 +280,8 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
   node.control = node.bulk = peer;
   node.heard = clock_.now();
   node.refused = 0;
-  node.positions.clear();
+  node.asked_at = {};
+  drop_positions(node);
   origin_of_session_[node.session] = static_cast<std::uint64_t>(origin);
   link_.send(peer, Channel::control,
              encode(node.session, Welcome{.name = options_.name,
@@ -282,10 +303,7 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
 }
 
 void Reflector::Impl::beat(Node& node, const Heartbeat& heartbeat) {
-  for (const auto& position : heartbeat.positions) {
-    if (node.positions.size() < 100'000 || node.positions.contains(position.stream))
-      node.positions[position.stream] = position.sequence;
-  }
+  for (const auto& position : heartbeat.positions) take_position(node, position);
   link_.send(
       node.control, Channel::control,
       encode(node.session, Heartbeat{.is_ready = is_ready_, .has_relayed = options_.peers > 0, .positions = {}}));
@@ -301,6 +319,7 @@ void Reflector::Impl::leave(Node& node, Close::Reason reason) {
   origin_of_session_.erase(node.session);
   node.session = 0;
   node.comes_back = true;
+  drop_positions(node);
 }
 
 /// What it may not announce any more goes, whether it says it again or not.
@@ -316,15 +335,14 @@ void Reflector::Impl::judge(const Node& node, const NodeRights& rights) {
 }
 
 void Reflector::Impl::remove_routes(const Node& node) {
-  for (const auto vni : direct_.vnis_of(node.origin)) {
-    std::size_t removed = 0;
-    direct_.remove_origin(vni, node.origin, [&](const Record&) { ++removed; });
-    counters_.changes += removed;
-    touch(vni);
-  }
+  direct_.remove_origin(node.origin, [&](const Record& record) {
+    ++counters_.changes;
+    touch(record.vni());
+  });
 }
 
 void Reflector::Impl::forget(Node& node) {
+  drop_positions(node);
   origin_of_session_.erase(node.session);
   nodes_.erase(static_cast<std::uint64_t>(node.origin));
 }
@@ -354,11 +372,13 @@ void Reflector::Impl::announced(Node& node, const Changes& changes, const NodeRi
   }
   if (changes.head < node.sequence) return;  // late: it knew less than is known here
   const auto state = direct_.origin(node.origin);
-  if (changes.is_restart != 0) {
+  // A restart that is older than what was heard since comes late: what it says was replaced.
+  if (changes.is_restart != 0 && (node.sequence == 0 || changes.head > node.sequence)) {
     ++counters_.restarts;
     direct_.unmark_origin(node.origin);
     node.sequence = 0;
     node.has_restarted = true;
+    node.has_exhausted = false;
   }
   const bool is_empty = changes.from == changes.to;
   if (changes.from > node.sequence && is_empty && changes.to == changes.head && changes.digest == state.digest) {
@@ -366,14 +386,7 @@ void Reflector::Impl::announced(Node& node, const Changes& changes, const NodeRi
     node.has_restarted = false;
   }
   if (changes.from > node.sequence) {
-    ++counters_.gaps;
-    const Position position{.stream = {},
-                            .epoch = node.instance,
-                            .sequence = node.sequence,
-                            .base = 0,
-                            .refused = node.refused,
-                            .wants = 1};
-    return link_.send(node.bulk, Channel::bulk, encode(node.session, position));
+    return ask_again(node);
   }
   if (changes.to >= node.sequence) {
     touched_vni_ = ~std::uint32_t{0};
@@ -399,6 +412,12 @@ bool Reflector::Impl::take(Node& node, const Record& record, const NodeRights* r
     ++counters_.bad_records;
     return false;
   }
+  const auto is_here = [&] { return direct_.find_announcement(record) != nullptr; };
+  if (rights != nullptr && !rights->may_announce(record.vni(), route_of(record).destination) &&
+      !(operation == Operation::withdraw && is_here())) {
+    ++counters_.forbidden;
+    return operation == Operation::withdraw;  // what is missing is an announcement, if anything
+  }
   if (operation == Operation::withdraw) {
     if (direct_.withdraw(record) == Rib::Change::changed) {
       ++counters_.changes;
@@ -407,15 +426,8 @@ bool Reflector::Impl::take(Node& node, const Record& record, const NodeRights* r
     }
     return true;
   }
-  if (rights != nullptr) {
-    const auto route = route_of(record);
-    if (!rights->may_announce(record.vni(), route.destination)) {
-      ++counters_.forbidden;
-      return false;
-    }
-  }
-  if ((direct_.routes() >= options_.max_routes || direct_.origin(node.origin).routes >= options_.max_node_routes) &&
-      direct_.find_announcement(record) == nullptr) {
+  if (!has_room(node) && !is_here()) {
+    node.has_exhausted = true;
     ++counters_.exhausted;
     return false;
   }
@@ -438,10 +450,8 @@ void Reflector::Impl::finish(Node& node, const Changes& changes) {
   }
   if (node.refused == 0 && direct_.origin(node.origin).digest != changes.digest) {
     // It must have all been said, but it was not the same: from the beginning.
-    ++counters_.gaps;
     node.sequence = 0;
-    const Position position{.stream = {}, .epoch = node.instance, .sequence = 0, .base = 0, .refused = 0, .wants = 1};
-    return link_.send(node.bulk, Channel::bulk, encode(node.session, position));
+    return ask_again(node);
   }
   if (node.has_finished) return;
   node.has_finished = true;
@@ -452,9 +462,22 @@ void Reflector::Impl::finish(Node& node, const Changes& changes) {
     become_ready("all expected nodes have announced themselves");
 }
 
+/// Once, and not for each message that comes behind the missing one: each question is answered with a window full of messages. Should it be lost, then the node
+/// says everything again that was not acknowledged.
+void Reflector::Impl::ask_again(Node& node) {
+  const auto now = clock_.now();
+  if (node.asked_at != Instant{} && node.asked == node.sequence && now - node.asked_at < options_.heartbeat) return;
+  ++counters_.gaps;
+  node.asked = node.sequence;
+  node.asked_at = now;
+  const Position position{
+      .stream = {}, .epoch = node.instance, .sequence = node.sequence, .base = 0, .refused = node.refused, .wants = 1};
+  link_.send(node.bulk, Channel::bulk, encode(node.session, position));
+}
+
 // ---- readers ----------------------------------------------------------------------------------------------------
 
-void Reflector::Impl::answer(PeerId peer, std::uint64_t session, const Position& position, const NodeRights* rights) {
+void Reflector::Impl::answer(Node& node, PeerId peer, const Position& position, const NodeRights* rights) {
   const auto stream = position.stream;
   if (rights != nullptr && !rights->may_subscribe(stream.vni)) {
     ++counters_.forbidden;
@@ -470,20 +493,35 @@ void Reflector::Impl::answer(PeerId peer, std::uint64_t session, const Position&
     is_restart = true;
     ++counters_.rereadings;
   }
+  if (from == 0 && position.wants > 0 && state.sequence > 0 && node.snapshots.size() < most_positions)
+    node.snapshots.try_emplace(stream, clock_.now());
   for (std::uint8_t i = 0; i < position.wants; ++i) {
+    if (node.pieces == most_pieces) {
+      ++counters_.exhausted;
+      return;
+    }
+    ++node.pieces;
     ChangesWriter writer(std::min<std::size_t>(max_records, state.sequence - from));
     const auto piece = rib.changes(stream.vni, from, max_records, [&](const Record& record) { writer.add(record); });
     ++counters_.pieces;
     link_.send(peer, Channel::bulk,
-               std::move(writer).finish(session, {.stream = stream,
-                                                  .epoch = epoch_,
-                                                  .from = from,
-                                                  .to = std::max(piece.to, from),
-                                                  .head = state.sequence,
-                                                  .digest = state.digest,
-                                                  .is_ready = is_complete(stream),
-                                                  .is_restart = is_restart}));
-    if (piece.is_last) return;
+               std::move(writer).finish(node.session, {.stream = stream,
+                                                       .epoch = epoch_,
+                                                       .from = from,
+                                                       .to = std::max(piece.to, from),
+                                                       .head = state.sequence,
+                                                       .digest = state.digest,
+                                                       .is_ready = is_complete(stream),
+                                                       .is_restart = is_restart}));
+    if (piece.is_last) {
+      if (const auto began = node.snapshots.find(stream); began != node.snapshots.end()) {
+        ++counters_.snapshots;
+        counters_.snapshot_us +=
+            static_cast<std::uint64_t>((clock_.now() - began->second) / std::chrono::microseconds(1));
+        node.snapshots.erase(began);
+      }
+      return;
+    }
     from = piece.to;
     is_restart = false;
   }
@@ -491,24 +529,58 @@ void Reflector::Impl::answer(PeerId peer, std::uint64_t session, const Position&
 
 void Reflector::Impl::subscribed(StreamName name) {
   if (is_closed_ || (name.view != View::direct && name.view != View::relayed) || name.vni > Vni::max) return;
-  auto& topic = topics_[topic_number(name)];
+  const auto number = topic_number(name);
+  if (!topics_.contains(number) &&
+      (topics_.size() >= options_.max_topics ||
+       (name.view == View::relayed && !peers_.wants(name.vni) && peers_.wanted().size() >= options_.max_topics))) {
+    ++counters_.exhausted;
+    return;
+  }
+  auto& topic = topics_[number];
   if (topic.name != name) {
     topic.name = name;
     topic.published = rib_of(name.view).state(name.vni).sequence;
-    if (name.view == View::relayed) {
-      lingering_.erase(name.vni);
-      peers_.want(name.vni);
-    }
+    if (name.view == View::relayed) peers_.want(name.vni);
   }
+  topic.wanted = clock_.now();
   publish(topic);
 }
 
-void Reflector::Impl::unsubscribed(StreamName name) {
-  const auto found = topics_.find(topic_number(name));
-  if (found == topics_.end()) return;
-  std::erase(dirty_, &found->second);
-  topics_.erase(found);
-  if (name.view == View::relayed) lingering_[name.vni] = clock_.now() + linger;
+/// Subscriptions come without names, and their ends are not to be trusted: a topic stays for as long as nodes say that they read it.
+void Reflector::Impl::take_position(Node& node, const Heartbeat::Position& position) {
+  const auto topic = topics_.find(topic_number(position.stream));
+  if (topic == topics_.end()) return;
+  topic->second.wanted = clock_.now();
+  const auto known = node.positions.find(position.stream);
+  if (position.sequence == not_read) {
+    if (known == node.positions.end()) return;
+    --topic->second.readers;
+    node.positions.erase(known);
+  } else if (known != node.positions.end()) {
+    known->second = position.sequence;
+  } else if (node.positions.size() < most_positions) {
+    ++topic->second.readers;
+    node.positions[position.stream] = position.sequence;
+  }
+}
+
+void Reflector::Impl::drop_positions(Node& node) {
+  node.snapshots.clear();
+  for (const auto& [stream, sequence] : std::exchange(node.positions, {})) {
+    auto& topic = topics_.at(topic_number(stream));
+    --topic.readers;
+    topic.wanted = clock_.now();
+  }
+}
+
+void Reflector::Impl::forget_topics(Instant now) {
+  std::erase_if(topics_, [&](const auto& entry) {
+    const auto& topic = entry.second;
+    if (topic.readers > 0 || now - topic.wanted < linger) return false;
+    if (topic.name.view == View::relayed) peers_.unwant(topic.name.vni);
+    std::erase(dirty_, &topic);
+    return true;
+  });
 }
 
 void Reflector::Impl::touch(std::uint32_t vni) {
@@ -588,8 +660,7 @@ Sessions::Events Reflector::Impl::peer_events() {
       .disconnected = [this](PeerId reflector) { peers_.down(reflector); },
       .raise_instance =
           [this](std::uint64_t seen) {
-            if (seen < peer_instance_) return;
-            peer_instance_ = seen + 1;
+            peer_instance_ = std::min(seen, max_instance - 1) + 1;
             peer_sessions_.reopen();
           },
       .positions = [this](PeerId reflector) { return peers_.take_positions(reflector); }};
@@ -637,18 +708,22 @@ Instant Reflector::Impl::advance() {
   }
   last_advance_ = now;
   if (!is_ready_ && now >= ready_at_) become_ready("the deferral after the start is over");
-  look_at_leases(now);
+  if (now >= next_look_) {
+    look_at_leases(now);
+    next_look_ = now + options_.heartbeat / 4;
+  }
   auto wake = options_.peers > 0 ? std::min(peer_sessions_.advance(), peers_.advance()) : Instant::max();
   flush();
   if (now >= next_heartbeat_) {
     for (auto& [number, topic] : topics_) publish(topic);
-    for (auto it = lingering_.begin(); it != lingering_.end();) {
-      if (now < it->second) {
-        ++it;
-        continue;
-      }
-      peers_.unwant(it->first);
-      it = lingering_.erase(it);
+    forget_topics(now);
+    for (auto& [id, node] : nodes_) {
+      node.pieces = 0;
+      if (!node.has_exhausted || node.session == 0 || !has_room(node)) continue;
+      // What there was no room for: from the beginning.
+      node.sequence = node.refused = 0;
+      node.asked_at = {};
+      ask_again(node);
     }
     next_heartbeat_ = now + options_.heartbeat;
   }
@@ -668,15 +743,16 @@ void Reflector::Impl::close() {
 
 void Reflector::Impl::end_sessions() {
   for (auto& [id, node] : nodes_) {
+    // What it has is judged again: nothing of it counts as said.
+    node.must_be_judged = true;
+    node.instance = 0;
+    node.sequence = 0;
     if (node.session == 0) continue;
     refuse(node.control, Channel::control, node.session, Refuse::Reason::unknown_session, "rights have changed");
     origin_of_session_.erase(node.session);
     node.session = 0;
     node.heard = clock_.now();
-    // What it has is judged again: nothing of it counts as said.
-    node.must_be_judged = true;
-    node.instance = 0;
-    node.sequence = 0;
+    drop_positions(node);
   }
 }
 
@@ -685,9 +761,11 @@ void Reflector::Impl::end_sessions() {
 Result<void> check(const ReflectorOptions& options) {
   const auto is_name = [](const std::string& name) { return !name.empty() && name.size() <= max_name_bytes; };
   if (!is_name(options.name)) return Error(ErrorCode::invalid, "name: a reflector's name has 1 to 253 bytes");
-  if (options.heartbeat < std::chrono::milliseconds(10) || options.heartbeat > std::chrono::hours(1))
+  if (options.bulk.size() > max_name_bytes || options.publications.size() > max_name_bytes)
+    return Error(ErrorCode::invalid, "bulk, publications: an endpoint has at most 253 bytes");
+  if (options.heartbeat < least_heartbeat || options.heartbeat > longest_heartbeat)
     return Error(ErrorCode::invalid, "heartbeat: " + ironcore::to_text(options.heartbeat) + " is not from 10ms to 1h");
-  if (options.lease < 2 * options.heartbeat || options.lease > std::chrono::hours(24))
+  if (options.lease < 2 * options.heartbeat || options.lease > longest_lease)
     return Error(ErrorCode::invalid,
                  "lease: " + ironcore::to_text(options.lease) + " is not from two heartbeats to 24h");
   if (!std::ranges::all_of(options.expected, is_name))
@@ -711,9 +789,6 @@ void Reflector::receive(PeerId node, Channel channel, std::string_view message, 
 }
 void Reflector::subscribed(StreamName topic) {
   impl_->subscribed(topic);
-}
-void Reflector::unsubscribed(StreamName topic) {
-  impl_->unsubscribed(topic);
 }
 void Reflector::receive_from_peer(PeerId reflector, Channel, std::string_view message) {
   impl_->receive_from_peer(reflector, message);
@@ -779,9 +854,10 @@ std::vector<ReflectorCount> counts(const ReflectorStatus& status) {
       {"malformed", "Messages that were none.", counter, c.malformed},
       {"foreign_version", "Messages of another protocol version.", counter, c.foreign_version},
       {"unknown_session", "Messages of sessions that are over.", counter, c.unknown_session},
-      {"forbidden", "Sessions, readings and routes that were refused for want of a right.", counter, c.forbidden},
+      {"forbidden", "Sessions, messages, readings and routes that were refused for want of a right.", counter,
+       c.forbidden},
       {"bad_records", "Single routes that cannot be.", counter, c.bad_records},
-      {"exhausted", "Sessions and routes above a limit.", counter, c.exhausted},
+      {"exhausted", "Sessions, routes, topics and questions above a limit.", counter, c.exhausted},
       {"replaced", "Nodes whose name a later life took.", counter, c.replaced},
       {"gaps", "Announcements that were missed and asked for again.", counter, c.gaps},
       {"restarts", "Nodes that announced everything anew.", counter, c.restarts},
@@ -791,6 +867,8 @@ std::vector<ReflectorCount> counts(const ReflectorStatus& status) {
       {"publications", "Messages published.", counter, c.publications},
       {"pieces", "Messages to readers that asked.", counter, c.pieces},
       {"rereadings", "Readers that had to begin from 0.", counter, c.rereadings},
+      {"snapshots", "Streams that were read from 0 to their end.", counter, c.snapshots},
+      {"snapshot_us", "Microseconds that these took, together.", counter, c.snapshot_us},
       {"peer_gaps", "Publications of peers that were missed, and repaired.", counter, peers.gaps},
       {"peer_resyncs", "Tables of peers that differed, and were read again.", counter, peers.resyncs},
       {"peer_foreign", "Messages of peers of another life, or of what nobody asked for.", counter, peers.foreign},

@@ -24,8 +24,7 @@ Rib::Change Rib::announce(const Record& record) {
     count_out(stream_of_it, id);
     of.record = record;
   } else {
-    --stream_of_it.state.tombstones;
-    --tombstones_;
+    take_tombstone(stream_of_it, id);
     of.record = record;
     add_to_origin(origin_entry(record.origin), id);
   }
@@ -44,6 +43,8 @@ Rib::Change Rib::withdraw(const Record& record) {
   if (!is_new && !of.is_announcement()) {
     if (of.record.version >= record.version) return Change::none;
     of.record.version = record.version;
+    take_tombstone(stream_of_it, id);
+    add_tombstone(stream_of_it, id);
     append(stream_of_it, id);
     return Change::changed;
   }
@@ -53,8 +54,7 @@ Rib::Change Rib::withdraw(const Record& record) {
     drop_if_empty(record.origin);
     of.record = record;
   }
-  ++stream_of_it.state.tombstones;
-  ++tombstones_;
+  add_tombstone(stream_of_it, id);
   append(stream_of_it, id);
   bound_tombstones(stream_of_it, name);
   return Change::changed;
@@ -109,20 +109,6 @@ std::vector<OriginId> Rib::origins() const {
   return ids;
 }
 
-std::vector<std::uint32_t> Rib::vnis_of(OriginId origin) const {
-  std::vector<std::uint32_t> vnis;
-  const auto found = origins_.find(static_cast<std::uint64_t>(origin));
-  if (found == origins_.end()) return vnis;
-  for (Id id = found->second.first; id != nobody; id = entry(id).next_of_origin) {
-    const auto vni = entry(id).record.vni();
-    if (vnis.empty() || vnis.back() != vni) vnis.push_back(vni);
-  }
-  std::ranges::sort(vnis);
-  const auto rest = std::ranges::unique(vnis);
-  vnis.erase(rest.begin(), rest.end());
-  return vnis;
-}
-
 std::size_t Rib::bytes() const {
   std::size_t bytes = chunks_.size() * (sizeof(Entry) * chunk_entries + sizeof(chunks_[0]));
   bytes += static_cast<std::size_t>(static_cast<double>(index_.bucket_count()) * (sizeof(Tagged) + 1));
@@ -160,6 +146,7 @@ std::pair<Rib::Id, bool> Rib::find_or_add(const Record& record) {
 }
 
 Rib::Id Rib::find_id(const Record& like) const {
+  if (index_.empty()) return nobody;
   const auto place = index_.find(Wanted{&like, tag_of(like)});
   return place == index_.end() ? nobody : id_of(*place);
 }
@@ -256,18 +243,54 @@ void Rib::compact(Stream& stream, StreamId id) {
 
 void Rib::bound_tombstones(Stream& stream, StreamId id) {
   auto& state = stream.state;
-  while (state.tombstones > 0 && (state.tombstones > limits_.stream_tombstones + state.routes / 2 ||
-                                  tombstones_ > limits_.total_tombstones + routes_ / 2)) {
-    while (true) {
-      const auto place = stream.log[stream.first_tombstone++];
-      if (!counts(place, id) || entry(place.id).is_announcement()) continue;
-      state.complete_from = place.sequence();
-      forget(place.id);
-      break;
-    }
-    --state.tombstones;
-    --tombstones_;
+  while (state.tombstones > 0 && state.tombstones > limits_.stream_tombstones + state.routes / 2) {
+    const auto place = stream.log[stream.first_tombstone++];
+    if (counts(place, id) && !entry(place.id).is_announcement()) forget_tombstone(stream, place.id);
   }
+  // The oldest of all, so that one stream with very many does not cost the others theirs.
+  while (oldest_tombstone_ != nobody && tombstones_ > limits_.total_tombstones + routes_ / 2) {
+    const auto oldest = oldest_tombstone_;
+    forget_tombstone(streams_.at(stream_of(entry(oldest).record)), oldest);
+  }
+}
+
+void Rib::add_tombstone(Stream& stream, Id id) {
+  ++stream.state.tombstones;
+  ++tombstones_;
+  auto& of = entry(id);
+  of.next_of_origin = nobody;
+  of.previous_of_origin = std::exchange(youngest_tombstone_, id);
+  if (of.previous_of_origin != nobody)
+    entry(of.previous_of_origin).next_of_origin = id;
+  else
+    oldest_tombstone_ = id;
+}
+
+void Rib::take_tombstone(Stream& stream, Id id) {
+  --stream.state.tombstones;
+  --tombstones_;
+  const auto& of = entry(id);
+  (of.previous_of_origin != nobody ? entry(of.previous_of_origin).next_of_origin : oldest_tombstone_) =
+      of.next_of_origin;
+  (of.next_of_origin != nobody ? entry(of.next_of_origin).previous_of_origin : youngest_tombstone_) =
+      of.previous_of_origin;
+}
+
+/// The one with the lowest number of its stream: both orders are that of the latest changes.
+void Rib::forget_tombstone(Stream& stream, Id id) {
+  stream.state.complete_from = entry(id).sequence;
+  take_tombstone(stream, id);
+  forget(id);
+}
+
+void Rib::bury(std::uint32_t vni, OriginId origin) {
+  const auto record = gone(vni, origin);
+  const auto [id, is_new] = find_or_add(record);
+  auto& of = stream(stream_of(record));
+  if (!is_new) take_tombstone(of, id);
+  add_tombstone(of, id);
+  append(of, id);
+  bound_tombstones(of, stream_of(record));
 }
 
 std::size_t Rib::place_after(const Stream& stream, std::uint64_t from) const {

@@ -2,6 +2,7 @@
 // Rib: records by key, which know the order of their last changes. The one kind of table of this pillar (ADR 0011).
 #pragma once
 
+#include <algorithm>
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -42,6 +43,10 @@ class Rib {
   /// All of an origin in a VNI, as one change of the stream; its tombstones stay. Calls `removed(const Record&)` for each after it is gone.
   template <class F>
   Change remove_origin(std::uint32_t vni, OriginId origin, F removed);
+
+  /// Likewise in all VNIs: one change of each in which it has something. Takes as long as what is removed.
+  template <class F>
+  void remove_origin(OriginId origin, F removed);
 
   /// Null if neither an announcement nor a tombstone is there. Until the next change.
   const Record* find(const Record& like) const;
@@ -98,8 +103,6 @@ class Rib {
   /// Streams that ever had anything, in no order.
   std::vector<StreamId> streams() const;
   std::vector<OriginId> origins() const;
-  /// VNIs in which an origin has routes.
-  std::vector<std::uint32_t> vnis_of(OriginId origin) const;
 
   std::size_t routes() const noexcept { return routes_; }
   std::size_t tombstones() const noexcept { return tombstones_; }
@@ -115,7 +118,7 @@ class Rib {
     Record record;
     std::uint64_t sequence : 63 = 0;  ///< of the latest change in its stream; 0 = free
     std::uint64_t is_marked : 1 = 0;
-    Id next_of_origin = nobody;
+    Id next_of_origin = nobody;  ///< of a tombstone: the next younger one of the table
     Id previous_of_origin = nobody;
     bool is_announcement() const noexcept { return record.operation() == Operation::announce; }
   };
@@ -193,6 +196,10 @@ class Rib {
   void mark(Stream& stream, Entry& entry);
   void unmark(Stream& stream, Entry& entry);
   void forget(Id id);
+  void add_tombstone(Stream& stream, Id id);
+  void take_tombstone(Stream& stream, Id id);
+  void forget_tombstone(Stream& stream, Id id);
+  void bury(std::uint32_t vni, OriginId origin);
   void bound_tombstones(Stream& stream, StreamId id);
   void compact(Stream& stream, StreamId id);
   std::size_t place_after(const Stream& stream, std::uint64_t from) const;
@@ -202,6 +209,8 @@ class Rib {
   const RibLimits limits_;
   std::vector<std::unique_ptr<Entry[]>> chunks_;
   Id free_ = nobody;  ///< linked by next_of_origin
+  Id oldest_tombstone_ = nobody;
+  Id youngest_tombstone_ = nobody;
   boost::unordered_flat_set<Tagged, TagHash, SameKey> index_;
   std::unordered_map<StreamId, Stream> streams_;
   std::unordered_map<std::uint64_t, Origin> origins_;
@@ -229,17 +238,29 @@ Rib::Change Rib::remove_origin(std::uint32_t vni, OriginId origin, F removed) {
     id = next;
   }
   drop_if_empty(static_cast<std::uint64_t>(origin));
-  if (result == Change::none) return result;
-  const auto record = gone(vni, origin);
-  const auto id = find_or_add(record).first;
-  auto& of = stream(stream_of(record));
-  if (entry(id).sequence == 0) {
-    ++of.state.tombstones;
-    ++tombstones_;
-  }
-  append(of, id);
-  bound_tombstones(of, stream_of(record));
+  if (result == Change::changed) bury(vni, origin);
   return result;
+}
+
+template <class F>
+void Rib::remove_origin(OriginId origin, F removed) {
+  const auto found = origins_.find(static_cast<std::uint64_t>(origin));
+  if (found == origins_.end()) return;
+  std::vector<std::uint32_t> vnis;
+  for (Id id = found->second.first; id != nobody;) {
+    const auto record = entry(id).record;
+    const auto next = entry(id).next_of_origin;
+    count_out(stream(stream_of(record)), id);
+    take_from_origin(id);
+    forget(id);
+    if (vnis.empty() || vnis.back() != record.vni()) vnis.push_back(record.vni());
+    removed(record);
+    id = next;
+  }
+  drop_if_empty(static_cast<std::uint64_t>(origin));
+  std::sort(vnis.begin(), vnis.end());
+  vnis.erase(std::unique(vnis.begin(), vnis.end()), vnis.end());
+  for (const auto vni : vnis) bury(vni, origin);
 }
 
 template <class F>

@@ -10,7 +10,7 @@ namespace ironcore::routing {
 
 namespace {
 
-constexpr Duration first_pause = std::chrono::milliseconds(250);
+constexpr Duration first_pause = std::chrono::milliseconds(10);
 constexpr Duration longest_pause = std::chrono::seconds(4);
 constexpr Duration refused_pause = std::chrono::seconds(10);
 
@@ -19,6 +19,11 @@ std::string number(PeerId reflector) {
 }
 
 }  // namespace
+
+std::uint64_t first_instance(const Clock& clock) {
+  const auto microseconds = clock.wall().time_since_epoch() / std::chrono::microseconds(1);
+  return static_cast<std::uint64_t>(std::max<Duration::rep>(1, microseconds));
+}
 
 Sessions::Sessions(std::size_t reflectors, Events events, Link& link, Clock& clock, Random& random, Log& log)
     : events_(std::move(events)), link_(link), clock_(clock), random_(random), log_(log), sessions_(reflectors) {

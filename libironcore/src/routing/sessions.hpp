@@ -16,6 +16,9 @@
 
 namespace ironcore::routing {
 
+/// Microseconds since 1970: later lives have higher numbers, by more than a life makes changes. Never 0.
+std::uint64_t first_instance(const Clock& clock);
+
 /// One for each reflector.
 ///
 ///   connecting ──welcome──▶ connected ──silent for the lease, or unknown there──▶ connecting
@@ -50,7 +53,7 @@ class Sessions {
     std::function<Open()> open;  ///< what to say of ourselves
     std::function<void(PeerId, const Session&, const Welcome&)> connected;
     std::function<void(PeerId)> disconnected;
-    /// A later life of this node was seen: choose an instance above this one.
+    /// A later life of this node was seen: choose an instance above this one, which is above that of `open`.
     std::function<void(std::uint64_t)> raise_instance;
     std::function<std::vector<Heartbeat::Position>(PeerId)> positions;
   };

@@ -16,6 +16,9 @@ namespace {
 /// How long a reflector is missing until the others are believed to know all that it knew: more than any lease.
 constexpr Duration comparison_time = std::chrono::seconds(10);
 
+/// From the instance of a later life to the one that comes after it.
+constexpr std::uint64_t leap = 1'000'000'000;
+
 std::uint64_t random_number(Random& random) {
   std::uint64_t number = 0;
   random.fill(std::as_writable_bytes(std::span(&number, 1)));
@@ -43,9 +46,7 @@ class Speaker::Impl {
         self_(origin_id(options_.name)),
         clock_(clock),
         log_(log),
-        // Microseconds since 1970: later lives have higher numbers, by more than a life makes changes.
-        announcer_(self_, static_cast<std::uint64_t>(clock.wall().time_since_epoch() / std::chrono::microseconds(1)),
-                   options_.reflectors, secret, link, clock),
+        announcer_(self_, first_instance(clock), options_.reflectors, secret, link, clock),
         subscriber_({.reflectors = options_.reflectors,
                      .views = {View::direct, View::relayed},
                      .self = self_,
@@ -69,9 +70,8 @@ class Speaker::Impl {
                 },
             .raise_instance =
                 [this](std::uint64_t seen) {
-                  if (seen < announcer_.instance()) return;
                   log_.warning("the clock of this host went back since its last start: announcing as a later life", {});
-                  announcer_.set_instance(seen + 1'000'000'000);
+                  announcer_.set_instance(std::min(seen, max_instance - leap) + leap);
                   sessions_.reopen();
                 },
             .positions = [this](PeerId reflector) { return subscriber_.take_positions(reflector); }};
@@ -214,6 +214,10 @@ std::optional<std::uint64_t> Speaker::changes(Vni vni, std::uint64_t after, std:
 
 std::uint64_t Speaker::sequence(Vni vni) const {
   return impl_->subscriber_.merged().state(vni.value()).sequence;
+}
+
+std::size_t Speaker::learned_routes() const {
+  return impl_->subscriber_.merged().routes();
 }
 
 bool Speaker::is_stale(Vni vni) const {

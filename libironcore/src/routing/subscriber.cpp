@@ -8,8 +8,9 @@ namespace ironcore::routing {
 
 namespace {
 
-constexpr std::size_t most_held = 64;  ///< publications that wait for what is missing before them: 4 MB
-constexpr int silent_heartbeats = 3;   ///< after which a subscription is made again
+constexpr std::size_t most_held = 64;    ///< publications that wait for what is missing before them: 4 MB
+constexpr unsigned tell_all_every = 10;  ///< heartbeats
+constexpr int silent_heartbeats = 3;     ///< after which a subscription is made again
 
 }  // namespace
 
@@ -27,6 +28,8 @@ Subscriber::Subscriber(SubscriberOptions options, Link& link, Clock& clock, Rand
 
 void Subscriber::want(std::uint32_t vni) {
   if (!wanted_.insert(vni).second) return;
+  for (auto& reflector : reflectors_)
+    std::erase_if(reflector.left, [&](const auto& stream) { return stream.vni == vni; });
   const auto now = clock_.now();
   for (const auto& source : sources_) {
     auto& stream = source->streams[vni];
@@ -42,6 +45,7 @@ void Subscriber::unwant(std::uint32_t vni) {
   if (wanted_.erase(vni) == 0) return;
   for (const auto& source : sources_) {
     link_.unsubscribe(source->reflector, {vni, source->view});
+    if (is_read(*source)) reflectors_[source->reflector].left.push_back({vni, source->view});
     clear(*source, vni, source->streams[vni]);
     source->streams.erase(vni);
   }
@@ -55,7 +59,8 @@ bool Subscriber::is_read(const Source& source) const noexcept {
 void Subscriber::up(PeerId reflector, std::uint64_t session, std::uint64_t epoch, Duration heartbeat,
                     bool has_relayed) {
   const auto now = clock_.now();
-  reflectors_[reflector] = {session, epoch, heartbeat, has_relayed};
+  reflectors_[reflector] = {
+      .session = session, .epoch = epoch, .heartbeat = heartbeat, .has_relayed = has_relayed, .left = {}};
   for (const auto& source : sources_) {
     if (source->reflector != reflector) continue;
     for (auto& [vni, stream] : source->streams) {
@@ -206,7 +211,7 @@ void Subscriber::apply(Source& source, std::uint32_t vni, const Record& record) 
   switch (record.operation()) {
     case Operation::announce:
       source.replica.announce(record);
-      return settle(record);
+      return settle(record, &source);
     case Operation::withdraw:
       source.replica.withdraw(record);
       return settle(record);
@@ -215,10 +220,11 @@ void Subscriber::apply(Source& source, std::uint32_t vni, const Record& record) 
   }
 }
 
-void Subscriber::settle(const Record& like) {
+void Subscriber::settle(const Record& like, const Source* announcer) {
   if (OriginId{like.origin} == options_.self) return;
-  const Record* best = nullptr;
+  const Record* best = announcer == nullptr ? nullptr : &like;
   for (const auto& source : sources_) {
+    if (source.get() == announcer) continue;
     const auto* const known = source->replica.find(like);
     if (known == nullptr) continue;
     if (best == nullptr || known->version > best->version ||
@@ -288,20 +294,35 @@ Instant Subscriber::advance() {
         }
       }
       if (stream.is_in_sync || source->replica.state(vni).routes == 0) continue;
-      const auto silent = now - stream.stale_since;
-      if ((options_.stale_time != Duration{} && silent >= options_.stale_time) ||
-          (reflector.session == 0 && silent >= options_.comparison_time && is_complete(vni)))
+      if (is_old(stream) ||
+          (reflector.session == 0 && now - stream.stale_since >= options_.comparison_time && is_complete(vni)))
         clear(*source, vni, stream);
     }
   }
   return next_look_ = now + shortest / 4;
 }
 
+bool Subscriber::is_old(const Stream& stream) const {
+  return !stream.is_in_sync && options_.stale_time != Duration{} &&
+         clock_.now() - stream.stale_since >= options_.stale_time;
+}
+
 bool Subscriber::is_complete(std::uint32_t vni) const {
-  return std::ranges::any_of(sources_, [&](const auto& source) {
-    const auto found = source->streams.find(vni);
-    return found != source->streams.end() && found->second.is_complete;
-  });
+  if (!wants(vni)) return false;
+  for (PeerId i = 0; i < reflectors_.size(); ++i) {
+    if (reflectors_[i].session != 0 && std::ranges::all_of(sources_, [&](const auto& source) {
+          return source->reflector != i || !is_read(*source) || source->streams.at(vni).is_complete;
+        }))
+      return true;
+  }
+  return false;
+}
+
+bool Subscriber::are_all_complete(std::uint32_t vni) const {
+  return wants(vni) && std::ranges::all_of(sources_, [&](const auto& source) {
+           const auto& stream = source->streams.at(vni);
+           return stream.is_complete || is_old(stream);
+         });
 }
 
 bool Subscriber::is_stale(std::uint32_t vni) const {
@@ -320,9 +341,17 @@ Subscriber::Source* Subscriber::source_of(PeerId reflector, View view) {
 
 std::vector<Heartbeat::Position> Subscriber::take_positions(PeerId reflector) {
   std::vector<Heartbeat::Position> positions;
+  auto& of = reflectors_[reflector];
+  while (!of.left.empty() && positions.size() < max_positions) {
+    positions.push_back({of.left.back(), not_read});
+    of.left.pop_back();
+  }
+  const bool tells_all = of.until_all == 0;
+  of.until_all = tells_all ? tell_all_every : of.until_all - 1;
   for (const auto& source : sources_) {
-    if (source->reflector != reflector) continue;
+    if (source->reflector != reflector || !is_read(*source)) continue;
     for (auto& [vni, stream] : source->streams) {
+      stream.is_moved = stream.is_moved || tells_all;
       if (!stream.is_moved || positions.size() == max_positions) continue;
       stream.is_moved = false;
       positions.push_back({{vni, source->view}, stream.sequence});

@@ -24,7 +24,7 @@ struct SubscriberOptions {
   OriginId self{};          ///< whose routes are not wanted back
   Duration stale_time{};    ///< how long what no reflector confirms is kept; 0 = for ever
   Duration
-      comparison_time{};  ///< how long a reflector is missing until those that are in sync are believed to know all that it knew
+      comparison_time{};  ///< how long a reflector is missing until one that is complete is believed to know all that it knew; `Duration::max()` = it never is
   std::uint64_t secret = 0;
 };
 
@@ -64,11 +64,13 @@ class Subscriber {
   Instant advance();
 
   const Rib& merged() const noexcept { return merged_; }
-  /// Some reflector is in sync and complete here, so that what is not in `merged` does not exist.
+  /// Some reflector is in sync and complete here, in all its views, so that of reflectors that are all told the same what is not in `merged` does not exist.
   bool is_complete(std::uint32_t vni) const;
+  /// Each reflector is, or was not heard for `stale_time`: for those that know different hosts.
+  bool are_all_complete(std::uint32_t vni) const;
   /// Nobody confirms what is known here.
   bool is_stale(std::uint32_t vni) const;
-  /// What was read since the last call, for the reflector to know.
+  /// What was read since the last call, for the reflector to know; all of it now and then, because such words may be lost.
   std::vector<Heartbeat::Position> take_positions(PeerId reflector);
 
   struct StreamStatus {
@@ -110,9 +112,12 @@ class Subscriber {
     std::uint64_t epoch = 0;
     Duration heartbeat{};
     bool has_relayed = false;
+    std::vector<StreamName> left;  ///< that are not read any more, since `take_positions`
+    unsigned until_all = 0;        ///< calls of `take_positions` until all are told again
   };
 
   bool is_read(const Source& source) const noexcept;
+  bool is_old(const Stream& stream) const;
   Source* source_of(PeerId reflector, View view);
   void begin(Source& source, std::uint32_t vni, Stream& stream, std::uint64_t epoch, std::uint64_t base);
   void ask(Source& source, std::uint32_t vni, Stream& stream);
@@ -123,7 +128,8 @@ class Subscriber {
   void take_death(Source& source, std::uint32_t vni, OriginId origin);
   void sweep(Source& source, std::uint32_t vni);
   void clear(Source& source, std::uint32_t vni, Stream& stream);
-  void settle(const Record& like);
+  /// Of all that is known of a key the best; `announcer` has just said `like` itself.
+  void settle(const Record& like, const Source* announcer = nullptr);
   void become_stale(Stream& stream);
 
   const SubscriberOptions options_;

@@ -88,9 +88,8 @@ class Wires::End final : public Link {
 
   void remove(EndId subscriber, StreamName topic) {
     const auto found = subscribers_.find(topic);
-    if (found == subscribers_.end() || found->second.erase(subscriber) == 0 || !found->second.empty()) return;
-    subscribers_.erase(found);
-    if (receivers_.unsubscribed) receivers_.unsubscribed(topic);
+    if (found != subscribers_.end() && found->second.erase(subscriber) > 0 && found->second.empty())
+      subscribers_.erase(found);
   }
 
   PeerId name_of(EndId other) const {

@@ -70,7 +70,10 @@ struct RunningSpeaker {
         node(zmq::SpeakerNode::create(*context, {.name = std::move(name)}, std::move(reflectors), system_clock,
                                       system_random, nothing)
                  .value()),
-        thread([this, how](std::stop_token stop) { CHECK(node->run(std::move(stop), how).has_value()); }) {}
+        thread([this, how](std::stop_token stop) {
+          node->leave_as(how);
+          CHECK(node->run(std::move(stop)).has_value());
+        }) {}
   std::unique_ptr<zmq::Context> context;
   std::unique_ptr<zmq::SpeakerNode> node;
   std::jthread thread;
@@ -189,7 +192,8 @@ TEST_CASE("over TCP a key is a node: what it may announce and learn, and nothing
                keys_b.public_key + R"(", "rules": [{"verbs": ["read"], "resources": ["routes"], "vnis": ["100"]}]}]})")
         .value();
   };
-  RunningReflector reflector({.path = "", .tcp = zmq::TcpOptions{.keys = server_keys, .identities = rights("10.0.0.0/8")}});
+  RunningReflector reflector(
+      {.path = "", .tcp = zmq::TcpOptions{.keys = server_keys, .identities = rights("10.0.0.0/8")}});
   const auto endpoint = reflector.server->tcp_endpoint();
   const auto to = [&](const wire::KeyPair& keys) {
     return std::vector{zmq::ReflectorEndpoint{endpoint, zmq::ClientKeys{keys, server_keys.public_key}}};

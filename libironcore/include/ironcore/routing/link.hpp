@@ -43,7 +43,8 @@ class Link {
 
   /// Of a speaker: where the other two sockets of a reflector are, as it says itself. Empty = beside the one of control.
   virtual void connect(PeerId reflector, std::string_view bulk, std::string_view publications) = 0;
-  /// Of a speaker. Twice is once. A subscription is answered by a publication on the topic that says how things are.
+  /// Of a speaker. Twice is once. The reflector's end tells its Reflector of each subscription, which says how things are.
+  /// Ends of subscriptions are not told: on most networks others can forge them.
   virtual void subscribe(PeerId reflector, StreamName topic) = 0;
   virtual void unsubscribe(PeerId reflector, StreamName topic) = 0;
 };

@@ -35,6 +35,7 @@ struct ReflectorOptions {
   std::size_t max_nodes = 20'000;
   std::size_t max_routes = 10'000'000;      ///< of all nodes together
   std::size_t max_node_routes = 2'000'000;  ///< of one node
+  std::size_t max_topics = 200'000;         ///< that somebody subscribes to; others have no publications
   std::string bulk;          ///< told to nodes: where the bulk socket is; empty = beside the one of control
   std::string publications;  ///< likewise
 };
@@ -44,10 +45,9 @@ struct NodeStatus {
   std::string name;
   OriginId origin{};
   std::uint64_t instance = 0;
-  bool is_connected =
-      false;               ///< false: it has said that it comes back, or rights have changed and it was not here since
-  Duration silent{};       ///< since it was heard last
-  std::size_t routes = 0;  ///< that it announces
+  bool is_connected = false;    ///< false: it comes back, or was not here since rights have changed
+  Duration silent{};            ///< since it was heard last
+  std::size_t routes = 0;       ///< that it announces
   std::uint64_t announced = 0;  ///< through this number of its own count
   std::uint64_t refused = 0;    ///< routes that it may not announce, in this session
   std::size_t streams = 0;      ///< that it said it reads
@@ -59,9 +59,9 @@ struct ReflectorCounters {
   std::uint64_t malformed = 0;  ///< messages that were none
   std::uint64_t foreign_version = 0;
   std::uint64_t unknown_session = 0;  ///< messages of sessions that are over
-  std::uint64_t forbidden = 0;        ///< sessions, readings and routes that were refused for want of a right
+  std::uint64_t forbidden = 0;        ///< sessions, messages, readings and routes that were refused for want of a right
   std::uint64_t bad_records = 0;      ///< single routes that cannot be
-  std::uint64_t exhausted = 0;        ///< sessions and routes above a limit
+  std::uint64_t exhausted = 0;        ///< sessions, routes, topics and questions above a limit
   std::uint64_t replaced = 0;         ///< nodes whose name a later life took
   std::uint64_t gaps = 0;             ///< announcements that were missed and asked for again
   std::uint64_t restarts = 0;         ///< nodes that announced everything anew
@@ -71,6 +71,8 @@ struct ReflectorCounters {
   std::uint64_t publications = 0;     ///< messages
   std::uint64_t pieces = 0;           ///< messages to readers that asked
   std::uint64_t rereadings = 0;       ///< readers that had to begin from 0
+  std::uint64_t snapshots = 0;        ///< streams that were read from 0 to their end
+  std::uint64_t snapshot_us = 0;      ///< how long these took from the first question to the last piece, together
 };
 
 struct ReflectorStatus {
@@ -140,7 +142,7 @@ struct RoutesPage {
   std::uint64_t epoch = 0;         ///< numbers of another one mean nothing here
 };
 
-/// `invalid` names what is wrong: the name, or a duration.
+/// `invalid` names what is wrong: a name, an endpoint or a duration.
 Result<void> check(const ReflectorOptions& options);
 
 /// Pure: messages in, messages out. Nothing is written anywhere: nodes say again what they announce when a reflector begins anew. Thread: one.
@@ -157,8 +159,6 @@ class Reflector {
   void receive(PeerId node, Channel channel, std::string_view message, const NodeRights* rights);
   /// The topic has a subscriber more. It is told how things are.
   void subscribed(StreamName topic);
-  /// The topic has no subscriber any more.
-  void unsubscribed(StreamName topic);
   /// Of a peer.
   void receive_from_peer(PeerId reflector, Channel channel, std::string_view message);
 

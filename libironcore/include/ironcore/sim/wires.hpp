@@ -43,8 +43,7 @@ class Wires {
   /// What is done at an end: may be replaced, and empty for one that does not run: then what arrives there is lost.
   struct Receivers {
     Receive message;
-    Subscribed subscribed;    ///< of a reflector: once for each subscriber
-    Subscribed unsubscribed;  ///< of a reflector: when the last one has gone
+    Subscribed subscribed;  ///< of a reflector: once for each subscriber
   };
   EndId add_reflector();
   /// Peer n of its link is `reflectors[n]`.

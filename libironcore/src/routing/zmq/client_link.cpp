@@ -46,9 +46,7 @@ Result<std::unique_ptr<ClientLink>> ClientLink::create(Context& context, std::ve
 Result<void> ClientLink::open(Reflector& reflector) {
   IRONCORE_TRY(reflector.control, Socket::open(context_, ZMQ_DEALER));
   IRONCORE_CHECK(wire::prepare_client(reflector.control, reflector.where.endpoint, reflector.where.keys));
-  // What cannot be sent now is said again by timers; old words would only confuse.
-  IRONCORE_CHECK(reflector.control.set(ZMQ_IMMEDIATE, 1));
-  IRONCORE_CHECK(reflector.control.set(ZMQ_LINGER, last_words_ms));
+  IRONCORE_CHECK(reflector.control.set(ZMQ_LINGER, farewell_ms));
   IRONCORE_CHECK(reflector.control.set(ZMQ_SNDHWM, control_queue));
   IRONCORE_CHECK(reflector.control.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
   return reflector.control.connect(reflector.where.endpoint);
@@ -78,6 +76,7 @@ void ClientLink::connect(PeerId peer, std::string_view bulk, std::string_view pu
 Result<void> ClientLink::reconnect(Reflector& reflector) {
   IRONCORE_TRY(auto bulk, Socket::open(context_, ZMQ_DEALER));
   IRONCORE_CHECK(wire::prepare_client(bulk, reflector.where.endpoint, reflector.where.keys));
+  IRONCORE_CHECK(bulk.set(ZMQ_IMMEDIATE, 0));  // what is said while it connects is not said again soon
   IRONCORE_CHECK(bulk.set(ZMQ_SNDHWM, bulk_queue));
   IRONCORE_CHECK(bulk.set(ZMQ_RCVHWM, bulk_queue));
   IRONCORE_CHECK(bulk.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
@@ -86,6 +85,7 @@ Result<void> ClientLink::reconnect(Reflector& reflector) {
   IRONCORE_CHECK(wire::prepare_client(publications, reflector.where.endpoint, reflector.where.keys));
   IRONCORE_CHECK(publications.set(ZMQ_RCVHWM, publications_queue));
   IRONCORE_CHECK(publications.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
+  for (const auto& stream : reflector.topics) IRONCORE_CHECK(publications.set(ZMQ_SUBSCRIBE, topic_of(stream)));
   IRONCORE_CHECK(publications.connect(reflector.wanted_publications));
   reflector.bulk = std::move(bulk);
   reflector.publications = std::move(publications);
@@ -98,11 +98,13 @@ Result<void> ClientLink::reconnect(Reflector& reflector) {
 void ClientLink::act() {
   for (const auto& wish : wishes_) {
     if (wish.reflector >= reflectors_.size() || !reflectors_[wish.reflector]->publications) continue;
+    auto& reflector = *reflectors_[wish.reflector];
+    const bool is_new =
+        wish.is_wanted ? reflector.topics.insert(wish.topic).second : reflector.topics.erase(wish.topic) > 0;
+    if (!is_new) continue;
     const auto topic = topic_of(wish.topic);
-    auto* const socket = reflectors_[wish.reflector]->publications.native();
-    // Of a topic twice is twice for ZeroMQ: what was there before goes first.
-    zmq_setsockopt(socket, ZMQ_UNSUBSCRIBE, topic.data(), topic.size());
-    if (wish.is_wanted) zmq_setsockopt(socket, ZMQ_SUBSCRIBE, topic.data(), topic.size());
+    zmq_setsockopt(reflector.publications.native(), wish.is_wanted ? ZMQ_SUBSCRIBE : ZMQ_UNSUBSCRIBE, topic.data(),
+                   topic.size());
   }
   wishes_.clear();
 }
@@ -141,6 +143,24 @@ void ClientLink::add_poll_items(std::vector<zmq_pollitem_t>& items) const {
       if (*socket) items.push_back(wire::poll_item(*socket, ZMQ_POLLIN));
     }
   }
+}
+
+void ClientLink::add_descriptors(std::vector<pollfd>& items) const {
+  for (const auto& reflector : reflectors_) {
+    for (const auto* const socket : {&reflector->control, &reflector->bulk, &reflector->publications}) {
+      if (!*socket) continue;
+      if (const auto fd = socket->fd()) items.push_back({*fd, POLLIN, 0});
+    }
+  }
+}
+
+bool ClientLink::has_input() const {
+  for (const auto& reflector : reflectors_) {
+    for (const auto* const socket : {&reflector->control, &reflector->bulk, &reflector->publications}) {
+      if (*socket && (socket->events() & ZMQ_POLLIN) != 0) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace ironcore::routing::zmq

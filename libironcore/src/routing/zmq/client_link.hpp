@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +33,9 @@ class ClientLink final : public Link {
   /// What has come, up to a bound; false if that was all.
   bool read(const Receive& receive);
   void add_poll_items(std::vector<zmq_pollitem_t>& items) const;
+  /// The same as descriptors: readable when there is news. They tell each news once, to whoever uses a socket next, so look at `has_input` before waiting.
+  void add_descriptors(std::vector<pollfd>& items) const;
+  bool has_input() const;
 
  private:
   struct Reflector {
@@ -39,7 +43,8 @@ class ClientLink final : public Link {
     wire::Socket control;
     wire::Socket bulk;
     wire::Socket publications;
-    std::string bulk_endpoint;  ///< that are connected to; empty = none yet
+    std::set<StreamName> topics;  ///< that are subscribed to
+    std::string bulk_endpoint;    ///< that are connected to; empty = none yet
     std::string publications_endpoint;
     std::string wanted_bulk;
     std::string wanted_publications;

@@ -67,8 +67,7 @@ class ZmqReflectorServer final : public ReflectorServer {
                     return operations_->take(peer, message, rights);
                   reflector_->receive(peer, channel, message, rights == nullptr ? nullptr : &rights->node);
                 },
-            .subscribed = [this](StreamName topic) { reflector_->subscribed(topic); },
-            .unsubscribed = [this](StreamName topic) { reflector_->unsubscribed(topic); }};
+            .subscribed = [this](StreamName topic) { reflector_->subscribed(topic); }};
   }
   std::vector<ReflectorCount> link_counts() const {
     using enum ReflectorCount::Kind;
@@ -105,7 +104,7 @@ Result<void> ZmqReflectorServer::run(std::stop_token stop) {
     const auto was_ready = reflector_->is_ready();
     if (new_rights_) {
       IRONCORE_CHECK(
-          within(nodes_->replace_rights(std::move(*new_rights_), events), "publish again after rights have changed"));
+          within(nodes_->replace_rights(std::move(*new_rights_)), "publish again after rights have changed"));
       new_rights_.reset();
       reflector_->end_sessions();
     }

@@ -54,7 +54,7 @@ Result<void> ServerLink::listen_locally(const std::string& path) {
   listener->number = static_cast<std::uint8_t>(listeners_.size());
   IRONCORE_TRY(listener->control, Socket::open(context_, ZMQ_ROUTER));
   IRONCORE_CHECK(wire::prepare_router(listener->control, {control_queue, control_queue, message_bytes}));
-  IRONCORE_CHECK(listener->control.set(ZMQ_LINGER, last_words_ms));
+  IRONCORE_CHECK(listener->control.set(ZMQ_LINGER, farewell_ms));
   IRONCORE_TRY(listener->bulk, Socket::open(context_, ZMQ_ROUTER));
   IRONCORE_CHECK(wire::prepare_router(listener->bulk, {bulk_queue, bulk_queue, message_bytes}));
   IRONCORE_TRY(listener->publications, open_publisher(nullptr));
@@ -85,7 +85,7 @@ Result<void> ServerLink::listen_on_tcp(Context& context, TcpOptions options) {
   };
   IRONCORE_TRY(listener->control, Socket::open(context_, ZMQ_ROUTER));
   IRONCORE_CHECK(wire::prepare_router(listener->control, {control_queue, control_queue, message_bytes}));
-  IRONCORE_CHECK(listener->control.set(ZMQ_LINGER, last_words_ms));
+  IRONCORE_CHECK(listener->control.set(ZMQ_LINGER, farewell_ms));
   IRONCORE_CHECK(wire::secure(listener->control, keys_));
   IRONCORE_TRY(const auto port, wire::bind_tcp(listener->control, address_, options.port));
   IRONCORE_TRY(listener->bulk, Socket::open(context_, ZMQ_ROUTER));
@@ -115,18 +115,10 @@ void ServerLink::send(PeerId peer, Channel channel, std::string message) {
   socket.send(frame);
 }
 
-bool ServerLink::is_heard(StreamName topic) const {
-  for (const auto& listener : listeners_) {
-    if (listener->subscribers.contains(topic)) return true;
-  }
-  return false;
-}
-
 void ServerLink::publish(StreamName topic, std::string message) {
   const auto name = topic_of(topic);
   Message frame(std::move(message));
   for (const auto& listener : listeners_) {
-    if (!listener->subscribers.contains(topic)) continue;
     Message first{std::string_view(name)};
     auto copy = frame.copy();
     if (listener->publications.send(first, ZMQ_SNDMORE)) listener->publications.send(copy);
@@ -175,16 +167,11 @@ bool ServerLink::read_subscriptions(Listener& listener, const Events& events) {
         ++refused_;
         continue;
       }
-      ++listener.subscribers[*stream];
       zmq_setsockopt(socket, ZMQ_SUBSCRIBE, text.data(), text.size());
       events.subscribed(*stream);
       continue;
     }
     zmq_setsockopt(socket, ZMQ_UNSUBSCRIBE, text.data(), text.size());
-    const auto found = stream ? listener.subscribers.find(*stream) : listener.subscribers.end();
-    if (found == listener.subscribers.end() || --found->second > 0) continue;
-    listener.subscribers.erase(found);
-    if (!is_heard(*stream)) events.unsubscribed(*stream);
   }
   return true;
 }
@@ -217,15 +204,12 @@ void ServerLink::bind_again() {
   }
 }
 
-Result<void> ServerLink::replace_rights(KeyRights rights, const Events& events) {
+Result<void> ServerLink::replace_rights(KeyRights rights) {
   rights_ = std::move(rights);
   for (const auto& listener : listeners_) {
     if (listener->is_local) continue;
     // Another socket on the same port: subscribers connect to it, and ask again.
     listener->publications.close();
-    for (const auto& [topic, count] : std::exchange(listener->subscribers, {})) {
-      if (!is_heard(topic)) events.unsubscribed(topic);
-    }
     IRONCORE_TRY(listener->publications, open_publisher(&keys_));
     is_unbound_ = true;
   }

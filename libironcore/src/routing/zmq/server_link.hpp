@@ -32,7 +32,6 @@ class ServerLink final : public Link {
     /// `rights` null = everything.
     std::function<void(PeerId, Channel, std::string_view, const KeyRights::Rights*)> receive;
     std::function<void(StreamName)> subscribed;
-    std::function<void(StreamName)> unsubscribed;
   };
   /// What has come, up to a bound; false if that was all.
   bool read(const Events& events);
@@ -43,8 +42,8 @@ class ServerLink final : public Link {
   const std::string& publications() const noexcept { return publications_; }
   const std::string& ipc_endpoint() const noexcept { return ipc_endpoint_; }
   const std::string& tcp_endpoint() const noexcept { return tcp_endpoint_; }
-  /// All subscriptions over TCP end; `unsubscribed` is called for those that nobody else has.
-  Result<void> replace_rights(KeyRights rights, const Events& events);
+  /// All subscriptions over TCP end.
+  Result<void> replace_rights(KeyRights rights);
   /// `read` wants to be called then, even if nothing comes.
   bool is_unbound() const noexcept { return is_unbound_; }
   std::uint64_t unknown_keys() const noexcept { return unknown_keys_; }
@@ -58,7 +57,6 @@ class ServerLink final : public Link {
     wire::Socket bulk;
     wire::Socket publications;
     std::vector<wire::SocketFile> files;
-    std::map<StreamName, std::size_t> subscribers;
   };
   explicit ServerLink(std::shared_ptr<Context::Native> context) : context_(std::move(context)) {}
   Result<void> listen_locally(const std::string& path);
@@ -67,7 +65,6 @@ class ServerLink final : public Link {
   const KeyRights::Rights* rights_of(const Listener& listener, const wire::Message& message) const;
   bool read(Listener& listener, Channel channel, int most, const Events& events);
   bool read_subscriptions(Listener& listener, const Events& events);
-  bool is_heard(StreamName topic) const;
   void bind_again();
 
   std::shared_ptr<Context::Native> context_;
