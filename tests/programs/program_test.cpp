@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -218,6 +219,24 @@ TEST_CASE("sizes, times and labels are read and printed the same") {
   CHECK_FALSE(program::bytes("size", size, "").set({"-1"}));
   CHECK_FALSE(program::duration("time", time, "").set({"-5s"}));
   CHECK(size == 512u << 20);
+}
+
+TEST_CASE("SIGHUP does what it is told to for as long as somebody wants it") {
+  program::Signals signals;
+  SystemClock clock;
+  std::atomic<int> count = 0;
+  const auto deadline = clock.now() + std::chrono::seconds(30);
+  {
+    const program::OnHangup guard(signals, [&] { ++count; });
+    ::kill(::getpid(), SIGHUP);
+    while (count == 0 && clock.now() < deadline) sleep_for(clock, std::chrono::milliseconds(1), {});
+    CHECK(count == 1);
+    CHECK_FALSE(signals.stop().stop_requested());
+  }
+  ::kill(::getpid(), SIGHUP);
+  while (!signals.stop().stop_requested() && clock.now() < deadline) sleep_for(clock, std::chrono::milliseconds(1), {});
+  CHECK(signals.stop().stop_requested());
+  CHECK(count == 1);
 }
 
 TEST_CASE("a part that fails takes the others with it and is named") {
