@@ -189,7 +189,7 @@ TEST_CASE("over TCP a key is a node: what it may announce and learn, and nothing
                keys_b.public_key + R"(", "rules": [{"verbs": ["read"], "resources": ["routes"], "vnis": ["100"]}]}]})")
         .value();
   };
-  RunningReflector reflector({.path = "", .tcp = zmq::TcpOptions{.keys = server_keys, .rights = rights("10.0.0.0/8")}});
+  RunningReflector reflector({.path = "", .tcp = zmq::TcpOptions{.keys = server_keys, .identities = rights("10.0.0.0/8")}});
   const auto endpoint = reflector.server->tcp_endpoint();
   const auto to = [&](const wire::KeyPair& keys) {
     return std::vector{zmq::ReflectorEndpoint{endpoint, zmq::ClientKeys{keys, server_keys.public_key}}};
@@ -215,7 +215,7 @@ TEST_CASE("over TCP a key is a node: what it may announce and learn, and nothing
   RunningSpeaker liar("a", to(keys_b));
   CHECK(wait_for([&] { return liar.status().reflectors[0].phase == ReflectorSession::Phase::refused; }));
   // Other rights: what is not allowed any more goes, what is allowed now comes.
-  reflector.server->replace_rights(rights("192.0.2.0/24"));
+  reflector.server->replace_identities(rights("192.0.2.0/24"));
   CHECK(wait_for([&] { return b.table() == Texts{"100#192.0.2.1/32#fd00::a"}; }));
 }
 

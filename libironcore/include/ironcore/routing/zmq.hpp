@@ -78,13 +78,14 @@ struct TcpOptions {
   std::string address = "127.0.0.1";  ///< or `[::1]`, `0.0.0.0`
   std::uint16_t port = 0;  ///< of sessions; announcements and publications are on the two after it. 0 = three free ones
   KeyPair keys;
-  KeyRights rights;
+  KeyRights identities;
 };
 
 struct ServerOptions {
   /// Of the socket of sessions: absolute, at most 91 bytes; two more lie beside it. Mode 0600: who may open it may do everything. Empty = none.
   std::string path;
-  std::optional<TcpOptions> tcp;  ///< needs a context without another server on TCP
+  std::optional<TcpOptions> tcp;     ///< needs a context without another server on TCP
+  std::string program = "ironcore";  ///< told to operators
 };
 
 /// A Reflector with sockets for nodes and to its peers. Thread: `run` one, everything else any.
@@ -101,7 +102,7 @@ class ReflectorServer {
   virtual std::string ipc_endpoint() const = 0;
   virtual std::string tcp_endpoint() const = 0;
   /// From now on: sessions over TCP are opened, and judged, anew.
-  virtual void replace_rights(KeyRights rights) = 0;
+  virtual void replace_identities(KeyRights identities) = 0;
   /// Calls `f` with the reflector while its loop does not use it. `f` must not wait.
   virtual void with(const std::function<void(const Reflector&)>& f) const = 0;
   /// TCP connections of keys that nobody has.

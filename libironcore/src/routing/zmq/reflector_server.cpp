@@ -29,7 +29,7 @@ class ZmqReflectorServer final : public ReflectorServer {
   Result<void> run(std::stop_token stop) override;
   std::string ipc_endpoint() const override { return nodes_->ipc_endpoint(); }
   std::string tcp_endpoint() const override { return nodes_->tcp_endpoint(); }
-  void replace_rights(KeyRights rights) override {
+  void replace_identities(KeyRights rights) override {
     {
       const std::lock_guard lock(mutex_);
       new_rights_ = std::move(rights);

@@ -74,7 +74,7 @@ Result<void> ServerLink::listen_on_tcp(Context& context, TcpOptions options) {
   if (options.port > 65'533)
     return Error(ErrorCode::invalid, "port " + std::to_string(options.port) + " leaves no room for the two after it");
   IRONCORE_TRY(key_checker_, wire::KeyChecker::open(context));
-  rights_ = std::move(options.rights);
+  rights_ = std::move(options.identities);
   keys_ = std::move(options.keys);
   address_ = options.address;
   auto listener = std::make_unique<Listener>();
