@@ -326,7 +326,7 @@ TEST_CASE("an address that moves ends at its new host, whatever comes first, and
     const std::vector ways{route("100#10.0.0.1/32#fd00::a"), route("100#10.0.0.1/32#fd00::b")};
     REQUIRE(site.speaker(hosts[0]).announce(ways[0]).has_value());
     REQUIRE(site.run_until([&] { return site.speaker(c).status().learned_routes == 1; }));
-    for (std::size_t move = 1; move <= 200; ++move) {
+    for (std::size_t move = 1; move <= 500; ++move) {
       const auto to = move % 2;
       if (withdraws_first) site.speaker(hosts[1 - to]).withdraw(ways[1 - to]);
       REQUIRE(site.speaker(hosts[to]).take_over(ways[to]).has_value());

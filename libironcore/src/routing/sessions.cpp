@@ -10,7 +10,7 @@ namespace ironcore::routing {
 
 namespace {
 
-constexpr Duration first_pause = std::chrono::milliseconds(250);
+constexpr Duration first_pause = std::chrono::milliseconds(10);
 constexpr Duration longest_pause = std::chrono::seconds(4);
 constexpr Duration refused_pause = std::chrono::seconds(10);
 

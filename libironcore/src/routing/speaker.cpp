@@ -216,6 +216,10 @@ std::uint64_t Speaker::sequence(Vni vni) const {
   return impl_->subscriber_.merged().state(vni.value()).sequence;
 }
 
+std::size_t Speaker::learned_routes() const {
+  return impl_->subscriber_.merged().routes();
+}
+
 bool Speaker::is_stale(Vni vni) const {
   return impl_->subscriber_.is_stale(vni.value());
 }

@@ -109,6 +109,8 @@ class Speaker {
   std::optional<std::uint64_t> changes(Vni vni, std::uint64_t after, std::size_t limit,
                                        const std::function<void(const LearnedRoute&)>& f) const;
   std::uint64_t sequence(Vni vni) const;
+  /// Of all subscribed VNIs.
+  std::size_t learned_routes() const;
   /// No reflector confirms what is known.
   bool is_stale(Vni vni) const;
   bool is_complete(Vni vni) const;

@@ -42,9 +42,10 @@ class SpeakerNode {
                                                      std::vector<ReflectorEndpoint> reflectors, Clock& clock,
                                                      Random& random, Log& log);
   virtual ~SpeakerNode() = default;
-  /// Calls `f` with the speaker while nobody else uses it; the loop acts on it at once. `f` must not wait.
+  /// Calls `f` with the speaker while nobody else uses it, and sends what follows from it before it returns. `f` must not wait.
   virtual void with(const std::function<void(Speaker&)>& f) = 0;
-  /// Called by the loop after each turn in which something may have changed, and when the time that it gave has come: for an Applier. Before `run`.
+  /// Called after each turn in which something may have changed, and when the time that it gave has come: for an Applier. By the loop, or within
+  /// `with`. To be set before `run`.
   virtual void on_turn(std::function<Instant(Speaker&)> hook) = 0;
   /// Until told to stop; then the reflectors are told that this node comes back, or leaves. `internal` if ZeroMQ itself fails.
   virtual Result<void> run(std::stop_token stop, Speaker::Leave leave = Speaker::Leave::coming_back) = 0;

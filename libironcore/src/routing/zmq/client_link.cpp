@@ -46,8 +46,7 @@ Result<std::unique_ptr<ClientLink>> ClientLink::create(Context& context, std::ve
 Result<void> ClientLink::open(Reflector& reflector) {
   IRONCORE_TRY(reflector.control, Socket::open(context_, ZMQ_DEALER));
   IRONCORE_CHECK(wire::prepare_client(reflector.control, reflector.where.endpoint, reflector.where.keys));
-  // What cannot be sent now is said again by timers; old words would only confuse.
-  IRONCORE_CHECK(reflector.control.set(ZMQ_IMMEDIATE, 1));
+  IRONCORE_CHECK(reflector.control.set(ZMQ_LINGER, farewell_ms));
   IRONCORE_CHECK(reflector.control.set(ZMQ_SNDHWM, control_queue));
   IRONCORE_CHECK(reflector.control.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
   return reflector.control.connect(reflector.where.endpoint);
@@ -77,6 +76,7 @@ void ClientLink::connect(PeerId peer, std::string_view bulk, std::string_view pu
 Result<void> ClientLink::reconnect(Reflector& reflector) {
   IRONCORE_TRY(auto bulk, Socket::open(context_, ZMQ_DEALER));
   IRONCORE_CHECK(wire::prepare_client(bulk, reflector.where.endpoint, reflector.where.keys));
+  IRONCORE_CHECK(bulk.set(ZMQ_IMMEDIATE, 0));  // what is said while it connects is not said again soon
   IRONCORE_CHECK(bulk.set(ZMQ_SNDHWM, bulk_queue));
   IRONCORE_CHECK(bulk.set(ZMQ_RCVHWM, bulk_queue));
   IRONCORE_CHECK(bulk.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
@@ -140,6 +140,24 @@ void ClientLink::add_poll_items(std::vector<zmq_pollitem_t>& items) const {
       if (*socket) items.push_back(wire::poll_item(*socket, ZMQ_POLLIN));
     }
   }
+}
+
+void ClientLink::add_descriptors(std::vector<pollfd>& items) const {
+  for (const auto& reflector : reflectors_) {
+    for (const auto* const socket : {&reflector->control, &reflector->bulk, &reflector->publications}) {
+      if (!*socket) continue;
+      if (const auto fd = socket->fd()) items.push_back({*fd, POLLIN, 0});
+    }
+  }
+}
+
+bool ClientLink::has_input() const {
+  for (const auto& reflector : reflectors_) {
+    for (const auto* const socket : {&reflector->control, &reflector->bulk, &reflector->publications}) {
+      if (*socket && (socket->events() & ZMQ_POLLIN) != 0) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace ironcore::routing::zmq

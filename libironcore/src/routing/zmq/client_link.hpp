@@ -32,6 +32,9 @@ class ClientLink final : public Link {
   /// What has come, up to a bound; false if that was all.
   bool read(const Receive& receive);
   void add_poll_items(std::vector<zmq_pollitem_t>& items) const;
+  /// The same as descriptors: readable when there is news. They tell each news once, to whoever uses a socket next, so look at `has_input` before waiting.
+  void add_descriptors(std::vector<pollfd>& items) const;
+  bool has_input() const;
 
  private:
   struct Reflector {

@@ -54,6 +54,7 @@ Result<void> ServerLink::listen_locally(const std::string& path) {
   listener->number = static_cast<std::uint8_t>(listeners_.size());
   IRONCORE_TRY(listener->control, Socket::open(context_, ZMQ_ROUTER));
   IRONCORE_CHECK(wire::prepare_router(listener->control, {control_queue, control_queue, message_bytes}));
+  IRONCORE_CHECK(listener->control.set(ZMQ_LINGER, farewell_ms));
   IRONCORE_TRY(listener->bulk, Socket::open(context_, ZMQ_ROUTER));
   IRONCORE_CHECK(wire::prepare_router(listener->bulk, {bulk_queue, bulk_queue, message_bytes}));
   IRONCORE_TRY(listener->publications, open_publisher(nullptr));
@@ -84,6 +85,7 @@ Result<void> ServerLink::listen_on_tcp(Context& context, TcpOptions options) {
   };
   IRONCORE_TRY(listener->control, Socket::open(context_, ZMQ_ROUTER));
   IRONCORE_CHECK(wire::prepare_router(listener->control, {control_queue, control_queue, message_bytes}));
+  IRONCORE_CHECK(listener->control.set(ZMQ_LINGER, farewell_ms));
   IRONCORE_CHECK(wire::secure(listener->control, keys_));
   IRONCORE_TRY(const auto port, wire::bind_tcp(listener->control, address_, options.port));
   IRONCORE_TRY(listener->bulk, Socket::open(context_, ZMQ_ROUTER));

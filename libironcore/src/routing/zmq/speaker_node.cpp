@@ -23,46 +23,62 @@ class ZmqSpeakerNode final : public SpeakerNode {
   }
 
   void with(const std::function<void(Speaker&)>& f) override {
+    bool must_wake = true;
     {
       const std::lock_guard lock(mutex_);
       f(*speaker_);
+      // What was said is on its way before the loop wakes up; it has to only if there is more for it to do.
+      const auto before = until_;
+      if (is_running_) must_wake = turn() || until_ < before;
     }
-    wake_->set();
+    if (must_wake) wake_->set();
   }
 
   void on_turn(std::function<Instant(Speaker&)> hook) override { hook_ = std::move(hook); }
 
   Result<void> run(std::stop_token stop, Speaker::Leave leave) override {
     const StopWake stop_wake(stop, wake_);
-    std::vector<zmq_pollitem_t> items;
-    Instant until{};
+    std::vector<pollfd> items;
     while (!stop.stop_requested()) {
-      items.assign(1, wire::poll_item(wake_->fd(), ZMQ_POLLIN));
-      link_->add_poll_items(items);
-      if (!wire::poll(items, until, clock_))
-        return Error(ErrorCode::internal, wire::zmq_error("wait for messages").message() + ": restart the program");
-      if (items[0].revents != 0) wake_->clear();
+      Instant until;
+      {
+        const std::lock_guard lock(mutex_);
+        is_running_ = true;
+        until = until_;
+        items.assign(1, {wake_->fd(), POLLIN, 0});
+        link_->add_descriptors(items);
+      }
+      wire::poll_descriptors(items, until, clock_);
+      wake_->clear();
       const std::lock_guard lock(mutex_);
       const bool is_busy = link_->read([this](PeerId peer, Channel channel, std::string_view message) {
         speaker_->receive(peer, channel, message);
       });
-      until = speaker_->advance();
-      if (hook_) until = std::min(until, hook_(*speaker_));
-      link_->act();
-      if (is_busy) until = {};
+      if (turn() || is_busy) until_ = {};
     }
     const std::lock_guard lock(mutex_);
+    is_running_ = false;
     speaker_->close(leave);
     return {};
   }
 
  private:
+  /// True: something has come meanwhile.
+  bool turn() {
+    until_ = speaker_->advance();
+    if (hook_) until_ = std::min(until_, hook_(*speaker_));
+    link_->act();
+    return link_->has_input();
+  }
+
   std::unique_ptr<ClientLink> link_;
   std::shared_ptr<Wake> wake_;
   Clock& clock_;
-  std::mutex mutex_;
+  std::mutex mutex_;  ///< of everything below, sockets included
   std::unique_ptr<Speaker> speaker_;
   std::function<Instant(Speaker&)> hook_;
+  Instant until_{};
+  bool is_running_ = false;
 };
 
 }  // namespace

@@ -37,6 +37,9 @@ inline constexpr int bulk_queue = 128;          ///< twice what is asked for at 
 inline constexpr int publications_queue = 512;  ///< of 64 KB at most
 inline constexpr std::size_t message_bytes = 128 * 1024;
 
+/// Milliseconds that the end of a context waits for a farewell to leave.
+inline constexpr int farewell_ms = 100;
+
 // Messages that are read in one turn, so that none of the sockets waits long for the others.
 inline constexpr int control_turn = 256;
 inline constexpr int bulk_turn = 16;
