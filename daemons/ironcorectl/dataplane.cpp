@@ -267,6 +267,21 @@ Result<void> explain_packet(Session& session, const DataplaneCommand& command) {
   return {};
 }
 
+/// A flag of another verb would be a wish that nobody hears.
+Result<void> check_flags(const DataplaneCommand& command) {
+  const auto& verb = command.verb.front();
+  const bool is_get = verb == "get", is_watch = verb == "watch";
+  const auto& watch = command.watch;
+  if (!command.interface.empty() && !is_get && !is_watch)
+    return Error(ErrorCode::invalid, "--interface is for get and watch");
+  if (command.limit != 0 && !is_get) return Error(ErrorCode::invalid, "--limit is for get; watch has --count");
+  if ((watch.count != 0 || watch.timeout != Duration(0) || watch.has_counters) && !is_watch)
+    return Error(ErrorCode::invalid, "--count, --timeout and --counters are for watch");
+  if (!command.files.empty() && verb != "apply" && verb != "delete")
+    return Error(ErrorCode::invalid, "-f is for apply and delete");
+  return {};
+}
+
 }  // namespace
 
 std::vector<std::string> dataplane_verbs() {
@@ -275,6 +290,7 @@ std::vector<std::string> dataplane_verbs() {
 }
 
 Result<void> dataplane(Session& session, const DataplaneCommand& command) {
+  IRONCORE_CHECK(check_flags(command));
   const auto& verb = command.verb.front();
   if (verb == "get") return get(session, command);
   if (verb == "delete") return remove(session, command);

@@ -456,6 +456,11 @@ class Dataplane(Host):
         self.assertEqual(json.loads(self.ok("get", "interfaces", "--interface", "a", "-o", "json"))["id"], "a")
         self.assertSays(self.ctl("get", "routes", "--interface", "a"), 2, "routes belong to no interface; these do: interfaces, prefixes, virtual-ips, nats, rules")
         self.assertSays(self.ctl("get", "route", "100", "10.2.0.0/16", "--limit", "1"), 2, "are for lists")
+        for words, text in ((("delete", "rule", "b", "web", "--interface", "b"), "--interface is for get and watch"),
+                            (("watch", "--limit", "1"), "--limit is for get; watch has --count"),
+                            (("get", "routes", "--count", "1"), "are for watch"),
+                            (("get", "routes", "-f", "x"), "-f is for apply and delete")):
+            self.assertSays(self.ctl(*words), 2, text)
         self.assertEqual(self.ok("get", "rules", "-o", "name"), "rule b web\n")
         self.assertEqual(self.ok("get", "routes", "-o", "name").splitlines(), ["route 100 0.0.0.0/0", "route 100 10.2.0.0/16"])
         self.assertIn("port port-a\n", self.ok("ports", "-o", "name"))
