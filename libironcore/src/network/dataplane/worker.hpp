@@ -123,6 +123,8 @@ class Worker {
 
   Drop explain_one(const Snapshot& snapshot, Packet& packet, Work& work, Trace& trace);
   Drop explain_flow(const Snapshot& snapshot, Work& work, Trace& trace);
+  void note_offload(const Snapshot& snapshot, const FlowKey& key, const Decision& decision, FlowTable::Reference found,
+                    Trace& trace) const;
 
   Drop forward(const Snapshot& snapshot, Work& work) noexcept;
   FlowTable::Reference find(const Snapshot& snapshot, const FlowKey& key, std::uint64_t hash,
