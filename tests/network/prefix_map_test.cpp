@@ -138,7 +138,7 @@ TEST_CASE("random changes are those of the model, and a copy keeps what it had")
       REQUIRE(map.size() == model.size());
       const auto address = any();
       REQUIRE(map.find(address) == longest(model, address));
-      if (round % 100 == 0) check_visits(map, model, random);
+      if (round % 500 == 0) check_visits(map, model, random);
       if (round % 1000 == 0) copies.emplace_back(map, model);
       if (round % 3000 == 2999) std::swap(copies.front(), copies.back());
       if (copies.size() > 5) copies.erase(copies.begin());

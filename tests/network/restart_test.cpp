@@ -402,7 +402,7 @@ TEST_CASE("a walk over objects goes on where it was") {
 TEST_CASE(
     "the file becomes shorter bit by bit, whatever is applied meanwhile, and the end of the process at any moment "
     "loses nothing") {
-  for (std::uint32_t seed = 1; seed <= 4; ++seed) {
+  for (std::uint32_t seed = 1; seed <= 2; ++seed) {
     const Directories directories, after_crash;
     const auto file = directories.configuration() / "configuration";
     const std::filesystem::path beside = file.string() + ".new";
@@ -413,7 +413,7 @@ TEST_CASE(
     const auto size_of = [](const auto& path) {
       return std::filesystem::exists(path) ? std::filesystem::file_size(path) : 0;
     };
-    for (int i = 0; i < 1500; ++i) {
+    for (int i = 0; i < 600; ++i) {
       const bool is_under_way = std::filesystem::exists(beside);
       if (batches.pick(3) != 0) kept.apply(batches.next());
       if (batches.pick(2) == 0) {
@@ -432,7 +432,7 @@ TEST_CASE(
       REQUIRE(next.all() == kept.all());
       CHECK_FALSE(std::filesystem::exists(after_crash.configuration() / "configuration.new"));
     }
-    CHECK(times > 3);
+    CHECK(times > 1);
   }
 }
 
@@ -447,7 +447,7 @@ TEST_CASE("killed at any moment while the file is made shorter, all that was ack
     return interface("i" + std::to_string(number % 20), IpAddress::v4(0x0a000000 + number).to_text());
   };
   std::mt19937 random(11);
-  for (int death = 0; death < 60; ++death) {
+  for (int death = 0; death < 40; ++death) {
     const auto child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
