@@ -35,6 +35,27 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
 void join(std::string& list, const std::string& word) {
   list += (list.empty() ? "" : ",") + word;
 }
+std::string offload_text(const std::optional<OffloadCounters>& counters) {
+  if (!counters) return "none";
+  std::uint64_t refused = 0;
+  for (const auto count : counters->refused) refused += count;
+  return std::to_string(counters->connections) + " connections, " + std::to_string(counters->packets) +
+         " packets forwarded, " + std::to_string(refused) + " flows refused";
+}
+boost::json::value to_json(const std::optional<OffloadCounters>& counters) {
+  if (!counters) return {{"isThere", false}};
+  boost::json::object refused;
+  for (std::size_t i = 1; i < flow_refusals; ++i) {
+    const auto why = name(static_cast<FlowEvent::Refusal>(i));
+    refused[boost::json::string_view(why.data(), why.size())] = counters->refused[i];
+  }
+  return {{"isThere", true},
+          {"connections", counters->connections},
+          {"installed", counters->installed},
+          {"refused", std::move(refused)},
+          {"packets", counters->packets},
+          {"resets", counters->resets}};
+}
 
 Cells headers(const Interface&) {
   return {"Interface", "Port", "VNI", "IPv4", "IPv6", "MAC", "Underlay"};
@@ -207,6 +228,17 @@ void print_table(Session& session, const network::zmq::AllCounters& counters) {
   totals.add({"connections", std::to_string(all.connections) + " of " + std::to_string(all.connection_room)});
   totals.add({"connections: opened", std::to_string(all.connections_opened)});
   totals.add({"connections: expired", std::to_string(all.connections_expired)});
+  if (all.offload) {
+    totals.add({"offloaded: connections", std::to_string(all.offload->connections)});
+    totals.add({"offloaded: installed", std::to_string(all.offload->installed)});
+    for (std::size_t i = 1; i < flow_refusals; ++i) {
+      if (all.offload->refused[i] != 0)
+        totals.add({"offload refused: " + std::string(name(static_cast<FlowEvent::Refusal>(i))),
+                    std::to_string(all.offload->refused[i])});
+    }
+    totals.add({"offloaded: packets", std::to_string(all.offload->packets)});
+    totals.add({"offload: resets", std::to_string(all.offload->resets)});
+  }
   totals.print(session.out(), session.terminal());
   Table by_stage({"Stage", "Reached", "Refused"});
   for (std::size_t i = 0; i < stages; ++i) {
@@ -274,6 +306,7 @@ void print_table(Session& session, const DataplaneStatus& status) {
   }
   table.add({"dropped", std::to_string(dropped) +
                             (dropped == 0 ? "" : ", most of them: " + std::string(name(static_cast<Drop>(most))))});
+  table.add({"flows in hardware", offload_text(all.offload)});
   if (all.bursts.bursts() != 0) {
     table.add({"bursts", "half of them below " + time_text(all.bursts.quantile_ns(0.5)) + ", 99 % below " +
                              time_text(all.bursts.quantile_ns(0.99))});
@@ -317,6 +350,7 @@ std::string to_json(const DataplaneStatus& status) {
       {"fastPath", all.fast_path},
       {"slowPath", all.slow_path},
       {"dropped", dropped},
+      {"offload", to_json(all.offload)},
       {"burstNs", {{"half", all.bursts.quantile_ns(0.5)}, {"most", all.bursts.quantile_ns(0.99)}}}};
   return boost::json::serialize(out);
 }
@@ -410,6 +444,7 @@ std::string to_json(const network::zmq::AllCounters& counters) {
                                 {"connections", all.connections},
                                 {"connectionRoom", all.connection_room},
                                 {"mostConnections", all.most_connections},
+                                {"offload", to_json(all.offload)},
                                 {"bursts", {{"times", bursts}, {"sumNs", all.bursts.sum_ns}}},
                                 {"interfaces", interfaces}};
   return boost::json::serialize(out);

@@ -47,6 +47,10 @@ void content(const CountersReply& record) {
             again->dataplane.bursts == counters->dataplane.bursts);
   }
 }
+void content(const OffloadReply& record) {
+  const auto counters = offload_of(record);
+  require(offload_of(to_record(counters)) == counters);
+}
 void content(const StartCaptureRequest& record) {
   if (const auto spec = spec_of(record.spec)) {
     EncodedCaptureSpec encoded(*spec);
@@ -78,10 +82,10 @@ void try_all(std::string_view message) {
 
 void one(std::string_view message) {
   try_all<HelloRequest, HelloReply, ApplyRequest, ApplyReply, ListRequest, ListReply, WatchRequest, WatchReply,
-          CountersRequest, CountersReply, OpenPortRequest, OpenPortReply, ClosePortRequest, ClosePortReply,
-          PortsRequest, PortsReply, ExplainRequest, ExplainReply, StartCaptureRequest, StartCaptureReply,
-          StopCaptureRequest, StopCaptureReply, CapturesRequest, CapturesReply, ReadCaptureRequest, ReadCaptureReply>(
-      message);
+          CountersRequest, CountersReply, OffloadRequest, OffloadReply, OpenPortRequest, OpenPortReply,
+          ClosePortRequest, ClosePortReply, PortsRequest, PortsReply, ExplainRequest, ExplainReply, StartCaptureRequest,
+          StartCaptureReply, StopCaptureRequest, StopCaptureReply, CapturesRequest, CapturesReply, ReadCaptureRequest,
+          ReadCaptureReply>(message);
 }
 
 }  // namespace

@@ -248,12 +248,15 @@ class Dataplane(Host):
         status = self.ok("status")
         for line in ("metalnetd", "3, all up", "of 10000 (0 %; fullest worker 0 %)", "most of them: ingress_rule", "99 % below"):
             self.assertIn(line, status)
+        self.assertRegex(status, r"flows in hardware +none")
         self.assertEqual(json.loads(self.ok("status", "-o", "json"))["portsUp"], 3)
+        self.assertEqual(json.loads(self.ok("status", "-o", "json"))["offload"], {"isThere": False})
         with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
             metrics = answer.read().decode()
         self.assertIn('ironcore_dataplane_dropped_packets_total{reason="ingress_rule"} 1', metrics)
         self.assertRegex(metrics, r'ironcore_dataplane_interface_sent_packets_total{interface="a"} [1-9]')
         self.assertIn('ironcore_dataplane_port_up{port="up"} 1', metrics)
+        self.assertIn("ironcore_dataplane_offload_there 0", metrics)
         self.assertRegex(metrics, r'ironcore_dataplane_gateway_answers_total{service="dhcpv4"} 1')
         self.assertRegex(metrics, r'ironcore_dataplane_stage_refused_total{stage="ingress_rules"} 1')
         self.assertRegex(metrics, r'ironcore_dataplane_rechecks_total{result="kept"} [0-9]')

@@ -128,6 +128,38 @@ TEST_CASE("counters are the same on both sides, and what one side does not know 
   CHECK(counters_of(other).error().code() == ErrorCode::invalid);
 }
 
+TEST_CASE("counters of hardware for flows are the same on both sides, and so is that there is none") {
+  CHECK_FALSE(offload_of(to_record(std::nullopt)).has_value());
+  const OffloadCounters all{.connections = 1, .installed = 2, .refused = {0, 3, 4, 5, 6}, .packets = 7, .resets = 8};
+  auto record = to_record(all);
+  record.counts.push_back({"of a later release", 1});
+  record.refused.push_back({"likewise", 1});
+  const auto bytes = encode(1, 0, record);
+  CHECK(offload_of(good(wire::decode<OffloadReply>(bytes))) == all);
+}
+
+TEST_CASE("of a server that knows no hardware for flows a client gets all other counters") {
+  Directory directory;
+  SystemClock clock;
+  const auto context = good(wire::Context::create());
+  const auto path = (directory.path / "earlier.sock").string();
+  DataplaneCounters all;
+  all.fast_path = 17;
+  FakeServer server(*context, path, [&](const std::string& request) {
+    wire::Header header;
+    REQUIRE(wire::decode_header(request, header).has_value());
+    if (header.type == wire::MessageType::dataplane_hello)
+      return encode(header.request_id, 0, HelloReply{"metalnetd 0", 1, 1, 1});
+    if (header.type == wire::MessageType::dataplane_counters)
+      return encode(header.request_id, 0, EncodedCounters(all, {}).reply);
+    return encode(header.request_id, 0, wire::to_record(Error(ErrorCode::unsupported, "no answer to this type")));
+  });
+  const auto client = good(Client::connect(*context, {.endpoint = "ipc://" + path, .keys = {}}, clock));
+  const auto counters = good(client->counters());
+  CHECK(counters.dataplane.fast_path == 17);
+  CHECK_FALSE(counters.dataplane.offload.has_value());
+}
+
 TEST_CASE("a server answers a request of another version under its number, and names both") {
   Remote remote;
   RawPeer peer(remote);

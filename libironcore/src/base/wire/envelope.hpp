@@ -46,6 +46,7 @@ enum class MessageType : std::uint16_t {
   stop_capture = 0x0111,
   list_captures = 0x0112,
   read_capture = 0x0113,
+  dataplane_offload = 0x0115,
 
   serve_streams = 0x2001,
   open_stream = 0x2002,

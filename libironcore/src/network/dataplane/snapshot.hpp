@@ -57,6 +57,7 @@ struct LoadBalancerView {
 struct VirtualServiceView {
   VirtualService told;
   std::shared_ptr<NatPool> pool;  ///< ports of its underlay address; each worker changes its own slice
+  std::uint64_t former_born = 0;  ///< after a restart: of the ports that flows of the former process may have
 };
 
 /// What somebody else's packets to an underlay address of ours are for.

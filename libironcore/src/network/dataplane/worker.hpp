@@ -123,6 +123,8 @@ class Worker {
 
   Drop explain_one(const Snapshot& snapshot, Packet& packet, Work& work, Trace& trace);
   Drop explain_flow(const Snapshot& snapshot, Work& work, Trace& trace);
+  void note_offload(const Snapshot& snapshot, const FlowKey& key, const Decision& decision, FlowTable::Reference found,
+                    Trace& trace) const;
 
   Drop forward(const Snapshot& snapshot, Work& work) noexcept;
   FlowTable::Reference find(const Snapshot& snapshot, const FlowKey& key, std::uint64_t hash,
@@ -148,6 +150,9 @@ class Worker {
                Work& work) noexcept;
   Drop pass_on(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
   Drop carry(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
+  Drop execute_translated(const Snapshot& snapshot, const Action& action, const FlowKey& opposite, std::uint32_t owner,
+                          Work& work) noexcept;
+  Drop tell_too_big(const Snapshot& snapshot, std::uint32_t mtu, std::uint32_t owner, Work& work) noexcept;
   Drop translate_family(const FlowKey& opposite, Work& work) noexcept;
   static Drop answer_echo(Work& work) noexcept;
   bool is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept;

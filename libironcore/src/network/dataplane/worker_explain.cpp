@@ -49,6 +49,7 @@ Explanation Worker::explain(Packet& packet, std::uint64_t now_ns) {
   }
   out.port = packet.port;
   out.frame.assign(packet.frame, packet.frame + packet.bytes);
+  if (!offloaded_) trace.note("offload", "none: no hardware forwards flows here");
   trace.note("leaves by", text_of_port(snapshot, packet.port));
   return out;
 }
@@ -103,8 +104,21 @@ Drop Worker::explain_flow(const Snapshot& snapshot, Work& work, Trace& trace) {
     return drop == Drop::none ? carry(snapshot, decision.forward, decision.owner, work) : drop;
   }
   const bool is_forward = direction == Direction::forward;
+  if (offloaded_) note_offload(snapshot, question.key, decision, found, trace);
   return execute(snapshot, is_forward ? decision.forward : decision.reverse,
                  is_forward ? decision.reverse_key : question.key, decision.owner, work);
+}
+
+/// Of the connection as the decision would have it.
+void Worker::note_offload(const Snapshot& snapshot, const FlowKey& key, const Decision& decision,
+                          FlowTable::Reference found, Trace& trace) const {
+  Connection connection = found ? flows_[found.connection()] : Connection();
+  connection.side(Direction::forward) = {key, decision.forward};
+  connection.side(Direction::reverse) = {decision.reverse_key, decision.reverse};
+  connection.state.owner = decision.owner;
+  connection.state.is_one_sided = decision.is_one_sided;
+  const auto place = found ? std::optional(found.connection()) : std::nullopt;
+  trace.note("offload", offloaded_->tell(snapshot, connection, place, now_));
 }
 
 }  // namespace ironcore::network::dataplane

@@ -117,6 +117,7 @@ class Reader final : public ::prometheus::Collectable {
     Family(out, MetricType::Histogram, "burst_seconds",
            "From when a worker began to look for packets until these were sent.")
         .add(counters.bursts);
+    add_offload(out, counters.offload);
     Family(out, MetricType::Gauge, "revision", "Of the configuration.").add(dataplane_.revision());
     Family(out, MetricType::Gauge, "workers", "That forward packets.").add(dataplane_.workers());
   }
@@ -130,6 +131,22 @@ class Reader final : public ::prometheus::Collectable {
       for (std::size_t i = 0; i < stages; ++i)
         family.add(counters.by_stage[i].*column.value, {{"stage", std::string(name(static_cast<Stage>(i)))}});
     }
+  }
+
+  /// Without hardware for flows there is only the word that there is none.
+  static void add_offload(std::vector<MetricFamily>& out, const std::optional<OffloadCounters>& counters) {
+    Family(out, MetricType::Gauge, "offload_there", "Whether hardware forwards flows by itself.").add(counters ? 1 : 0);
+    if (!counters) return;
+    Family(out, MetricType::Gauge, "offload_connections", "Connections that hardware forwards now.")
+        .add(counters->connections);
+    Family(out, MetricType::Counter, "offload_installed_total", "Connections that it took.").add(counters->installed);
+    {
+      Family refused(out, MetricType::Counter, "offload_refused_total", "Flows that it did not take, by why.");
+      for (std::size_t i = 1; i < flow_refusals; ++i)
+        refused.add(counters->refused[i], {{"why", std::string(name(static_cast<FlowEvent::Refusal>(i)))}});
+    }
+    Family(out, MetricType::Counter, "offload_packets_total", "Packets that it forwarded.").add(counters->packets);
+    Family(out, MetricType::Counter, "offload_resets_total", "How often it lost all flows.").add(counters->resets);
   }
 
   void add_interfaces(std::vector<MetricFamily>& out) const {

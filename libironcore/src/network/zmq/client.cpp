@@ -95,7 +95,9 @@ class ZmqClient final : public Client {
   Result<AllCounters> counters() override {
     IRONCORE_TRY(const auto answer, call(CountersRequest{}));
     IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<CountersReply>(answer));
-    return counters_of(reply);
+    IRONCORE_TRY(auto counters, counters_of(reply));
+    IRONCORE_TRY(counters.dataplane.offload, offload());
+    return counters;
   }
 
   Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame,
@@ -168,6 +170,15 @@ class ZmqClient final : public Client {
   }
 
  private:
+  /// A server that does not know the question has no hardware for flows, either.
+  Result<std::optional<OffloadCounters>> offload() {
+    IRONCORE_TRY(const auto answer, call(OffloadRequest{}));
+    const auto reply = ironcore::wire::reply_of<OffloadReply>(answer);
+    if (reply) return offload_of(*reply);
+    if (reply.error().code() == ErrorCode::unsupported) return std::optional<OffloadCounters>();
+    return reply.error();
+  }
+
   static Result<Drop> drop_of(Text word) {
     for (std::size_t i = 0; i < drop_reasons; ++i)
       if (name(static_cast<Drop>(i)) == word) return static_cast<Drop>(i);

@@ -307,6 +307,12 @@ Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::str
       tell_counters(origin);
       return {};
     }
+    case MessageType::dataplane_offload: {
+      IRONCORE_CHECK(decode<OffloadRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::read, counters_resource));
+      answer(origin, to_record(dataplane_.counters().offload));
+      return {};
+    }
     case MessageType::open_port: {
       IRONCORE_TRY(const auto request, decode<OpenPortRequest>(message));
       IRONCORE_CHECK(may(origin, Verb::update, ports_resource));

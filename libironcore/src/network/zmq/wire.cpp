@@ -27,6 +27,8 @@ IRONCORE_WIRE(CountersReply, archive(record.packets, record.fast_path, record.sl
                                      record.icmp_errors, record.connections_opened, record.connections_expired,
                                      record.connections, record.connection_room, record.most_connections,
                                      record.least_burst_ns, record.bursts, record.bursts_ns, record.interfaces))
+IRONCORE_WIRE(OffloadRequest)
+IRONCORE_WIRE(OffloadReply, archive(record.is_there, record.counts, record.refused))
 IRONCORE_WIRE(PortSpecRecord, archive(record.name, record.device, record.mtu, record.mac))
 IRONCORE_WIRE(PortRecord, archive(record.spec, record.number, record.mac, record.is_up, record.received_packets,
                                   record.received_bytes, record.sent_packets, record.sent_bytes, record.missed,
@@ -67,6 +69,8 @@ IRONCORE_WIRE_RECORD(network::zmq::WatchRequest)
 IRONCORE_WIRE_RECORD(network::zmq::WatchReply)
 IRONCORE_WIRE_RECORD(network::zmq::CountersRequest)
 IRONCORE_WIRE_RECORD(network::zmq::CountersReply)
+IRONCORE_WIRE_RECORD(network::zmq::OffloadRequest)
+IRONCORE_WIRE_RECORD(network::zmq::OffloadReply)
 IRONCORE_WIRE_RECORD(network::zmq::OpenPortRequest)
 IRONCORE_WIRE_RECORD(network::zmq::OpenPortReply)
 IRONCORE_WIRE_RECORD(network::zmq::ClosePortRequest)

@@ -115,6 +115,17 @@ struct CountersReply {
   std::vector<InterfaceRecord> interfaces;
 };
 
+struct OffloadRequest {
+  static constexpr MessageType type = MessageType::dataplane_offload;
+};
+/// Of hardware that forwards flows, if there is some: by name, as above.
+struct OffloadReply {
+  static constexpr MessageType type = reply_to(MessageType::dataplane_offload);
+  bool is_there = false;
+  std::vector<CountRecord> counts;
+  std::vector<CountRecord> refused;  ///< flows, by why
+};
+
 struct PortSpecRecord {
   Text name;
   Text device;
