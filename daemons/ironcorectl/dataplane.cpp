@@ -196,6 +196,13 @@ Result<std::vector<Change>> list_all(network::zmq::Client& client, std::string_v
   }
 }
 
+/// An older server does not tell it.
+Result<network::DataplaneUsage> usage_of(network::zmq::Client& client) {
+  auto usage = client.usage();
+  if (!usage && usage.error().code() == ErrorCode::unsupported) return network::DataplaneUsage();
+  return usage;
+}
+
 /// Who may not read counters sees no MACs that were heard.
 Result<HeardMacs> heard_macs(network::zmq::Client& client) {
   HeardMacs heard;
@@ -409,11 +416,14 @@ Result<void> dataplane(Session& session, const DataplaneCommand& command) {
     DataplaneStatus status;
     IRONCORE_TRY(status.facts, client->facts());
     IRONCORE_TRY(status.counters, client->counters());
+    IRONCORE_TRY(status.usage, usage_of(*client));
     IRONCORE_TRY(status.ports, client->ports());
     return print_report(session, status, command.format);
   }
-  IRONCORE_TRY(const auto counters, client->counters());
-  return print_report(session, counters, command.format);
+  DataplaneReport report;
+  IRONCORE_TRY(report.counters, client->counters());
+  IRONCORE_TRY(report.usage, usage_of(*client));
+  return print_report(session, report, command.format);
 }
 
 }  // namespace ironcore::ctl

@@ -15,24 +15,31 @@ namespace ironcore::ctl {
 /// By the ids of interfaces.
 using HeardMacs = std::map<std::string, MacAddress>;
 
+/// What happened, and how full it is.
+struct DataplaneReport {
+  network::zmq::AllCounters counters;
+  network::DataplaneUsage usage;
+};
+
 /// What a person wants to know first.
 struct DataplaneStatus {
   network::zmq::ServerFacts facts;
   network::zmq::AllCounters counters;
+  network::DataplaneUsage usage;
   std::vector<network::zmq::PortReport> ports;
 };
 
 /// All of the same kind; nothing is printed for none. An interface whose MAC nobody told is shown with the one that was heard.
 void print_table(Session& session, std::span<const network::Change> objects, const HeardMacs& heard);
 void print_table(Session& session, std::span<const network::zmq::PortReport> ports);
-/// What happened, and all interfaces.
-void print_table(Session& session, const network::zmq::AllCounters& counters);
+/// Everything, with all interfaces.
+void print_table(Session& session, const DataplaneReport& report);
 void print_table(Session& session, const DataplaneStatus& status);
 void print_table(Session& session, std::span<const network::CaptureState> captures);
 
 /// What `-o json` prints.
 std::string to_json(std::span<const network::zmq::PortReport> ports);
-std::string to_json(const network::zmq::AllCounters& counters);
+std::string to_json(const DataplaneReport& report);
 std::string to_json(const DataplaneStatus& status);
 std::string to_json(std::span<const network::CaptureState> captures);
 
