@@ -4,7 +4,6 @@
 
 #include <array>
 #include <charconv>
-#include <limits>
 #include <ostream>
 #include <span>
 #include <string_view>
@@ -53,8 +52,12 @@ Result<CaptureSpec> spec_of(const std::vector<std::string>& words, const Capture
     return wrong("capture start takes an id and perhaps a filter: `capture start web -w web.pcapng tcp port 80`");
   if (wishes.file.empty() == wishes.udp.empty())
     return wrong("say where to: -w FILE, -w - to print it, or --udp ADDRESS:PORT");
-  constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
-  if (wishes.snap_length > most || wishes.vni > most) return wrong("snap-length, vni: that is too much");
+  if (wishes.snap_length < network::least_snap_length || wishes.snap_length > network::most_snap_length)
+    return wrong("--snap-length: expected " + std::to_string(network::least_snap_length) + " to " +
+                 std::to_string(network::most_snap_length) + ", not " + std::to_string(wishes.snap_length));
+  if (wishes.vni > network::most_capture_vni)
+    return wrong("--vni: expected 0 to " + std::to_string(network::most_capture_vni) + ", not " +
+                 std::to_string(wishes.vni));
   CaptureSpec spec;
   spec.id = words[1];
   for (std::size_t i = 2; i < words.size(); ++i) spec.filter += (i == 2 ? "" : " ") + words[i];
@@ -117,10 +120,21 @@ Result<void> start(Session& session, const std::vector<std::string>& words, cons
   return {};
 }
 
+/// Says which one was perhaps meant.
+Error no_such_capture(network::zmq::Client& client, const std::string& id) {
+  std::vector<std::string> ids;
+  if (const auto captures = client.captures())
+    for (const auto& one : *captures) ids.push_back(one.spec.id);
+  return {ErrorCode::not_found,
+          "there is no capture " + in_quotes(id) + did_you_mean(id, std::span<const std::string>(ids))};
+}
+
 Result<void> stop(Session& session, const std::vector<std::string>& words) {
   if (words.size() != 2) return wrong("capture stop takes an id");
   IRONCORE_TRY(auto* const client, session.dataplane());
-  IRONCORE_TRY(const auto state, client->stop_capture(words[1]));
+  const auto stopped = client->stop_capture(words[1]);
+  if (!stopped && stopped.error().code() == ErrorCode::not_found) return no_such_capture(*client, words[1]);
+  IRONCORE_TRY(const auto& state, stopped);
   session.out() << "capture " << state.spec.id << ": " << totals(state)
                 << (state.phase == CaptureState::Phase::failed ? "; it had failed: " + state.reason : "") << '\n';
   return {};
@@ -152,7 +166,8 @@ Result<void> capture(Session& session, const std::vector<std::string>& words, co
   if (verb == "stop") return stop(session, words);
   if (verb == "list") return list(session, words, format);
   const std::array<std::string_view, 3> verbs{"start", "stop", "list"};
-  return wrong("capture takes start, stop or list, not " + in_quotes(verb) + did_you_mean(verb, verbs));
+  return wrong("capture takes start, stop or list" +
+               (verb.empty() ? "" : ", not " + in_quotes(verb) + did_you_mean(verb, verbs)));
 }
 
 }  // namespace ironcore::ctl

@@ -194,44 +194,55 @@ void add_machine_commands(std::vector<Command>& all, Options& o, const Runner& r
 void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& run) {
   using Encapsulation = network::CaptureUdp::Encapsulation;
   auto& capture = o.dataplane.capture;
-  Argument verb{.name = "VERB",
-                .help = "apply, get, delete, status, counters, explain, ports, open-port, close-port or capture",
-                .target = &o.dataplane.verb,
-                .choices = {"apply", "get", "delete", "status", "counters", "explain", "ports", "open-port",
-                            "close-port", "capture"}};
+  Argument verb{.name = "VERB", .help = "", .target = &o.dataplane.verb, .choices = dataplane_verbs()};
+  for (const auto& each : verb.choices)
+    verb.help += (verb.help.empty() ? "" : each == verb.choices.back() ? " or " : ", ") + each;
   Argument words{.name = "WORD",
                  .help =
-                     "get: KIND [NAME]; delete: KIND and what names it; explain: PORT PROTOCOL FROM TO, or PORT FRAME "
-                     "(hexadecimal) [WORKER]; "
-                     "open-port: NAME "
-                     "DEVICE; close-port: NAME; capture: start ID [FILTER], stop ID, or list",
+                     "get: KIND [NAME]; delete: KIND and what names it; watch: [KIND…]; explain: PORT PROTOCOL FROM "
+                     "TO, or PORT FRAME (hexadecimal) [WORKER]; open-port: NAME DEVICE; close-port: NAME; capture: "
+                     "start ID [FILTER], stop ID, or list",
                  .least = 0,
                  .most = any_number,
                  .target = &o.dataplane.words,
-                 .choices = dataplane_kinds()};
+                 .choices = {"@dataplane"}};
   all.push_back(
       {.name = "dataplane",
        .summary = "Look at and change what the dataplane of a host forwards.",
-       .examples =
-           "ironcorectl dataplane open-port web-1 tap:web1\n"
-           "ironcorectl dataplane apply -f network.yaml\n"
-           "ironcorectl dataplane get interfaces\n"
-           "ironcorectl dataplane get routes -o yaml\n"
-           "ironcorectl dataplane delete route 100 10.2.0.0/16\n"
-           "ironcorectl dataplane delete -f network.yaml\n"
-           "ironcorectl dataplane status\n"
-           "ironcorectl dataplane counters\n"
-           "ironcorectl dataplane ports\n"
-           "ironcorectl dataplane explain web-1 udp 10.0.0.1:1000 10.0.0.2:53\nironcorectl dataplane explain web-1 "
-           "ffffffffffff0200000000010806…\n"
-           "ironcorectl dataplane capture start web --port web-1 -w - tcp port 80 | tcpdump -nr -\n"
-           "ironcorectl dataplane capture start dns -w dns.pcapng --packets 1000 udp port 53\n"
-           "ironcorectl dataplane capture stop dns",
-       .settings = {files(o.dataplane.files), output(o.dataplane.format),
+       .examples = "ironcorectl dataplane open-port web-1 tap:web1\n"
+                   "ironcorectl dataplane apply -f network.yaml\n"
+                   "ironcorectl dataplane get interfaces\n"
+                   "ironcorectl dataplane get routes -o yaml\n"
+                   "ironcorectl dataplane get rules --interface web-1\n"
+                   "ironcorectl dataplane watch routes targets\n"
+                   "ironcorectl dataplane watch --counters --every 5s -o json\n"
+                   "ironcorectl dataplane watch interfaces --interface web-1 --count 1 --timeout 30s\n"
+                   "ironcorectl dataplane delete route 100 10.2.0.0/16\n"
+                   "ironcorectl dataplane delete -f network.yaml\n"
+                   "ironcorectl dataplane status\n"
+                   "ironcorectl dataplane counters\n"
+                   "ironcorectl dataplane ports\n"
+                   "ironcorectl dataplane explain web-1 udp 10.0.0.1:1000 10.0.0.2:53\n"
+                   "ironcorectl dataplane explain web-1 sctp 10.0.0.1:1000 10.0.0.2:3868\n"
+                   "ironcorectl dataplane explain web-1 47 10.0.0.1 10.0.0.2\n"
+                   "ironcorectl dataplane explain web-1 ffffffffffff0200000000010806…\n"
+                   "ironcorectl dataplane capture start web --port web-1 -w - tcp port 80 | tcpdump -nr -\n"
+                   "ironcorectl dataplane capture start dns -w dns.pcapng --packets 1000 udp port 53\n"
+                   "ironcorectl dataplane capture stop dns",
+       .settings = {files(o.dataplane.files),
+                    output(o.dataplane.format),
                     program::text("dataplane", o.session.dataplane, "ENDPOINT",
                                   "ipc:///path or tcp://host:port of a metalnetd; also $IRONCORE_DATAPLANE"),
                     program::optional_text("dataplane-key", o.session.dataplane_key, "KEY",
                                            "metalnetd's public key, for tcp; also $IRONCORE_DATAPLANE_KEY"),
+                    program::text("interface", o.dataplane.interface, "NAME",
+                                  "get, watch: only what belongs to this interface"),
+                    program::count("limit", o.dataplane.limit, "get: only so many objects; 0 = all"),
+                    program::count("count", o.dataplane.watch.count, "watch: ends after so many lines; 0 = no limit"),
+                    program::duration("timeout", o.dataplane.watch.timeout,
+                                      "watch: ends after this, as a failure if --count is not reached; 0s = no limit"),
+                    program::toggle("counters", o.dataplane.watch.has_counters, "watch: also how counters grow"),
+                    program::duration("every", o.dataplane.watch.every, "watch: how often counters are looked at"),
                     program::count("mtu", o.dataplane.mtu, "open-port: of the machine's packets"),
                     with_letter('w', program::text("write", capture.file, "FILE",
                                                    "capture: a name in metalnetd's --capture-directory; - = print it")),
@@ -252,9 +263,10 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
                                                                 {"in", network::CaptureDirection::in},
                                                                 {"out", network::CaptureDirection::out}},
                                                                "capture: in = came from a port"),
-                    program::count("snap-length", capture.snap_length, "capture: bytes of each frame"),
-                    with_letter('c', program::count("packets", capture.packets, "capture: ends after so many")),
-                    program::bytes("most-bytes", capture.bytes, "capture: ends before it writes more")},
+                    program::count("snap-length", capture.snap_length, "capture: bytes of each frame, 64 to 262144"),
+                    with_letter(
+                        'c', program::count("packets", capture.packets, "capture: ends after so many; 0 = no limit")),
+                    program::bytes("most-bytes", capture.bytes, "capture: ends before it writes more; 0 = no limit")},
        .arguments = {verb, words},
        .run = [&o, run] { return run([&o](Session& session) { return dataplane(session, o.dataplane); }); }});
 }

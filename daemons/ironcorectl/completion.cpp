@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "ironcore/api/kind.hpp"
+#include "ironcorectl/dataplane_objects.hpp"
 
 namespace ironcore::ctl {
 namespace {
@@ -91,7 +92,9 @@ std::string bash_arguments(const Command& command) {
   const std::string first = first_words(command);
   if (first == "@kinds") return "_ironcorectl_objects";
   if (first == "@machines") return "_ironcorectl_names machines";
+  const bool is_dataplane = command.arguments.back().choices == std::vector<std::string>{"@dataplane"};
   std::string text = "if [ \"$place\" -eq 0 ]; then words=" + in_quotes(first);
+  if (is_dataplane) return text + "; else _ironcorectl_dataplane_words; fi";
   if (command.arguments.size() > 1) text += "; else words=" + in_quotes(joined(command.arguments[1].choices));
   if (command.arguments.front().most > 1) text += "; else _ironcorectl_names machines";
   return text + "; fi";
@@ -101,6 +104,7 @@ std::string bash_arguments(const Command& command) {
 std::string bash_function(const Command& program) {
   std::string where;
   for (const Setting& setting : program.settings) where += (where.empty() ? "" : "|") + flag_pattern(setting);
+  where += "|--dataplane|--dataplane-key";
   std::string text =
       "# Names of a kind, looked for where the command line says.\n"
       "_ironcorectl_names() {\n"
@@ -117,9 +121,26 @@ std::string bash_function(const Command& program) {
       "    *) _ironcorectl_names \"$first\";;\n"
       "  esac\n"
       "}\n"
+      "# What the dataplane of a host has: NAME of `get KIND`, or of `ports`; then which word of it.\n"
+      "_ironcorectl_dataplane() {\n"
+      "  words=\"$(ironcorectl dataplane $1 -o name \"${where[@]}\" 2>/dev/null | cut -s -d' ' -f\"$2\")\"\n"
+      "}\n"
+      "_ironcorectl_dataplane_words() {\n"
+      "  case \"$first\" in\n"
+      "    get|delete) if [ \"$place\" -eq 1 ]; then words=" +
+      in_quotes(joined(dataplane_kinds())) +
+      "; else _ironcorectl_dataplane \"get $second\" \"$place\"; fi;;\n"
+      "    watch) words=" +
+      in_quotes(joined(dataplane_kinds())) +
+      ";;\n"
+      "    capture) if [ \"$place\" -eq 1 ]; then words='start stop list'; fi;;\n"
+      "    explain) case \"$place\" in 1) _ironcorectl_dataplane ports 2;; 2) words='tcp udp sctp icmp';; esac;;\n"
+      "    close-port) if [ \"$place\" -eq 1 ]; then _ironcorectl_dataplane ports 2; fi;;\n"
+      "  esac\n"
+      "}\n"
       "_ironcorectl() {\n"
       "  local word=\"${COMP_WORDS[COMP_CWORD]}\" flag=\"${COMP_WORDS[COMP_CWORD-1]}\" this=''\n"
-      "  local command='' first='' words='' place=0 i=1\n"
+      "  local command='' first='' second='' words='' place=0 i=1\n"
       "  local valued=" +
       in_quotes(valued_flags(program.settings)) + " flags=" + in_quotes(flags_of(program.settings) + " --help") +
       "\n"
@@ -139,7 +160,7 @@ std::string bash_function(const Command& program) {
       ") [ \"$i\" -ge \"$COMP_CWORD\" ] || where+=(\"$this\" \"${COMP_WORDS[i]}\");; esac\n"
       "          fi;;\n"
       "      *) if [ -n \"$command\" ]; then\n"
-      "            if [ -z \"$first\" ]; then first=\"$this\"; fi\n"
+      "            if [ -z \"$first\" ]; then first=\"$this\"; elif [ -z \"$second\" ]; then second=\"$this\"; fi\n"
       "            place=$((place + 1))\n"
       "          else\n"
       "            command=\"$this\"\n"
@@ -158,7 +179,9 @@ std::string bash_function(const Command& program) {
       "  if [[ \"$valued\" == *\" $flag \"* ]]; then\n"
       "    case \"$flag\" in\n"
       "      -f|--filename|--key-file) COMPREPLY=($(compgen -f -- \"$word\")); return;;\n"
-      "      -n|--namespace) _ironcorectl_names namespaces;;\n" +
+      "      -n|--namespace) _ironcorectl_names namespaces;;\n"
+      "      --interface) _ironcorectl_dataplane 'get interfaces' 2;;\n"
+      "      --port) _ironcorectl_dataplane ports 2;;\n" +
       bash_values(program) +
       "    esac\n"
       "  else\n"
@@ -219,6 +242,14 @@ std::string fish_script(const Command& program) {
     } else if (!first.empty()) {
       text += "complete -c ironcorectl" + when + " -a " + in_quotes(first) + '\n';
     }
+    if (command.name != "dataplane") continue;
+    const auto behind = [&](const std::string& verbs, const std::string& words) {
+      text += "complete -c ironcorectl -n '__fish_seen_subcommand_from dataplane; and __fish_seen_subcommand_from " +
+              verbs + "' -a " + in_quotes(words) + '\n';
+    };
+    behind("get delete watch", joined(dataplane_kinds()));
+    behind("capture", "start stop list");
+    behind("explain close-port", "(ironcorectl dataplane ports -o name 2>/dev/null | string replace -r '.* ' '')");
   }
   return text;
 }

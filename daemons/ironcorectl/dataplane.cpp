@@ -3,18 +3,18 @@
 #include "ironcorectl/dataplane.hpp"
 
 #include <algorithm>
-#include <array>
-#include <boost/json.hpp>
+#include <map>
 #include <ostream>
-#include <string_view>
+#include <span>
 #include <utility>
 
 #include "ironcore/api/yaml.hpp"
 #include "ironcore/base/names.hpp"
 #include "ironcore/base/text.hpp"
 #include "ironcore/network/configuration_json.hpp"
+#include "ironcorectl/dataplane_files.hpp"
+#include "ironcorectl/dataplane_objects.hpp"
 #include "ironcorectl/dataplane_tables.hpp"
-#include "ironcorectl/manifest_files.hpp"
 #include "ironcorectl/packet_words.hpp"
 
 namespace ironcore::ctl {
@@ -22,157 +22,47 @@ namespace {
 
 using network::Change;
 
-/// The words of a kind, and the members of its key in the order in which they are given.
-struct KindWords {
-  std::string_view kind;
-  std::string_view plural;
-  std::string_view singular;
-  std::array<std::string_view, 3> key;
-};
-constexpr std::array<KindWords, 10> kind_words{{
-    {"Interface", "interfaces", "interface", {"id"}},
-    {"InterfacePrefix", "prefixes", "prefix", {"interface", "prefix", "use"}},
-    {"VirtualIp", "virtual-ips", "virtual-ip", {"interface", "family"}},
-    {"Nat", "nats", "nat", {"interface"}},
-    {"NeighbourNat", "neighbour-nats", "neighbour-nat", {"vni", "address", "firstPort"}},
-    {"LoadBalancer", "load-balancers", "load-balancer", {"id"}},
-    {"LoadBalancerTarget", "targets", "target", {"loadBalancer", "underlay"}},
-    {"Route", "routes", "route", {"vni", "prefix"}},
-    {"FirewallRule", "rules", "rule", {"interface", "id"}},
-    {"VirtualService", "virtual-services", "virtual-service", {"id"}},
-}};
+/// Names of interfaces that one message lists; more of them are counted.
+constexpr std::size_t most_told = 10;
 
-Result<const KindWords*> find_kind(const std::string& word) {
-  for (const auto& kind : kind_words)
-    if (word == kind.kind || word == kind.plural || word == kind.singular) return &kind;
-  const auto known = dataplane_kinds();
-  std::string list;
-  for (const auto& each : known) list += (list.empty() ? "" : ", ") + each;
-  return Error(ErrorCode::invalid, "a dataplane has no kind " + in_quotes(word) +
-                                       did_you_mean(word, std::span<const std::string>(known)) + "; there are " + list);
-}
-
-/// `route 100 10.0.0.0/8` → the key of the route.
-Result<Change> parse_key(const std::vector<std::string>& words) {
-  IRONCORE_TRY(const auto* const kind, find_kind(words.front()));
-  std::string json = "{\"delete\":\"" + std::string(kind->kind) + '"';
-  std::string usage = std::string(kind->singular);
-  for (std::size_t i = 0; i < kind->key.size() && !kind->key[i].empty(); ++i) {
-    usage += " " + std::string(kind->key[i]);
-    if (i + 1 >= words.size()) continue;
-    const auto& word = words[i + 1];
-    const bool is_number = kind->key[i] == "vni" || kind->key[i] == "firstPort";
-    json += ",\"" + std::string(kind->key[i]) + "\":";
-    const bool is_digits =
-        !word.empty() && std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
-    json += is_number && is_digits ? word : boost::json::serialize(boost::json::string(word));
+/// A port may come later; whoever mistyped it shall see it at once. Who may not read counters is told nothing.
+Result<void> tell_missing_ports(Session& session, network::zmq::Client& client, const DataplaneBatch& batch) {
+  std::map<std::string, std::pair<std::size_t, const network::Interface*>> told;
+  for (std::size_t i = 0; i < batch.changes.size(); ++i)
+    if (const auto* one = std::get_if<network::Interface>(&batch.changes[i])) told[one->id] = {i, one};
+  if (told.empty()) return {};
+  const auto counters = client.counters();
+  if (!counters && counters.error().code() == ErrorCode::forbidden) return {};
+  IRONCORE_CHECK(counters);
+  std::size_t missing = 0;
+  for (const auto& one : counters->interfaces) {
+    const auto found = told.find(one.id);
+    if (one.has_port || found == told.end() || ++missing > most_told) continue;
+    const auto& port = found->second.second->port;
+    const std::vector<FieldError> field{
+        {"changes[" + std::to_string(found->second.first) + "].port", FieldError::Reason::invalid,
+         port + " is not there yet; `ironcorectl dataplane open-port " + port + " DEVICE` opens it"}};
+    session.err() << "warning: " << batch.located(Error(field)).message() << '\n';
   }
-  const auto parts = static_cast<std::size_t>(
-      std::count_if(kind->key.begin(), kind->key.end(), [](std::string_view part) { return !part.empty(); }));
-  if (words.size() > 1 + parts)
-    return Error(ErrorCode::invalid,
-                 "expected " + usage + ": " + in_quotes(words[1 + parts]) + " is one word too many");
-  auto key = network::parse_change(json + "}");
-  if (!key) return Error(ErrorCode::invalid, "expected " + usage + ": " + key.error().message());
-  return key;
-}
-
-/// A change, and where it was written.
-struct Written {
-  const Document* file = nullptr;
-  std::string path;  ///< in the document: empty, or `items[2]`
-};
-
-/// `changes[3].prefix` as the file and the field in it; false if it names no change.
-bool split_field(std::string_view field, std::size_t& index, std::string_view& rest) {
-  constexpr std::string_view start = "changes[";
-  if (!field.starts_with(start)) return false;
-  std::size_t at = start.size();
-  index = 0;
-  while (at < field.size() && field[at] >= '0' && field[at] <= '9')
-    index = index * 10 + static_cast<std::size_t>(field[at++] - '0');
-  if (at == field.size() || field[at] != ']') return false;
-  rest = field.substr(at + 1);
-  return true;
-}
-
-/// An error about a batch, with the places in the files.
-Error located(const Error& error, const std::vector<Written>& origins) {
-  if (error.fields().empty()) return error;
-  std::string text;
-  for (const auto& field : error.fields()) {
-    std::size_t index = 0;
-    std::string_view rest;
-    std::vector<std::string> lines{field.field + ": " + field.message};
-    if (split_field(field.field, index, rest) && index < origins.size()) {
-      const auto& origin = origins[index];
-      auto path = origin.path + std::string(rest);
-      if (path.starts_with('.')) path.erase(0, 1);
-      lines = api::locate(Error(std::vector{FieldError{path, field.reason, field.message}}), origin.file->document,
-                          origin.file->name);
-    }
-    for (const auto& line : lines) text += (text.empty() ? "" : "\n") + line;
-  }
-  return {error.code(), std::move(text)};
-}
-
-struct Batch {
-  std::vector<Document> documents;
-  std::vector<Change> changes;
-  std::vector<Written> origins;
-};
-
-Result<Batch> read_batch(Session& session, const std::vector<std::string>& files) {
-  if (files.empty()) return Error(ErrorCode::invalid, "-f FILE is missing");
-  Batch batch;
-  IRONCORE_TRY(batch.documents, read_documents(session, files));
-  std::string wrong;
-  for (const auto& file : batch.documents) {
-    const auto& json = file.document.json();
-    auto changes = network::parse_changes(json);
-    // A document is one change, or a List of them.
-    const bool is_list = json.find("\"items\":") != std::string::npos && json.find("\"List\"") != std::string::npos;
-    std::vector<Written> origins;
-    const std::size_t count = changes ? changes->size() : api::max_manifest_values;
-    for (std::size_t i = 0; i < (is_list ? count : 1); ++i)
-      origins.push_back({&file, is_list ? "items[" + std::to_string(i) + "]" : std::string()});
-    if (!changes) {
-      const auto error = located(changes.error(), origins);
-      wrong +=
-          (wrong.empty() ? "" : "\n") + (changes.error().fields().empty() ? file.name + ": " : "") + error.message();
-      continue;
-    }
-    batch.changes.insert(batch.changes.end(), changes->begin(), changes->end());
-    batch.origins.insert(batch.origins.end(), origins.begin(), origins.end());
-  }
-  if (!wrong.empty()) return Error(ErrorCode::invalid, wrong);
-  return batch;
-}
-
-Result<void> send(Session& session, const Batch& batch) {
-  IRONCORE_TRY(auto* const client, session.dataplane());
-  IRONCORE_TRY(const auto before, client->facts());
-  const auto revision = client->apply(batch.changes);
-  if (!revision) return located(revision.error(), batch.origins);
-  session.out() << batch.changes.size() << (batch.changes.size() == 1 ? " change" : " changes")
-                << (*revision == before.revision ? " said nothing new" : " applied") << ", revision " << *revision
-                << '\n';
+  if (missing > most_told)
+    session.err() << "warning: … and " << missing - most_told
+                  << " more: `ironcorectl dataplane get interfaces` shows whose ports are not there\n";
   return {};
 }
 
-Change key_of_change(const Change& change) {
-  return std::visit(
-      [](const auto& object) -> Change {
-        if constexpr (requires { key_of(object); })
-          return key_of(object);
-        else
-          return object;
-      },
-      change);
+/// `nothing_new`: what it means if nothing changed by it.
+Result<void> send(Session& session, const DataplaneBatch& batch, const char* nothing_new) {
+  IRONCORE_TRY(auto* const client, session.dataplane());
+  IRONCORE_TRY(const auto before, client->facts());
+  const auto revision = client->apply(batch.changes);
+  if (!revision) return batch.located(revision.error());
+  session.out() << batch.changes.size() << (batch.changes.size() == 1 ? " change" : " changes")
+                << (*revision == before.revision ? nothing_new : " applied") << ", revision " << *revision << '\n';
+  return tell_missing_ports(session, *client, batch);
 }
 
 Result<void> remove(Session& session, const DataplaneCommand& command) {
-  Batch batch;
+  DataplaneBatch batch;
   if (!command.files.empty()) {
     IRONCORE_TRY(batch, read_batch(session, command.files));
     for (auto& change : batch.changes) change = key_of_change(change);
@@ -181,19 +71,7 @@ Result<void> remove(Session& session, const DataplaneCommand& command) {
     IRONCORE_TRY(auto key, parse_key(command.words));
     batch.changes.push_back(std::move(key));
   }
-  return send(session, batch);
-}
-
-Result<std::vector<Change>> list_all(network::zmq::Client& client, std::string_view kind) {
-  constexpr std::size_t page_objects = 1000;
-  std::vector<Change> all;
-  for (std::optional<Change> after;;) {
-    IRONCORE_TRY(auto page, client.list(kind, page_objects, after));
-    const bool has_more = page.has_more && !page.objects.empty();
-    if (has_more) after = key_of_change(page.objects.back());
-    std::move(page.objects.begin(), page.objects.end(), std::back_inserter(all));
-    if (!has_more) return all;
-  }
+  return send(session, batch, batch.changes.size() == 1 ? ": it was not there" : ": nothing of that was there");
 }
 
 /// An older server does not tell it.
@@ -203,15 +81,14 @@ Result<network::DataplaneUsage> usage_of(network::zmq::Client& client) {
   return usage;
 }
 
-/// Who may not read counters sees no MACs that were heard.
-Result<HeardMacs> heard_macs(network::zmq::Client& client) {
-  HeardMacs heard;
+/// What counters know of interfaces; who may not read them sees nothing of it.
+Result<LiveInterfaces> live_interfaces(network::zmq::Client& client) {
+  LiveInterfaces live;
   const auto counters = client.counters();
-  if (!counters && counters.error().code() == ErrorCode::forbidden) return heard;
+  if (!counters && counters.error().code() == ErrorCode::forbidden) return live;
   IRONCORE_CHECK(counters);
-  for (const auto& one : counters->interfaces)
-    if (one.heard_mac) heard.emplace(one.id, *one.heard_mac);
-  return heard;
+  for (const auto& one : counters->interfaces) live.emplace(one.id, one);
+  return live;
 }
 
 Result<void> print_objects(Session& session, std::span<const Change> objects, OutputFormat format) {
@@ -231,38 +108,43 @@ Result<void> print_objects(Session& session, std::span<const Change> objects, Ou
       }
       return {};
     case OutputFormat::name:
-      for (const auto& object : objects) out << network::to_json(key_of_change(object)) << '\n';
+      for (const auto& object : objects) out << words_of(object) << '\n';
       return {};
     case OutputFormat::table:
     case OutputFormat::wide:
       break;
   }
-  HeardMacs heard;
+  LiveInterfaces live;
   if (!objects.empty() && std::holds_alternative<network::Interface>(objects.front())) {
     IRONCORE_TRY(auto* const client, session.dataplane());
-    IRONCORE_TRY(heard, heard_macs(*client));
+    IRONCORE_TRY(live, live_interfaces(*client));
   }
-  print_table(session, objects, heard);
+  print_table(session, objects, live);
   return {};
 }
 
 Result<void> get(Session& session, const DataplaneCommand& command) {
   if (command.words.empty()) return Error(ErrorCode::invalid, "get takes a kind: `dataplane get interfaces`");
   IRONCORE_TRY(auto* const client, session.dataplane());
-  std::vector<Change> objects;
   if (command.words.size() == 1) {
-    IRONCORE_TRY(const auto* const kind, find_kind(command.words.front()));
-    IRONCORE_TRY(objects, list_all(*client, kind->kind));
-    if (objects.empty() && command.format == OutputFormat::table)
-      session.err() << "there are no " << kind->plural << '\n';
-  } else {
-    IRONCORE_TRY(const auto key, parse_key(command.words));
-    std::string what;
-    for (const auto& word : command.words) what += (what.empty() ? "" : " ") + word;
-    IRONCORE_TRY(auto object, within(client->get(key), what));
-    objects.push_back(std::move(object));
+    IRONCORE_TRY(const auto* const kind, find_dataplane_kind(command.words.front()));
+    if (!command.interface.empty()) IRONCORE_CHECK(check_has_interface(*kind));
+    const auto limit = command.limit == 0 ? SIZE_MAX : command.limit;
+    IRONCORE_TRY(const auto list, list_objects(*client, kind->kind, command.interface, limit));
+    if (list.objects.empty() && command.format == OutputFormat::table)
+      session.err() << "there are no " << kind->plural
+                    << (command.interface.empty() ? "" : " of interface " + command.interface) << '\n';
+    IRONCORE_CHECK(print_objects(session, list.objects, command.format));
+    if (list.has_more) session.err() << "… and more: --limit 0 shows all\n";
+    return {};
   }
-  return print_objects(session, objects, command.format);
+  if (!command.interface.empty() || command.limit != 0)
+    return Error(ErrorCode::invalid, "--interface and --limit are for lists: leave out what names one object");
+  IRONCORE_TRY(const auto key, parse_key(command.words));
+  std::string what;
+  for (const auto& word : command.words) what += (what.empty() ? "" : " ") + word;
+  IRONCORE_TRY(const auto object, within(client->get(key), what));
+  return print_objects(session, std::span(&object, 1), command.format);
 }
 
 template <class T>
@@ -280,7 +162,8 @@ Result<void> print_report(Session& session, const T& report, OutputFormat format
 Result<void> open_port(Session& session, const DataplaneCommand& command) {
   if (command.words.size() != 2)
     return Error(ErrorCode::invalid, "open-port takes a name and a device: `dataplane open-port web-1 tap:web1`");
-  if (command.mtu > UINT16_MAX) return Error(ErrorCode::invalid, "--mtu: at most 9000");
+  if (command.mtu < 68 || command.mtu > 9000)
+    return Error(ErrorCode::invalid, "--mtu: expected 68 to 9000, not " + std::to_string(command.mtu));
   const network::PortSpec spec{.name = command.words[0],
                                .device = command.words[1],
                                .mtu = static_cast<std::uint16_t>(command.mtu),
@@ -293,9 +176,20 @@ Result<void> open_port(Session& session, const DataplaneCommand& command) {
 
 Result<void> close_port(Session& session, const DataplaneCommand& command) {
   if (command.words.size() != 1) return Error(ErrorCode::invalid, "close-port takes a name");
+  const auto& name = command.words.front();
   IRONCORE_TRY(auto* const client, session.dataplane());
-  IRONCORE_CHECK(client->close_port(command.words.front()));
-  session.out() << "port " << command.words.front() << " is closed\n";
+  // To close one that is not there is no error of the dataplane's, since a call may come twice; a person has mistyped it.
+  const auto ports = client->ports();
+  if (!ports && ports.error().code() != ErrorCode::forbidden) return ports.error();
+  if (ports) {
+    std::vector<std::string> names;
+    for (const auto& port : *ports) names.push_back(port.state.spec.name);
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      return Error(ErrorCode::not_found,
+                   "there is no port " + in_quotes(name) + did_you_mean(name, std::span<const std::string>(names)));
+  }
+  IRONCORE_CHECK(client->close_port(name));
+  session.out() << "port " << name << " is closed\n";
   return {};
 }
 
@@ -326,8 +220,8 @@ Result<std::vector<std::uint8_t>> parse_frame(const std::string& text) {
 
 /// The MAC of the machine at a port, as far as it was told; a port of nobody, or one that learns, gets zeros.
 Result<MacAddress> mac_at(network::zmq::Client& client, const std::string& port) {
-  IRONCORE_TRY(const auto interfaces, list_all(client, "Interface"));
-  for (const auto& object : interfaces) {
+  IRONCORE_TRY(const auto interfaces, list_objects(client, "Interface"));
+  for (const auto& object : interfaces.objects) {
     const auto* interface = std::get_if<network::Interface>(&object);
     if (interface != nullptr && interface->port == port) return interface->mac.value_or(MacAddress());
   }
@@ -356,8 +250,8 @@ Result<void> explain_packet(Session& session, const DataplaneCommand& command) {
       (has_worker &&
        (words[2].empty() || words[2].size() > 4 || words[2].find_first_not_of("0123456789") != std::string::npos)))
     return Error(ErrorCode::invalid,
-                 "explain takes a port and a packet like `udp 10.0.0.1:1000 10.0.0.2:53`, or a port, a frame in "
-                 "hexadecimal and perhaps the number of a worker");
+                 "explain takes a port and a packet like `udp 10.0.0.1:1000 10.0.0.2:53` or `47 10.0.0.1 10.0.0.2`, or "
+                 "a port, a frame in hexadecimal and perhaps the number of a worker");
   std::vector<std::uint8_t> frame;
   if (is_described) {
     IRONCORE_CHECK(frame_of(words[1], words[2], words[3], MacAddress()));  // before anybody is asked
@@ -382,10 +276,9 @@ Result<void> explain_packet(Session& session, const DataplaneCommand& command) {
 
 }  // namespace
 
-std::vector<std::string> dataplane_kinds() {
-  std::vector<std::string> words;
-  for (const auto& kind : kind_words) words.emplace_back(kind.plural);
-  return words;
+std::vector<std::string> dataplane_verbs() {
+  return {"apply",   "get",   "delete",    "watch",      "status", "counters",
+          "explain", "ports", "open-port", "close-port", "capture"};
 }
 
 Result<void> dataplane(Session& session, const DataplaneCommand& command) {
@@ -395,21 +288,26 @@ Result<void> dataplane(Session& session, const DataplaneCommand& command) {
   if (verb == "explain") return explain_packet(session, command);
   if (verb == "open-port") return open_port(session, command);
   if (verb == "close-port") return close_port(session, command);
+  if (verb == "watch") return watch_dataplane(session, command.words, command.watch, command.interface, command.format);
   if (verb == "capture") return capture(session, command.words, command.capture, command.format);
   if (verb != "apply" && verb != "counters" && verb != "ports" && verb != "status") {
-    const std::array<std::string_view, 10> verbs{"apply",   "get",   "delete",    "status",     "counters",
-                                                 "explain", "ports", "open-port", "close-port", "capture"};
-    return Error(ErrorCode::invalid, "dataplane cannot " + in_quotes(verb) + did_you_mean(verb, verbs));
+    const auto verbs = dataplane_verbs();
+    return Error(ErrorCode::invalid,
+                 "dataplane cannot " + in_quotes(verb) + did_you_mean(verb, std::span<const std::string>(verbs)));
   }
   if (!command.words.empty())
     return Error(ErrorCode::invalid, "one argument too many: " + in_quotes(command.words.front()));
   if (verb == "apply") {
     IRONCORE_TRY(const auto batch, read_batch(session, command.files));
-    return send(session, batch);
+    return send(session, batch, " said nothing new");
   }
   IRONCORE_TRY(auto* const client, session.dataplane());
   if (verb == "ports") {
     IRONCORE_TRY(const auto ports, client->ports());
+    if (command.format == OutputFormat::name) {
+      for (const auto& port : ports) session.out() << "port " << port.state.spec.name << '\n';
+      return {};
+    }
     return print_report(session, std::span<const network::zmq::PortReport>(ports), command.format);
   }
   if (verb == "status") {

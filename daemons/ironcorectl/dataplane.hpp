@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ironcorectl/capture.hpp"
+#include "ironcorectl/dataplane_watch.hpp"
 #include "ironcorectl/output.hpp"
 #include "ironcorectl/session.hpp"
 
@@ -17,12 +18,15 @@ struct DataplaneCommand {
   std::vector<std::string> words;  ///< `routes`; `route 100 10.2.0.0/16`
   std::vector<std::string> files;
   OutputFormat format = OutputFormat::table;
+  std::string interface;    ///< get, watch: only what belongs to it; empty = everything
+  std::uint64_t limit = 0;  ///< get: objects that are shown; 0 = all
   std::uint64_t mtu = 1500;
   CaptureWishes capture;
+  WatchWishes watch;
 };
 
-/// `interfaces`, `routes` …: what `get` and `delete` take, besides the names of the kinds.
-std::vector<std::string> dataplane_kinds();
+/// `apply`, `get` …
+std::vector<std::string> dataplane_verbs();
 
 /// A file is applied as a whole or not at all; what is wrong is told with its place in the file, and then nothing is changed.
 Result<void> dataplane(Session& session, const DataplaneCommand& command);

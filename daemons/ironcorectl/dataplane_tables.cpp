@@ -2,6 +2,7 @@
 // One row for each object, with what a person looks for.
 #include "ironcorectl/dataplane_tables.hpp"
 
+#include <algorithm>
 #include <array>
 #include <boost/json.hpp>
 #include <ostream>
@@ -275,7 +276,22 @@ boost::json::array meters_json(const DataplaneUsage& usage) {
 
 }  // namespace
 
-void print_table(Session& session, std::span<const Change> objects, const HeardMacs& heard) {
+std::string line_of(const Change& object) {
+  return std::visit(
+      [](const auto& one) -> std::string {
+        std::string line;
+        if constexpr (requires { headers(one); }) {
+          const auto names = headers(one);
+          const auto cells = row(one);
+          for (std::size_t i = 0; i < cells.size(); ++i)
+            if (cells[i] != "-") line += (line.empty() ? "" : ", ") + names[i] + " " + cells[i];
+        }
+        return line;
+      },
+      object);
+}
+
+void print_table(Session& session, std::span<const Change> objects, const LiveInterfaces& live) {
   if (objects.empty()) return;
   const auto visit = [](const Change& change, auto f) {
     std::visit(
@@ -291,8 +307,11 @@ void print_table(Session& session, std::span<const Change> objects, const HeardM
     visit(object, [&](const auto& one) {
       auto cells = row(one);
       if constexpr (std::is_same_v<std::remove_cvref_t<decltype(one)>, Interface>) {
-        const auto found = heard.find(one.id);
-        if (!one.mac && found != heard.end()) cells[5] = found->second.to_text() + " (heard)";
+        const auto found = live.find(one.id);
+        if (found != live.end()) {
+          if (!found->second.has_port) cells[1] += " (port not there)";
+          if (found->second.heard_mac) cells[5] = found->second.heard_mac->to_text() + " (heard)";
+        }
       }
       table.add(std::move(cells));
     });
@@ -389,7 +408,14 @@ void print_table(Session& session, const DataplaneStatus& status) {
   for (const auto& port : status.ports)
     if (!port.state.is_up) join(down, port.state.spec.name);
   table.add({"ports", std::to_string(status.ports.size()) + (down.empty() ? ", all up" : ", down: " + down)});
-  table.add({"interfaces", std::to_string(status.counters.interfaces.size())});
+  constexpr std::size_t most_named = 10;
+  std::string portless;
+  std::size_t missing = 0;
+  for (const auto& one : status.counters.interfaces)
+    if (!one.has_port && ++missing <= most_named) join(portless, one.id);
+  if (missing > most_named) portless += " … and " + std::to_string(missing - most_named) + " more";
+  table.add({"interfaces", std::to_string(status.counters.interfaces.size()) +
+                               (missing == 0 ? "" : ", port not there: " + portless)});
   const auto room = status.facts.workers == 0 ? 0 : all.connection_room / status.facts.workers;
   table.add({"connections", std::to_string(all.connections) + " of " + std::to_string(all.connection_room) + " (" +
                                 percent(all.connections, all.connection_room) + "; fullest worker " +
@@ -436,6 +462,9 @@ std::string to_json(const DataplaneStatus& status) {
   const auto& all = status.counters.dataplane;
   std::size_t up = 0;
   for (const auto& port : status.ports) up += port.state.is_up ? 1 : 0;
+  const auto& interfaces = status.counters.interfaces;
+  const auto portless =
+      std::count_if(interfaces.begin(), interfaces.end(), [](const auto& one) { return !one.has_port; });
   std::uint64_t dropped = 0;
   for (std::size_t i = 1; i < all.packets.size(); ++i)
     dropped += static_cast<Drop>(i) == Drop::elsewhere ? 0 : all.packets[i];
@@ -446,6 +475,7 @@ std::string to_json(const DataplaneStatus& status) {
       {"ports", status.ports.size()},
       {"portsUp", up},
       {"interfaces", status.counters.interfaces.size()},
+      {"interfacesWithoutPort", portless},
       {"connections", all.connections},
       {"connectionRoom", all.connection_room},
       {"mostConnections", all.most_connections},
@@ -516,7 +546,8 @@ std::string to_json(const DataplaneReport& report) {
                           {"receivedPackets", one.received_packets},
                           {"receivedBytes", one.received_bytes},
                           {"dropped", one.dropped},
-                          {"icmpErrors", one.icmp_errors}});
+                          {"icmpErrors", one.icmp_errors},
+                          {"hasPort", one.has_port}});
     if (one.heard_mac) interfaces.back().as_object()["heardMac"] = one.heard_mac->to_text();
   }
   boost::json::object by_stage, services;

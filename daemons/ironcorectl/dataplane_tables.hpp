@@ -12,8 +12,8 @@
 
 namespace ironcore::ctl {
 
-/// By the ids of interfaces.
-using HeardMacs = std::map<std::string, MacAddress>;
+/// What there is to tell of interfaces besides their configuration, by their ids.
+using LiveInterfaces = std::map<std::string, network::InterfaceCounters>;
 
 /// What happened, and how full it is.
 struct DataplaneReport {
@@ -29,8 +29,11 @@ struct DataplaneStatus {
   std::vector<network::zmq::PortReport> ports;
 };
 
-/// All of the same kind; nothing is printed for none. An interface whose MAC nobody told is shown with the one that was heard.
-void print_table(Session& session, std::span<const network::Change> objects, const HeardMacs& heard);
+/// All of the same kind; nothing is printed for none. An interface whose MAC nobody told is shown with the one that was heard, one whose port is not
+/// there says so.
+void print_table(Session& session, std::span<const network::Change> objects, const LiveInterfaces& live);
+/// What a table would say of an object, in one line: `VNI 100, Prefix 10.2.0.0/16, Next hops 2001:db8::5`. Empty for a key.
+std::string line_of(const network::Change& object);
 void print_table(Session& session, std::span<const network::zmq::PortReport> ports);
 /// Everything, with all interfaces.
 void print_table(Session& session, const DataplaneReport& report);

@@ -25,27 +25,28 @@ struct File {
 };
 
 /// To its end, which may come late.
-Result<File> read_stream(std::istream& in, const std::string& name) {
+Result<File> read_stream(std::istream& in, const std::string& name, std::size_t most_bytes) {
   File file{name, ""};
   char buffer[16 * 1024];
   while (in.read(buffer, sizeof buffer) || in.gcount() > 0) {
     file.text.append(buffer, static_cast<std::size_t>(in.gcount()));
-    if (file.text.size() > api::max_manifest_size) return Error(ErrorCode::exhausted, name + ": more than 4 MiB");
+    if (file.text.size() > most_bytes)
+      return Error(ErrorCode::exhausted, name + ": more than " + std::to_string(most_bytes >> 20) + " MiB");
   }
   return file;
 }
 
-Result<File> read_one(const std::filesystem::path& path) {
+Result<File> read_one(const std::filesystem::path& path, std::size_t most_bytes) {
   std::error_code ignored;
   if (std::filesystem::is_fifo(path, ignored)) {  // the shell's <(…)
     std::ifstream in(path);
-    return read_stream(in, path.string());
+    return read_stream(in, path.string(), most_bytes);
   }
-  IRONCORE_TRY(std::string text, read_file(path, api::max_manifest_size));
+  IRONCORE_TRY(std::string text, read_file(path, most_bytes));
   return File{path.string(), std::move(text)};
 }
 
-Result<std::vector<File>> read_directory(const std::filesystem::path& directory) {
+Result<std::vector<File>> read_directory(const std::filesystem::path& directory, std::size_t most_bytes) {
   std::vector<std::filesystem::path> paths;
   std::error_code error;
   for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
@@ -58,20 +59,20 @@ Result<std::vector<File>> read_directory(const std::filesystem::path& directory)
   std::sort(paths.begin(), paths.end());
   std::vector<File> files;
   for (const auto& path : paths) {
-    IRONCORE_TRY(File file, read_one(path));
+    IRONCORE_TRY(File file, read_one(path, most_bytes));
     files.push_back(std::move(file));
   }
   return files;
 }
 
-Result<std::vector<File>> read_argument(Session& session, const std::string& argument) {
+Result<std::vector<File>> read_argument(Session& session, const std::string& argument, std::size_t most_bytes) {
   if (argument != "-") {
     std::error_code ignored;
-    if (std::filesystem::is_directory(argument, ignored)) return read_directory(argument);
-    IRONCORE_TRY(File file, read_one(argument));
+    if (std::filesystem::is_directory(argument, ignored)) return read_directory(argument, most_bytes);
+    IRONCORE_TRY(File file, read_one(argument, most_bytes));
     return std::vector<File>{std::move(file)};
   }
-  IRONCORE_TRY(File file, read_stream(session.in(), "standard input"));
+  IRONCORE_TRY(File file, read_stream(session.in(), "standard input", most_bytes));
   return std::vector<File>{std::move(file)};
 }
 
@@ -152,12 +153,13 @@ Error Manifest::located(const Error& error) const {
   return {error.code(), std::move(text)};
 }
 
-Result<std::vector<Document>> read_documents(Session& session, const std::vector<std::string>& files) {
+Result<std::vector<Document>> read_documents(Session& session, const std::vector<std::string>& files,
+                                             const api::ManifestLimits& limits) {
   std::vector<Document> all;
   for (const std::string& argument : files) {
-    IRONCORE_TRY(const auto read, read_argument(session, argument));
+    IRONCORE_TRY(const auto read, read_argument(session, argument, limits.file_bytes));
     for (const File& file : read) {
-      auto parsed = api::parse_manifests(file.text);
+      auto parsed = api::parse_manifests(file.text, limits);
       if (!parsed) return in_file(parsed.error(), file.name);
       for (api::Manifest& document : *parsed) all.push_back({file.name, std::move(document)});
     }
@@ -168,7 +170,7 @@ Result<std::vector<Document>> read_documents(Session& session, const std::vector
 Result<std::vector<Manifest>> read_manifests(Session& session, const std::vector<std::string>& files,
                                              UnknownMembers unknown) {
   Objects objects(session, unknown);
-  IRONCORE_TRY(auto documents, read_documents(session, files));
+  IRONCORE_TRY(auto documents, read_documents(session, files, {}));
   for (Document& each : documents) {
     IRONCORE_CHECK(objects.add(each.name, std::move(each.document)));
   }

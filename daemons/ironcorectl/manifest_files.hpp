@@ -43,6 +43,7 @@ struct Document {
   api::Manifest document;
 };
 /// Likewise, for what is no object of the store.
-Result<std::vector<Document>> read_documents(Session& session, const std::vector<std::string>& files);
+Result<std::vector<Document>> read_documents(Session& session, const std::vector<std::string>& files,
+                                             const api::ManifestLimits& limits);
 
 }  // namespace ironcore::ctl

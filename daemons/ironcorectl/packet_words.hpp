@@ -11,8 +11,8 @@
 
 namespace ironcore::ctl {
 
-/// A frame with a packet of `tcp` (that opens a connection), `udp` or `icmp` (an echo request, without ports) between two ends of a family,
-/// `ADDRESS:PORT` or `[ADDRESS]:PORT`. All lengths and checksums are right.
+/// A frame with a packet of a protocol, by its name or number, between two ends of a family: `tcp` and `sctp` (that open a connection) and `udp` between
+/// `ADDRESS:PORT` or `[ADDRESS]:PORT`, `icmp` (an echo request) and all others between addresses. All lengths and checksums are right.
 Result<std::vector<std::uint8_t>> frame_of(const std::string& protocol, const std::string& source,
                                            const std::string& destination, const MacAddress& source_mac);
 

@@ -4,7 +4,6 @@
 
 #include "ironcored/commands.hpp"
 #include "program/daemon.hpp"
-#include "program/endpoint.hpp"
 
 namespace ironcore::ironcored {
 namespace {
@@ -23,7 +22,7 @@ program::Setting count_of(std::string name, std::size_t& target, std::string hel
 Options default_options(const program::Environment& environment) {
   Options options;
   options.state_directory = program::default_state_directory(environment) / "ironcored";
-  options.listen = {program::default_endpoint(environment)};
+  options.serving.listen = {program::default_endpoint(environment)};
   return options;
 }
 
@@ -39,10 +38,6 @@ program::Command grammar(Options& o) {
           "ironcored --config /etc/ironcore/ironcored.yaml --check-config",
       .settings = {
           path("state-directory", o.state_directory, "where the objects are kept; made with mode 0700"),
-          texts("listen", o.listen, "ENDPOINT",
-                "ipc:///path (mode 0600) or tcp://address:port (with keys; uses the two ports above too)"),
-          path("key-file", o.key_file, "the server's key pair, for tcp; `ironcored keygen` makes one"),
-          path("identities-file", o.identities_file, "whose keys may do what, for tcp; read again on SIGHUP"),
           count_of("retention-changes", o.retention.history_changes, "changes kept for watches, at most"),
           count_of("retention-bytes", o.retention.history_bytes, "and not more than this much old JSON in memory"),
           duration("retention-age", o.retention.history_age, "and not longer than this"),
@@ -51,6 +46,8 @@ program::Command grammar(Options& o) {
           duration("retention-every", o.collect_every, "how often they are looked at"),
           duration("pool-grace", o.health.grace, "a pool that shows no progress for so long is not ready any more"),
           duration("pool-look-every", o.health.look_every, "how often pools are looked at")}};
+  add_settings(program.settings, o.serving,
+               "ipc:///path (mode 0600) or tcp://address:port (with keys; uses the two ports above too)");
   program.commands = {{.name = "check",
                        .summary = "Read every page and record of the store; it may be in use.",
                        .examples = "ironcored check --state-directory /var/lib/ironcore/ironcored",
@@ -74,16 +71,7 @@ program::Command grammar(Options& o) {
 }
 
 Result<void> check(const Options& options) {
-  if (options.listen.empty()) return wrong("listen: at least one endpoint is needed");
-  IRONCORE_TRY(const auto listen, within(program::parse_endpoints(options.listen), "listen"));
-  const bool has_keys = !options.key_file.empty(), has_identities = !options.identities_file.empty();
-  if (listen.tcp) {
-    if (!has_keys) return wrong("key-file: tcp is offered only with keys; make them with `ironcored keygen FILE`");
-    if (!has_identities) return wrong("identities-file: tcp is offered only to known keys; say which in a file");
-    IRONCORE_CHECK(server_options(options));  // reads both files
-  } else if (has_keys || has_identities) {
-    return wrong("key-file and identities-file are for tcp; add --listen tcp://address:port");
-  }
+  IRONCORE_CHECK(server_options(options));  // reads keys and identities
   if (options.retention.history_changes == 0) return wrong("retention-changes: watches need at least 1");
   if (options.retention.history_age < std::chrono::seconds(1) || options.retention.events_age < std::chrono::seconds(1))
     return wrong("retention-age and retention-events-age: at least 1s, or nobody sees a change");
@@ -96,18 +84,7 @@ Result<void> check(const Options& options) {
 }
 
 Result<store::zmq::ServerOptions> server_options(const Options& options) {
-  store::zmq::ServerOptions server{.program = "ironcored " + std::string(program::version())};
-  IRONCORE_TRY(auto listen, within(program::parse_endpoints(options.listen), "listen"));
-  server.path = std::move(listen.path);
-  if (listen.tcp) {
-    IRONCORE_TRY(auto keys, within(store::zmq::load_key_pair(options.key_file), "key-file"));
-    IRONCORE_TRY(auto identities, within(store::zmq::load_identities(options.identities_file), "identities-file"));
-    server.tcp = store::zmq::TcpOptions{.address = std::move(listen.tcp->address),
-                                        .port = listen.tcp->port,
-                                        .keys = std::move(keys),
-                                        .identities = std::move(identities)};
-  }
-  return server;
+  return program::server_options<store::zmq::ServerOptions>(options.serving, "ironcored", store::zmq::load_identities);
 }
 
 }  // namespace ironcore::ironcored

@@ -12,14 +12,13 @@
 #include "ironcore/store/zmq_server.hpp"
 #include "program/command_line.hpp"
 #include "program/directory.hpp"
+#include "program/serving.hpp"
 
 namespace ironcore::ironcored {
 
 struct Options {
   std::filesystem::path state_directory;
-  std::vector<std::string> listen;        ///< at most one ipc and one tcp endpoint
-  std::filesystem::path key_file;         ///< key pair of the server, for tcp
-  std::filesystem::path identities_file;  ///< who may do what, for tcp
+  program::Serving serving;
   store::LocalStoreOptions retention;
   Duration collect_every = std::chrono::minutes(1);
   control::MachinePoolHealthOptions health;

@@ -59,13 +59,10 @@ Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
           *context, client, api::kind_of<api::Machine>(), options.provider.pool,
           [&](const auto& request, auto stream) { return streams.take(request, std::move(stream)); }, clock, log));
 
-  const auto provide = [&](std::stop_token stop) -> Result<void> {
-    provider->run(std::move(stop));
-    return {};
-  };
   auto done = program::run_together(
       daemon.signals,
-      {{"machine provider", provide}, {"streams", [&](std::stop_token stop) { return worker->run(std::move(stop)); }}},
+      {program::endless("machine provider", [&](std::stop_token stop) { provider->run(std::move(stop)); }),
+       {"streams", [&](std::stop_token stop) { return worker->run(std::move(stop)); }}},
       [&] { return daemon.readiness.ready(); });
   streams.stop();
   return done;

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // metalnetd: the dataplane of this host, its ports, and who may tell it what shall be.
-#include <filesystem>
-#include <system_error>
-
 #include "ironcore/network/kept_ports.hpp"
 #include "ironcore/network/prometheus.hpp"
 #include "ironcore/network/zmq.hpp"
@@ -14,25 +11,11 @@ namespace {
 
 using namespace ironcore;
 
-/// Reads the identities again when it is told to; a file that is wrong changes nothing.
-void reload(const metalnetd::Options& options, network::zmq::Server& server, Log& log) {
-  if (options.identities_file.empty()) return;
-  auto identities = network::zmq::load_identities(options.identities_file);
-  if (!identities) return log.error("identities not reloaded", {{"error", identities.error().message()}});
-  const std::string count = std::to_string(identities->size());
-  server.replace_identities(std::move(*identities));
-  log.info("identities reloaded", {{"identities", count}});
-}
-
 Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
   auto& clock = daemon.clock;
   auto& log = daemon.log;
-  for (const auto& endpoint : options.listen) IRONCORE_CHECK(program::make_endpoint_directory(endpoint));
+  IRONCORE_CHECK(program::make_directories(options.serving));
   IRONCORE_TRY(auto server_options, metalnetd::server_options(options));
-  const auto& captures = options.capture_directory;
-  std::error_code ignored;
-  if (!captures.empty() && !std::filesystem::is_directory(captures, ignored))
-    return Error(ErrorCode::not_found, "capture-directory: " + captures.string() + " is no directory: make it");
   const auto& state_directory = options.dataplane.configuration_directory;
   const auto& flow_directory = options.dataplane.flow_directory;
   program::ClaimedDirectory claimed;
@@ -42,9 +25,12 @@ Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
   }
   if (!flow_directory.empty()) IRONCORE_CHECK(program::make_directory(flow_directory, 0700, "flows"));
 
+  if (options.eal.memory == network::dpdk::Memory::ordinary)
+    log.info("ordinary pages",
+             {{"cost", "each buffer that is touched may miss the TLB, and network cards need an IOMMU"},
+              {"instead", "--pages huge, with vm.nr_hugepages set before"}});
   IRONCORE_TRY(const auto eal, network::dpdk::Eal::create(options.eal, log));
-  IRONCORE_TRY(const auto ports,
-               network::dpdk::create_ports(*eal, {.queues = options.workers, .buffers = options.buffers}, log));
+  IRONCORE_TRY(const auto ports, network::dpdk::create_ports(*eal, options.ports_options, log));
   for (const auto& spec : options.ports) {
     IRONCORE_TRY(const auto opened, within(ports->open(spec), "open port " + spec.name));
     log.info("port opened", {{"port", spec.name}, {"device", spec.device}, {"mac", opened.mac.to_text()}});
@@ -65,30 +51,16 @@ Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
     log.info("counters are served", {{"address", options.metrics}, {"port", std::to_string(exporter->port())}});
   }
 
-  const auto part = [](auto run) {
-    return [run](std::stop_token stop) -> Result<void> {
-      run(std::move(stop));
-      return {};
-    };
-  };
   std::vector<program::Part> parts{
       {"service", [&](std::stop_token stop) { return server->run(std::move(stop)); }},
-      {"control", part([&](std::stop_token stop) { dataplane->run_control(std::move(stop)); })},
-      {"captures", part([&](std::stop_token stop) { dataplane->run_captures(std::move(stop)); })}};
+      program::endless("control", [&](std::stop_token stop) { dataplane->run_control(std::move(stop)); }),
+      program::endless("captures", [&](std::stop_token stop) { dataplane->run_captures(std::move(stop)); })};
   for (std::size_t i = 0; i < dataplane->workers(); ++i) {
-    parts.push_back({"worker " + std::to_string(i),
-                     part([&dataplane, i](std::stop_token stop) { dataplane->run(i, std::move(stop)); })});
+    parts.push_back(program::endless("worker " + std::to_string(i),
+                                     [&dataplane, i](std::stop_token stop) { dataplane->run(i, std::move(stop)); }));
   }
-  const auto started = [&]() -> Result<void> {
-    for (const auto& endpoint : {server->ipc_endpoint(), server->tcp_endpoint()}) {
-      if (!endpoint.empty()) log.info("serving", {{"endpoint", endpoint}});
-    }
-    return daemon.readiness.ready();
-  };
-  daemon.signals.on_hangup([&] { reload(options, *server, log); });
-  auto done = program::run_together(daemon.signals, std::move(parts), started);
-  daemon.signals.on_hangup({});
-  return done;
+  const auto reload = program::reload_identities(daemon, options.serving, *server, network::zmq::load_identities);
+  return program::run_together(daemon.signals, std::move(parts), [&] { return program::tell_ready(daemon, *server); });
 }
 
 }  // namespace

@@ -2,11 +2,18 @@
 // Settings of metalnetd: defaults, names, and what fits together.
 #include "metalnetd/options.hpp"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <charconv>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <string_view>
+#include <system_error>
 
+#include "ironcore/base/file.hpp"
 #include "ironcore/network/pcap.hpp"
 #include "program/daemon.hpp"
 #include "program/endpoint.hpp"
@@ -17,6 +24,10 @@ namespace {
 /// Bytes of the outer headers that an uplink carries besides the machines' packets.
 constexpr std::uint64_t outer_bytes = 40;
 constexpr std::uint64_t largest_port_mtu = 9000;
+constexpr std::uint64_t mebibyte = 1024 * 1024;
+/// Of each connection there is room for: in memory, and in the flow directory.
+constexpr std::uint64_t connection_bytes = 214;
+constexpr std::uint64_t kept_flow_bytes = 192;
 
 Error wrong(const std::string& what) {
   return {ErrorCode::invalid, what};
@@ -58,8 +69,13 @@ Result<ParsedUplink> parse_uplink(const std::string& text) {
         if (address->is_multicast() || address->is_unspecified())
           return wrong("router: no router can have " + address->to_text());
         out.uplink.router_address = *address;
+      } else if (const auto mac = MacAddress::parse(who)) {
+        out.uplink.router = *mac;
       } else {
-        IRONCORE_TRY(out.uplink.router, within(MacAddress::parse(who), "router"));
+        return wrong(
+            "router: expected a MAC address such as 02:00:00:00:00:01, or an IPv6 address such as fe80::1 whose MAC is "
+            "asked for, not \"" +
+            std::string(who) + '"');
       }
       has_router = true;
     } else if (word.starts_with(weight)) {
@@ -86,11 +102,13 @@ Result<network::PortSpec> parse_port(const std::string& text, std::uint16_t mtu)
 Result<void> check_numbers(const Options& options) {
   if (options.workers == 0 || options.workers > 64) return wrong("workers: expected 1 to 64");
   if (options.connections == 0 || options.connections > std::numeric_limits<std::uint32_t>::max())
-    return wrong("connections: expected 1 to 4294967295");
+    return wrong("connections: expected 1 to 1073741824");
+  if (options.maglev_size > std::numeric_limits<std::uint32_t>::max())
+    return wrong("maglev-size: expected a prime such as 65537, not " + std::to_string(options.maglev_size));
   const std::uint64_t largest = largest_port_mtu - outer_bytes;
   if (options.mtu < 576 || options.mtu > largest)
     return wrong("mtu: expected 576 to " + std::to_string(largest) + ", because an uplink carries 40 bytes more");
-  if (options.memory < 64ULL * 1024 * 1024) return wrong("memory: at least 64Mi");
+  if (options.memory < 64 * mebibyte) return wrong("memory: at least 64Mi");
   if (options.capture_file_size == 0) return wrong("capture-file-size: at least 1");
   if (options.lease >= std::chrono::seconds(std::numeric_limits<std::uint32_t>::max()))
     return wrong("lease: less than 4294967295s; 0s is for ever");
@@ -99,17 +117,98 @@ Result<void> check_numbers(const Options& options) {
   return {};
 }
 
-Result<void> check_listen(const Options& options) {
-  if (options.listen.empty()) return wrong("listen: at least one endpoint is needed");
-  IRONCORE_TRY(const auto listen, within(program::parse_endpoints(options.listen), "listen"));
-  const bool has_keys = !options.key_file.empty(), has_identities = !options.identities_file.empty();
-  if (listen.tcp) {
-    if (!has_keys) return wrong("key-file: tcp is offered only with keys; make them with `ironcored keygen FILE`");
-    if (!has_identities) return wrong("identities-file: tcp is offered only to known keys; say which in a file");
-    IRONCORE_CHECK(server_options(options));  // reads both files
-  } else if (has_keys || has_identities) {
-    return wrong("key-file and identities-file are for tcp; add --listen tcp://address:port");
+/// A library's words for its options in those of the command line: `maglev_size` is `maglev-size`, `ports[1].device` is `port web-1: device`.
+Error in_our_words(const Error& error, const Options& options) {
+  std::string text;
+  for (auto field : error.fields()) {
+    std::replace(field.field.begin(), field.field.end(), '_', '-');
+    if (field.field == "memory-mib") field.field = "memory";
+    if (field.field == "prefix") field.field = "dpdk-prefix";
+    const auto name_it = [&](const std::string& list, std::size_t index, const std::string& name) {
+      const auto start = list + "s[" + std::to_string(index) + "].";
+      if (field.field.starts_with(start)) field.field = list + ' ' + name + ": " + field.field.substr(start.size());
+    };
+    for (std::size_t i = 0; i < options.ports.size(); ++i) name_it("port", i, options.ports[i].name);
+    for (std::size_t i = 0; i < options.dataplane.uplinks.size(); ++i)
+      name_it("uplink", i, options.dataplane.uplinks[i].port);
+    text += (text.empty() ? "" : "\n") + field.field + ": " + field.message;
   }
+  return text.empty() ? error : Error(error.code(), text);
+}
+
+/// Bytes of all huge pages that this host has set aside, in use or not.
+std::uint64_t huge_page_bytes() {
+  std::uint64_t sum = 0;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/kernel/mm/hugepages", ignored)) {
+    unsigned long long kibibytes = 0;
+    if (std::sscanf(entry.path().filename().c_str(), "hugepages-%llukB", &kibibytes) != 1) continue;
+    const auto text = read_file(entry.path() / "nr_hugepages", 64);
+    if (text) sum += kibibytes * 1024 * std::strtoull(text->c_str(), nullptr, 10);
+  }
+  return sum;
+}
+
+std::string size_text(std::uint64_t bytes) {
+  return std::to_string(bytes / mebibyte) + " MiB";
+}
+
+/// Where a directory is, or will be made.
+std::filesystem::path nearest_existing(std::filesystem::path path) {
+  std::error_code ignored;
+  while (!std::filesystem::exists(path, ignored) && path.has_relative_path()) path = path.parent_path();
+  return path;
+}
+
+Result<void> check_directory(const char* setting, const std::filesystem::path& path) {
+  std::error_code ignored;
+  const auto existing = nearest_existing(path);
+  if (std::filesystem::is_directory(existing, ignored)) return {};
+  return wrong(std::string(setting) + ": " + existing.string() + " is no directory");
+}
+
+/// That the host has room at all; what others need of it is not known.
+Result<void> check_room(const Options& options) {
+  const auto in_all = options.workers * options.connections;
+  const auto connections = std::to_string(options.connections) + " for each of " + std::to_string(options.workers) +
+                           (options.workers == 1 ? " worker" : " workers");
+  const auto pages = ::sysconf(_SC_PHYS_PAGES), page_bytes = ::sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page_bytes > 0) {
+    const auto there = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes);
+    if (in_all * connection_bytes > there)
+      return wrong("connections: " + connections + " take " + size_text(in_all * connection_bytes) +
+                   ", and this host has " + size_text(there) + ": at most " +
+                   std::to_string(there / connection_bytes / options.workers) + " would fit");
+    if (options.memory > there)
+      return wrong("memory: this host has " + size_text(there) + ", not " + size_text(options.memory));
+  }
+  if (const auto huge = huge_page_bytes();
+      options.eal.memory == network::dpdk::Memory::huge_pages && huge < options.eal.memory_mib * mebibyte)
+    return wrong("pages: huge pages of " + size_text(options.memory) + " are needed, and this host has set aside " +
+                 size_text(huge) + ": raise vm.nr_hugepages, give less --memory, or --pages ordinary");
+  if (options.dataplane.flow_directory.empty()) return {};
+  std::error_code failed;
+  const auto place = nearest_existing(options.dataplane.flow_directory);
+  const auto space = std::filesystem::space(place, failed);
+  if (!failed && in_all * kept_flow_bytes > space.capacity)
+    return wrong("flow-directory: connections (" + connections + ") take " + size_text(in_all * kept_flow_bytes) +
+                 " there, and the file system of " + place.string() + " has " + size_text(space.capacity) +
+                 ": give fewer --connections, another --flow-directory, or --keep configuration");
+  return {};
+}
+
+Result<void> check_directories(const Options& options) {
+  const auto& captures = options.capture_directory;
+  std::error_code ignored;
+  if (!captures.empty() && !std::filesystem::is_directory(captures, ignored))
+    return wrong("capture-directory: " + captures.string() + " is no directory: make it");
+  const auto& dataplane = options.dataplane;
+  if (!dataplane.configuration_directory.empty())
+    IRONCORE_CHECK(check_directory("state-directory", dataplane.configuration_directory));
+  if (!dataplane.flow_directory.empty()) IRONCORE_CHECK(check_directory("flow-directory", dataplane.flow_directory));
+  if (options.keep == Keep::everything && dataplane.flow_directory == dataplane.configuration_directory)
+    return wrong(
+        "flow-directory must be another one than state-directory: on tmpfs, so that a restart of the host empties it");
   return {};
 }
 
@@ -123,10 +222,10 @@ Result<void> add_dns(const std::string& text, network::DataplaneOptions& options
 
 Options default_options(const program::Environment& environment) {
   Options options;
-  options.listen = {program::default_dataplane_endpoint(environment)};
+  options.serving.listen = {program::default_dataplane_endpoint(environment)};
   options.state_directory = program::default_state_directory(environment) / "metalnetd";
   // Sockets lie in memory, and so shall connections.
-  const auto socket = program::parse_endpoint(options.listen.front());
+  const auto socket = program::parse_endpoint(options.serving.listen.front());
   if (socket) options.flow_directory = std::filesystem::path(socket->path).parent_path() / "metalnetd";
   options.eal.prefix = "metalnetd";
   return options;
@@ -134,7 +233,7 @@ Options default_options(const program::Environment& environment) {
 
 program::Command grammar(Options& o) {
   using namespace program;
-  return {
+  Command program{
       .name = "metalnetd",
       .summary = "The dataplane of this host: forwards packets between machines and other hosts.",
       .examples =
@@ -146,15 +245,14 @@ program::Command grammar(Options& o) {
       .settings = {
           text("underlay", o.underlay, "PREFIX", "IPv6 /64 of this host: what other hosts send to; required"),
           texts("uplink", o.uplink_texts, "NAME,router=MAC|ADDRESS[,weight=N],device=DEVICE",
-                "a port towards other hosts; at most two. Of an IPv6 address the MAC is asked for, and watched"),
+                "a port towards other hosts; several share the flows by weight. Of an IPv6 address the MAC is asked "
+                "for, and watched"),
           texts("port", o.port_texts, "NAME=DEVICE",
                 "opened at start: vhost:PATH of a guest's socket, tap:NAME, af_packet:NAME, pci:ADDRESS …"),
-          texts("listen", o.listen, "ENDPOINT",
-                "ipc:///path (mode 0600) or tcp://address:port (with keys), for those who configure it"),
-          path("key-file", o.key_file, "our key pair, for tcp; `ironcored keygen` makes one"),
-          path("identities-file", o.identities_file, "whose keys may do what, for tcp; read again on SIGHUP"),
           count("workers", o.workers, "threads that forward packets"),
           count("connections", o.connections, "room of each worker, about 214 bytes each"),
+          count("maglev-size", o.maglev_size,
+                "entries of a load balancer's table, two bytes each: a prime, at best 100 times as many as targets"),
           count("mtu", o.mtu, "of the machines' packets; uplinks carry 40 bytes more"),
           choice<Firewall>("firewall", o.firewall, {{"on", Firewall::on}, {"off", Firewall::off}},
                            "off: everything may come in and go out"),
@@ -180,6 +278,9 @@ program::Command grammar(Options& o) {
               "huge ones are faster, and must have been set aside"),
           texts("card", o.eal.cards, "ADDRESS", "PCI address of a network card that may be opened as a port"),
           text("dpdk-prefix", o.eal.prefix, "NAME", "tells processes with DPDK on one host apart")}};
+  add_settings(program.settings, o.serving,
+               "ipc:///path (mode 0600) or tcp://address:port (with keys), for those who configure it");
+  return program;
 }
 
 Result<void> check(Options& options) {
@@ -206,17 +307,17 @@ Result<void> check(Options& options) {
     options.ports.push_back(std::move(spec));
   }
   for (const auto& text : options.dns) IRONCORE_CHECK(within(add_dns(text, dataplane), "dns"));
-  IRONCORE_CHECK(check_listen(options));
+  if (!options.metrics.empty()) IRONCORE_CHECK(within(program::parse_tcp_address(options.metrics), "metrics"));
+  IRONCORE_CHECK(server_options(options));  // reads keys and identities
   if (options.keep != Keep::nothing)
     dataplane.configuration_directory = std::filesystem::absolute(options.state_directory).lexically_normal();
   if (options.keep == Keep::everything)
     dataplane.flow_directory = std::filesystem::absolute(options.flow_directory).lexically_normal();
-  if (options.keep == Keep::everything && dataplane.flow_directory == dataplane.configuration_directory)
-    return wrong(
-        "flow-directory must be another one than state-directory: on tmpfs, so that a restart of the host empties it");
+  IRONCORE_CHECK(check_directories(options));
   dataplane.mtu = mtu;
   dataplane.has_firewall = options.firewall == Firewall::on;
   dataplane.connections = static_cast<std::uint32_t>(options.connections);
+  dataplane.maglev_size = static_cast<std::uint32_t>(options.maglev_size);
   if (options.lease != Duration(0)) {
     dataplane.lease_seconds =
         static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(options.lease).count());
@@ -224,24 +325,17 @@ Result<void> check(Options& options) {
   dataplane.captures.directory = options.capture_directory.string();
   dataplane.captures.most_file_bytes = options.capture_file_size;
   dataplane.captures.compile = network::pcap::compile_filter;
-  options.eal.memory_mib = options.memory / (1024 * 1024);
-  return {};
+  options.eal.memory_mib = options.memory / mebibyte;
+  options.ports_options = {.queues = options.workers, .buffers = options.buffers};
+  if (const auto right = network::check(dataplane); !right) return in_our_words(right.error(), options);
+  if (const auto right = network::dpdk::check(options.eal, options.ports_options, options.ports); !right)
+    return in_our_words(right.error(), options);
+  return check_room(options);
 }
 
 Result<network::zmq::ServerOptions> server_options(const Options& options) {
-  network::zmq::ServerOptions server;
-  server.program = "metalnetd " + std::string(program::version());
-  IRONCORE_TRY(auto listen, within(program::parse_endpoints(options.listen), "listen"));
-  server.path = std::move(listen.path);
-  if (listen.tcp) {
-    IRONCORE_TRY(auto keys, within(network::zmq::load_key_pair(options.key_file), "key-file"));
-    IRONCORE_TRY(auto identities, within(network::zmq::load_identities(options.identities_file), "identities-file"));
-    server.tcp = network::zmq::TcpOptions{.address = std::move(listen.tcp->address),
-                                          .port = listen.tcp->port,
-                                          .keys = std::move(keys),
-                                          .identities = std::move(identities)};
-  }
-  return server;
+  return program::server_options<network::zmq::ServerOptions>(options.serving, "metalnetd",
+                                                              network::zmq::load_identities);
 }
 
 }  // namespace ironcore::metalnetd

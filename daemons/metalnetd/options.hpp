@@ -12,6 +12,7 @@
 #include "ironcore/network/zmq.hpp"
 #include "program/command_line.hpp"
 #include "program/directory.hpp"
+#include "program/serving.hpp"
 
 namespace ironcore::metalnetd {
 
@@ -20,15 +21,14 @@ enum class Firewall { on, off };
 enum class Keep { everything, configuration, nothing };
 
 struct Options {
-  std::vector<std::string> listen;        ///< at most one ipc and one tcp endpoint
-  std::filesystem::path key_file;         ///< key pair of the server, for tcp
-  std::filesystem::path identities_file;  ///< who may do what, for tcp
+  program::Serving serving;
   std::string underlay;
   std::vector<std::string> uplink_texts;  ///< NAME,router=MAC|ADDRESS[,weight=N],device=DEVICE
   std::vector<std::string> port_texts;    ///< NAME=DEVICE
   std::vector<std::string> dns;
   std::uint64_t workers = 1;
   std::uint64_t connections = 1'000'000;
+  std::uint64_t maglev_size = network::DataplaneOptions().maglev_size;
   std::uint64_t mtu = 1500;
   std::uint64_t memory = 256ULL * 1024 * 1024;  ///< bytes
   std::uint64_t buffers = 16'384;
@@ -44,6 +44,7 @@ struct Options {
 
   // What follows from them.
   network::DataplaneOptions dataplane;
+  network::dpdk::PortsOptions ports_options;
   std::vector<network::PortSpec> ports;  ///< to open at start, uplinks first
 };
 
@@ -55,7 +56,8 @@ program::Command grammar(Options& options);
 /// The endpoints that were asked for, with keys and identities read.
 Result<network::zmq::ServerOptions> server_options(const Options& options);
 
-/// Looks at the settings as a whole and fills in what follows from them; `invalid` names the one that is wrong.
+/// Looks at the settings as a whole and fills in what follows from them: everything that can be found out without starting, from how they fit together to
+/// whether this host has room for them. `invalid` names the one that is wrong.
 Result<void> check(Options& options);
 
 }  // namespace ironcore::metalnetd

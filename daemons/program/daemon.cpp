@@ -2,9 +2,12 @@
 // The life of a daemon: settings, log, signals, serve, report.
 #include "program/daemon.hpp"
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <exception>
+#include <filesystem>
 #include <iostream>
 
 #include "program/config_file.hpp"
@@ -35,7 +38,21 @@ int report(const Error& error) {
   return exit_code(error);
 }
 
+namespace {
+
+/// What is closed would be the next file or socket, and text would be written into that. What it is instead can be neither read nor written.
+void hold_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) != -1) continue;
+    // The lowest number that is free, which is this one.
+    [[maybe_unused]] const int held = ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+}  // namespace
+
 int run_guarded(const std::function<int()>& program) {
+  hold_standard_descriptors();
   try {
     return program();
   } catch (const std::exception& exception) {
@@ -52,6 +69,14 @@ void raise_descriptor_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);  // what does not work leaves what there was
+}
+
+Result<void> check_ready_file(const std::filesystem::path& file) {
+  std::error_code ignored;
+  if (file.empty()) return {};
+  const auto directory = std::filesystem::absolute(file).parent_path();
+  if (std::filesystem::is_directory(directory, ignored)) return {};
+  return Error(ErrorCode::invalid, "ready-file: " + directory.string() + " is no directory: make it");
 }
 
 int run_unguarded(Command program, int argc, const char* const* argv, const Environment& environment,
@@ -95,7 +120,11 @@ int run_unguarded(Command program, int argc, const char* const* argv, const Envi
   }
   if (is_print) std::cout << config_text(keys);
   if (is_print && !is_check) return exit_ok;
-  if (const auto checked = check(); !checked) {
+  const auto check_all = [&]() -> Result<void> {
+    IRONCORE_CHECK(check());
+    return check_ready_file(readiness_options.ready_file);
+  };
+  if (const auto checked = check_all(); !checked) {
     report(checked.error());
     return exit_usage;
   }

@@ -16,6 +16,22 @@ Error expected(std::string_view what, const std::string& given) {
   return {ErrorCode::invalid, "expected " + std::string(what) + ", not \"" + given + '"'};
 }
 
+struct Parts {
+  std::string address;                ///< empty = there is no colon behind one
+  std::optional<std::uint16_t> port;  ///< empty = that is no port
+};
+
+Parts split_port(const std::string& text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos) return {};
+  Parts parts{.address = text.substr(0, colon), .port = std::nullopt};
+  std::uint16_t port = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data() + colon + 1, last, port);
+  if (error == std::errc() && end == last) parts.port = port;
+  return parts;
+}
+
 }  // namespace
 
 Result<Endpoint> parse_endpoint(const std::string& text) {
@@ -30,16 +46,21 @@ Result<Endpoint> parse_endpoint(const std::string& text) {
     return endpoint;
   }
   if (!text.starts_with(tcp_scheme)) return expected("ipc:///path or tcp://address:port", text);
-  const std::string rest = text.substr(tcp_scheme.size());
-  const auto colon = rest.rfind(':');
-  if (colon == std::string::npos || colon == 0) return expected("ipc:///path or tcp://address:port", text);
-  TcpAddress tcp{.address = rest.substr(0, colon)};
-  const std::string port = rest.substr(colon + 1);
-  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), tcp.port);
-  if (error != std::errc() || end != port.data() + port.size() || tcp.port > last_port) {
+  auto tcp = split_port(text.substr(tcp_scheme.size()));
+  if (tcp.address.empty()) return expected("ipc:///path or tcp://address:port", text);
+  if (!tcp.port || *tcp.port > last_port) {
     return expected("a port up to " + std::to_string(last_port) + " (ironcored uses the two above it too)", text);
   }
-  return Endpoint{.path = "", .tcp = std::move(tcp)};
+  return Endpoint{.path = "", .tcp = TcpAddress{std::move(tcp.address), *tcp.port}};
+}
+
+Result<TcpAddress> parse_tcp_address(const std::string& text) {
+  auto parts = split_port(text);
+  const bool has_colons = parts.address.find(':') != std::string::npos;
+  if (parts.address.empty() || !parts.port || *parts.port == 0 ||
+      has_colons != (parts.address.front() == '[' && parts.address.back() == ']'))
+    return expected("address:port such as 127.0.0.1:9464 or [::1]:9464", text);
+  return TcpAddress{std::move(parts.address), *parts.port};
 }
 
 Result<Endpoint> parse_endpoints(const std::vector<std::string>& texts) {

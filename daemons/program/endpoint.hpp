@@ -25,6 +25,9 @@ struct Endpoint {
 /// `ipc:///path` or `tcp://address:port`. `invalid` says what was expected. The two ports above may belong to it too.
 Result<Endpoint> parse_endpoint(const std::string& text);
 
+/// `127.0.0.1:9464`, `[::1]:9464`, for what speaks something else than ZeroMQ; not port 0.
+Result<TcpAddress> parse_tcp_address(const std::string& text);
+
 /// All that a server listens on as one: at most one path and one address.
 Result<Endpoint> parse_endpoints(const std::vector<std::string>& texts);
 

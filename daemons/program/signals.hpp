@@ -6,6 +6,7 @@
 #include <mutex>
 #include <stop_token>
 #include <thread>
+#include <utility>
 
 #include "ironcore/base/unique_fd.hpp"
 
@@ -39,6 +40,20 @@ class Signals {
   UniqueFd signals_;
   UniqueFd wake_;
   std::thread thread_;
+};
+
+/// What SIGHUP does while this lives. One at a time.
+class OnHangup {
+ public:
+  OnHangup(Signals& signals, std::function<void()> action) : signals_(signals) {
+    signals_.on_hangup(std::move(action));
+  }
+  ~OnHangup() { signals_.on_hangup({}); }
+  OnHangup(const OnHangup&) = delete;
+  OnHangup& operator=(const OnHangup&) = delete;
+
+ private:
+  Signals& signals_;
 };
 
 }  // namespace ironcore::program

@@ -169,6 +169,29 @@ TEST_CASE("depth and size are bounded") {
   CHECK(parse_manifests(std::string(5 * 1024 * 1024, ' ')).error().code() == ErrorCode::exhausted);
 }
 
+TEST_CASE("limits may be others") {
+  std::string list = "[";
+  for (int i = 0; i < 150'000; ++i) list += "1,";
+  list += "1]";
+  CHECK(parse_manifests(list).error().message().find("more than 100000 values") != std::string::npos);
+  const auto parsed_list = parse_manifests(list, {.values = 200'000});
+  REQUIRE(parsed_list.has_value());
+  CHECK(parsed_list->front().json() == list);
+  CHECK(parse_manifests("a: [1, 2, 3]\n", {.values = 4}).error().code() == ErrorCode::exhausted);
+  CHECK(parse_manifests("a: [1, 2, 3]\n", {.values = 5}).has_value());
+  CHECK(parse_manifests("a: 123\n", {.file_bytes = 6}).error().message() ==
+        "a manifest file may have up to 0 MiB; this one has 7 bytes");
+  CHECK(parse_manifests("a: b\n", {.json_bytes = 4}).error().code() == ErrorCode::exhausted);
+  // Documents that are small where they stand, and large as JSON.
+  std::string many;
+  for (int i = 0; i < 20; ++i) many += "a: &a " + std::string(1000, 'x') + "\nb: [*a, *a, *a, *a]\n---\n";
+  CHECK(parse_manifests(many).has_value());
+  const auto too_many = parse_manifests(many, {.all_json_bytes = 50'000});
+  REQUIRE(too_many.has_error());
+  CHECK(too_many.error().code() == ErrorCode::exhausted);
+  CHECK(too_many.error().message().find("aliases counted") != std::string::npos);
+}
+
 TEST_CASE("brackets are counted before they are read") {
   CHECK(parsed("a: {b: " + std::string(32, '[')) == "line 1, column 39: the value is nested deeper than 32 levels");
   const auto count = [](std::string_view before, std::string_view again, std::string_view after) {

@@ -159,6 +159,16 @@ TEST_CASE("a dataplane refuses options that cannot be, and names them all") {
   const auto made = Dataplane::create(options, ports, clock, log);
   REQUIRE_FALSE(made.has_value());
   CHECK(made.error().code() == ErrorCode::invalid);
+  CHECK(check(options).error().fields() == made.error().fields());
+  CHECK(made.error().message().find("and is 65536; the nearest is 65537") != std::string::npos);
+  for (const auto& [size, nearest] :
+       {std::pair(0U, "101"), std::pair(100U, "101"), std::pair(0xffff'ffffU, "16777213"), std::pair(252U, "251")}) {
+    DataplaneOptions other;
+    other.underlay = prefix("2001:db8:0:1::/64");
+    CHECK(check(other).has_value());
+    other.maglev_size = size;
+    CHECK(check(other).error().message().ends_with(std::string("the nearest is ") + nearest));
+  }
   std::vector<std::string> fields;
   const auto error = made.error();
   for (const auto& field : error.fields()) fields.push_back(field.field);
@@ -414,9 +424,25 @@ TEST_CASE("a port may come before its interface or after it, go, and come back u
   CHECK(send() == 0);
   CHECK(host.ports.take("other").size() == 1);
   CHECK(host.counters_of("m1").received_packets == 3);
-  CHECK(host.counters_of("m3") == InterfaceCounters{"m3", 0, 0, 0, 0, 0});
+  CHECK(host.counters_of("m3") == InterfaceCounters{.id = "m3", .has_port = true});
   host.apply({InterfaceKey{"m3"}, InterfaceKey{"m1"}});
   CHECK(host.dataplane->interface_counters().size() == 1);
+}
+
+TEST_CASE("an interface says whether its port is there, which may come, go and change") {
+  Host host(1);
+  host.apply({interface("m1", "10.0.0.1")});
+  CHECK_FALSE(host.counters_of("m1").has_port);
+  REQUIRE(host.ports.open(port_spec("port-m1")).has_value());
+  CHECK(host.counters_of("m1").has_port);
+  auto moved = interface("m1", "10.0.0.1");
+  moved.port = "another";
+  host.apply({moved});
+  CHECK_FALSE(host.counters_of("m1").has_port);
+  host.apply({interface("m1", "10.0.0.1")});
+  CHECK(host.counters_of("m1").has_port);
+  REQUIRE(host.ports.close("port-m1").has_value());
+  CHECK_FALSE(host.counters_of("m1").has_port);
 }
 
 TEST_CASE("a machine whose MAC nobody told is known by what it says, and workers hear of it") {

@@ -76,6 +76,14 @@ class CommandLine(TempDirectory):
             self.assertRegex(result.out, rf"^{name} \d+\.\d+\.\d+\n$")
         self.assertRegex(run("ironcorectl", "version", "--client").out, r"^client +\d+\.\d+\.\d+\n$")
 
+    def test_a_closed_output_is_an_error_and_nobody_elses_file(self):
+        for descriptor in (0, 1, 2):
+            result = subprocess.run(["sh", "-c", f'exec "$0" version --client {descriptor}>&-', str(cloud.program("ironcorectl"))], text=True,
+                                    capture_output=True)
+            self.assertEqual(result.returncode, 1 if descriptor == 1 else 0, result)
+            if descriptor == 1:
+                self.assertIn("error: write the output: bad file descriptor", result.stderr)
+
     def test_no_server_is_an_error_that_names_the_endpoint(self):
         result = run("ironcorectl", "get", "machines", "--server", f"ipc://{self.directory}/nobody.sock")
         self.assertSays(result, 1, "nobody.sock")
@@ -105,8 +113,30 @@ class CommandLine(TempDirectory):
         self.assertEqual(complete("ironcorectl", "logs", "-f", "--tai"), ["--tail"])
         self.assertEqual(complete("ironcorectl", "dataplane", "open"), ["open-port"])
         self.assertEqual(complete("ironcorectl", "dataplane", "get", "rou"), ["routes"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "watch", "routes", "tar"), ["targets"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "watch", "--cou"), ["--count", "--counters"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "capture", "st"), ["start", "stop"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "explain", "web-1", "s"), ["sctp"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "apply", ""), [])
         self.assertEqual(complete("ironcorectl", "completion", ""), ["bash", "zsh", "fish"])
         self.assertEqual(complete("ironcorectl", "completion", "bash", ""), [])
+
+    def test_bash_asks_the_dataplane_of_the_line(self):
+        script = self.write("completion.bash", run("ironcorectl", "completion", "bash").out)
+        asked = self.directory / "asked"
+        self.write("ironcorectl", f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>{asked}\necho rule web-1 http\n").chmod(0o755)
+
+        def complete(*words):
+            line = f"source {script}; COMP_WORDS=({' '.join(repr(w) for w in words)}); COMP_CWORD={len(words) - 1}; _ironcorectl; echo \"${{COMPREPLY[@]}}\""
+            environment = dict(os.environ, PATH=f"{self.directory}:{os.environ['PATH']}")
+            return subprocess.run(["bash", "-c", line], check=True, text=True, capture_output=True, env=environment).stdout.split()
+
+        self.assertEqual(complete("ironcorectl", "dataplane", "delete", "rule", ""), ["web-1"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "--dataplane", "ipc:///x", "delete", "rule", "web-1", ""), ["http"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "get", "rules", "--interface", "w"), ["web-1"])
+        self.assertEqual(complete("ironcorectl", "dataplane", "close-port", ""), ["web-1"])
+        self.assertEqual(asked.read_text().splitlines(), ["dataplane get rule -o name", "dataplane get rule -o name --dataplane ipc:///x",
+                                                          "dataplane get interfaces -o name", "dataplane ports -o name"])
 
     def test_bash_asks_the_server_and_the_namespace_of_the_line(self):
         script = self.write("completion.bash", run("ironcorectl", "completion", "bash").out)

@@ -70,6 +70,16 @@ def limited(**total):
                        "hostname": "machine-a", "total": total})
 
 
+def crc32c(data):
+    """RFC 9260 appendix A, a bit at a time."""
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
 class Wire:
     """Our end of an interface: frames that come out of it, and frames to put in."""
 
@@ -142,6 +152,22 @@ class Host(TempDirectory):
 
     def ctl(self, *arguments, stdin=""):
         return run("ironcorectl", "dataplane", *arguments, stdin=stdin, environment={"IRONCORE_DATAPLANE": self.endpoint})
+
+    @contextlib.contextmanager
+    def watch(self, *arguments):
+        """A `dataplane watch` that has begun; it is gone afterwards."""
+        process = subprocess.Popen([program("ironcorectl"), "dataplane", "watch", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   env={**os.environ, "IRONCORE_DATAPLANE": self.endpoint})
+        try:
+            self.assertIn("watching from revision", process.stderr.readline())
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def metrics(self):
+        with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
+            return answer.read().decode()
 
     def ok(self, *arguments, stdin=""):
         result = self.ctl(*arguments, stdin=stdin)
@@ -407,13 +433,15 @@ class Dataplane(Host):
                             (("start", "c", "-w", "x", "tcp prt 80"), "prt"),
                             (("start", "c", "--udp", "127.0.0.1:x"), "1 to 65535"),
                             (("start", "c", "--udp", "host"), "udp"),
-                            (("start", "c", "-w", "x", "--snap-length", "1"), "snap_length"),
+                            (("start", "c", "-w", "x", "--snap-length", "1"), "--snap-length: expected 64 to 262144, not 1"),
+                            (("start", "c", "-w", "x", "--vni", "16777216"), "--vni: expected 0 to 16777215"),
                             (("stop",), "takes an id"),
+                            ((), "capture takes start, stop or list\n"),
                             (("strat",), "start")):
             with self.subTest(text):
                 self.assertSays(self.ctl("capture", *words), 2, text)
         self.assertSays(self.ctl("capture", "start", "c", "-w", "x", "--port", "nobody"), 1, "nobody")
-        self.assertSays(self.ctl("capture", "stop", "nobody"), 1, "no capture nobody")
+        self.assertSays(self.ctl("capture", "stop", "nobody"), 1, 'no capture "nobody"')
         self.assertEqual(list(self.captures.iterdir()), [])
 
     def test_wrong_configuration_is_told_and_changes_nothing(self):
@@ -451,12 +479,140 @@ class Dataplane(Host):
                 self.assertIn("said nothing new", self.ok("apply", "-f", "-", stdin=self.ok("get", kind, "-o", "yaml")))
                 self.assertIn("said nothing new", self.ok("apply", "-f", "-", stdin=self.ok("get", kind, "-o", "json")))
         self.assertIn("1 change applied", self.ok("delete", "route", "100", "10.2.0.0/16"))
-        self.assertIn("said nothing new", self.ok("delete", "route", "100", "10.2.0.0/16"))
+        self.assertIn("1 change: it was not there", self.ok("delete", "route", "100", "10.2.0.0/16"))
         self.assertNotIn("10.2.0.0/16", self.ok("get", "routes"))
         self.ok("delete", "-f", "-", stdin=NETWORK)
         self.assertEqual(json.loads(self.ok("get", "interfaces", "-o", "json"))["items"], [])
         self.ok("close-port", "port-b")
         self.assertNotIn("port-b", self.ok("ports"))
+
+    def test_a_port_that_is_not_there_is_told(self):
+        text = "kind: Interface\nid: c\nport: port-c\nvni: 100\nipv4: 10.0.0.3\n"
+        file = self.write("c.yaml", text)
+        said = self.ctl("apply", "-f", file)
+        self.assertSays(said, 0, f"warning: {file}:3:1: port: port-c is not there yet; `ironcorectl dataplane open-port port-c DEVICE` opens it")
+        self.assertRegex(self.ok("get", "interfaces"), r"c +port-c \(port not there\) +100")
+        self.assertRegex(self.ok("status"), r"interfaces +1, port not there: c")
+        self.assertEqual(json.loads(self.ok("status", "-o", "json"))["interfacesWithoutPort"], 1)
+        self.assertIn('ironcore_dataplane_interface_has_port{interface="c"} 0', self.metrics())
+        self.ok("open-port", "port-c", "null")
+        self.assertNotIn("not there", self.ok("get", "interfaces"))
+        self.assertIn('ironcore_dataplane_interface_has_port{interface="c"} 1', self.metrics())
+        self.assertEqual(self.ctl("apply", "-f", "-", stdin=NETWORK).err, "")
+        many = "".join(f"kind: Interface\nid: m{i}\nport: port-m{i}\nvni: 200\nipv4: 10.0.1.{i}\n---\n" for i in range(1, 26))
+        said = self.ctl("apply", "-f", "-", stdin=many)
+        self.assertSays(said, 0, "warning: … and 15 more")
+        self.assertEqual(len(said.err.splitlines()), 11)
+
+    def test_what_is_not_there_cannot_be_closed_or_stopped(self):
+        self.assertSays(self.ctl("close-port", "prt-a"), 1, 'there is no port "prt-a" (did you mean "port-a"?)')
+        self.assertSays(self.ctl("capture", "stop", "web"), 1, 'there is no capture "web"')
+        self.ok("capture", "start", "webs", "-w", "w.pcapng")
+        self.assertSays(self.ctl("capture", "stop", "web"), 1, 'there is no capture "web" (did you mean "webs"?)')
+        self.ok("capture", "stop", "webs")
+        self.assertIn("port port-a is closed", self.ok("close-port", "port-a"))
+
+    def test_lists_are_cut_and_told_by_interface(self):
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        self.assertRegex(self.ok("get", "rules", "--interface", "b"), r"\nb +web ")
+        self.assertSays(self.ctl("get", "rules", "--interface", "a"), 0, "there are no rules of interface a")
+        self.assertEqual(json.loads(self.ok("get", "interfaces", "--interface", "a", "-o", "json"))["id"], "a")
+        self.assertSays(self.ctl("get", "routes", "--interface", "a"), 2, "routes belong to no interface; these do: interfaces, prefixes, virtual-ips, nats, rules")
+        self.assertSays(self.ctl("get", "route", "100", "10.2.0.0/16", "--limit", "1"), 2, "are for lists")
+        self.assertEqual(self.ok("get", "rules", "-o", "name"), "rule b web\n")
+        self.assertEqual(self.ok("get", "routes", "-o", "name").splitlines(), ["route 100 0.0.0.0/0", "route 100 10.2.0.0/16"])
+        self.assertIn("port port-a\n", self.ok("ports", "-o", "name"))
+        cut = self.ctl("get", "routes", "--limit", "1")
+        self.assertSays(cut, 0, "… and more: --limit 0 shows all")
+        self.assertEqual(len(cut.out.splitlines()), 2)
+        self.assertEqual(self.ctl("get", "routes", "--limit", "2").err, "")
+
+    def test_other_protocols_are_explained(self):
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        self.assertIn("SCTP 10.0.0.1:1000 to 10.0.0.2:3868", self.ok("explain", "port-a", "sctp", "10.0.0.1:1000", "10.0.0.2:3868"))
+        self.assertIn("protocol 47 10.0.0.1 to 10.0.0.2", self.ok("explain", "port-a", "47", "10.0.0.1", "10.0.0.2"))
+        self.assertIn("TCP 10.0.0.1:1000 to 10.0.0.2:80", self.ok("explain", "port-a", "6", "10.0.0.1:1000", "10.0.0.2:80"))
+        self.assertSays(self.ctl("explain", "port-a", "00", "7"), 1, "there is no worker 7: they are counted from 0 to 0")
+        self.assertSays(self.ctl("explain", "port-a", "gre", "10.0.0.1", "10.0.0.2"), 2, "expected tcp, udp, sctp, icmp or the number of a protocol")
+        self.assertSays(self.ctl("explain", "port-a", "47", "10.0.0.1:1", "10.0.0.2"), 2, "an address without a port")
+        # The NAT changes ports and checksum of the SCTP packet: both must have been right before.
+        out = json.loads(self.ok("explain", "port-a", "sctp", "10.0.0.1:1000", "198.51.100.1:3868", "-o", "json"))
+        inner = bytes.fromhex(out["frame"])[14 + 40:]
+        self.assertEqual(IP(inner).src, "192.0.2.1")
+        self.assertEqual(int.from_bytes(inner[28:32], "little"), crc32c(inner[20:28] + bytes(4) + inner[32:]))
+
+    def test_changes_are_watched(self):
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        with self.watch("routes", "-o", "json", "--count", "2", "--timeout", "30s") as watch:
+            self.ok("apply", "-f", "-", stdin="kind: Interface\nid: c\nport: port-b2\nvni: 100\nipv4: 10.0.0.3\n")
+            self.ok("apply", "-f", "-", stdin='{"kind": "Route", "vni": 100, "prefix": "10.9.0.0/16", "nextHops": [{"underlay": "2001:db8:0:9::1"}]}')
+            self.ok("delete", "route", "100", "10.9.0.0/16")
+            out, err = watch.communicate(timeout=30)
+        self.assertEqual(watch.returncode, 0, err)
+        one, two = map(json.loads, out.splitlines())
+        self.assertEqual((one["change"]["kind"], one["change"]["prefix"]), ("Route", "10.9.0.0/16"))
+        self.assertEqual(two["change"], {"delete": "Route", "vni": 100, "prefix": "10.9.0.0/16"})
+        self.assertEqual(two["revision"], one["revision"] + 1)
+
+        with self.watch("--interface", "a", "--counters", "--every", "100ms", "--timeout", "30s", "--count", "3") as watch:
+            self.ok("delete", "rule", "b", "web")
+            self.ok("delete", "nat", "a")
+            self.gateway_mac("a")
+            self.ok("apply", "-f", "-", stdin=NETWORK)
+            out, err = watch.communicate(timeout=30)
+        self.assertEqual(watch.returncode, 0, err)
+        self.assertIn("  deleted  nat a\n", out)
+        self.assertRegex(out, r"  set      nat: Interface a, Address 192\.0\.2\.1, Ports 1024-2047")
+        self.assertRegex(out, r"counters  .*interfaces\.a\.sentPackets \+1")
+        self.assertNotIn("rule", out)
+
+    def test_a_watch_ends(self):
+        self.assertIn("watching from revision", self.ctl("watch", "--timeout", "200ms").err)
+        late = self.ctl("watch", "--timeout", "200ms", "--count", "1")
+        self.assertEqual(late.code, 1)
+        self.assertIn("error: 0 of 1 lines came in 200ms", late.err)
+        self.assertSays(self.ctl("watch", "rotes"), 2, 'did you mean "routes"?')
+        self.assertSays(self.ctl("watch", "-o", "yaml"), 2, "-o table or -o json")
+        self.assertSays(self.ctl("watch", "--every", "1ms"), 2, "--every: at least 100ms")
+        with self.watch() as watch:
+            watch.send_signal(signal.SIGINT)
+            out, err = watch.communicate(timeout=30)
+        self.assertEqual((watch.returncode, out), (0, ""), err)
+
+    def test_a_watch_that_misses_something_says_so(self):
+        with self.watch("--timeout", "60s", "--count", "1") as watch:
+            routes = [{"kind": "Route", "vni": 100, "prefix": f"10.{i // 256}.{i % 256}.0/24", "nextHops": [{"underlay": OTHER_HOST}]} for i in range(20_000)]
+            self.ok("apply", "-f", "-", stdin=json.dumps({"kind": "List", "items": routes}))
+            wait_until("it is told", lambda: "changes were missed" in watch.stderr.readline())
+            self.ok("delete", "route", "100", "10.0.0.0/24")
+            out, err = watch.communicate(timeout=30)
+        self.assertEqual(watch.returncode, 0, err)
+        self.assertIn("deleted  route 100 10.0.0.0/24", out)
+
+    def test_a_file_of_100000_routes_is_one_batch(self):
+        route = '{{kind: Route, vni: 100, prefix: 10.{}.{}.{}/32, nextHops: [{{underlay: "2001:db8:0:2::{:x}"}}]}}'
+        lines = [route.format(i >> 16, i >> 8 & 255, i & 255, i % 1000 + 1) for i in range(100_000)]
+        file = self.write("routes.yaml", "kind: List\nitems:\n" + "".join(f"  - {line}\n" for line in lines))
+        before = json.loads(self.ok("status", "-o", "json"))["revision"]
+        self.assertIn(f"100000 changes applied, revision {before + 1}", self.ok("apply", "-f", file))
+        self.assertIn("100000 changes said nothing new", self.ok("apply", "-f", file))
+        wrong = self.write("wrong.yaml", file.read_text().replace("10.0.1.", "10.0.x.").replace("items:\n", "items:\n  - {kind: Route, vni: 7, prefix: 10.0.0.0/8}\n"))
+        said = self.ctl("apply", "-f", wrong)
+        self.assertSays(said, 2, f"error: {wrong}:3:5: ", f"error: {wrong}:260:29: items[257].prefix:", "error: … and 193 more")
+        self.assertEqual(len(said.err.splitlines()), 65)
+        several = self.write("several.yaml", "".join(f"{line}\n---\n" for line in lines))
+        self.assertIn("100000 changes said nothing new", self.ok("apply", "-f", several))
+        self.assertIn("100000 changes applied", self.ok("delete", "-f", file))
+
+    def test_files_without_an_object_are_told(self):
+        for name, text in (("empty.yaml", ""), ("comment.yaml", "# nothing\n---\n"), ("list.yaml", "kind: List\nitems: []\n")):
+            with self.subTest(name):
+                file = self.write(name, text)
+                self.assertSays(self.ctl("apply", "-f", file), 2, f"there is no object in {file}")
+        file = self.write("word.yaml", "word\n")
+        self.assertSays(self.ctl("apply", "-f", file), 2, f"error: {file}:1:1: must be an object with a kind")
+        file = self.write("list.yaml", "- {kind: Route, vni: 1, prefix: 10.0.0.0/8}\n- 3\n")
+        self.assertSays(self.ctl("apply", "-f", file), 2, f"error: {file}:1:3: [0].nextHops: is required", f"error: {file}:2:3: [1]: must be an object")
 
     def test_a_crash_leaves_nothing_in_the_way(self):
         self.ok("apply", "-f", "-", stdin=NETWORK)
@@ -573,13 +729,30 @@ class Settings(TempDirectory):
                             ([*right, "--listen", "tcp://127.0.0.1:5"], "key-file: tcp is offered only with keys"),
                             ([*right, "--listen", "tcp://127.0.0.1:5", "--key-file", "x"], "identities-file: tcp is offered only to known keys"),
                             ([*right, "--identities-file", "x"], "add --listen tcp://address:port"),
-                            ([*right, "--listen", "ipc:///a", "--listen", "ipc:///b"], "one too many")):
+                            ([*right, "--listen", "ipc:///a", "--listen", "ipc:///b"], "one too many"),
+                            ([*right, "--uplink", "up,router=10.0.0.1,device=tap:x"], 'router: expected a MAC address such as 02:00:00:00:00:01, or an IPv6 address such as fe80::1'),
+                            ([*right, "--maglev-size", "65536"], "maglev-size: must be a prime from 101 to 16777213, and is 65536; the nearest is 65537"),
+                            ([*right, "--maglev-size", "5000000000"], "maglev-size: expected a prime"),
+                            ([*right, "--port", "a=tap:x", "--port", "b=tap:x"], "port b: device: tap:x cannot be of a and b"),
+                            ([*right, "--port", "a=tap:x", "--port", "a=tap:y"], "port a: name: a is named twice"),
+                            ([*right, "--port", "a=tpa:x"], 'did you mean "tap"?'),
+                            ([*right, "--card", "0000:01:00.0", "--card", "0000:01:00.0"], "cards[1]: 0000:01:00.0 is named twice"),
+                            ([*right, "--port", "a=pci:0000:01:00.0"], "none of the cards that may be opened"),
+                            ([*right, "--workers", "64", "--connections", "1000000000"], "connections: 1000000000 for each of 64 workers take"),
+                            ([*right, "--connections", "2000000000"], "connections: must be 1 to 1073741824"),
+                            ([*right, "--buffers", "200000"], "buffers: 200000 do not fit into 256 MiB"),
+                            ([*right, "--memory", "1024Ti"], "memory:"),
+                            ([*right, "--pages", "huge", "--memory", "512Gi"], "memory: this host has"),
+                            ([*right, "--metrics", "9464"], "metrics: expected address:port"),
+                            ([*right, "--state-directory", "/dev/null/x"], "state-directory: /dev/null is no directory"),
+                            ([*right, "--ready-file", "/nowhere/ready"], "ready-file: /nowhere is no directory"),
+                            ([*right, "--dpdk-prefix", "a/b"], "dpdk-prefix: must be 1 to 32 letters")):
             with self.subTest(text):
                 self.assertSays(run("metalnetd", *words, "--check-config"), 2, text)
 
     def test_a_config_file_is_checked_and_printed(self):
         config = self.write("metalnetd.yaml", f"underlay: {UNDERLAY}\nuplink:\n  - up,router={ROUTER},weight=2,device=af_packet:eth1\n"
-                                              "firewall: \"off\"\ndns: [192.0.2.53]\nlease: 1h\n")
+                                              "firewall: \"off\"\nmaglev-size: 251\ndns: [192.0.2.53]\nlease: 1h\n")
         self.assertEqual(run("metalnetd", "--config", config, "--check-config").code, 0)
         printed = run("metalnetd", "--config", config, "--print-config").out
         self.assertIn("weight=2", printed)
@@ -587,9 +760,8 @@ class Settings(TempDirectory):
         self.assertEqual(run("metalnetd", "--config", again, "--print-config").out, printed)
 
     def test_a_capture_directory_that_is_not_there_is_an_error(self):
-        result = run("metalnetd", "--underlay", UNDERLAY, "--listen", f"ipc://{self.directory}/s", "--capture-directory", self.directory / "nowhere", "--keep", "nothing")
-        self.assertEqual(result.code, 1, result)
-        self.assertIn("nowhere is no directory", result.err)
+        result = run("metalnetd", "--underlay", UNDERLAY, "--check-config", "--capture-directory", self.directory / "nowhere")
+        self.assertSays(result, 2, "nowhere is no directory")
 
     def test_a_device_that_is_not_there_is_an_error(self):
         result = run("metalnetd", "--underlay", UNDERLAY, "--port", "a=af_packet:nowhere", "--listen", f"ipc://{self.directory}/s", "--keep", "nothing")

@@ -64,8 +64,7 @@ static std::string joined(const std::vector<FieldError>& fields) {
   std::string text;
   for (const auto& field : fields) {
     if (!text.empty()) text += "; ";
-    text += field.field;
-    text += ": ";
+    if (!field.field.empty()) text += field.field + ": ";
     text += field.message;
   }
   return text;

@@ -10,9 +10,6 @@ namespace {
 
 constexpr std::size_t most_ports = 256;
 constexpr std::size_t longest_filter = 1024;
-constexpr std::uint32_t least_snap_length = 64;
-constexpr std::uint32_t most_snap_length = 262'144;
-constexpr std::uint32_t most_vni = 0xff'ffff;
 
 bool is_name(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
@@ -36,7 +33,7 @@ void check_sink(const CaptureUdp& udp, Errors& errors) {
   if (udp.address.is_unspecified() || udp.address.is_multicast())
     errors.push_back({"sink.address", Reason::invalid, "must be the address of one station"});
   if (udp.port == 0) errors.push_back({"sink.port", Reason::invalid, "must be 1 to 65535"});
-  if (udp.vni > most_vni) errors.push_back({"sink.vni", Reason::invalid, "must be 0 to 16777215"});
+  if (udp.vni > most_capture_vni) errors.push_back({"sink.vni", Reason::invalid, "must be 0 to 16777215"});
 }
 
 void check_sink(const CaptureStream&, Errors&) {}

@@ -219,7 +219,17 @@ class Reader {
   std::vector<FieldError> errors;
 
   void wrong(const Path& at, std::string message, Reason reason = Reason::invalid) {
-    if (errors.size() < max_errors) errors.push_back({at.text(), reason, std::move(message)});
+    if (errors.size() < max_errors)
+      errors.push_back({at.text(), reason, std::move(message)});
+    else
+      ++more_;
+  }
+
+  /// Nothing if nothing is wrong.
+  Result<void> finish() {
+    if (errors.empty()) return {};
+    if (more_ > 0) errors.push_back({"", Reason::invalid, "… and " + std::to_string(more_) + " more"});
+    return Error(std::move(errors));
   }
 
   Change read_change(const JsonTree& tree, const Path& at) {
@@ -250,6 +260,8 @@ class Reader {
   }
 
  private:
+  std::size_t more_ = 0;  ///< things that are wrong, besides `errors`
+
   template <std::size_t N>
   static std::string list_of(const std::array<std::string_view, N>& words) {
     std::string out;
@@ -399,7 +411,7 @@ Result<Change> parse_change(std::string_view json) {
   IRONCORE_TRY(const auto tree, parse_bounded(json));
   Reader reader;
   auto change = reader.read_change(tree, {});
-  if (!reader.errors.empty()) return Error(std::move(reader.errors));
+  IRONCORE_CHECK(reader.finish());
   return change;
 }
 
@@ -412,7 +424,7 @@ Result<std::vector<Change>> parse_changes(std::string_view json) {
   changes.reserve(all.size());
   const Path list{nullptr, "changes"};
   for (std::size_t i = 0; i < all.size(); ++i) changes.push_back(reader.read_change(all[i], {&list, {}, i, true}));
-  if (!reader.errors.empty()) return Error(std::move(reader.errors));
+  IRONCORE_CHECK(reader.finish());
   return changes;
 }
 

@@ -59,7 +59,7 @@ void for_each_dataplane_message(Each each) {
                                       .least_burst_ns = 256,
                                       .bursts = {1, 20, 3},
                                       .bursts_ns = 9000,
-                                      .interfaces = {{"web-1", 1, 100, 2, 200, 3, 4, "02:00:00:00:00:0a"}}});
+                                      .interfaces = {{"web-1", 1, 100, 2, 200, 3, 4, "02:00:00:00:00:0a", true}}});
   one("offload", OffloadRequest{});
   one("offload_reply", OffloadReply{true, {{"connections", 5}, {"packets", 1'000'000}}, {{"full", 2}, {"failed", 1}}});
   one("usage", UsageRequest{});

@@ -119,7 +119,7 @@ TEST_CASE("counters are the same on both sides, and what one side does not know 
                       &all.connection_room, &all.most_connections, &all.bursts.sum_ns})
     *count = next++;
   const std::vector<InterfaceCounters> interfaces{
-      {"a", 1, 2, 3, 4, 5, 6, MacAddress::parse("02:00:00:00:00:01").value()}, {"b", 7, 8, 9, 10, 11, 12, {}}};
+      {"a", 1, 2, 3, 4, 5, 6, MacAddress::parse("02:00:00:00:00:01").value()}, {"b", 7, 8, 9, 10, 11, 12, {}, true}};
   EncodedCounters encoded(all, interfaces);
   encoded.reply.packets.push_back({"of a later release", 1});
   encoded.reply.stages.push_back({"likewise", 1, 1});

@@ -14,10 +14,13 @@ namespace ironcore::api {
 
 /// Link unit `libironcore-yaml`. Everything here is for the edge: programs that read files and print objects.
 
-/// Of one file, all its documents together.
-inline constexpr std::size_t max_manifest_size = 4 * 1024 * 1024;
-/// Values in one document, aliases counted as often as they are used.
-inline constexpr std::size_t max_manifest_values = 100'000;
+/// How much of a file is read: what bounds memory. The defaults are for objects of the store.
+struct ManifestLimits {
+  std::size_t file_bytes = 4 * 1024 * 1024;       ///< all documents together
+  std::size_t values = 100'000;                   ///< in one document, aliases counted as often as they are used
+  std::size_t json_bytes = 1'572'864;             ///< of one document as JSON, likewise
+  std::size_t all_json_bytes = 16 * 1024 * 1024;  ///< of all documents as JSON
+};
 
 /// Line and column, both from 1. Columns count characters.
 struct Place {
@@ -51,7 +54,7 @@ class Manifest {
 /// `on` and `yes` are texts, quoted text stays text. Anchors and aliases work; merge keys (`<<`), tags of
 /// one's own, duplicate members, names of members that are no text, and nesting deeper than 32 levels do not.
 /// `invalid` (or `exhausted` for the sizes above) with line and column: `line 3, column 7: …`.
-Result<std::vector<Manifest>> parse_manifests(std::string_view text);
+Result<std::vector<Manifest>> parse_manifests(std::string_view text, const ManifestLimits& limits = {});
 
 /// An error about the object of a manifest, for the person who wrote the file: one line for each wrong field,
 /// or one in all. `web.yaml:12:5: spec.powr: unknown field (did you mean "power"?)`

@@ -34,6 +34,8 @@ struct Rule {
   std::vector<std::string>
       pools;  ///< not empty: only placed objects that are placed here; for `serve` the pools themselves
   std::vector<std::string> names;  ///< not empty: only objects or leases of these names; `x*` matches a prefix
+  std::vector<std::string> vnis;      ///< not empty: only in these networks; `100` or `100-199`
+  std::vector<std::string> prefixes;  ///< not empty: only these prefixes, and what they contain
 };
 
 struct Identity {
@@ -44,7 +46,7 @@ struct Identity {
 /// What the rules of one kind of server can speak of.
 struct RuleWords {
   std::vector<Verb> verbs;
-  std::vector<std::string_view> narrowers;  ///< of `namespaces`, `pools` and `names`
+  std::vector<std::string_view> narrowers;  ///< of `namespaces`, `pools`, `names`, `vnis` and `prefixes`
   std::function<bool(std::string_view)> is_resource;
   std::string_view example;  ///< a resource, for error messages
 };
@@ -61,6 +63,7 @@ class Identities {
   /// Null for a key that nobody has.
   const Identity* find(std::string_view public_key) const;
   std::size_t size() const noexcept { return by_key_.size(); }
+  const std::map<std::string, Identity, std::less<>>& by_key() const noexcept { return by_key_; }
 
  private:
   std::map<std::string, Identity, std::less<>> by_key_;

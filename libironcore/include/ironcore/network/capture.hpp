@@ -56,13 +56,17 @@ struct CaptureStream {
   friend bool operator==(const CaptureStream&, const CaptureStream&) = default;
 };
 
+inline constexpr std::uint32_t least_snap_length = 64;
+inline constexpr std::uint32_t most_snap_length = 262'144;
+inline constexpr std::uint32_t most_capture_vni = 0xff'ffff;
+
 struct CaptureSpec {
   std::string id;                  ///< 1 to 63 letters, digits, `-` and `_`
   std::vector<std::string> ports;  ///< that are there, at most 256; empty = all, also those that come later
   CaptureDirection direction = CaptureDirection::both;
   std::string
       filter;  ///< pcap-filter(7), at most 1,024 bytes; empty = every frame. Names are not looked up, but those of services
-  std::uint32_t snap_length = 262'144;  ///< bytes of a frame that are kept; 64 to 262,144
+  std::uint32_t snap_length = most_snap_length;  ///< bytes of a frame that are kept
   std::variant<CaptureFile, CaptureUdp, CaptureStream> sink;
   std::uint64_t most_packets = 0;  ///< then it ends; 0 = no limit
   std::uint64_t most_bytes = 0;    ///< of what is written, headers of the format included; 0 = no limit

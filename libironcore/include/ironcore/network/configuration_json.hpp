@@ -23,7 +23,7 @@ std::string to_json(const Change& change);
 /// A list of them.
 std::string to_json(std::span<const Change> changes);
 
-/// `invalid` with a field error for each thing that is wrong, each with the nearest name for an unknown one; whether the values fit together is
+/// `invalid` with a field error for each thing that is wrong (of more than 64 a last one, without a field, says how many more), each with the nearest name for an unknown one; whether the values fit together is
 /// for `Dataplane::apply` to say. A member that is null is not there; one that comes twice is refused.
 Result<Change> parse_change(std::string_view json);
 /// A list of changes, `{"kind":"List","items":[…]}`, or one change alone. Errors name the element as `apply` does: `changes[3].prefix`.

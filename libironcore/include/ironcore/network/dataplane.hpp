@@ -57,7 +57,8 @@ struct DataplaneOptions {
   std::uint32_t connections = 1'000'000;  ///< room of each worker, about 214 bytes each
   std::uint32_t fragments = 16'384;       ///< datagrams in pieces that each worker remembers
   ConnectionTimeouts timeouts;
-  std::uint32_t maglev_size = 65'537;        ///< entries of a load balancer's table; a prime
+  std::uint32_t maglev_size =
+      65'537;  ///< entries of a load balancer's table, two bytes each; a prime, at best 100 times as many as targets
   std::uint32_t lease_seconds = 0xffffffff;  ///< of addresses told by DHCP; this value is for ever
   std::vector<IpAddress> dns_v4;             ///< told to machines, the best one first
   std::vector<IpAddress> dns_v6;
@@ -77,6 +78,9 @@ struct DataplaneOptions {
   std::uint32_t offload_connections = 16'384;       ///< of each worker, at most
   std::optional<std::uint64_t> seed;  ///< of everything random, for simulations; from the system if it is not given
 };
+
+/// `invalid` with a field error for each option that cannot be, as far as it can be told without ports and directories.
+Result<void> check(const DataplaneOptions& options);
 
 /// Some objects of a kind, in the order of their keys.
 template <class Object>
@@ -132,7 +136,8 @@ struct InterfaceCounters {
   std::uint64_t dropped = 0;      ///< of those that it sent, without an ICMP error that told it so
   std::uint64_t icmp_errors = 0;  ///< that told it so; received ones too
   std::optional<MacAddress>
-      heard_mac;  ///< now, if the configuration does not say its MAC and the machine has been heard
+      heard_mac;          ///< now, if the configuration does not say its MAC and the machine has been heard
+  bool has_port = false;  ///< now: the port that it names is there; without it nothing reaches the machine
   friend bool operator==(const InterfaceCounters&, const InterfaceCounters&) = default;
 };
 

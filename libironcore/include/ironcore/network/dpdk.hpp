@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct EalOptions {
   std::string prefix = "ironcore";
   friend bool operator==(const EalOptions&, const EalOptions&) = default;
 };
+
+/// `invalid` names the options that cannot be, as far as it can be told without starting DPDK.
+Result<void> check(const EalOptions& options);
 
 /// DPDK's environment, which belongs to the whole process: memory, drivers, and one thread for interrupts. It uses no telemetry, no other
 /// processes, no signals, and leaves the caller's thread on the processors where it was. What it says goes to `log`. It must outlive all ports, `log`
@@ -79,6 +83,11 @@ struct PortsOptions {
 /// `af_packet` or `vhost`; else it looks again after 10 µs, and after up to 100 µs the longer nothing came. Workers' threads are registered with DPDK at
 /// their first `quiesce`; up to 127 threads at once.
 ///
+/// Likewise, of ports and of all that belongs together: the words of devices, a name or a device (but for `pcap` and `null`) that is there twice, cards
+/// that may not be opened, buffers that do not fit into the memory. What the host has is found out when it is opened.
+Result<void> check(const PortsOptions& options);
+Result<void> check(const EalOptions& eal, const PortsOptions& options, std::span<const PortSpec> ports);
+
 /// `invalid` if an option is out of range, `exhausted` if the buffers do not fit into the EAL's memory.
 Result<std::unique_ptr<Ports>> create_ports(Eal& eal, const PortsOptions& options, Log& log);
 

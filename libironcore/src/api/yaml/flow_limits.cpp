@@ -14,7 +14,7 @@ bool is_blank(char c) {
 
 class FlowScanner {
  public:
-  explicit FlowScanner(std::string_view text) : text_(text) {}
+  FlowScanner(std::string_view text, std::size_t most_values) : text_(text), most_values_(most_values) {}
 
   Result<> scan() {
     while (at_ < text_.size()) {
@@ -35,7 +35,7 @@ class FlowScanner {
         ++at_;
       } else if (depth_ > 0) {
         if (!inside(c))
-          return failure("this list or object has more than " + std::to_string(max_manifest_values) + " values",
+          return failure("this list or object has more than " + std::to_string(most_values_) + " values",
                          ErrorCode::exhausted);
       } else {
         outside(c);
@@ -64,7 +64,7 @@ class FlowScanner {
       if (--depth_ == 0) values_ = 0;
     } else if (c == ',') {
       is_start_ = true;
-      return ++values_ <= max_manifest_values;
+      return ++values_ <= most_values_;
     } else {
       is_start_ = c == ':' || (is_start_ && c == '?');
     }
@@ -145,6 +145,7 @@ class FlowScanner {
 
   static constexpr auto npos = std::string_view::npos;
   std::string_view text_;
+  std::size_t most_values_;
   std::size_t at_ = 0;
   std::size_t line_ = 0;       // where it starts
   std::size_t depth_ = 0;      // brackets that are open
@@ -156,8 +157,8 @@ class FlowScanner {
 
 }  // namespace
 
-Result<> check_flow_limits(std::string_view text) {
-  return FlowScanner(text).scan();
+Result<> check_flow_limits(std::string_view text, std::size_t most_values) {
+  return FlowScanner(text, most_values).scan();
 }
 
 }  // namespace ironcore::api

@@ -87,6 +87,14 @@ std::size_t Characters::before(std::size_t offset) const {
          count_characters(text_.substr(start * block, std::min(offset, text_.size()) - start * block));
 }
 
+std::string mebibytes(std::size_t bytes) {
+  constexpr std::size_t tenths_of_one = 10;
+  constexpr std::size_t mebibyte = 1024 * 1024;
+  const auto tenths = bytes * tenths_of_one / mebibyte;
+  const auto rest = tenths % tenths_of_one;
+  return std::to_string(tenths / tenths_of_one) + (rest == 0 ? "" : "." + std::to_string(rest)) + " MiB";
+}
+
 Error ManifestFailure::error() const {
   return Error(code,
                "line " + std::to_string(place.line) + ", column " + std::to_string(place.column) + ": " + message);
@@ -98,15 +106,18 @@ std::size_t ManifestBuilder::add_entry(std::size_t parent, std::string step, Pla
 }
 
 void ManifestBuilder::check_size(Place place) const {
-  if (json_.size() > json::max_text_size)
-    throw ManifestFailure{place, "the document takes more than 1.5 MiB as JSON", ErrorCode::exhausted};
+  if (json_.size() > limits_.json_bytes) throw too_large(place);
+}
+
+ManifestFailure ManifestBuilder::too_large(Place place) const {
+  return {place, "the document takes more than " + mebibytes(limits_.json_bytes) + " as JSON", ErrorCode::exhausted};
 }
 
 std::size_t ManifestBuilder::begin_value(Place place, std::size_t values) {
   values_ += values;
-  if (values_ > max_manifest_values)
+  if (values_ > limits_.values)
     throw ManifestFailure{place,
-                          "the document has more than " + std::to_string(max_manifest_values) +
+                          "the document has more than " + std::to_string(limits_.values) +
                               " values, aliases counted as often as they are used",
                           ErrorCode::exhausted};
   check_size(place);
@@ -173,8 +184,7 @@ void ManifestBuilder::string(Place place, std::string_view text) {
 void ManifestBuilder::repeat(Place place, const Piece& piece) {
   if (levels_.size() + piece.height > json::max_depth)
     throw ManifestFailure{place, "the value is nested deeper than " + std::to_string(json::max_depth) + " levels"};
-  if (json_.size() + piece.size > json::max_text_size)
-    throw ManifestFailure{place, "the document takes more than 1.5 MiB as JSON", ErrorCode::exhausted};
+  if (json_.size() + piece.size > limits_.json_bytes) throw too_large(place);
   begin_value(place, piece.values);
   json_.add(std::string(json_.view().substr(piece.from, piece.size)));  // a copy: the text may move while it grows
   end_value(piece.height);
@@ -249,9 +259,9 @@ Place Manifest::find(std::string_view field) const {
   return best;
 }
 
-Result<Manifest> read_json_manifest(std::string_view json) {
+Result<Manifest> read_json_manifest(std::string_view json, const ManifestLimits& limits) {
   JsonPlaces places(json);
-  ManifestBuilder builder;
+  ManifestBuilder builder(limits);
   try {
     if (!places.read(builder) || !places.reader().finish()) return places.reader().error();
   } catch (const ManifestFailure& failure) {
@@ -266,7 +276,8 @@ std::vector<std::string> locate(const Error& error, const Manifest& manifest, st
     return std::string(file) + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " + message;
   };
   std::vector<std::string> lines;
-  for (const auto& field : error.fields()) lines.push_back(line(field.field, field.field + ": " + field.message));
+  for (const auto& field : error.fields())
+    lines.push_back(line(field.field, (field.field.empty() ? "" : field.field + ": ") + field.message));
   if (lines.empty()) lines.push_back(line({}, error.message()));
   return lines;
 }

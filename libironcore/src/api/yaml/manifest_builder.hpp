@@ -35,6 +35,9 @@ struct ManifestFailure {
   Error error() const;
 };
 
+/// `4 MiB`, `1.5 MiB`.
+std::string mebibytes(std::size_t bytes);
+
 /// Takes the values of one document in their order; throws ManifestFailure (parsers of YAML report by
 /// exceptions, so this travels through one).
 class ManifestBuilder {
@@ -45,6 +48,9 @@ class ManifestBuilder {
     std::size_t values = 0;  // in it, itself included
     unsigned height = 0;     // containers inside each other
   };
+
+  /// `limits` must outlive it.
+  explicit ManifestBuilder(const ManifestLimits& limits) : limits_(limits) {}
 
   void begin_object(Place place);
   void begin_list(Place place);
@@ -81,7 +87,9 @@ class ManifestBuilder {
   void end_value(unsigned height);
   std::size_t add_entry(std::size_t parent, std::string step, Place place);
   void check_size(Place place) const;
+  ManifestFailure too_large(Place place) const;
 
+  const ManifestLimits& limits_;
   json::Text json_;
   std::vector<Manifest::Entry> entries_;
   std::vector<Level> levels_;
@@ -91,6 +99,6 @@ class ManifestBuilder {
 };
 
 /// The places of a JSON text; `json` becomes the manifest's text as it is.
-Result<Manifest> read_json_manifest(std::string_view json);
+Result<Manifest> read_json_manifest(std::string_view json, const ManifestLimits& limits);
 
 }  // namespace ironcore::api

@@ -93,7 +93,8 @@ class Leniency {
 /// One document at a time.
 class Documents final : public YAML::EventHandler {
  public:
-  Documents(std::string_view text, const Marks& marks) : marks_(marks), leniency_(text, marks) {}
+  Documents(std::string_view text, const Marks& marks, const ManifestLimits& limits)
+      : limits_(limits), marks_(marks), leniency_(text, marks) {}
 
   std::vector<Manifest> take() { return std::move(manifests_); }
 
@@ -101,9 +102,10 @@ class Documents final : public YAML::EventHandler {
     // At a stray comma or bracket the parser finds one empty document after the other and never moves on.
     if (mark.pos == last_start_) throw ManifestFailure{place_of(mark), "this does not belong here"};
     last_start_ = mark.pos;
+    last_place_ = place_of(mark);
     if (!is_first_) leniency_.check_separator(mark);
     is_first_ = false;
-    builder_.emplace();
+    builder_.emplace(limits_);
     anchors_.clear();
     open_.clear();
     is_empty_ = true;
@@ -112,6 +114,13 @@ class Documents final : public YAML::EventHandler {
   void OnDocumentEnd() override {
     if (!is_empty_) manifests_.push_back(builder_->finish());
     builder_.reset();
+    if (is_empty_) return;
+    all_json_bytes_ += manifests_.back().json().size();
+    if (all_json_bytes_ > limits_.all_json_bytes)
+      throw ManifestFailure{last_place_,
+                            "the documents up to this one take more than " + mebibytes(limits_.all_json_bytes) +
+                                " as JSON, aliases counted as often as they are used",
+                            ErrorCode::exhausted};
   }
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -219,8 +228,11 @@ class Documents final : public YAML::EventHandler {
 
   Place place_of(const YAML::Mark& mark) const { return marks_.place(mark); }
 
+  const ManifestLimits& limits_;
   const Marks& marks_;
   std::vector<Manifest> manifests_;
+  std::size_t all_json_bytes_ = 0;
+  Place last_place_;  ///< where the present document starts
   std::optional<ManifestBuilder> builder_;
   std::map<YAML::anchor_t, ManifestBuilder::Piece> anchors_;
   std::vector<Open> open_;
@@ -230,10 +242,10 @@ class Documents final : public YAML::EventHandler {
   bool is_empty_ = true;
 };
 
-Result<std::vector<Manifest>> parse_yaml(std::string_view text) {
+Result<std::vector<Manifest>> parse_yaml(std::string_view text, const ManifestLimits& limits) {
   std::istringstream stream{std::string(text)};
   const Marks marks(text);
-  Documents documents(text, marks);
+  Documents documents(text, marks, limits);
   try {
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(documents)) {
@@ -278,19 +290,19 @@ bool is_json(std::string_view text) {
 
 }  // namespace
 
-Result<std::vector<Manifest>> parse_manifests(std::string_view text) {
-  if (text.size() > max_manifest_size)
-    return Error(ErrorCode::exhausted,
-                 "a manifest file may have up to 4 MiB; this one has " + std::to_string(text.size()) + " bytes");
+Result<std::vector<Manifest>> parse_manifests(std::string_view text, const ManifestLimits& limits) {
+  if (text.size() > limits.file_bytes)
+    return Error(ErrorCode::exhausted, "a manifest file may have up to " + mebibytes(limits.file_bytes) +
+                                           "; this one has " + std::to_string(text.size()) + " bytes");
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   IRONCORE_CHECK(check_characters(text));
   if (!is_json(text)) {
-    IRONCORE_CHECK(check_flow_limits(text));
-    return parse_yaml(text);
+    IRONCORE_CHECK(check_flow_limits(text, limits.values));
+    return parse_yaml(text, limits);
   }
   // JSON goes through our own reader: it knows what YAML's does not (pairs of surrogates) and says better
   // what is missing.
-  auto manifest = read_json_manifest(text);
+  auto manifest = read_json_manifest(text, limits);
   if (!manifest) {
     // The same form of place as for YAML.
     const Error error = manifest.error();

@@ -94,6 +94,8 @@ class Reader {
     rule.namespaces = texts(*members, "namespaces", path);
     rule.pools = texts(*members, "pools", path);
     rule.names = texts(*members, "names", path);
+    rule.vnis = texts(*members, "vnis", path);
+    rule.prefixes = texts(*members, "prefixes", path);
     return rule;
   }
 

@@ -74,7 +74,7 @@ Dataplane::State::~State() {
 Dataplane::Dataplane(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Result<std::unique_ptr<Dataplane>> Dataplane::create(DataplaneOptions options, Ports& ports, Clock& clock, Log& log) {
-  IRONCORE_CHECK(within(dataplane::check(options), "dataplane"));
+  IRONCORE_CHECK(within(check(options), "dataplane"));
   if (options.flow_offload != nullptr && options.flow_offload->queues() < ports.queues())
     return Error(ErrorCode::invalid, "dataplane: flow_offload: it has " +
                                          std::to_string(options.flow_offload->queues()) + " queues, and there are " +
@@ -178,7 +178,8 @@ Result<Explanation> Dataplane::explain(const std::string& port, std::span<const 
   constexpr std::size_t longest_frame = 9216;
   auto& state = *state_;
   if (worker >= state.lanes.size())
-    return Error(ErrorCode::not_found, "there are " + std::to_string(state.lanes.size()) + " workers, counted from 0");
+    return Error(ErrorCode::not_found, "there is no worker " + std::to_string(worker) +
+                                           ": they are counted from 0 to " + std::to_string(state.lanes.size() - 1));
   if (frame.size() > longest_frame)
     return Error(ErrorCode::invalid, "a frame has at most " + std::to_string(longest_frame) + " bytes");
   std::vector<std::uint8_t> memory(headroom + longest_frame);

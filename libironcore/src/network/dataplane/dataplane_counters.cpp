@@ -89,7 +89,7 @@ std::vector<InterfaceCounters> Dataplane::interface_counters() const {
   for (const auto& [id, tally] : state_->interface_tallies) {
     const auto sum = state_->sum_of(tally);
     out.push_back({id, sum.from_packets, sum.from_bytes, sum.to_packets, sum.to_bytes, sum.dropped, sum.icmp_errors,
-                   state_->heard_mac(id)});
+                   state_->heard_mac(id), tally.number.has_value()});
   }
   return out;
 }

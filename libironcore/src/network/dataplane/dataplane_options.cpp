@@ -2,6 +2,8 @@
 // Each option by itself; what a port or a file says of them is found out where it is opened.
 #include "dataplane_options.hpp"
 
+#include <algorithm>
+
 #include "captures.hpp"
 #include "flow_table.hpp"
 #include "maglev.hpp"
@@ -46,9 +48,25 @@ void check_uplinks(const std::vector<Uplink>& uplinks, std::vector<FieldError>& 
   }
 }
 
+/// What a load balancer's table may have, both primes: with less hardly anybody gets a fair share, more take 32 MiB for every load balancer.
+constexpr std::uint32_t least_places = 101;
+constexpr std::uint32_t most_places = 16'777'213;
+
+std::uint32_t nearest_prime(std::uint32_t number) {
+  for (std::uint32_t away = 0;; ++away) {
+    if (number > away && is_prime(number - away)) return number - away;
+    if (is_prime(number + away)) return number + away;
+  }
+}
+
 }  // namespace
 
+}  // namespace ironcore::network::dataplane
+
+namespace ironcore::network {
+
 Result<void> check(const DataplaneOptions& options) {
+  using namespace dataplane;
   std::vector<FieldError> errors;
   const auto add = [&](std::string field, std::string message) {
     errors.push_back({std::move(field), Reason::invalid, std::move(message)});
@@ -64,8 +82,12 @@ Result<void> check(const DataplaneOptions& options) {
     add("connections", "must be 1 to " + std::to_string(FlowTable::largest_capacity));
   if (options.fragments == 0) add("fragments", "must be 1 at least");
   check_timeouts(options.timeouts, errors);
-  if (!is_prime(options.maglev_size))
-    add("maglev_size", "must be a prime, such as 65537 or 251, and is " + std::to_string(options.maglev_size));
+  const auto places = std::clamp(options.maglev_size, least_places, most_places);
+  if (options.maglev_size != places || !is_prime(places)) {
+    add("maglev_size", "must be a prime from " + std::to_string(least_places) + " to " + std::to_string(most_places) +
+                           ", and is " + std::to_string(options.maglev_size) + "; the nearest is " +
+                           std::to_string(nearest_prime(places)));
+  }
   if (!options.flow_directory.empty() && options.configuration_directory.empty())
     add("flow_directory", "needs a configuration_directory: flows are nothing without what they belong to");
   if (!options.flow_directory.empty() && options.flow_directory == options.configuration_directory)
@@ -78,7 +100,7 @@ Result<void> check(const DataplaneOptions& options) {
   for (std::size_t i = 0; i < options.dns_v6.size(); ++i)
     if (options.dns_v6[i].is_v4()) add("dns_v6[" + std::to_string(i) + "]", "must be an IPv6 address");
   if (!errors.empty()) return Error(std::move(errors));
-  return check(options.captures);
+  return dataplane::check(options.captures);
 }
 
-}  // namespace ironcore::network::dataplane
+}  // namespace ironcore::network

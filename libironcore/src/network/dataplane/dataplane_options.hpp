@@ -7,9 +7,6 @@
 
 namespace ironcore::network::dataplane {
 
-/// A field error for each option that cannot be.
-Result<void> check(const DataplaneOptions& options);
-
 constexpr Timeouts ticks(const ConnectionTimeouts& from) {
   const auto tick = [](std::chrono::seconds value) { return static_cast<Tick>(value.count()); };
   Timeouts out;

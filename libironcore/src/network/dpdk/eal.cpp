@@ -56,22 +56,6 @@ void set_log(Log* log) {
   current_log = log;
 }
 
-Result<void> check_options(const EalOptions& options) {
-  std::vector<FieldError> wrong;
-  if (options.memory_mib < 16 || options.memory_mib > 1024 * 1024)
-    wrong.push_back({"memory_mib", FieldError::Reason::invalid, "must be 16 to 1048576"});
-  for (std::size_t i = 0; i < options.cards.size(); ++i) {
-    if (!is_pci_address(options.cards[i]))
-      wrong.push_back({"cards[" + std::to_string(i) + "]", FieldError::Reason::invalid, "must be like 0000:01:00.0"});
-  }
-  const bool is_prefix = !options.prefix.empty() && options.prefix.size() <= 32 &&
-                         std::all_of(options.prefix.begin(), options.prefix.end(), is_word_character);
-  if (!is_prefix)
-    wrong.push_back({"prefix", FieldError::Reason::invalid, "must be 1 to 32 letters, digits, '-' and '_'"});
-  if (!wrong.empty()) return Error(std::move(wrong));
-  return {};
-}
-
 Result<void> start(const EalOptions& options) {
   cpu_set_t before;
   const int failed = ::pthread_getaffinity_np(::pthread_self(), sizeof before, &before);
@@ -128,7 +112,7 @@ Result<void> start(const EalOptions& options) {
 }  // namespace
 
 Result<std::unique_ptr<Eal>> Eal::create(const EalOptions& options, Log& log) {
-  IRONCORE_CHECK(check_options(options));
+  IRONCORE_CHECK(check(options));
   std::lock_guard guard(registration);
   if (is_owned)
     return Error(ErrorCode::already_exists, "DPDK has one environment per process: share the one that exists");

@@ -182,7 +182,10 @@ Result<std::unique_ptr<Device>> open_ethdev(const DeviceWords& words, const Devi
     const int failed = rte_eal_hotplug_add(driver.bus.c_str(), driver.name.c_str(), driver.arguments.c_str());
     if (failed != 0) {
       // Drivers say EINVAL or ENOMEM or nothing for a file or an interface that is not there; their words are in the log.
-      return Error(ErrorCode::unavailable, "the driver refuses it: is it there, free, and may this process use it?");
+      const std::string card =
+          words.kind == Kind::pci ? ", is it one of the cards that were named at the start (EalOptions::cards)" : "";
+      return Error(ErrorCode::unavailable,
+                   "the driver refuses it: is it there, free" + card + ", and may this process use it?");
     }
     if (rte_eth_dev_get_port_by_name(driver.name.c_str(), &port) != 0) {
       rte_eal_hotplug_remove(driver.bus.c_str(), driver.name.c_str());

@@ -31,7 +31,6 @@ namespace ironcore::network::dpdk {
 
 namespace {
 
-constexpr std::size_t most_queues = 64;
 constexpr std::uint32_t most_ports = 4096;
 constexpr std::size_t burst = 64;
 constexpr std::uint32_t longest_header = 18;  // Ethernet with one tag
@@ -618,15 +617,7 @@ void DpdkPorts::wait(std::size_t worker, std::uint64_t most_ns) noexcept {
 }  // namespace
 
 Result<std::unique_ptr<Ports>> create_ports(Eal&, const PortsOptions& options, Log& log) {
-  std::vector<FieldError> wrong;
-  if (options.queues < 1 || options.queues > most_queues)
-    wrong.push_back({"queues", FieldError::Reason::invalid, "must be 1 to " + std::to_string(most_queues)});
-  if (options.buffers < 1024 || options.buffers > (1U << 26))
-    wrong.push_back({"buffers", FieldError::Reason::invalid, "must be 1024 to 67108864"});
-  if (options.buffer_bytes < 2048 || options.buffer_bytes > 65535 - headroom)
-    wrong.push_back(
-        {"buffer_bytes", FieldError::Reason::invalid, "must be 2048 to " + std::to_string(65535 - headroom)});
-  if (!wrong.empty()) return Error(std::move(wrong));
+  IRONCORE_CHECK(check(options));
   const auto name = "buffers." + std::to_string(next_pool++);
   Pool pool(rte_pktmbuf_pool_create(name.c_str(), static_cast<unsigned>(options.buffers), cached_buffers, 0,
                                     static_cast<std::uint16_t>(options.buffer_bytes + headroom), SOCKET_ID_ANY));

@@ -164,6 +164,8 @@ class Reader final : public ::prometheus::Collectable {
       Family family(out, MetricType::Counter, column.name, column.help);
       for (const auto& interface : interfaces) family.add(interface.*column.value, {{"interface", interface.id}});
     }
+    Family port(out, MetricType::Gauge, "interface_has_port", "Whether the port that it names is there.");
+    for (const auto& interface : interfaces) port.add(interface.has_port ? 1 : 0, {{"interface", interface.id}});
   }
 
   void add_usage(std::vector<MetricFamily>& out) const {

@@ -53,7 +53,7 @@ EncodedCounters::EncodedCounters(const DataplaneCounters& all, std::vector<Inter
   for (const auto& one : interfaces) {
     const Text mac = one.heard_mac ? Text(macs.emplace_back(one.heard_mac->to_text())) : Text();
     reply.interfaces.push_back({one.id, one.sent_packets, one.sent_bytes, one.received_packets, one.received_bytes,
-                                one.dropped, one.icmp_errors, mac});
+                                one.dropped, one.icmp_errors, mac, one.has_port});
   }
 }
 
@@ -86,7 +86,8 @@ Result<AllCounters> counters_of(const CountersReply& record) {
   for (const auto& one : record.interfaces) {
     auto& to = counters.interfaces.emplace_back();
     to = {std::string(one.id), one.sent_packets, one.sent_bytes,  one.received_packets,
-          one.received_bytes,  one.dropped,      one.icmp_errors, {}};
+          one.received_bytes,  one.dropped,      one.icmp_errors, {},
+          one.has_port};
     if (one.heard_mac.empty()) continue;
     IRONCORE_TRY(to.heard_mac, MacAddress::parse(one.heard_mac));
   }

@@ -243,9 +243,13 @@ void ZmqServer::take(Listener& listener, Message routing_id, Message message) {
     error = Error(ErrorCode::invalid, error.message());
   }
   if (error.code() == ErrorCode::forbidden) add(refused_);
-  if (error.fields().size() > most_field_errors) {
+  // One that was shortened already says in its last one how many more there are.
+  if (const auto count = error.fields().size();
+      count > most_field_errors + 1 || (count > most_field_errors && !error.fields().back().field.empty())) {
     auto fields = error.fields();
+    const auto more = fields.size() - most_field_errors;
     fields.resize(most_field_errors);
+    fields.push_back({"", FieldError::Reason::invalid, "… and " + std::to_string(more) + " more"});
     error = Error(std::move(fields));
   }
   answer(origin, ironcore::wire::to_record(error));
@@ -458,10 +462,13 @@ Result<void> ZmqServer::explain(Origin& origin, const ExplainRequest& request) {
 Result<void> ZmqServer::watch(Origin& origin, const Header& header, const WatchRequest& request) {
   const auto span = std::min<Duration>(std::chrono::milliseconds(header.deadline_ms), longest_watch);
   Watch watch{std::move(origin), request.after, std::max<std::size_t>(request.limit, 1), clock_.now() + span};
-  // Asked again: the same watch.
+  // Asked again: the same watch, which does not last longer by that.
   std::erase_if(watches_, [&](const Watch& other) {
-    return other.origin.listener == watch.origin.listener && other.origin.request_id == watch.origin.request_id &&
-           other.origin.routing_id.bytes() == watch.origin.routing_id.bytes();
+    const bool is_same = other.origin.listener == watch.origin.listener &&
+                         other.origin.request_id == watch.origin.request_id &&
+                         other.origin.routing_id.bytes() == watch.origin.routing_id.bytes();
+    if (is_same) watch.until = std::min(watch.until, other.until);
+    return is_same;
   });
   if (try_watch(watch)) return {};
   if (watches_.size() == most_watches) {

@@ -19,8 +19,9 @@ IRONCORE_WIRE(WatchReply, archive(record.batches))
 IRONCORE_WIRE(CountersRequest)
 IRONCORE_WIRE(CountRecord, archive(record.what, record.count))
 IRONCORE_WIRE(StageRecord, archive(record.stage, record.reached, record.refused))
-IRONCORE_WIRE(InterfaceRecord, archive(record.id, record.sent_packets, record.sent_bytes, record.received_packets,
-                                       record.received_bytes, record.dropped, record.icmp_errors, record.heard_mac))
+IRONCORE_WIRE(InterfaceRecord,
+              archive(record.id, record.sent_packets, record.sent_bytes, record.received_packets, record.received_bytes,
+                      record.dropped, record.icmp_errors, record.heard_mac, record.has_port))
 IRONCORE_WIRE(CountersReply, archive(record.packets, record.fast_path, record.slow_path, record.stages,
                                      record.rechecks_kept, record.rechecks_ended, record.answers, record.services,
                                      record.icmp_errors, record.connections_opened, record.connections_expired,

@@ -80,7 +80,7 @@ struct StageRecord {
   std::uint64_t refused = 0;
 };
 struct InterfaceRecord {
-  static constexpr std::size_t least_bytes = 4 + 6 * 8 + 4;
+  static constexpr std::size_t least_bytes = 4 + 6 * 8 + 4 + 1;
   Text id;
   std::uint64_t sent_packets = 0;
   std::uint64_t sent_bytes = 0;
@@ -89,6 +89,7 @@ struct InterfaceRecord {
   std::uint64_t dropped = 0;
   std::uint64_t icmp_errors = 0;
   Text heard_mac;  ///< empty = none
+  bool has_port = false;
 };
 /// What is counted by name: who does not know a name leaves it out.
 struct CountersReply {

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading, repairing, merging.
+#include "subscriber.hpp"
+
+#include <algorithm>
+
+namespace ironcore::routing {
+
+namespace {
+
+constexpr std::size_t most_held = 64;  ///< publications that wait for what is missing before them: 4 MB
+constexpr int silent_heartbeats = 3;   ///< after which a subscription is made again
+
+}  // namespace
+
+Subscriber::Subscriber(SubscriberOptions options, Link& link, Clock& clock, Random& random)
+    : options_(std::move(options)),
+      link_(link),
+      clock_(clock),
+      random_(random),
+      reflectors_(options_.reflectors),
+      merged_(Rib::Streams::per_vni, options_.secret) {
+  for (std::size_t i = 0; i < options_.reflectors; ++i) {
+    for (const auto view : options_.views) sources_.push_back(std::make_unique<Source>(i, view, options_.secret));
+  }
+}
+
+void Subscriber::want(std::uint32_t vni) {
+  if (!wanted_.insert(vni).second) return;
+  const auto now = clock_.now();
+  for (const auto& source : sources_) {
+    auto& stream = source->streams[vni];
+    stream.stale_since = now;
+    if (!is_read(*source)) continue;
+    stream.heard = now;
+    link_.subscribe(source->reflector, {vni, source->view});
+    ask(*source, vni, stream);
+  }
+}
+
+void Subscriber::unwant(std::uint32_t vni) {
+  if (wanted_.erase(vni) == 0) return;
+  for (const auto& source : sources_) {
+    link_.unsubscribe(source->reflector, {vni, source->view});
+    clear(*source, vni, source->streams[vni]);
+    source->streams.erase(vni);
+  }
+}
+
+bool Subscriber::is_read(const Source& source) const noexcept {
+  const auto& reflector = reflectors_[source.reflector];
+  return reflector.session != 0 && (source.view != View::relayed || reflector.has_relayed);
+}
+
+void Subscriber::up(PeerId reflector, std::uint64_t session, std::uint64_t epoch, Duration heartbeat,
+                    bool has_relayed) {
+  const auto now = clock_.now();
+  reflectors_[reflector] = {session, epoch, heartbeat, has_relayed};
+  for (const auto& source : sources_) {
+    if (source->reflector != reflector) continue;
+    for (auto& [vni, stream] : source->streams) {
+      if (!is_read(*source)) {  // it was, in an earlier life
+        clear(*source, vni, stream);
+        continue;
+      }
+      stream.heard = now;
+      stream.pieces = 0;
+      link_.subscribe(reflector, {vni, source->view});
+      if (stream.epoch != 0 && stream.epoch != epoch) begin(*source, vni, stream, epoch, 0);
+      ask(*source, vni, stream);
+    }
+  }
+}
+
+void Subscriber::down(PeerId reflector) {
+  reflectors_[reflector].session = 0;
+  for (const auto& source : sources_) {
+    if (source->reflector != reflector) continue;
+    for (auto& [vni, stream] : source->streams) become_stale(stream);
+  }
+}
+
+void Subscriber::become_stale(Stream& stream) {
+  if (stream.is_in_sync) stream.stale_since = clock_.now();
+  stream.is_in_sync = stream.is_complete = false;
+}
+
+bool Subscriber::receive(PeerId reflector, std::string_view message, const Changes& changes) {
+  auto* const source = reflector < reflectors_.size() ? source_of(reflector, changes.stream.view) : nullptr;
+  const auto vni = changes.stream.vni;
+  if (source == nullptr || !is_read(*source) || !source->streams.contains(vni)) {
+    ++counters_.foreign;
+    return true;
+  }
+  if (changes.epoch != reflectors_[reflector].epoch) {
+    ++counters_.foreign;
+    return false;
+  }
+  auto& stream = source->streams.at(vni);
+  ++counters_.changes;
+  stream.heard = clock_.now();
+  if (stream.epoch == 0) begin(*source, vni, stream, changes.epoch, 0);
+  if (changes.head < stream.sequence) return true;  // late: it knew less than is known here
+  // A restart is an answer. One that was asked for long ago must not undo what was read since.
+  if (changes.is_restart != 0 && stream.pieces > 0) begin(*source, vni, stream, changes.epoch, changes.head);
+  if (changes.from > stream.sequence) {
+    if (stream.pieces == 0) {
+      ++counters_.gaps;
+      ask(*source, vni, stream);
+    }
+    if (stream.held.size() == most_held) stream.held.pop_front();
+    stream.held.emplace_back(message);
+    return true;
+  }
+  take(*source, vni, stream, changes);
+  take_held(*source, vni, stream);
+  return true;
+}
+
+void Subscriber::take(Source& source, std::uint32_t vni, Stream& stream, const Changes& changes) {
+  if (changes.to < stream.sequence) return;  // late: what it says is known, or was replaced
+  const auto count = changes.count();
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto record = changes.record(i);
+    if (record.vni() != vni || fault_of(record) != nullptr)
+      ++counters_.bad_records;
+    else
+      apply(source, vni, record);
+  }
+  const bool is_piece = stream.pieces > 0;
+  if (changes.to > stream.sequence) {
+    stream.is_moved = true;
+    stream.sequence = changes.to;
+  }
+  if (changes.to == changes.head) {
+    stream.pieces = 0;
+    compare(source, vni, stream, changes);
+  } else if (is_piece && --stream.pieces == 0) {
+    ask(source, vni, stream);
+  }
+}
+
+void Subscriber::compare(Source& source, std::uint32_t vni, Stream& stream, const Changes& changes) {
+  const auto state = source.replica.state(vni);
+  if (state.marked_digest != changes.digest) {
+    ++counters_.resyncs;
+    become_stale(stream);
+    begin(source, vni, stream, stream.epoch, changes.head);
+    ask(source, vni, stream);
+    return;
+  }
+  stream.is_in_sync = true;
+  if (changes.is_ready == 0) return;
+  stream.is_complete = true;
+  if (!stream.has_unconfirmed) return;
+  stream.has_unconfirmed = false;
+  sweep(source, vni);
+}
+
+void Subscriber::take_held(Source& source, std::uint32_t vni, Stream& stream) {
+  while (!stream.held.empty()) {
+    const auto message = std::move(stream.held.front());
+    Changes changes;
+    const auto envelope = read_envelope(message);
+    if (envelope && decode(envelope->body, changes) && changes.epoch == stream.epoch) {
+      if (changes.from > stream.sequence) {
+        stream.held.front() = std::move(message);
+        return;
+      }
+      stream.held.pop_front();
+      take(source, vni, stream, changes);
+    } else {
+      stream.held.pop_front();
+    }
+  }
+}
+
+void Subscriber::begin(Source& source, std::uint32_t vni, Stream& stream, std::uint64_t epoch, std::uint64_t base) {
+  stream.epoch = epoch;
+  stream.sequence = 0;
+  stream.base = base;
+  stream.is_moved = true;
+  stream.held.clear();
+  become_stale(stream);
+  source.replica.unmark_stream(vni);
+  stream.has_unconfirmed = source.replica.state(vni).routes > 0;
+}
+
+void Subscriber::ask(Source& source, std::uint32_t vni, Stream& stream) {
+  if (!is_read(source)) return;
+  const auto& reflector = reflectors_[source.reflector];
+  stream.pieces = max_pieces;
+  stream.asked = clock_.now();
+  const Position position{.stream = {vni, source.view},
+                          .epoch = reflector.epoch,
+                          .sequence = stream.sequence,
+                          .base = stream.base,
+                          .refused = 0,
+                          .wants = stream.pieces};
+  link_.send(source.reflector, Channel::bulk, encode(reflector.session, position));
+}
+
+// ---- merging ----------------------------------------------------------------------------------------------------
+
+void Subscriber::apply(Source& source, std::uint32_t vni, const Record& record) {
+  switch (record.operation()) {
+    case Operation::announce:
+      source.replica.announce(record);
+      return settle(record);
+    case Operation::withdraw:
+      source.replica.withdraw(record);
+      return settle(record);
+    case Operation::origin_gone:
+      return take_death(source, vni, OriginId{record.origin});
+  }
+}
+
+void Subscriber::settle(const Record& like) {
+  if (OriginId{like.origin} == options_.self) return;
+  const Record* best = nullptr;
+  for (const auto& source : sources_) {
+    const auto* const known = source->replica.find(like);
+    if (known == nullptr) continue;
+    if (best == nullptr || known->version > best->version ||
+        (known->version == best->version && known->operation() == Operation::withdraw))
+      best = known;
+  }
+  if (best != nullptr && best->operation() == Operation::announce)
+    merged_.announce(*best);
+  else
+    merged_.withdraw(withdrawal(like, best == nullptr ? 0 : best->version));
+}
+
+void Subscriber::take_death(Source& source, std::uint32_t vni, OriginId origin) {
+  std::vector<Record> removed;
+  const auto remove_from = [&](Source& from) {
+    from.replica.remove_origin(vni, origin, [&](const Record& record) { removed.push_back(record); });
+  };
+  remove_from(source);
+  for (const auto& other : sources_) {
+    if (other.get() == &source || other->streams.at(vni).is_in_sync) continue;
+    // It does not know better: it is not heard. Should it see the host after all, then its digest will say so.
+    remove_from(*other);
+  }
+  const bool is_seen = std::ranges::any_of(sources_, [&](const auto& other) {
+    return std::ranges::any_of(removed,
+                               [&](const auto& record) { return other->replica.find_announcement(record) != nullptr; });
+  });
+  // One record for those who read on from here, if nobody sees any of it.
+  if (!is_seen) merged_.remove_origin(vni, origin, [&](const Record& record) { removed.push_back(record); });
+  for (const auto& record : removed) settle(record);
+}
+
+void Subscriber::sweep(Source& source, std::uint32_t vni) {
+  source.replica.for_unmarked_of_stream(vni, [&](const Record& record) {
+    source.replica.withdraw(withdrawal(record, 0));
+    settle(record);
+  });
+}
+
+void Subscriber::clear(Source& source, std::uint32_t vni, Stream& stream) {
+  begin(source, vni, stream, 0, 0);
+  stream.has_unconfirmed = false;
+  sweep(source, vni);
+}
+
+// ---- time -------------------------------------------------------------------------------------------------------
+
+Instant Subscriber::advance() {
+  const auto now = clock_.now();
+  if (now < next_look_) return next_look_;
+  Duration shortest = std::chrono::seconds(1);
+  for (const auto& source : sources_) {
+    const auto& reflector = reflectors_[source->reflector];
+    if (reflector.session != 0) shortest = std::min(shortest, reflector.heartbeat);
+    for (auto& [vni, stream] : source->streams) {
+      if (is_read(*source)) {
+        // Jitter, so that many readers that lost the same do not ask at the same time.
+        const auto half = static_cast<std::uint32_t>(reflector.heartbeat / std::chrono::microseconds(2));
+        const auto patience = reflector.heartbeat + std::chrono::microseconds(random_.below(half));
+        if (stream.pieces > 0 && now - stream.asked > patience) ask(*source, vni, stream);
+        if (now - stream.heard > silent_heartbeats * reflector.heartbeat) {
+          become_stale(stream);
+          stream.heard = now;
+          link_.unsubscribe(source->reflector, {vni, source->view});
+          link_.subscribe(source->reflector, {vni, source->view});
+          ask(*source, vni, stream);
+        }
+      }
+      if (stream.is_in_sync || source->replica.state(vni).routes == 0) continue;
+      const auto silent = now - stream.stale_since;
+      if ((options_.stale_time != Duration{} && silent >= options_.stale_time) ||
+          (reflector.session == 0 && silent >= options_.comparison_time && is_complete(vni)))
+        clear(*source, vni, stream);
+    }
+  }
+  return next_look_ = now + shortest / 4;
+}
+
+bool Subscriber::is_complete(std::uint32_t vni) const {
+  return std::ranges::any_of(sources_, [&](const auto& source) {
+    const auto found = source->streams.find(vni);
+    return found != source->streams.end() && found->second.is_complete;
+  });
+}
+
+bool Subscriber::is_stale(std::uint32_t vni) const {
+  return std::ranges::none_of(sources_, [&](const auto& source) {
+    const auto found = source->streams.find(vni);
+    return found != source->streams.end() && found->second.is_in_sync;
+  });
+}
+
+Subscriber::Source* Subscriber::source_of(PeerId reflector, View view) {
+  for (const auto& source : sources_) {
+    if (source->reflector == reflector && source->view == view) return source.get();
+  }
+  return nullptr;
+}
+
+std::vector<Heartbeat::Position> Subscriber::take_positions(PeerId reflector) {
+  std::vector<Heartbeat::Position> positions;
+  for (const auto& source : sources_) {
+    if (source->reflector != reflector) continue;
+    for (auto& [vni, stream] : source->streams) {
+      if (!stream.is_moved || positions.size() == max_positions) continue;
+      stream.is_moved = false;
+      positions.push_back({{vni, source->view}, stream.sequence});
+    }
+  }
+  return positions;
+}
+
+std::vector<Subscriber::StreamStatus> Subscriber::streams() const {
+  std::vector<StreamStatus> all;
+  for (const auto& source : sources_) {
+    for (const auto& [vni, stream] : source->streams)
+      all.push_back({source->reflector,
+                     {vni, source->view},
+                     stream.sequence,
+                     source->replica.state(vni).routes,
+                     stream.is_in_sync,
+                     stream.is_complete});
+  }
+  return all;
+}
+
+}  // namespace ironcore::routing

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dealers and subscribers.
+#include "client_link.hpp"
+
+#include "../../base/wire/first_contact.hpp"
+#include "topic.hpp"
+
+namespace ironcore::routing::zmq {
+
+using wire::Message;
+using wire::Socket;
+
+namespace {
+
+/// `:PORT` of the same host, or beside an ipc path; anything else is not for us.
+std::string endpoint_beside(const std::string& control, std::string_view told, std::string_view suffix, int distance) {
+  if (wire::reach_of(control) == wire::Reach::this_machine) return control + std::string(suffix);
+  const auto colon = control.rfind(':');
+  if (told.size() > 1 && told.size() <= 6 && told[0] == ':' &&
+      told.find_first_not_of("0123456789", 1) == std::string_view::npos)
+    return control.substr(0, colon) + std::string(told);
+  return control.substr(0, colon + 1) +
+         std::to_string(std::stoul(control.substr(colon + 1)) + static_cast<unsigned>(distance));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ClientLink>> ClientLink::create(Context& context, std::vector<ReflectorEndpoint> reflectors) {
+  std::unique_ptr<ClientLink> link(new ClientLink(context.native()));
+  for (auto& where : reflectors) {
+    IRONCORE_CHECK(within(wire::check_endpoint(where.endpoint, where.keys), "reflector"));
+    if (wire::reach_of(where.endpoint) == wire::Reach::network) {
+      const auto port = where.endpoint.substr(where.endpoint.rfind(':') + 1);
+      if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos ||
+          std::stoul(port) > 65'533)
+        return Error(ErrorCode::invalid, "reflector: endpoint " + where.endpoint + " has no port from 1 to 65533");
+    }
+    auto reflector = std::make_unique<Reflector>();
+    reflector->where = std::move(where);
+    IRONCORE_CHECK(within(link->open(*reflector), "reflector " + reflector->where.endpoint));
+    link->reflectors_.push_back(std::move(reflector));
+  }
+  return link;
+}
+
+Result<void> ClientLink::open(Reflector& reflector) {
+  IRONCORE_TRY(reflector.control, Socket::open(context_, ZMQ_DEALER));
+  IRONCORE_CHECK(wire::prepare_client(reflector.control, reflector.where.endpoint, reflector.where.keys));
+  IRONCORE_CHECK(reflector.control.set(ZMQ_LINGER, farewell_ms));
+  IRONCORE_CHECK(reflector.control.set(ZMQ_SNDHWM, control_queue));
+  IRONCORE_CHECK(reflector.control.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
+  return reflector.control.connect(reflector.where.endpoint);
+}
+
+void ClientLink::send(PeerId peer, Channel channel, std::string message) {
+  if (peer >= reflectors_.size()) return;
+  auto& reflector = *reflectors_[peer];
+  auto& socket = channel == Channel::control ? reflector.control : reflector.bulk;
+  if (!socket) return;
+  Message frame(std::move(message));
+  socket.send(frame);
+}
+
+void ClientLink::connect(PeerId peer, std::string_view bulk, std::string_view publications) {
+  if (peer >= reflectors_.size()) return;
+  auto& reflector = *reflectors_[peer];
+  reflector.wanted_bulk = endpoint_beside(reflector.where.endpoint, bulk, bulk_suffix, 1);
+  reflector.wanted_publications = endpoint_beside(reflector.where.endpoint, publications, publications_suffix, 2);
+  if (reflector.wanted_bulk == reflector.bulk_endpoint &&
+      reflector.wanted_publications == reflector.publications_endpoint)
+    return;
+  // At once, because announcements follow.
+  static_cast<void>(reconnect(reflector));
+}
+
+Result<void> ClientLink::reconnect(Reflector& reflector) {
+  IRONCORE_TRY(auto bulk, Socket::open(context_, ZMQ_DEALER));
+  IRONCORE_CHECK(wire::prepare_client(bulk, reflector.where.endpoint, reflector.where.keys));
+  IRONCORE_CHECK(bulk.set(ZMQ_IMMEDIATE, 0));  // what is said while it connects is not said again soon
+  IRONCORE_CHECK(bulk.set(ZMQ_SNDHWM, bulk_queue));
+  IRONCORE_CHECK(bulk.set(ZMQ_RCVHWM, bulk_queue));
+  IRONCORE_CHECK(bulk.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
+  IRONCORE_CHECK(bulk.connect(reflector.wanted_bulk));
+  IRONCORE_TRY(auto publications, Socket::open(context_, ZMQ_SUB));
+  IRONCORE_CHECK(wire::prepare_client(publications, reflector.where.endpoint, reflector.where.keys));
+  IRONCORE_CHECK(publications.set(ZMQ_RCVHWM, publications_queue));
+  IRONCORE_CHECK(publications.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
+  IRONCORE_CHECK(publications.connect(reflector.wanted_publications));
+  reflector.bulk = std::move(bulk);
+  reflector.publications = std::move(publications);
+  reflector.bulk_endpoint = reflector.wanted_bulk;
+  reflector.publications_endpoint = reflector.wanted_publications;
+  has_moved_ = true;
+  return {};
+}
+
+void ClientLink::act() {
+  for (const auto& wish : wishes_) {
+    if (wish.reflector >= reflectors_.size() || !reflectors_[wish.reflector]->publications) continue;
+    const auto topic = topic_of(wish.topic);
+    auto* const socket = reflectors_[wish.reflector]->publications.native();
+    // Of a topic twice is twice for ZeroMQ: what was there before goes first.
+    zmq_setsockopt(socket, ZMQ_UNSUBSCRIBE, topic.data(), topic.size());
+    if (wish.is_wanted) zmq_setsockopt(socket, ZMQ_SUBSCRIBE, topic.data(), topic.size());
+  }
+  wishes_.clear();
+}
+
+bool ClientLink::read(const Receive& receive) {
+  bool is_busy = false;
+  for (PeerId i = 0; i < reflectors_.size(); ++i) {
+    auto& reflector = *reflectors_[i];
+    const auto take = [&](Socket& socket, Channel channel, int most) {
+      for (int count = 0; socket && count < most; ++count) {
+        auto message = socket.receive();
+        if (!message) return;
+        if (&socket == &reflector.publications) {  // the topic comes first, and says nothing new
+          if (!message->has_more()) continue;
+          message = socket.receive();
+          if (!message) return;
+        }
+        if (message->has_more()) {  // none of ours
+          while (message && message->has_more()) message = socket.receive();
+          continue;
+        }
+        receive(i, channel, message->bytes());
+        is_busy = is_busy || count + 1 == most;
+      }
+    };
+    take(reflector.control, Channel::control, control_turn);
+    take(reflector.publications, Channel::bulk, bulk_turn);
+    take(reflector.bulk, Channel::bulk, bulk_turn);
+  }
+  return is_busy;
+}
+
+void ClientLink::add_poll_items(std::vector<zmq_pollitem_t>& items) const {
+  for (const auto& reflector : reflectors_) {
+    for (const auto* const socket : {&reflector->control, &reflector->bulk, &reflector->publications}) {
+      if (*socket) items.push_back(wire::poll_item(*socket, ZMQ_POLLIN));
+    }
+  }
+}
+
+void ClientLink::add_descriptors(std::vector<pollfd>& items) const {
+  for (const auto& reflector : reflectors_) {
+    for (const auto* const socket : {&reflector->control, &reflector->bulk, &reflector->publications}) {
+      if (!*socket) continue;
+      if (const auto fd = socket->fd()) items.push_back({*fd, POLLIN, 0});
+    }
+  }
+}
+
+bool ClientLink::has_input() const {
+  for (const auto& reflector : reflectors_) {
+    for (const auto* const socket : {&reflector->control, &reflector->bulk, &reflector->publications}) {
+      if (*socket && (socket->events() & ZMQ_POLLIN) != 0) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace ironcore::routing::zmq

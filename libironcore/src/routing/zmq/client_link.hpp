@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sockets of one that is a node: three to each reflector.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../../base/wire/socket.hpp"
+#include "ironcore/routing/link.hpp"
+#include "ironcore/routing/zmq.hpp"
+
+namespace ironcore::routing::zmq {
+
+/// Functions of Link may be called by whoever has the lock of the loop; subscriptions and connections are noted and made by `act`. Thread: one
+/// (`act`, `read`, poll items).
+class ClientLink final : public Link {
+ public:
+  static Result<std::unique_ptr<ClientLink>> create(Context& context, std::vector<ReflectorEndpoint> reflectors);
+
+  void send(PeerId peer, Channel channel, std::string message) override;
+  void publish(StreamName, std::string) override {}
+  void connect(PeerId reflector, std::string_view bulk, std::string_view publications) override;
+  void subscribe(PeerId reflector, StreamName topic) override { wishes_.push_back({reflector, topic, true}); }
+  void unsubscribe(PeerId reflector, StreamName topic) override { wishes_.push_back({reflector, topic, false}); }
+
+  /// Makes connections and subscriptions that were asked for.
+  void act();
+  using Receive = std::function<void(PeerId, Channel, std::string_view)>;
+  /// What has come, up to a bound; false if that was all.
+  bool read(const Receive& receive);
+  void add_poll_items(std::vector<zmq_pollitem_t>& items) const;
+  /// The same as descriptors: readable when there is news. They tell each news once, to whoever uses a socket next, so look at `has_input` before waiting.
+  void add_descriptors(std::vector<pollfd>& items) const;
+  bool has_input() const;
+
+ private:
+  struct Reflector {
+    ReflectorEndpoint where;
+    wire::Socket control;
+    wire::Socket bulk;
+    wire::Socket publications;
+    std::string bulk_endpoint;  ///< that are connected to; empty = none yet
+    std::string publications_endpoint;
+    std::string wanted_bulk;
+    std::string wanted_publications;
+  };
+  struct Wish {
+    PeerId reflector;
+    StreamName topic;
+    bool is_wanted;
+  };
+  explicit ClientLink(std::shared_ptr<Context::Native> context) : context_(std::move(context)) {}
+  Result<void> open(Reflector& reflector);
+  Result<void> reconnect(Reflector& reflector);
+
+  std::shared_ptr<Context::Native> context_;
+  std::vector<std::unique_ptr<Reflector>> reflectors_;
+  std::vector<Wish> wishes_;
+  bool has_moved_ = false;
+};
+
+}  // namespace ironcore::routing::zmq

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// A reflector's loop.
+#include <mutex>
+
+#include "client_link.hpp"
+#include "ironcore/routing/zmq.hpp"
+#include "server_link.hpp"
+
+namespace ironcore::routing::zmq {
+
+namespace {
+
+using wire::StopWake;
+using wire::Wake;
+
+class ZmqReflectorServer final : public ReflectorServer {
+ public:
+  ZmqReflectorServer(std::unique_ptr<ServerLink> nodes, std::unique_ptr<ClientLink> peers, std::shared_ptr<Wake> wake,
+                     Clock& clock, Log& log)
+      : nodes_(std::move(nodes)), peers_(std::move(peers)), wake_(std::move(wake)), clock_(clock), log_(log) {}
+
+  Result<void> open(ReflectorOptions options, Random& random) {
+    options.bulk = nodes_->bulk();
+    options.publications = nodes_->publications();
+    IRONCORE_TRY(reflector_, Reflector::create(std::move(options), *nodes_, *peers_, clock_, random, log_));
+    return {};
+  }
+
+  Result<void> run(std::stop_token stop) override;
+  std::string ipc_endpoint() const override { return nodes_->ipc_endpoint(); }
+  std::string tcp_endpoint() const override { return nodes_->tcp_endpoint(); }
+  void replace_identities(KeyRights rights) override {
+    {
+      const std::lock_guard lock(mutex_);
+      new_rights_ = std::move(rights);
+    }
+    wake_->set();
+  }
+  void with(const std::function<void(const Reflector&)>& f) const override {
+    const std::lock_guard lock(mutex_);
+    f(*reflector_);
+  }
+  std::uint64_t unknown_keys() const override {
+    const std::lock_guard lock(mutex_);
+    return nodes_->unknown_keys();
+  }
+
+ private:
+  ServerLink::Events events() {
+    return {.receive =
+                [this](PeerId peer, Channel channel, std::string_view message, const KeyRights::Rights* rights) {
+                  reflector_->receive(peer, channel, message, rights == nullptr ? nullptr : &rights->node);
+                },
+            .subscribed = [this](StreamName topic) { reflector_->subscribed(topic); },
+            .unsubscribed = [this](StreamName topic) { reflector_->unsubscribed(topic); }};
+  }
+
+  std::unique_ptr<ServerLink> nodes_;
+  std::unique_ptr<ClientLink> peers_;
+  std::shared_ptr<Wake> wake_;
+  Clock& clock_;
+  Log& log_;
+  mutable std::mutex mutex_;
+  std::unique_ptr<Reflector> reflector_;
+  std::optional<KeyRights> new_rights_;
+};
+
+Result<void> ZmqReflectorServer::run(std::stop_token stop) {
+  const StopWake stop_wake(stop, wake_);
+  const auto events = this->events();
+  std::vector<zmq_pollitem_t> items;
+  Instant until{};
+  while (!stop.stop_requested()) {
+    items.assign(1, wire::poll_item(wake_->fd(), ZMQ_POLLIN));
+    nodes_->add_poll_items(items);
+    peers_->add_poll_items(items);
+    if (!wire::poll(items, until, clock_))
+      return Error(ErrorCode::internal, wire::zmq_error("wait for messages").message() + ": restart the reflector");
+    if (items[0].revents != 0) wake_->clear();
+    const std::lock_guard lock(mutex_);
+    if (new_rights_) {
+      IRONCORE_CHECK(
+          within(nodes_->replace_rights(std::move(*new_rights_), events), "publish again after rights have changed"));
+      new_rights_.reset();
+      reflector_->end_sessions();
+    }
+    bool is_busy = nodes_->read(events);
+    is_busy = peers_->read([this](PeerId peer, Channel channel, std::string_view message) {
+      reflector_->receive_from_peer(peer, channel, message);
+    }) || is_busy;
+    until = reflector_->advance();
+    peers_->act();
+    if (nodes_->is_unbound()) until = std::min(until, clock_.now() + std::chrono::milliseconds(5));
+    if (is_busy) until = {};
+  }
+  const std::lock_guard lock(mutex_);
+  reflector_->close();
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ReflectorServer>> ReflectorServer::create(Context& context, ReflectorOptions options,
+                                                                 ServerOptions server,
+                                                                 std::vector<ReflectorEndpoint> peers, Clock& clock,
+                                                                 Random& random, Log& log) {
+  options.peers = peers.size();
+  IRONCORE_TRY(auto nodes, ServerLink::create(context, std::move(server)));
+  IRONCORE_TRY(auto peer_link, ClientLink::create(context, std::move(peers)));
+  IRONCORE_TRY(auto wake, Wake::create());
+  auto made = std::make_unique<ZmqReflectorServer>(std::move(nodes), std::move(peer_link), std::move(wake), clock, log);
+  IRONCORE_CHECK(made->open(std::move(options), random));
+  return std::unique_ptr<ReflectorServer>(std::move(made));
+}
+
+}  // namespace ironcore::routing::zmq
