@@ -74,6 +74,13 @@ Result<void> remove(Session& session, const DataplaneCommand& command) {
   return send(session, batch, batch.changes.size() == 1 ? ": it was not there" : ": nothing of that was there");
 }
 
+/// An older server does not tell it.
+Result<network::DataplaneUsage> usage_of(network::zmq::Client& client) {
+  auto usage = client.usage();
+  if (!usage && usage.error().code() == ErrorCode::unsupported) return network::DataplaneUsage();
+  return usage;
+}
+
 /// What counters know of interfaces; who may not read them sees nothing of it.
 Result<LiveInterfaces> live_interfaces(network::zmq::Client& client) {
   LiveInterfaces live;
@@ -323,11 +330,14 @@ Result<void> dataplane(Session& session, const DataplaneCommand& command) {
     DataplaneStatus status;
     IRONCORE_TRY(status.facts, client->facts());
     IRONCORE_TRY(status.counters, client->counters());
+    IRONCORE_TRY(status.usage, usage_of(*client));
     IRONCORE_TRY(status.ports, client->ports());
     return print_report(session, status, command.format);
   }
-  IRONCORE_TRY(const auto counters, client->counters());
-  return print_report(session, counters, command.format);
+  DataplaneReport report;
+  IRONCORE_TRY(report.counters, client->counters());
+  IRONCORE_TRY(report.usage, usage_of(*client));
+  return print_report(session, report, command.format);
 }
 
 }  // namespace ironcore::ctl

@@ -10,6 +10,7 @@
 #include "local_socket.hpp"
 #include "messages.hpp"
 #include "remote_dataplane.hpp"
+#include "usage_records.hpp"
 
 using namespace ironcore;
 using namespace ironcore::network;
@@ -92,6 +93,16 @@ TEST_CASE("the least sizes that bound a dataplane's lists are the sizes of empty
   CHECK(grows_by(CountersReply{}, &CountersReply::stages) == StageRecord::least_bytes);
   CHECK(grows_by(CountersReply{}, &CountersReply::bursts) == 8);
   CHECK(grows_by(CountersReply{}, &CountersReply::interfaces) == InterfaceRecord::least_bytes);
+  CHECK(grows_by(UsageReply{}, &UsageReply::resources) == ResourceRecord::least_bytes);
+  CHECK(grows_by(UsageReply{}, &UsageReply::interfaces) == MetersRecord::least_bytes);
+  const auto resource = [](std::size_t workers) {
+    return UsageReply{.resources = {{"", "", std::vector<UsedRecord>(workers)}}, .interfaces = {}, .objects = {}};
+  };
+  CHECK(encode(0, 0, resource(2)).size() - encode(0, 0, resource(1)).size() == UsedRecord::least_bytes);
+  const auto metered = [](std::size_t meters) {
+    return UsageReply{.resources = {}, .interfaces = {{"", std::vector<ColorRecord>(meters)}}, .objects = {}};
+  };
+  CHECK(encode(0, 0, metered(2)).size() - encode(0, 0, metered(1)).size() == ColorRecord::least_bytes);
   CHECK(grows_by(PortsReply{}, &PortsReply::ports) == PortRecord::least_bytes);
   CHECK(grows_by(ExplainReply{}, &ExplainReply::steps) == StepRecord::least_bytes);
 }
@@ -158,6 +169,30 @@ TEST_CASE("of a server that knows no hardware for flows a client gets all other 
   const auto counters = good(client->counters());
   CHECK(counters.dataplane.fast_path == 17);
   CHECK_FALSE(counters.dataplane.offload.has_value());
+}
+
+TEST_CASE("usage is the same on both sides, and what one side does not know is left out") {
+  DataplaneUsage usage;
+  std::uint64_t next = 1;
+  for (std::size_t i = 0; i < resources; ++i) {
+    usage.resources.push_back({static_cast<Resource>(i), i < 2 ? "" : "a", {{next, next + 1}, {next + 2, next + 3}}});
+    next += 4;
+  }
+  for (const auto* id : {"a", "b"}) {
+    auto& one = usage.meters.emplace_back();
+    one.interface = id;
+    for (auto* counters : {&one.total_egress, &one.total_ingress, &one.public_egress, &one.public_ingress}) {
+      for (auto& count : counters->packets) count = next++;
+      for (auto& count : counters->bytes) count = next++;
+    }
+  }
+  usage.objects = {{"FirewallRule", next++}, {"Of a later release", next++}};
+  auto record = to_record(usage);
+  record.resources.push_back({"of a later release", "a", {{1, 2}}});
+  record.interfaces.front().meters.push_back({"of a later release", "green", 1, 2});
+  record.interfaces.front().meters.push_back({"egress", "blue", 1, 2});
+  const auto bytes = encode(1, 0, record);
+  CHECK(usage_of(good(wire::decode<UsageReply>(bytes))) == usage);
 }
 
 TEST_CASE("a server answers a request of another version under its number, and names both") {

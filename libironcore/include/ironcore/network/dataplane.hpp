@@ -184,6 +184,8 @@ class Dataplane {
   DataplaneCounters counters() const;
   /// In the order of their ids.
   std::vector<InterfaceCounters> interface_counters() const;
+  /// How full it is, what meters said, and how much there is of each kind. No worker is stopped or asked for it.
+  DataplaneUsage usage() const;
   /// In the order of their numbers.
   std::vector<PortUse> ports() const;
 

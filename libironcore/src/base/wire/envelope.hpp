@@ -42,6 +42,7 @@ enum class MessageType : std::uint16_t {
   close_port = 0x0107,
   list_ports = 0x0108,
   explain_packet = 0x0109,
+  dataplane_usage = 0x010a,
   start_capture = 0x0110,
   stop_capture = 0x0111,
   list_captures = 0x0112,

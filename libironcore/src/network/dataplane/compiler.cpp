@@ -379,12 +379,15 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   // What is told again without a change keeps its buckets, and below its ports.
   const auto* before = known == interfaces_.end() ? nullptr : next_.interfaces[entries.index].get();
   view->born = before == nullptr ? next_.number : before->born;
+  if (before != nullptr) view->meter_tally = before->meter_tally;
   const bool is_limited = told->second.total != MeterRates() || told->second.public_traffic != MeterRates();
   if (is_limited) {
     const bool is_same = before != nullptr && before->told.total == told->second.total &&
                          before->told.public_traffic == told->second.public_traffic;
+    if (!view->meter_tally) view->meter_tally = std::make_shared<MeterTally>();
     view->meters =
-        is_same ? before->meters : std::make_shared<InterfaceMeters>(told->second.total, told->second.public_traffic);
+        is_same ? before->meters
+                : std::make_shared<InterfaceMeters>(told->second.total, told->second.public_traffic, view->meter_tally);
   }
   view->underlay = underlay_bytes(*told->second.underlay);
   view->next_hop = use_hop(*told->second.underlay);
@@ -536,7 +539,8 @@ void Compiler::compile_virtual_service(const Desired& desired, const std::string
     ports.first_port = 1024;
     ports.last_port = 65'535;
     ports.ports = Nat::Ports::shared;
-    const auto most = static_cast<std::uint32_t>(65'536 / options_.workers);
+    const std::size_t all = ports.last_port - ports.first_port + 1U;
+    const auto most = static_cast<std::uint32_t>((all + options_.workers - 1) / options_.workers);
     view->pool = std::make_shared<NatPool>(ports, next_.number, options_.workers, std::min(most, options_.connections),
                                            options_.secret);
   }

@@ -43,6 +43,7 @@ struct InterfaceView {
   std::optional<VirtualIp> virtual_ipv6;
   std::optional<Nat> nat;
   std::shared_ptr<InterfaceMeters> meters;  ///< null = nothing is limited
+  std::shared_ptr<MeterTally> meter_tally;  ///< of all `meters` that it had; null = there were none
   std::shared_ptr<NatPool> nat_pool;        ///< of `nat`; each worker changes its own slice
   RuleSet ingress;
   RuleSet egress;

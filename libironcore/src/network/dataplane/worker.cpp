@@ -24,6 +24,8 @@ constexpr std::size_t host_bytes = 8;
 constexpr std::uint32_t least_expired = 8;
 /// And so many when no packet waits: some ten microseconds.
 constexpr std::uint32_t idle_expired = 128;
+/// Places of fragments, by fours, likewise.
+constexpr std::size_t idle_swept = 64;
 /// How long a flow that got no port of its NAT is refused without a look whether one is free.
 constexpr Tick refusal_seconds = 2;
 /// Whoever has more than so many times the connections that are free gets no more of them: so many that flood the table leave room
@@ -139,6 +141,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
     with->worker->counts_.expired.add(1);
   };
   if (offloaded_) offloaded_->work(snapshot, now_, count);
+  fragments_.sweep(now_, count == 0 ? idle_swept : 1);
   flows_.expire(now_, count == 0 ? idle_expired : least_expired + count, on_expired, &context);
 }
 
@@ -403,7 +406,7 @@ bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) no
       drop = Drop::source_address;
       return true;
     }
-    if (!is_within_rates(sender, side.action, work)) {
+    if (!is_within_rates(sender, Way::egress, side.action, work)) {
       drop = Drop::rate;
       return true;
     }
@@ -628,7 +631,8 @@ Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowK
   if (action.verdict == Verdict::drop) return static_cast<Drop>(action.out);
   if (work.is_from_machine) {
     const std::uint32_t sender = work.key.scope().interface();
-    if (snapshot.attachments[sender].is_limited && !is_within_rates(*snapshot.interfaces[sender], action, work))
+    if (snapshot.attachments[sender].is_limited &&
+        !is_within_rates(*snapshot.interfaces[sender], Way::egress, action, work))
       return Drop::rate;
   }
   if (action.translates_family) [[unlikely]]
@@ -637,10 +641,13 @@ Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowK
   return pass_on(snapshot, action, owner, work);
 }
 
-[[gnu::noinline]] bool Worker::is_within_rates(const InterfaceView& sender, const Action& action,
-                                               const Work& work) const noexcept {
-  return !sender.meters ||
-         sender.meters->pass(InterfaceMeters::Way::egress, action.is_public, now_ns_, work.headers.length);
+[[gnu::noinline]] bool Worker::is_within_rates(const InterfaceView& interface, Way way, const Action& action,
+                                               Work& work) const noexcept {
+  if (!interface.meters) return true;
+  const auto color = interface.meters->mark(way, action.is_public, now_ns_, work.headers.length);
+  if (is_explaining_ && interface.meters->is_limited(way, action.is_public))
+    work.colors[static_cast<std::size_t>(way)] = color;
+  return color != Color::red;
 }
 
 /// As a router does it; the other one that a packet from the wire has passed did so there.
@@ -699,8 +706,7 @@ Drop Worker::to_machine(const Snapshot& snapshot, const Action& action, Work& wo
   const Attachment& receiver = snapshot.attachments[action.out];
   if (receiver.port == no_port) return Drop::port_gone;
   if (!receiver.has_mac) return Drop::neighbour;
-  if (receiver.is_limited && !snapshot.interfaces[action.out]->meters->pass(
-                                 InterfaceMeters::Way::ingress, action.is_public, now_ns_, work.headers.length))
+  if (receiver.is_limited && !is_within_rates(*snapshot.interfaces[action.out], Way::ingress, action, work))
     return Drop::rate;
   Packet& packet = *work.packet;
   if (work.ip != ethernet_bytes) packet.move_front(static_cast<std::int32_t>(work.ip - ethernet_bytes));

@@ -22,6 +22,18 @@ std::string text_of_port(const Snapshot& snapshot, std::uint32_t port) {
   return "port " + std::to_string(port) + ", which nobody uses";
 }
 
+void note_rates(Trace& trace, const std::array<std::optional<Color>, 2>& colors) {
+  constexpr std::array<const char*, network::colors> words{
+      "is green: the committed rate has room for it",
+      "is yellow: beyond the committed rate, but the excess has room for it", "is red: beyond its rates"};
+  const auto note = [&](Way way, const std::string& whose) {
+    if (const auto& color = colors[static_cast<std::size_t>(way)])
+      trace.note("rates", whose + words[static_cast<std::size_t>(*color)]);
+  };
+  note(Way::egress, "egress of the sender ");
+  note(Way::ingress, "ingress of the receiver ");
+}
+
 }  // namespace
 
 Explanation Worker::explain(Packet& packet, std::uint64_t now_ns) {
@@ -38,6 +50,7 @@ Explanation Worker::explain(Packet& packet, std::uint64_t now_ns) {
     }
     Work work;
     out.drop = explain_one(snapshot, packet, work, trace);
+    note_rates(trace, work.colors);
     if (out.drop != Drop::none || !work.goes_round) break;
     trace.note("goes round", "this host sends it to itself");
   }

@@ -10,6 +10,7 @@
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
 #include "port_records.hpp"
+#include "usage_records.hpp"
 
 namespace ironcore::network::zmq {
 
@@ -98,6 +99,12 @@ class ZmqClient final : public Client {
     IRONCORE_TRY(auto counters, counters_of(reply));
     IRONCORE_TRY(counters.dataplane.offload, offload());
     return counters;
+  }
+
+  Result<DataplaneUsage> usage() override {
+    IRONCORE_TRY(const auto answer, call(UsageRequest{}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<UsageReply>(answer));
+    return usage_of(reply);
   }
 
   Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame,
