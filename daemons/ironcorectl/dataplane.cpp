@@ -74,6 +74,13 @@ Result<void> remove(Session& session, const DataplaneCommand& command) {
   return send(session, batch, batch.changes.size() == 1 ? ": it was not there" : ": nothing of that was there");
 }
 
+/// An older server does not tell it.
+Result<network::DataplaneUsage> usage_of(network::zmq::Client& client) {
+  auto usage = client.usage();
+  if (!usage && usage.error().code() == ErrorCode::unsupported) return network::DataplaneUsage();
+  return usage;
+}
+
 /// What counters know of interfaces; who may not read them sees nothing of it.
 Result<LiveInterfaces> live_interfaces(network::zmq::Client& client) {
   LiveInterfaces live;
@@ -267,6 +274,21 @@ Result<void> explain_packet(Session& session, const DataplaneCommand& command) {
   return {};
 }
 
+/// A flag of another verb would be a wish that nobody hears.
+Result<void> check_flags(const DataplaneCommand& command) {
+  const auto& verb = command.verb.front();
+  const bool is_get = verb == "get", is_watch = verb == "watch";
+  const auto& watch = command.watch;
+  if (!command.interface.empty() && !is_get && !is_watch)
+    return Error(ErrorCode::invalid, "--interface is for get and watch");
+  if (command.limit != 0 && !is_get) return Error(ErrorCode::invalid, "--limit is for get; watch has --count");
+  if ((watch.count != 0 || watch.timeout != Duration(0) || watch.has_counters) && !is_watch)
+    return Error(ErrorCode::invalid, "--count, --timeout and --counters are for watch");
+  if (!command.files.empty() && verb != "apply" && verb != "delete")
+    return Error(ErrorCode::invalid, "-f is for apply and delete");
+  return {};
+}
+
 }  // namespace
 
 std::vector<std::string> dataplane_verbs() {
@@ -275,6 +297,7 @@ std::vector<std::string> dataplane_verbs() {
 }
 
 Result<void> dataplane(Session& session, const DataplaneCommand& command) {
+  IRONCORE_CHECK(check_flags(command));
   const auto& verb = command.verb.front();
   if (verb == "get") return get(session, command);
   if (verb == "delete") return remove(session, command);
@@ -307,11 +330,14 @@ Result<void> dataplane(Session& session, const DataplaneCommand& command) {
     DataplaneStatus status;
     IRONCORE_TRY(status.facts, client->facts());
     IRONCORE_TRY(status.counters, client->counters());
+    IRONCORE_TRY(status.usage, usage_of(*client));
     IRONCORE_TRY(status.ports, client->ports());
     return print_report(session, status, command.format);
   }
-  IRONCORE_TRY(const auto counters, client->counters());
-  return print_report(session, counters, command.format);
+  DataplaneReport report;
+  IRONCORE_TRY(report.counters, client->counters());
+  IRONCORE_TRY(report.usage, usage_of(*client));
+  return print_report(session, report, command.format);
 }
 
 }  // namespace ironcore::ctl

@@ -3,8 +3,10 @@
 #include "ironcorectl/dataplane_tables.hpp"
 
 #include <algorithm>
+#include <array>
 #include <boost/json.hpp>
 #include <ostream>
+#include <utility>
 #include <variant>
 
 #include "ironcorectl/table.hpp"
@@ -34,6 +36,27 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
 }
 void join(std::string& list, const std::string& word) {
   list += (list.empty() ? "" : ",") + word;
+}
+std::string offload_text(const std::optional<OffloadCounters>& counters) {
+  if (!counters) return "none";
+  std::uint64_t refused = 0;
+  for (const auto count : counters->refused) refused += count;
+  return std::to_string(counters->connections) + " connections, " + std::to_string(counters->packets) +
+         " packets forwarded, " + std::to_string(refused) + " flows refused";
+}
+boost::json::value to_json(const std::optional<OffloadCounters>& counters) {
+  if (!counters) return {{"isThere", false}};
+  boost::json::object refused;
+  for (std::size_t i = 1; i < flow_refusals; ++i) {
+    const auto why = name(static_cast<FlowEvent::Refusal>(i));
+    refused[boost::json::string_view(why.data(), why.size())] = counters->refused[i];
+  }
+  return {{"isThere", true},
+          {"connections", counters->connections},
+          {"installed", counters->installed},
+          {"refused", std::move(refused)},
+          {"packets", counters->packets},
+          {"resets", counters->resets}};
 }
 
 Cells headers(const Interface&) {
@@ -131,6 +154,126 @@ std::string sink_text(const CaptureSpec& spec) {
   return "-";
 }
 
+// ---- how full it is --------------------------------------------------------------------------------------------------
+
+/// The one of which a worker is fullest; null = there is none.
+const ResourceUse* fullest_of(const DataplaneUsage& usage, Resource what) {
+  const ResourceUse* found = nullptr;
+  for (const auto& one : usage.resources) {
+    if (one.what != what) continue;
+    if (found == nullptr) found = &one;
+    const auto now = one.fullest(), before = found->fullest();
+    if (now.used * before.room > before.used * now.room) found = &one;
+  }
+  return found;
+}
+
+const char* words_of(Resource what) {
+  switch (what) {
+    case Resource::connections:
+      return "connections";
+    case Resource::fragments:
+      return "datagrams in pieces";
+    case Resource::nat_tcp:
+      return "fullest NAT, TCP ports";
+    case Resource::nat_udp:
+      return "fullest NAT, UDP ports";
+    case Resource::nat_icmp:
+      return "fullest NAT, echoes";
+    case Resource::nat_sctp:
+      return "fullest NAT, SCTP ports";
+    case Resource::nat_flows:
+      return "fullest NAT with shared ports, flows";
+    case Resource::nat_peers:
+      return "fullest NAT, known addresses";
+    case Resource::service_ports:
+      return "fullest virtual service, ports";
+  }
+  return "";
+}
+
+/// `web-1: 3 of 1024 (0 %; fullest worker 1 %)`.
+std::string use_text(const ResourceUse& use) {
+  const auto all = use.sum(), most = use.fullest();
+  return (use.of.empty() ? "" : printable(use.of) + ": ") + std::to_string(all.used) + " of " +
+         std::to_string(all.room) + " (" + percent(all.used, all.room) + "; fullest worker " +
+         percent(most.used, most.room) + ")";
+}
+
+constexpr std::array<std::pair<const char*, MeterCounters InterfaceMeterCounters::*>, 4> meter_words{
+    {{"egress", &InterfaceMeterCounters::total_egress},
+     {"ingress", &InterfaceMeterCounters::total_ingress},
+     {"public egress", &InterfaceMeterCounters::public_egress},
+     {"public ingress", &InterfaceMeterCounters::public_ingress}}};
+
+void print_usage(Session& session, const DataplaneUsage& usage) {
+  const auto print = [&](Table& table) {
+    if (table.is_empty()) return;
+    session.out() << '\n';
+    table.print(session.out(), session.terminal());
+  };
+  Table fullness({"Resource", "Of", "Used", "Room", "Fullest worker"});
+  for (const auto& use : usage.resources) {
+    const auto all = use.sum(), most = use.fullest();
+    fullness.add({std::string(name(use.what)), use.of.empty() ? "all" : printable(use.of), std::to_string(all.used),
+                  std::to_string(all.room), percent(most.used, most.room)});
+  }
+  print(fullness);
+  Table objects({"Objects", "Number"});
+  for (const auto& one : usage.objects)
+    if (one.count != 0) objects.add({printable(one.kind), std::to_string(one.count)});
+  print(objects);
+  Table meters({"Interface", "Meter", "Green", "Yellow", "Red", "Red bytes"});
+  for (const auto& one : usage.meters) {
+    for (const auto& [word, member] : meter_words) {
+      const auto& said = one.*member;
+      if (said == MeterCounters()) continue;
+      meters.add({printable(one.interface), word, std::to_string(said.packets[0]), std::to_string(said.packets[1]),
+                  std::to_string(said.packets[2]), std::to_string(said.bytes[2])});
+    }
+  }
+  print(meters);
+}
+
+boost::json::array resources_json(const DataplaneUsage& usage) {
+  boost::json::array out;
+  for (const auto& use : usage.resources) {
+    boost::json::array workers;
+    for (const auto& part : use.workers) workers.push_back({{"used", part.used}, {"room", part.room}});
+    boost::json::object one{{"resource", boost::json::string(name(use.what).data(), name(use.what).size())},
+                            {"workers", workers}};
+    if (!use.of.empty()) one["of"] = use.of;
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+boost::json::object objects_json(const DataplaneUsage& usage) {
+  boost::json::object out;
+  for (const auto& one : usage.objects) out[one.kind] = one.count;
+  return out;
+}
+
+boost::json::array meters_json(const DataplaneUsage& usage) {
+  constexpr std::array<const char*, 4> names{"egress", "ingress", "publicEgress", "publicIngress"};
+  boost::json::array out;
+  for (const auto& one : usage.meters) {
+    boost::json::object of_interface{{"interface", one.interface}};
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const auto& said = one.*meter_words[i].second;
+      boost::json::object by_color;
+      for (std::size_t j = 0; j < colors; ++j) {
+        const auto color = name(static_cast<Color>(j));
+        by_color[boost::json::string_view(color.data(), color.size())] = {{"packets", said.packets[j]},
+                                                                          {"bytes", said.bytes[j]}};
+      }
+      of_interface[names[i]] = std::move(by_color);
+    }
+    out.push_back(std::move(of_interface));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string line_of(const Change& object) {
@@ -186,7 +329,8 @@ void print_table(Session& session, std::span<const network::zmq::PortReport> por
   table.print(session.out(), session.terminal());
 }
 
-void print_table(Session& session, const network::zmq::AllCounters& counters) {
+void print_table(Session& session, const DataplaneReport& report) {
+  const auto& counters = report.counters;
   const auto& all = counters.dataplane;
   Table totals({"Counter", "Value"});
   totals.add({"forwarded", std::to_string(all.packets[0])});
@@ -207,6 +351,17 @@ void print_table(Session& session, const network::zmq::AllCounters& counters) {
   totals.add({"connections", std::to_string(all.connections) + " of " + std::to_string(all.connection_room)});
   totals.add({"connections: opened", std::to_string(all.connections_opened)});
   totals.add({"connections: expired", std::to_string(all.connections_expired)});
+  if (all.offload) {
+    totals.add({"offloaded: connections", std::to_string(all.offload->connections)});
+    totals.add({"offloaded: installed", std::to_string(all.offload->installed)});
+    for (std::size_t i = 1; i < flow_refusals; ++i) {
+      if (all.offload->refused[i] != 0)
+        totals.add({"offload refused: " + std::string(name(static_cast<FlowEvent::Refusal>(i))),
+                    std::to_string(all.offload->refused[i])});
+    }
+    totals.add({"offloaded: packets", std::to_string(all.offload->packets)});
+    totals.add({"offload: resets", std::to_string(all.offload->resets)});
+  }
   totals.print(session.out(), session.terminal());
   Table by_stage({"Stage", "Reached", "Refused"});
   for (std::size_t i = 0; i < stages; ++i) {
@@ -231,6 +386,7 @@ void print_table(Session& session, const network::zmq::AllCounters& counters) {
     session.out() << '\n';
     times.print(session.out(), session.terminal());
   }
+  print_usage(session, report.usage);
   if (counters.interfaces.empty()) return;
   session.out() << '\n';
   Table table({"Interface", "Sent", "Bytes", "Received", "Bytes", "Dropped", "ICMP errors"});
@@ -264,6 +420,14 @@ void print_table(Session& session, const DataplaneStatus& status) {
   table.add({"connections", std::to_string(all.connections) + " of " + std::to_string(all.connection_room) + " (" +
                                 percent(all.connections, all.connection_room) + "; fullest worker " +
                                 percent(all.most_connections, room) + ")"});
+  for (const auto what : {Resource::fragments, Resource::nat_tcp, Resource::nat_udp, Resource::nat_icmp,
+                          Resource::nat_sctp, Resource::nat_flows, Resource::nat_peers, Resource::service_ports})
+    if (const auto* use = fullest_of(status.usage, what)) table.add({words_of(what), use_text(*use)});
+  std::string objects;
+  for (const auto& one : status.usage.objects)
+    if (one.count != 0)
+      objects += (objects.empty() ? "" : ", ") + std::to_string(one.count) + " " + printable(one.kind);
+  if (!objects.empty()) table.add({"objects", objects});
   table.add({"packets on the fast path", percent(all.fast_path, all.fast_path + all.slow_path)});
   std::uint64_t dropped = 0;
   std::size_t most = 0;
@@ -274,6 +438,7 @@ void print_table(Session& session, const DataplaneStatus& status) {
   }
   table.add({"dropped", std::to_string(dropped) +
                             (dropped == 0 ? "" : ", most of them: " + std::string(name(static_cast<Drop>(most))))});
+  table.add({"flows in hardware", offload_text(all.offload)});
   if (all.bursts.bursts() != 0) {
     table.add({"bursts", "half of them below " + time_text(all.bursts.quantile_ns(0.5)) + ", 99 % below " +
                              time_text(all.bursts.quantile_ns(0.99))});
@@ -314,9 +479,12 @@ std::string to_json(const DataplaneStatus& status) {
       {"connections", all.connections},
       {"connectionRoom", all.connection_room},
       {"mostConnections", all.most_connections},
+      {"resources", resources_json(status.usage)},
+      {"objects", objects_json(status.usage)},
       {"fastPath", all.fast_path},
       {"slowPath", all.slow_path},
       {"dropped", dropped},
+      {"offload", to_json(all.offload)},
       {"burstNs", {{"half", all.bursts.quantile_ns(0.5)}, {"most", all.bursts.quantile_ns(0.99)}}}};
   return boost::json::serialize(out);
 }
@@ -362,7 +530,8 @@ std::string to_json(std::span<const network::zmq::PortReport> ports) {
   return boost::json::serialize(out);
 }
 
-std::string to_json(const network::zmq::AllCounters& counters) {
+std::string to_json(const DataplaneReport& report) {
+  const auto& counters = report.counters;
   const auto& all = counters.dataplane;
   boost::json::object dropped;
   for (std::size_t i = 1; i < all.packets.size(); ++i) {
@@ -410,7 +579,11 @@ std::string to_json(const network::zmq::AllCounters& counters) {
                                 {"connections", all.connections},
                                 {"connectionRoom", all.connection_room},
                                 {"mostConnections", all.most_connections},
+                                {"offload", to_json(all.offload)},
                                 {"bursts", {{"times", bursts}, {"sumNs", all.bursts.sum_ns}}},
+                                {"resources", resources_json(report.usage)},
+                                {"objects", objects_json(report.usage)},
+                                {"meters", meters_json(report.usage)},
                                 {"interfaces", interfaces}};
   return boost::json::serialize(out);
 }

@@ -15,10 +15,17 @@ namespace ironcore::ctl {
 /// What there is to tell of interfaces besides their configuration, by their ids.
 using LiveInterfaces = std::map<std::string, network::InterfaceCounters>;
 
+/// What happened, and how full it is.
+struct DataplaneReport {
+  network::zmq::AllCounters counters;
+  network::DataplaneUsage usage;
+};
+
 /// What a person wants to know first.
 struct DataplaneStatus {
   network::zmq::ServerFacts facts;
   network::zmq::AllCounters counters;
+  network::DataplaneUsage usage;
   std::vector<network::zmq::PortReport> ports;
 };
 
@@ -28,14 +35,14 @@ void print_table(Session& session, std::span<const network::Change> objects, con
 /// What a table would say of an object, in one line: `VNI 100, Prefix 10.2.0.0/16, Next hops 2001:db8::5`. Empty for a key.
 std::string line_of(const network::Change& object);
 void print_table(Session& session, std::span<const network::zmq::PortReport> ports);
-/// What happened, and all interfaces.
-void print_table(Session& session, const network::zmq::AllCounters& counters);
+/// Everything, with all interfaces.
+void print_table(Session& session, const DataplaneReport& report);
 void print_table(Session& session, const DataplaneStatus& status);
 void print_table(Session& session, std::span<const network::CaptureState> captures);
 
 /// What `-o json` prints.
 std::string to_json(std::span<const network::zmq::PortReport> ports);
-std::string to_json(const network::zmq::AllCounters& counters);
+std::string to_json(const DataplaneReport& report);
 std::string to_json(const DataplaneStatus& status);
 std::string to_json(std::span<const network::CaptureState> captures);
 

@@ -19,7 +19,9 @@ Result<void> serve(const ironcored::Options& options, program::Daemon& daemon) {
   IRONCORE_TRY(const auto context, store::zmq::Context::create());
   IRONCORE_TRY(const auto server,
                store::zmq::Server::create(*context, *store, std::move(server_options), daemon.clock, daemon.log));
-  const auto reload = program::reload_identities(daemon, options.serving, *server, store::zmq::load_identities);
+  const auto reload =
+      program::reload_identities(daemon, options.serving, store::zmq::load_identities,
+                                 [&](auto identities) { server->replace_identities(std::move(identities)); });
 
   control::ControlPlaneOptions control_options{.health = options.health};
   // The store belongs to one process at a time, so the one that was killed is gone: its lease is ours without

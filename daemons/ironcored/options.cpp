@@ -84,7 +84,10 @@ Result<void> check(const Options& options) {
 }
 
 Result<store::zmq::ServerOptions> server_options(const Options& options) {
-  return program::server_options<store::zmq::ServerOptions>(options.serving, "ironcored", store::zmq::load_identities);
+  IRONCORE_TRY(auto server, program::server_options<store::zmq::ServerOptions>(
+                                options.serving, store::zmq::load_identities, &store::zmq::TcpOptions::identities));
+  server.program = "ironcored " + std::string(program::version());
+  return server;
 }
 
 }  // namespace ironcore::ironcored

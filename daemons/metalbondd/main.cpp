@@ -27,7 +27,9 @@ Result<void> serve(const metalbondd::Options& options, program::Daemon& daemon) 
                                                                   .counts = [&] { return server->counts(); }}));
     log.info("counters are served", {{"address", options.metrics}, {"port", std::to_string(exporter->port())}});
   }
-  const auto reload = program::reload_identities(daemon, options.serving, *server, routing::zmq::KeyRights::load);
+  const auto reload = program::reload_identities(
+      daemon, options.serving, routing::zmq::KeyRights::load,
+      [&server](routing::zmq::KeyRights identities) { server->replace_identities(std::move(identities)); });
   return program::run_together(daemon.signals,
                                {{"reflector", [&](std::stop_token stop) { return server->run(std::move(stop)); }}},
                                [&]() -> Result<void> {

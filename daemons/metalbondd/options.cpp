@@ -143,8 +143,11 @@ program::Command grammar(Options& o) {
 }
 
 Result<routing::zmq::ServerOptions> server_options(const Options& options) {
-  return program::server_options<routing::zmq::ServerOptions>(serving_of(options), "metalbondd",
-                                                              routing::zmq::KeyRights::load);
+  IRONCORE_TRY(auto server,
+               program::server_options<routing::zmq::ServerOptions>(serving_of(options), routing::zmq::KeyRights::load,
+                                                                    &routing::zmq::TcpOptions::identities));
+  server.program = "metalbondd " + std::string(program::version());
+  return server;
 }
 
 Result<std::vector<routing::zmq::ReflectorEndpoint>> peers(const Options& options) {

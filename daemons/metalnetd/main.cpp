@@ -59,7 +59,9 @@ Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
     parts.push_back(program::endless("worker " + std::to_string(i),
                                      [&dataplane, i](std::stop_token stop) { dataplane->run(i, std::move(stop)); }));
   }
-  const auto reload = program::reload_identities(daemon, options.serving, *server, network::zmq::load_identities);
+  const auto reload =
+      program::reload_identities(daemon, options.serving, network::zmq::load_identities,
+                                 [&](auto identities) { server->replace_identities(std::move(identities)); });
   return program::run_together(daemon.signals, std::move(parts), [&] { return program::tell_ready(daemon, *server); });
 }
 

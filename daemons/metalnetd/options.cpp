@@ -334,8 +334,10 @@ Result<void> check(Options& options) {
 }
 
 Result<network::zmq::ServerOptions> server_options(const Options& options) {
-  return program::server_options<network::zmq::ServerOptions>(options.serving, "metalnetd",
-                                                              network::zmq::load_identities);
+  IRONCORE_TRY(auto server, program::server_options<network::zmq::ServerOptions>(
+                                options.serving, network::zmq::load_identities, &network::zmq::TcpOptions::identities));
+  server.program = "metalnetd " + std::string(program::version());
+  return server;
 }
 
 }  // namespace ironcore::metalnetd

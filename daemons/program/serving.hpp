@@ -31,31 +31,32 @@ Result<Endpoint> check_serving(const Serving& serving);
 /// Makes the directories of sockets.
 Result<void> make_directories(const Serving& serving);
 
-/// Options of a server of any of our libraries (`path`, `tcp`, `program`), with keys and identities read; `load_identities` is of the same library.
-template <class ServerOptions, class Load>
-Result<ServerOptions> server_options(const Serving& serving, std::string_view program, Load load_identities) {
+/// Options of a server of any of our libraries, with keys and identities read: `path`, and `tcp` with `address`, `port`, `keys` and a member for the
+/// identities, whatever they are called there. `load_identities` is of the same library.
+template <class ServerOptions, class Load, class Tcp, class Identities>
+Result<ServerOptions> server_options(const Serving& serving, Load load_identities, Identities Tcp::*identities) {
   IRONCORE_TRY(auto listen, check_serving(serving));
   ServerOptions options;
-  options.program = std::string(program) + ' ' + std::string(version());
   options.path = std::move(listen.path);
   if (!listen.tcp) return options;
-  auto& tcp = options.tcp.emplace();
+  Tcp tcp;
   tcp.address = std::move(listen.tcp->address);
   tcp.port = listen.tcp->port;
   IRONCORE_TRY(tcp.keys, within(wire::load_key_pair(serving.key_file), "key-file"));
-  IRONCORE_TRY(tcp.identities, within(load_identities(serving.identities_file), "identities-file"));
+  IRONCORE_TRY(tcp.*identities, within(load_identities(serving.identities_file), "identities-file"));
+  options.tcp = std::move(tcp);
   return options;
 }
 
-/// While it lives, SIGHUP has the identities read again; a file that is wrong changes nothing.
-template <class Server, class Load>
-OnHangup reload_identities(Daemon& daemon, const Serving& serving, Server& server, Load load_identities) {
-  return OnHangup(daemon.signals, [&serving, &server, &log = daemon.log, load_identities] {
+/// While it lives, SIGHUP has the identities read again and given to `replace`; a file that is wrong changes nothing.
+template <class Load, class Replace>
+OnHangup reload_identities(Daemon& daemon, const Serving& serving, Load load_identities, Replace replace) {
+  return OnHangup(daemon.signals, [&serving, &log = daemon.log, load_identities, replace] {
     if (serving.identities_file.empty()) return;
     auto identities = load_identities(serving.identities_file);
     if (!identities) return log.error("identities not reloaded", {{"error", identities.error().message()}});
     const std::string count = std::to_string(identities->size());
-    server.replace_identities(std::move(*identities));
+    replace(std::move(*identities));
     log.info("identities reloaded", {{"identities", count}});
   });
 }

@@ -2,7 +2,7 @@
 // What a packet costs a worker beside a generator, without any port: of a known flow, of a new one, with many rules and routes, while connections
 // grow old and while the configuration changes. One JSON line per figure; on a quiet machine.
 //
-// bench_worker [PACKETS [FIGURE]]   four million for each figure unless told otherwise; one figure of known flows alone, as `vm_vm.1k`
+// bench_worker [PACKETS [FIGURE]]   four million for each figure unless told otherwise; one figure of known or refused flows alone, as `vm_vm.1k`
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -290,6 +290,30 @@ int main(int argc, char** argv) {
     known("nat.1k", host, from_machine(0xc6336407), 1000);
     known("nat.60k", host, from_machine(0xc6336407), 60'000);
   }
+  // Nothing is remembered of these: each asks the configuration.
+  const auto refused = [&](const std::string& name, const std::vector<Change>& changes, Drop why, Source source) {
+    if (!only.empty() && only != name) return;
+    Host host(2'000'000);
+    host.change(changes);
+    source.vary = vary_ports;
+    const auto dropped = [&] { return host.worker->packets()[static_cast<std::size_t>(why)]; };
+    run(&host, source, 1000, 1000, now);
+    const auto before = dropped();
+    const double ns = run(&host, source, 1000, packets, now);
+    if (dropped() - before < packets) bench::fail("not all packets were refused");
+    report(name, ns);
+  };
+  refused("refused.rule", {FirewallRuleKey{"b", "all"}}, Drop::ingress_rule, from_machine(0x0a000002));
+  std::vector<Change> others{FirewallRuleKey{"b", "all"}};
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    auto rule = allow("b");
+    rule.id = std::to_string(i);
+    rule.source = Prefix::host(IpAddress::v4(0x0b000000 + i));
+    others.emplace_back(rule);
+  }
+  refused("refused.1k_rules", others, Drop::ingress_rule, from_machine(0x0a000002));
+  refused("refused.route", {RouteKey{Vni::make(100).value(), prefix("0.0.0.0/0")}}, Drop::route,
+          from_machine(0x0a090001));
   if (!only.empty()) return 0;
   const auto new_flows = [&](const std::string& name, Host& host, Source source, bool is_random_address) {
     source.vary = [is_random_address](std::uint8_t* ip, std::uint64_t flow) {

@@ -10,6 +10,7 @@
 #include "counter_records.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "port_records.hpp"
+#include "usage_records.hpp"
 #include "wire.hpp"
 
 using namespace ironcore;
@@ -47,6 +48,14 @@ void content(const CountersReply& record) {
             again->dataplane.bursts == counters->dataplane.bursts);
   }
 }
+void content(const OffloadReply& record) {
+  const auto counters = offload_of(record);
+  require(offload_of(to_record(counters)) == counters);
+}
+void content(const UsageReply& record) {
+  const auto usage = usage_of(record);
+  require(usage_of(to_record(usage)) == usage);
+}
 void content(const StartCaptureRequest& record) {
   if (const auto spec = spec_of(record.spec)) {
     EncodedCaptureSpec encoded(*spec);
@@ -78,10 +87,10 @@ void try_all(std::string_view message) {
 
 void one(std::string_view message) {
   try_all<HelloRequest, HelloReply, ApplyRequest, ApplyReply, ListRequest, ListReply, WatchRequest, WatchReply,
-          CountersRequest, CountersReply, OpenPortRequest, OpenPortReply, ClosePortRequest, ClosePortReply,
-          PortsRequest, PortsReply, ExplainRequest, ExplainReply, StartCaptureRequest, StartCaptureReply,
-          StopCaptureRequest, StopCaptureReply, CapturesRequest, CapturesReply, ReadCaptureRequest, ReadCaptureReply>(
-      message);
+          CountersRequest, CountersReply, OffloadRequest, OffloadReply, UsageRequest, UsageReply, OpenPortRequest,
+          OpenPortReply, ClosePortRequest, ClosePortReply, PortsRequest, PortsReply, ExplainRequest, ExplainReply,
+          StartCaptureRequest, StartCaptureReply, StopCaptureRequest, StopCaptureReply, CapturesRequest, CapturesReply,
+          ReadCaptureRequest, ReadCaptureReply>(message);
 }
 
 }  // namespace

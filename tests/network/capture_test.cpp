@@ -512,6 +512,49 @@ TEST_CASE("a file is only ours, takes nobody's place unless it is told to, and f
   CHECK_FALSE(std::filesystem::is_symlink(host.directory.path / "link"));
 }
 
+TEST_CASE("a name that is odd is refused by a sentence that says what to do, and nothing is overwritten") {
+  Host host;
+  const auto inside = host.directory.path / "inside";
+  std::filesystem::create_directory(inside);
+  std::ofstream(inside / "kept") << "mine";
+  const Directory elsewhere;
+  const auto outside = (elsewhere.path / "file").string();
+  std::ofstream(outside) << "mine";
+  std::filesystem::create_symlink(outside, host.directory.path / "out");
+  std::filesystem::create_symlink(inside, host.directory.path / "in");
+  std::filesystem::create_symlink("/nowhere/at/all", host.directory.path / "broken");
+  REQUIRE(::mkfifo((host.directory.path / "fifo").c_str(), 0600) == 0);
+  const auto refused = [&](const std::string& name, CaptureFile::Existing existing, ErrorCode code,
+                           std::string_view word) {
+    CAPTURE(name);
+    auto spec = to_file(name);
+    std::get<CaptureFile>(spec.sink).existing = existing;
+    const auto started = host.dataplane->start_capture(spec);
+    REQUIRE_FALSE(started.has_value());
+    CHECK(started.error().code() == code);
+    CHECK_MESSAGE(started.error().message().find(word) != std::string::npos, started.error().message());
+    CHECK(host.dataplane->captures().empty());
+  };
+  for (const auto existing : {CaptureFile::Existing::refuse, CaptureFile::Existing::replace}) {
+    refused("inside", existing, ErrorCode::already_exists, "is a directory");
+    refused("inside/kept", existing, ErrorCode::invalid, "letters");
+    refused("in/kept", existing, ErrorCode::invalid, "letters");
+    refused("../" + elsewhere.path.filename().string() + "/file", existing, ErrorCode::invalid, "letters");
+    refused(outside, existing, ErrorCode::invalid, "letters");
+    refused(".", existing, ErrorCode::invalid, "'.' at the front");
+    refused(std::string(129, 'x'), existing, ErrorCode::invalid, "1 to 128");
+    refused(std::string(100'000, 'x'), existing, ErrorCode::invalid, "1 to 128");
+    refused(std::string("a\0b", 3), existing, ErrorCode::invalid, "letters");
+  }
+  for (const auto* name : {"out", "in", "broken", "fifo"})
+    refused(name, CaptureFile::Existing::refuse, ErrorCode::already_exists, "give another name");
+  CHECK(std::filesystem::file_size(inside / "kept") == 4);
+  CHECK(std::filesystem::file_size(outside) == 4);
+  CHECK_FALSE(std::filesystem::exists("/nowhere"));
+  // The longest name that there can be is one.
+  good(host.dataplane->start_capture(to_file(std::string(128, 'x'))));
+}
+
 TEST_CASE("without a directory, or with one that is none, there are no files") {
   SystemClock clock;
   NullLog log;

@@ -46,6 +46,29 @@ TEST_CASE("an interface has the names of its field errors") {
   CHECK(read<Interface>(json) == object);
 }
 
+TEST_CASE("rates are told by one number for a direction, or with bursts and excess") {
+  Interface object = interface("a");
+  object.total.egress = 1'000'000;
+  object.total.burst.egress = 100'000;
+  object.total.excess = {500'000, 0};
+  object.total.excess_burst = {70'000, 0};
+  const std::string begin = R"({"kind":"Interface","id":"a","port":"port-a","vni":100,"ipv4":"10.0.0.1","total":)";
+  const std::string json =
+      begin +
+      R"({"egress":1000000,"ingress":0,"burst":{"egress":100000,"ingress":0},"excess":{"egress":500000,"ingress":0},)"
+      R"("excessBurst":{"egress":70000,"ingress":0}}})";
+  CHECK(to_json(Change(object)) == json);
+  CHECK(read<Interface>(json) == object);
+  CHECK(read<Interface>(begin + R"({"egress":1000000,"burst":{"egress":100000},"excess":{"egress":500000},)"
+                                R"("excessBurst":{"egress":70000}}})") == object);
+  object.total = {.egress = 1'000'000};
+  CHECK(read<Interface>(begin + R"({"egress":1000000}})") == object);
+  const auto wrong = parse_change(begin + R"({"egress":1,"excess":{"egres":5}}})");
+  REQUIRE(!wrong.has_value());
+  CHECK(wrong.error().fields().at(0).field == "total.excess.egres");
+  CHECK(wrong.error().message().find("egress") != std::string::npos);
+}
+
 TEST_CASE("what has a default may be left out, and null means absent") {
   const auto rule = read<FirewallRule>(
       R"({"kind":"FirewallRule","interface":"a","id":"r","source":"0.0.0.0/0","destination":"10.0.0.0/8","protocol":null})");

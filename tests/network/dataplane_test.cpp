@@ -375,8 +375,8 @@ TEST_CASE("machines of two hosts reach each other over a wire, and everything is
   CHECK(counters.most_connections == 1);
   CHECK(counters.connection_room == 10'000);
   CHECK(left.counters_of("m1") ==
-        InterfaceCounters{"m1", 5, 5 * there.size(), 4, 3 * back.size() + told[0].bytes.size(), 1, 1, {}});
-  CHECK(right.counters_of("m2") == InterfaceCounters{"m2", 3, 3 * back.size(), 3, 3 * there.size(), 0});
+        InterfaceCounters{"m1", 5, 5 * there.size(), 4, 3 * back.size() + told[0].bytes.size(), 1, 1, {}, true});
+  CHECK(right.counters_of("m2") == InterfaceCounters{"m2", 3, 3 * back.size(), 3, 3 * there.size(), 0, 0, {}, true});
   const auto used = left.dataplane->ports();
   REQUIRE(used.size() == 2);
   CHECK(used[0].is_uplink);

@@ -261,6 +261,22 @@ TEST_CASE("each wrong field is named, and nothing changes") {
   CHECK(field(with([](auto& i) { i.pxe = Pxe{ip("0.0.0.0"), "/x"}; })) == "pxe.server");
   CHECK(field(with([](auto& i) { i.total.egress = 10, i.public_traffic.egress = 11; })) == "publicTraffic.egress");
   CHECK(field(with([](auto& i) { i.total.ingress = 10, i.public_traffic.ingress = 11; })) == "publicTraffic.ingress");
+  for (const std::uint64_t burst : {std::uint64_t{1}, std::uint64_t{65'535}, std::uint64_t{1} << 30 | 1}) {
+    CHECK(field(with([&](auto& i) { i.total = {.egress = 10, .burst = {.egress = burst}}; })) == "total.burst.egress");
+    CHECK(field(with([&](auto& i) { i.total = {.ingress = 10, .excess_burst = {.ingress = burst}}; })) ==
+          "total.excessBurst.ingress");
+  }
+  CHECK(field(with([](auto& i) { i.total = {.ingress = 10, .excess = {.egress = 1}}; })) == "total.excess.egress");
+  CHECK(field(with([](auto& i) { i.public_traffic = {.excess = {.ingress = 1}}; })) == "publicTraffic.excess.ingress");
+  CHECK(field(with([](auto& i) { i.public_traffic.burst.egress = 65'536; })) == "publicTraffic.burst.egress");
+  CHECK(field(with([](auto& i) {
+          i.total = {.egress = 10, .excess = {.egress = 5}};
+          i.public_traffic = {.egress = 10, .excess = {.egress = 6}};
+        })) == "publicTraffic.excess.egress");
+  CHECK(field(with([](auto& i) {
+          i.total = {.ingress = 10, .excess = {.ingress = 5}};
+          i.public_traffic = {.ingress = 9, .excess = {.ingress = UINT64_MAX}};
+        })) == "publicTraffic.excess.ingress");
   for (const auto* address :
        {"2001:db8:2:2:d000:8000::1", "2001:db8:1:1:e000:8000::1", "2001:db8:1:1:d000::1", "10.0.0.1"})
     CHECK(field(with([&](auto& i) { i.underlay = ip(address); })) == "underlay");

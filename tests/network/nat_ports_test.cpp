@@ -315,6 +315,45 @@ TEST_CASE("a pool awaits each worker's flows, and takes only those of its ports"
   }
 }
 
+TEST_CASE("a pool tells how much of each worker's slice is used") {
+  using ironcore::network::Nat;
+  using ironcore::network::Resource;
+  using Part = ironcore::network::ResourceUse::Part;
+  Nat told;
+  told.first_port = 1000;
+  told.last_port = 1004;
+  told.filtering = Nat::Filtering::address_dependent;
+  NatPool own(told, 1, 2, 3000, 1);
+  CHECK(own.use(0, Resource::nat_tcp) == Part{0, 3});
+  CHECK(own.use(1, Resource::nat_tcp) == Part{0, 2});
+  CHECK(own.use(0, Resource::nat_flows) == Part{0, 0});
+  CHECK(own.use(0, Resource::nat_peers) == Part{0, 1024});
+  const auto port = *own.take(0, inside(1, 1, PortSpace::sctp), outside(1, 9, PortSpace::sctp), Opener::inside);
+  REQUIRE(own.take(0, inside(1, 1, PortSpace::sctp), outside(2, 9, PortSpace::sctp), Opener::inside) == port);
+  CHECK(own.use(0, Resource::nat_sctp) == Part{1, 3});
+  CHECK(own.use(0, Resource::nat_tcp) == Part{0, 3});
+  CHECK(own.use(1, Resource::nat_sctp) == Part{0, 2});
+  CHECK(own.use(0, Resource::nat_peers) == Part{2, 1024});
+  own.release(0, port, outside(1, 9, PortSpace::sctp), Opener::inside);
+  own.release(0, port, outside(2, 9, PortSpace::sctp), Opener::inside);
+  CHECK(own.use(0, Resource::nat_sctp) == Part{0, 3});
+  CHECK(own.use(0, Resource::nat_peers) == Part{0, 1024});
+  CHECK(own.claim(1, 1001, inside(1, 1), outside(1), Opener::outside));
+  CHECK(own.use(1, Resource::nat_tcp) == Part{1, 2});
+  CHECK(own.use(1, Resource::nat_peers) == Part{0, 1024});
+
+  told.ports = Nat::Ports::shared;
+  NatPool shared(told, 1, 8, 1000, 1);
+  CHECK(shared.use(7, Resource::nat_flows) == Part{0, 0});  // of 5 ports
+  const auto worker = shared.worker_of(1000);
+  CHECK(shared.use(worker, Resource::nat_flows) == Part{0, 64});
+  REQUIRE(shared.take(worker, inside(1, 1), outside(1), Opener::inside));
+  REQUIRE(shared.take(worker, inside(1, 1), outside(2), Opener::inside));
+  CHECK(shared.use(worker, Resource::nat_flows) == Part{2, 64});
+  shared.release(worker, 1000, outside(2), Opener::inside);
+  CHECK(shared.use(worker, Resource::nat_flows) == Part{1, 64});
+}
+
 TEST_CASE("a shared port serves several insides while their outsides differ") {
   SharedNatPorts ports({2000, 2000}, 100, 1);
   for (std::uint32_t i = 0; i < 50; ++i) CHECK(ports.take(inside(i, 1), outside(i)) == 2000);

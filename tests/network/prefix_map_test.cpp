@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <iterator>
 #include <map>
 #include <random>
 #include <utility>
@@ -34,6 +35,29 @@ Model contents(const PrefixMap& map) {
   });
   CHECK(is_ordered);
   return result;
+}
+
+/// What is behind each place, there or not, and that a visit ends when it is told so.
+void check_visits(const PrefixMap& map, const Model& model, std::mt19937_64& random) {
+  for (int i = 0; i < 20; ++i) {
+    PrefixMap::Place place{{random() & random(), random() & random()}, static_cast<unsigned>(random() % 129)};
+    if (i % 2 == 0 && !model.empty()) {
+      const auto one = std::next(model.begin(), static_cast<std::ptrdiff_t>(random() % model.size()));
+      place = {one->first.first, one->first.second};
+    }
+    place.prefix = first_bits(place.prefix, place.length);
+    auto expected = model.upper_bound({place.prefix, place.length});
+    std::size_t left = 1 + random() % 50;
+    const bool is_all = map.visit(place, [&](PrefixBits prefix, unsigned length, std::uint32_t value) {
+      REQUIRE(expected != model.end());
+      CHECK(expected->first == std::pair(prefix, length));
+      CHECK(expected->second == value);
+      ++expected;
+      return --left > 0;
+    });
+    if (left > 0) CHECK(expected == model.end());
+    CHECK(is_all == (left > 0));
+  }
 }
 
 PrefixBits v4(std::uint32_t address) {
@@ -114,6 +138,7 @@ TEST_CASE("random changes are those of the model, and a copy keeps what it had")
       REQUIRE(map.size() == model.size());
       const auto address = any();
       REQUIRE(map.find(address) == longest(model, address));
+      if (round % 500 == 0) check_visits(map, model, random);
       if (round % 1000 == 0) copies.emplace_back(map, model);
       if (round % 3000 == 2999) std::swap(copies.front(), copies.back());
       if (copies.size() > 5) copies.erase(copies.begin());

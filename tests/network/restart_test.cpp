@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -26,8 +27,10 @@
 #include "checked_packets.hpp"
 #include "configuration_objects.hpp"
 #include "dataplane/configuration_log.hpp"
+#include "dataplane/desired.hpp"
 #include "dataplane/headers.hpp"
 #include "dataplane/kept_flows.hpp"
+#include "dataplane/object_walk.hpp"
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/dataplane.hpp"
 #include "ironcore/network/kept_ports.hpp"
@@ -338,6 +341,146 @@ TEST_CASE("a batch of any size is whole or not there, and the file does not grow
   CHECK(all_of(*now.dataplane) != before);
 }
 
+namespace {
+
+using dataplane::ConfigurationLog;
+using dataplane::Desired;
+using dataplane::ObjectWalk;
+using dataplane::TakeObject;
+
+constexpr ConfigurationLog::Sizes small_sizes{.spare_bytes = 1000, .some_bytes = 300};
+
+/// All that is told, with its file.
+struct KeptDesired {
+  explicit KeptDesired(const std::filesystem::path& directory)
+      : log_file(ConfigurationLog::open(directory, host, log, small_sizes).value()) {
+    for (const auto& batch : log_file->take_batches()) REQUIRE(desired.restore(batch).has_value());
+  }
+  bool apply(std::span<const Change> batch) {
+    return desired.apply(batch, [this](std::span<const Change> changes) { return log_file->add(changes); }).has_value();
+  }
+  Result<void> compact_some() {
+    return log_file->compact_some([this]() -> ConfigurationLog::Source {
+      return [this, walk = ObjectWalk()](const TakeObject& take) mutable { return walk.go_on(desired, take); };
+    });
+  }
+  std::string all() const {
+    std::string out;
+    CHECK(ObjectWalk().go_on(desired, [&](const Change& object) {
+      out += to_json(object) + '\n';
+      return true;
+    }));
+    return out;
+  }
+  NullLog log;
+  const Prefix host = prefix("2001:db8:0:1::/64");
+  Desired desired{host, 1};
+  std::unique_ptr<ConfigurationLog> log_file;
+};
+
+}  // namespace
+
+TEST_CASE("a walk over objects goes on where it was") {
+  const Directories directories;
+  KeptDesired kept(directories.configuration());
+  RandomBatches batches(3);
+  for (int i = 0; i < 400; ++i) kept.apply(batches.next());
+  for (const std::size_t at_once : {1, 2, 7}) {
+    ObjectWalk walk;
+    std::string seen;
+    for (bool is_all = false; !is_all;) {
+      std::size_t left = at_once;
+      is_all = walk.go_on(kept.desired, [&](const Change& object) {
+        seen += to_json(object) + '\n';
+        return --left > 0;
+      });
+    }
+    CHECK(seen == kept.all());
+  }
+}
+
+TEST_CASE(
+    "the file becomes shorter bit by bit, whatever is applied meanwhile, and the end of the process at any moment "
+    "loses nothing") {
+  for (std::uint32_t seed = 1; seed <= 2; ++seed) {
+    const Directories directories, after_crash;
+    const auto file = directories.configuration() / "configuration";
+    const std::filesystem::path beside = file.string() + ".new";
+    KeptDesired kept(directories.configuration());
+    RandomBatches batches(seed);
+    int times = 0;
+    std::uintmax_t before = 0;
+    const auto size_of = [](const auto& path) {
+      return std::filesystem::exists(path) ? std::filesystem::file_size(path) : 0;
+    };
+    for (int i = 0; i < 600; ++i) {
+      const bool is_under_way = std::filesystem::exists(beside);
+      if (batches.pick(3) != 0) kept.apply(batches.next());
+      if (batches.pick(2) == 0) {
+        const auto step = size_of(beside);
+        REQUIRE(kept.compact_some().has_value());
+        // A slice, the longest object, and three batches with what they owe.
+        if (is_under_way && std::filesystem::exists(beside)) CHECK(size_of(beside) - step < 20'000);
+      }
+      times += size_of(file) < before ? 1 : 0;
+      before = size_of(file);
+      if (i % 10 != 0) continue;
+      // As the next process finds it.
+      std::filesystem::remove_all(after_crash.configuration());
+      std::filesystem::copy(directories.configuration(), after_crash.configuration());
+      const KeptDesired next(after_crash.configuration());
+      REQUIRE(next.all() == kept.all());
+      CHECK_FALSE(std::filesystem::exists(after_crash.configuration() / "configuration.new"));
+    }
+    CHECK(times > 1);
+  }
+}
+
+TEST_CASE("killed at any moment while the file is made shorter, all that was acknowledged is there") {
+  const Directories directories;
+  void* shared =
+      ::mmap(nullptr, sizeof(std::atomic<std::uint32_t>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(shared != MAP_FAILED);
+  auto& told = *new (shared) std::atomic<std::uint32_t>(0);
+  // Numbers only grow, and twenty interfaces share them.
+  const auto told_by = [](std::uint32_t number) {
+    return interface("i" + std::to_string(number % 20), IpAddress::v4(0x0a000000 + number).to_text());
+  };
+  std::mt19937 random(11);
+  for (int death = 0; death < 40; ++death) {
+    const auto child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      KeptDesired kept(directories.configuration());
+      for (auto number = told.load() + 1;; ++number) {
+        const std::vector<Change> batch{told_by(number)};
+        if (!kept.apply(batch) || !kept.compact_some()) ::_exit(1);
+        told.store(number);
+      }
+    }
+    const auto enough = told.load() + random() % 20;
+    int status = 0;
+    for (int i = 0; i < 20'000 && told.load() < enough; ++i) ::usleep(1000);
+    ::usleep(static_cast<useconds_t>(random() % 5000));
+    REQUIRE(::kill(child, SIGKILL) == 0);
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSIGNALED(status));
+    const KeptDesired kept(directories.configuration());
+    const auto last = told.load();
+    for (std::uint32_t number = last > 19 ? last - 19 : 1; number <= last; ++number) {
+      const auto found = kept.desired.interfaces().find({"i" + std::to_string(number % 20)});
+      REQUIRE(found != kept.desired.interfaces().end());
+      // The one that was under way may be there.
+      const bool is_there = found->second.ipv4 == told_by(number).ipv4 ||
+                            (number + 20 == last + 1 && found->second.ipv4 == told_by(last + 1).ipv4);
+      CHECK(is_there);
+    }
+  }
+  CHECK(told > 100);
+  CHECK(std::filesystem::file_size(directories.configuration() / "configuration") < 40'000);
+  ::munmap(shared, sizeof(std::atomic<std::uint32_t>));
+}
+
 TEST_CASE("what cannot be kept is not applied, and can be when there is room again") {
   SystemClock clock;
   NullLog log;
@@ -491,6 +634,67 @@ TEST_CASE("flows to a virtual service keep their ports over restarts, whichever 
     CHECK(now.connections() == port_of.size());
   }
   CHECK(port_of.size() == 80);
+}
+
+TEST_CASE("a flow of a virtual service that was there before takes no port from one of its successor") {
+  SystemClock clock;
+  NullLog log;
+  const Directories directories;
+  auto service = virtual_service("dns");
+  service.underlay = ip("2001:db8:0:1:d000:8000:0:1");
+  std::map<std::uint16_t, std::uint16_t> port_of;
+  {
+    Life now(directories, clock, log);
+    now.apply({machine(1, "10.0.0.1"), rule("m1", "all"), service});
+    const auto send = [&](std::uint16_t inside) {
+      const auto out = now.from_machine(1, udp_to("10.0.0.1", inside, service.address.to_text(), service.port));
+      REQUIRE(out.size() > 14 + 40);
+      return get16(out, 14 + 40);
+    };
+    // Flows of a service that is no more: none of their packets comes any more, so nobody has looked at them again.
+    for (std::uint16_t i = 0; i < 400; ++i) send(static_cast<std::uint16_t>(1000 + i));
+    now.apply({VirtualServiceKey{"dns"}});
+    now.apply({service});
+    for (std::uint16_t i = 0; i < 400; ++i)
+      port_of[static_cast<std::uint16_t>(3000 + i)] = send(static_cast<std::uint16_t>(3000 + i));
+  }
+  Life now(directories, clock, log);
+  REQUIRE_FALSE(now.failure);
+  CHECK(now.connections() == port_of.size());
+  for (const auto& [inside, port] : port_of) {
+    const auto out = now.from_machine(1, udp_to("10.0.0.1", inside, service.address.to_text(), service.port));
+    REQUIRE(out.size() > 14 + 40);
+    CHECK(get16(out, 14 + 40) == port);
+  }
+}
+
+TEST_CASE("what kept connections mean has the same numbers for ever, or another layout") {
+  // Whoever changes one of these has changed what lies in files: raise `version` in kept_flows.cpp, and then these.
+  using dataplane::Direction;
+  using dataplane::Verdict;
+  CHECK(static_cast<int>(Direction::forward) == 0);
+  CHECK(static_cast<int>(Direction::reverse) == 1);
+  CHECK(static_cast<int>(Verdict::drop) == 0);
+  CHECK(static_cast<int>(Verdict::machine) == 1);
+  CHECK(static_cast<int>(Verdict::underlay) == 2);
+  CHECK(static_cast<int>(Verdict::plain) == 3);
+  CHECK(static_cast<int>(Verdict::here) == 4);
+  SystemClock clock;
+  NullLog log;
+  const Directories directories;
+  { const Life now(directories, clock, log); }
+  const auto file = content_of(directories.flows() / "flows");
+  REQUIRE(file.starts_with("ironcore flows"));
+  std::uint64_t layout = 0;
+  std::memcpy(&layout, file.data() + 16, sizeof layout);
+  CHECK(layout == 0xd9d889a18b3fc9eb);
+  // One of another layout is not read.
+  auto other = file;
+  other[16] = static_cast<char>(other[16] ^ 1);
+  overwrite(directories.flows() / "flows", other);
+  Warnings warnings;
+  { const Life now(directories, clock, warnings); }
+  CHECK(warnings.take().find("begin anew") != std::string::npos);
 }
 
 TEST_CASE("TCP goes on where it was, and its time goes on too") {

@@ -215,7 +215,7 @@ TEST_CASE("a packet is explained by the code that would forward it") {
   SUBCASE("it becomes what it would, and nothing is remembered") {
     const auto packet = checksummed(udp_v4("10.0.0.1", "198.51.100.7"));
     const auto told = from_first(packet);
-    CHECK(stages(told) == "comes from|packet|connection|sender|egress rules|route|NAT|leaves by|");
+    CHECK(stages(told) == "comes from|packet|connection|sender|egress rules|route|NAT|offload|leaves by|");
     CHECK(host.worker.flows().size() == 0);
     const auto went = host.from_machine(1, packet);
     CHECK(told.port == went.port);
@@ -240,7 +240,7 @@ TEST_CASE("a packet is explained by the code that would forward it") {
     CHECK(told.port == first_machine_port + 2);
     CHECK(stages(told) ==
           "comes from|packet|connection|sender|egress rules|route|NAT|goes round|packet|connection|underlay|virtual "
-          "IP|ingress rules|way back|leaves by|");
+          "IP|ingress rules|way back|offload|leaves by|");
   }
   SUBCASE("the gateway answers, but not now") {
     const auto told = explain(first_machine_port + 1, arp_request(machine_mac(1), "10.0.0.1"));

@@ -662,6 +662,80 @@ TEST_CASE("NAT64 leaves sums and cutting to the card, and packets in several pie
   CHECK(is_right(out));
 }
 
+TEST_CASE(
+    "what NAT64 makes too long for the machine is told to its sender, and the machine gets no frame that is longer "
+    "than its MTU") {
+  WorkerOptions options;
+  options.gateway.icmp_errors_at_once = 3;
+  PublicHost host(options);
+  host.change({nat("m1", 1024, 2047)});
+  const std::string server_v6 = "64:ff9b::c633:6407";
+  const auto out = host.from_machine(1, checksummed(v6(udp(5000, 53, {1}), {"fd00::1", server_v6})));
+  const auto port = source_port_of(inner(out));
+  const auto answer = [&](std::size_t bytes, std::uint16_t flags) {
+    auto packet = v4(udp(53, port, Bytes(bytes - 28, 7)), {server, "192.0.2.1"});
+    put16(packet, 6, flags);
+    return checksummed(packet);
+  };
+  const auto come = [&](const Bytes& packet) {
+    return host.from_wire(wire_frame(other_host(), host.nat_underlay(1), packet));
+  };
+  constexpr std::uint16_t dont_fragment = 0x4000, more_fragments = 0x2000;
+  const auto fits = come(answer(1480, dont_fragment));
+  CHECK(fits.port == first_machine_port + 1);
+  CHECK(fits.ip().size() == 1500);
+
+  const auto too_big = [&] { return host.worker.packets()[static_cast<std::size_t>(Drop::too_big)]; };
+  const auto check_told = [&](const Bytes& packet, std::uint32_t mtu) {
+    const auto before = too_big();
+    const auto told = come(packet);
+    REQUIRE(told.drop == Drop::none);
+    CHECK(too_big() == before + 1);
+    CHECK(told.port == uplink_port);
+    // By the way that the machine's own packets take, from where it came to.
+    CHECK(v6_at(told.frame, 14 + 8) == host.nat_underlay(1));
+    CHECK(v6_at(told.frame, 14 + 24) == v6_at(out.frame, 14 + 24));
+    CHECK(told.frame[14 + 7] == 64);
+    const auto error = inner(told);
+    CHECK(is_right(error));
+    CHECK(source_address(error) == "192.0.2.1");
+    CHECK(destination_address(error) == server);
+    CHECK(error[20] == 3);
+    CHECK(error[21] == 4);
+    CHECK(get16(error, 26) == mtu);
+    CHECK(quote_of(error) == slice(packet, 0, 576 - 28));
+  };
+  check_told(answer(1481, dont_fragment), 1480);
+  check_told(answer(1500, 0), 1480);  // a worker cuts nothing
+  check_told(answer(1476, more_fragments), 1472);
+  // No more than a machine may cause in a while.
+  CHECK(come(answer(1500, dont_fragment)).drop == Drop::too_big);
+  ++host.now;
+  check_told(answer(1500, dont_fragment), 1480);
+  // Of a fragment behind the first one nobody is told.
+  CHECK(come(answer(1496, 10)).drop == Drop::too_big);
+  CHECK(come(answer(1480, dont_fragment)).port == first_machine_port + 1);
+  // IPv4 to a machine with IPv4 does not grow.
+  const auto v4_port = source_port_of(inner(host.from_machine(1, udp_v4("10.0.0.1", server))));
+  CHECK(come(checksummed(v4(udp(53, v4_port, Bytes(1472)), {server, "192.0.2.1"}))).ip().size() == 1500);
+}
+
+TEST_CASE("an error that tells an MTU says no more than the machine's own link has") {
+  PublicHost host;
+  host.change({nat("m1", 1024, 2047)});
+  const auto out =
+      inner(host.from_machine(1, checksummed(v6(udp(5000, 53, Bytes(100)), {"fd00::1", "64:ff9b::c633:6407"}))));
+  const auto told = [&](std::uint16_t mtu) {
+    const auto error =
+        checksummed(v4(icmp_error(3, 4, mtu, slice(out, 0, 28)), {"203.0.113.1", "192.0.2.1", protocol_icmp}));
+    const auto heard = host.answer(host.nat_underlay(1), error).ip();
+    CHECK(heard[40] == 2);
+    return get16(heard, 46);
+  };
+  CHECK(told(1400) == 1420);
+  CHECK(told(9000) == 1500);
+}
+
 TEST_CASE("who claims to be a machine of this host gets nothing past that machine's rules") {
   PublicHost host;
   host.add(2, "10.0.0.2");

@@ -7,6 +7,7 @@
 
 Each host is a network namespace; so is the one of this process. All of them go with their last process.
 """
+import contextlib
 import ctypes
 import fcntl
 import http.server
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 import urllib.request
 
@@ -30,6 +32,7 @@ from guests import PROMPT, Guest, Image, end_with_parent
 
 IMAGE = cloud.BUILD / "guest/image"
 NEW_NETWORK_NAMESPACE = 0x40000000
+ECHO_PORT = 7000
 PUBLIC_UNDERLAY, PUBLIC = "2001:db8:ffff::1", "198.51.100.1"
 NAT, BALANCER = "192.0.2.1", "203.0.113.80"
 UNDERLAYS = {"a": "2001:db8:0:1", "b": "2001:db8:0:2"}
@@ -128,6 +131,47 @@ class Public:
             os.close(one)
 
 
+class Echo:
+    """One connection: a line is sent, and the next one when it has come back."""
+
+    def __init__(self):
+        self.peer, self.count, self.failed = None, 0, None
+        self.listener = socket.create_server((PUBLIC, ECHO_PORT))
+        self.listener.settimeout(60)
+        self.connection = None
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        try:
+            self.connection, self.peer = self.listener.accept()
+            self.connection.settimeout(60)
+            with self.connection.makefile("rb") as lines:
+                while True:
+                    line = b"%d\n" % (self.count + 1)
+                    self.connection.sendall(line)
+                    if (back := lines.readline()) != line:
+                        raise ValueError(f"{line} came back as {back}")
+                    self.count += 1
+                    time.sleep(0.005)
+        except (OSError, ValueError) as failed:
+            self.failed = failed
+
+    def wait_for_more(self, lines):
+        wanted = self.count + lines
+        wait_until("lines come back", lambda: self.failed or self.count >= wanted, 90)
+        if self.failed:
+            raise AssertionError(f"the connection ended after {self.count} lines: {self.failed}")
+
+    def close(self):
+        for one in filter(None, (self.connection, self.listener)):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        for one in filter(None, (self.connection, self.listener)):
+            one.close()
+
+
 class Host:
     """A network namespace with a metalnetd in it, a wire to the router, and a guest."""
 
@@ -203,10 +247,16 @@ class Guests(unittest.TestCase):
         for name, host in cls.hosts.items():
             host.guest.wait_for(PROMPT)
             host.guest.wait_for(f"ironcore guest: address eth0 {ADDRESSES[name]}/32")
-            host.guest.run("stty columns 500")  # what is typed comes back in one line
-            host.guest.run(f"mkdir /srv && cd /srv && echo {name} >name && dd if=/dev/urandom of=large bs=64k count=64 2>/dev/null; httpd -h /srv")
-            # A target has the address of the load balancer beside its own.
-            host.guest.run(f"ip link set lo up && ip address add {BALANCER}/32 dev lo")
+            cls.prepare(name)
+
+    @classmethod
+    def prepare(cls, name):
+        """After each boot."""
+        guest = cls.hosts[name].guest
+        guest.run("stty columns 500")  # what is typed comes back in one line
+        guest.run(f"mkdir /srv && cd /srv && echo {name} >name && dd if=/dev/urandom of=large bs=64k count=64 2>/dev/null; httpd -h /srv")
+        # A target has the address of the load balancer beside its own.
+        guest.run(f"ip link set lo up && ip address add {BALANCER}/32 dev lo")
 
     def console(self, name, command):
         return self.hosts[name].guest.run(command)
@@ -257,12 +307,43 @@ class Guests(unittest.TestCase):
         self.assertPings("b", ADDRESSES["a"])
         self.assertEqual(self.console("a", f"wget -q -O - http://{PUBLIC}/; echo").strip(), NAT)
 
+    def received_bytes(self, name):
+        counters = json.loads(self.hosts[name].ctl("counters", "-o", "json"))
+        return next(one["receivedBytes"] for one in counters["interfaces"] if one["id"] == name)
+
+    def test_tcp_of_guests_outlives_an_orderly_end(self):
+        # Through NAT to the public: the guest gives back each line, and the next one is sent.
+        echo = Echo()
+        self.addCleanup(echo.close)
+        self.console("a", f"mkfifo /tmp/echo; nc {PUBLIC} {ECHO_PORT} 0<>/tmp/echo 1>&0 2>/dev/null & true")
+        echo.wait_for_more(20)
+        self.assertEqual(echo.peer[0], NAT)
+        # Between guests: a file, large enough to be still on its way.
+        self.console("b", "for i in $(seq 16); do cat /srv/large; done >/srv/huge")
+        wanted = self.console("b", "sha256sum /srv/huge").split()[0]
+        for name in "ab":
+            with self.subTest(f"metalnetd of host {name} is told to end"):
+                host = self.hosts[name]
+                before = self.received_bytes("a")
+                self.console("a", f"rm -f /tmp/sum; (wget -q -O - http://{ADDRESSES['b']}/huge | sha256sum >/tmp/sum.new; mv /tmp/sum.new /tmp/sum) & true")
+                wait_until("some of it is there", lambda: self.received_bytes("a") > before + 2_000_000)
+                self.assertEqual(host.daemon.stop(), 0, host.daemon.tail())
+                self.assertIn("No such file", self.console("a", "cat /tmp/sum"), "it was over already")
+                host.start()
+                wait_until("the guest's port is up again", host.is_up)
+                echo.wait_for_more(20)
+                wait_until("all of it is there", lambda: "No such file" not in self.console("a", "cat /tmp/sum"), 100)
+                self.assertEqual(self.console("a", "cat /tmp/sum").split()[0], wanted)
+        echo.wait_for_more(20)
+        self.console("b", "rm /srv/huge")
+
     def test_guests_start_anew(self):
         guest = self.hosts["b"].guest
         before = len(guest.seen)
         guest.type("reboot")
         guest.wait_for(f"ironcore guest: address eth0 {ADDRESSES['b']}/32", after=before)
         guest.wait_for(PROMPT, after=before)
+        self.prepare("b")
         self.assertPings("b", ADDRESSES["a"])
 
 

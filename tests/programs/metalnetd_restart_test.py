@@ -3,6 +3,7 @@
 
 The machines are network namespaces at the ends of veths, with the kernel's own TCP.
 """
+import collections
 import contextlib
 import ctypes
 import json
@@ -182,6 +183,57 @@ class Restart(TempDirectory):
 
     def daemon_kill(self):
         self.daemon.kill()
+
+    def routes(self):
+        """The next hops of the many routes, and how many there are of each."""
+        routes = json.loads(self.ok("get", "routes", "-o", "json"))["items"]
+        return dict(collections.Counter(route["nextHops"][0]["underlay"] for route in routes if route["prefix"] != "0.0.0.0/0"))
+
+    def test_a_batch_is_there_as_a_whole_or_not_at_all_whenever_it_is_killed(self):
+        Machine("a", "10.0.0.1", self)
+        self.start()
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        count = 10_000
+        hop = lambda number: f"2001:db8:fff0::{number:x}"  # noqa: E731
+
+        def begin(number):
+            """Another batch, by a process of its own."""
+            routes = [{"kind": "Route", "vni": 100, "prefix": f"10.{64 + i // 256}.{i % 256}.0/24", "nextHops": [{"underlay": hop(number)}]}
+                      for i in range(count)]
+            file = self.directory / f"routes-{number}"
+            file.write_text(json.dumps({"kind": "List", "items": routes}))
+            client = subprocess.Popen([program("ironcorectl"), "dataplane", "apply", "-f", file], stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL, preexec_fn=die_with_parent, env={**os.environ, "IRONCORE_DATAPLANE": self.endpoint})
+            self.addCleanup(client.wait)
+            self.addCleanup(client.kill)
+            return client
+
+        began = time.monotonic()
+        self.assertEqual(begin(1).wait(60), 0)
+        took = time.monotonic() - began
+        self.assertEqual(self.routes(), {hop(1): count})
+        was, results = hop(1), collections.Counter()
+        # Ever nearer to the moment at which it is decided.
+        delay, step = took * 0.7, took * 0.2
+        for number in range(2, 18):
+            client = begin(number)
+            time.sleep(delay)
+            self.daemon.kill()
+            # Else it would ask the next one.
+            client.kill()
+            is_answered = client.wait() == 0
+            self.start()
+            now = self.routes()
+            with self.subTest(number):
+                self.assertIn(now, ({hop(number): count},) if is_answered else ({was: count}, {hop(number): count}))
+            was = next(iter(now))
+            delay = max(0, delay - step if is_answered else delay + step)
+            step *= 0.75
+            results["answered" if is_answered else "there" if was == hop(number) else "not there"] += 1
+        print(f"killed in the middle of {count} routes: {dict(results)}")
+        # And it goes on as if nothing had been.
+        self.assertEqual(begin(99).wait(60), 0)
+        self.assertEqual(self.routes(), {hop(99): count})
 
     def test_two_at_once_are_refused_and_nothing_is_kept_if_not_wanted(self):
         Machine("a", "10.0.0.1", self)

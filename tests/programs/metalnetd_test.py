@@ -64,6 +64,12 @@ items:
 """
 
 
+def limited(**total):
+    """Interface a of the network, with rates."""
+    return json.dumps({"kind": "Interface", "id": "a", "port": "port-a", "vni": 100, "ipv4": "10.0.0.1", "mac": MACS["a"],
+                       "hostname": "machine-a", "total": total})
+
+
 def crc32c(data):
     """RFC 9260 appendix A, a bit at a time."""
     crc = 0xffffffff
@@ -248,12 +254,15 @@ class Dataplane(Host):
         status = self.ok("status")
         for line in ("metalnetd", "3, all up", "of 10000 (0 %; fullest worker 0 %)", "most of them: ingress_rule", "99 % below"):
             self.assertIn(line, status)
+        self.assertRegex(status, r"flows in hardware +none")
         self.assertEqual(json.loads(self.ok("status", "-o", "json"))["portsUp"], 3)
+        self.assertEqual(json.loads(self.ok("status", "-o", "json"))["offload"], {"isThere": False})
         with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
             metrics = answer.read().decode()
         self.assertIn('ironcore_dataplane_dropped_packets_total{reason="ingress_rule"} 1', metrics)
         self.assertRegex(metrics, r'ironcore_dataplane_interface_sent_packets_total{interface="a"} [1-9]')
         self.assertIn('ironcore_dataplane_port_up{port="up"} 1', metrics)
+        self.assertIn("ironcore_dataplane_offload_there 0", metrics)
         self.assertRegex(metrics, r'ironcore_dataplane_gateway_answers_total{service="dhcpv4"} 1')
         self.assertRegex(metrics, r'ironcore_dataplane_stage_refused_total{stage="ingress_rules"} 1')
         self.assertRegex(metrics, r'ironcore_dataplane_rechecks_total{result="kept"} [0-9]')
@@ -289,6 +298,60 @@ class Dataplane(Host):
         self.wires["up"].send(Ether(src=ROUTER, dst=sent.src) / IPv6(src=PUBLIC, dst=underlay, nh=4) / back)
         answer = self.wires["a"].wait_for("the answer", lambda frame: UDP in frame)
         self.assertEqual((answer[IP].dst, answer[UDP].dport, answer[Raw].load), ("10.0.0.1", 4000, b"answer"))
+
+    def metrics(self):
+        with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
+            return answer.read().decode()
+
+    def test_rates_mark_packets_and_how_full_it_is_is_told(self):
+        self.machines()
+        # One flow through the NAT, one datagram of which only the first piece comes.
+        out = IP(src="10.0.0.1", dst="198.51.100.1") / UDP(sport=4000, dport=7000) / b"question"
+        self.wires["a"].send(self.from_machine("a", out))
+        piece = IP(src="10.0.0.1", dst="10.0.0.2", flags="MF") / UDP(sport=4000, dport=80, len=100) / bytes(24)
+        self.wires["a"].send(self.from_machine("a", piece))
+        wait_until("both are noted", lambda: "1 of 16384" in self.ok("status"))
+        status = self.ok("status")
+        self.assertRegex(status, r"datagrams in pieces +1 of 16384 \(0 %; fullest worker 0 %\)")
+        self.assertRegex(status, r"fullest NAT, UDP ports +a: 1 of 1024 \(0 %; fullest worker 0 %\)")
+        self.assertRegex(status, "objects +2 Interface, 1 Nat, 2 Route, 1 FirewallRule")
+        told = json.loads(self.ok("counters", "-o", "json"))
+        uses = {(one["resource"], one.get("of")): one["workers"] for one in told["resources"]}
+        self.assertEqual(uses["nat_udp", "a"], [{"used": 1, "room": 1024}])
+        self.assertEqual(uses["nat_tcp", "a"], [{"used": 0, "room": 1024}])
+        self.assertEqual(uses["fragments", None][0]["used"], 1)
+        self.assertEqual(told["objects"]["FirewallRule"], 1)
+        self.assertEqual(told["meters"], [])
+
+        wrong = limited(egress=8000, excess={"ingress": 8000})
+        self.assertSays(self.ctl("apply", "-f", "-", stdin=wrong), 2, "total.excess.ingress", "total.ingress")
+        # A kilobyte a second each, and 64 KiB at once.
+        self.ok("apply", "-f", "-", stdin=limited(egress=8000, burst={"egress": 65536}, excess={"egress": 8000}, excessBurst={"egress": 65536}))
+        self.assertIn('"excess":{"egress":8000', self.ok("get", "interface", "a", "-o", "json").replace(" ", "").replace("\n", ""))
+        datagram = self.from_machine("a", IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=4001, dport=80) / bytes(1372))
+        received = lambda: json.loads(self.ok("counters", "-o", "json"))["interfaces"][1]["receivedPackets"]  # noqa: E731
+        before = received()
+        for _ in range(150):
+            self.wires["a"].send(datagram)
+
+        def said():
+            colors = json.loads(self.ok("counters", "-o", "json"))["meters"][0]["egress"]
+            return colors if sum(one["packets"] for one in colors.values()) == 150 else None
+        colors = wait_until("all are marked", said)
+        # 46 packets of 1,400 bytes are in each bucket; some more while this machine is slow.
+        for color in ("green", "yellow"):
+            self.assertIn(colors[color]["packets"], range(46, 56))
+            self.assertEqual(colors[color]["bytes"], 1400 * colors[color]["packets"])
+        self.assertEqual(received() - before, colors["green"]["packets"] + colors["yellow"]["packets"])
+        metrics = self.metrics()
+        red = colors["red"]["packets"]
+        self.assertIn(f'ironcore_dataplane_meter_packets_total{{interface="a",direction="egress",traffic="total",color="red"}} {red}', metrics)
+        self.assertIn('ironcore_dataplane_resource_used{resource="nat_udp",of="a",worker="0"} 1', metrics)
+        self.assertIn('ironcore_dataplane_resource_room{resource="nat_udp",of="a",worker="0"} 1024', metrics)
+        self.assertIn('ironcore_dataplane_objects{kind="FirewallRule"} 1', metrics)
+        self.assertRegex(self.ok("counters"), r"a +egress +\d+ +\d+ +\d+")
+        explained = self.ok("explain", "port-a", bytes(datagram).hex())
+        self.assertRegex(explained, "rates +egress of the sender is (red|yellow|green)")
 
     def machines(self):
         """Both are known, so that the next datagrams come at once."""
@@ -456,6 +519,11 @@ class Dataplane(Host):
         self.assertEqual(json.loads(self.ok("get", "interfaces", "--interface", "a", "-o", "json"))["id"], "a")
         self.assertSays(self.ctl("get", "routes", "--interface", "a"), 2, "routes belong to no interface; these do: interfaces, prefixes, virtual-ips, nats, rules")
         self.assertSays(self.ctl("get", "route", "100", "10.2.0.0/16", "--limit", "1"), 2, "are for lists")
+        for words, text in ((("delete", "rule", "b", "web", "--interface", "b"), "--interface is for get and watch"),
+                            (("watch", "--limit", "1"), "--limit is for get; watch has --count"),
+                            (("get", "routes", "--count", "1"), "are for watch"),
+                            (("get", "routes", "-f", "x"), "-f is for apply and delete")):
+            self.assertSays(self.ctl(*words), 2, text)
         self.assertEqual(self.ok("get", "rules", "-o", "name"), "rule b web\n")
         self.assertEqual(self.ok("get", "routes", "-o", "name").splitlines(), ["route 100 0.0.0.0/0", "route 100 10.2.0.0/16"])
         self.assertIn("port port-a\n", self.ok("ports", "-o", "name"))

@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +14,7 @@
 #include "program/directory.hpp"
 #include "program/endpoint.hpp"
 #include "program/log_sink.hpp"
+#include "program/serving.hpp"
 #include "program/together.hpp"
 
 using namespace ironcore;
@@ -219,6 +221,24 @@ TEST_CASE("sizes, times and labels are read and printed the same") {
   CHECK(size == 512u << 20);
 }
 
+TEST_CASE("SIGHUP does what it is told to for as long as somebody wants it") {
+  program::Signals signals;
+  SystemClock clock;
+  std::atomic<int> count = 0;
+  const auto deadline = clock.now() + std::chrono::seconds(30);
+  {
+    const program::OnHangup guard(signals, [&] { ++count; });
+    ::kill(::getpid(), SIGHUP);
+    while (count == 0 && clock.now() < deadline) sleep_for(clock, std::chrono::milliseconds(1), {});
+    CHECK(count == 1);
+    CHECK_FALSE(signals.stop().stop_requested());
+  }
+  ::kill(::getpid(), SIGHUP);
+  while (!signals.stop().stop_requested() && clock.now() < deadline) sleep_for(clock, std::chrono::milliseconds(1), {});
+  CHECK(signals.stop().stop_requested());
+  CHECK(count == 1);
+}
+
 TEST_CASE("a part that fails takes the others with it and is named") {
   program::Signals signals;
   bool is_stopped = false;
@@ -245,4 +265,41 @@ TEST_CASE("parts end together when the program is told to stop") {
     signals.request_stop();
     return {};
   }));
+}
+
+TEST_CASE("addresses for other protocols are read") {
+  CHECK(program::parse_tcp_address("127.0.0.1:9464").value().port == 9464);
+  CHECK(program::parse_tcp_address("[::1]:9464").value().address == "[::1]");
+  CHECK(program::parse_tcp_address("host-1:1").value().address == "host-1");
+  for (const char* text :
+       {"", ":", "9464", ":9464", "::1:9464", "[::1]", "[::1:9464", "a:", "a:0", "a:65536", "a:x", "a:1 "}) {
+    CAPTURE(text);
+    CHECK(program::parse_tcp_address(text).error().code() == ErrorCode::invalid);
+  }
+}
+
+TEST_CASE("endpoints and keys fit together, or the setting that does not is named") {
+  const auto said = [](program::Serving serving) {
+    const auto checked = program::check_serving(serving);
+    return checked ? std::string("right") : checked.error().message();
+  };
+  CHECK(said({.listen = {"ipc:///run/a.sock"}}) == "right");
+  CHECK(said({.listen = {"ipc:///run/a.sock", "tcp://10.0.0.1:7"}, .key_file = "k", .identities_file = "i"}) ==
+        "right");
+  CHECK(said({}).starts_with("listen: "));
+  CHECK(said({.listen = {"x"}}).starts_with("listen: "));
+  CHECK(said({.listen = {"tcp://10.0.0.1:7"}}).starts_with("key-file: "));
+  CHECK(said({.listen = {"tcp://10.0.0.1:7"}, .key_file = "k"}).starts_with("identities-file: "));
+  CHECK(said({.listen = {"ipc:///run/a.sock"}, .identities_file = "i"}).find("are for tcp") != std::string::npos);
+
+  program::Serving serving;
+  std::vector<program::Setting> settings;
+  add_settings(settings, serving, "where");
+  REQUIRE(settings.size() == 3);
+  REQUIRE(settings[0].set({"ipc:///a", "tcp://b:1"}).has_value());
+  REQUIRE(settings[1].set({"key"}).has_value());
+  REQUIRE(settings[2].set({"identities"}).has_value());
+  CHECK(serving.listen == std::vector<std::string>{"ipc:///a", "tcp://b:1"});
+  CHECK(serving.key_file == "key");
+  CHECK(serving.identities_file == "identities");
 }

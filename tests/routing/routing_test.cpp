@@ -556,7 +556,7 @@ TEST_CASE("rights: what a node may not announce or learn is refused and counted,
   const auto speaker_end = wires.add_speaker({end});
   const auto reflector =
       Reflector::create({.name = "r"}, wires.link(end), wires.link(speaker_end), clock, random, log).value();
-  const auto speaker = Speaker::create({.name = "a"}, wires.link(speaker_end), clock, random, log).value();
+  auto speaker = Speaker::create({.name = "a"}, wires.link(speaker_end), clock, random, log).value();
   NodeRights rights{
       .name = "a", .announcements = {{{100, 100}, {*Prefix::parse("10.0.0.0/8")}}}, .subscriptions = {{100, 100}}};
   wires.attach(end, {[&](PeerId peer, Channel channel, std::string_view message) {
@@ -605,6 +605,21 @@ TEST_CASE("rights: what a node may not announce or learn is refused and counted,
   CHECK(reflector->status().routes == 0);
   CHECK(speaker->status().reflectors[0].refused_routes == 1);
   // One that may not come back at all is dead after its lease.
+  rights.announcements[0].prefixes = {*Prefix::parse("10.0.0.0/8")};
+  reflector->end_sessions();
+  run(3'000);
+  CHECK(reflector->status().routes == 1);
+  // And one that was away meanwhile is judged when it is back.
+  speaker->close(Speaker::Leave::coming_back);
+  run(100);
+  rights.announcements[0].prefixes = {*Prefix::parse("192.0.2.0/24")};
+  reflector->end_sessions();
+  CHECK(reflector->status().routes == 1);
+  speaker = Speaker::create({.name = "a"}, wires.link(speaker_end), clock, random, log).value();
+  REQUIRE(speaker->announce(route("100#10.0.0.1/32#fd00::a")).has_value());
+  run(3'000);
+  CHECK(reflector->status().routes == 0);
+  CHECK(speaker->status().reflectors[0].refused_routes == 1);
   rights.announcements[0].prefixes = {*Prefix::parse("10.0.0.0/8")};
   reflector->end_sessions();
   run(3'000);

@@ -16,7 +16,8 @@
 
 namespace ironcore::network {
 
-BOOST_DESCRIBE_STRUCT(MeterRates, (), (egress, ingress))
+BOOST_DESCRIBE_STRUCT(BothWays, (), (egress, ingress))
+BOOST_DESCRIBE_STRUCT(MeterRates, (), (egress, ingress, burst, excess, excess_burst))
 BOOST_DESCRIBE_STRUCT(Pxe, (), (server, path))
 BOOST_DESCRIBE_STRUCT(Interface, (), (id, port, vni, ipv4, ipv6, mac, hostname, pxe, total, public_traffic, underlay))
 BOOST_DESCRIBE_ENUM(InterfacePrefix::Use, alias, load_balancer)
@@ -61,10 +62,13 @@ constexpr std::array<std::string_view, 10> kinds{"Interface",    "InterfacePrefi
 static_assert(std::variant_size_v<Change> == 2 * kinds.size());
 
 /// Members that need not be said, beside the optional ones.
-constexpr std::array<std::string_view, 17> with_default{
-    "hostname", "total",        "public_traffic",    "egress", "ingress",   "use",
-    "ports",    "filtering",    "protocol",          "weight", "direction", "action",
-    "priority", "source_ports", "destination_ports", "first",  "last"};
+constexpr std::array<std::string_view, 20> with_default{"hostname", "total",        "public_traffic",
+                                                        "egress",   "ingress",      "burst",
+                                                        "excess",   "excess_burst", "use",
+                                                        "ports",    "filtering",    "protocol",
+                                                        "weight",   "direction",    "action",
+                                                        "priority", "source_ports", "destination_ports",
+                                                        "first",    "last"};
 
 constexpr std::size_t max_errors = 64;
 

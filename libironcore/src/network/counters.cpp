@@ -42,4 +42,35 @@ std::uint64_t BurstTimes::quantile_ns(double share) const noexcept {
   return bound_ns(buckets - 2);
 }
 
+std::string_view name(Color color) noexcept {
+  constexpr std::array<std::string_view, colors> names = {"green", "yellow", "red"};
+  static_assert(!names.back().empty());
+  return names[static_cast<std::size_t>(color)];
+}
+
+std::string_view name(Resource resource) noexcept {
+  constexpr std::array<std::string_view, resources> names = {"connections", "fragments", "nat_tcp",
+                                                             "nat_udp",     "nat_icmp",  "nat_sctp",
+                                                             "nat_flows",   "nat_peers", "service_ports"};
+  static_assert(!names.back().empty());
+  return names[static_cast<std::size_t>(resource)];
+}
+
+ResourceUse::Part ResourceUse::sum() const noexcept {
+  Part out;
+  for (const auto& part : workers) {
+    out.used += part.used;
+    out.room += part.room;
+  }
+  return out;
+}
+
+ResourceUse::Part ResourceUse::fullest() const noexcept {
+  Part out;
+  // Rooms are far below 2^32. A worker without any room comes first once it is asked for some, but has nothing to tell.
+  for (const auto& part : workers)
+    if (part.room != 0 && (out.room == 0 || part.used * out.room > out.used * part.room)) out = part;
+  return out;
+}
+
 }  // namespace ironcore::network

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "../checked_packets.hpp"
 #include "environment.hpp"
 #include "tap_interface.hpp"
 
@@ -89,6 +90,44 @@ void send_frame(network::Ports& ports, std::uint32_t number, const Bytes& frame)
   put(*packet, frame);
   packet->port = number;
   ports.send(0, {&*packet, 1});
+}
+
+/// Where a checksum is to be finished: from `start` on, at `offset` behind it.
+struct OpenChecksum {
+  std::uint16_t start = 0;
+  std::uint16_t offset = 0;
+};
+
+/// Sends frames whose checksum is left to the card, as the kernel does with its own ones.
+class OpenSender {
+ public:
+  explicit OpenSender(const std::string& interface) : socket_(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)) {
+    REQUIRE(socket_.get() >= 0);
+    const int on = 1;
+    REQUIRE(::setsockopt(socket_.get(), SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on) == 0);
+    sockaddr_ll address{};
+    address.sll_family = AF_PACKET;
+    address.sll_ifindex = static_cast<int>(::if_nametoindex(interface.c_str()));
+    REQUIRE(::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  }
+  void send(const OpenChecksum& open, const Bytes& frame) const {
+    Bytes bytes(10);  // a virtio header: flags, and in the byte order of this machine both places
+    bytes[0] = 1;
+    std::memcpy(&bytes[6], &open.start, sizeof open.start);
+    std::memcpy(&bytes[8], &open.offset, sizeof open.offset);
+    bytes = bytes + frame;
+    REQUIRE(::send(socket_.get(), bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  }
+
+ private:
+  UniqueFd socket_;
+};
+
+/// Ports 5000 and 6000, and something behind the header.
+Bytes sctp_with(std::size_t payload) {
+  Bytes out = sctp(5000, 6000);
+  for (std::size_t i = 0; i < payload; ++i) out.push_back(static_cast<std::uint8_t>(i * 7));
+  return out;
 }
 
 ErrorCode open_fails(network::Ports& ports, const network::PortSpec& spec) {
@@ -265,6 +304,68 @@ TEST_CASE("a checksum that the kernel leaves open to a virtual card is known to 
     ports->release(some);
     return seen != 0;
   }));
+}
+
+TEST_CASE("a checksum of SCTP that the kernel leaves open is finished as a CRC32c") {
+  const Interfaces pair("as");
+  const auto ports = dpdk_ports();
+  const auto port = open_port(*ports, dpdk_port("a", "af_packet:asa", 9000));
+  wait_up(*ports, "a");
+  FrameSocket outside("asb");
+  const OpenSender sender("asb");
+  AllQueues workers(*ports);
+  // What comes goes back as it is then, in one piece.
+  const auto there_and_back = [&](const OpenChecksum& open, const Bytes& frame) {
+    sender.send(open, frame);
+    REQUIRE(wait_until([&] {
+      std::array<network::Packet, 4> packets;
+      const auto some = std::span(packets).first(ports->receive(ports->polled(0).front(), 0, packets));
+      for (auto& packet : some) {
+        CHECK_FALSE(packet.offload.needs_checksum);
+        packet.port = port.number;
+      }
+      ports->send(0, some);
+      return !some.empty();
+    }));
+    Frames out;
+    CHECK(wait_until([&] {
+      for (auto& came : outside.take()) out.push_back(std::move(came));
+      return !out.empty();
+    }));
+    REQUIRE(out.size() == 1);
+    return out.front();
+  };
+  const Bytes macs{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};
+  const Bytes type_v4{0x08, 0x00}, type_v6{0x86, 0xdd};
+  constexpr std::uint8_t protocol = 132;
+  for (const std::size_t payload : {std::size_t{0}, std::size_t{1}, std::size_t{100}, std::size_t{5000}}) {
+    CAPTURE(payload);
+    Bytes packet = sctp_with(payload);
+    const auto right = sctp_summed(packet);
+    // Whatever is in the field is none of the sum.
+    packet[8] = 0xee;
+    const auto in_v4 = [&](const Bytes& sctp) {
+      return v4(sctp, {.source = "10.0.0.1", .destination = "10.0.0.2", .protocol = protocol});
+    };
+    const auto in_v6 = [&](const Bytes& sctp) { return v6(sctp, {"fd00::1", "fd00::2", protocol}); };
+    const auto in_tunnel = [&](const Bytes& sctp) { return v6(in_v4(sctp), {"fc00::1", "fc00::2", 4}); };
+    const auto behind_extension = [&](const Bytes& sctp) {
+      return v6(extension(protocol, 1, 4) + sctp, {"fd00::1", "fd00::2", 0});
+    };
+    CHECK(there_and_back({34, 8}, macs + type_v4 + in_v4(packet)) == macs + type_v4 + in_v4(right));
+    CHECK(there_and_back({54, 8}, macs + type_v6 + in_v6(packet)) == macs + type_v6 + in_v6(right));
+    CHECK(there_and_back({74, 8}, macs + type_v6 + in_tunnel(packet)) == macs + type_v6 + in_tunnel(right));
+    CHECK(there_and_back({62, 8}, macs + type_v6 + behind_extension(packet)) ==
+          macs + type_v6 + behind_extension(right));
+    const Bytes padding(30, 0xaa);
+    CHECK(there_and_back({34, 8}, macs + type_v4 + in_v4(packet) + padding) == macs + type_v4 + in_v4(right) + padding);
+  }
+  // Another field than that of SCTP's checksum is one of the Internet's, as before.
+  const auto frame = macs + type_v4 + v4(sctp_with(16), {.protocol = protocol});
+  auto expected = frame;
+  const Bytes covered(frame.begin() + 46, frame.end());
+  put16(expected, 46, checksum_of(covered));
+  CHECK(there_and_back({46, 0}, frame) == expected);
 }
 
 TEST_CASE("long frames of an interface of the kernel come in pieces") {

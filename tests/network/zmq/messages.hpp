@@ -60,6 +60,13 @@ void for_each_dataplane_message(Each each) {
                                       .bursts = {1, 20, 3},
                                       .bursts_ns = 9000,
                                       .interfaces = {{"web-1", 1, 100, 2, 200, 3, 4, "02:00:00:00:00:0a", true}}});
+  one("offload", OffloadRequest{});
+  one("offload_reply", OffloadReply{true, {{"connections", 5}, {"packets", 1'000'000}}, {{"full", 2}, {"failed", 1}}});
+  one("usage", UsageRequest{});
+  one("usage_reply",
+      UsageReply{.resources = {{"fragments", "", {{1, 16'384}}}, {"nat_tcp", "web-1", {{3, 512}, {4, 511}}}},
+                 .interfaces = {{"web-1", {{"egress", "green", 5, 600}, {"egress", "red", 7, 800}}}},
+                 .objects = {{"Interface", 2}, {"FirewallRule", 900}}});
   one("open_port", OpenPortRequest{spec});
   one("open_port_reply", OpenPortReply{port});
   one("close_port", ClosePortRequest{"web-1"});

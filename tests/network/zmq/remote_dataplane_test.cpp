@@ -180,6 +180,18 @@ TEST_CASE("counters are those of the dataplane") {
   CHECK(counters.dataplane.bursts == remote.local.dataplane->counters().bursts);
 }
 
+TEST_CASE("usage is that of the dataplane") {
+  Remote remote;
+  auto limited = interface("a");
+  limited.total.egress = 8000;
+  good(remote.client->apply(
+      std::vector<Change>{limited, rule("a", "r"), nat("a", 1024, 1151), route("10.9.0.0/16", {"2001:db8::9"})}));
+  const auto usage = good(remote.client->usage());
+  CHECK(usage == remote.local.dataplane->usage());
+  CHECK(usage.meters.size() == 1);
+  CHECK(usage.objects.size() == configuration_kinds().size());
+}
+
 TEST_CASE("a packet is explained as here, by a worker that runs") {
   Remote remote;
   good(remote.client->apply(std::vector<Change>{interface("a")}));

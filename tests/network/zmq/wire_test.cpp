@@ -10,6 +10,7 @@
 #include "local_socket.hpp"
 #include "messages.hpp"
 #include "remote_dataplane.hpp"
+#include "usage_records.hpp"
 
 using namespace ironcore;
 using namespace ironcore::network;
@@ -92,6 +93,16 @@ TEST_CASE("the least sizes that bound a dataplane's lists are the sizes of empty
   CHECK(grows_by(CountersReply{}, &CountersReply::stages) == StageRecord::least_bytes);
   CHECK(grows_by(CountersReply{}, &CountersReply::bursts) == 8);
   CHECK(grows_by(CountersReply{}, &CountersReply::interfaces) == InterfaceRecord::least_bytes);
+  CHECK(grows_by(UsageReply{}, &UsageReply::resources) == ResourceRecord::least_bytes);
+  CHECK(grows_by(UsageReply{}, &UsageReply::interfaces) == MetersRecord::least_bytes);
+  const auto resource = [](std::size_t workers) {
+    return UsageReply{.resources = {{"", "", std::vector<UsedRecord>(workers)}}, .interfaces = {}, .objects = {}};
+  };
+  CHECK(encode(0, 0, resource(2)).size() - encode(0, 0, resource(1)).size() == UsedRecord::least_bytes);
+  const auto metered = [](std::size_t meters) {
+    return UsageReply{.resources = {}, .interfaces = {{"", std::vector<ColorRecord>(meters)}}, .objects = {}};
+  };
+  CHECK(encode(0, 0, metered(2)).size() - encode(0, 0, metered(1)).size() == ColorRecord::least_bytes);
   CHECK(grows_by(PortsReply{}, &PortsReply::ports) == PortRecord::least_bytes);
   CHECK(grows_by(ExplainReply{}, &ExplainReply::steps) == StepRecord::least_bytes);
 }
@@ -126,6 +137,62 @@ TEST_CASE("counters are the same on both sides, and what one side does not know 
   other = reply;
   other.interfaces.front().heard_mac = "02";
   CHECK(counters_of(other).error().code() == ErrorCode::invalid);
+}
+
+TEST_CASE("counters of hardware for flows are the same on both sides, and so is that there is none") {
+  CHECK_FALSE(offload_of(to_record(std::nullopt)).has_value());
+  const OffloadCounters all{.connections = 1, .installed = 2, .refused = {0, 3, 4, 5, 6}, .packets = 7, .resets = 8};
+  auto record = to_record(all);
+  record.counts.push_back({"of a later release", 1});
+  record.refused.push_back({"likewise", 1});
+  const auto bytes = encode(1, 0, record);
+  CHECK(offload_of(good(wire::decode<OffloadReply>(bytes))) == all);
+}
+
+TEST_CASE("of a server that knows no hardware for flows a client gets all other counters") {
+  Directory directory;
+  SystemClock clock;
+  const auto context = good(wire::Context::create());
+  const auto path = (directory.path / "earlier.sock").string();
+  DataplaneCounters all;
+  all.fast_path = 17;
+  FakeServer server(*context, path, [&](const std::string& request) {
+    wire::Header header;
+    REQUIRE(wire::decode_header(request, header).has_value());
+    if (header.type == wire::MessageType::dataplane_hello)
+      return encode(header.request_id, 0, HelloReply{"metalnetd 0", 1, 1, 1});
+    if (header.type == wire::MessageType::dataplane_counters)
+      return encode(header.request_id, 0, EncodedCounters(all, {}).reply);
+    return encode(header.request_id, 0, wire::to_record(Error(ErrorCode::unsupported, "no answer to this type")));
+  });
+  const auto client = good(Client::connect(*context, {.endpoint = "ipc://" + path, .keys = {}}, clock));
+  const auto counters = good(client->counters());
+  CHECK(counters.dataplane.fast_path == 17);
+  CHECK_FALSE(counters.dataplane.offload.has_value());
+}
+
+TEST_CASE("usage is the same on both sides, and what one side does not know is left out") {
+  DataplaneUsage usage;
+  std::uint64_t next = 1;
+  for (std::size_t i = 0; i < resources; ++i) {
+    usage.resources.push_back({static_cast<Resource>(i), i < 2 ? "" : "a", {{next, next + 1}, {next + 2, next + 3}}});
+    next += 4;
+  }
+  for (const auto* id : {"a", "b"}) {
+    auto& one = usage.meters.emplace_back();
+    one.interface = id;
+    for (auto* counters : {&one.total_egress, &one.total_ingress, &one.public_egress, &one.public_ingress}) {
+      for (auto& count : counters->packets) count = next++;
+      for (auto& count : counters->bytes) count = next++;
+    }
+  }
+  usage.objects = {{"FirewallRule", next++}, {"Of a later release", next++}};
+  auto record = to_record(usage);
+  record.resources.push_back({"of a later release", "a", {{1, 2}}});
+  record.interfaces.front().meters.push_back({"of a later release", "green", 1, 2});
+  record.interfaces.front().meters.push_back({"egress", "blue", 1, 2});
+  const auto bytes = encode(1, 0, record);
+  CHECK(usage_of(good(wire::decode<UsageReply>(bytes))) == usage);
 }
 
 TEST_CASE("a server answers a request of another version under its number, and names both") {

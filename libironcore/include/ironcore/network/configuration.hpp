@@ -20,10 +20,22 @@ namespace ironcore::network {
 // (`Underlay`) and tells it; one that is given must lie in the host's underlay prefix. What was told by a
 // list may be told back.
 
-/// Both directions are seen from the machine: egress leaves it. Bits per second, of the inner packets; 0 = unlimited.
-struct MeterRates {
+/// Both directions are seen from the machine: egress leaves it.
+struct BothWays {
   std::uint64_t egress = 0;
   std::uint64_t ingress = 0;
+  friend bool operator==(const BothWays&, const BothWays&) = default;
+};
+
+/// What a meter grants, of the inner packets. A packet that the committed rate has room for is green, one that only the excess has room for is
+/// yellow; both pass. The others are red and dropped. Rates are bits per second; bursts are bytes, 65,536 to 1 GiB, and 0 = as said.
+struct MeterRates {
+  std::uint64_t egress = 0;  ///< committed; 0 = unlimited, and then none of the others is given
+  std::uint64_t ingress = 0;
+  BothWays burst;  ///< of the committed rate; 0 = what it brings in a tenth of a second, but 128 KiB at least
+  BothWays
+      excess;  ///< beside the committed rate (RFC 4115); 0 = what that leaves unused fills the excess burst (RFC 2697)
+  BothWays excess_burst;  ///< 0 = likewise, of the excess rate; if there is none, as much as `burst`
   friend bool operator==(const MeterRates&, const MeterRates&) = default;
 };
 

@@ -97,6 +97,16 @@ struct AppliedBatch {
   std::shared_ptr<const std::vector<Change>> changes;
 };
 
+/// Of hardware that forwards flows by itself.
+struct OffloadCounters {
+  std::uint64_t connections = 0;                       ///< that it forwards, now
+  std::uint64_t installed = 0;                         ///< connections that it ever took
+  std::array<std::uint64_t, flow_refusals> refused{};  ///< flows that it did not take, by why
+  std::uint64_t packets = 0;  ///< that it forwarded; those of interfaces have them, the others do not
+  std::uint64_t resets = 0;   ///< how often it lost everything
+  friend bool operator==(const OffloadCounters&, const OffloadCounters&) = default;
+};
+
 struct DataplaneCounters {
   std::array<std::uint64_t, drop_reasons> packets{};  ///< by reason; `none` are those that went on
   std::uint64_t fast_path = 0;  ///< packets of flows that were known; what goes round on this host counts each time
@@ -111,11 +121,9 @@ struct DataplaneCounters {
   std::uint64_t connections_expired = 0;  ///< of age
   std::uint64_t connections = 0;          ///< now
   std::uint64_t connection_room = 0;
-  std::uint64_t most_connections = 0;  ///< of one worker, now: each has the same part of the room
-  BurstTimes bursts;                   ///< of all workers
-  std::uint64_t offloaded = 0;         ///< connections that hardware forwards, now
-  std::uint64_t offload_refused = 0;   ///< flows that it did not take
-  std::uint64_t offload_packets = 0;   ///< that it forwarded; those of interfaces have them, `packets` does not
+  std::uint64_t most_connections = 0;      ///< of one worker, now: each has the same part of the room
+  BurstTimes bursts;                       ///< of all workers
+  std::optional<OffloadCounters> offload;  ///< none = no hardware forwards flows here
 };
 
 /// Seen from the machine, whole frames, since the interface or its port came.
@@ -176,6 +184,8 @@ class Dataplane {
   DataplaneCounters counters() const;
   /// In the order of their ids.
   std::vector<InterfaceCounters> interface_counters() const;
+  /// How full it is, what meters said, and how much there is of each kind. No worker is stopped or asked for it.
+  DataplaneUsage usage() const;
   /// In the order of their numbers.
   std::vector<PortUse> ports() const;
 

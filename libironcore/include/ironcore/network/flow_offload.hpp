@@ -89,6 +89,7 @@ struct FlowEvent {
   FlowHits hits;
 };
 std::string_view name(FlowEvent::Refusal refusal) noexcept;
+inline constexpr std::size_t flow_refusals = static_cast<std::size_t>(FlowEvent::Refusal::failed) + 1;
 
 /// The device takes commands and tells later what came of them, so that nobody waits for it. Each queue has flows and ids of its own; commands of one
 /// queue are carried out in their order. Nothing here waits or throws. Thread: one for each queue.

@@ -121,6 +121,8 @@ class Client {
   virtual Result<std::vector<AppliedBatch>> watch(std::uint64_t after, Instant deadline, std::stop_token stop = {},
                                                   std::size_t limit = 1000) = 0;
   virtual Result<AllCounters> counters() = 0;
+  /// Resources and meters that this program does not know are left out. `unsupported`: the server is older than this call.
+  virtual Result<DataplaneUsage> usage() = 0;
   /// `timeout` also if the worker does not answer within a second.
   virtual Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame,
                                       std::size_t worker = 0) = 0;

@@ -42,10 +42,12 @@ enum class MessageType : std::uint16_t {
   close_port = 0x0107,
   list_ports = 0x0108,
   explain_packet = 0x0109,
+  dataplane_usage = 0x010a,
   start_capture = 0x0110,
   stop_capture = 0x0111,
   list_captures = 0x0112,
   read_capture = 0x0113,
+  dataplane_offload = 0x0115,
 
   // Of a reflector, to those who operate it; 0x0201 to 0x0280 are routing's own (routing/messages.hpp).
   reflector_status = 0x0281,

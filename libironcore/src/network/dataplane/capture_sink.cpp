@@ -147,6 +147,9 @@ Result<std::unique_ptr<CaptureSink>> create_file_sink(const std::string& directo
     return system_error(why, "open the directory of captures, " + directory);
   }
   const auto path = directory + "/" + file.name;
+  struct stat there {};
+  if (::fstatat(parent.get(), file.name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(there.st_mode))
+    return Error(ErrorCode::already_exists, path + " is a directory, which no capture replaces: give another name");
   // Its name is taken away, not its content: whatever else has a name for that keeps it.
   if (file.existing == CaptureFile::Existing::replace && ::unlinkat(parent.get(), file.name.c_str(), 0) != 0 &&
       errno != ENOENT) {

@@ -131,6 +131,12 @@ void Compiler::remember(const KeptFlows& kept) {
       learned_[id] = *mac;
     }
   }
+  virtual_service_numbers_ = Numbers(KeptFlows::services);
+  for (auto index = KeptFlows::services; index-- > 0;) {
+    const auto [suffix, born] = kept.service_at(index);
+    if (suffix == 0 || !remembered_services_.emplace(suffix, RememberedService{index, born}).second)
+      virtual_service_numbers_.give_back(index);
+  }
   for (auto number = KeptFlows::hops; number-- > 0;) {
     const auto underlay = kept.hop_at(number);
     if (!underlay || !remembered_hops_.emplace(*underlay, number).second) hop_numbers_.give_back(number);
@@ -144,6 +150,10 @@ std::unique_ptr<const Snapshot> Compiler::finish_restoring(Generations& generati
     interface_numbers_.give_back(index);
     learned_.erase(id);
   }
+  for (const auto& [suffix, service] : std::exchange(remembered_services_, {})) {
+    kept.set_service(service.index, {});
+    virtual_service_numbers_.give_back(service.index);
+  }
   for (const auto& [underlay, number] : std::exchange(remembered_hops_, {})) {
     kept.clear_hop(number);
     hop_numbers_.give_back(number);
@@ -151,6 +161,8 @@ std::unique_ptr<const Snapshot> Compiler::finish_restoring(Generations& generati
   is_restoring_ = false;
   for (const auto& [id, entries] : interfaces_)
     if (const auto& pool = next_.interfaces[entries.index]->nat_pool) kept.set_nat_born(entries.index, pool->born());
+  for (const auto& [id, entries] : virtual_services_)
+    note_service(*next_.virtual_services[entries.index], entries.index);
   next_number();
   generations_ = &generations;
   change(Generations::restored);
@@ -171,6 +183,10 @@ std::uint32_t Compiler::interface_number(const std::string& id) {
     if (is_restoring_) options_.kept->set_nat_born(number, UINT64_MAX);
   }
   return number;
+}
+
+void Compiler::note_service(const VirtualServiceView& view, std::uint32_t index) {
+  options_.kept->set_service(index, {suffix_bits(*view.told.underlay).high, view.pool->born()});
 }
 
 std::uint32_t Compiler::hop_number(const IpAddress& underlay) {
@@ -363,12 +379,15 @@ void Compiler::compile_interface(const Desired& desired, const std::string& id) 
   // What is told again without a change keeps its buckets, and below its ports.
   const auto* before = known == interfaces_.end() ? nullptr : next_.interfaces[entries.index].get();
   view->born = before == nullptr ? next_.number : before->born;
+  if (before != nullptr) view->meter_tally = before->meter_tally;
   const bool is_limited = told->second.total != MeterRates() || told->second.public_traffic != MeterRates();
   if (is_limited) {
     const bool is_same = before != nullptr && before->told.total == told->second.total &&
                          before->told.public_traffic == told->second.public_traffic;
+    if (!view->meter_tally) view->meter_tally = std::make_shared<MeterTally>();
     view->meters =
-        is_same ? before->meters : std::make_shared<InterfaceMeters>(told->second.total, told->second.public_traffic);
+        is_same ? before->meters
+                : std::make_shared<InterfaceMeters>(told->second.total, told->second.public_traffic, view->meter_tally);
   }
   view->underlay = underlay_bytes(*told->second.underlay);
   view->next_hop = use_hop(*told->second.underlay);
@@ -494,14 +513,23 @@ void Compiler::compile_virtual_service(const Desired& desired, const std::string
   if (told == desired.virtual_services().end()) {
     if (known == virtual_services_.end()) return;
     next_.virtual_services.set(known->second.index, nullptr);
+    if (options_.kept != nullptr && !is_restoring_) options_.kept->set_service(known->second.index, {});
     virtual_service_numbers_.give_back(known->second.index);
     virtual_services_.erase(known);
     return;
   }
   Entries entries;
-  entries.index = known == virtual_services_.end() ? virtual_service_numbers_.take() : known->second.index;
-  const auto* before = known == virtual_services_.end() ? nullptr : next_.virtual_services[entries.index].get();
   auto view = std::make_shared<VirtualServiceView>();
+  view->former_born = UINT64_MAX;
+  if (known != virtual_services_.end()) {
+    entries.index = known->second.index;
+  } else if (const auto remembered = remembered_services_.extract(suffix_bits(*told->second.underlay).high)) {
+    entries.index = remembered.mapped().index;
+    view->former_born = remembered.mapped().born;
+  } else {
+    entries.index = virtual_service_numbers_.take();
+  }
+  const auto* before = known == virtual_services_.end() ? nullptr : next_.virtual_services[entries.index].get();
   view->told = told->second;
   if (before != nullptr && before->told.underlay == told->second.underlay) {
     view->pool = before->pool;
@@ -511,7 +539,8 @@ void Compiler::compile_virtual_service(const Desired& desired, const std::string
     ports.first_port = 1024;
     ports.last_port = 65'535;
     ports.ports = Nat::Ports::shared;
-    const auto most = static_cast<std::uint32_t>(65'536 / options_.workers);
+    const std::size_t all = ports.last_port - ports.first_port + 1U;
+    const auto most = static_cast<std::uint32_t>((all + options_.workers - 1) / options_.workers);
     view->pool = std::make_shared<NatPool>(ports, next_.number, options_.workers, std::min(most, options_.connections),
                                            options_.secret);
   }
@@ -520,6 +549,7 @@ void Compiler::compile_virtual_service(const Desired& desired, const std::string
                    entries.index);
   change(Generations::nat(address));
   add_underlay(entries, told->second.underlay, UnderlayUse::virtual_service);
+  if (options_.kept != nullptr && !is_restoring_) note_service(*view, entries.index);
   next_.virtual_services.set(entries.index, std::move(view));
   virtual_services_[id] = std::move(entries);
 }

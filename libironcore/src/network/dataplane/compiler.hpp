@@ -69,6 +69,7 @@ class Compiler {
   void remember(const KeptFlows& kept);
   std::uint32_t interface_number(const std::string& id);
   std::uint32_t hop_number(const IpAddress& underlay);
+  void note_service(const VirtualServiceView& view, std::uint32_t index);
   std::uint32_t home_of(std::uint32_t interface, std::uint32_t port);
   void next_number();
   void compile_interface(const Desired& desired, const std::string& id);
@@ -130,6 +131,11 @@ class Compiler {
   std::set<IpAddress> changed_publics_;                           ///< by this batch
   bool is_restoring_ = false;
   std::map<std::string, std::uint32_t> remembered_interfaces_;  ///< who has not come back yet
+  struct RememberedService {
+    std::uint32_t index = 0;
+    std::uint64_t born = 0;
+  };
+  std::map<std::uint64_t, RememberedService> remembered_services_;  ///< by what their underlay addresses end with
   std::map<IpAddress, std::uint32_t> remembered_hops_;
   std::map<std::uint32_t, NextHopSets::Set> sets_;  ///< what each number of a set stands for in the snapshot
 };

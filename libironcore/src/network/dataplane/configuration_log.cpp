@@ -58,10 +58,10 @@ std::optional<Line> parse_line(std::string_view line) {
   return Line{text[0], text.substr(2)};
 }
 
-/// Collects changes into the lines of one batch.
+/// Collects changes into the lines of one batch, or of a part of one.
 class BatchWriter {
  public:
-  explicit BatchWriter(std::string& out) : out_(out) {}
+  explicit BatchWriter(std::string& out, char end = last_line) : out_(out), end_(end) {}
   void add(const Change& change) {
     if (content_.size() > line_bytes) end_line(goes_on);
     content_ += content_.empty() ? '[' : ',';
@@ -69,8 +69,9 @@ class BatchWriter {
   }
   /// Of no changes, nothing is written.
   void end() {
-    if (!content_.empty()) end_line(last_line);
+    if (!content_.empty()) end_line(end_);
   }
+  std::size_t open_bytes() const noexcept { return content_.size(); }
 
  private:
   void end_line(char mark) {
@@ -79,6 +80,7 @@ class BatchWriter {
     content_.clear();
   }
   std::string& out_;
+  const char end_;
   std::string content_;
 };
 
@@ -103,18 +105,27 @@ Result<UniqueFd> lock_directory(const std::filesystem::path& directory) {
                                            " is in use by another dataplane: end that one first, or name another one");
 }
 
-ConfigurationLog::ConfigurationLog(std::filesystem::path file, const Prefix& underlay, UniqueFd lock)
+ConfigurationLog::ConfigurationLog(std::filesystem::path file, const Prefix& underlay, UniqueFd lock,
+                                   const Sizes& sizes)
     : file_(std::move(file)),
       header_("ironcore dataplane configuration 1 " + underlay.network().to_text()),
-      lock_(std::move(lock)) {}
+      lock_(std::move(lock)),
+      sizes_(sizes) {}
+
+ConfigurationLog::~ConfigurationLog() {
+  if (rewriting_) ::unlink(temporary().c_str());
+}
 
 Result<std::unique_ptr<ConfigurationLog>> ConfigurationLog::open(const std::filesystem::path& directory,
-                                                                 const Prefix& underlay, Log& log) {
+                                                                 const Prefix& underlay, Log& log, const Sizes& sizes) {
   IRONCORE_TRY(auto lock, lock_directory(directory));
-  std::unique_ptr<ConfigurationLog> out(new ConfigurationLog(directory / "configuration", underlay, std::move(lock)));
+  std::unique_ptr<ConfigurationLog> out(
+      new ConfigurationLog(directory / "configuration", underlay, std::move(lock), sizes));
+  ::unlink(out->temporary().c_str());  // of one that was killed
   if (::access(out->file_.c_str(), F_OK) != 0) {
     if (errno != ENOENT) return system_error(errno, "look at " + out->file_.string());
-    IRONCORE_CHECK(out->replace([](const Each&) {}));
+    IRONCORE_CHECK(out->begin([](const TakeObject&) { return true; }));
+    IRONCORE_CHECK(out->go_on());
     return out;
   }
   out->fd_.reset(::open(out->file_.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
@@ -193,50 +204,78 @@ Result<void> ConfigurationLog::add(std::span<const Change> batch) {
     return written;
   }
   size_ += text.size();
+  if (!rewriting_) return {};
+  BatchWriter again(rewriting_->text, goes_on);
+  for (const auto& change : batch) again.add(change);
+  again.end();
+  rewriting_->owed += 2 * text.size();
   return {};
 }
 
-Result<void> ConfigurationLog::compact(const std::function<void(const Each&)>& all) {
-  IRONCORE_CHECK(replace(all));
-  is_suspect_ = false;
+Result<void> ConfigurationLog::compact_some(const std::function<Source()>& all) {
+  if (!rewriting_) {
+    if (!is_to_compact()) return {};
+    if (auto begun = begin(all()); !begun) {
+      next_try_ = size_ + sizes_.spare_bytes;
+      return begun;
+    }
+  }
+  bool is_done = false;
+  do {
+    IRONCORE_TRY(is_done, go_on());
+  } while (is_suspect_ && !is_done);
   return {};
 }
 
-Result<void> ConfigurationLog::replace(const std::function<void(const Each&)>& all) {
-  const std::filesystem::path temporary = file_.string() + ".new";
-  UniqueFd fd(::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) return system_error(errno, "create " + temporary.string());
-  std::string text;
-  append_line(text, last_line, header_);
-  Result<void> written;
-  std::uint64_t size = 0;
-  const auto flush = [&] {
-    size += text.size();
-    if (written) written = write_all(fd.get(), text, temporary);
-    text.clear();
-  };
-  BatchWriter writer(text);
-  all([&](const Change& change) {
+Result<void> ConfigurationLog::begin(Source source) {
+  UniqueFd fd(::open(temporary().c_str(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return system_error(errno, "create " + temporary().string());
+  auto& now = rewriting_.emplace();
+  now.fd = std::move(fd);
+  now.source = std::move(source);
+  append_line(now.text, last_line, header_);
+  return {};
+}
+
+Result<bool> ConfigurationLog::go_on() {
+  auto& now = *rewriting_;
+  const auto added = now.text.size();
+  const auto most = added + sizes_.some_bytes + std::exchange(now.owed, 0);
+  BatchWriter writer(now.text, goes_on);
+  const bool is_all = now.source([&](const Change& change) {
     writer.add(change);
-    if (text.size() > line_bytes) flush();
+    return now.text.size() + writer.open_bytes() < most;
   });
   writer.end();
-  flush();
-  if (written && ::fsync(fd.get()) != 0) written = system_error(errno, "sync " + temporary.string());
-  if (written && ::rename(temporary.c_str(), file_.c_str()) != 0)
-    written = system_error(errno, "replace " + file_.string());
+  now.needed += now.text.size() - added;
+  const bool has_batch = now.size + now.text.size() > header_.size() + before_content + 1;
+  if (is_all && has_batch) append_line(now.text, last_line, "[]");
+  auto written = write_all(now.fd.get(), now.text, temporary());
+  // Each time, so that no sync has much to do.
+  if (written && ::fdatasync(now.fd.get()) != 0) written = system_error(errno, "sync " + temporary().string());
+  now.size += now.text.size();
+  now.text.clear();
+  if (written && is_all) written = finish();
   if (!written) {
-    ::unlink(temporary.c_str());
-    return written;
+    if (rewriting_) ::unlink(temporary().c_str());
+    rewriting_.reset();
+    next_try_ = size_ + sizes_.spare_bytes;
+    return written.error();
   }
-  fd_ = std::move(fd);
-  size_ = compact_size_ = size;
+  return is_all;
+}
+
+Result<void> ConfigurationLog::finish() {
+  if (::rename(temporary().c_str(), file_.c_str()) != 0) return system_error(errno, "replace " + file_.string());
+  fd_ = std::move(rewriting_->fd);
+  size_ = rewriting_->size;
+  compact_size_ = rewriting_->needed;
+  next_try_ = 0;
+  rewriting_.reset();
   // A crash of the host could bring back the file of before, which does not have what is added from now on.
-  if (auto synced = sync_directory(file_.parent_path()); !synced) {
-    is_suspect_ = true;
-    return synced;
-  }
-  return {};
+  const auto synced = sync_directory(file_.parent_path());
+  is_suspect_ = !synced;
+  return synced;
 }
 
 }  // namespace ironcore::network::dataplane

@@ -9,17 +9,18 @@
 
 namespace ironcore::network::dataplane {
 
-enum class Direction : std::uint8_t { forward, reverse };  ///< forward is the one of the first packet
+enum class Direction : std::uint8_t { forward = 0, reverse = 1 };  ///< forward is the one of the first packet
 constexpr Direction opposite(Direction direction) noexcept {
   return direction == Direction::forward ? Direction::reverse : Direction::forward;
 }
 
+/// The numbers are in files that outlive the process (kept_flows.cpp): never give one another meaning.
 enum class Verdict : std::uint8_t {
-  drop,      ///< `out` is the reason
-  machine,   ///< `out` is the interface
-  underlay,  ///< encapsulate; `out` is the next hop
-  plain,     ///< by an uplink as it is: what it is for is in the underlay
-  here,      ///< likewise, but the next hop is this host: it goes round without a wire
+  drop = 0,      ///< `out` is the reason
+  machine = 1,   ///< `out` is the interface
+  underlay = 2,  ///< encapsulate; `out` is the next hop
+  plain = 3,     ///< by an uplink as it is: what it is for is in the underlay
+  here = 4,      ///< as `underlay`, but the next hop is this host: it goes round without a wire
 };
 
 /// What is done with every packet of one direction; compiled by the slow path. What addresses and ports become is not here: it is the key of

@@ -241,6 +241,8 @@ void Dataplane::run_captures(std::stop_token stop) {
 void Dataplane::tend() {
   std::lock_guard guard(state_->mutex);
   state_->tend();
+  // What cannot be kept any more is told to whoever applies something.
+  if (state_->configuration && !state_->configuration->is_suspect()) static_cast<void>(state_->compact());
 }
 
 void Dataplane::run_control(std::stop_token stop) {

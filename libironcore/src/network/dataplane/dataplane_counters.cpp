@@ -24,6 +24,14 @@ void add_slow_path(DataplaneCounters& out, const Worker& worker) {
     out.answers_by_service[i] += worker.gateway().answers(static_cast<GatewayService>(i));
 }
 
+void add_offload(OffloadCounters& out, const dataplane::Tallies& tallies) {
+  out.connections += tallies.offloaded.get();
+  out.installed += tallies.offload_installed.get();
+  for (std::size_t i = 0; i < flow_refusals; ++i) out.refused[i] += tallies.offload_refused[i].get();
+  out.packets += tallies.offload_packets.get();
+  out.resets += tallies.offload_resets.get();
+}
+
 /// The hot path does not count by itself: it has what is neither unreadable, nor the gateway's, nor new. `rounds`: packets that came again. Workers go
 /// on while this is read, so that it may be a few packets off.
 std::uint64_t known_packets(const DataplaneCounters& counters, std::uint64_t rounds) {
@@ -54,6 +62,7 @@ std::uint64_t known_packets(const DataplaneCounters& counters, std::uint64_t rou
 
 DataplaneCounters Dataplane::counters() const {
   DataplaneCounters out;
+  if (state_->options.flow_offload != nullptr) out.offload.emplace();
   std::uint64_t rounds = 0;
   for (const auto& lane : state_->lanes) {
     const auto& tallies = lane->tallies;
@@ -68,9 +77,7 @@ DataplaneCounters Dataplane::counters() const {
     out.bursts.sum_ns += tallies.burst_ns.get();
     out.most_connections = std::max(out.most_connections, tallies.connections.get());
     out.connection_room += state_->options.connections;
-    out.offloaded += tallies.offloaded.get();
-    out.offload_refused += tallies.offload_refused.get();
-    out.offload_packets += tallies.offload_packets.get();
+    if (out.offload) add_offload(*out.offload, tallies);
   }
   out.fast_path = known_packets(out, rounds);
   return out;

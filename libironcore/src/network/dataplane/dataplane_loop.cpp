@@ -167,9 +167,12 @@ void Dataplane::State::count_offloaded(Tallies& tallies, const dataplane::Offloa
       to->to_bytes.add(hit.to_bytes);
     }
   }
-  tallies.offloaded.set(offloaded.counters().connections);
-  tallies.offload_refused.set(offloaded.counters().refused);
-  tallies.offload_packets.set(offloaded.counters().packets);
+  const auto& counters = offloaded.counters();
+  tallies.offloaded.set(counters.connections);
+  tallies.offload_installed.set(counters.installed);
+  for (std::size_t i = 0; i < flow_refusals; ++i) tallies.offload_refused[i].set(counters.refused[i]);
+  tallies.offload_packets.set(counters.packets);
+  tallies.offload_resets.set(counters.resets);
 }
 
 void Dataplane::State::finish(Lane& lane, std::size_t queue, std::size_t count, std::uint64_t now_ns) noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading what was told: object by object, page by page, everything.
+// Reading what was told: object by object, and page by page.
 #include "dataplane_state.hpp"
+#include "object_walk.hpp"
 
 namespace ironcore::network {
 
@@ -36,30 +37,6 @@ const auto& table_of(const Desired& desired, const VirtualService*) {
   return desired.virtual_services();
 }
 
-IpAddress address_of(dataplane::PrefixBits bits, bool is_v6) {
-  if (!is_v6) return IpAddress::v4(static_cast<std::uint32_t>(bits.high >> 32));
-  std::array<std::uint8_t, 16> bytes{};
-  for (std::size_t i = 0; i < 8; ++i) {
-    bytes[i] = static_cast<std::uint8_t>(bits.high >> (56 - 8 * i));
-    bytes[8 + i] = static_cast<std::uint8_t>(bits.low >> (56 - 8 * i));
-  }
-  return IpAddress::v6(bytes);
-}
-
-/// In the order of their keys: the maps have the same.
-template <class Each>
-void each_route(const Desired& desired, const std::optional<RouteKey>& after, Each each) {
-  const auto& networks = desired.routes();
-  for (auto it = after ? networks.lower_bound(after->vni) : networks.begin(); it != networks.end(); ++it) {
-    for (const bool is_v6 : {false, true}) {
-      it->second.of(is_v6).for_each([&](dataplane::PrefixBits bits, unsigned length, std::uint32_t set) {
-        const RouteKey key{it->first, Prefix::make(address_of(bits, is_v6), length).value()};
-        if (!after || *after < key) each(key, set);
-      });
-    }
-  }
-}
-
 /// A prefix with host bits means its network, as in a batch.
 const auto& normal(const auto& key) {
   return key;
@@ -74,24 +51,6 @@ Error not_there(const char* what) {
 
 }  // namespace
 
-void Dataplane::State::each_object(const dataplane::ConfigurationLog::Each& each) const {
-  const auto each_of = [&](const auto& table) {
-    for (const auto& [key, object] : table) each(object);
-  };
-  each_of(desired.interfaces());
-  each_of(desired.prefixes());
-  each_of(desired.virtual_ips());
-  each_of(desired.nats());
-  each_of(desired.neighbour_nats());
-  each_of(desired.load_balancers());
-  each_of(desired.targets());
-  each_of(desired.rules());
-  each_of(desired.virtual_services());
-  each_route(desired, std::nullopt, [&](const RouteKey& key, std::uint32_t set) {
-    each(Route{key.vni, key.prefix, desired.next_hops()[set]});
-  });
-}
-
 template <class Object, class Key>
 ConfigurationPage<Object> Dataplane::list(std::size_t limit, const std::optional<Key>& after) const {
   std::lock_guard guard(state_->mutex);
@@ -99,11 +58,10 @@ ConfigurationPage<Object> Dataplane::list(std::size_t limit, const std::optional
   page.revision = state_->changes.revision();
   const auto& desired = state_->desired;
   if constexpr (std::is_same_v<Object, Route>) {
-    each_route(desired, after, [&](const RouteKey& key, std::uint32_t set) {
-      if (page.objects.size() < limit)
-        page.objects.push_back({key.vni, key.prefix, desired.next_hops()[set]});
-      else
-        page.has_more = true;
+    page.has_more = !dataplane::each_route(desired, after, [&](const RouteKey& key, std::uint32_t set) {
+      if (page.objects.size() == limit) return false;
+      page.objects.push_back({key.vni, key.prefix, desired.next_hops()[set]});
+      return true;
     });
   } else {
     const auto& table = table_of(desired, static_cast<const Object*>(nullptr));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a former process left behind, and that a later one finds what this one has.
 #include "dataplane_state.hpp"
+#include "object_walk.hpp"
 
 namespace ironcore::network {
 
@@ -36,8 +37,12 @@ Result<void> Dataplane::State::restore() {
 }
 
 Result<void> Dataplane::State::compact() {
-  if (!configuration || !configuration->is_to_compact()) return {};
-  const auto done = configuration->compact([&](const ConfigurationLog::Each& each) { each_object(each); });
+  if (!configuration) return {};
+  const auto done = configuration->compact_some([this]() -> ConfigurationLog::Source {
+    return [this, walk = dataplane::ObjectWalk()](const dataplane::TakeObject& take) mutable {
+      return walk.go_on(desired, take);
+    };
+  });
   if (done) return {};
   if (configuration->is_suspect()) return within(Result<void>(done.error()), "keep the configuration");
   log.warning("the kept configuration could not be written shorter", {{"why", done.error().message()}});

@@ -92,9 +92,8 @@ struct Dataplane::State {
 
   /// What a former process left, to everybody.
   Result<void> restore();
-  /// When it is time.
+  /// Some of it, when it is time. An error: nothing can be kept until it is done.
   Result<void> compact();
-  void each_object(const ConfigurationLog::Each& each) const;
 
   /// Null: it is no uplink.
   const Uplink* uplink_of(const std::string& port) const;

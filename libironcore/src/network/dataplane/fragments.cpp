@@ -18,7 +18,21 @@ bool is_icmp(const Headers& headers) noexcept {
 }  // namespace
 
 Fragments::Fragments(std::uint32_t capacity, std::uint64_t secret)
-    : secret_(secret), sets_(std::max<std::size_t>(capacity / ways, 1)) {}
+    : secret_(secret), sets_(std::max<std::size_t>(capacity / ways, 1)) {
+  noted_.room = static_cast<std::uint32_t>(sets_.size() * ways);
+}
+
+void Fragments::sweep_some(Tick now, std::size_t sets) noexcept {
+  for (sets = std::min(sets, sets_.size()); sets > 0; --sets) {
+    for (auto& entry : sets_[swept_].entries) {
+      if (entry.seen == 0 || is_fresh(entry, now)) continue;
+      entry.seen = 0;
+      --used_;
+    }
+    swept_ = swept_ + 1 == sets_.size() ? 0 : swept_ + 1;
+  }
+  noted_.used.store(used_, std::memory_order_relaxed);
+}
 
 std::uint8_t Fragments::owner_of(FlowScope scope) const noexcept {
   std::uint64_t word = 0;
@@ -75,6 +89,7 @@ bool Fragments::track(FlowScope scope, const std::uint8_t* ip, Headers& headers,
   }
   const auto owner = owner_of(scope);
   auto& place = known != entries.end() ? *known : place_in(set, owner, now);
+  if (place.seen == 0) noted_.used.store(++used_, std::memory_order_relaxed);
   // An echo has one identifier, and all ICMP has a type.
   const auto second = is_icmp(headers) ? static_cast<std::uint16_t>(headers.icmp_type << 8 | headers.icmp_code)
                                        : headers.destination_port;

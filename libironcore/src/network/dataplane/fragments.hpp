@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -29,6 +30,16 @@ class Fragments {
   /// Of a fragment that `parse` has read; `ip` is its header. Of a first one it notes the ports, to a later one it gives protocol and ports of the
   /// first, or type and code of ICMP, as if it had its header. False: the first one is not known.
   bool track(FlowScope scope, const std::uint8_t* ip, Headers& headers, Tick now) noexcept;
+  /// Lets go of what is too old in the next `sets` of places. That changes only the count.
+  void sweep(Tick now, std::size_t sets) noexcept {
+    if (used_ != 0) [[unlikely]]
+      sweep_some(now, sets);
+  }
+
+  /// Datagrams that are remembered; some may be too old and not yet swept. Thread: any, and apart from what the worker reads.
+  std::uint32_t used() const noexcept { return noted_.used.load(std::memory_order_relaxed); }
+  /// Thread: any.
+  std::uint32_t capacity() const noexcept { return noted_.room; }
 
  private:
   static constexpr std::size_t ways = 4;
@@ -54,8 +65,18 @@ class Fragments {
   std::uint8_t owner_of(FlowScope scope) const noexcept;
   std::uint64_t datagram_of(FlowScope scope, const std::uint8_t* ip, const Headers& headers) const noexcept;
 
+  struct alignas(64) Noted {
+    std::atomic<std::uint32_t> used = 0;
+    std::uint32_t room = 0;
+  };
+
+  void sweep_some(Tick now, std::size_t sets) noexcept;
+
   std::uint64_t secret_;
   std::vector<Set> sets_;
+  std::uint32_t used_ = 0;  ///< entries that are not empty
+  std::size_t swept_ = 0;   ///< the next set to be swept
+  Noted noted_;
 };
 
 }  // namespace ironcore::network::dataplane

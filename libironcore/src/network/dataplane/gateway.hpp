@@ -59,6 +59,11 @@ class Gateway {
   bool explain(const Snapshot& snapshot, std::uint32_t interface, Drop drop, Packet& packet,
                std::uint64_t now_ns) noexcept;
 
+  /// Whether there may be one more error about what comes to the machine, or from it.
+  bool may_tell(std::uint32_t interface, std::uint64_t now_ns) noexcept {
+    return interface < limits_.size() && limits_[interface].take(now_ns);
+  }
+
   /// What it says by itself to one machine: an announcement of its address, or a question for the machine's (ARP), a router and a neighbor
   /// advertisement; written into the packet, which then is for the machine's port. False: not to this machine.
   enum class Announcement : std::uint8_t { arp, router, neighbor };

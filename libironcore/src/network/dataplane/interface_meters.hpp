@@ -5,26 +5,51 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 #include "ironcore/network/configuration.hpp"
+#include "ironcore/network/counters.hpp"
 #include "meter.hpp"
 
 namespace ironcore::network::dataplane {
 
-/// Both directions, of everything and of public traffic; yellow packets pass (RFC 2697). Workers share the buckets, each for some
-/// instructions at a time. Thread: any.
+/// Seen from the machine.
+enum class Way : std::uint8_t { egress, ingress };
+
+/// What the meters of one interface have said. It outlives them when other rates are told. Thread: any.
+class MeterTally {
+ public:
+  void add(Way way, bool is_public, Color color, std::uint32_t bytes) noexcept {
+    auto& one = ways_[static_cast<std::size_t>(way)].meters[is_public ? 1 : 0];
+    one.packets[static_cast<std::size_t>(color)].fetch_add(1, std::memory_order_relaxed);
+    one.bytes[static_cast<std::size_t>(color)].fetch_add(bytes, std::memory_order_relaxed);
+  }
+  MeterCounters get(Way way, bool is_public) const noexcept;
+
+ private:
+  struct One {
+    std::array<std::atomic<std::uint64_t>, colors> packets{};
+    std::array<std::atomic<std::uint64_t>, colors> bytes{};
+  };
+  struct alignas(64) OfWay {
+    std::array<One, 2> meters;  ///< of all, and of public traffic
+  };
+  std::array<OfWay, 2> ways_;
+};
+
+/// Both directions, of everything and of public traffic; yellow packets pass. Workers share the buckets, each for some instructions at a time.
+/// Thread: any.
 class InterfaceMeters {
  public:
-  enum class Way : std::uint8_t { egress, ingress };
+  InterfaceMeters(const MeterRates& total, const MeterRates& public_traffic,
+                  std::shared_ptr<MeterTally> tally) noexcept;
 
-  InterfaceMeters(const MeterRates& total, const MeterRates& public_traffic) noexcept;
-
-  /// Whether so many bytes may pass now.
-  bool pass(Way way, bool is_public, std::uint64_t now_ns, std::uint32_t bytes) noexcept {
-    auto& meters = ways_[static_cast<std::size_t>(way)];
-    const bool is_limited =
-        !meters.total.policy.is_unlimited() || (is_public && !meters.public_traffic.policy.is_unlimited());
-    return !is_limited || meters.pass(is_public, now_ns, bytes);
+  /// Of so many bytes now: the worse of what both meters say. What the public one refuses does not come to the other.
+  Color mark(Way way, bool is_public, std::uint64_t now_ns, std::uint32_t bytes) noexcept;
+  /// Whether anything may be refused.
+  bool is_limited(Way way, bool is_public) const noexcept {
+    const auto& meters = ways_[static_cast<std::size_t>(way)];
+    return !meters.total.policy.is_unlimited() || (is_public && !meters.public_traffic.policy.is_unlimited());
   }
 
  private:
@@ -36,11 +61,10 @@ class InterfaceMeters {
     One total;
     One public_traffic;
     std::atomic_flag is_busy;
-
-    bool pass(bool is_public, std::uint64_t now_ns, std::uint32_t bytes) noexcept;
   };
 
   std::array<Meters, 2> ways_;
+  std::shared_ptr<MeterTally> tally_;
 };
 
 }  // namespace ironcore::network::dataplane

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A header, the interfaces, the next hops, and the connections of one worker after the other.
+// A header, the interfaces, the virtual services, the next hops, and the connections of one worker after the other.
 #include "kept_flows.hpp"
 
 #include <fcntl.h>
@@ -26,7 +26,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
 /// Another one when a field that is trusted after a restart has moved or means something else.
-constexpr std::uint64_t version = 1;
+constexpr std::uint64_t version = 2;
 std::uint64_t layout(std::uint64_t connections_at) noexcept {
   const std::uint64_t words[] = {
       version,
@@ -44,6 +44,14 @@ std::uint64_t layout(std::uint64_t connections_at) noexcept {
       offsetof(ConnectionState, timeout),
       offsetof(ConnectionState, packets),
       offsetof(ConnectionState, bytes),
+      offsetof(Action, verdict),
+      // What bytes stand for, too.
+      static_cast<std::uint64_t>(Direction::reverse),
+      static_cast<std::uint64_t>(Verdict::drop),
+      static_cast<std::uint64_t>(Verdict::machine),
+      static_cast<std::uint64_t>(Verdict::underlay),
+      static_cast<std::uint64_t>(Verdict::plain),
+      static_cast<std::uint64_t>(Verdict::here),
   };
   return hash_words(words);
 }
@@ -71,9 +79,15 @@ struct KeptFlows::Interface {
   Word home;  ///< 0 = none; else one more
 };
 
+struct KeptFlows::KeptService {
+  Word suffix;
+  Word born;
+};
+
 struct KeptFlows::Layout {
   static constexpr std::size_t interfaces_at = sizeof(Header);
-  static constexpr std::size_t hops_at = interfaces_at + interfaces * sizeof(Interface);
+  static constexpr std::size_t services_at = interfaces_at + interfaces * sizeof(Interface);
+  static constexpr std::size_t hops_at = services_at + services * sizeof(KeptService);
   static constexpr std::size_t connections_at = hops_at + hops * hop_bytes;
   static_assert(connections_at % alignof(Connection) == 0);
   static std::size_t bytes(const Shape& shape) {
@@ -170,6 +184,10 @@ KeptFlows::Interface* KeptFlows::interface_entry(std::uint32_t index) const noex
   return index < interfaces ? reinterpret_cast<Interface*>(mapped_ + Layout::interfaces_at) + index : nullptr;
 }
 
+KeptFlows::KeptService* KeptFlows::service_entry(std::uint32_t index) const noexcept {
+  return index < services ? reinterpret_cast<KeptService*>(mapped_ + Layout::services_at) + index : nullptr;
+}
+
 std::uint8_t* KeptFlows::hop_entry(std::uint32_t number) const noexcept {
   return number < hops ? reinterpret_cast<std::uint8_t*>(mapped_ + Layout::hops_at) + number * hop_bytes : nullptr;
 }
@@ -245,6 +263,22 @@ std::uint64_t KeptFlows::nat_born(std::uint32_t index) const noexcept {
 
 void KeptFlows::set_nat_born(std::uint32_t index, std::uint64_t number) noexcept {
   if (auto* entry = interface_entry(index)) entry->nat_born.store(number, std::memory_order_release);
+}
+
+KeptFlows::Service KeptFlows::service_at(std::uint32_t index) const noexcept {
+  const auto* entry = service_entry(index);
+  if (entry == nullptr) return {};
+  return {entry->suffix.load(std::memory_order_relaxed), entry->born.load(std::memory_order_relaxed)};
+}
+
+void KeptFlows::set_service(std::uint32_t index, const Service& service) noexcept {
+  auto* entry = service_entry(index);
+  if (entry == nullptr) return;
+  // Nobody's while its number is of another one's ports.
+  entry->suffix.store(0, std::memory_order_release);
+  std::atomic_thread_fence(std::memory_order_release);
+  entry->born.store(service.born, std::memory_order_relaxed);
+  entry->suffix.store(service.suffix, std::memory_order_release);
 }
 
 std::optional<IpAddress> KeptFlows::hop_at(std::uint32_t number) const noexcept {

@@ -32,6 +32,7 @@ class KeptFlows {
     std::uint32_t connections = 0;  ///< of each worker
   };
   static constexpr std::uint32_t interfaces = 4096;
+  static constexpr std::uint32_t services = 256;
   static constexpr std::uint32_t hops =
       65'536;  ///< flows to hops with larger numbers may find another one after a restart
 
@@ -65,6 +66,13 @@ class KeptFlows {
   /// Of the ports of an interface's NAT (`NatPool::born`).
   std::uint64_t nat_born(std::uint32_t index) const noexcept;
   void set_nat_born(std::uint32_t index, std::uint64_t number) noexcept;
+  /// A virtual service's ports are those of its underlay address, of which this is what is behind the host's prefix.
+  struct Service {
+    std::uint64_t suffix = 0;  ///< 0 = nobody has the number
+    std::uint64_t born = 0;    ///< of its ports (`NatPool::born`)
+  };
+  Service service_at(std::uint32_t index) const noexcept;
+  void set_service(std::uint32_t index, const Service& service) noexcept;
   std::optional<IpAddress> hop_at(std::uint32_t number) const noexcept;
   void set_hop(std::uint32_t number, const IpAddress& underlay) noexcept;
   void clear_hop(std::uint32_t number) noexcept;
@@ -72,10 +80,12 @@ class KeptFlows {
  private:
   struct Header;
   struct Interface;
+  struct KeptService;
   struct Layout;
   KeptFlows(UniqueFd lock, std::byte* mapped, std::size_t bytes, std::uint32_t connections) noexcept;
   Header& header() const noexcept;
   Interface* interface_entry(std::uint32_t index) const noexcept;
+  KeptService* service_entry(std::uint32_t index) const noexcept;
   std::uint8_t* hop_entry(std::uint32_t number) const noexcept;
 
   UniqueFd lock_;

@@ -4,10 +4,11 @@
 
 #include <cstdint>
 
+#include "ironcore/network/counters.hpp"
+
 namespace ironcore::network::dataplane {
 
-/// What a meter says of a packet: within the committed rate, within what is granted beyond it, or neither.
-enum class Color : std::uint8_t { green, yellow, red };
+using network::Color;
 
 /// A colour-blind meter. The policy does not change and may be shared; `State` is the buckets of one user, which fit any policy: with another
 /// one they go on with what they hold, but no more than fits. Counts in integers without rounding, so nothing drifts: over any time t

@@ -46,6 +46,7 @@ void NatPeers::add(std::uint16_t port, const Outside& outside) noexcept {
   free_ = entries_[taken].next;
   entries_[taken] = {peer, 1, nil};
   link = taken;
+  ++used_;
 }
 
 void NatPeers::remove(std::uint16_t port, const Outside& outside) noexcept {
@@ -56,6 +57,7 @@ void NatPeers::remove(std::uint16_t port, const Outside& outside) noexcept {
   link = entries_[freed].next;
   entries_[freed].next = free_;
   free_ = freed;
+  --used_;
 }
 
 bool NatPeers::has(std::uint16_t port, const Outside& outside) const noexcept {

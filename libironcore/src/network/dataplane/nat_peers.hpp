@@ -21,6 +21,9 @@ class NatPeers {
   void remove(std::uint16_t port, const Outside& outside) noexcept;
   bool has(std::uint16_t port, const Outside& outside) const noexcept;
 
+  std::uint32_t used() const noexcept { return used_; }
+  std::uint32_t capacity() const noexcept { return static_cast<std::uint32_t>(entries_.size()); }
+
  private:
   struct Entry {
     std::uint64_t peer = 0;  ///< address, space and port
@@ -36,6 +39,7 @@ class NatPeers {
 
   std::uint64_t secret_;
   std::uint32_t free_;
+  std::uint32_t used_ = 0;
   std::vector<Entry> entries_;
   std::vector<std::uint32_t> chains_;  ///< first entries, by hash
 };

@@ -19,8 +19,10 @@ constexpr std::uint32_t least_peers = 1024;
 
 NatPool::NatPool(const Nat& told, std::uint64_t born, std::size_t workers, std::uint32_t max_flows,
                  std::uint64_t secret)
-    : range_{told.first_port, told.last_port}, born_(born), slices_(workers) {
+    : range_{told.first_port, told.last_port}, born_(born), slices_(workers), noted_(workers) {
   assert(workers >= 1 && workers <= 64);
+  static_assert(place_of(resources.back()) + 1 == resources.size());
+  static_assert(place_of(Resource::nat_sctp) == static_cast<std::size_t>(PortSpace::sctp), "both have one order");
   // The first one of the worker's ports that is not below.
   const auto number_from = [&](std::uint32_t port, std::size_t worker) {
     return static_cast<std::uint32_t>((port + workers - 1 - worker) / workers);
@@ -31,13 +33,18 @@ NatPool::NatPool(const Nat& told, std::uint64_t born, std::size_t workers, std::
     if (begin == end) continue;
     const PortRange numbers{static_cast<std::uint16_t>(begin), static_cast<std::uint16_t>(end - 1)};
     auto& slice = slices_[worker];
+    auto& room = noted_[worker].room;
     if (told.ports == Nat::Ports::own) {
       slice.ports.emplace<NatPorts>(numbers, secret);
-      const auto peers = std::max(numbers.size() * peers_per_port, least_peers);
-      if (told.filtering == Nat::Filtering::address_dependent) slice.peers.emplace(std::min(max_flows, peers), secret);
+      std::fill_n(room.begin(), port_spaces, numbers.size());
+      const auto peers = std::min(max_flows, std::max(numbers.size() * peers_per_port, least_peers));
+      if (told.filtering != Nat::Filtering::address_dependent) continue;
+      slice.peers.emplace(peers, secret);
+      room[place_of(Resource::nat_peers)] = peers;
     } else {
       const auto flows = std::min<std::uint64_t>(max_flows, numbers.size() * flows_per_port);
       slice.ports.emplace<SharedNatPorts>(numbers, static_cast<std::uint32_t>(flows), secret);
+      room[place_of(Resource::nat_flows)] = static_cast<std::uint32_t>(flows);
     }
   }
 }
@@ -59,6 +66,7 @@ std::optional<std::uint16_t> NatPool::take(std::size_t worker, const Inside& ins
   if (!number) return std::nullopt;
   const auto port = port_of(worker, *number);
   if (slice.peers && opener == Opener::inside) slice.peers->add(port, outside);
+  note(worker, inside.space);
   return port;
 }
 
@@ -70,6 +78,7 @@ bool NatPool::claim(std::size_t worker, std::uint16_t port, const Inside& inside
   if (auto* shared = std::get_if<SharedNatPorts>(&slice.ports))
     if (!shared->claim(number_of(port), outside)) return false;
   if (slice.peers && opener == Opener::inside) slice.peers->add(port, outside);
+  note(worker, outside.space);
   return true;
 }
 
@@ -79,6 +88,7 @@ void NatPool::release(std::size_t worker, std::uint16_t port, const Outside& out
   if (auto* own = std::get_if<NatPorts>(&slice.ports)) own->release(outside.space, number_of(port));
   if (auto* shared = std::get_if<SharedNatPorts>(&slice.ports)) shared->release(number_of(port), outside);
   if (slice.peers && opener == Opener::inside) slice.peers->remove(port, outside);
+  note(worker, outside.space);
 }
 
 std::optional<Inside> NatPool::find(std::size_t worker, PortSpace space, std::uint16_t port) const noexcept {
@@ -89,6 +99,21 @@ std::optional<Inside> NatPool::find(std::size_t worker, PortSpace space, std::ui
 bool NatPool::knows(std::size_t worker, std::uint16_t port, const Outside& outside) const noexcept {
   const auto& peers = slices_[worker].peers;
   return peers && peers->has(port, outside);
+}
+
+void NatPool::note(std::size_t worker, PortSpace space) noexcept {
+  const auto& slice = slices_[worker];
+  auto& used = noted_[worker].used;
+  const auto set = [&](std::size_t place, std::uint32_t value) { used[place].store(value, std::memory_order_relaxed); };
+  if (const auto* own = std::get_if<NatPorts>(&slice.ports)) set(static_cast<std::size_t>(space), own->used(space));
+  if (const auto* shared = std::get_if<SharedNatPorts>(&slice.ports))
+    set(place_of(Resource::nat_flows), shared->used());
+  if (slice.peers) set(place_of(Resource::nat_peers), slice.peers->used());
+}
+
+ResourceUse::Part NatPool::use(std::size_t worker, Resource what) const noexcept {
+  const auto& noted = noted_[worker];
+  return {noted.used[place_of(what)].load(std::memory_order_relaxed), noted.room[place_of(what)]};
 }
 
 }  // namespace ironcore::network::dataplane

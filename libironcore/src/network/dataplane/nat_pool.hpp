@@ -2,6 +2,7 @@
 // The ports of one NAT, shared out among the workers.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "ironcore/network/configuration.hpp"
+#include "ironcore/network/counters.hpp"
 #include "nat_peers.hpp"
 #include "nat_ports.hpp"
 
@@ -51,6 +53,11 @@ class NatPool {
   /// Whether a flow that began inside is between the port and the address, for address-dependent filtering; else never.
   bool knows(std::size_t worker, std::uint16_t port, const Outside& outside) const noexcept;
 
+  static constexpr std::array<Resource, 6> resources{Resource::nat_tcp,  Resource::nat_udp,   Resource::nat_icmp,
+                                                     Resource::nat_sctp, Resource::nat_flows, Resource::nat_peers};
+  /// How full the worker's slice is; no room = it has no such thing. Thread: any.
+  ResourceUse::Part use(std::size_t worker, Resource what) const noexcept;
+
  private:
   /// By numbers: a worker's n-th port of all there are has number n.
   struct Slice {
@@ -58,6 +65,16 @@ class NatPool {
     std::optional<NatPeers> peers;
   };
 
+  /// What readers see of a slice, apart from what its worker reads.
+  struct alignas(64) Noted {
+    std::array<std::atomic<std::uint32_t>, resources.size()> used{};
+    std::array<std::uint32_t, resources.size()> room{};
+  };
+  static constexpr std::size_t place_of(Resource what) noexcept {
+    return static_cast<std::size_t>(what) - static_cast<std::size_t>(resources.front());
+  }
+
+  void note(std::size_t worker, PortSpace space) noexcept;
   std::uint16_t number_of(std::uint16_t port) const noexcept {
     return static_cast<std::uint16_t>(port / slices_.size());
   }
@@ -68,6 +85,7 @@ class NatPool {
   PortRange range_;
   std::uint64_t born_;
   std::vector<Slice> slices_;
+  std::vector<Noted> noted_;                 ///< by worker
   std::atomic<std::uint64_t> awaiting_ = 0;  ///< a bit for each worker
 };
 

@@ -128,6 +128,7 @@ class SharedNatPorts {
   /// Every flow is refused.
   bool is_exhausted() const noexcept { return used_ == max_flows_; }
   std::uint32_t used() const noexcept { return used_; }
+  std::uint32_t capacity() const noexcept { return max_flows_; }
   std::size_t bytes() const noexcept;
 
  private:

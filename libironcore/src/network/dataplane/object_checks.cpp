@@ -6,6 +6,7 @@
 
 #include "desired.hpp"
 #include "ironcore/base/names.hpp"
+#include "meter.hpp"
 
 namespace ironcore::network::dataplane {
 
@@ -16,6 +17,8 @@ using Reason = FieldError::Reason;
 constexpr std::size_t longest_id = 63;
 constexpr std::size_t longest_port_name = 63;
 constexpr std::size_t longest_pxe_path = 127;
+/// Of a meter: what is still to be cut into many is one packet, and has to fit.
+constexpr std::uint64_t least_burst = 65'536;
 
 void check_id(std::string_view id, std::string_view field, FieldErrors& errors) {
   const auto is_legal = [](char c) {
@@ -63,12 +66,44 @@ bool has_ports(std::uint8_t protocol) {
   return protocol == protocol_tcp || protocol == protocol_udp || protocol == protocol_sctp;
 }
 
-void check_rates(const Interface& object, FieldErrors& errors) {
-  const auto check = [&](std::uint64_t total, std::uint64_t part, std::string_view field) {
-    if (total != 0 && part > total) errors.add(field, "must not be more than the interface has in total");
+void check_bursts(const MeterRates& rates, const std::string& meter, FieldErrors& errors) {
+  const auto check = [&](std::uint64_t committed, const BothWays& ways, std::uint64_t value, const char* name,
+                         const char* way) {
+    const auto field = meter + "." + name + "." + way;
+    const bool is_burst = &ways != &rates.excess;
+    if (value == 0) return;
+    if (committed == 0)
+      errors.add(field, "has a meaning only beside a committed rate: give " + meter + "." + way + " too");
+    else if (is_burst && (value < least_burst || value > Meter::max_burst))
+      errors.add(field,
+                 "must be " + std::to_string(least_burst) + " to " + std::to_string(Meter::max_burst) + " bytes");
   };
-  check(object.total.egress, object.public_traffic.egress, "publicTraffic.egress");
-  check(object.total.ingress, object.public_traffic.ingress, "publicTraffic.ingress");
+  const auto check_ways = [&](const BothWays& ways, const char* name) {
+    check(rates.egress, ways, ways.egress, name, "egress");
+    check(rates.ingress, ways, ways.ingress, name, "ingress");
+  };
+  check_ways(rates.burst, "burst");
+  check_ways(rates.excess, "excess");
+  check_ways(rates.excess_burst, "excessBurst");
+}
+
+void check_rates(const Interface& object, FieldErrors& errors) {
+  check_bursts(object.total, "total", errors);
+  check_bursts(object.public_traffic, "publicTraffic", errors);
+  const auto check = [&](std::uint64_t total, std::uint64_t excess, std::uint64_t part, std::uint64_t part_excess,
+                         const std::string& way) {
+    const auto sum = [](std::uint64_t a, std::uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; };
+    if (total == 0) return;
+    if (part > total)
+      errors.add("publicTraffic." + way, "must not be more than the interface has in total");
+    else if (sum(part, part_excess) > sum(total, excess))
+      errors.add("publicTraffic.excess." + way,
+                 "must not, with publicTraffic." + way + ", be more than the interface has in total with its excess");
+  };
+  const auto& total = object.total;
+  const auto& part = object.public_traffic;
+  check(total.egress, total.excess.egress, part.egress, part.excess.egress, "egress");
+  check(total.ingress, total.excess.ingress, part.ingress, part.excess.ingress, "ingress");
 }
 
 void check_pxe(const Pxe& pxe, FieldErrors& errors) {

@@ -44,21 +44,45 @@ bool is_attached(const Snapshot& snapshot, std::uint32_t interface) noexcept {
 
 }  // namespace
 
+std::string_view obstacle(const Snapshot& snapshot, const Connection& connection, Direction direction) {
+  const auto& [key, action] = connection.side(direction);
+  if (key.protocol() == protocol_tcp) {
+    if (TcpTracking(connection.state.tcp).phase() != TcpTracking::Phase::established)
+      return "TCP goes there once it is established, and until it ends";
+    if (connection.state.is_one_sided) return "its answers do not come this way";
+  } else if (key.protocol() != protocol_udp) {
+    return "only TCP and UDP go there";
+  }
+  if (action.translates_family) return "the engine alone translates between IPv4 and IPv6";
+  const auto scope = key.scope();
+  if (!scope.is_wire() && !is_attached(snapshot, scope.interface()))
+    return "its sender has rates, or has no port or MAC";
+  switch (action.verdict) {
+    case Verdict::machine:
+      return is_attached(snapshot, action.out) ? "" : "its receiver has rates, or has no port or MAC";
+    case Verdict::underlay:
+      // What came from the wire and goes there again keeps its outer hop limit: only the engine does that.
+      if (scope.is_wire() || connection.state.owner >= snapshot.attachments.size())
+        return "it comes from another host and goes on to one";
+      return snapshot.uplink_for(action.entropy) == nullptr ? "there is no uplink for it" : "";
+    case Verdict::here:
+      return "it goes round on this host";
+    case Verdict::plain:
+    case Verdict::drop:
+      break;
+  }
+  return "it goes to nobody that the hardware reaches";
+}
+
 std::optional<OffloadedFlow> describe(const Snapshot& snapshot, const Connection& connection, Direction direction,
                                       std::uint32_t port) {
+  if (!obstacle(snapshot, connection, direction).empty()) return std::nullopt;
   const auto& [key, action] = connection.side(direction);
-  const auto protocol = key.protocol();
-  if (protocol == protocol_tcp ? TcpTracking(connection.state.tcp).phase() != TcpTracking::Phase::established ||
-                                     connection.state.is_one_sided
-                               : protocol != protocol_udp)
-    return std::nullopt;
-  if (action.translates_family || (action.verdict != Verdict::machine && action.verdict != Verdict::underlay))
-    return std::nullopt;
 
   OffloadedFlow out;
   auto& match = out.match;
   match.port = port;
-  match.protocol = protocol;
+  match.protocol = key.protocol();
   match.source = address_of(key.source(), key.is_v6());
   match.destination = address_of(key.destination(), key.is_v6());
   match.source_port = key.source_port();
@@ -77,7 +101,6 @@ std::optional<OffloadedFlow> describe(const Snapshot& snapshot, const Connection
     std::copy(suffix.begin(), suffix.end(), underlay.begin() + 8);
     match.underlay = IpAddress::v6(underlay);
   } else {
-    if (!is_attached(snapshot, scope.interface())) return std::nullopt;
     const auto& sender = snapshot.attachments[scope.interface()];
     match.port = sender.port;
     match.source_mac = mac_at(sender.addresses.data());
@@ -85,24 +108,20 @@ std::optional<OffloadedFlow> describe(const Snapshot& snapshot, const Connection
   }
 
   if (action.verdict == Verdict::machine) {
-    if (!is_attached(snapshot, action.out)) return std::nullopt;
     const auto& receiver = snapshot.attachments[action.out];
     change.port = receiver.port;
     change.destination_mac = mac_at(receiver.addresses.data());
     change.source_mac = mac_at(receiver.addresses.data() + 6);
     return out;
   }
-  // What came from the wire and goes there again keeps its outer hop limit: only the engine does that.
-  const auto owner = connection.state.owner;
-  if (scope.is_wire() || owner >= snapshot.attachments.size()) return std::nullopt;
   const auto* uplink = snapshot.uplink_for(action.entropy);
-  if (uplink == nullptr) return std::nullopt;
   change.port = uplink->port;
   change.destination_mac = uplink->neighbour;
   change.source_mac = snapshot.ports[uplink->port].mac;
-  change.encapsulation = FlowChange::Encapsulation{.source = IpAddress::v6(snapshot.attachments[owner].underlay),
-                                                   .destination = IpAddress::v6(snapshot.next_hops[action.out]),
-                                                   .flow_label = action.entropy};
+  change.encapsulation =
+      FlowChange::Encapsulation{.source = IpAddress::v6(snapshot.attachments[connection.state.owner].underlay),
+                                .destination = IpAddress::v6(snapshot.next_hops[action.out]),
+                                .flow_label = action.entropy};
   return out;
 }
 
@@ -155,7 +174,7 @@ void OffloadedFlows::take_events(const Snapshot& snapshot, Tick now) noexcept {
       case FlowEvent::Kind::refused:
         // One that is being removed is told as removed, too; only then is its id free.
         if (flow.phase == Flow::Phase::installing) flow.phase = Flow::Phase::none;
-        ++counters_.refused;
+        ++counters_.refused[static_cast<std::size_t>(event.refusal)];
         if (event.refusal == FlowEvent::Refusal::full) pause_until_ = now + full_pause;
         if (seen.entry == number)
           seen.at = now + (event.refusal == FlowEvent::Refusal::full ? full_pause : refused_pause);
@@ -286,6 +305,38 @@ void OffloadedFlows::free_if_done(std::uint32_t number) noexcept {
   entry.next_free = free_;
   free_ = number;
   --counters_.connections;
+}
+
+// ---- what is told ------------------------------------------------------------------------------------------------------
+
+std::string OffloadedFlows::tell(const Snapshot& snapshot, const Connection& connection,
+                                 std::optional<std::uint32_t> place, Tick now) const {
+  if (place && looks_[*place].entry != nobody) return tell_entry(looks_[*place].entry);
+  std::size_t flows = 0;
+  for (const auto direction : {Direction::forward, Direction::reverse}) {
+    if (const auto why = obstacle(snapshot, connection, direction); !why.empty())
+      return (direction == Direction::forward ? "no: " : "no, because of its answers: ") + std::string(why);
+    flows += connection.side(direction).key.scope().is_wire() ? snapshot.uplinks.size() : 1;
+  }
+  if (flows > most_flows) return "no: there are too many uplinks by which its packets may come";
+  if (place && looks_[*place].at > now)
+    return "no: the hardware has refused it, and is asked again in " + std::to_string(looks_[*place].at - now) + " s";
+  if (counters_.connections >= entries_.size())
+    return "no: the hardware has as many connections as it may have, " + std::to_string(entries_.size());
+  if (pause_until_ > now) return "no: the hardware has no room for more now";
+  return "not yet: it would be, from " + std::to_string(options_.packets_per_second) + " packets a second on";
+}
+
+std::string OffloadedFlows::tell_entry(std::uint32_t number) const {
+  const Entry& entry = entries_[number];
+  if (entry.is_leaving) return "not any more: it is being taken out";
+  std::uint64_t packets = 0;
+  for (const auto& flow : entry.flows) {
+    if (flow.phase == Flow::Phase::installing) return "nearly: the hardware has been told, and has not answered yet";
+    if (flow.phase != Flow::Phase::none) packets += flow.counted.packets;
+  }
+  return "yes: the hardware forwards it, " + std::to_string(packets) +
+         " packets so far; plain packets do not come here";
 }
 
 // ---- what is worth it --------------------------------------------------------------------------------------------------

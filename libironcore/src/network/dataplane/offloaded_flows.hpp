@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "flow_table.hpp"
@@ -16,8 +18,11 @@
 
 namespace ironcore::network::dataplane {
 
-/// What the hardware shall do with the packets of one direction that come from `port`; nothing if only the engine can: other protocols than TCP and UDP, TCP
-/// that is not established, translation between families, interfaces with rates, what goes round or on to another host, ports or MACs that are not there.
+/// Why only the engine can forward one direction, as a sentence; empty = hardware can. Other protocols than TCP and UDP, TCP that is not established,
+/// translation between families, interfaces with rates, what goes round or on to another host, ports or MACs that are not there.
+std::string_view obstacle(const Snapshot& snapshot, const Connection& connection, Direction direction);
+
+/// What the hardware shall do with the packets of one direction that come from `port`; nothing if there is an obstacle.
 std::optional<OffloadedFlow> describe(const Snapshot& snapshot, const Connection& connection, Direction direction,
                                       std::uint32_t port);
 
@@ -54,13 +59,18 @@ class OffloadedFlows {
   std::span<const Hit> hits() const noexcept { return hits_; }
 
   struct Counters {
-    std::uint32_t connections = 0;  ///< now, also those that are just being installed or removed
-    std::uint64_t installed = 0;    ///< connections
-    std::uint64_t refused = 0;      ///< flows
+    std::uint32_t connections = 0;                       ///< now, also those that are just being installed or removed
+    std::uint64_t installed = 0;                         ///< connections
+    std::array<std::uint64_t, flow_refusals> refused{};  ///< flows, by why
     std::uint64_t resets = 0;
     std::uint64_t packets = 0;  ///< forwarded by the hardware
   };
   const Counters& counters() const noexcept { return counters_; }
+
+  /// One sentence: whether the hardware forwards this connection, or would, and why not. `place`: where it is in the table; nothing = it is not there,
+  /// but would be like this.
+  std::string tell(const Snapshot& snapshot, const Connection& connection, std::optional<std::uint32_t> place,
+                   Tick now) const;
 
  private:
   /// A connection takes one flow for each port that its packets may come from: forward, reverse, and one for a second uplink.
@@ -99,6 +109,7 @@ class OffloadedFlows {
   void add_hits(Entry& entry, Flow& flow, const FlowHits& hits, Tick now) noexcept;
   void let_go(Entry& entry) noexcept;
   void look(const Snapshot& snapshot, Connection& connection, Tick now) noexcept;
+  std::string tell_entry(std::uint32_t number) const;
   bool offload(const Snapshot& snapshot, Connection& connection, std::uint32_t place) noexcept;
   std::uint32_t place_of(const Connection& connection) const noexcept;
 

@@ -118,7 +118,9 @@ struct PrefixMap::Node {
   /// Both return what takes the place of `node`, which they take over and which may be null.
   static Node* set(Node* node, Wide bits, unsigned level, unsigned length, std::uint32_t new_value, bool& is_new);
   static Node* erase(Node* node, Wide bits, unsigned level, unsigned length);
-  void for_each(Wide bits, unsigned level, const std::function<void(PrefixBits, unsigned, std::uint32_t)>& each);
+  /// `behind`: null = all.
+  bool visit(Wide bits, unsigned level, const Place* behind,
+             const std::function<bool(PrefixBits, unsigned, std::uint32_t)>& each);
   std::size_t bytes_below() noexcept {
     auto sum = bytes(children, prefixes);
     for (unsigned i = 0; i < child_count(); ++i) sum += (*child(i))->bytes_below();
@@ -162,19 +164,25 @@ PrefixMap::Node* PrefixMap::Node::erase(Node* node, Wide bits, unsigned level, u
   return nullptr;
 }
 
-void PrefixMap::Node::for_each(Wide bits, unsigned level,
-                               const std::function<void(PrefixBits, unsigned, std::uint32_t)>& each) {
+bool PrefixMap::Node::visit(Wide bits, unsigned level, const Place* behind,
+                            const std::function<bool(PrefixBits, unsigned, std::uint32_t)>& each) {
+  const unsigned first = behind == nullptr ? 0 : way_at(wide(behind->prefix), level);
   // Those of the same beginning are neighbours in the order of the ways: for each way first the prefixes that begin there, then the child.
-  for (unsigned way = 0; way < ways; ++way) {
+  for (unsigned way = first; way < ways; ++way) {
+    if (way != first) behind = nullptr;
     const auto at = bits | static_cast<Wide>(way) << (128 - stride) >> (level * stride);
     for (unsigned more = 0; more < stride; ++more) {
       const bool begins_here = (way & ((1U << (stride - more)) - 1)) == 0;
       const auto number = number_of(way, more);
-      if (begins_here && (prefixes & bit(number)) != 0)
-        each(narrow(at), level * stride + more, *value(place(prefixes, number)));
+      if (!begins_here || (prefixes & bit(number)) == 0) continue;
+      const auto length = level * stride + more;
+      const bool is_before =
+          behind != nullptr && (at < wide(behind->prefix) || (at == wide(behind->prefix) && length <= behind->length));
+      if (!is_before && !each(narrow(at), length, *value(place(prefixes, number)))) return false;
     }
-    if ((children & bit(way)) != 0) (*child(place(children, way)))->for_each(at, level + 1, each);
+    if ((children & bit(way)) != 0 && !(*child(place(children, way)))->visit(at, level + 1, behind, each)) return false;
   }
+  return true;
 }
 
 PrefixMap::PrefixMap(const PrefixMap& other) noexcept : root_(other.root_), size_(other.size_) {
@@ -238,7 +246,15 @@ bool PrefixMap::erase(PrefixBits prefix, unsigned length) {
 }
 
 void PrefixMap::for_each(const std::function<void(PrefixBits, unsigned, std::uint32_t)>& each) const {
-  if (root_ != nullptr) root_->for_each(0, 0, each);
+  visit(std::nullopt, [&](PrefixBits prefix, unsigned length, std::uint32_t value) {
+    each(prefix, length, value);
+    return true;
+  });
+}
+
+bool PrefixMap::visit(const std::optional<Place>& behind,
+                      const std::function<bool(PrefixBits, unsigned, std::uint32_t)>& each) const {
+  return root_ == nullptr || root_->visit(0, 0, behind ? &*behind : nullptr, each);
 }
 
 std::size_t PrefixMap::bytes() const noexcept {

@@ -53,6 +53,13 @@ class PrefixMap {
   std::size_t size() const noexcept { return size_; }
   /// Shorter prefixes before those that they contain, else by their bits.
   void for_each(const std::function<void(PrefixBits prefix, unsigned length, std::uint32_t value)>& each) const;
+  struct Place {
+    PrefixBits prefix;
+    unsigned length = 0;
+  };
+  /// In the same order those behind a place, where none has to be, or all; until `each` returns false, and then false.
+  bool visit(const std::optional<Place>& behind,
+             const std::function<bool(PrefixBits prefix, unsigned length, std::uint32_t value)>& each) const;
   /// What the nodes take that are reached from here, shared or not.
   std::size_t bytes() const noexcept;
 

@@ -43,6 +43,7 @@ struct InterfaceView {
   std::optional<VirtualIp> virtual_ipv6;
   std::optional<Nat> nat;
   std::shared_ptr<InterfaceMeters> meters;  ///< null = nothing is limited
+  std::shared_ptr<MeterTally> meter_tally;  ///< of all `meters` that it had; null = there were none
   std::shared_ptr<NatPool> nat_pool;        ///< of `nat`; each worker changes its own slice
   RuleSet ingress;
   RuleSet egress;
@@ -57,6 +58,7 @@ struct LoadBalancerView {
 struct VirtualServiceView {
   VirtualService told;
   std::shared_ptr<NatPool> pool;  ///< ports of its underlay address; each worker changes its own slice
+  std::uint64_t former_born = 0;  ///< after a restart: of the ports that flows of the former process may have
 };
 
 /// What somebody else's packets to an underlay address of ours are for.

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "ironcore/network/counters.hpp"
+#include "ironcore/network/flow_offload.hpp"
 #include "ironcore/network/packet.hpp"
 
 namespace ironcore::network::dataplane {
@@ -80,8 +81,10 @@ class Tallies {
   Counter icmp_errors;
   Counter connections;
   Counter offloaded;
-  Counter offload_refused;
+  Counter offload_installed;
+  std::array<Counter, flow_refusals> offload_refused;  ///< by why
   Counter offload_packets;
+  Counter offload_resets;
   std::array<Counter, BurstTimes::buckets> bursts;
   Counter burst_ns;
 

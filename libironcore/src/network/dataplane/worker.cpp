@@ -9,23 +9,23 @@
 #include "bytes.hpp"
 #include "checksum.hpp"
 #include "local_frames.hpp"
-#include "nat64.hpp"
 #include "rewrite.hpp"
+#include "worker_packets.hpp"
 
 namespace ironcore::network::dataplane {
 
 namespace {
 
-constexpr std::uint32_t outer_bytes = 40;
-constexpr std::uint8_t next_header_ipv4 = 4;   // RFC 2003
-constexpr std::uint8_t next_header_ipv6 = 41;  // RFC 2473
-constexpr std::uint8_t outer_hop_limit = 64;
+constexpr std::uint8_t next_header_ipv4 = 4;     // RFC 2003
+constexpr std::uint8_t next_header_ipv6 = 41;    // RFC 2473
 constexpr std::uint32_t longest_inner = 65'535;  // what the outer header can say
 constexpr std::size_t host_bytes = 8;
 /// Dead connections that a burst looks for, beside one for each of its packets: those that come must not outrun those that go.
 constexpr std::uint32_t least_expired = 8;
 /// And so many when no packet waits: some ten microseconds.
 constexpr std::uint32_t idle_expired = 128;
+/// Places of fragments, by fours, likewise.
+constexpr std::size_t idle_swept = 64;
 /// How long a flow that got no port of its NAT is refused without a look whether one is free.
 constexpr Tick refusal_seconds = 2;
 /// Whoever has more than so many times the connections that are free gets no more of them: so many that flood the table leave room
@@ -39,10 +39,6 @@ bool is_icmp(const Headers& headers) noexcept {
 /// Echoes and what has ports; all other ICMP is of no flow: each message is decided on by itself, unless it is about a packet of one.
 bool is_flow(const Headers& headers) noexcept {
   return !is_icmp(headers) || is_echo(headers);
-}
-
-std::uint8_t* inner_of(const Packet& packet, std::uint32_t ip) noexcept {
-  return packet.frame + ip;
 }
 
 /// One router has been passed (RFC 1812 §5.3.1, RFC 8200 §3).
@@ -68,15 +64,6 @@ bool is_same_mac(const std::uint8_t* a, const std::uint8_t* b) noexcept {
 
 void write_mac(std::uint8_t* at, const MacAddress& mac) noexcept {
   std::memcpy(at, mac.bytes().data(), mac.bytes().size());
-}
-
-/// Of the packet, or of those into which it is cut on its way out.
-std::uint32_t length_on_the_way(const Packet& packet, const Headers& headers, const std::uint8_t* ip) noexcept {
-  if (packet.offload.segment_bytes == 0 || !headers.has_transport) return headers.length;
-  constexpr std::uint32_t udp_header = 8;
-  const std::uint32_t transport =
-      headers.protocol == protocol_tcp ? (ip[headers.transport + 12] >> 4) * 4U : udp_header;
-  return std::min(headers.length, headers.transport + transport + packet.offload.segment_bytes);
 }
 
 }  // namespace
@@ -154,6 +141,7 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
     with->worker->counts_.expired.add(1);
   };
   if (offloaded_) offloaded_->work(snapshot, now_, count);
+  fragments_.sweep(now_, count == 0 ? idle_swept : 1);
   flows_.expire(now_, count == 0 ? idle_expired : least_expired + count, on_expired, &context);
 }
 
@@ -418,7 +406,7 @@ bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) no
       drop = Drop::source_address;
       return true;
     }
-    if (!is_within_rates(sender, side.action, work)) {
+    if (!is_within_rates(sender, Way::egress, side.action, work)) {
       drop = Drop::rate;
       return true;
     }
@@ -643,22 +631,23 @@ Drop Worker::execute(const Snapshot& snapshot, const Action& action, const FlowK
   if (action.verdict == Verdict::drop) return static_cast<Drop>(action.out);
   if (work.is_from_machine) {
     const std::uint32_t sender = work.key.scope().interface();
-    if (snapshot.attachments[sender].is_limited && !is_within_rates(*snapshot.interfaces[sender], action, work))
+    if (snapshot.attachments[sender].is_limited &&
+        !is_within_rates(*snapshot.interfaces[sender], Way::egress, action, work))
       return Drop::rate;
   }
-  if (action.translates_family) {
-    const Drop drop = translate_family(opposite, work);
-    if (drop != Drop::none) return drop;
-  } else if (action.rewrites && !rewrite({*work.packet, work.ip, work.headers}, action, opposite)) {
-    return Drop::translation;
-  }
+  if (action.translates_family) [[unlikely]]
+    return execute_translated(snapshot, action, opposite, owner, work);
+  if (action.rewrites && !rewrite({*work.packet, work.ip, work.headers}, action, opposite)) return Drop::translation;
   return pass_on(snapshot, action, owner, work);
 }
 
-[[gnu::noinline]] bool Worker::is_within_rates(const InterfaceView& sender, const Action& action,
-                                               const Work& work) const noexcept {
-  return !sender.meters ||
-         sender.meters->pass(InterfaceMeters::Way::egress, action.is_public, now_ns_, work.headers.length);
+[[gnu::noinline]] bool Worker::is_within_rates(const InterfaceView& interface, Way way, const Action& action,
+                                               Work& work) const noexcept {
+  if (!interface.meters) return true;
+  const auto color = interface.meters->mark(way, action.is_public, now_ns_, work.headers.length);
+  if (is_explaining_ && interface.meters->is_limited(way, action.is_public))
+    work.colors[static_cast<std::size_t>(way)] = color;
+  return color != Color::red;
 }
 
 /// As a router does it; the other one that a packet from the wire has passed did so there.
@@ -681,57 +670,6 @@ Drop Worker::carry(const Snapshot& snapshot, const Action& action, std::uint32_t
       break;
   }
   return static_cast<Drop>(action.out);
-}
-
-/// Of NAT64 and virtual services. The packet begins anew behind a frame's header.
-[[gnu::noinline]] Drop Worker::translate_family(const FlowKey& opposite, Work& work) noexcept {
-  Packet& packet = *work.packet;
-  std::uint8_t* ip = inner_of(packet, work.ip);
-  PacketBytes bytes;
-  bytes.begin = ip;
-  bytes.length = std::min(packet.bytes - work.ip, work.headers.length);
-  bytes.headroom = packet.headroom + work.ip - ethernet_bytes;
-  bytes.beyond = work.headers.length - bytes.length;
-  bytes.has_pseudo_sum_only = packet.offload.needs_checksum;
-  Translated translated;
-  const auto ports = [&](auto& ends, std::uint16_t source, std::uint16_t destination) {
-    ends.source_port = source;
-    ends.destination_port = destination;
-  };
-  if (work.headers.is_v6) {
-    ToV4 to;
-    std::memcpy(to.packet.source.data(), opposite.destination(), 4);
-    std::memcpy(to.packet.destination.data(), opposite.source(), 4);
-    ports(to.packet, opposite.destination_port(), opposite.source_port());
-    to.quoted.source = to.packet.destination;
-    to.quoted.destination = to.packet.source;
-    ports(to.quoted, opposite.source_port(), opposite.destination_port());
-    to.identification = ++identification_;
-    translated = translate(bytes, to);
-  } else {
-    V4Address source;
-    std::memcpy(source.data(), ip + 12, source.size());
-    ToV6 to;
-    // A router between may have sent an error; of what a machine sends, nothing has another source.
-    to.packet.source = *embed(well_known_prefix, 96, source);
-    if (work.is_from_machine) std::memcpy(to.packet.source.data(), opposite.destination(), 16);
-    std::memcpy(to.packet.destination.data(), opposite.source(), 16);
-    ports(to.packet, opposite.destination_port(), opposite.source_port());
-    std::memcpy(to.quoted.source.data(), opposite.source(), 16);
-    std::memcpy(to.quoted.destination.data(), opposite.destination(), 16);
-    ports(to.quoted, opposite.source_port(), opposite.destination_port());
-    translated = translate(bytes, to);
-  }
-  if (translated.result != Translation::done) return Drop::translation;
-  packet.move_front(static_cast<std::int32_t>(bytes.begin - packet.frame) - static_cast<std::int32_t>(ethernet_bytes));
-  work.ip = ethernet_bytes;
-  packet.bytes = static_cast<std::uint32_t>(ethernet_bytes + bytes.length);
-  packet.frame_bytes = static_cast<std::uint32_t>(packet.bytes + bytes.beyond);
-  Headers headers;
-  if (parse({bytes.begin, bytes.length}, bytes.length + bytes.beyond, headers) != Malformed::none)
-    return Drop::translation;
-  work.headers = headers;
-  return Drop::none;
 }
 
 /// Of a load balancer or NAT, whose address nobody has: the request becomes the reply.
@@ -768,8 +706,7 @@ Drop Worker::to_machine(const Snapshot& snapshot, const Action& action, Work& wo
   const Attachment& receiver = snapshot.attachments[action.out];
   if (receiver.port == no_port) return Drop::port_gone;
   if (!receiver.has_mac) return Drop::neighbour;
-  if (receiver.is_limited && !snapshot.interfaces[action.out]->meters->pass(
-                                 InterfaceMeters::Way::ingress, action.is_public, now_ns_, work.headers.length))
+  if (receiver.is_limited && !is_within_rates(*snapshot.interfaces[action.out], Way::ingress, action, work))
     return Drop::rate;
   Packet& packet = *work.packet;
   if (work.ip != ethernet_bytes) packet.move_front(static_cast<std::int32_t>(work.ip - ethernet_bytes));

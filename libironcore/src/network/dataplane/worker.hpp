@@ -78,6 +78,8 @@ class Worker {
   /// Thread: any.
   const SlowPathCounts& slow_path_counts() const noexcept { return counts_; }
   const Gateway& gateway() const noexcept { return gateway_; }
+  /// How full it is. Thread: any.
+  ResourceUse::Part fragments() const noexcept { return {fragments_.used(), fragments_.capacity()}; }
   /// Null if there is no hardware for it.
   const OffloadedFlows* offloaded() const noexcept { return offloaded_ ? &*offloaded_ : nullptr; }
   /// Connections that an interface pays for.
@@ -96,6 +98,7 @@ class Worker {
     FlowKey key;
     std::uint64_t hash = 0;
     FlowTable::Reference guess;
+    std::array<std::optional<Color>, 2> colors;  ///< by `Way`, if there are rates; only of a packet that is explained
   };
   static constexpr std::size_t most_at_once = 32;  ///< what is fetched for so many stays in the cache until it is used
   using Burst = std::array<Packet*, most_at_once>;
@@ -123,6 +126,8 @@ class Worker {
 
   Drop explain_one(const Snapshot& snapshot, Packet& packet, Work& work, Trace& trace);
   Drop explain_flow(const Snapshot& snapshot, Work& work, Trace& trace);
+  void note_offload(const Snapshot& snapshot, const FlowKey& key, const Decision& decision, FlowTable::Reference found,
+                    Trace& trace) const;
 
   Drop forward(const Snapshot& snapshot, Work& work) noexcept;
   FlowTable::Reference find(const Snapshot& snapshot, const FlowKey& key, std::uint64_t hash,
@@ -148,9 +153,12 @@ class Worker {
                Work& work) noexcept;
   Drop pass_on(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
   Drop carry(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
+  Drop execute_translated(const Snapshot& snapshot, const Action& action, const FlowKey& opposite, std::uint32_t owner,
+                          Work& work) noexcept;
+  Drop tell_too_big(const Snapshot& snapshot, std::uint32_t mtu, std::uint32_t owner, Work& work) noexcept;
   Drop translate_family(const FlowKey& opposite, Work& work) noexcept;
   static Drop answer_echo(Work& work) noexcept;
-  bool is_within_rates(const InterfaceView& sender, const Action& action, const Work& work) const noexcept;
+  bool is_within_rates(const InterfaceView& interface, Way way, const Action& action, Work& work) const noexcept;
   static Drop to_service(const Snapshot& snapshot, const Action& action, Work& work) noexcept;
   Drop to_machine(const Snapshot& snapshot, const Action& action, Work& work) const noexcept;
   static Drop to_underlay(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;

@@ -54,8 +54,7 @@ bool Worker::keeps(const Snapshot& snapshot, Connection& connection) noexcept {
   return true;
 }
 
-/// What has been told of the NAT since the connection was checked last may have given its port to another one; what has been told of a virtual
-/// service can have given it only to one that claims it as well.
+/// What has been told of the NAT or virtual service since the connection was checked last may have given its port to another one.
 bool Worker::claim_port(const Snapshot& snapshot, const Connection& connection) noexcept {
   const auto& state = connection.state;
   const auto* owner = interface_at(snapshot, state.owner);
@@ -68,7 +67,12 @@ bool Worker::claim_port(const Snapshot& snapshot, const Connection& connection) 
     return false;
   auto* pool = pool_of(snapshot, state.owner, outside);
   if (pool == nullptr) return false;
-  if (!outside.is_v6()) {
+  if (outside.is_v6()) {
+    // There is one, since it has a pool.
+    const auto& service =
+        *snapshot.virtual_services[snapshot.underlay(outside.scope().underlay_suffix().data())->index];
+    if (service.former_born > state.valid_at) return false;
+  } else {
     if (options_.kept->nat_born(state.owner) > state.valid_at) return false;
     if (std::memcmp(owner->nat->address.bytes().data(), outside.destination(), outside.address_bytes()) != 0)
       return false;

@@ -22,6 +22,18 @@ std::string text_of_port(const Snapshot& snapshot, std::uint32_t port) {
   return "port " + std::to_string(port) + ", which nobody uses";
 }
 
+void note_rates(Trace& trace, const std::array<std::optional<Color>, 2>& colors) {
+  constexpr std::array<const char*, network::colors> words{
+      "is green: the committed rate has room for it",
+      "is yellow: beyond the committed rate, but the excess has room for it", "is red: beyond its rates"};
+  const auto note = [&](Way way, const std::string& whose) {
+    if (const auto& color = colors[static_cast<std::size_t>(way)])
+      trace.note("rates", whose + words[static_cast<std::size_t>(*color)]);
+  };
+  note(Way::egress, "egress of the sender ");
+  note(Way::ingress, "ingress of the receiver ");
+}
+
 }  // namespace
 
 Explanation Worker::explain(Packet& packet, std::uint64_t now_ns) {
@@ -38,6 +50,7 @@ Explanation Worker::explain(Packet& packet, std::uint64_t now_ns) {
     }
     Work work;
     out.drop = explain_one(snapshot, packet, work, trace);
+    note_rates(trace, work.colors);
     if (out.drop != Drop::none || !work.goes_round) break;
     trace.note("goes round", "this host sends it to itself");
   }
@@ -49,6 +62,7 @@ Explanation Worker::explain(Packet& packet, std::uint64_t now_ns) {
   }
   out.port = packet.port;
   out.frame.assign(packet.frame, packet.frame + packet.bytes);
+  if (!offloaded_) trace.note("offload", "none: no hardware forwards flows here");
   trace.note("leaves by", text_of_port(snapshot, packet.port));
   return out;
 }
@@ -103,8 +117,21 @@ Drop Worker::explain_flow(const Snapshot& snapshot, Work& work, Trace& trace) {
     return drop == Drop::none ? carry(snapshot, decision.forward, decision.owner, work) : drop;
   }
   const bool is_forward = direction == Direction::forward;
+  if (offloaded_) note_offload(snapshot, question.key, decision, found, trace);
   return execute(snapshot, is_forward ? decision.forward : decision.reverse,
                  is_forward ? decision.reverse_key : question.key, decision.owner, work);
+}
+
+/// Of the connection as the decision would have it.
+void Worker::note_offload(const Snapshot& snapshot, const FlowKey& key, const Decision& decision,
+                          FlowTable::Reference found, Trace& trace) const {
+  Connection connection = found ? flows_[found.connection()] : Connection();
+  connection.side(Direction::forward) = {key, decision.forward};
+  connection.side(Direction::reverse) = {decision.reverse_key, decision.reverse};
+  connection.state.owner = decision.owner;
+  connection.state.is_one_sided = decision.is_one_sided;
+  const auto place = found ? std::optional(found.connection()) : std::nullopt;
+  trace.note("offload", offloaded_->tell(snapshot, connection, place, now_));
 }
 
 }  // namespace ironcore::network::dataplane

@@ -9,6 +9,7 @@
 
 #include "../dataplane/bytes.hpp"
 #include "../dataplane/checksum.hpp"
+#include "../dataplane/crc32c.hpp"
 #include "../dataplane/headers.hpp"
 
 namespace ironcore::network::dpdk {
@@ -26,6 +27,8 @@ constexpr std::uint16_t ethertype_ipv6 = 0x86dd;
 constexpr std::uint8_t protocol_ipv4_inside = 4;
 constexpr std::uint8_t protocol_ipv6_inside = 41;
 constexpr int most_tunnels = 2;  // ours, and one of the guest's
+constexpr std::uint32_t sctp_header_bytes = 12;
+constexpr std::uint32_t sctp_checksum_at = 8;
 constexpr std::uint8_t tcp_push = 0x08;
 constexpr std::uint8_t tcp_cwr = 0x80;
 
@@ -43,9 +46,29 @@ bool finish(rte_mbuf& frame, std::uint32_t from, std::uint32_t to, std::uint32_t
   return true;
 }
 
-}  // namespace
+/// Of SCTP (RFC 9260 appendix A), which is told like that of the Internet but is another one.
+bool finish_sctp(rte_mbuf& frame, const Transport& transport) noexcept {
+  const std::uint32_t field = transport.start + sctp_checksum_at;
+  std::memset(start_of(frame) + field, 0, 4);
+  std::uint32_t sum = 0;
+  std::uint32_t at = transport.start;
+  std::uint32_t left = transport.end - transport.start;
+  for (const auto* piece = &frame; piece != nullptr && left != 0; piece = piece->next) {
+    if (at >= piece->data_len) {
+      at -= piece->data_len;
+      continue;
+    }
+    const auto some = std::min<std::uint32_t>(left, piece->data_len - at);
+    sum = dataplane::crc32c({start_of(*piece) + at, some}, sum);
+    left -= some;
+    at = 0;
+  }
+  store32(start_of(frame) + field, rte_bswap32(sum));
+  return left == 0;
+}
 
-bool find_transport(const rte_mbuf& frame, Transport& transport) noexcept {
+/// Up to the transport of the innermost IP packet, whatever it is. False if there is none, or not all headers before it are in the first piece.
+bool find_innermost(const rte_mbuf& frame, Transport& transport, std::uint8_t& protocol) noexcept {
   if (frame.data_len < ethernet_bytes) return false;
   const auto* bytes = start_of(frame);
   const auto type = load16(bytes + 12);
@@ -69,15 +92,35 @@ bool find_transport(const rte_mbuf& frame, Transport& transport) noexcept {
       transport.ip = next;
       continue;
     }
-    transport.is_tcp = headers.protocol == dataplane::protocol_tcp;
-    if (!headers.has_transport || (!transport.is_tcp && headers.protocol != dataplane::protocol_udp)) return false;
+    if (!headers.has_transport) return false;
     transport.start = next;
     transport.end = end;
-    if (next + (transport.is_tcp ? 20U : 8U) > std::min<std::uint32_t>(frame.data_len, end)) return false;
-    transport.header_bytes = transport.is_tcp ? (bytes[next + 12] >> 4) * 4U : 8U;
-    return transport.header_bytes >= 8 && next + transport.header_bytes <= std::min<std::uint32_t>(frame.data_len, end);
+    protocol = headers.protocol;
+    return true;
   }
   return false;
+}
+
+/// A sender's kernel leaves it to a veth (CHECKSUM_PARTIAL). `transport` is that of SCTP then.
+bool is_open_sctp(const rte_mbuf& frame, const VirtioHeader& header, Transport& transport) noexcept {
+  std::uint8_t protocol = 0;
+  return find_innermost(frame, transport, protocol) && protocol == dataplane::protocol_sctp &&
+         header.checksum_start == transport.start && header.checksum_offset == sctp_checksum_at &&
+         transport.start + sctp_header_bytes <= std::min<std::uint32_t>(frame.data_len, transport.end);
+}
+
+}  // namespace
+
+bool find_transport(const rte_mbuf& frame, Transport& transport) noexcept {
+  std::uint8_t protocol = 0;
+  if (!find_innermost(frame, transport, protocol)) return false;
+  transport.is_tcp = protocol == dataplane::protocol_tcp;
+  if (!transport.is_tcp && protocol != dataplane::protocol_udp) return false;
+  const auto here = std::min<std::uint32_t>(frame.data_len, transport.end);
+  const auto start = transport.start;
+  if (start + (transport.is_tcp ? 20U : 8U) > here) return false;
+  transport.header_bytes = transport.is_tcp ? (start_of(frame)[start + 12] >> 4) * 4U : 8U;
+  return transport.header_bytes >= 8 && start + transport.header_bytes <= here;
 }
 
 void finish_checksum(rte_mbuf& frame, const Transport& transport) noexcept {
@@ -94,6 +137,8 @@ bool note_offload(rte_mbuf& frame, const VirtioHeader& header) noexcept {
     const std::uint32_t field = std::uint32_t{header.checksum_start} + header.checksum_offset;
     if (has_transport && header.checksum_start == transport.start && field == transport.checksum()) {
       frame.ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
+    } else if (is_open_sctp(frame, header, transport)) {
+      if (!finish_sctp(frame, transport)) return false;
     } else if (field < header.checksum_start || field + 2 > frame.data_len || header.checksum_start >= frame.pkt_len ||
                !finish(frame, header.checksum_start, frame.pkt_len, field, false)) {
       return false;

@@ -25,8 +25,8 @@ inline constexpr std::uint8_t virtio_gso_tcp4 = 1;
 inline constexpr std::uint8_t virtio_gso_tcp6 = 4;
 inline constexpr std::uint8_t virtio_gso_ecn = 0x80;
 
-/// What a virtio header says about a frame, noted in its buffer. A checksum that is not TCP's or UDP's of the innermost packet is finished at once. False if
-/// the header contradicts the frame.
+/// What a virtio header says about a frame, noted in its buffer. A checksum that is not TCP's or UDP's of the innermost packet is finished at once, that of
+/// SCTP as a CRC32c. False if the header contradicts the frame.
 bool note_offload(rte_mbuf& frame, const VirtioHeader& header) noexcept;
 /// The header for what a buffer asks for on its way out.
 VirtioHeader wanted_offload(const rte_mbuf& frame) noexcept;

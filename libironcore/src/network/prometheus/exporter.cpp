@@ -53,6 +53,7 @@ class Reader final : public ::prometheus::Collectable {
     std::vector<MetricFamily> out;
     add_dataplane(out);
     add_interfaces(out);
+    add_usage(out);
     add_ports(out);
     add_captures(out);
     return out;
@@ -99,6 +100,7 @@ class Reader final : public ::prometheus::Collectable {
     Family(out, MetricType::Histogram, "burst_seconds",
            "From when a worker began to look for packets until these were sent.")
         .add(counters.bursts);
+    add_offload(out, counters.offload);
     Family(out, MetricType::Gauge, "revision", "Of the configuration.").add(dataplane_.revision());
     Family(out, MetricType::Gauge, "workers", "That forward packets.").add(dataplane_.workers());
   }
@@ -112,6 +114,22 @@ class Reader final : public ::prometheus::Collectable {
       for (std::size_t i = 0; i < stages; ++i)
         family.add(counters.by_stage[i].*column.value, {{"stage", std::string(name(static_cast<Stage>(i)))}});
     }
+  }
+
+  /// Without hardware for flows there is only the word that there is none.
+  static void add_offload(std::vector<MetricFamily>& out, const std::optional<OffloadCounters>& counters) {
+    Family(out, MetricType::Gauge, "offload_there", "Whether hardware forwards flows by itself.").add(counters ? 1 : 0);
+    if (!counters) return;
+    Family(out, MetricType::Gauge, "offload_connections", "Connections that hardware forwards now.")
+        .add(counters->connections);
+    Family(out, MetricType::Counter, "offload_installed_total", "Connections that it took.").add(counters->installed);
+    {
+      Family refused(out, MetricType::Counter, "offload_refused_total", "Flows that it did not take, by why.");
+      for (std::size_t i = 1; i < flow_refusals; ++i)
+        refused.add(counters->refused[i], {{"why", std::string(name(static_cast<FlowEvent::Refusal>(i)))}});
+    }
+    Family(out, MetricType::Counter, "offload_packets_total", "Packets that it forwarded.").add(counters->packets);
+    Family(out, MetricType::Counter, "offload_resets_total", "How often it lost all flows.").add(counters->resets);
   }
 
   void add_interfaces(std::vector<MetricFamily>& out) const {
@@ -130,6 +148,43 @@ class Reader final : public ::prometheus::Collectable {
     }
     Family port(out, MetricType::Gauge, "interface_has_port", "Whether the port that it names is there.");
     for (const auto& interface : interfaces) port.add(interface.has_port ? 1 : 0, {{"interface", interface.id}});
+  }
+
+  void add_usage(std::vector<MetricFamily>& out) const {
+    const auto usage = dataplane_.usage();
+    const auto add_parts = [&](std::string_view family_name, std::string_view help,
+                               std::uint64_t ResourceUse::Part::*member) {
+      Family family(out, MetricType::Gauge, family_name, help);
+      for (const auto& use : usage.resources)
+        for (std::size_t i = 0; i < use.workers.size(); ++i)
+          family.add(use.workers[i].*member,
+                     {{"resource", std::string(name(use.what))}, {"of", use.of}, {"worker", std::to_string(i)}});
+    };
+    add_parts("resource_used", "Of what there is only so much of, now.", &ResourceUse::Part::used);
+    add_parts("resource_room", "Most that can be used.", &ResourceUse::Part::room);
+    {
+      Family objects(out, MetricType::Gauge, "objects", "Of the configuration.");
+      for (const auto& one : usage.objects) objects.add(one.count, {{"kind", one.kind}});
+    }
+    const auto add_colors = [&](std::string_view family_name, std::string_view help, auto member) {
+      Family family(out, MetricType::Counter, family_name, help);
+      for (const auto& one : usage.meters) {
+        const auto add = [&](const char* direction, const char* traffic, const MeterCounters& counters) {
+          for (std::size_t i = 0; i < colors; ++i)
+            family.add((counters.*member)[i], {{"interface", one.interface},
+                                               {"direction", direction},
+                                               {"traffic", traffic},
+                                               {"color", std::string(name(static_cast<Color>(i)))}});
+        };
+        add("egress", "total", one.total_egress);
+        add("ingress", "total", one.total_ingress);
+        add("egress", "public", one.public_egress);
+        add("ingress", "public", one.public_ingress);
+      }
+    };
+    add_colors("meter_packets_total", "What the meters of interfaces with rates said; red ones were dropped.",
+               &MeterCounters::packets);
+    add_colors("meter_bytes_total", "Bytes of them.", &MeterCounters::bytes);
   }
 
   void add_ports(std::vector<MetricFamily>& out) const {

@@ -9,6 +9,7 @@
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
 #include "port_records.hpp"
+#include "usage_records.hpp"
 
 namespace ironcore::network::zmq {
 
@@ -87,7 +88,15 @@ class ZmqClient final : public Client {
   Result<AllCounters> counters() override {
     IRONCORE_TRY(const auto answer, call(CountersRequest{}));
     IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<CountersReply>(answer));
-    return counters_of(reply);
+    IRONCORE_TRY(auto counters, counters_of(reply));
+    IRONCORE_TRY(counters.dataplane.offload, offload());
+    return counters;
+  }
+
+  Result<DataplaneUsage> usage() override {
+    IRONCORE_TRY(const auto answer, call(UsageRequest{}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<UsageReply>(answer));
+    return usage_of(reply);
   }
 
   Result<Explanation> explain(const std::string& port, std::span<const std::uint8_t> frame,
@@ -160,6 +169,15 @@ class ZmqClient final : public Client {
   }
 
  private:
+  /// A server that does not know the question has no hardware for flows, either.
+  Result<std::optional<OffloadCounters>> offload() {
+    IRONCORE_TRY(const auto answer, call(OffloadRequest{}));
+    const auto reply = ironcore::wire::reply_of<OffloadReply>(answer);
+    if (reply) return offload_of(*reply);
+    if (reply.error().code() == ErrorCode::unsupported) return std::optional<OffloadCounters>();
+    return reply.error();
+  }
+
   static Result<Drop> drop_of(Text word) {
     for (std::size_t i = 0; i < drop_reasons; ++i)
       if (name(static_cast<Drop>(i)) == word) return static_cast<Drop>(i);

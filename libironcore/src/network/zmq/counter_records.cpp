@@ -18,6 +18,15 @@ std::optional<std::size_t> find(Text word) {
   return std::nullopt;
 }
 
+struct OffloadCount {
+  Text what;
+  std::uint64_t OffloadCounters::*count;
+};
+constexpr OffloadCount offload_counts[] = {{"connections", &OffloadCounters::connections},
+                                           {"installed", &OffloadCounters::installed},
+                                           {"packets", &OffloadCounters::packets},
+                                           {"resets", &OffloadCounters::resets}};
+
 }  // namespace
 
 EncodedCounters::EncodedCounters(const DataplaneCounters& all, std::vector<InterfaceCounters> of_interfaces)
@@ -82,6 +91,26 @@ Result<AllCounters> counters_of(const CountersReply& record) {
     if (one.heard_mac.empty()) continue;
     IRONCORE_TRY(to.heard_mac, MacAddress::parse(one.heard_mac));
   }
+  return counters;
+}
+
+OffloadReply to_record(const std::optional<OffloadCounters>& counters) {
+  OffloadReply reply{.is_there = counters.has_value(), .counts = {}, .refused = {}};
+  if (!counters) return reply;
+  for (const auto& [what, count] : offload_counts) reply.counts.push_back({what, (*counters).*count});
+  for (std::size_t i = 1; i < flow_refusals; ++i)
+    reply.refused.push_back({name(static_cast<FlowEvent::Refusal>(i)), counters->refused[i]});
+  return reply;
+}
+
+std::optional<OffloadCounters> offload_of(const OffloadReply& record) {
+  if (!record.is_there) return std::nullopt;
+  OffloadCounters counters;
+  for (const auto& one : record.counts)
+    for (const auto& [what, count] : offload_counts)
+      if (what == one.what) counters.*count = one.count;
+  for (const auto& one : record.refused)
+    if (const auto at = find<FlowEvent::Refusal, flow_refusals>(one.what)) counters.refused[*at] = one.count;
   return counters;
 }
 

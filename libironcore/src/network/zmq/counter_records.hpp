@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,5 +24,9 @@ struct EncodedCounters {
 
 /// `invalid`: an address is none. `unsupported`: times of bursts that are divided in another way.
 Result<AllCounters> counters_of(const CountersReply& record);
+
+/// The names are for ever.
+OffloadReply to_record(const std::optional<OffloadCounters>& counters);
+std::optional<OffloadCounters> offload_of(const OffloadReply& record);
 
 }  // namespace ironcore::network::zmq

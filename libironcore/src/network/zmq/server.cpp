@@ -16,6 +16,7 @@
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcore/network/zmq.hpp"
 #include "port_records.hpp"
+#include "usage_records.hpp"
 
 namespace ironcore::network::zmq {
 
@@ -305,6 +306,19 @@ Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::str
       IRONCORE_CHECK(decode<CountersRequest>(message));
       IRONCORE_CHECK(may(origin, Verb::read, counters_resource));
       tell_counters(origin);
+      return {};
+    }
+    case MessageType::dataplane_offload: {
+      IRONCORE_CHECK(decode<OffloadRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::read, counters_resource));
+      answer(origin, to_record(dataplane_.counters().offload));
+      return {};
+    }
+    case MessageType::dataplane_usage: {
+      IRONCORE_CHECK(decode<UsageRequest>(message));
+      IRONCORE_CHECK(may(origin, Verb::read, counters_resource));
+      const auto usage = dataplane_.usage();
+      answer(origin, to_record(usage));
       return {};
     }
     case MessageType::open_port: {

@@ -27,6 +27,14 @@ IRONCORE_WIRE(CountersReply, archive(record.packets, record.fast_path, record.sl
                                      record.icmp_errors, record.connections_opened, record.connections_expired,
                                      record.connections, record.connection_room, record.most_connections,
                                      record.least_burst_ns, record.bursts, record.bursts_ns, record.interfaces))
+IRONCORE_WIRE(OffloadRequest)
+IRONCORE_WIRE(OffloadReply, archive(record.is_there, record.counts, record.refused))
+IRONCORE_WIRE(UsageRequest)
+IRONCORE_WIRE(UsedRecord, archive(record.used, record.room))
+IRONCORE_WIRE(ResourceRecord, archive(record.what, record.of, record.workers))
+IRONCORE_WIRE(ColorRecord, archive(record.meter, record.color, record.packets, record.bytes))
+IRONCORE_WIRE(MetersRecord, archive(record.id, record.meters))
+IRONCORE_WIRE(UsageReply, archive(record.resources, record.interfaces, record.objects))
 IRONCORE_WIRE(PortSpecRecord, archive(record.name, record.device, record.mtu, record.mac))
 IRONCORE_WIRE(PortRecord, archive(record.spec, record.number, record.mac, record.is_up, record.received_packets,
                                   record.received_bytes, record.sent_packets, record.sent_bytes, record.missed,
@@ -67,6 +75,10 @@ IRONCORE_WIRE_RECORD(network::zmq::WatchRequest)
 IRONCORE_WIRE_RECORD(network::zmq::WatchReply)
 IRONCORE_WIRE_RECORD(network::zmq::CountersRequest)
 IRONCORE_WIRE_RECORD(network::zmq::CountersReply)
+IRONCORE_WIRE_RECORD(network::zmq::OffloadRequest)
+IRONCORE_WIRE_RECORD(network::zmq::OffloadReply)
+IRONCORE_WIRE_RECORD(network::zmq::UsageRequest)
+IRONCORE_WIRE_RECORD(network::zmq::UsageReply)
 IRONCORE_WIRE_RECORD(network::zmq::OpenPortRequest)
 IRONCORE_WIRE_RECORD(network::zmq::OpenPortReply)
 IRONCORE_WIRE_RECORD(network::zmq::ClosePortRequest)

@@ -115,6 +115,51 @@ struct CountersReply {
   std::vector<InterfaceRecord> interfaces;
 };
 
+struct OffloadRequest {
+  static constexpr MessageType type = MessageType::dataplane_offload;
+};
+/// Of hardware that forwards flows, if there is some: by name, as above.
+struct OffloadReply {
+  static constexpr MessageType type = reply_to(MessageType::dataplane_offload);
+  bool is_there = false;
+  std::vector<CountRecord> counts;
+  std::vector<CountRecord> refused;  ///< flows, by why
+};
+
+struct UsageRequest {
+  static constexpr MessageType type = MessageType::dataplane_usage;
+};
+struct UsedRecord {
+  static constexpr std::size_t least_bytes = 2 * 8;
+  std::uint64_t used = 0;
+  std::uint64_t room = 0;
+};
+struct ResourceRecord {
+  static constexpr std::size_t least_bytes = 3 * 4;
+  Text what;
+  Text of;  ///< interface or virtual service; empty = of all
+  std::vector<UsedRecord> workers;
+};
+struct ColorRecord {
+  static constexpr std::size_t least_bytes = 2 * 4 + 2 * 8;
+  Text meter;  ///< `egress`, `ingress`, `public egress`, `public ingress`
+  Text color;
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;
+};
+struct MetersRecord {
+  static constexpr std::size_t least_bytes = 2 * 4;
+  Text id;
+  std::vector<ColorRecord> meters;
+};
+/// By name, as counters.
+struct UsageReply {
+  static constexpr MessageType type = reply_to(MessageType::dataplane_usage);
+  std::vector<ResourceRecord> resources;
+  std::vector<MetersRecord> interfaces;
+  std::vector<CountRecord> objects;  ///< by kind
+};
+
 struct PortSpecRecord {
   Text name;
   Text device;
