@@ -119,6 +119,10 @@ void print_table(Session& session, const RoutesStatus& status, Detail detail) {
                                                                plural(last->behind, "change"))});
   table.add({"gaps", text(count("gaps")) + " in what nodes said, " + text(count("peer_gaps")) +
                          " in what peers said; all are repaired"});
+  const auto snapshots = count("snapshots");
+  table.add({"snapshots", text(snapshots) + (snapshots == 0 ? ""
+                                                            : ", of " + text(count("snapshot_us") / snapshots / 1000) +
+                                                                  " ms each on average")});
   table.add({"resyncs", text(count("rereadings")) + " of readers, " + text(count("peer_resyncs")) +
                             " of peers' tables, " + text(count("restarts")) + " of nodes"});
   table.add({"refused", plural(refused, "announcement") + " of present nodes; in all " + text(count("forbidden")) +

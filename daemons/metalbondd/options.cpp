@@ -83,7 +83,8 @@ Result<void> check_numbers(const routing::ReflectorOptions& reflector) {
   if (reflector.deferral > std::chrono::hours(24)) return wrong("deferral: 24h at most");
   for (const auto& [name, value] : {std::pair("max-nodes", reflector.max_nodes),
                                     {"max-routes", reflector.max_routes},
-                                    {"max-node-routes", reflector.max_node_routes}}) {
+                                    {"max-node-routes", reflector.max_node_routes},
+                                    {"max-topics", reflector.max_topics}}) {
     if (value == 0) return wrong(std::string(name) + ": at least 1");
   }
   std::set<std::string_view> seen;
@@ -134,6 +135,7 @@ program::Command grammar(Options& o) {
           count_of("max-nodes", r.max_nodes, "that are served"),
           count_of("max-routes", r.max_routes, "of all nodes together; 160 bytes each, about"),
           count_of("max-node-routes", r.max_node_routes, "of one node"),
+          count_of("max-topics", r.max_topics, "VNIs that are subscribed; changes of others are not published"),
           text("metrics", o.metrics, "ADDRESS:PORT", "where Prometheus fetches counters; nowhere when not given")}};
   add_settings(program.settings, o.serving,
                "ipc:///path (mode 0600) or tcp://address:port (with keys; uses the two ports above too)");

@@ -318,8 +318,8 @@ void Reflector::Impl::leave(Node& node, Close::Reason reason) {
   log_.info("node comes back", {{"node", node.name}});
   origin_of_session_.erase(node.session);
   node.session = 0;
-  drop_positions(node);
   node.comes_back = true;
+  drop_positions(node);
 }
 
 /// What it may not announce any more goes, whether it says it again or not.
@@ -743,16 +743,16 @@ void Reflector::Impl::close() {
 
 void Reflector::Impl::end_sessions() {
   for (auto& [id, node] : nodes_) {
-    if (node.session == 0) continue;
-    refuse(node.control, Channel::control, node.session, Refuse::Reason::unknown_session, "rights have changed");
-    origin_of_session_.erase(node.session);
-    node.session = 0;
-    drop_positions(node);
-    node.heard = clock_.now();
     // What it has is judged again: nothing of it counts as said.
     node.must_be_judged = true;
     node.instance = 0;
     node.sequence = 0;
+    if (node.session == 0) continue;
+    refuse(node.control, Channel::control, node.session, Refuse::Reason::unknown_session, "rights have changed");
+    origin_of_session_.erase(node.session);
+    node.session = 0;
+    node.heard = clock_.now();
+    drop_positions(node);
   }
 }
 
@@ -854,9 +854,10 @@ std::vector<ReflectorCount> counts(const ReflectorStatus& status) {
       {"malformed", "Messages that were none.", counter, c.malformed},
       {"foreign_version", "Messages of another protocol version.", counter, c.foreign_version},
       {"unknown_session", "Messages of sessions that are over.", counter, c.unknown_session},
-      {"forbidden", "Sessions, readings and routes that were refused for want of a right.", counter, c.forbidden},
+      {"forbidden", "Sessions, messages, readings and routes that were refused for want of a right.", counter,
+       c.forbidden},
       {"bad_records", "Single routes that cannot be.", counter, c.bad_records},
-      {"exhausted", "Sessions and routes above a limit.", counter, c.exhausted},
+      {"exhausted", "Sessions, routes, topics and questions above a limit.", counter, c.exhausted},
       {"replaced", "Nodes whose name a later life took.", counter, c.replaced},
       {"gaps", "Announcements that were missed and asked for again.", counter, c.gaps},
       {"restarts", "Nodes that announced everything anew.", counter, c.restarts},
@@ -866,6 +867,8 @@ std::vector<ReflectorCount> counts(const ReflectorStatus& status) {
       {"publications", "Messages published.", counter, c.publications},
       {"pieces", "Messages to readers that asked.", counter, c.pieces},
       {"rereadings", "Readers that had to begin from 0.", counter, c.rereadings},
+      {"snapshots", "Streams that were read from 0 to their end.", counter, c.snapshots},
+      {"snapshot_us", "Microseconds that these took, together.", counter, c.snapshot_us},
       {"peer_gaps", "Publications of peers that were missed, and repaired.", counter, peers.gaps},
       {"peer_resyncs", "Tables of peers that differed, and were read again.", counter, peers.resyncs},
       {"peer_foreign", "Messages of peers of another life, or of what nobody asked for.", counter, peers.foreign},

@@ -45,10 +45,9 @@ struct NodeStatus {
   std::string name;
   OriginId origin{};
   std::uint64_t instance = 0;
-  bool is_connected =
-      false;               ///< false: it has said that it comes back, or rights have changed and it was not here since
-  Duration silent{};       ///< since it was heard last
-  std::size_t routes = 0;  ///< that it announces
+  bool is_connected = false;    ///< false: it comes back, or was not here since rights have changed
+  Duration silent{};            ///< since it was heard last
+  std::size_t routes = 0;       ///< that it announces
   std::uint64_t announced = 0;  ///< through this number of its own count
   std::uint64_t refused = 0;    ///< routes that it may not announce, in this session
   std::size_t streams = 0;      ///< that it said it reads
@@ -143,7 +142,7 @@ struct RoutesPage {
   std::uint64_t epoch = 0;         ///< numbers of another one mean nothing here
 };
 
-/// `invalid` names what is wrong: the name, or a duration.
+/// `invalid` names what is wrong: a name, an endpoint or a duration.
 Result<void> check(const ReflectorOptions& options);
 
 /// Pure: messages in, messages out. Nothing is written anywhere: nodes say again what they announce when a reflector begins anew. Thread: one.
