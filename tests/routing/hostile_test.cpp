@@ -338,7 +338,8 @@ TEST_CASE("what a node says that it reads takes no more memory than what there i
   const auto session = a.open("a", 7);
   for (std::uint32_t i = 0; i < 50; ++i) {
     Heartbeat beat;
-    for (std::uint32_t j = 0; j < max_positions; ++j) beat.positions.push_back({{i * 1'000 + j, View::direct}, not_read - 1});
+    for (std::uint32_t j = 0; j < max_positions; ++j)
+      beat.positions.push_back({{i * 1'000 + j, View::direct}, not_read - 1});
     a.say(Channel::control, encode(session, beat));
   }
   for (const auto& node : site.reflector(0).nodes()) {
