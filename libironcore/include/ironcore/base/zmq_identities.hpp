@@ -33,7 +33,7 @@ struct Rule {
   std::vector<std::string> namespaces;  ///< not empty: only objects of these namespaces
   std::vector<std::string>
       pools;  ///< not empty: only placed objects that are placed here; for `serve` the pools themselves
-  std::vector<std::string> names;  ///< not empty: only objects or leases of these names; `x*` matches a prefix
+  std::vector<std::string> names;     ///< not empty: only objects or leases of these names; `x*` matches a prefix
   std::vector<std::string> vnis;      ///< not empty: only in these networks; `100` or `100-199`
   std::vector<std::string> prefixes;  ///< not empty: only these prefixes, and what they contain
 };
