@@ -299,10 +299,6 @@ class Dataplane(Host):
         answer = self.wires["a"].wait_for("the answer", lambda frame: UDP in frame)
         self.assertEqual((answer[IP].dst, answer[UDP].dport, answer[Raw].load), ("10.0.0.1", 4000, b"answer"))
 
-    def metrics(self):
-        with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
-            return answer.read().decode()
-
     def test_rates_mark_packets_and_how_full_it_is_is_told(self):
         self.machines()
         # One flow through the NAT, one datagram of which only the first piece comes.
