@@ -271,6 +271,54 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
        .run = [&o, run] { return run([&o](Session& session) { return dataplane(session, o.dataplane); }); }});
 }
 
+void add_routes_command(std::vector<Command>& all, Options& o, const Runner& run) {
+  auto& routes = o.routes;
+  Argument verb{.name = "VERB", .help = "", .target = &routes.verb, .choices = routes_verbs()};
+  for (const auto& each : verb.choices)
+    verb.help += (verb.help.empty() ? "" : each == verb.choices.back() ? " or " : ", ") + each;
+  Argument words{.name = "WORD",
+                 .help = "dump: VNI; trace: VNI ADDRESS, or VNI PREFIX; watch: VNI",
+                 .least = 0,
+                 .most = 2,
+                 .target = &routes.words,
+                 .choices = {"@vnis"}};
+  all.push_back(
+      {.name = "routes",
+       .summary = "Look at what a route reflector knows, and how it does.",
+       .examples = "ironcorectl routes status\n"
+                   "ironcorectl routes status -o wide\n"
+                   "ironcorectl routes nodes\n"
+                   "ironcorectl routes vnis -o json\n"
+                   "ironcorectl routes dump 100\n"
+                   "ironcorectl routes dump 100 --inside 10.0.0.0/24 --node host-1\n"
+                   "ironcorectl routes dump 100 -o name | head\n"
+                   "ironcorectl routes trace 100 10.0.0.1\n"
+                   "ironcorectl routes trace 100 10.0.0.0/24\n"
+                   "ironcorectl routes watch 100\n"
+                   "ironcorectl routes watch 100 --inside 10.0.0.1/32 --count 1 --timeout 30s\n"
+                   "ironcorectl routes status --reflector tcp://10.0.0.1:7420 --reflector-key KEY --key-file my.key",
+       .settings = {output(routes.format),
+                    program::text("reflector", o.session.reflector, "ENDPOINT",
+                                  "ipc:///path or tcp://host:port of a metalbondd; also $IRONCORE_REFLECTOR"),
+                    program::optional_text("reflector-key", o.session.reflector_key, "KEY",
+                                           "metalbondd's public key, for tcp; also $IRONCORE_REFLECTOR_KEY"),
+                    program::choice<RoutesFrom>("from", routes.from,
+                                                {{"everywhere", RoutesFrom::everywhere},
+                                                 {"here", RoutesFrom::here},
+                                                 {"peers", RoutesFrom::peers}},
+                                                "here: what nodes announce to this reflector; peers: what it reads "
+                                                "from reflectors of other sites"),
+                    program::text("inside", routes.inside, "PREFIX", "dump, watch: only routes to it and inside of it"),
+                    program::text("node", routes.node, "NAME", "dump, watch: only what this node announces"),
+                    program::count("limit", routes.limit, "dump, nodes, vnis: only so many; 0 = all"),
+                    program::count("count", routes.count, "watch: ends after so many lines; 0 = no limit"),
+                    program::duration("timeout", routes.timeout,
+                                      "watch: ends after this, as a failure if --count is not reached; 0s = no limit"),
+                    program::duration("every", routes.every, "watch: how often the reflector is asked")},
+       .arguments = {verb, words},
+       .run = [&o, run] { return run([&o](Session& session) { return ctl::routes(session, o.routes); }); }});
+}
+
 }  // namespace
 
 Result<void> version(Session& session, const VersionOptions& options) {
@@ -302,6 +350,7 @@ Command commands(Options& o, Runner run) {
   add_object_commands(program.commands, o, run);
   add_machine_commands(program.commands, o, run);
   add_dataplane_command(program.commands, o, run);
+  add_routes_command(program.commands, o, run);
   program.commands.push_back(
       {.name = "version",
        .summary = "Show the versions of client and server.",

@@ -14,6 +14,7 @@
 #include "ironcorectl/get.hpp"
 #include "ironcorectl/power.hpp"
 #include "ironcorectl/remove.hpp"
+#include "ironcorectl/routes.hpp"
 #include "ironcorectl/wait.hpp"
 #include "program/command_line.hpp"
 
@@ -38,6 +39,7 @@ struct Options {
   PowerOptions power;
   RebootOptions reboot;
   DataplaneCommand dataplane;
+  RoutesCommand routes;
   ConsoleOptions console;
   LogsOptions logs;
   EventsOptions events;

@@ -92,9 +92,11 @@ std::string bash_arguments(const Command& command) {
   const std::string first = first_words(command);
   if (first == "@kinds") return "_ironcorectl_objects";
   if (first == "@machines") return "_ironcorectl_names machines";
+  const bool is_routes = command.arguments.back().choices == std::vector<std::string>{"@vnis"};
   const bool is_dataplane = command.arguments.back().choices == std::vector<std::string>{"@dataplane"};
   std::string text = "if [ \"$place\" -eq 0 ]; then words=" + in_quotes(first);
   if (is_dataplane) return text + "; else _ironcorectl_dataplane_words; fi";
+  if (is_routes) return text + "; else _ironcorectl_routes_words; fi";
   if (command.arguments.size() > 1) text += "; else words=" + in_quotes(joined(command.arguments[1].choices));
   if (command.arguments.front().most > 1) text += "; else _ironcorectl_names machines";
   return text + "; fi";
@@ -104,7 +106,7 @@ std::string bash_arguments(const Command& command) {
 std::string bash_function(const Command& program) {
   std::string where;
   for (const Setting& setting : program.settings) where += (where.empty() ? "" : "|") + flag_pattern(setting);
-  where += "|--dataplane|--dataplane-key";
+  where += "|--dataplane|--dataplane-key|--reflector|--reflector-key";
   std::string text =
       "# Names of a kind, looked for where the command line says.\n"
       "_ironcorectl_names() {\n"
@@ -136,6 +138,13 @@ std::string bash_function(const Command& program) {
       "    capture) if [ \"$place\" -eq 1 ]; then words='start stop list'; fi;;\n"
       "    explain) case \"$place\" in 1) _ironcorectl_dataplane ports 2;; 2) words='tcp udp sctp icmp';; esac;;\n"
       "    close-port) if [ \"$place\" -eq 1 ]; then _ironcorectl_dataplane ports 2; fi;;\n"
+      "  esac\n"
+      "}\n"
+      "# VNIs of a reflector.\n"
+      "_ironcorectl_routes_words() {\n"
+      "  case \"$first\" in\n"
+      "    dump|trace|watch) if [ \"$place\" -eq 1 ]; then words=\"$(ironcorectl routes vnis -o name \"${where[@]}\" "
+      "2>/dev/null)\"; fi;;\n"
       "  esac\n"
       "}\n"
       "_ironcorectl() {\n"
@@ -242,11 +251,12 @@ std::string fish_script(const Command& program) {
     } else if (!first.empty()) {
       text += "complete -c ironcorectl" + when + " -a " + in_quotes(first) + '\n';
     }
-    if (command.name != "dataplane") continue;
     const auto behind = [&](const std::string& verbs, const std::string& words) {
-      text += "complete -c ironcorectl -n '__fish_seen_subcommand_from dataplane; and __fish_seen_subcommand_from " +
-              verbs + "' -a " + in_quotes(words) + '\n';
+      text += "complete -c ironcorectl -n '__fish_seen_subcommand_from " + command.name +
+              "; and __fish_seen_subcommand_from " + verbs + "' -a " + in_quotes(words) + '\n';
     };
+    if (command.name == "routes") behind("dump trace watch", "(ironcorectl routes vnis -o name 2>/dev/null)");
+    if (command.name != "dataplane") continue;
     behind("get delete watch", joined(dataplane_kinds()));
     behind("capture", "start stop list");
     behind("explain close-port", "(ironcorectl dataplane ports -o name 2>/dev/null | string replace -r '.* ' '')");

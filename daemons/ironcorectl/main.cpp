@@ -31,9 +31,11 @@ int run_tool(int argc, char** argv, program::StandardOutput& output) {
   ctl::Options options;
   options.session.server = variable("IRONCORE_SERVER", program::default_endpoint(environment));
   options.session.dataplane = variable("IRONCORE_DATAPLANE", program::default_dataplane_endpoint(environment));
+  options.session.reflector = variable("IRONCORE_REFLECTOR", program::default_reflector_endpoint(environment));
   if (const auto file = variable("IRONCORE_KEY_FILE", ""); !file.empty()) options.session.key_file = file;
   if (const auto key = variable("IRONCORE_SERVER_KEY", ""); !key.empty()) options.session.server_key = key;
   if (const auto key = variable("IRONCORE_DATAPLANE_KEY", ""); !key.empty()) options.session.dataplane_key = key;
+  if (const auto key = variable("IRONCORE_REFLECTOR_KEY", ""); !key.empty()) options.session.reflector_key = key;
   options.session.namespace_ = variable("IRONCORE_NAMESPACE", "default");
   options.session.editor = variable("VISUAL", variable("EDITOR", "vi"));
   options.session.scratch_directory = variable("TMPDIR", "/tmp");

@@ -2,6 +2,7 @@
 // Connects to the server on first use.
 #include "ironcorectl/session.hpp"
 
+#include <cctype>
 #include <iostream>
 
 namespace ironcore::ctl {
@@ -32,19 +33,19 @@ Result<store::zmq::ClientOptions> Session::client_options() const {
   return client;
 }
 
-Result<network::zmq::ClientOptions> Session::dataplane_options() const {
-  network::zmq::ClientOptions client{.endpoint = options_.dataplane, .keys = {}};
+Result<std::optional<wire::ClientKeys>> Session::keys_for(const std::string& endpoint,
+                                                          const std::optional<std::string>& server_key,
+                                                          const std::string& name) const {
   // The key file may be there for the server's sake: on ipc it is not needed here.
-  if (!client.endpoint.starts_with("tcp://")) return client;
-  if (!options_.key_file || !options_.dataplane_key) {
-    return Error(ErrorCode::invalid,
-                 client.endpoint +
-                     " needs keys: give --key-file and --dataplane-key, or set IRONCORE_KEY_FILE and "
-                     "IRONCORE_DATAPLANE_KEY");
+  if (!endpoint.starts_with("tcp://")) return std::optional<wire::ClientKeys>();
+  if (!options_.key_file || !server_key) {
+    std::string variable = "IRONCORE_" + name + "_KEY";
+    for (auto& c : variable) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    return Error(ErrorCode::invalid, endpoint + " needs keys: give --key-file and --" + name +
+                                         "-key, or set IRONCORE_KEY_FILE and " + variable);
   }
-  IRONCORE_TRY(auto keys, network::zmq::load_key_pair(*options_.key_file));
-  client.keys = network::zmq::ClientKeys{std::move(keys), *options_.dataplane_key};
-  return client;
+  IRONCORE_TRY(auto keys, wire::load_key_pair(*options_.key_file));
+  return std::optional(wire::ClientKeys{std::move(keys), *server_key});
 }
 
 Result<store::zmq::Context*> Session::context() {
@@ -66,11 +67,23 @@ Result<store::Store*> Session::store() {
 Result<network::zmq::Client*> Session::dataplane() {
   if (!dataplane_) {
     IRONCORE_TRY(auto* const shared, context());
-    IRONCORE_TRY(auto client, dataplane_options());
+    network::zmq::ClientOptions client{.endpoint = options_.dataplane, .keys = {}};
+    IRONCORE_TRY(client.keys, keys_for(client.endpoint, options_.dataplane_key, "dataplane"));
     IRONCORE_TRY(dataplane_,
                  within(network::zmq::Client::connect(*shared, std::move(client), clock_), options_.dataplane));
   }
   return dataplane_.get();
+}
+
+Result<routing::zmq::OperatorClient*> Session::reflector() {
+  if (!reflector_) {
+    IRONCORE_TRY(auto* const shared, context());
+    routing::zmq::OperatorOptions client{.endpoint = options_.reflector, .keys = {}};
+    IRONCORE_TRY(client.keys, keys_for(client.endpoint, options_.reflector_key, "reflector"));
+    IRONCORE_TRY(reflector_,
+                 within(routing::zmq::OperatorClient::connect(*shared, std::move(client), clock_), options_.reflector));
+  }
+  return reflector_.get();
 }
 
 Result<std::string> Session::server_program() {

@@ -12,6 +12,7 @@
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
 #include "ironcore/network/zmq.hpp"
+#include "ironcore/routing/zmq.hpp"
 #include "ironcore/store/store.hpp"
 #include "ironcore/store/zmq_stream.hpp"
 #include "program/standard_output.hpp"
@@ -31,6 +32,8 @@ struct SessionOptions {
   std::optional<std::string> server_key;     ///< the server's public key, for tcp
   std::string dataplane;                     ///< endpoint of a host's dataplane
   std::optional<std::string> dataplane_key;  ///< its public key, for tcp
+  std::string reflector;                     ///< endpoint of a route reflector
+  std::optional<std::string> reflector_key;  ///< its public key, for tcp
   std::string namespace_ = "default";
   std::string editor;             ///< command of `edit`
   std::string scratch_directory;  ///< where `edit` keeps its file
@@ -47,6 +50,7 @@ class Session {
   Result<store::Store*> store();
   Result<store::zmq::StreamClient*> streams();
   Result<network::zmq::Client*> dataplane();
+  Result<routing::zmq::OperatorClient*> reflector();
   /// `ironcored 0.1.0`: what the server calls itself.
   Result<std::string> server_program();
 
@@ -65,7 +69,10 @@ class Session {
 
  private:
   Result<store::zmq::ClientOptions> client_options() const;
-  Result<network::zmq::ClientOptions> dataplane_options() const;
+  /// Empty for an endpoint on this host; `name` is what its settings begin with.
+  Result<std::optional<wire::ClientKeys>> keys_for(const std::string& endpoint,
+                                                   const std::optional<std::string>& server_key,
+                                                   const std::string& name) const;
   Result<store::zmq::Context*> context();
 
   SessionOptions options_;
@@ -77,6 +84,7 @@ class Session {
   NullLog log_;
   std::unique_ptr<store::zmq::Context> context_;
   std::unique_ptr<network::zmq::Client> dataplane_;
+  std::unique_ptr<routing::zmq::OperatorClient> reflector_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<store::zmq::StreamClient> streams_;
 };

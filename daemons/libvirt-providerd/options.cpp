@@ -2,8 +2,6 @@
 // Settings of libvirt-providerd: defaults, names, and what fits together.
 #include "libvirt-providerd/options.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 
@@ -47,12 +45,6 @@ Result<api::MachinePoolAddress> parse_address(const std::string& text) {
           text + '"');
 }
 
-/// Empty if the host does not know.
-std::string name_of_this_host() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
-}
-
 Error wrong(const std::string& what) {
   return {ErrorCode::invalid, what};
 }
@@ -85,7 +77,7 @@ Options default_options(const program::Environment& environment) {
   Options options;
   options.server = program::default_endpoint(environment);
   options.libvirt_uri = environment.is_root ? "qemu:///system" : "qemu:///session";
-  options.host_name = name_of_this_host();
+  options.host_name = program::host_name();
   options.host.directory = program::default_state_directory(environment) / "libvirt-providerd";
   options.provider.vhost_user_directory = environment.is_root
                                               ? std::filesystem::path("/run/ironcore/vhost-user")

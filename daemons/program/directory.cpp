@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 
@@ -51,9 +52,26 @@ std::string default_endpoint(const Environment& environment) {
   return "ipc://" + (default_state_directory(environment) / "run/api.sock").string();
 }
 
-std::string default_dataplane_endpoint(const Environment& environment) {
+namespace {
+
+std::string beside_default_endpoint(const Environment& environment, const char* name) {
   const auto endpoint = default_endpoint(environment);
-  return endpoint.substr(0, endpoint.rfind('/')) + "/dataplane.sock";
+  return endpoint.substr(0, endpoint.rfind('/') + 1) + name;
+}
+
+}  // namespace
+
+std::string default_dataplane_endpoint(const Environment& environment) {
+  return beside_default_endpoint(environment, "dataplane.sock");
+}
+
+std::string default_reflector_endpoint(const Environment& environment) {
+  return beside_default_endpoint(environment, "reflector.sock");
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
 }
 
 Result<void> make_directory(const std::filesystem::path& directory, mode_t mode, const std::string& mark) {

@@ -30,6 +30,10 @@ std::filesystem::path default_state_directory(const Environment& environment);
 std::string default_endpoint(const Environment& environment);
 /// `dataplane.sock` beside it.
 std::string default_dataplane_endpoint(const Environment& environment);
+/// `reflector.sock` beside it.
+std::string default_reflector_endpoint(const Environment& environment);
+/// This host's name; empty if the kernel has none.
+std::string host_name();
 
 /// Makes the directory, and those above it as 0755. One that exists must belong to us (or root) and have no more rights than
 /// `mode`: what is in it is nobody else's business. One that holds our file `mark` was made by us and gets `mode`; any other is

@@ -61,11 +61,17 @@ OnHangup reload_identities(Daemon& daemon, const Serving& serving, Load load_ide
   });
 }
 
-/// Logs where the server is reached, and tells whoever waits that the daemon serves now.
+/// Logs where the server is reached.
 template <class Server>
-Result<void> tell_ready(Daemon& daemon, const Server& server) {
+void tell_endpoints(Daemon& daemon, const Server& server) {
   for (const auto& endpoint : {server.ipc_endpoint(), server.tcp_endpoint()})
     if (!endpoint.empty()) daemon.log.info("serving", {{"endpoint", endpoint}});
+}
+
+/// The same, and tells whoever waits that the daemon serves now.
+template <class Server>
+Result<void> tell_ready(Daemon& daemon, const Server& server) {
+  tell_endpoints(daemon, server);
   return daemon.readiness.ready();
 }
 

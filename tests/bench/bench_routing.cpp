@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Routing between processes over TCP with keys: bursts, late readers, reconnects, latency, deaths, churn; and the floor, the same bytes through bare ZeroMQ.
 //
-// bench_routing [quick] [burst|snapshot|reconnect|latency|death|churn]     (with other words it is one of its own processes)
+// bench_routing METALBONDD [quick] [burst|snapshot|reconnect|latency|death|churn]     (with other words it is one of its own processes)
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -14,6 +16,8 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -22,6 +26,7 @@
 #include <vector>
 
 #include "figures.hpp"
+#include "ironcore/base/unique_fd.hpp"
 #include "ironcore/routing/zmq.hpp"
 
 using namespace ironcore;
@@ -59,10 +64,10 @@ Route numbered(std::uint32_t i, std::uint32_t mobility = 0) {
 
 // ---- processes --------------------------------------------------------------------------------------------------
 
-/// A process of this program, that is asked by lines and answers by lines.
+/// A process; one of this program is asked by lines and answers by lines.
 class Process {
  public:
-  explicit Process(std::vector<std::string> words) {
+  explicit Process(std::vector<std::string> words, const std::string& program = "/proc/self/exe") {
     int to[2], from[2];
     if (::pipe2(to, O_CLOEXEC) != 0 || ::pipe2(from, O_CLOEXEC) != 0) fail("pipe");
     pid_ = ::fork();
@@ -72,10 +77,10 @@ class Process {
       ::dup2(to[0], 0);
       ::dup2(from[1], 1);
       std::vector<char*> arguments;
-      words.insert(words.begin(), "bench_routing");
+      words.insert(words.begin(), program);
       for (auto& word : words) arguments.push_back(word.data());
       arguments.push_back(nullptr);
-      ::execv("/proc/self/exe", arguments.data());
+      ::execv(program.c_str(), arguments.data());
       ::_exit(127);
     }
     ::close(to[0]);
@@ -151,40 +156,82 @@ void say(const std::string& line) {
 
 // ---- the reflector ----------------------------------------------------------------------------------------------
 
-int be_reflector(const std::string& public_key, const std::string& secret_key, const std::string& identities,
-                 const std::string& lease) {
-  const auto context = must(zmq::Context::create());
-  ReflectorOptions options{.name = "reflector", .deferral = 10ms};
-  options.lease = must(parse_duration(lease));
-  const auto server = must(zmq::ReflectorServer::create(
-      *context, options,
-      {.path = "",
-       .tcp = zmq::TcpOptions{.keys = {public_key, secret_key}, .identities = must(zmq::KeyRights::parse(identities))}},
-      {}, system_clock, system_random, nothing));
-  say(server->tcp_endpoint());
-  std::jthread loop([&](std::stop_token stop) { must(server->run(std::move(stop))); });
-  std::string line;
-  while (read_line(line)) {
-    ReflectorStatus status;
-    if (line == "death") {  // when the next one is found
-      std::uint64_t before = 0;
-      server->with([&](const Reflector& reflector) { before = reflector.status().counters.deaths; });
-      say("ready");
-      while (status.counters.deaths <= before) {
-        std::this_thread::sleep_for(100us);
-        server->with([&](const Reflector& reflector) { status = reflector.status(); });
-      }
-      say(std::to_string(now_ns()));
-      continue;
-    }
-    server->with([&](const Reflector& reflector) { status = reflector.status(); });
-    if (line == "changes") say(std::to_string(status.counters.changes));
-    if (line == "pieces") say(std::to_string(status.counters.pieces));
-    if (line == "bytes") say(std::to_string(status.table_bytes));
-    if (line == "routes") say(std::to_string(status.routes));
+/// metalbondd, as it is shipped.
+class RunningReflector {
+ public:
+  RunningReflector(const std::string& program, const wire::KeyPair& keys, const std::string& identities,
+                   const std::string& lease)
+      : directory_(make_directory()) {
+    must(wire::save_key_pair(directory_ + "/key", keys));
+    std::ofstream(directory_ + "/identities.json") << identities;
+    const auto port = free_port();
+    endpoint_ = "tcp://127.0.0.1:" + std::to_string(port);
+    const std::string socket = "ipc://" + directory_ + "/r";
+    process_ = std::make_unique<Process>(
+        std::vector<std::string>{"--name", "reflector", "--listen", socket, "--listen", endpoint_, "--key-file",
+                                 directory_ + "/key", "--identities-file", directory_ + "/identities.json",
+                                 "--deferral", "10ms", "--lease", lease, "--log-level", "error"},
+        program);
+    context_ = must(zmq::Context::create());
+    operator_ = must(zmq::OperatorClient::connect(*context_, {.endpoint = socket}, system_clock));
   }
-  return 0;
-}
+  ~RunningReflector() {
+    process_.reset();
+    operator_.reset();
+    context_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+  RunningReflector(const RunningReflector&) = delete;
+  RunningReflector& operator=(const RunningReflector&) = delete;
+
+  const std::string& endpoint() const { return endpoint_; }
+  double rss_mb() const { return process_->rss_mb(); }
+  double cpu_s() const { return process_->cpu_s(); }
+  std::uint64_t count(std::string_view name) {
+    const auto status = must(operator_->status());
+    const auto found =
+        std::ranges::find(status.counts, name, [](const auto& one) { return std::string_view(one.first); });
+    if (found == status.counts.end()) fail("the reflector does not count " + std::string(name));
+    return found->second;
+  }
+  /// When it is found that a node died: asked all the time.
+  std::int64_t next_death() {
+    const auto before = count("deaths");
+    while (count("deaths") == before) {
+    }
+    return now_ns();
+  }
+
+ private:
+  static std::string make_directory() {
+    char name[] = "/tmp/ironcore-bench-XXXXXX";
+    if (::mkdtemp(name) == nullptr) fail("mkdtemp");
+    return name;
+  }
+  /// Three after each other that nobody uses now.
+  static std::uint16_t free_port() {
+    for (std::uint16_t first = 21'000; first < 60'000; first = static_cast<std::uint16_t>(first + 3)) {
+      std::vector<UniqueFd> held;
+      for (std::uint16_t i = 0; i < 3; ++i) {
+        UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(static_cast<std::uint16_t>(first + i));
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+          held.push_back(std::move(fd));
+      }
+      if (held.size() == 3) return first;
+    }
+    fail("no three free ports");
+  }
+
+  std::string directory_;
+  std::string endpoint_;
+  std::unique_ptr<Process> process_;
+  std::unique_ptr<wire::Context> context_;
+  std::unique_ptr<zmq::OperatorClient> operator_;
+};
 
 // ---- nodes ------------------------------------------------------------------------------------------------------
 
@@ -425,7 +472,7 @@ double floor_s(std::size_t readers, std::size_t messages, std::size_t size) {
 
 class Bench {
  public:
-  explicit Bench(bool is_quick) : is_quick_(is_quick) {
+  Bench(std::string program, bool is_quick) : program_(std::move(program)), is_quick_(is_quick) {
     identities_ =
         R"({"roles": {"all": [{"verbs": ["*"], "resources": ["routes"], "prefixes": ["0.0.0.0/0", "::/0"]}]}, "identities": [)";
     for (std::size_t i = 0; i < 14; ++i) {
@@ -436,11 +483,10 @@ class Bench {
     identities_ += "]}";
   }
 
-  std::unique_ptr<Process> reflector(const std::string& lease = "3s") {
-    auto process = std::make_unique<Process>(
-        std::vector<std::string>{"reflector", server_.public_key, server_.secret_key, identities_, lease});
-    endpoint_ = process->hear();
-    return process;
+  std::unique_ptr<RunningReflector> reflector(const std::string& lease = "3s") {
+    auto made = std::make_unique<RunningReflector>(program_, server_, identities_, lease);
+    endpoint_ = made->endpoint();
+    return made;
   }
   std::unique_ptr<Process> node(const std::string& role, std::size_t number) {
     return std::make_unique<Process>(std::vector<std::string>{role, "node-" + std::to_string(number), endpoint_,
@@ -511,7 +557,7 @@ class Bench {
     bench::print((base + ".rss_growth_mb").c_str(), middle->rss_mb() - before, "MiB");
     if (routes >= 1'000'000)
       bench::print("routing/bytes_per_route",
-                   static_cast<double>(middle->ask_number("bytes")) / static_cast<double>(routes), "bytes",
+                   static_cast<double>(middle->count("table_bytes")) / static_cast<double>(routes), "bytes",
                    R"("rss_mb":)" + std::to_string(before));
   }
 
@@ -525,7 +571,7 @@ class Bench {
     all_reached(all);
     origin->ask("acknowledged");
     const auto sequence = all[0]->ask_number("sequence");
-    const auto changes = middle->ask_number("changes");
+    const auto changes = static_cast<std::int64_t>(middle->count("changes"));
     origin->end(SIGKILL);
     origin = node("origin", 0);
     const auto start = origin->ask_number("announce " + std::to_string(routes));
@@ -533,10 +579,10 @@ class Bench {
     std::this_thread::sleep_for(2s);
     bench::print("routing/reconnect/100k.s", seconds(end - start), "s",
                  R"("what":"another process with the same routes")");
-    bench::print(
-        "routing/reconnect/100k.updates",
-        static_cast<double>(all[0]->ask_number("sequence") - sequence + middle->ask_number("changes") - changes),
-        "updates");
+    bench::print("routing/reconnect/100k.updates",
+                 static_cast<double>(all[0]->ask_number("sequence") - sequence +
+                                     static_cast<std::int64_t>(middle->count("changes")) - changes),
+                 "updates");
   }
 
   void latency(std::size_t count, const char* name) {
@@ -577,13 +623,14 @@ class Bench {
       origin->ask("announce 10000");
       all_reached(all);
       for (auto& reader : all) reader->ask("expect 0");
-      middle->ask("death");
       origin->end(SIGKILL);
-      const auto detected = std::stoll(middle->hear());
+      const auto detected = middle->next_death();
       times.push_back(static_cast<double>(all_reached(all) - detected) / 1e6);
     }
     std::ranges::sort(times);
-    bench::print("routing/death/10k.10sub.ms", times[1], "ms", R"("worst":)" + std::to_string(times.back()));
+    bench::print("routing/death/10k.10sub.ms", times[1], "ms",
+                 R"("worst":)" + std::to_string(times.back()) +
+                     R"(,"since":"an operator was told, a fraction of a millisecond late")");
   }
 
   void churn() {
@@ -641,6 +688,7 @@ class Bench {
   }
 
  private:
+  const std::string program_;
   const bool is_quick_;
   const wire::KeyPair server_ = must(wire::make_key_pair());
   std::vector<wire::KeyPair> keys_;
@@ -655,15 +703,15 @@ int main(int argc, char** argv) {
   const auto is = [&](const char* role, std::size_t count) {
     return !words.empty() && words[0] == role && words.size() == count;
   };
-  if (is("reflector", 5)) return be_reflector(words[1], words[2], words[3], words[4]);
   if (is("floor", 5)) return be_floor(words[1], words[2], std::stoul(words[3]), std::stoul(words[4]));
   if (words.size() == 6) {
     auto to = reflector_at(words[2], words[3], words[4], words[5]);
     if (words[0] == "origin") return be_origin(words[1], std::move(to));
     return be_reader(words[1], std::move(to), words[0] == "lag-reader");
   }
-  const bool is_quick = !words.empty() && words[0] == "quick";
-  const std::string only = words.size() == (is_quick ? 2 : 1) ? words.back() : "";
-  Bench(is_quick).run(only);
+  if (words.empty()) fail("which metalbondd?");
+  const bool is_quick = words.size() > 1 && words[1] == "quick";
+  const std::string only = words.size() == (is_quick ? 3 : 2) ? words.back() : "";
+  Bench(words[0], is_quick).run(only);
   return 0;
 }

@@ -223,6 +223,19 @@ const ReflectorOptions limits{.restart_time = 5s,
                               .max_node_routes = 30,
                               .max_topics = 12};
 
+/// All pages of a view of a VNI.
+std::vector<KnownRoute> all_routes(const Reflector& reflector, Vni vni, View view,
+                                   RoutesQuery::Withdrawals withdrawals) {
+  std::vector<KnownRoute> all;
+  RoutesQuery query{.vni = vni, .view = view, .withdrawals = withdrawals};
+  while (true) {
+    const auto page = reflector.routes(query);
+    all.insert(all.end(), page.routes.begin(), page.routes.end());
+    if (page.is_last) return all;
+    query.after = page.next;
+  }
+}
+
 void check_tables(const Reflector& reflector) {
   const auto status = reflector.status();
   require(status.routes <= limits.max_routes && status.nodes <= limits.max_nodes);
@@ -230,12 +243,12 @@ void check_tables(const Reflector& reflector) {
   std::size_t relayed = 0;
   std::map<OriginId, std::size_t> of_origins;
   for (const auto& vni : reflector.vnis()) {
-    const auto known = reflector.routes(vni.vni, vni.view, 0, 1'000'000, Reflector::Withdrawals::left_out);
+    const auto known = all_routes(reflector, vni.vni, vni.view, RoutesQuery::Withdrawals::left_out);
     require(known.size() == vni.routes);
     std::uint64_t digest = 0;
     std::uint64_t sequence = 0;
     for (const auto& one : known) {
-      require(check(one.route).has_value() && one.route.vni == vni.vni && !one.is_withdrawn);
+      require(check(one.route).has_value() && one.route.vni == vni.vni && one.what == LearnedRoute::What::announced);
       require(one.sequence > sequence && one.sequence <= vni.sequence);
       sequence = one.sequence;
       digest += content_hash(announcement(one.route, one.origin, 1));
@@ -285,17 +298,17 @@ Learned fold(const Reflector& reflector, Vni vni, OriginId reader) {
   using Key = std::tuple<OriginId, Prefix, RouteType, IpAddress, PortRange>;
   std::map<Key, KnownRoute> best;
   for (const auto view : {View::direct, View::relayed}) {
-    for (const auto& one : reflector.routes(vni, view, 0, 1'000'000, Reflector::Withdrawals::included)) {
+    for (const auto& one : all_routes(reflector, vni, view, RoutesQuery::Withdrawals::included)) {
       const Key key{one.origin, one.route.destination, one.route.type, one.route.next_hop, one.route.nat_ports};
       const auto [place, is_new] = best.insert({key, one});
-      if (!is_new &&
-          (one.version > place->second.version || (one.version == place->second.version && one.is_withdrawn)))
+      if (!is_new && (one.version > place->second.version ||
+                      (one.version == place->second.version && one.what != LearnedRoute::What::announced)))
         place->second = one;
     }
   }
   Learned all;
   for (const auto& [key, one] : best) {
-    if (!one.is_withdrawn && one.origin != reader) all.insert({one.origin, one.route});
+    if (one.what == LearnedRoute::What::announced && one.origin != reader) all.insert({one.origin, one.route});
   }
   return all;
 }
@@ -452,8 +465,9 @@ void reflector(Input in) {
     }
     check_tables(under_test);
     for (const auto& vni : under_test.vnis()) {
-      for (const auto& one : under_test.routes(vni.vni, View::direct, 0, 1'000, Reflector::Withdrawals::included))
-        require(one.origin != origin_id("h4") || narrow.may_announce(vni.vni.value(), one.route.destination));
+      for (const auto& one : all_routes(under_test, vni.vni, View::direct, RoutesQuery::Withdrawals::included))
+        require(one.what == LearnedRoute::What::origin_gone || one.origin != origin_id("h4") ||
+                narrow.may_announce(vni.vni.value(), one.route.destination));
     }
   }
 

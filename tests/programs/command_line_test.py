@@ -65,7 +65,7 @@ class CommandLine(TempDirectory):
             result = run(name, "--help")
             self.assertEqual((result.code, result.err), (0, ""), result)
             self.assertIn("Examples:\n  " + name, result.out)
-        for command in ("apply", "get", "delete", "wait", "console", "power", "explain", "dataplane", "version", "completion"):
+        for command in ("apply", "get", "delete", "wait", "console", "power", "explain", "dataplane", "routes", "version", "completion"):
             result = run("ironcorectl", command, "--help")
             self.assertEqual(result.code, 0, result)
             self.assertIn(f"ironcorectl {command}", result.out)
@@ -118,6 +118,9 @@ class CommandLine(TempDirectory):
         self.assertEqual(complete("ironcorectl", "dataplane", "capture", "st"), ["start", "stop"])
         self.assertEqual(complete("ironcorectl", "dataplane", "explain", "web-1", "s"), ["sctp"])
         self.assertEqual(complete("ironcorectl", "dataplane", "apply", ""), [])
+        self.assertEqual(complete("ironcorectl", "routes", "st"), ["status"])
+        self.assertEqual(complete("ironcorectl", "routes", "status", ""), [])
+        self.assertEqual(complete("ironcorectl", "routes", "dump", "100", "--from", ""), ["everywhere", "here", "peers"])
         self.assertEqual(complete("ironcorectl", "completion", ""), ["bash", "zsh", "fish"])
         self.assertEqual(complete("ironcorectl", "completion", "bash", ""), [])
 

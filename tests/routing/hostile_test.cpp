@@ -412,6 +412,39 @@ TEST_CASE("readers that ask without end get their share and no more") {
   CHECK(site.run_until([&] { return site.speaker(c).status().learned_routes == routes.size(); }, 1s));
 }
 
+TEST_CASE("what there was no room for is announced when there is") {
+  Site site;
+  site.add_reflector({.max_routes = 10, .max_node_routes = 8});
+  Hostile a(site);
+  const auto session = a.open("a", 7);
+  std::vector<Record> records;
+  for (std::uint32_t i = 0; i < 20; ++i) {
+    auto one = route("100#10.0.0.1/32#fd00::a");
+    one.destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
+    records.push_back(announcement(one, origin_id("a"), i + 1));
+  }
+  a.change(session, 7, 0, records);
+  CHECK(site.reflector(0).status().routes == 8);
+  const auto b = site.add_speaker("b", {0});
+  std::vector<Route> routes;
+  for (std::uint32_t i = 0; i < 5; ++i) {
+    auto one = route("100#10.0.1.1/32#fd00::b");
+    one.destination = Prefix::host(IpAddress::v4(0x0a000100 + i));
+    routes.push_back(one);
+  }
+  REQUIRE(site.speaker(b).announce(routes).has_value());
+  site.run(1s);
+  CHECK(site.reflector(0).status().routes == 10);
+  CHECK(site.speaker(b).status().reflectors[0].refused_routes == 3);
+  CHECK(site.run_until([&] { return site.reflector(0).status().counters.deaths == 1; }, 10s));
+  CHECK(site.run_until([&] { return site.reflector(0).status().routes == routes.size(); }, 2s));
+  site.run(1s);
+  CHECK(site.speaker(b).status().reflectors[0].refused_routes == 0);
+  const auto restarts = site.reflector(0).status().counters.restarts;
+  site.run(10s);
+  CHECK(site.reflector(0).status().counters.restarts == restarts);
+}
+
 TEST_CASE("one lost announcement is said again, and not as often as there are others behind it") {
   Site site;
   site.add_reflector();

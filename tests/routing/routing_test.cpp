@@ -96,6 +96,10 @@ TEST_CASE("a late subscriber gets a table of many pieces") {
   site.speaker(b).subscribe(net);
   CHECK(site.run_until([&] { return site.speaker(b).status().learned_routes == routes.size(); }, 1s));
   CHECK(site.speaker(b).status().resyncs == 0);
+  const auto counters = site.reflector(0).status().counters;
+  CHECK(counters.snapshots == 1);
+  CHECK(counters.snapshot_us > 0);
+  CHECK(counters.pieces == 25);
 }
 
 TEST_CASE("a host that comes back with the same routes causes no update, in the same life or the next") {
@@ -589,9 +593,26 @@ TEST_CASE("rights: what a node may not announce or learn is refused and counted,
   reflector->end_sessions();
   run(3'000);
   CHECK(reflector->status().routes == 1);
-  rights.name = "b";
+  // Also when all of it was accepted, so that the node has no reason to say it again.
+  speaker->withdraw(route("100#0.0.0.0/0#fd00::a"));
+  speaker->withdraw(route("101#10.0.0.1/32#fd00::a"));
   reflector->end_sessions();
   run(3'000);
+  CHECK(speaker->status().reflectors[0].refused_routes == 0);
+  rights.announcements[0].prefixes = {*Prefix::parse("192.0.2.0/24")};
+  reflector->end_sessions();
+  run(3'000);
+  CHECK(reflector->status().routes == 0);
+  CHECK(speaker->status().reflectors[0].refused_routes == 1);
+  // One that may not come back at all is dead after its lease.
+  rights.announcements[0].prefixes = {*Prefix::parse("10.0.0.0/8")};
+  reflector->end_sessions();
+  run(3'000);
+  CHECK(reflector->status().routes == 1);
+  rights.name = "b";
+  reflector->end_sessions();
+  run(4'000);
+  CHECK(reflector->status().routes == 0);
   CHECK(speaker->status().reflectors[0].phase == ReflectorSession::Phase::refused);
   CHECK(speaker->status().reflectors[0].refusal.find("this key belongs to") != std::string::npos);
 }

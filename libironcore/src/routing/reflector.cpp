@@ -21,6 +21,9 @@ constexpr std::size_t most_pieces = 2'000;
 /// A topic is published for so long after nobody was heard to want it.
 constexpr std::size_t most_positions = 100'000;  ///< streams that one node reads
 constexpr Duration linger = std::chrono::minutes(1);
+/// Of a log, that one query looks at, and in one go.
+constexpr std::size_t most_places = 10'000;
+constexpr std::size_t piece_places = 1'000;
 
 std::uint64_t random_number(Random& random) {
   std::uint64_t number = 0;
@@ -73,12 +76,15 @@ class Reflector::Impl {
     std::string name;
     OriginId origin{};
     std::uint64_t instance = 0;
-    std::uint64_t sequence = 0;  ///< of its own count, through which its routes are here
-    std::uint64_t session = 0;   ///< 0: it said that it comes back
+    std::uint64_t sequence = 0;   ///< of its own count, through which its routes are here
+    std::uint64_t session = 0;    ///< 0 = none now
+    bool comes_back = false;      ///< it said so
+    bool must_be_judged = false;  ///< rights have changed since its routes were taken
     PeerId control = 0;
     Instant heard{};
     std::uint64_t refused = 0;
     bool has_restarted = false;  ///< what is unmarked was not said again yet
+    bool has_exhausted = false;  ///< some of its routes were above a limit
     bool has_finished = false;   ///< said everything once in this life of ours
     bool must_acknowledge = false;
     PeerId bulk = 0;
@@ -86,12 +92,16 @@ class Reflector::Impl {
     Instant asked_at{};
     std::size_t pieces = 0;                         ///< that it was sent since the last heartbeat
     std::map<StreamName, std::uint64_t> positions;  ///< how far it has read
+    std::map<StreamName, Instant> snapshots;        ///< that it reads now, since when
   };
 
   bool is_ready() const { return is_ready_; }
   bool is_complete(StreamName stream) const {
     return stream.view == View::direct ? is_ready_
                                        : is_ready_ && (options_.peers == 0 || peers_.are_all_complete(stream.vni));
+  }
+  bool has_room(const Node& node) const {
+    return direct_.routes() < options_.max_routes && direct_.origin(node.origin).routes < options_.max_node_routes;
   }
   const Rib& rib_of(View view) const { return view == View::direct ? direct_ : peers_.merged(); }
 
@@ -134,6 +144,7 @@ class Reflector::Impl {
   void drop_positions(Node& node);
   void forget_topics(Instant now);
   void remove_routes(const Node& node);
+  void judge(const Node& node, const NodeRights& rights);
   void forget(Node& node);
   void touch(std::uint32_t vni);
   void publish(Topic& topic);
@@ -263,6 +274,8 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
     }
   }
   const auto known = Welcome{.instance = node.instance, .sequence = node.sequence};
+  if (std::exchange(node.must_be_judged, false) && rights != nullptr) judge(node, *rights);
+  node.comes_back = false;
   node.session = random_number(random_);
   node.control = node.bulk = peer;
   node.heard = clock_.now();
@@ -305,7 +318,20 @@ void Reflector::Impl::leave(Node& node, Close::Reason reason) {
   log_.info("node comes back", {{"node", node.name}});
   origin_of_session_.erase(node.session);
   node.session = 0;
+  node.comes_back = true;
   drop_positions(node);
+}
+
+/// What it may not announce any more goes, whether it says it again or not.
+void Reflector::Impl::judge(const Node& node, const NodeRights& rights) {
+  direct_.unmark_origin(node.origin);
+  direct_.for_unmarked_of_origin(node.origin, [&](const Record& record) {
+    if (rights.may_announce(record.vni(), route_of(record).destination)) return;
+    direct_.withdraw(withdrawal(record, record.version));
+    ++counters_.changes;
+    touch(record.vni());
+    if (++unpublished_withdrawals_ >= max_records) publish_changes();
+  });
 }
 
 void Reflector::Impl::remove_routes(const Node& node) {
@@ -324,7 +350,7 @@ void Reflector::Impl::forget(Node& node) {
 void Reflector::Impl::look_at_leases(Instant now) {
   std::vector<Node*> dead;
   for (auto& [id, node] : nodes_) {
-    const auto patience = node.session != 0 ? options_.lease : options_.restart_time;
+    const auto patience = node.comes_back ? options_.restart_time : options_.lease;
     if (now - node.heard > patience) dead.push_back(&node);
   }
   for (auto* const node : dead) {
@@ -352,6 +378,7 @@ void Reflector::Impl::announced(Node& node, const Changes& changes, const NodeRi
     direct_.unmark_origin(node.origin);
     node.sequence = 0;
     node.has_restarted = true;
+    node.has_exhausted = false;
   }
   const bool is_empty = changes.from == changes.to;
   if (changes.from > node.sequence && is_empty && changes.to == changes.head && changes.digest == state.digest) {
@@ -399,8 +426,8 @@ bool Reflector::Impl::take(Node& node, const Record& record, const NodeRights* r
     }
     return true;
   }
-  if ((direct_.routes() >= options_.max_routes || direct_.origin(node.origin).routes >= options_.max_node_routes) &&
-      !is_here()) {
+  if (!has_room(node) && !is_here()) {
+    node.has_exhausted = true;
     ++counters_.exhausted;
     return false;
   }
@@ -466,6 +493,8 @@ void Reflector::Impl::answer(Node& node, PeerId peer, const Position& position, 
     is_restart = true;
     ++counters_.rereadings;
   }
+  if (from == 0 && position.wants > 0 && state.sequence > 0 && node.snapshots.size() < most_positions)
+    node.snapshots.try_emplace(stream, clock_.now());
   for (std::uint8_t i = 0; i < position.wants; ++i) {
     if (node.pieces == most_pieces) {
       ++counters_.exhausted;
@@ -484,7 +513,15 @@ void Reflector::Impl::answer(Node& node, PeerId peer, const Position& position, 
                                                        .digest = state.digest,
                                                        .is_ready = is_complete(stream),
                                                        .is_restart = is_restart}));
-    if (piece.is_last) return;
+    if (piece.is_last) {
+      if (const auto began = node.snapshots.find(stream); began != node.snapshots.end()) {
+        ++counters_.snapshots;
+        counters_.snapshot_us +=
+            static_cast<std::uint64_t>((clock_.now() - began->second) / std::chrono::microseconds(1));
+        node.snapshots.erase(began);
+      }
+      return;
+    }
     from = piece.to;
     is_restart = false;
   }
@@ -528,6 +565,7 @@ void Reflector::Impl::take_position(Node& node, const Heartbeat::Position& posit
 }
 
 void Reflector::Impl::drop_positions(Node& node) {
+  node.snapshots.clear();
   for (const auto& [stream, sequence] : std::exchange(node.positions, {})) {
     auto& topic = topics_.at(topic_number(stream));
     --topic.readers;
@@ -679,7 +717,14 @@ Instant Reflector::Impl::advance() {
   if (now >= next_heartbeat_) {
     for (auto& [number, topic] : topics_) publish(topic);
     forget_topics(now);
-    for (auto& [id, node] : nodes_) node.pieces = 0;
+    for (auto& [id, node] : nodes_) {
+      node.pieces = 0;
+      if (!node.has_exhausted || node.session == 0 || !has_room(node)) continue;
+      // What there was no room for: from the beginning.
+      node.sequence = node.refused = 0;
+      node.asked_at = {};
+      ask_again(node);
+    }
     next_heartbeat_ = now + options_.heartbeat;
   }
   return std::min({wake, next_heartbeat_, now + options_.heartbeat / 4});
@@ -698,23 +743,24 @@ void Reflector::Impl::close() {
 
 void Reflector::Impl::end_sessions() {
   for (auto& [id, node] : nodes_) {
+    // What it has is judged again: nothing of it counts as said.
+    node.must_be_judged = true;
+    node.instance = 0;
+    node.sequence = 0;
     if (node.session == 0) continue;
     refuse(node.control, Channel::control, node.session, Refuse::Reason::unknown_session, "rights have changed");
     origin_of_session_.erase(node.session);
     node.session = 0;
+    node.heard = clock_.now();
     drop_positions(node);
-    // What it has is judged again: nothing of it counts as said.
-    node.instance = 0;
-    node.sequence = 0;
   }
 }
 
 // ---- the public face --------------------------------------------------------------------------------------------
 
-Result<std::unique_ptr<Reflector>> Reflector::create(ReflectorOptions options, Link& link, Link& peer_link,
-                                                     Clock& clock, Random& random, Log& log) {
-  if (options.name.empty() || options.name.size() > max_name_bytes)
-    return Error(ErrorCode::invalid, "name: a reflector's name has 1 to 253 bytes");
+Result<void> check(const ReflectorOptions& options) {
+  const auto is_name = [](const std::string& name) { return !name.empty() && name.size() <= max_name_bytes; };
+  if (!is_name(options.name)) return Error(ErrorCode::invalid, "name: a reflector's name has 1 to 253 bytes");
   if (options.bulk.size() > max_name_bytes || options.publications.size() > max_name_bytes)
     return Error(ErrorCode::invalid, "bulk, publications: an endpoint has at most 253 bytes");
   if (options.heartbeat < least_heartbeat || options.heartbeat > longest_heartbeat)
@@ -722,6 +768,14 @@ Result<std::unique_ptr<Reflector>> Reflector::create(ReflectorOptions options, L
   if (options.lease < 2 * options.heartbeat || options.lease > longest_lease)
     return Error(ErrorCode::invalid,
                  "lease: " + ironcore::to_text(options.lease) + " is not from two heartbeats to 24h");
+  if (!std::ranges::all_of(options.expected, is_name))
+    return Error(ErrorCode::invalid, "expected: a node's name has 1 to 253 bytes");
+  return {};
+}
+
+Result<std::unique_ptr<Reflector>> Reflector::create(ReflectorOptions options, Link& link, Link& peer_link,
+                                                     Clock& clock, Random& random, Log& log) {
+  IRONCORE_CHECK(check(options));
   const auto secret = random_number(random);
   return std::unique_ptr<Reflector>(
       new Reflector(std::make_unique<Impl>(std::move(options), secret, link, peer_link, clock, random, log)));
@@ -762,6 +816,8 @@ ReflectorStatus Reflector::status() const {
                          .vnis = 0,
                          .topics = impl_->topics_.size(),
                          .table_bytes = impl_->direct_.bytes() + impl_->peers_.merged().bytes(),
+                         .heartbeat = impl_->options_.heartbeat,
+                         .lease = impl_->options_.lease,
                          .counters = impl_->counters_,
                          .peers = {}};
   for (const auto vni : impl_->direct_.streams()) status.vnis += impl_->direct_.state(vni).routes > 0 ? 1 : 0;
@@ -783,35 +839,89 @@ ReflectorStatus Reflector::status() const {
   return status;
 }
 
-std::vector<NodeStatus> Reflector::nodes() const {
+std::vector<ReflectorCount> counts(const ReflectorStatus& status) {
+  using enum ReflectorCount::Kind;
+  const auto& c = status.counters;
+  const auto& peers = status.peers;
+  return {
+      {"nodes", "Nodes that have a lease.", gauge, status.nodes},
+      {"routes", "Routes that were announced here.", gauge, status.routes},
+      {"relayed_routes", "Routes that peers told.", gauge, status.relayed_routes},
+      {"vnis", "VNIs that have routes announced here.", gauge, status.vnis},
+      {"topics", "VNIs and views that somebody subscribes to.", gauge, status.topics},
+      {"table_bytes", "Memory of the tables, about.", gauge, status.table_bytes},
+      {"messages", "Messages that came.", counter, c.messages},
+      {"malformed", "Messages that were none.", counter, c.malformed},
+      {"foreign_version", "Messages of another protocol version.", counter, c.foreign_version},
+      {"unknown_session", "Messages of sessions that are over.", counter, c.unknown_session},
+      {"forbidden", "Sessions, messages, readings and routes that were refused for want of a right.", counter,
+       c.forbidden},
+      {"bad_records", "Single routes that cannot be.", counter, c.bad_records},
+      {"exhausted", "Sessions, routes, topics and questions above a limit.", counter, c.exhausted},
+      {"replaced", "Nodes whose name a later life took.", counter, c.replaced},
+      {"gaps", "Announcements that were missed and asked for again.", counter, c.gaps},
+      {"restarts", "Nodes that announced everything anew.", counter, c.restarts},
+      {"deaths", "Nodes whose lease ended.", counter, c.deaths},
+      {"stalls", "Times that this reflector itself stood still.", counter, c.stalls},
+      {"changes", "Changes of routes.", counter, c.changes},
+      {"publications", "Messages published.", counter, c.publications},
+      {"pieces", "Messages to readers that asked.", counter, c.pieces},
+      {"rereadings", "Readers that had to begin from 0.", counter, c.rereadings},
+      {"snapshots", "Streams that were read from 0 to their end.", counter, c.snapshots},
+      {"snapshot_us", "Microseconds that these took, together.", counter, c.snapshot_us},
+      {"peer_gaps", "Publications of peers that were missed, and repaired.", counter, peers.gaps},
+      {"peer_resyncs", "Tables of peers that differed, and were read again.", counter, peers.resyncs},
+      {"peer_foreign", "Messages of peers of another life, or of what nobody asked for.", counter, peers.foreign},
+      {"peer_bad_records", "Single routes of peers that cannot be.", counter, peers.bad_records},
+  };
+}
+
+std::vector<NodeStatus> Reflector::nodes(std::string_view after, std::size_t limit) const {
+  std::vector<const Impl::Node*> wanted;
+  for (const auto& [id, node] : impl_->nodes_) {
+    if (node.name > after) wanted.push_back(&node);
+  }
+  const auto by_name = [](const Impl::Node* node) -> const std::string& { return node->name; };
+  if (wanted.size() > limit) {
+    const auto end = wanted.begin() + static_cast<std::ptrdiff_t>(limit);
+    std::ranges::nth_element(wanted, end, {}, by_name);
+    wanted.erase(end, wanted.end());
+  }
+  std::ranges::sort(wanted, {}, by_name);
   std::vector<NodeStatus> nodes;
   const auto now = impl_->clock_.now();
-  for (const auto& [id, node] : impl_->nodes_) {
+  for (const auto* const node : wanted) {
     std::uint64_t behind = 0;
-    for (const auto& [stream, sequence] : node.positions) {
+    for (const auto& [stream, sequence] : node->positions) {
       const auto head = impl_->rib_of(stream.view).state(stream.vni).sequence;
       behind += head > sequence ? head - sequence : 0;
     }
-    nodes.push_back({.name = node.name,
-                     .origin = node.origin,
-                     .instance = node.instance,
-                     .is_connected = node.session != 0,
-                     .silent = now - node.heard,
-                     .routes = impl_->direct_.origin(node.origin).routes,
-                     .announced = node.sequence,
-                     .refused = node.refused,
-                     .streams = node.positions.size(),
+    nodes.push_back({.name = node->name,
+                     .origin = node->origin,
+                     .instance = node->instance,
+                     .is_connected = node->session != 0,
+                     .silent = now - node->heard,
+                     .routes = impl_->direct_.origin(node->origin).routes,
+                     .announced = node->sequence,
+                     .refused = node->refused,
+                     .streams = node->positions.size(),
                      .behind = behind});
   }
-  std::ranges::sort(nodes, {}, &NodeStatus::name);
   return nodes;
 }
 
-std::vector<VniStatus> Reflector::vnis() const {
+std::vector<VniStatus> Reflector::vnis(Vni from, std::size_t limit) const {
   std::vector<VniStatus> vnis;
   for (const auto view : {View::direct, View::relayed}) {
     const auto& rib = impl_->rib_of(view);
-    for (const auto vni : rib.streams()) {
+    auto streams = rib.streams();
+    std::erase_if(streams, [from](auto vni) { return vni < from.value(); });
+    if (streams.size() > limit) {
+      const auto end = streams.begin() + static_cast<std::ptrdiff_t>(limit);
+      std::ranges::nth_element(streams, end);
+      streams.erase(end, streams.end());
+    }
+    for (const auto vni : streams) {
       const auto state = rib.state(vni);
       vnis.push_back({.vni = *Vni::make(vni),
                       .view = view,
@@ -824,33 +934,54 @@ std::vector<VniStatus> Reflector::vnis() const {
   }
   std::ranges::sort(vnis,
                     [](const auto& a, const auto& b) { return std::pair(a.vni, a.view) < std::pair(b.vni, b.view); });
+  // The lowest VNIs of each view are there; of both together the lowest ones are whole.
+  std::size_t count = 0;
+  for (auto it = vnis.begin(); it != vnis.end(); ++it) {
+    if (it != vnis.begin() && it->vni == std::prev(it)->vni) continue;
+    if (count++ == limit) {
+      vnis.erase(it, vnis.end());
+      break;
+    }
+  }
   return vnis;
 }
 
-std::vector<KnownRoute> Reflector::routes(Vni vni, View view, std::uint64_t after, std::size_t limit,
-                                          Withdrawals withdrawals) const {
-  std::vector<KnownRoute> routes;
-  const auto& rib = impl_->rib_of(view);
-  bool is_last = false;
-  // Pieces, because withdrawals count into the limit of the table, but not into ours.
-  while (routes.size() < limit && !is_last) {
-    const auto piece = rib.changes(vni.value(), after, limit - routes.size(), [&](const Record& record) {
-      const bool is_withdrawn = record.operation() != Operation::announce;
-      if (is_withdrawn && (withdrawals == Withdrawals::left_out || record.operation() == Operation::origin_gone))
-        return;
-      const auto node = impl_->nodes_.find(record.origin);
-      routes.push_back({.route = route_of(record),
-                        .origin = OriginId{record.origin},
-                        .node = node == impl_->nodes_.end() ? std::string() : node->second.name,
-                        .version = record.version,
-                        .sequence = rib.sequence_of(record),
-                        .view = view,
-                        .is_withdrawn = is_withdrawn});
-    });
-    is_last = piece.is_last;
-    after = piece.to;
+RoutesPage Reflector::routes(const RoutesQuery& query) const {
+  using What = LearnedRoute::What;
+  const auto& rib = impl_->rib_of(query.view);
+  const auto state = rib.state(query.vni.value());
+  RoutesPage page{.next = query.after, .has_forgotten = query.after < state.complete_from, .epoch = impl_->epoch_};
+  const auto is_wanted = [&](const Record& record, const Route& route) {
+    if (record.operation() == Operation::origin_gone || query.match == RoutesQuery::Match::all) return true;
+    return query.match == RoutesQuery::Match::covering ? route.destination.contains(query.prefix)
+                                                       : query.prefix.contains(route.destination);
+  };
+  std::size_t looked_at = 0;
+  // Pieces, because what is not wanted counts into the limit of the table, but not into ours.
+  while (page.routes.size() < query.limit && looked_at < most_places && !page.is_last) {
+    const auto piece = rib.changes(
+        query.vni.value(), page.next, query.limit - page.routes.size(),
+        [&](const Record& record) {
+          const auto operation = record.operation();
+          if (operation != Operation::announce && query.withdrawals == RoutesQuery::Withdrawals::left_out) return;
+          const auto route = operation == Operation::origin_gone ? Route{} : route_of(record);
+          if (!is_wanted(record, route)) return;
+          const auto node = impl_->nodes_.find(record.origin);
+          page.routes.push_back({.what = operation == Operation::announce   ? What::announced
+                                         : operation == Operation::withdraw ? What::withdrawn
+                                                                            : What::origin_gone,
+                                 .route = route,
+                                 .origin = OriginId{record.origin},
+                                 .node = node == impl_->nodes_.end() ? std::string() : node->second.name,
+                                 .version = record.version,
+                                 .sequence = rib.sequence_of(record)});
+        },
+        piece_places);
+    looked_at += piece_places;
+    page.is_last = piece.is_last;
+    page.next = std::max(piece.to, page.next);
   }
-  return routes;
+  return page;
 }
 
 }  // namespace ironcore::routing

@@ -146,6 +146,7 @@ std::pair<Rib::Id, bool> Rib::find_or_add(const Record& record) {
 }
 
 Rib::Id Rib::find_id(const Record& like) const {
+  if (index_.empty()) return nobody;
   const auto place = index_.find(Wanted{&like, tag_of(like)});
   return place == index_.end() ? nobody : id_of(*place);
 }

@@ -92,9 +92,11 @@ class Rib {
     std::uint64_t to = 0;  ///< changes through this number are in it
     bool is_last = true;   ///< there are none after it
   };
-  /// The records that changed after `from`, in the order of their last changes, at most `limit` of them. `f(const Record&)` must not change the table.
+  /// The records that changed after `from`, in the order of their last changes, at most `limit` of them, and no more than `places` of the log are looked
+  /// at. `f(const Record&)` must not change the table.
   template <class F>
-  Piece changes(StreamId stream, std::uint64_t from, std::size_t limit, F f) const;
+  Piece changes(StreamId stream, std::uint64_t from, std::size_t limit, F f,
+                std::size_t places = ~std::size_t{0}) const;
   /// All announcements of a stream, oldest change first.
   template <class F>
   void for_each(StreamId stream, F f) const;
@@ -286,7 +288,7 @@ void Rib::for_unmarked_of_origin(OriginId origin, F f) {
 }
 
 template <class F>
-Rib::Piece Rib::changes(StreamId stream, std::uint64_t from, std::size_t limit, F f) const {
+Rib::Piece Rib::changes(StreamId stream, std::uint64_t from, std::size_t limit, F f, std::size_t places) const {
   const auto found = streams_.find(stream);
   if (found == streams_.end()) return {};
   const auto& of = found->second;
@@ -294,6 +296,7 @@ Rib::Piece Rib::changes(StreamId stream, std::uint64_t from, std::size_t limit, 
   std::uint64_t last = from;
   for (auto i = place_after(of, from); i < of.log.size(); ++i) {
     const auto& place = of.log[i];
+    if (places-- == 0) return {.to = place.sequence() - 1, .is_last = false};
     if (!counts(place, stream)) continue;
     if (limit == 0) return {.to = last, .is_last = false};
     --limit;

@@ -211,7 +211,7 @@ void Subscriber::apply(Source& source, std::uint32_t vni, const Record& record) 
   switch (record.operation()) {
     case Operation::announce:
       source.replica.announce(record);
-      return settle(record);
+      return settle(record, &source);
     case Operation::withdraw:
       source.replica.withdraw(record);
       return settle(record);
@@ -220,10 +220,11 @@ void Subscriber::apply(Source& source, std::uint32_t vni, const Record& record) 
   }
 }
 
-void Subscriber::settle(const Record& like) {
+void Subscriber::settle(const Record& like, const Source* announcer) {
   if (OriginId{like.origin} == options_.self) return;
-  const Record* best = nullptr;
+  const Record* best = announcer == nullptr ? nullptr : &like;
   for (const auto& source : sources_) {
+    if (source.get() == announcer) continue;
     const auto* const known = source->replica.find(like);
     if (known == nullptr) continue;
     if (best == nullptr || known->version > best->version ||

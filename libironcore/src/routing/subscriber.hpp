@@ -128,7 +128,8 @@ class Subscriber {
   void take_death(Source& source, std::uint32_t vni, OriginId origin);
   void sweep(Source& source, std::uint32_t vni);
   void clear(Source& source, std::uint32_t vni, Stream& stream);
-  void settle(const Record& like);
+  /// Of all that is known of a key the best; `announcer` has just said `like` itself.
+  void settle(const Record& like, const Source* announcer = nullptr);
   void become_stale(Stream& stream);
 
   const SubscriberOptions options_;

@@ -5,12 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
+#include "ironcore/base/prefix.hpp"
 #include "ironcore/base/random.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/routing/link.hpp"
@@ -43,7 +45,7 @@ struct NodeStatus {
   std::string name;
   OriginId origin{};
   std::uint64_t instance = 0;
-  bool is_connected = false;    ///< false: it said that it comes back
+  bool is_connected = false;    ///< false: it comes back, or was not here since rights have changed
   Duration silent{};            ///< since it was heard last
   std::size_t routes = 0;       ///< that it announces
   std::uint64_t announced = 0;  ///< through this number of its own count
@@ -69,6 +71,8 @@ struct ReflectorCounters {
   std::uint64_t publications = 0;     ///< messages
   std::uint64_t pieces = 0;           ///< messages to readers that asked
   std::uint64_t rereadings = 0;       ///< readers that had to begin from 0
+  std::uint64_t snapshots = 0;        ///< streams that were read from 0 to their end
+  std::uint64_t snapshot_us = 0;      ///< how long these took from the first question to the last piece, together
 };
 
 struct ReflectorStatus {
@@ -81,6 +85,8 @@ struct ReflectorStatus {
   std::size_t vnis = 0;            ///< that have routes announced here
   std::size_t topics = 0;          ///< that somebody subscribes to
   std::size_t table_bytes = 0;
+  Duration heartbeat{};
+  Duration lease{};
   ReflectorCounters counters;
   SpeakerStatus peers;  ///< as a reader of other reflectors; its own routes are none
 };
@@ -95,20 +101,54 @@ struct VniStatus {
   bool is_subscribed = false;
 };
 
+/// One of `counts`.
+struct ReflectorCount {
+  std::string_view name;  ///< `relayed_routes`
+  std::string_view help;  ///< a sentence
+  enum class Kind { gauge, counter } kind = Kind::gauge;
+  std::uint64_t value = 0;
+};
+/// Every number of a status by name, for those who pass them on.
+std::vector<ReflectorCount> counts(const ReflectorStatus& status);
+
 struct KnownRoute {
-  Route route;
+  LearnedRoute::What what = LearnedRoute::What::announced;
+  Route route;  ///< as in LearnedRoute
   OriginId origin{};
   std::string node;  ///< that announces it; empty if it is a peer's
   std::uint64_t version = 0;
   std::uint64_t sequence = 0;  ///< of its last change in the stream
-  View view = View::direct;
-  bool is_withdrawn = false;
 };
+
+/// Which routes of a VNI are wanted.
+struct RoutesQuery {
+  Vni vni;
+  View view = View::direct;
+  std::uint64_t after = 0;    ///< only what changed after this number of the stream
+  std::size_t limit = 1'000;  ///< of the answer
+  enum class Withdrawals { left_out, included } withdrawals = Withdrawals::left_out;
+  enum class Match { all, covering, inside } match = Match::all;
+  Prefix prefix;  ///< that destinations cover, or lie inside of; equal ones are both
+
+  friend bool operator==(const RoutesQuery&, const RoutesQuery&) noexcept = default;
+};
+
+/// In the order of their last changes.
+struct RoutesPage {
+  std::vector<KnownRoute> routes;  ///< may be fewer than there are, or none, though more follow
+  std::uint64_t next = 0;          ///< `after` of the next page
+  bool is_last = false;            ///< nothing is after `next` yet
+  bool has_forgotten = false;      ///< what was withdrawn after `after` is not known any more
+  std::uint64_t epoch = 0;         ///< numbers of another one mean nothing here
+};
+
+/// `invalid` names what is wrong: a name, an endpoint or a duration.
+Result<void> check(const ReflectorOptions& options);
 
 /// Pure: messages in, messages out. Nothing is written anywhere: nodes say again what they announce when a reflector begins anew. Thread: one.
 class Reflector {
  public:
-  /// `link` leads to nodes, `peer_link` to other reflectors, where this one is like a node; it is used only if there are peers. `invalid`: the name, an endpoint or a duration.
+  /// `link` leads to nodes, `peer_link` to other reflectors, where this one is like a node; it is used only if there are peers. `invalid` as `check`.
   static Result<std::unique_ptr<Reflector>> create(ReflectorOptions options, Link& link, Link& peer_link, Clock& clock,
                                                    Random& random, Log& log);
   ~Reflector();
@@ -132,14 +172,12 @@ class Reflector {
 
   bool is_ready() const;
   ReflectorStatus status() const;
-  std::vector<NodeStatus> nodes() const;
-  /// VNIs that have or had something.
-  std::vector<VniStatus> vnis() const;
-  /// Routes of a VNI, in the order of their last changes, those after number `after`, at most `limit`; with `withdrawals`
-  /// those that went too.
-  enum class Withdrawals { left_out, included };
-  std::vector<KnownRoute> routes(Vni vni, View view, std::uint64_t after, std::size_t limit,
-                                 Withdrawals withdrawals) const;
+  /// In the order of their names, those behind `after`.
+  std::vector<NodeStatus> nodes(std::string_view after = {}, std::size_t limit = ~std::size_t{0}) const;
+  /// VNIs that have or had something, in order, from `from` on: of each both views, at most `limit` VNIs.
+  std::vector<VniStatus> vnis(Vni from = {}, std::size_t limit = ~std::size_t{0}) const;
+  /// Looks at 10,000 changes at most.
+  RoutesPage routes(const RoutesQuery& query) const;
 
  private:
   class Impl;

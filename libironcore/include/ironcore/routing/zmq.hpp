@@ -10,6 +10,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ironcore/base/clock.hpp"
@@ -101,6 +102,8 @@ class ReflectorServer {
   virtual ~ReflectorServer() = default;
   /// Until told to stop; then nodes are told. `internal` if ZeroMQ itself fails.
   virtual Result<void> run(std::stop_token stop) = 0;
+  /// Waits for `Reflector::is_ready` while it runs. False = told to stop before.
+  virtual bool wait_until_ready(std::stop_token stop) const = 0;
   /// Where nodes connect to: `ipc://…`; empty when there is none.
   virtual std::string ipc_endpoint() const = 0;
   virtual std::string tcp_endpoint() const = 0;
@@ -110,6 +113,58 @@ class ReflectorServer {
   virtual void with(const std::function<void(const Reflector&)>& f) const = 0;
   /// TCP connections of keys that nobody has.
   virtual std::uint64_t unknown_keys() const = 0;
+  /// What is counted here beside the reflector, by name.
+  virtual std::vector<ReflectorCount> counts() const = 0;
+};
+
+struct OperatorOptions {
+  std::string endpoint;            ///< as nodes connect to: `ipc:///run/ironcore/reflector.sock` or `tcp://host:port`
+  std::optional<ClientKeys> keys;  ///< required for tcp, refused for ipc
+  Duration timeout = std::chrono::seconds(10);  ///< for each call
+};
+
+struct PeerStatus {
+  std::string endpoint;
+  ReflectorSession session;  ///< as far as operators are told
+};
+
+/// What a reflector says of itself.
+struct OperatorStatus {
+  std::string program;
+  std::string name;
+  std::uint64_t epoch = 0;  ///< of this life
+  bool is_ready = false;
+  Duration heartbeat{};
+  Duration lease{};
+  std::vector<std::pair<std::string, std::uint64_t>>
+      counts;  ///< those of `counts`, in the reflector's order; a newer one has more
+  std::vector<PeerStatus> peers;
+};
+
+struct NodesPage {
+  std::vector<NodeStatus> nodes;
+  bool has_more = false;  ///< behind the last one
+};
+
+struct VnisPage {
+  std::vector<VniStatus> vnis;
+  bool has_more = false;  ///< above the last one
+};
+
+/// What operators may ask a reflector; over TCP with a key that may read `status`. Errors: `unavailable` (nobody answers there), `timeout`, `forbidden`, `unsupported`
+/// (another protocol version). A restart of the reflector is bridged: a call is sent again until its time is up. `context` and `clock` outlive the client. Thread: any.
+class OperatorClient {
+ public:
+  static Result<std::unique_ptr<OperatorClient>> connect(Context& context, OperatorOptions options, Clock& clock);
+  virtual ~OperatorClient() = default;
+
+  virtual Result<OperatorStatus> status() = 0;
+  /// At most 1,000 of them, in the order of their names.
+  virtual Result<NodesPage> nodes(std::string_view after = {}, std::size_t limit = 1'000) = 0;
+  /// At most 1,000 VNIs, with both views of each.
+  virtual Result<VnisPage> vnis(Vni from = {}, std::size_t limit = 1'000) = 0;
+  /// At most 1,000 routes.
+  virtual Result<RoutesPage> routes(const RoutesQuery& query) = 0;
 };
 
 }  // namespace ironcore::routing::zmq

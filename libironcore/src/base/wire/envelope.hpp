@@ -49,6 +49,12 @@ enum class MessageType : std::uint16_t {
   read_capture = 0x0113,
   dataplane_offload = 0x0115,
 
+  // Of a reflector, to those who operate it; 0x0201 to 0x0280 are routing's own (routing/messages.hpp).
+  reflector_status = 0x0281,
+  reflector_nodes = 0x0282,
+  reflector_vnis = 0x0283,
+  reflector_routes = 0x0284,
+
   serve_streams = 0x2001,
   open_stream = 0x2002,
   offer_stream = 0x2003,

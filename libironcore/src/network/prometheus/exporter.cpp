@@ -1,42 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counters as families of metrics, made when they are asked for.
-#include <prometheus/client_metric.h>
-#include <prometheus/collectable.h>
-#include <prometheus/exposer.h>
-#include <prometheus/metric_family.h>
-#include <prometheus/metric_type.h>
-
-#include <exception>
 #include <limits>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "../../base/prometheus/family.hpp"
+#include "../../base/prometheus/http_server.hpp"
 #include "ironcore/network/prometheus.hpp"
 
 namespace ironcore::network::prometheus {
 
 namespace {
 
-using ::prometheus::ClientMetric;
-using ::prometheus::MetricFamily;
-using ::prometheus::MetricType;
+using ironcore::prometheus::MetricFamily;
+using ironcore::prometheus::MetricType;
 
-class Family {
+class Family : public ironcore::prometheus::Family {
  public:
   Family(std::vector<MetricFamily>& into, MetricType type, std::string_view name, std::string_view help)
-      : family_(into.emplace_back()) {
-    family_.name = "ironcore_dataplane_" + std::string(name);
-    family_.help = help;
-    family_.type = type;
-  }
-  void add(std::uint64_t value, std::vector<ClientMetric::Label> labels = {}) {
-    auto& metric = family_.metric.emplace_back();
-    metric.label = std::move(labels);
-    if (family_.type == MetricType::Counter)
-      metric.counter.value = static_cast<double>(value);
-    else
-      metric.gauge.value = static_cast<double>(value);
+      : ironcore::prometheus::Family(into, type, "ironcore_dataplane_" + std::string(name), help) {}
+  void add(std::uint64_t value, std::vector<ironcore::prometheus::ClientMetric::Label> labels = {}) {
+    ironcore::prometheus::Family::add(static_cast<double>(value), std::move(labels));
   }
   void add(const BurstTimes& times) {
     constexpr double second = 1e9;
@@ -50,9 +35,6 @@ class Family {
     }
     histogram.sample_sum = static_cast<double>(times.sum_ns) / second;
   }
-
- private:
-  MetricFamily& family_;
 };
 
 /// One family for each counter of a struct, one metric in it for each element of a list.
@@ -251,27 +233,20 @@ class Reader final : public ::prometheus::Collectable {
 
 class HttpExporter final : public Exporter {
  public:
-  HttpExporter(const std::string& address, const Dataplane& dataplane, const Ports& ports)
-      : exposer_(address, 2), reader_(std::make_shared<Reader>(dataplane, ports)) {
-    exposer_.RegisterCollectable(reader_);
-  }
-  std::uint16_t port() const override { return static_cast<std::uint16_t>(exposer_.GetListeningPorts().front()); }
+  explicit HttpExporter(std::unique_ptr<ironcore::prometheus::HttpServer> server) : server_(std::move(server)) {}
+  std::uint16_t port() const override { return server_->port(); }
 
  private:
-  ::prometheus::Exposer exposer_;
-  std::shared_ptr<Reader> reader_;  // the exposer only looks at it
+  std::unique_ptr<ironcore::prometheus::HttpServer> server_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Exporter>> Exporter::create(const std::string& address, const Dataplane& dataplane,
                                                    const Ports& ports) {
-  try {
-    return std::unique_ptr<Exporter>(std::make_unique<HttpExporter>(address, dataplane, ports));
-  } catch (const std::exception& failed) {
-    return Error(ErrorCode::unavailable, "listen on " + address + ": " + failed.what() +
-                                             ": is it an address of this host, and is the port free?");
-  }
+  IRONCORE_TRY(auto server,
+               ironcore::prometheus::HttpServer::create(address, std::make_shared<Reader>(dataplane, ports)));
+  return std::unique_ptr<Exporter>(std::make_unique<HttpExporter>(std::move(server)));
 }
 
 }  // namespace ironcore::network::prometheus

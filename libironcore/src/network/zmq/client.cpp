@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The client: one connection for each call in flight, kept for the next ones.
 #include <algorithm>
-#include <mutex>
 #include <utility>
 
-#include "../../base/wire/first_contact.hpp"
+#include "../../base/wire/request_pool.hpp"
 #include "capture_records.hpp"
 #include "counter_records.hpp"
 #include "ironcore/network/configuration_json.hpp"
@@ -17,30 +16,23 @@ namespace ironcore::network::zmq {
 namespace {
 
 using ironcore::wire::Answer;
-using ironcore::wire::Channel;
-using ironcore::wire::Socket;
 using ironcore::wire::StopWake;
 using ironcore::wire::Wake;
 
-constexpr std::size_t pool_size = 16;
 // Each question is asked anew after this, so that a server forgets those who have gone.
 constexpr Duration watch_span = std::chrono::seconds(5);
 
 class ZmqClient final : public Client {
  public:
   ZmqClient(std::shared_ptr<Context::Native> context, ClientOptions options, Clock& clock)
-      : context_(std::move(context)), options_(std::move(options)), clock_(clock) {}
+      : options_(std::move(options)),
+        clock_(clock),
+        pool_(std::move(context), options_.endpoint, options_.keys, clock) {}
 
   /// Over a fresh connection; says whether it was the keys.
   Result<void> meet() {
-    const auto deadline = clock_.now() + options_.timeout;
-    IRONCORE_TRY(auto channel, take());
-    const auto id = channel->next_id();
-    channel->start(id,
-                   ironcore::wire::encode(id, ironcore::wire::milliseconds_until(deadline, clock_), HelloRequest{}));
-    IRONCORE_TRY(const auto answer, ironcore::wire::first_answer(*channel, context_, options_.keys, deadline));
+    IRONCORE_TRY(const auto answer, pool_.meet(HelloRequest{}, clock_.now() + options_.timeout));
     IRONCORE_CHECK(ironcore::wire::reply_of<HelloReply>(answer));
-    give_back(std::move(channel));
     return {};
   }
 
@@ -79,7 +71,7 @@ class ZmqClient final : public Client {
     const auto most = static_cast<std::uint32_t>(std::clamp<std::size_t>(limit, 1, std::size_t{65536}));
     while (!stop.stop_requested()) {
       const auto until = std::min(deadline, clock_.now() + watch_span);
-      const auto answer = call(WatchRequest{after, most}, until, until + options_.timeout, cancel);
+      const auto answer = pool_.call(WatchRequest{after, most}, until, until + options_.timeout, cancel);
       if (!answer && answer.error().code() == ErrorCode::cancelled) break;
       IRONCORE_CHECK(answer);
       IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<WatchReply>(*answer));
@@ -205,47 +197,12 @@ class ZmqClient final : public Client {
 
   template <class Request>
   Result<Answer> call(const Request& request) {
-    const auto deadline = clock_.now() + options_.timeout;
-    return call(request, deadline, deadline, nullptr);
+    return pool_.call(request, clock_.now() + options_.timeout);
   }
 
-  /// `told` is the deadline that the server hears of.
-  template <class Request>
-  Result<Answer> call(const Request& request, Instant told, Instant deadline, const std::shared_ptr<Wake>& cancel) {
-    IRONCORE_TRY(auto channel, take());
-    const auto id = channel->next_id();
-    channel->start(id, ironcore::wire::encode(id, ironcore::wire::milliseconds_until(told, clock_), request));
-    auto answer = channel->finish(deadline, cancel);
-    give_back(std::move(channel));
-    return answer;
-  }
-
-  /// The answer to a request that is open may still come: never mix it up with the next one's.
-  void give_back(std::unique_ptr<Channel> channel) {
-    const std::lock_guard lock(mutex_);
-    if (!channel->is_busy() && free_.size() < pool_size) free_.push_back(std::move(channel));
-  }
-
-  Result<std::unique_ptr<Channel>> take() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!free_.empty()) {
-        auto channel = std::move(free_.back());
-        free_.pop_back();
-        return channel;
-      }
-    }
-    IRONCORE_TRY(auto socket, Socket::open(context_, ZMQ_DEALER));
-    IRONCORE_CHECK(ironcore::wire::prepare_client(socket, options_.endpoint, options_.keys));
-    IRONCORE_CHECK(socket.connect(options_.endpoint));
-    return std::make_unique<Channel>(std::move(socket), options_.endpoint, clock_);
-  }
-
-  const std::shared_ptr<Context::Native> context_;
   const ClientOptions options_;
   Clock& clock_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Channel>> free_;
+  ironcore::wire::RequestPool pool_;
 };
 
 }  // namespace

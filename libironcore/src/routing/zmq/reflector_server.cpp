@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A reflector's loop.
+#include <condition_variable>
 #include <mutex>
 
 #include "client_link.hpp"
 #include "ironcore/routing/zmq.hpp"
+#include "operations.hpp"
 #include "server_link.hpp"
 
 namespace ironcore::routing::zmq {
@@ -19,14 +21,19 @@ class ZmqReflectorServer final : public ReflectorServer {
                      Clock& clock, Log& log)
       : nodes_(std::move(nodes)), peers_(std::move(peers)), wake_(std::move(wake)), clock_(clock), log_(log) {}
 
-  Result<void> open(ReflectorOptions options, Random& random) {
+  Result<void> open(ReflectorOptions options, std::string program, std::vector<std::string> peers, Random& random) {
     options.bulk = nodes_->bulk();
     options.publications = nodes_->publications();
     IRONCORE_TRY(reflector_, Reflector::create(std::move(options), *nodes_, *peers_, clock_, random, log_));
+    operations_ = std::make_unique<Operations>(*reflector_, *nodes_, std::move(program), std::move(peers));
     return {};
   }
 
   Result<void> run(std::stop_token stop) override;
+  bool wait_until_ready(std::stop_token stop) const override {
+    std::unique_lock lock(mutex_);
+    return ready_.wait(lock, std::move(stop), [this] { return reflector_->is_ready(); });
+  }
   std::string ipc_endpoint() const override { return nodes_->ipc_endpoint(); }
   std::string tcp_endpoint() const override { return nodes_->tcp_endpoint(); }
   void replace_identities(KeyRights rights) override {
@@ -44,14 +51,29 @@ class ZmqReflectorServer final : public ReflectorServer {
     const std::lock_guard lock(mutex_);
     return nodes_->unknown_keys();
   }
+  std::vector<ReflectorCount> counts() const override {
+    const std::lock_guard lock(mutex_);
+    auto counts = link_counts();
+    const auto requests = operations_->counts();
+    counts.insert(counts.end(), requests.begin(), requests.end());
+    return counts;
+  }
 
  private:
   ServerLink::Events events() {
     return {.receive =
                 [this](PeerId peer, Channel channel, std::string_view message, const KeyRights::Rights* rights) {
+                  if (channel == Channel::control && Operations::is_request(message))
+                    return operations_->take(peer, message, rights);
                   reflector_->receive(peer, channel, message, rights == nullptr ? nullptr : &rights->node);
                 },
             .subscribed = [this](StreamName topic) { reflector_->subscribed(topic); }};
+  }
+  std::vector<ReflectorCount> link_counts() const {
+    using enum ReflectorCount::Kind;
+    return {
+        {"unknown_keys", "TCP connections of keys that nobody has.", counter, nodes_->unknown_keys()},
+        {"refused_subscriptions", "Subscriptions that a key may not have.", counter, nodes_->refused_subscriptions()}};
   }
 
   std::unique_ptr<ServerLink> nodes_;
@@ -60,7 +82,9 @@ class ZmqReflectorServer final : public ReflectorServer {
   Clock& clock_;
   Log& log_;
   mutable std::mutex mutex_;
+  mutable std::condition_variable_any ready_;
   std::unique_ptr<Reflector> reflector_;
+  std::unique_ptr<Operations> operations_;
   std::optional<KeyRights> new_rights_;
 };
 
@@ -77,6 +101,7 @@ Result<void> ZmqReflectorServer::run(std::stop_token stop) {
       return Error(ErrorCode::internal, wire::zmq_error("wait for messages").message() + ": restart the reflector");
     if (items[0].revents != 0) wake_->clear();
     const std::lock_guard lock(mutex_);
+    const auto was_ready = reflector_->is_ready();
     if (new_rights_) {
       IRONCORE_CHECK(
           within(nodes_->replace_rights(std::move(*new_rights_)), "publish again after rights have changed"));
@@ -89,6 +114,8 @@ Result<void> ZmqReflectorServer::run(std::stop_token stop) {
     }) || is_busy;
     until = reflector_->advance();
     peers_->act();
+    if (!was_ready && reflector_->is_ready()) ready_.notify_all();
+    if (operations_->is_waiting()) is_busy = operations_->answer(link_counts()) || is_busy;
     if (nodes_->is_unbound()) until = std::min(until, clock_.now() + std::chrono::milliseconds(5));
     if (is_busy) until = {};
   }
@@ -104,11 +131,14 @@ Result<std::unique_ptr<ReflectorServer>> ReflectorServer::create(Context& contex
                                                                  std::vector<ReflectorEndpoint> peers, Clock& clock,
                                                                  Random& random, Log& log) {
   options.peers = peers.size();
+  auto program = server.program;
+  std::vector<std::string> peer_endpoints;
+  for (const auto& peer : peers) peer_endpoints.push_back(peer.endpoint);
   IRONCORE_TRY(auto nodes, ServerLink::create(context, std::move(server)));
   IRONCORE_TRY(auto peer_link, ClientLink::create(context, std::move(peers)));
   IRONCORE_TRY(auto wake, Wake::create());
   auto made = std::make_unique<ZmqReflectorServer>(std::move(nodes), std::move(peer_link), std::move(wake), clock, log);
-  IRONCORE_CHECK(made->open(std::move(options), random));
+  IRONCORE_CHECK(made->open(std::move(options), std::move(program), std::move(peer_endpoints), random));
   return std::unique_ptr<ReflectorServer>(std::move(made));
 }
 

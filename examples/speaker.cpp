@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+// A host without machines: announces the routes that it is given, and prints what others announce, until it is told to leave.
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "ironcore/base/unique_fd.hpp"
+#include "ironcore/routing/zmq.hpp"
+
+using namespace ironcore;
+using namespace ironcore::routing;
+
+namespace {
+
+constexpr const char* usage =
+    "usage: speaker NAME [--reflector ENDPOINT[,key=PUBLIC-KEY]]… [--key-file FILE] [--subscribe VNI]… [--come-back] "
+    "[ROUTE]…\n"
+    "  a ROUTE is VNI#PREFIX#NEXT-HOP[#TYPE[#FROM#TO]][,target=VNI][,weight=N][,mobility=N]: 100#10.0.0.1/32#fd00::1\n"
+    "then, on standard input, a line each:\n"
+    "  announce ROUTE…   withdraw ROUTE…   take-over ROUTE   subscribe VNI   unsubscribe VNI   status\n"
+    "  leave\n"
+    "it ends then, or with SIGINT or SIGTERM, and takes its routes along; with --come-back they stay for a while\n"
+    "prints + ROUTE and - ROUTE with the number of the node that announces it\n";
+
+/// Prints what changes in the VNIs that are subscribed. Used while nobody else uses the speaker.
+class Printer {
+ public:
+  void follow(Vni vni) { tables_.try_emplace(vni); }
+  void leave(Vni vni) { tables_.erase(vni); }
+
+  void print(const Speaker& speaker) {
+    for (auto& [vni, table] : tables_) {
+      const auto next = speaker.changes(vni, table.sequence, SIZE_MAX,
+                                        [&table](const LearnedRoute& learned) { take(table, learned); });
+      if (next) {
+        table.sequence = *next;
+      } else {
+        begin_anew(table, speaker, vni);
+      }
+    }
+    std::cout.flush();
+  }
+
+ private:
+  using Known = std::pair<OriginId, std::string>;
+  struct Table {
+    std::uint64_t sequence = 0;
+    std::map<Known, std::string> routes;  ///< what says which route it is, and all of it
+  };
+
+  /// Weight, target and mobility may change of the same route.
+  static std::string identity(Route route) {
+    route.weight = 1;
+    route.target_vni = {};
+    route.mobility = 0;
+    return to_text(route);
+  }
+  static void tell(char what, const std::string& route, OriginId origin) {
+    std::cout << what << ' ' << route << " from " << std::hex << static_cast<std::uint64_t>(origin) << std::dec << '\n';
+  }
+  static void forget(Table& table, std::map<Known, std::string>::iterator route) {
+    tell('-', route->second, route->first.first);
+    table.routes.erase(route);
+  }
+  static void take(Table& table, const LearnedRoute& learned) {
+    switch (learned.what) {
+      case LearnedRoute::What::announced: {
+        const auto text = to_text(learned.route);
+        auto& known = table.routes[{learned.origin, identity(learned.route)}];
+        if (known != text) tell('+', text, learned.origin);
+        known = text;
+        return;
+      }
+      case LearnedRoute::What::withdrawn: {
+        const auto found = table.routes.find({learned.origin, identity(learned.route)});
+        if (found != table.routes.end()) forget(table, found);
+        return;
+      }
+      case LearnedRoute::What::origin_gone:
+        for (auto it = table.routes.begin(); it != table.routes.end();) {
+          const auto next = std::next(it);
+          if (it->first.first == learned.origin) forget(table, it);
+          it = next;
+        }
+    }
+  }
+  /// Too much was withdrawn since the last look to be told singly.
+  static void begin_anew(Table& table, const Speaker& speaker, Vni vni) {
+    std::set<Known> there;
+    for (const auto& learned : speaker.routes(vni)) {
+      there.insert({learned.origin, identity(learned.route)});
+      take(table, learned);
+    }
+    for (auto it = table.routes.begin(); it != table.routes.end();) {
+      const auto next = std::next(it);
+      if (!there.contains(it->first)) forget(table, it);
+      it = next;
+    }
+    table.sequence = speaker.sequence(vni);
+  }
+
+  std::map<Vni, Table> tables_;
+};
+
+struct Wishes {
+  std::string name;
+  std::vector<zmq::ReflectorEndpoint> reflectors;
+  std::vector<Vni> subscriptions;
+  std::vector<Route> routes;
+  Speaker::Leave leave = Speaker::Leave::leaving;
+};
+
+Result<Wishes> read_wishes(const std::vector<std::string>& words) {
+  Wishes wishes{.name = words.front()};
+  std::optional<zmq::KeyPair> keys;
+  std::vector<std::string> reflectors;
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    const auto& word = words[i];
+    if (!word.starts_with("--")) {
+      IRONCORE_TRY(wishes.routes.emplace_back(), parse_route(word));
+      continue;
+    }
+    if (word == "--come-back") {
+      wishes.leave = Speaker::Leave::coming_back;
+      continue;
+    }
+    if (++i == words.size()) return Error(ErrorCode::invalid, word + ": a word is missing after it");
+    if (word == "--reflector") {
+      reflectors.push_back(words[i]);
+    } else if (word == "--key-file") {
+      IRONCORE_TRY(keys, wire::load_key_pair(words[i]));
+    } else if (word == "--subscribe") {
+      IRONCORE_TRY(wishes.subscriptions.emplace_back(), Vni::parse(words[i]));
+    } else {
+      return Error(ErrorCode::invalid, word + " is none of --reflector, --key-file, --subscribe, --come-back");
+    }
+  }
+  for (const auto& text : reflectors) {
+    constexpr std::string_view key = ",key=";
+    const auto at = text.find(key);
+    auto& reflector = wishes.reflectors.emplace_back();
+    reflector.endpoint = text.substr(0, at);
+    if (at == std::string::npos) continue;
+    if (!keys) return Error(ErrorCode::invalid, text + " needs --key-file FILE: who we are");
+    reflector.keys = zmq::ClientKeys{*keys, text.substr(at + key.size())};
+  }
+  return wishes;
+}
+
+void print_status(const Speaker& speaker) {
+  const auto status = speaker.status();
+  for (const auto& reflector : status.reflectors)
+    std::cout << "= reflector " << (reflector.name.empty() ? "?" : reflector.name) << ' ' << name(reflector.phase)
+              << (reflector.is_ready ? " ready" : "") << " announced " << reflector.announced << " of "
+              << status.announced << " refused " << reflector.refused_routes << ' ' << reflector.refusal << '\n';
+  for (const auto& table : status.vnis)
+    std::cout << "= vni " << table.vni.to_text() << " routes " << table.routes << (table.is_complete ? " complete" : "")
+              << (table.is_stale ? " stale" : "") << '\n';
+  std::cout << "= status ends" << std::endl;
+}
+
+enum class Next { go_on, leave };
+
+Result<Next> carry_out(const std::string& line, zmq::SpeakerNode& node, Printer& printer) {
+  std::istringstream words(line);
+  std::string verb, word;
+  if (!(words >> verb)) return Next::go_on;
+  if (verb == "leave") return Next::leave;
+  if (verb == "status") {
+    node.with([](const Speaker& speaker) { print_status(speaker); });
+    return Next::go_on;
+  }
+  if (verb == "subscribe" || verb == "unsubscribe") {
+    words >> word;
+    IRONCORE_TRY(const auto vni, Vni::parse(word));
+    node.with([&](Speaker& speaker) {
+      if (verb == "subscribe") {
+        speaker.subscribe(vni);
+        printer.follow(vni);
+      } else {
+        speaker.unsubscribe(vni);
+        printer.leave(vni);
+      }
+    });
+    return Next::go_on;
+  }
+  if (verb != "announce" && verb != "withdraw" && verb != "take-over")
+    return Error(ErrorCode::invalid,
+                 verb + " is none of announce, withdraw, take-over, subscribe, unsubscribe, status, leave");
+  std::vector<Route> routes;
+  while (words >> word) {
+    IRONCORE_TRY(routes.emplace_back(), parse_route(word));
+  }
+  Result<void> done;
+  node.with([&](Speaker& speaker) {
+    if (verb == "announce") {
+      done = speaker.announce(routes);
+    } else if (verb == "withdraw") {
+      speaker.withdraw(routes);
+    } else {
+      for (const auto& route : routes)
+        if (done) done = speaker.take_over(route);
+    }
+  });
+  IRONCORE_CHECK(std::move(done));
+  return Next::go_on;
+}
+
+/// Carries out lines of standard input until one of them, or a signal, says that it is enough. The end of the input ends nothing.
+void listen(int signals, zmq::SpeakerNode& node, Printer& printer) {
+  std::string text;
+  pollfd items[] = {{signals, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
+  while (true) {
+    if (::poll(items, 2, -1) < 0) continue;
+    if (items[0].revents != 0) return;
+    char bytes[4096];
+    const auto count = ::read(STDIN_FILENO, bytes, sizeof bytes);
+    if (count <= 0) {
+      items[1].fd = -1;
+      continue;
+    }
+    text.append(bytes, static_cast<std::size_t>(count));
+    for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
+      const auto next = carry_out(text.substr(0, end), node, printer);
+      text.erase(0, end + 1);
+      if (!next) {
+        std::cerr << "error: " << next.error().message() << std::endl;
+      } else if (*next == Next::leave) {
+        return;
+      }
+    }
+  }
+}
+
+Result<void> speak(Wishes wishes) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGINT);
+  sigaddset(&ends, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &ends, nullptr);  // before there are threads
+  const UniqueFd signals(::signalfd(-1, &ends, SFD_CLOEXEC));
+
+  SystemClock clock;
+  SystemRandom random;
+  NullLog log;
+  IRONCORE_TRY(const auto context, zmq::Context::create());
+  IRONCORE_TRY(const auto node, zmq::SpeakerNode::create(*context, {.name = wishes.name}, std::move(wishes.reflectors),
+                                                         clock, random, log));
+  Printer printer;
+  Result<void> announced;
+  node->with([&](Speaker& speaker) {
+    for (const auto vni : wishes.subscriptions) {
+      speaker.subscribe(vni);
+      printer.follow(vni);
+    }
+    announced = speaker.announce(wishes.routes);
+  });
+  IRONCORE_CHECK(std::move(announced));
+  node->on_turn([&printer](const Speaker& speaker) {
+    printer.print(speaker);
+    return Instant::max();
+  });
+  Result<void> done;
+  std::stop_source stop;
+  node->leave_as(wishes.leave);
+  std::thread loop([&] { done = node->run(stop.get_token()); });
+  listen(signals.get(), *node, printer);
+  stop.request_stop();
+  loop.join();
+  return done;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.empty() || words.front().starts_with("-")) {
+    std::cerr << usage;
+    return 2;
+  }
+  auto wishes = read_wishes(words);
+  if (!wishes) {
+    std::cerr << "error: " << wishes.error().message() << '\n' << usage;
+    return 2;
+  }
+  const auto done = speak(std::move(*wishes));
+  if (done) return 0;
+  std::cerr << "error: " << done.error().message() << '\n';
+  return 1;
+}
