@@ -465,6 +465,7 @@ TEST_CASE("killed at any moment while the file is made shorter, all that was ack
     REQUIRE(::kill(child, SIGKILL) == 0);
     REQUIRE(::waitpid(child, &status, 0) == child);
     REQUIRE(WIFSIGNALED(status));
+    REQUIRE(told.load() >= enough);
     const KeptDesired kept(directories.configuration());
     const auto last = told.load();
     for (std::uint32_t number = last > 19 ? last - 19 : 1; number <= last; ++number) {

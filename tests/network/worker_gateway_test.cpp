@@ -122,6 +122,85 @@ TEST_CASE("who sends in vain hears why, as often as it may") {
   CHECK(host.from_machine(1, packet).drop == Drop::route);
 }
 
+TEST_CASE("what comes over the wire and is too long for a machine is told to its sender, if it is of a flow") {
+  auto options = with_errors();
+  options.gateway.icmp_errors_at_once = 4;
+  Host host(1, options);
+  host.add(1, "10.0.0.1", 100, "fd00::1");
+  host.add(2, "10.0.0.2");
+  host.change({route("10.9.0.0/16", {other_host().to_text()}), route("fd00:9::/32", {other_host().to_text()}),
+               route("0.0.0.0/0", {other_host(2).to_text()}), nat("m2", 1024, 2047)});
+  const auto too_big = [&] { return host.worker.packets()[static_cast<std::size_t>(Drop::too_big)]; };
+  const auto come = [&](const Bytes& packet) {
+    return host.from_wire(wire_frame(other_host(), host.underlay_of(1), packet));
+  };
+  const auto v4_of = [](std::size_t bytes) {
+    return checksummed(v4(udp(53, 1000, Bytes(bytes - 28, 7)), {"10.9.0.1", "10.0.0.1"}));
+  };
+  const auto v6_of = [](std::size_t bytes) {
+    return checksummed(v6(udp(53, 1000, Bytes(bytes - 48, 7)), {"fd00:9::1", "fd00::1"}));
+  };
+  // There is no flow, so nobody knows the way.
+  CHECK(come(v4_of(1501)).drop == Drop::too_big);
+  CHECK(come(v4_of(1500)).port == first_machine_port + 1);
+  CHECK(come(v6_of(1500)).port == first_machine_port + 1);
+
+  const auto check_told = [&](const Went& told, const IpAddress& from, const IpAddress& to) {
+    REQUIRE(told.drop == Drop::none);
+    CHECK(told.port == uplink_port);
+    CHECK(v6_at(told.frame, 14 + 8) == from);
+    CHECK(v6_at(told.frame, 14 + 24) == to);
+    CHECK(told.frame[14 + 7] == 64);
+    CHECK(is_right(slice(told.frame, 54)));
+    return slice(told.frame, 54);
+  };
+  const auto before = too_big();
+  const auto v4_error = check_told(come(v4_of(1501)), host.underlay_of(1), other_host());
+  CHECK(too_big() == before + 1);
+  CHECK(source_address(v4_error) == "10.0.0.1");
+  CHECK(destination_address(v4_error) == "10.9.0.1");
+  CHECK(v4_error[20] == 3);
+  CHECK(v4_error[21] == 4);
+  CHECK(get16(v4_error, 26) == 1500);
+  CHECK(quote_of(v4_error) == slice(v4_of(1501), 0, 576 - 28));
+  const auto v6_error = check_told(come(v6_of(1501)), host.underlay_of(1), other_host());
+  CHECK(source_address(v6_error) == "fd00::1");
+  CHECK(destination_address(v6_error) == "fd00:9::1");
+  CHECK(v6_error[40] == 2);
+  CHECK(get16(v6_error, 46) == 1500);
+  CHECK(quote_of(v6_error) == slice(v6_of(1501), 0, 1280 - 48));
+
+  SUBCASE("as often as the machine may cause it") {
+    CHECK(come(v4_of(1501)).drop == Drop::none);
+    CHECK(come(v4_of(1501)).drop == Drop::none);
+    CHECK(come(v4_of(1501)).drop == Drop::too_big);
+    CHECK(come(v4_of(1500)).port == first_machine_port + 1);
+  }
+  SUBCASE("of a flow with NAT from the public address") {
+    const auto out = host.from_machine(2, checksummed(udp_v4("10.0.0.2", "198.51.100.7")));
+    REQUIRE(out.drop == Drop::none);
+    const auto port = get16(out.frame, 54 + 20);
+    const auto answer = checksummed(v4(udp(53, port, Bytes(1500)), {"198.51.100.7", "192.0.2.1"}));
+    const auto underlay = *host.desired.nats().at({"m2"}).underlay;
+    const auto error = check_told(host.from_wire(wire_frame(other_host(2), underlay, answer)), underlay, other_host(2));
+    CHECK(source_address(error) == "192.0.2.1");
+    CHECK(destination_address(error) == "198.51.100.7");
+    CHECK(quote_of(error) == slice(answer, 0, 576 - 28));
+  }
+  SUBCASE("but not of what the firewall refuses meanwhile") {
+    host.change({FirewallRuleKey{"m1", "all-v4"}});
+    CHECK(come(v4_of(1501)).drop != Drop::none);
+  }
+  SUBCASE("also if that is now a machine of this host") {
+    host.add(9, "10.9.0.1");
+    const auto told = come(v4_of(1501));
+    CHECK(told.drop == Drop::none);
+    CHECK(told.port == first_machine_port + 9);
+    CHECK(told.ip()[20] == 3);
+    CHECK(is_right(told.ip()));
+  }
+}
+
 TEST_CASE("a machine that floods the table leaves room for others") {
   Host host(1);
   host.add(1, "10.0.0.1");

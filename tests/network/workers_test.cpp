@@ -134,6 +134,24 @@ TEST_CASE("answers meet their flow, whichever worker they come to: no rule lets 
   CHECK(host.dataplane->counters().connections == 400);
 }
 
+TEST_CASE("what is too long for a machine is told to its sender, whichever worker it comes to") {
+  Host host;
+  host.add(1, "10.0.0.1");
+  for (std::uint16_t port = 1; port <= 8; ++port) {
+    host.from_machine(1, udp_of("10.0.0.1", port, "10.9.0.1", 53));
+    host.at("uplink");
+    const auto answer = checksummed(v4(udp(53, port, Bytes(1473)), {"10.9.0.1", "10.0.0.1"}));
+    host.from_wire(host.underlay<Interface>({"m1"}), answer);
+    const auto error = host.at("uplink");
+    CHECK(is_right(error));
+    CHECK(destination_address(error) == "10.9.0.1");
+    CHECK(error[20] == 3);
+    CHECK(get16(error, 26) == 1500);
+    CHECK(quote_of(error) == slice(answer, 0, 576 - 28));
+  }
+  CHECK(host.count(Drop::too_big) == 8);
+}
+
 TEST_CASE("answers to a NAT, a virtual IP and by NAT64 meet their flow; one socket has one port") {
   Host host;
   for (int i = 1; i <= 6; ++i) host.add(i, "10.0.0." + std::to_string(i));

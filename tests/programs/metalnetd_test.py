@@ -18,8 +18,9 @@ from cloud import Daemon, TempDirectory, program, run, wait_until
 try:
     from scapy.config import conf
     conf.ipv6_enabled = False  # no look at the interfaces of this machine
-    from scapy.all import (ARP, BOOTP, DHCP, ICMP, IP, UDP, VXLAN, Ether, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr,
-                           IPv6, Raw, rdpcap)
+    from scapy.all import (ARP, BOOTP, DHCP, ICMP, IP, TCP, UDP, VXLAN, Ether, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_RS, ICMPv6NDOptDstLLAddr,
+                           ICMPv6NDOptMTU, ICMPv6NDOptSrcLLAddr, ICMPv6TimeExceeded, IPOption_RR, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop, Raw,
+                           defragment, fragment, rdpcap)
 except ImportError:
     print("skipped: python3-scapy is not installed")
     sys.exit(cloud.SKIPPED)
@@ -298,10 +299,6 @@ class Dataplane(Host):
         self.wires["up"].send(Ether(src=ROUTER, dst=sent.src) / IPv6(src=PUBLIC, dst=underlay, nh=4) / back)
         answer = self.wires["a"].wait_for("the answer", lambda frame: UDP in frame)
         self.assertEqual((answer[IP].dst, answer[UDP].dport, answer[Raw].load), ("10.0.0.1", 4000, b"answer"))
-
-    def metrics(self):
-        with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
-            return answer.read().decode()
 
     def test_rates_mark_packets_and_how_full_it_is_is_told(self):
         self.machines()
@@ -628,6 +625,138 @@ class Dataplane(Host):
         self.assertEqual(self.lease("a"), "10.0.0.1")
         self.assertEqual(self.daemon.stop(), 0)
         self.assertFalse((self.directory / "dataplane.sock").exists())
+
+
+class Functions(Host):
+    """What else the engine does, seen from outside: machines of both families, a server of the public at 198.51.100.1."""
+    NETWORK = f"""
+kind: List
+items:
+  - {{kind: Interface, id: a, port: port-a, vni: 100, ipv4: 10.0.0.1, ipv6: "2001:db8:100::1", mac: "{MACS['a']}"}}
+  - {{kind: Interface, id: b, port: port-b, vni: 100, ipv4: 10.0.0.2, ipv6: "2001:db8:100::2", mac: "{MACS['b']}"}}
+  - {{kind: FirewallRule, interface: b, id: v4, source: 0.0.0.0/0, destination: 0.0.0.0/0}}
+  - {{kind: FirewallRule, interface: b, id: v6, source: "::/0", destination: "::/0"}}
+  - {{kind: Route, vni: 100, prefix: 10.2.0.0/16, nextHops: [{{underlay: "{OTHER_HOST}"}}]}}
+  - {{kind: Route, vni: 100, prefix: 0.0.0.0/0, nextHops: [{{underlay: "{PUBLIC}"}}]}}
+  - {{kind: Route, vni: 100, prefix: "::/0", nextHops: [{{underlay: "{PUBLIC}"}}]}}
+  - {{kind: Nat, interface: a, address: 192.0.2.1, firstPort: 1024, lastPort: 2047}}
+  - {{kind: VirtualIp, interface: b, address: 192.0.2.77}}
+  - {{kind: LoadBalancer, id: lb, vni: 100, address: 10.9.9.9, services: [{{protocol: UDP, firstPort: 53, lastPort: 60}}]}}
+  - {{kind: InterfacePrefix, interface: b, prefix: 10.9.9.9/32, use: LoadBalancer}}
+  - {{kind: VirtualService, id: dns, protocol: UDP, address: 169.254.77.1, port: 53, serviceAddress: "2001:db8:0:9::53", servicePort: 5353}}
+"""
+    SERVER = "198.51.100.1"
+
+    def setUp(self):
+        super().setUp()
+        self.ok("apply", "-f", "-", stdin=self.NETWORK)
+        self.macs = {name: self.gateway_mac(name) for name in "ab"}
+
+    def send(self, name, packet):
+        self.wires[name].send(Ether(src=MACS[name], dst=self.macs[name]) / packet)
+
+    def send_wire(self, underlay, packet, source=PUBLIC):
+        self.wires["up"].send(Ether(src=ROUTER, dst="02:00:00:00:04:01") / IPv6(src=source, dst=underlay, nh=41 if IPv6 in packet else 4) / packet)
+
+    def comes(self, name, payload):
+        """The frame with this in it."""
+        return self.wires[name].wait_for(str(payload), lambda frame: payload in bytes(frame))
+
+    def comes_by_wire(self, payload):
+        """The packet inside, whose checksums are right."""
+        packet = IP(bytes(self.comes("up", payload)[IPv6].payload))
+        self.check_sums(packet)
+        return packet
+
+    def check_sums(self, packet):
+        anew = packet.__class__(bytes(packet))
+        for layer in (IP, UDP, TCP, ICMP):
+            if layer in anew:
+                del anew[layer].chksum
+        self.assertEqual(bytes(anew).hex(), bytes(packet).hex())
+
+    def test_machines_speak_ipv6(self):
+        self.wires["a"].send(Ether(src=MACS["a"], dst="33:33:00:00:00:02") / IPv6(src="fe80::a", dst="ff02::2", hlim=255) / ICMPv6ND_RS())
+        told = self.wires["a"].wait_for("a router advertisement", lambda frame: ICMPv6ND_RA in frame)
+        self.assertEqual(told[ICMPv6NDOptMTU].mtu, 1500)
+        to_b = IPv6(src="2001:db8:100::1", dst="2001:db8:100::2")
+        self.send("a", to_b / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / UDP(sport=7000, dport=8000) / b"behind headers")
+        came = self.comes("b", b"behind headers")
+        self.assertEqual((came[IPv6].hlim, came[UDP].dport), (63, 8000))
+        to_b.hlim = 1
+        self.send("a", to_b / UDP(sport=7000, dport=8000) / b"too far")
+        heard = self.wires["a"].wait_for("time exceeded", lambda frame: ICMPv6TimeExceeded in frame)
+        self.assertEqual(heard[IPv6].src, "fe80::1")
+        self.send("a", IP(src="10.0.0.1", dst="10.0.0.2", ttl=1) / UDP(sport=7000, dport=8000) / b"too far")
+        heard = self.wires["a"].wait_for("time exceeded", lambda frame: ICMP in frame)
+        self.assertEqual((heard[ICMP].type, heard[IP].src), (11, GATEWAY))
+
+    def test_pieces_options_and_errors_pass_nat(self):
+        content = bytes(range(256)) * 10
+        pieces = fragment(IP(src="10.0.0.1", dst=self.SERVER, id=99) / UDP(sport=4500, dport=7000) / content, 1400)
+        for piece in pieces:
+            self.send("a", piece)
+        came = [IP(bytes(self.wires["up"].wait_for("a piece", lambda frame: IPv6 in frame and frame[IPv6].nh == 4)[IPv6].payload)) for _ in pieces]
+        whole = IP(bytes(defragment(came)[0]))
+        self.check_sums(whole)
+        self.assertEqual((whole.src, bytes(whole[UDP].payload)), ("192.0.2.1", content))
+
+        self.send("a", IP(src="10.0.0.1", dst=self.SERVER, options=[IPOption_RR(length=7, routers=["0.0.0.0"])]) / UDP(sport=4501, dport=7000) / b"options")
+        self.assertEqual(len(self.comes_by_wire(b"options").options), 2)
+
+        self.send("a", IP(src="10.0.0.1", dst=self.SERVER) / UDP(sport=4600, dport=7000) / b"question")
+        error = IP(src="198.51.100.77", dst="192.0.2.1") / ICMP(type=3, code=4, nexthopmtu=1300) / self.comes_by_wire(b"question")
+        self.send_wire(self.underlay_of("nat", "a"), error)
+        heard = self.wires["a"].wait_for("the error", lambda frame: ICMP in frame)
+        self.check_sums(IP(bytes(heard[IP])))
+        quoted = IP(bytes(heard[ICMP].payload))
+        self.check_sums(quoted)
+        self.assertEqual((heard[IP].src, heard[ICMP].nexthopmtu, quoted.src, quoted[UDP].sport), ("198.51.100.77", 1300, "10.0.0.1", 4600))
+
+    def test_nat64_leads_to_ipv4(self):
+        # Embedded by hand: scapy's sums of addresses with dots in them are wrong.
+        self.send("a", IPv6(src="2001:db8:100::1", dst="64:ff9b::c633:6401") / UDP(sport=4800, dport=53) / b"from six")
+        asked = self.comes_by_wire(b"from six")
+        self.assertEqual((asked.src, asked.dst), ("192.0.2.1", self.SERVER))
+        self.send_wire(self.underlay_of("nat", "a"), IP(src=self.SERVER, dst="192.0.2.1") / UDP(sport=53, dport=asked[UDP].sport) / b"from four")
+        answer = self.comes("a", b"from four")[IPv6]
+        self.check_sums(answer)
+        self.assertEqual((answer.src, answer[UDP].dport), ("64:ff9b::c633:6401", 4800))
+
+    def test_public_addresses_balancers_and_services(self):
+        underlay = self.underlay_of("virtual-ip", "b", "IPv4")
+        self.send_wire(underlay, IP(src=self.SERVER, dst="192.0.2.77") / UDP(sport=7000, dport=80) / b"to the public address")
+        came = self.comes("b", b"to the public address")
+        self.check_sums(came[IP])
+        self.assertEqual(came[IP].dst, "10.0.0.2")
+        self.send("b", IP(src="10.0.0.2", dst=self.SERVER) / UDP(sport=80, dport=7000) / b"and back")
+        self.assertEqual(self.comes_by_wire(b"and back").src, "192.0.2.77")
+
+        target = json.loads(self.ok("get", "prefixes", "-o", "json"))["underlay"]
+        self.ok("apply", "-f", "-", stdin=json.dumps({"kind": "LoadBalancerTarget", "loadBalancer": "lb", "underlay": target}))
+        self.send("a", IP(src="10.0.0.1", dst="10.9.9.9") / UDP(sport=3000, dport=55) / b"balanced")
+        self.assertEqual(self.comes("b", b"balanced")[IP].dst, "10.9.9.9")
+        self.send("b", IP(src="10.9.9.9", dst="10.0.0.1") / UDP(sport=55, dport=3000) / b"returned")
+        self.assertEqual(self.comes("a", b"returned")[IP].src, "10.9.9.9")
+
+        self.send("a", IP(src="10.0.0.1", dst="169.254.77.1") / UDP(sport=6000, dport=53) / b"virtual")
+        asked = self.comes("up", b"virtual")[IPv6]
+        self.check_sums(asked)
+        self.assertEqual((asked.nh, asked.dst, asked[UDP].dport), (17, "2001:db8:0:9::53", 5353))
+        self.wires["up"].send(Ether(src=ROUTER, dst="02:00:00:00:04:01") / IPv6(src=asked.dst, dst=asked.src) / UDP(sport=5353, dport=asked[UDP].sport) / b"real")
+        answer = self.comes("a", b"real")
+        self.check_sums(answer[IP])
+        self.assertEqual((answer[IP].src, answer[UDP].sport, answer[UDP].dport), ("169.254.77.1", 53, 6000))
+
+    def test_what_the_wire_brings_too_long_is_told_to_its_sender(self):
+        self.send("b", IP(src="10.0.0.2", dst="10.2.0.7") / UDP(sport=4000, dport=7000) / b"question")
+        self.comes_by_wire(b"question")
+        self.send_wire(self.underlay_of("interface", "b"), IP(src="10.2.0.7", dst="10.0.0.2", flags="DF") / UDP(sport=7000, dport=4000) / bytes(1480), OTHER_HOST)
+        told = self.wires["up"].wait_for("the error", lambda frame: IPv6 in frame and frame[IPv6].nh == 4 and IP(bytes(frame[IPv6].payload)).proto == 1)
+        self.assertEqual(told[IPv6].dst, OTHER_HOST)
+        error = IP(bytes(told[IPv6].payload))
+        self.check_sums(error)
+        self.assertEqual((error.dst, error[ICMP].type, error[ICMP].code, error[ICMP].nexthopmtu), ("10.2.0.7", 3, 4, 1500))
 
 
 class RouterToBeFound(Host):

@@ -15,9 +15,9 @@ std::vector<ForwardingHop> merged(std::vector<ForwardingHop> hops) {
   std::ranges::sort(hops, [&](const ForwardingHop& a, const ForwardingHop& b) {
     return what(a) != what(b) ? what(a) < what(b) : a.weight > b.weight;
   });
-  const auto rest =
-      std::ranges::unique(hops, [&](const ForwardingHop& a, const ForwardingHop& b) { return what(a) == what(b); });
-  hops.erase(rest.begin(), rest.end());
+  hops.erase(std::unique(hops.begin(), hops.end(),
+                         [&](const ForwardingHop& a, const ForwardingHop& b) { return what(a) == what(b); }),
+             hops.end());
   return hops;
 }
 

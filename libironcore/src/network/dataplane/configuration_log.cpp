@@ -230,7 +230,7 @@ Result<void> ConfigurationLog::compact_some(const std::function<Source()>& all) 
 Result<void> ConfigurationLog::begin(Source source) {
   UniqueFd fd(::open(temporary().c_str(), O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return system_error(errno, "create " + temporary().string());
-  auto& now = rewriting_.emplace();
+  auto& now = rewriting_.emplace(Rewriting{});
   now.fd = std::move(fd);
   now.source = std::move(source);
   append_line(now.text, last_line, header_);

@@ -170,7 +170,10 @@ void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
     const std::uint32_t from = packet->is_from_here ? no_port : packet->port;
     const Drop drop = read(snapshot, *packet, work);
     if (drop != Drop::none || work.is_answered) [[unlikely]] {
-      settle(snapshot, *packet, drop, from);
+      if (work.goes_round && drop == Drop::none)
+        again[again_count++] = packet;
+      else
+        settle(snapshot, *packet, drop, from);
       continue;
     }
     work.hash = flows_.hash(work.key);
@@ -275,8 +278,9 @@ Drop Worker::read_wire(const Snapshot& snapshot, Packet& packet, Work& work) noe
   work.ip = ethernet_bytes + outer_bytes;
   const std::uint32_t length = load16(outer + 4);
   if (length > packet.frame_bytes - work.ip) return Drop::malformed;
-  return read_inner(snapshot, FlowScope::wire(outer + 32), next == next_header_ipv6, length, options_.gateway.mtu,
-                    work);
+  const Drop drop =
+      read_inner(snapshot, FlowScope::wire(outer + 32), next == next_header_ipv6, length, options_.gateway.mtu, work);
+  return drop == Drop::too_big ? refuse_length(snapshot, work) : drop;
 }
 
 /// What comes without an outer header may be an answer of a virtual service, or an error about a packet to it.
@@ -310,9 +314,8 @@ Drop Worker::read_inner(const Snapshot& snapshot, FlowScope scope, bool is_v6, s
       return Drop::fragment;
   }
   if (headers.is_v6 != is_v6) return Drop::malformed;
-  if (length_on_the_way(packet, headers, ip) > most || headers.length > longest_inner) return Drop::too_big;
   work.key = FlowKey(scope, ip, headers);
-  return Drop::none;
+  return length_on_the_way(packet, headers, ip) > most || headers.length > longest_inner ? Drop::too_big : Drop::none;
 }
 
 // ---- forwarding ------------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ class Worker {
     std::uint32_t ip = 0;  ///< where the inner header begins in the frame
     bool is_from_machine = false;
     bool is_plain = false;     ///< see `parse_plain`
-    bool is_answered = false;  ///< by the gateway
+    bool is_answered = false;  ///< by the gateway, or by an error about it
     bool goes_round = false;   ///< to this host
     Headers headers;
     FlowKey key;
@@ -155,6 +155,7 @@ class Worker {
   Drop carry(const Snapshot& snapshot, const Action& action, std::uint32_t owner, Work& work) noexcept;
   Drop execute_translated(const Snapshot& snapshot, const Action& action, const FlowKey& opposite, std::uint32_t owner,
                           Work& work) noexcept;
+  Drop refuse_length(const Snapshot& snapshot, Work& work) noexcept;
   Drop tell_too_big(const Snapshot& snapshot, std::uint32_t mtu, std::uint32_t owner, Work& work) noexcept;
   Drop translate_family(const FlowKey& opposite, Work& work) noexcept;
   static Drop answer_echo(Work& work) noexcept;
