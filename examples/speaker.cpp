@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// A host without machines: announces the routes that it is given, and prints what others announce, until it is told to leave.
+// A host without machines: announces the routes that it is given, prints what others announce, and installs it in tables of the kernel, until it is told to leave.
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -14,7 +16,10 @@
 #include <thread>
 #include <vector>
 
+#include "ironcore/base/text.hpp"
 #include "ironcore/base/unique_fd.hpp"
+#include "ironcore/routing/applier.hpp"
+#include "ironcore/routing/kernel_routes.hpp"
 #include "ironcore/routing/zmq.hpp"
 
 using namespace ironcore;
@@ -24,12 +29,15 @@ namespace {
 
 constexpr const char* usage =
     "usage: speaker NAME [--reflector ENDPOINT[,key=PUBLIC-KEY]]… [--key-file FILE] [--subscribe VNI]… [--come-back] "
-    "[ROUTE]…\n"
+    "[--install VNI#TABLE]… [--device NAME] [--encapsulation none|ip6] [ROUTE]…\n"
     "  a ROUTE is VNI#PREFIX#NEXT-HOP[#TYPE[#FROM#TO]][,target=VNI][,weight=N][,mobility=N]: 100#10.0.0.1/32#fd00::1\n"
     "then, on standard input, a line each:\n"
     "  announce ROUTE…   withdraw ROUTE…   take-over ROUTE   subscribe VNI   unsubscribe VNI   status\n"
-    "  leave\n"
+    "  relist   leave\n"
     "it ends then, or with SIGINT or SIGTERM, and takes its routes along; with --come-back they stay for a while\n"
+    "--install subscribes, and puts what is learned into this table of the kernel, through --device; what is there "
+    "stays at the "
+    "end\n"
     "prints + ROUTE and - ROUTE with the number of the node that announces it\n";
 
 /// Prints what changes in the VNIs that are subscribed. Used while nobody else uses the speaker.
@@ -117,13 +125,33 @@ struct Wishes {
   std::vector<zmq::ReflectorEndpoint> reflectors;
   std::vector<Vni> subscriptions;
   std::vector<Route> routes;
+  KernelRoutesOptions installed;
   Speaker::Leave leave = Speaker::Leave::leaving;
 };
+
+Result<KernelRoutesOptions::Table> parse_table(std::string_view text) {
+  const auto at = text.find('#');
+  IRONCORE_TRY(const auto vni, Vni::parse(text.substr(0, at)));
+  const auto number = at == std::string_view::npos ? std::string_view() : text.substr(at + 1);
+  std::uint32_t table = 0;
+  const auto end = number.data() + number.size();
+  const auto [read, error] = std::from_chars(number.data(), end, table);
+  if (error != std::errc() || read != end)
+    return Error(ErrorCode::invalid, in_quotes(text) + " is not VNI#TABLE, the table a number, like 100#1100");
+  return KernelRoutesOptions::Table{vni, table};
+}
+
+Result<KernelRoutesOptions::Encapsulation> parse_encapsulation(std::string_view text) {
+  if (text == "none") return KernelRoutesOptions::Encapsulation::none;
+  if (text == "ip6") return KernelRoutesOptions::Encapsulation::ip6;
+  return Error(ErrorCode::invalid, in_quotes(text) + " is none of none, ip6");
+}
 
 Result<Wishes> read_wishes(const std::vector<std::string>& words) {
   Wishes wishes{.name = words.front()};
   std::optional<zmq::KeyPair> keys;
   std::vector<std::string> reflectors;
+  bool has_interface = false;
   for (std::size_t i = 1; i < words.size(); ++i) {
     const auto& word = words[i];
     if (!word.starts_with("--")) {
@@ -141,10 +169,25 @@ Result<Wishes> read_wishes(const std::vector<std::string>& words) {
       IRONCORE_TRY(keys, wire::load_key_pair(words[i]));
     } else if (word == "--subscribe") {
       IRONCORE_TRY(wishes.subscriptions.emplace_back(), Vni::parse(words[i]));
+    } else if (word == "--install") {
+      IRONCORE_TRY(const auto table, parse_table(words[i]));
+      wishes.installed.tables.push_back(table);
+      wishes.subscriptions.push_back(table.vni);
+    } else if (word == "--device") {
+      wishes.installed.device = words[i];
+      has_interface = true;
+    } else if (word == "--encapsulation") {
+      IRONCORE_TRY(wishes.installed.encapsulation, parse_encapsulation(words[i]));
+      has_interface = true;
     } else {
-      return Error(ErrorCode::invalid, word + " is none of --reflector, --key-file, --subscribe, --come-back");
+      return Error(ErrorCode::invalid, in_quotes(word) +
+                                           " is none of --reflector, --key-file, --subscribe, --come-back, --install, "
+                                           "--device, --encapsulation");
     }
   }
+  if (has_interface && wishes.installed.tables.empty())
+    return Error(ErrorCode::invalid,
+                 "--device and --encapsulation are of routes that are installed: add --install VNI#TABLE");
   for (const auto& text : reflectors) {
     constexpr std::string_view key = ",key=";
     const auto at = text.find(key);
@@ -157,7 +200,7 @@ Result<Wishes> read_wishes(const std::vector<std::string>& words) {
   return wishes;
 }
 
-void print_status(const Speaker& speaker) {
+void print_status(const Speaker& speaker, const Applier* applier) {
   const auto status = speaker.status();
   for (const auto& reflector : status.reflectors)
     std::cout << "= reflector " << (reflector.name.empty() ? "?" : reflector.name) << ' ' << name(reflector.phase)
@@ -166,18 +209,29 @@ void print_status(const Speaker& speaker) {
   for (const auto& table : status.vnis)
     std::cout << "= vni " << table.vni.to_text() << " routes " << table.routes << (table.is_complete ? " complete" : "")
               << (table.is_stale ? " stale" : "") << '\n';
+  if (applier != nullptr) {
+    const auto told = applier->status();
+    std::cout << "= installed " << told.installed << " of " << told.wanted << " pending " << told.pending << " parked "
+              << told.parked << " failing " << told.failing << ' ' << (told.error ? told.error->message() : "") << '\n';
+  }
   std::cout << "= status ends" << std::endl;
 }
 
 enum class Next { go_on, leave };
 
-Result<Next> carry_out(const std::string& line, zmq::SpeakerNode& node, Printer& printer) {
+/// The applier is nullptr if nothing is installed.
+Result<Next> carry_out(const std::string& line, zmq::SpeakerNode& node, Printer& printer, Applier* applier) {
   std::istringstream words(line);
   std::string verb, word;
   if (!(words >> verb)) return Next::go_on;
   if (verb == "leave") return Next::leave;
   if (verb == "status") {
-    node.with([](const Speaker& speaker) { print_status(speaker); });
+    node.with([&](const Speaker& speaker) { print_status(speaker, applier); });
+    return Next::go_on;
+  }
+  if (verb == "relist") {
+    if (applier == nullptr) return Error(ErrorCode::invalid, "relist: nothing is installed: start with --install");
+    node.with([&](const Speaker&) { applier->relist(); });
     return Next::go_on;
   }
   if (verb == "subscribe" || verb == "unsubscribe") {
@@ -196,7 +250,7 @@ Result<Next> carry_out(const std::string& line, zmq::SpeakerNode& node, Printer&
   }
   if (verb != "announce" && verb != "withdraw" && verb != "take-over")
     return Error(ErrorCode::invalid,
-                 verb + " is none of announce, withdraw, take-over, subscribe, unsubscribe, status, leave");
+                 verb + " is none of announce, withdraw, take-over, subscribe, unsubscribe, status, relist, leave");
   std::vector<Route> routes;
   while (words >> word) {
     IRONCORE_TRY(routes.emplace_back(), parse_route(word));
@@ -217,7 +271,7 @@ Result<Next> carry_out(const std::string& line, zmq::SpeakerNode& node, Printer&
 }
 
 /// Carries out lines of standard input until one of them, or a signal, says that it is enough. The end of the input ends nothing.
-void listen(int signals, zmq::SpeakerNode& node, Printer& printer) {
+void listen(int signals, zmq::SpeakerNode& node, Printer& printer, Applier* applier) {
   std::string text;
   pollfd items[] = {{signals, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
   while (true) {
@@ -231,7 +285,7 @@ void listen(int signals, zmq::SpeakerNode& node, Printer& printer) {
     }
     text.append(bytes, static_cast<std::size_t>(count));
     for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
-      const auto next = carry_out(text.substr(0, end), node, printer);
+      const auto next = carry_out(text.substr(0, end), node, printer, applier);
       text.erase(0, end + 1);
       if (!next) {
         std::cerr << "error: " << next.error().message() << std::endl;
@@ -257,6 +311,21 @@ Result<void> speak(Wishes wishes) {
   IRONCORE_TRY(const auto node, zmq::SpeakerNode::create(*context, {.name = wishes.name}, std::move(wishes.reflectors),
                                                          clock, random, log));
   Printer printer;
+  std::unique_ptr<KernelRoutes> table;
+  std::unique_ptr<Applier> applier;
+  if (!wishes.installed.tables.empty()) {
+    IRONCORE_TRY(table, KernelRoutes::open(std::move(wishes.installed)));
+    Result<void> made;
+    node->with([&](const Speaker& speaker) {
+      auto created = Applier::create({}, speaker, *table, clock, log);
+      if (created) {
+        applier = *std::move(created);
+      } else {
+        made = std::move(created).error();
+      }
+    });
+    IRONCORE_CHECK(std::move(made));
+  }
   Result<void> announced;
   node->with([&](Speaker& speaker) {
     for (const auto vni : wishes.subscriptions) {
@@ -266,15 +335,15 @@ Result<void> speak(Wishes wishes) {
     announced = speaker.announce(wishes.routes);
   });
   IRONCORE_CHECK(std::move(announced));
-  node->on_turn([&printer](const Speaker& speaker) {
+  node->on_turn([&printer, &applier](const Speaker& speaker) {
     printer.print(speaker);
-    return Instant::max();
+    return applier ? applier->advance() : Instant::max();
   });
   Result<void> done;
   std::stop_source stop;
   node->leave_as(wishes.leave);
   std::thread loop([&] { done = node->run(stop.get_token()); });
-  listen(signals.get(), *node, printer);
+  listen(signals.get(), *node, printer, applier.get());
   stop.request_stop();
   loop.join();
   return done;

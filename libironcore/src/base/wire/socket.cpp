@@ -19,6 +19,11 @@ namespace ironcore::wire {
 namespace {
 // Below this, copying into ZeroMQ's own buffer is cheaper than a second allocation for the shared content.
 constexpr std::size_t copy_limit = 4096;
+
+/// Called on whichever thread of ZeroMQ is through with the message.
+void release_kept_bytes(void*, void* kept) {
+  delete static_cast<std::string*>(kept);
+}
 }  // namespace
 
 Error zmq_error(std::string_view doing) {
@@ -55,8 +60,7 @@ Context::Native::~Native() {
 Message::Message(std::string&& bytes) {
   if (bytes.size() >= copy_limit) {
     auto* kept = new std::string(std::move(bytes));
-    const auto free = [](void*, void* hint) { delete static_cast<std::string*>(hint); };
-    if (zmq_msg_init_data(&message_, kept->data(), kept->size(), free, kept) == 0) return;
+    if (zmq_msg_init_data(&message_, kept->data(), kept->size(), release_kept_bytes, kept) == 0) return;
     delete kept;
     throw std::bad_alloc();
   }
