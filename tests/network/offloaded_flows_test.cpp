@@ -139,7 +139,8 @@ TEST_CASE("the card does with packets what the worker does") {
   for (const auto& [name, local, remote, is_wire] :
        {Case{"machines", "10.0.0.1", "10.0.0.2", false}, Case{"machines, IPv6", "fd00::1", "fd00::2", false},
         Case{"elsewhere", "10.0.0.1", server, true}, Case{"elsewhere, IPv6", "fd00::1", "2001:db8:7::7", true}}) {
-    INFO(std::string(name));
+    const std::string title(name);
+    INFO(title);
     OffloadingHost host;
     const auto there = from_machine(1, udp_to(local, remote));
     const auto back_ip = udp_to(remote, local, 53, 1000);

@@ -99,8 +99,8 @@ struct KeptFlows::Layout {
     header.layout = layout(connections_at);
     header.workers = shape.workers;
     header.connections = shape.connections;
-    const auto bytes = shape.underlay.network().address().bytes();
-    std::copy(bytes.begin(), bytes.end(), header.underlay.begin());
+    const IpAddress address = shape.underlay.first();
+    std::copy(address.bytes().begin(), address.bytes().end(), header.underlay.begin());
   }
 };
 
