@@ -161,6 +161,41 @@ TEST_CASE("with too many tombstones in all streams the oldest is forgotten, wher
   CHECK(rib.state(3).tombstones == 0);
 }
 
+TEST_CASE("a stream that is cleared knows nothing any more, withdrawals neither, and readers begin again") {
+  Rib rib(Rib::Streams::per_vni, 1);
+  const auto one = route(7, 1, host_1, 1);
+  const auto two = route(7, 2, host_1, 2);
+  const auto other = route(8, 1, host_1, 3);
+  for (const auto& record : {one, two, other}) rib.announce(record);
+  rib.withdraw(withdrawal(two, 9));
+  rib.announce(route(7, 3, host_2, 4));
+  rib.remove_origin(host_2, [](const Record&) {});
+  std::vector<Record> forgotten;
+  rib.clear_stream(7, [&](const Record& record) {
+    CHECK(rib.find(record) == nullptr);
+    forgotten.push_back(record);
+  });
+  CHECK(forgotten == std::vector{one, withdrawal(two, 9), gone(7, host_2)});
+  const auto state = rib.state(7);
+  CHECK(state.routes == 0);
+  CHECK(state.tombstones == 0);
+  CHECK(state.digest == 0);
+  CHECK(state.marked_digest == 0);
+  CHECK(state.complete_from == state.sequence);
+  CHECK(rib.tombstones() == 0);
+  CHECK(rib.routes() == 1);
+  CHECK(rib.origin(host_1).routes == 1);
+  CHECK(rib.origins().size() == 1);
+  rib.withdraw(withdrawal(one, 1));
+  rib.announce(two);
+  CHECK(rib.state(7).sequence == state.sequence + 2);
+  CHECK(rib.state(7).digest == content_hash(two));
+  std::size_t changes = 0;
+  rib.changes(7, state.sequence, 100, [&](const Record&) { ++changes; });
+  CHECK(changes == 2);
+  rib.clear_stream(99, [](const Record&) { CHECK(false); });
+}
+
 TEST_CASE("marks tell what was confirmed") {
   Rib rib(Rib::Streams::per_vni, 1);
   const auto one = route(7, 1, host_1, 1);

@@ -48,6 +48,10 @@ class Rib {
   template <class F>
   void remove_origin(OriginId origin, F removed);
 
+  /// Forgets all of a stream, withdrawals too, as if nothing had ever been said. Calls `forgotten(const Record&)` for each after all are gone.
+  template <class F>
+  void clear_stream(StreamId stream, F forgotten);
+
   /// Null if neither an announcement nor a tombstone is there. Until the next change.
   const Record* find(const Record& like) const;
   const Record* find_announcement(const Record& like) const {
@@ -261,6 +265,31 @@ void Rib::remove_origin(OriginId origin, F removed) {
   std::sort(vnis.begin(), vnis.end());
   vnis.erase(std::unique(vnis.begin(), vnis.end()), vnis.end());
   for (const auto vni : vnis) bury(vni, origin);
+}
+
+template <class F>
+void Rib::clear_stream(StreamId stream, F forgotten) {
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return;
+  auto& of = found->second;
+  std::vector<Record> records;
+  for (const auto& place : of.log) {
+    if (!counts(place, stream)) continue;
+    const auto record = entry(place.id).record;
+    if (record.operation() == Operation::announce) {
+      count_out(of, place.id);
+      take_from_origin(place.id);
+      drop_if_empty(record.origin);
+    } else {
+      take_tombstone(of, place.id);
+    }
+    forget(place.id);
+    records.push_back(record);
+  }
+  of.log.clear();
+  of.first_tombstone = 0;
+  of.state.complete_from = of.state.sequence;
+  for (const auto& record : records) forgotten(record);
 }
 
 template <class F>

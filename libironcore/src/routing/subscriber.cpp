@@ -267,7 +267,11 @@ void Subscriber::sweep(Source& source, std::uint32_t vni) {
 void Subscriber::clear(Source& source, std::uint32_t vni, Stream& stream) {
   begin(source, vni, stream, 0, 0);
   stream.has_unconfirmed = false;
-  sweep(source, vni);
+  ++counters_.cleared;
+  // Its withdrawals too: what it does not say any more must not stand against what others say.
+  source.replica.clear_stream(vni, [&](const Record& record) {
+    if (record.operation() != Operation::origin_gone) settle(record);
+  });
 }
 
 // ---- time -------------------------------------------------------------------------------------------------------
@@ -293,7 +297,8 @@ Instant Subscriber::advance() {
           ask(*source, vni, stream);
         }
       }
-      if (stream.is_in_sync || source->replica.state(vni).routes == 0) continue;
+      const auto known = source->replica.state(vni);
+      if (stream.is_in_sync || known.routes + known.tombstones == 0) continue;
       if (is_old(stream) ||
           (reflector.session == 0 && now - stream.stale_since >= options_.comparison_time && is_complete(vni)))
         clear(*source, vni, stream);
