@@ -196,6 +196,31 @@ TEST_CASE("a stream that is cleared knows nothing any more, withdrawals neither,
   rib.clear_stream(99, [](const Record&) { CHECK(false); });
 }
 
+TEST_CASE("withdrawals that were not confirmed can be forgotten") {
+  Rib rib(Rib::Streams::per_vni, 1);
+  for (std::uint32_t i = 1; i <= 4; ++i) rib.withdraw(withdrawal(route(7, i, host_1, 1), i));
+  rib.announce(route(7, 5, host_1, 9));
+  rib.unmark_stream(7);
+  rib.withdraw(withdrawal(route(7, 1, host_1, 1), 1));  // said again
+  rib.withdraw(withdrawal(route(7, 2, host_1, 1), 8));  // a later one
+  rib.announce(route(7, 3, host_1, 8));
+  CHECK(rib.state(7).marked_digest == content_hash(route(7, 3, host_1, 8)));
+  std::vector<Record> forgotten;
+  rib.for_unmarked_withdrawals(7, [&](const Record& record) {
+    rib.forget_withdrawal(record);
+    forgotten.push_back(record);
+  });
+  CHECK(forgotten == std::vector{withdrawal(route(7, 4, host_1, 1), 4)});
+  CHECK(rib.find(route(7, 4, host_1, 1)) == nullptr);
+  CHECK(rib.state(7).complete_from == 4);
+  CHECK(rib.state(7).tombstones == 2);
+  CHECK(rib.tombstones() == 2);
+  rib.forget_withdrawal(route(7, 5, host_1, 9));
+  CHECK(rib.state(7).routes == 2);
+  rib.unmark_stream(7);
+  CHECK(rib.state(7).marked_digest == 0);
+}
+
 TEST_CASE("marks tell what was confirmed") {
   Rib rib(Rib::Streams::per_vni, 1);
   const auto one = route(7, 1, host_1, 1);

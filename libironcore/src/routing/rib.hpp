@@ -65,7 +65,10 @@ class Rib {
     return id == nobody ? 0 : entry(id).sequence;
   }
 
-  // Marks say what was confirmed since they were taken away.
+  /// Nothing of a withdrawal stays.
+  void forget_withdrawal(const Record& like);
+
+  // Marks say what was confirmed since they were taken away: announcements, and withdrawals of a stream.
   void unmark_stream(StreamId stream);
   void unmark_origin(OriginId origin);
   bool is_marked(const Record& like) const;
@@ -74,6 +77,9 @@ class Rib {
   void for_unmarked_of_stream(StreamId stream, F f);
   template <class F>
   void for_unmarked_of_origin(OriginId origin, F f);
+  /// Likewise the withdrawals, and ends of origins.
+  template <class F>
+  void for_unmarked_withdrawals(StreamId stream, F f);
 
   struct StreamState {
     std::uint64_t sequence = 0;  ///< of the latest change; 0 = none yet
@@ -312,6 +318,19 @@ void Rib::for_unmarked_of_origin(OriginId origin, F f) {
   std::vector<Record> unmarked;
   for (Id id = found->second.first; id != nobody; id = entry(id).next_of_origin) {
     if (!entry(id).is_marked) unmarked.push_back(entry(id).record);
+  }
+  for (const auto& record : unmarked) f(record);
+}
+
+template <class F>
+void Rib::for_unmarked_withdrawals(StreamId stream, F f) {
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return;
+  std::vector<Record> unmarked;
+  for (const auto& place : found->second.log) {
+    if (!counts(place, stream)) continue;
+    const auto& of = entry(place.id);
+    if (!of.is_announcement() && !of.is_marked) unmarked.push_back(of.record);
   }
   for (const auto& record : unmarked) f(record);
 }

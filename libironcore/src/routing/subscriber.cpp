@@ -188,7 +188,8 @@ void Subscriber::begin(Source& source, std::uint32_t vni, Stream& stream, std::u
   stream.held.clear();
   become_stale(stream);
   source.replica.unmark_stream(vni);
-  stream.has_unconfirmed = source.replica.state(vni).routes > 0;
+  const auto known = source.replica.state(vni);
+  stream.has_unconfirmed = known.routes + known.tombstones > 0;
 }
 
 void Subscriber::ask(Source& source, std::uint32_t vni, Stream& stream) {
@@ -261,6 +262,16 @@ void Subscriber::sweep(Source& source, std::uint32_t vni) {
   source.replica.for_unmarked_of_stream(vni, [&](const Record& record) {
     source.replica.withdraw(withdrawal(record, 0));
     settle(record);
+  });
+  // A withdrawal that is not told any more must not stand against what a later life of a host says elsewhere. It stays where a source that is not heard would
+  // bring the route back.
+  source.replica.for_unmarked_withdrawals(vni, [&](const Record& record) {
+    for (const auto& other : sources_) {
+      if (other.get() == &source || other->streams.at(vni).is_in_sync) continue;
+      if (other->replica.find_announcement(record) != nullptr) return;
+    }
+    source.replica.forget_withdrawal(record);
+    if (record.operation() != Operation::origin_gone) settle(record);
   });
 }
 
