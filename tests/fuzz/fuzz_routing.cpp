@@ -28,6 +28,7 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
+/// What an input says must not depend on the compiler: no two arguments of a function, and no two operands, are read from it.
 class Input {
  public:
   explicit Input(std::span<const std::uint8_t> bytes) : left_(bytes) {}
@@ -52,7 +53,7 @@ class Input {
   /// Small ones, and those at which sums run over.
   std::uint64_t number() {
     const auto kind = byte();
-    if (kind < 200) return kind % 20;
+    if (kind < 180) return kind % 20;
     if (kind < 220) return ~std::uint64_t{0} - kind % 4;
     if (kind < 230) return (std::uint64_t{1} << 63) - 2 + kind % 4;
     std::uint64_t value = 0;
@@ -143,11 +144,15 @@ Record record(Input& in, OriginId of) {
     route.type = RouteType::nat;
     route.nat_ports = {1024, 2047};
   }
-  auto out = announcement(route, in.below(16) == 0 ? origin_id("reader") : of, in.number());
+  const auto origin = in.below(16) == 0 ? origin_id("reader") : of;
+  auto out = announcement(route, origin, in.number());
   const auto operation = in.byte();
   if (operation % 4 == 0) out = withdrawal(out, out.version);
   if (operation == 255) out = gone(out.vni(), of);
-  if (operation == 254) reinterpret_cast<char*>(&out)[in.below(sizeof out)] = static_cast<char>(in.byte());
+  if (operation == 254) {
+    const auto value = in.byte();
+    reinterpret_cast<char*>(&out)[in.below(sizeof out)] = static_cast<char>(value);
+  }
   return out;
 }
 
@@ -185,7 +190,11 @@ std::string any_heartbeat(Input& in, std::uint64_t session) {
 /// Now and then a byte is another one, or the end is missing.
 std::string damaged(Input& in, std::string message) {
   const auto how = in.byte();
-  if (how >= 240) message[(in.byte() * 256U + in.byte()) % message.size()] = static_cast<char>(in.byte());
+  if (how >= 240) {
+    const auto value = in.byte();
+    const auto high = in.byte();
+    message[(high * 256U + in.byte()) % message.size()] = static_cast<char>(value);
+  }
   if (how == 239) message.resize(in.byte() % message.size());
   return message;
 }
@@ -357,6 +366,8 @@ void reflector(Input in) {
                                   const auto envelope = read_envelope(message);
                                   if (envelope->type == MessageType::welcome)
                                     issued.insert(end.session = envelope->session);
+                                  if (envelope->type == MessageType::refuse && envelope->session == end.session)
+                                    end.session = 0;
                                 },
                                 {}});
   }
@@ -369,6 +380,12 @@ void reflector(Input in) {
     auto& from = ends[number];
     const auto* const rights = number == 3 ? &narrow : nullptr;
     const auto origin = origin_id(names[number]);
+    // Mostly there is a session: without one little happens.
+    if (from.session == 0 && in.below(8) != 0) {
+      under_test.receive(from.end, Channel::control,
+                         encode(0, Open{.name = names[number], .instance = 1U + in.below(20)}), rights);
+      site.run(1ms);
+    }
     const auto session = in.below(8) == 0 ? in.number() : from.session;
     const auto channel = in.below(2) == 0 ? Channel::control : Channel::bulk;
     const auto say = [&](std::string message) {
@@ -382,14 +399,15 @@ void reflector(Input in) {
     };
     switch (in.below(12)) {
       case 0:
-      case 1:
-        say(encode(in.below(8) == 0 ? session : 0,
-                   Open{.name = names[in.below(8) == 0 ? in.below(number == 3 ? 4 : 3) : number],
-                        .instance = in.number(),
-                        .sequence = in.number(),
-                        .digest = in.number()}));
+      case 1: {
+        const auto in_session = in.below(8) == 0 ? session : 0;
+        say(encode(in_session, Open{.name = names[in.below(8) == 0 ? in.below(number == 3 ? 4 : 3) : number],
+                                    .instance = in.number(),
+                                    .sequence = in.number(),
+                                    .digest = in.number()}));
         site.run(1ms);
         break;
+      }
       case 2:
         say(any_heartbeat(in, session));
         break;
@@ -429,6 +447,12 @@ void reflector(Input in) {
         site.run(std::chrono::milliseconds(1) * (in.byte() * in.byte() / 8 + 1));
         break;
       case 10: {
+        const auto refusal = [&] {
+          const auto in_session = in.below(2) == 0 ? 5U : 0U;
+          return encode(
+              in_session,
+              Refuse{.reason = static_cast<Refuse::Reason>(1 + in.below(6)), .detail = in.number(), .text = "no"});
+        };
         const auto kind = in.below(6);
         auto message = kind == 0   ? encode(5, Welcome{.name = "peer",
                                                        .epoch = 1U + in.below(2),
@@ -439,10 +463,7 @@ void reflector(Input in) {
                                                        .publications = {}})
                        : kind == 1 ? any_heartbeat(in, 5)
                        : kind == 2 ? changes(in, 0, any_changes(in), origin_id("far"))
-                       : kind == 3 ? encode(in.below(2) == 0 ? 5 : 0,
-                                            Refuse{.reason = static_cast<Refuse::Reason>(1 + in.below(6)),
-                                                   .detail = in.number(),
-                                                   .text = "no"})
+                       : kind == 3 ? refusal()
                        : kind == 4 ? encode(5, Close{})
                                    : changes(in, 0,
                                              {.stream = {in.one_of(vnis), View::direct},
@@ -453,7 +474,8 @@ void reflector(Input in) {
                                               .digest = in.number(),
                                               .is_ready = 1},
                                              origin_id("far"));
-        under_test.receive_from_peer(in.below(16) == 0 ? 9 : 0, channel, damaged(in, std::move(message)));
+        const PeerId peer = in.below(16) == 0 ? 9 : 0;
+        under_test.receive_from_peer(peer, channel, damaged(in, std::move(message)));
         break;
       }
       case 11:
@@ -498,25 +520,33 @@ void speaker(Input in) {
   std::uint64_t epoch = 1;
   for (int steps = 0; steps < 200 && !in.is_empty(); ++steps) {
     const PeerId from = in.below(16) == 0 ? in.below(3) : 1;
-    const auto session = in.below(8) == 0 ? in.number() : 5;
+    const bool is_connected = under_test.status().reflectors[1].phase == ReflectorSession::Phase::connected;
+    if (!is_connected && in.below(2) == 0)
+      under_test.receive(
+          1, Channel::control,
+          encode(5, Welcome{.name = "hostile", .epoch = epoch, .lease_ms = 3000, .heartbeat_ms = 1000, .is_ready = 1}));
+    const auto session = in.below(8) == 0 ? in.number() : is_connected ? 5 : 0;
     const auto say = [&](std::string message) {
-      under_test.receive(from, in.below(2) == 0 ? Channel::control : Channel::bulk, damaged(in, std::move(message)));
+      const auto channel = in.below(2) == 0 ? Channel::control : Channel::bulk;
+      under_test.receive(from, channel, damaged(in, std::move(message)));
     };
     switch (in.below(11)) {
-      case 0:
+      case 0: {
         epoch = 1U + in.below(3);
-        say(encode(4U + in.below(3), Welcome{.name = "hostile",
-                                             .epoch = epoch,
-                                             .instance = in.number(),
-                                             .sequence = in.number(),
-                                             .digest = in.number(),
-                                             .lease_ms = 3000,
-                                             .heartbeat_ms = 1000,
-                                             .is_ready = in.below(2),
-                                             .has_relayed = in.below(2),
-                                             .bulk = {},
-                                             .publications = {}}));
+        const auto of_session = 4U + in.below(3);
+        say(encode(of_session, Welcome{.name = "hostile",
+                                       .epoch = epoch,
+                                       .instance = in.number(),
+                                       .sequence = in.number(),
+                                       .digest = in.number(),
+                                       .lease_ms = 3000,
+                                       .heartbeat_ms = 1000,
+                                       .is_ready = in.below(2),
+                                       .has_relayed = in.below(2),
+                                       .bulk = {},
+                                       .publications = {}}));
         break;
+      }
       case 1:
         say(encode(
             session,
@@ -536,16 +566,16 @@ void speaker(Input in) {
       }
       case 5: {  // a table, as it would be told
         const std::uint64_t head = in.below(20);
-        say(changes(in, 0,
-                    {.stream = {in.one_of(vnis), in.below(2) == 0 ? View::direct : View::relayed},
-                     .epoch = epoch,
-                     .from = 0,
-                     .to = head,
-                     .head = head,
-                     .digest = in.number(),
-                     .is_ready = 1,
-                     .is_restart = in.below(2)},
-                    in.below(2) == 0 ? origin_id("host") : origin_id("far")));
+        const Changes of{.stream = {in.one_of(vnis), in.below(2) == 0 ? View::direct : View::relayed},
+                         .epoch = epoch,
+                         .from = 0,
+                         .to = head,
+                         .head = head,
+                         .digest = in.number(),
+                         .is_ready = 1,
+                         .is_restart = in.below(2)};
+        const auto origin = in.below(2) == 0 ? origin_id("host") : origin_id("far");
+        say(changes(in, 0, of, origin));
         break;
       }
       case 6: {

@@ -225,6 +225,89 @@ TEST_CASE("what is told of other sites by a lost reflector stays until one that 
   CHECK(site.speaker(near).status().learned_routes == 0);
 }
 
+TEST_CASE("what a peer told that was not heard for too long leaves the readers as soon as the reflector") {
+  Site site;
+  site.add_reflector({.heartbeat = 10s, .lease = 30s, .stale_time = 1min}, {1});
+  site.add_reflector({}, {0});
+  const auto near = site.add_speaker("near", {0});
+  const auto far = site.add_speaker("far", {1});
+  site.speaker(near).subscribe(net);
+  REQUIRE(site.speaker(far).announce(route("100#10.0.0.1/32#fd00::f")).has_value());
+  REQUIRE(site.run_until([&] { return site.speaker(near).status().learned_routes == 1; }));
+  site.run(1s);
+  site.kill_reflector(1);
+  REQUIRE(site.run_until([&] { return site.reflector(0).status().relayed_routes == 0; }, 3min));
+  site.run(10ms);
+  CHECK(site.speaker(near).status().learned_routes == 0);
+}
+
+TEST_CASE("withdrawals told by a reflector that is lost for good do not stop a host whose clock went back") {
+  for (const bool is_compared : {true, false}) {
+    Site site;
+    for (int i = 0; i < 2; ++i) site.add_reflector();
+    const auto a = site.add_speaker("a", {0, 1});
+    const auto b = site.add_speaker("b", {0, 1}, {.stale_time = is_compared ? Duration{} : Duration(5min)});
+    site.speaker(b).subscribe(net);
+    REQUIRE(site.speaker(a).announce(route("100#10.0.0.1/32#fd00::a")).has_value());
+    REQUIRE(site.run_until([&] { return site.speaker(b).status().learned_routes == 1; }));
+    site.speaker(a).withdraw(route("100#10.0.0.1/32#fd00::a"));
+    REQUIRE(site.run_until([&] { return site.speaker(b).status().learned_routes == 0; }));
+    site.run(10s);
+    site.kill_speaker(a);
+    site.run(10s);
+    CHECK(site.reflector(0).nodes().size() == 1);
+    site.kill_reflector(1);
+    if (!is_compared) site.kill_reflector(0);
+    site.run(6min);
+    if (!is_compared) site.start_reflector(0);
+    site.clock.set_wall(-1h);
+    site.start_speaker(a);
+    REQUIRE(site.speaker(a).announce(route("100#10.0.0.1/32#fd00::a")).has_value());
+    CHECK(site.run_until([&] { return site.speaker(b).status().learned_routes == 1; }, 10s));
+  }
+}
+
+TEST_CASE("withdrawals of an earlier life of a reflector do not stop a host whose clock went back") {
+  Site site;
+  for (int i = 0; i < 2; ++i) site.add_reflector();
+  const auto a = site.add_speaker("a", {0, 1});
+  const auto b = site.add_speaker("b", {0, 1});
+  site.speaker(b).subscribe(net);
+  REQUIRE(site.speaker(a).announce(route("100#10.0.0.1/32#fd00::a")).has_value());
+  REQUIRE(site.run_until([&] { return site.speaker(b).status().learned_routes == 1; }));
+  site.speaker(a).withdraw(route("100#10.0.0.1/32#fd00::a"));
+  REQUIRE(site.run_until([&] { return site.speaker(b).status().learned_routes == 0; }));
+  site.kill_speaker(a);
+  site.run(10s);
+  site.kill_reflector(1);
+  site.start_reflector(1);
+  site.run(20s);
+  REQUIRE(site.speaker(b).is_complete(net));
+  site.wires.cut(site.speakers[a]->end, site.reflectors[1]->end);
+  site.clock.set_wall(-1h);
+  site.start_speaker(a);
+  REQUIRE(site.speaker(a).announce(route("100#10.0.0.1/32#fd00::a")).has_value());
+  CHECK(site.run_until([&] { return site.speaker(b).status().learned_routes == 1; }, 10s));
+}
+
+TEST_CASE("a reflector that begins anew brings nothing back that one that is not heard has yet") {
+  Site site;
+  for (int i = 0; i < 2; ++i) site.add_reflector();
+  const auto a = site.add_speaker("a", {0, 1});
+  const auto b = site.add_speaker("b", {0, 1});
+  site.speaker(b).subscribe(net);
+  REQUIRE(site.speaker(a).announce(route("100#10.0.0.1/32#fd00::a")).has_value());
+  REQUIRE(site.run_until([&] { return site.speaker(b).status().learned_routes == 1; }));
+  site.run(10s);
+  for (const auto i : {a, b}) site.wires.cut(site.speakers[i]->end, site.reflectors[0]->end);
+  site.speaker(a).withdraw(route("100#10.0.0.1/32#fd00::a"));
+  REQUIRE(site.run_until([&] { return site.speaker(b).status().learned_routes == 0; }, 500ms));
+  site.kill_speaker(a);
+  site.kill_reflector(1);
+  site.start_reflector(1);
+  CHECK(!site.run_until([&] { return site.speaker(b).status().learned_routes != 0; }, 1min));
+}
+
 TEST_CASE("a withdrawal needs the right to announce, unless it ends what is there") {
   Site site;
   site.add_reflector();

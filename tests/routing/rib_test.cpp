@@ -161,6 +161,66 @@ TEST_CASE("with too many tombstones in all streams the oldest is forgotten, wher
   CHECK(rib.state(3).tombstones == 0);
 }
 
+TEST_CASE("a stream that is cleared knows nothing any more, withdrawals neither, and readers begin again") {
+  Rib rib(Rib::Streams::per_vni, 1);
+  const auto one = route(7, 1, host_1, 1);
+  const auto two = route(7, 2, host_1, 2);
+  const auto other = route(8, 1, host_1, 3);
+  for (const auto& record : {one, two, other}) rib.announce(record);
+  rib.withdraw(withdrawal(two, 9));
+  rib.announce(route(7, 3, host_2, 4));
+  rib.remove_origin(host_2, [](const Record&) {});
+  std::vector<Record> forgotten;
+  rib.clear_stream(7, [&](const Record& record) {
+    CHECK(rib.find(record) == nullptr);
+    forgotten.push_back(record);
+  });
+  CHECK(forgotten == std::vector{one, withdrawal(two, 9), gone(7, host_2)});
+  const auto state = rib.state(7);
+  CHECK(state.routes == 0);
+  CHECK(state.tombstones == 0);
+  CHECK(state.digest == 0);
+  CHECK(state.marked_digest == 0);
+  CHECK(state.complete_from == state.sequence);
+  CHECK(rib.tombstones() == 0);
+  CHECK(rib.routes() == 1);
+  CHECK(rib.origin(host_1).routes == 1);
+  CHECK(rib.origins().size() == 1);
+  rib.withdraw(withdrawal(one, 1));
+  rib.announce(two);
+  CHECK(rib.state(7).sequence == state.sequence + 2);
+  CHECK(rib.state(7).digest == content_hash(two));
+  std::size_t changes = 0;
+  rib.changes(7, state.sequence, 100, [&](const Record&) { ++changes; });
+  CHECK(changes == 2);
+  rib.clear_stream(99, [](const Record&) { CHECK(false); });
+}
+
+TEST_CASE("withdrawals that were not confirmed can be forgotten") {
+  Rib rib(Rib::Streams::per_vni, 1);
+  for (std::uint32_t i = 1; i <= 4; ++i) rib.withdraw(withdrawal(route(7, i, host_1, 1), i));
+  rib.announce(route(7, 5, host_1, 9));
+  rib.unmark_stream(7);
+  rib.withdraw(withdrawal(route(7, 1, host_1, 1), 1));  // said again
+  rib.withdraw(withdrawal(route(7, 2, host_1, 1), 8));  // a later one
+  rib.announce(route(7, 3, host_1, 8));
+  CHECK(rib.state(7).marked_digest == content_hash(route(7, 3, host_1, 8)));
+  std::vector<Record> forgotten;
+  rib.for_unmarked_withdrawals(7, [&](const Record& record) {
+    rib.forget_withdrawal(record);
+    forgotten.push_back(record);
+  });
+  CHECK(forgotten == std::vector{withdrawal(route(7, 4, host_1, 1), 4)});
+  CHECK(rib.find(route(7, 4, host_1, 1)) == nullptr);
+  CHECK(rib.state(7).complete_from == 4);
+  CHECK(rib.state(7).tombstones == 2);
+  CHECK(rib.tombstones() == 2);
+  rib.forget_withdrawal(route(7, 5, host_1, 9));
+  CHECK(rib.state(7).routes == 2);
+  rib.unmark_stream(7);
+  CHECK(rib.state(7).marked_digest == 0);
+}
+
 TEST_CASE("marks tell what was confirmed") {
   Rib rib(Rib::Streams::per_vni, 1);
   const auto one = route(7, 1, host_1, 1);

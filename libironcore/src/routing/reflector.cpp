@@ -712,7 +712,9 @@ Instant Reflector::Impl::advance() {
     look_at_leases(now);
     next_look_ = now + options_.heartbeat / 4;
   }
+  const auto cleared = peers_.counters().cleared;
   auto wake = options_.peers > 0 ? std::min(peer_sessions_.advance(), peers_.advance()) : Instant::max();
+  has_peer_changes_ = has_peer_changes_ || peers_.counters().cleared != cleared;
   flush();
   if (now >= next_heartbeat_) {
     for (auto& [number, topic] : topics_) publish(topic);

@@ -41,6 +41,7 @@ Rib::Change Rib::withdraw(const Record& record) {
   const auto name = stream_of(record);
   auto& stream_of_it = stream(name);
   if (!is_new && !of.is_announcement()) {
+    of.is_marked = 1;
     if (of.record.version >= record.version) return Change::none;
     of.record.version = record.version;
     take_tombstone(stream_of_it, id);
@@ -223,7 +224,7 @@ void Rib::mark(Stream& stream, Entry& of) {
 void Rib::unmark(Stream& stream, Entry& of) {
   if (!of.is_marked) return;
   of.is_marked = 0;
-  stream.state.marked_digest -= content_hash(of.record);
+  if (of.is_announcement()) stream.state.marked_digest -= content_hash(of.record);
 }
 
 // ---- logs -------------------------------------------------------------------------------------------------------
@@ -258,6 +259,7 @@ void Rib::add_tombstone(Stream& stream, Id id) {
   ++stream.state.tombstones;
   ++tombstones_;
   auto& of = entry(id);
+  of.is_marked = 1;
   of.next_of_origin = nobody;
   of.previous_of_origin = std::exchange(youngest_tombstone_, id);
   if (of.previous_of_origin != nobody)
@@ -269,16 +271,21 @@ void Rib::add_tombstone(Stream& stream, Id id) {
 void Rib::take_tombstone(Stream& stream, Id id) {
   --stream.state.tombstones;
   --tombstones_;
-  const auto& of = entry(id);
+  auto& of = entry(id);
+  of.is_marked = 0;
   (of.previous_of_origin != nobody ? entry(of.previous_of_origin).next_of_origin : oldest_tombstone_) =
       of.next_of_origin;
   (of.next_of_origin != nobody ? entry(of.next_of_origin).previous_of_origin : youngest_tombstone_) =
       of.previous_of_origin;
 }
 
-/// The one with the lowest number of its stream: both orders are that of the latest changes.
+void Rib::forget_withdrawal(const Record& like) {
+  const auto id = find_id(like);
+  if (id != nobody && !entry(id).is_announcement()) forget_tombstone(stream(stream_of(like)), id);
+}
+
 void Rib::forget_tombstone(Stream& stream, Id id) {
-  stream.state.complete_from = entry(id).sequence;
+  stream.state.complete_from = std::max<std::uint64_t>(stream.state.complete_from, entry(id).sequence);
   take_tombstone(stream, id);
   forget(id);
 }

@@ -48,6 +48,10 @@ class Rib {
   template <class F>
   void remove_origin(OriginId origin, F removed);
 
+  /// Forgets all of a stream, withdrawals too, as if nothing had ever been said. Calls `forgotten(const Record&)` for each after all are gone.
+  template <class F>
+  void clear_stream(StreamId stream, F forgotten);
+
   /// Null if neither an announcement nor a tombstone is there. Until the next change.
   const Record* find(const Record& like) const;
   const Record* find_announcement(const Record& like) const {
@@ -61,7 +65,10 @@ class Rib {
     return id == nobody ? 0 : entry(id).sequence;
   }
 
-  // Marks say what was confirmed since they were taken away.
+  /// Nothing of a withdrawal stays.
+  void forget_withdrawal(const Record& like);
+
+  // Marks say what was confirmed since they were taken away: announcements, and withdrawals of a stream.
   void unmark_stream(StreamId stream);
   void unmark_origin(OriginId origin);
   bool is_marked(const Record& like) const;
@@ -70,6 +77,9 @@ class Rib {
   void for_unmarked_of_stream(StreamId stream, F f);
   template <class F>
   void for_unmarked_of_origin(OriginId origin, F f);
+  /// Likewise the withdrawals, and ends of origins.
+  template <class F>
+  void for_unmarked_withdrawals(StreamId stream, F f);
 
   struct StreamState {
     std::uint64_t sequence = 0;  ///< of the latest change; 0 = none yet
@@ -264,6 +274,31 @@ void Rib::remove_origin(OriginId origin, F removed) {
 }
 
 template <class F>
+void Rib::clear_stream(StreamId stream, F forgotten) {
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return;
+  auto& of = found->second;
+  std::vector<Record> records;
+  for (const auto& place : of.log) {
+    if (!counts(place, stream)) continue;
+    const auto record = entry(place.id).record;
+    if (record.operation() == Operation::announce) {
+      count_out(of, place.id);
+      take_from_origin(place.id);
+      drop_if_empty(record.origin);
+    } else {
+      take_tombstone(of, place.id);
+    }
+    forget(place.id);
+    records.push_back(record);
+  }
+  of.log.clear();
+  of.first_tombstone = 0;
+  of.state.complete_from = of.state.sequence;
+  for (const auto& record : records) forgotten(record);
+}
+
+template <class F>
 void Rib::for_unmarked_of_stream(StreamId stream, F f) {
   const auto found = streams_.find(stream);
   if (found == streams_.end()) return;
@@ -283,6 +318,19 @@ void Rib::for_unmarked_of_origin(OriginId origin, F f) {
   std::vector<Record> unmarked;
   for (Id id = found->second.first; id != nobody; id = entry(id).next_of_origin) {
     if (!entry(id).is_marked) unmarked.push_back(entry(id).record);
+  }
+  for (const auto& record : unmarked) f(record);
+}
+
+template <class F>
+void Rib::for_unmarked_withdrawals(StreamId stream, F f) {
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return;
+  std::vector<Record> unmarked;
+  for (const auto& place : found->second.log) {
+    if (!counts(place, stream)) continue;
+    const auto& of = entry(place.id);
+    if (!of.is_announcement() && !of.is_marked) unmarked.push_back(of.record);
   }
   for (const auto& record : unmarked) f(record);
 }

@@ -188,7 +188,8 @@ void Subscriber::begin(Source& source, std::uint32_t vni, Stream& stream, std::u
   stream.held.clear();
   become_stale(stream);
   source.replica.unmark_stream(vni);
-  stream.has_unconfirmed = source.replica.state(vni).routes > 0;
+  const auto known = source.replica.state(vni);
+  stream.has_unconfirmed = known.routes + known.tombstones > 0;
 }
 
 void Subscriber::ask(Source& source, std::uint32_t vni, Stream& stream) {
@@ -262,12 +263,26 @@ void Subscriber::sweep(Source& source, std::uint32_t vni) {
     source.replica.withdraw(withdrawal(record, 0));
     settle(record);
   });
+  // A withdrawal that is not told any more must not stand against what a later life of a host says elsewhere. It stays where a source that is not heard would
+  // bring the route back.
+  source.replica.for_unmarked_withdrawals(vni, [&](const Record& record) {
+    for (const auto& other : sources_) {
+      if (other.get() == &source || other->streams.at(vni).is_in_sync) continue;
+      if (other->replica.find_announcement(record) != nullptr) return;
+    }
+    source.replica.forget_withdrawal(record);
+    if (record.operation() != Operation::origin_gone) settle(record);
+  });
 }
 
 void Subscriber::clear(Source& source, std::uint32_t vni, Stream& stream) {
   begin(source, vni, stream, 0, 0);
   stream.has_unconfirmed = false;
-  sweep(source, vni);
+  ++counters_.cleared;
+  // Its withdrawals too: what it does not say any more must not stand against what others say.
+  source.replica.clear_stream(vni, [&](const Record& record) {
+    if (record.operation() != Operation::origin_gone) settle(record);
+  });
 }
 
 // ---- time -------------------------------------------------------------------------------------------------------
@@ -293,7 +308,8 @@ Instant Subscriber::advance() {
           ask(*source, vni, stream);
         }
       }
-      if (stream.is_in_sync || source->replica.state(vni).routes == 0) continue;
+      const auto known = source->replica.state(vni);
+      if (stream.is_in_sync || known.routes + known.tombstones == 0) continue;
       if (is_old(stream) ||
           (reflector.session == 0 && now - stream.stale_since >= options_.comparison_time && is_complete(vni)))
         clear(*source, vni, stream);

@@ -34,6 +34,7 @@ struct SubscriberCounters {
   std::uint64_t resyncs = 0;      ///< a digest differed: read again from the beginning
   std::uint64_t foreign = 0;      ///< messages of another life of a reflector, or of what nobody asked for
   std::uint64_t bad_records = 0;  ///< records that cannot be
+  std::uint64_t cleared = 0;      ///< streams of which everything was forgotten
 };
 
 /// One source is a view of a reflector. Each has a replica, exact as far as it was read; `merged` has of each key the highest version that any replica
