@@ -338,7 +338,8 @@ TEST_CASE("what a node says that it reads takes no more memory than what there i
   const auto session = a.open("a", 7);
   for (std::uint32_t i = 0; i < 50; ++i) {
     Heartbeat beat;
-    for (std::uint32_t j = 0; j < max_positions; ++j) beat.positions.push_back({{i * 1'000 + j, View::direct}, not_read - 1});
+    for (std::uint32_t j = 0; j < max_positions; ++j)
+      beat.positions.push_back({{i * 1'000 + j, View::direct}, not_read - 1});
     a.say(Channel::control, encode(session, beat));
   }
   for (const auto& node : site.reflector(0).nodes()) {
@@ -557,6 +558,27 @@ TEST_CASE("a reflector that lies about what it has, or about other lives, stops 
   site.run(20s);
   CHECK(changes == 0);
   CHECK(!site.speaker(a).has_conflict());
+}
+
+TEST_CASE("a node whose name is none is told so, and is no node") {
+  Site site;
+  site.add_reflector();
+  Hostile hostile(site);
+  const std::string names[] = {
+      "host 1", "host\n1", "\x1b[31m", "Host-1", "\xff\xfe", "h\xc3\xb6st", "-a", "a..b", std::string("a\0b", 3)};
+  const auto before = site.reflector(0).status().counters;
+  for (const auto& name : names) {
+    hostile.say(Channel::control, encode(0, Open{.name = name, .instance = 1}));
+    REQUIRE(!hostile.heard().empty());
+    const auto answer = read_envelope(hostile.heard().back()).value();
+    Refuse refuse;
+    REQUIRE(decode(answer.body, refuse).has_value());
+    CHECK_MESSAGE(refuse.text.starts_with("name: "), name);
+    hostile.heard().clear();
+  }
+  CHECK(site.reflector(0).status().nodes == 0);
+  CHECK(site.reflector(0).status().counters.malformed == before.malformed + std::size(names));
+  CHECK(hostile.open("host-1.site-a", 1) != 0);
 }
 
 TEST_CASE("a welcome with times that no reflector has is none") {

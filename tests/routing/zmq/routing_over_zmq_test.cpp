@@ -269,4 +269,6 @@ TEST_CASE("wrong endpoints and rights are refused with the reason") {
   CHECK(rule(R"({"verbs": ["read"], "resources": ["routes"], "vnis": ["9-3"]})").find("ends before it begins") !=
         std::string::npos);
   CHECK(rule(R"({"verbs": ["read"], "resources": ["routes"], "vnis": ["x"]})").find("vnis") != std::string::npos);
+  CHECK(rule(R"({"verbs": ["update"], "resources": ["routes"], "prefixes": ["10.0.0.1/8"]})")
+            .find("10.0.0.1/8 has host bits: 10.0.0.0/8") != std::string::npos);
 }
