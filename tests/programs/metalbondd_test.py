@@ -198,6 +198,8 @@ class OnOneHost(TempDirectory):
         self.assertRegex(self.ok("trace", "100", "10.0.0.0/24"), r"10\.0\.0\.0/24 +fd00::a .* host-a +here +yes")
         self.assertSays(self.ctl("trace", "100", "172.16.0.1"), 0, "no route of VNI 100 covers 172.16.0.1")
 
+        # How far readers are, they say with their heartbeats.
+        wait_until("c said how far it is", lambda: 'ironcore_routing_node_behind_changes{node="host-c"}' in self.metrics()[1])
         text, values = self.metrics()
         self.assertEqual((values["ironcore_routing_ready"], values["ironcore_routing_routes"], values["ironcore_routing_nodes"]), (1, 5, 3))
         self.assertEqual(values["ironcore_routing_vnis"], 2)
