@@ -275,6 +275,7 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
     origin_of_session_.erase(node.session);
     if (open.instance != node.instance) {
       ++counters_.replaced;
+      log_.info("node began anew, or another one has its name", {{"node", node.name}});
       refuse(node.control, Channel::control, node.session, Refuse::Reason::replaced,
              "a later life of this node has come");
     }

@@ -252,6 +252,10 @@ TEST_CASE("wrong endpoints and rights are refused with the reason") {
             .error()
             .message()
             .find("reflectors") != std::string::npos);
+  CHECK(zmq::SpeakerNode::create(*context, {.name = "host 1"}, {{"ipc:///r", {}}}, system_clock, system_random, nothing)
+            .error()
+            .message()
+            .starts_with("name: \"host 1\""));
   RunningReflector reflector({.path = directory.path + "/r"});
   const auto second = zmq::ReflectorServer::create(*context, {.name = "r"}, {.path = directory.path + "/r"}, {},
                                                    system_clock, system_random, nothing);
