@@ -49,7 +49,7 @@ Result<Endpoint> parse_endpoint(const std::string& text) {
   auto tcp = split_port(text.substr(tcp_scheme.size()));
   if (tcp.address.empty()) return expected("ipc:///path or tcp://address:port", text);
   if (!tcp.port || *tcp.port > last_port) {
-    return expected("a port up to " + std::to_string(last_port) + " (ironcored uses the two above it too)", text);
+    return expected("a port up to " + std::to_string(last_port) + " (the two above it are used too)", text);
   }
   return Endpoint{.path = "", .tcp = TcpAddress{std::move(tcp.address), *tcp.port}};
 }

@@ -643,6 +643,27 @@ TEST_CASE("a reflector that lies about what it has, or about other lives, stops 
   CHECK(!site.speaker(a).has_conflict());
 }
 
+TEST_CASE("a node whose name is none is told so, and is no node") {
+  Site site;
+  site.add_reflector();
+  Hostile hostile(site);
+  const std::string names[] = {
+      "host 1", "host\n1", "\x1b[31m", "Host-1", "\xff\xfe", "h\xc3\xb6st", "-a", "a..b", std::string("a\0b", 3)};
+  const auto before = site.reflector(0).status().counters;
+  for (const auto& name : names) {
+    hostile.say(Channel::control, encode(0, Open{.name = name, .instance = 1}));
+    REQUIRE(!hostile.heard().empty());
+    const auto answer = read_envelope(hostile.heard().back()).value();
+    Refuse refuse;
+    REQUIRE(decode(answer.body, refuse).has_value());
+    CHECK_MESSAGE(refuse.text.starts_with("name: "), name);
+    hostile.heard().clear();
+  }
+  CHECK(site.reflector(0).status().nodes == 0);
+  CHECK(site.reflector(0).status().counters.malformed == before.malformed + std::size(names));
+  CHECK(hostile.open("host-1.site-a", 1) != 0);
+}
+
 TEST_CASE("a welcome with times that no reflector has is none") {
   Welcome read;
   const auto passes = [&](std::uint32_t heartbeat, std::uint32_t lease) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <unordered_map>
 
+#include "ironcore/base/names.hpp"
 #include "ironcore/base/text.hpp"
 #include "messages.hpp"
 #include "rib.hpp"
@@ -244,6 +245,11 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
     return refuse(peer, Channel::control, 0, Refuse::Reason::forbidden,
                   "this key belongs to " + in_quotes(rights->name) + ", not to " + in_quotes(open.name));
   }
+  if (const auto reason = check_dns_subdomain(open.name)) {
+    ++counters_.malformed;
+    return refuse(peer, Channel::control, 0, Refuse::Reason::forbidden,
+                  "name: " + in_quotes(open.name) + ' ' + *reason);
+  }
   const auto origin = origin_id(open.name);
   const auto found = nodes_.find(static_cast<std::uint64_t>(origin));
   if (found == nodes_.end() && nodes_.size() == options_.max_nodes) {
@@ -269,6 +275,7 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
     origin_of_session_.erase(node.session);
     if (open.instance != node.instance) {
       ++counters_.replaced;
+      log_.info("node began anew, or another one has its name", {{"node", node.name}});
       refuse(node.control, Channel::control, node.session, Refuse::Reason::replaced,
              "a later life of this node has come");
     }
@@ -761,8 +768,8 @@ void Reflector::Impl::end_sessions() {
 // ---- the public face --------------------------------------------------------------------------------------------
 
 Result<void> check(const ReflectorOptions& options) {
-  const auto is_name = [](const std::string& name) { return !name.empty() && name.size() <= max_name_bytes; };
-  if (!is_name(options.name)) return Error(ErrorCode::invalid, "name: a reflector's name has 1 to 253 bytes");
+  if (const auto reason = check_dns_subdomain(options.name))
+    return Error(ErrorCode::invalid, "name: " + in_quotes(options.name) + ' ' + *reason);
   if (options.bulk.size() > max_name_bytes || options.publications.size() > max_name_bytes)
     return Error(ErrorCode::invalid, "bulk, publications: an endpoint has at most 253 bytes");
   if (options.heartbeat < least_heartbeat || options.heartbeat > longest_heartbeat)
@@ -770,8 +777,10 @@ Result<void> check(const ReflectorOptions& options) {
   if (options.lease < 2 * options.heartbeat || options.lease > longest_lease)
     return Error(ErrorCode::invalid,
                  "lease: " + ironcore::to_text(options.lease) + " is not from two heartbeats to 24h");
-  if (!std::ranges::all_of(options.expected, is_name))
-    return Error(ErrorCode::invalid, "expected: a node's name has 1 to 253 bytes");
+  for (const auto& name : options.expected) {
+    if (const auto reason = check_dns_subdomain(name))
+      return Error(ErrorCode::invalid, "expected: " + in_quotes(name) + ' ' + *reason);
+  }
   return {};
 }
 

@@ -6,6 +6,8 @@
 #include <set>
 
 #include "announcer.hpp"
+#include "ironcore/base/names.hpp"
+#include "ironcore/base/text.hpp"
 #include "sessions.hpp"
 #include "subscriber.hpp"
 
@@ -135,8 +137,8 @@ std::string_view name(ReflectorSession::Phase phase) noexcept {
 
 Result<std::unique_ptr<Speaker>> Speaker::create(SpeakerOptions options, Link& link, Clock& clock, Random& random,
                                                  Log& log) {
-  if (options.name.empty() || options.name.size() > max_name_bytes)
-    return Error(ErrorCode::invalid, "name: a speaker's name has 1 to 253 bytes");
+  if (const auto reason = check_dns_subdomain(options.name))
+    return Error(ErrorCode::invalid, "name: " + in_quotes(options.name) + ' ' + *reason);
   if (options.reflectors == 0) return Error(ErrorCode::invalid, "reflectors: a speaker needs one at least");
   const auto secret = random_number(random);
   return std::unique_ptr<Speaker>(

@@ -252,6 +252,10 @@ TEST_CASE("wrong endpoints and rights are refused with the reason") {
             .error()
             .message()
             .find("reflectors") != std::string::npos);
+  CHECK(zmq::SpeakerNode::create(*context, {.name = "host 1"}, {{"ipc:///r", {}}}, system_clock, system_random, nothing)
+            .error()
+            .message()
+            .starts_with("name: \"host 1\""));
   RunningReflector reflector({.path = directory.path + "/r"});
   const auto second = zmq::ReflectorServer::create(*context, {.name = "r"}, {.path = directory.path + "/r"}, {},
                                                    system_clock, system_random, nothing);
@@ -269,4 +273,6 @@ TEST_CASE("wrong endpoints and rights are refused with the reason") {
   CHECK(rule(R"({"verbs": ["read"], "resources": ["routes"], "vnis": ["9-3"]})").find("ends before it begins") !=
         std::string::npos);
   CHECK(rule(R"({"verbs": ["read"], "resources": ["routes"], "vnis": ["x"]})").find("vnis") != std::string::npos);
+  CHECK(rule(R"({"verbs": ["update"], "resources": ["routes"], "prefixes": ["10.0.0.1/8"]})")
+            .find("10.0.0.1/8 has host bits: 10.0.0.0/8") != std::string::npos);
 }

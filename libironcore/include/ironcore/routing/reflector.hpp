@@ -23,7 +23,7 @@
 namespace ironcore::routing {
 
 struct ReflectorOptions {
-  std::string name;                              ///< of this reflector, unique; at most 253 bytes
+  std::string name;                              ///< of this reflector, unique; DNS labels joined by dots
   Duration heartbeat = std::chrono::seconds(1);  ///< how often both sides say something
   Duration lease = std::chrono::seconds(3);      ///< a node that is silent for longer is dead; two heartbeats at least
   Duration restart_time = std::chrono::minutes(1);  ///< a node that said it comes back has this long

@@ -22,7 +22,7 @@
 namespace ironcore::routing {
 
 struct SpeakerOptions {
-  std::string name;            ///< of this node, unique; at most 253 bytes
+  std::string name;            ///< of this node, unique; DNS labels joined by dots
   std::size_t reflectors = 1;  ///< peers 0 to n-1 of the link; each is told everything
   Duration stale_time =
       std::chrono::hours(6);           ///< how long routes stay that no reflector confirms any more; 0 = for ever

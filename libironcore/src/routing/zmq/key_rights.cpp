@@ -55,7 +55,10 @@ Result<void> add(KeyRights::Rights& rights, const Rule& rule) {
   if (vnis.empty()) vnis.emplace_back();
   std::vector<Prefix> prefixes;
   for (const auto& text : rule.prefixes) {
-    IRONCORE_TRY(prefixes.emplace_back(), within(Prefix::parse(text), "prefixes"));
+    IRONCORE_TRY(const auto prefix, within(Prefix::parse(text), "prefixes"));
+    if (prefix != prefix.network())  // was one address meant, or all of the network?
+      return Error(ErrorCode::invalid, "prefixes: " + text + " has host bits: " + prefix.network().to_text());
+    prefixes.push_back(prefix);
   }
   if (speaks_of(rule, routes_resource, Verb::read))
     rights.node.subscriptions.insert(rights.node.subscriptions.end(), vnis.begin(), vnis.end());
