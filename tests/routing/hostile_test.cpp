@@ -678,3 +678,128 @@ TEST_CASE("a welcome with times that no reflector has is none") {
   CHECK(!passes(1'000, 86'400'001));
   CHECK(!passes(~0U, ~0U));
 }
+
+namespace {
+
+/// A reader that knows one route, and what a reflector could tell it.
+struct Reading {
+  Reading() {
+    site.add_reflector();
+    a = site.add_speaker("a", {0});
+    b = site.add_speaker("b", {0});
+    site.speaker(b).subscribe(net);
+    REQUIRE(site.speaker(a).announce(route("100#10.0.0.1/32#fd00::a")).has_value());
+    REQUIRE(site.run_until([&] { return site.speaker(b).status().learned_routes == 1; }));
+    site.run(2s);
+    sequence = site.reflector(0).vnis()[0].sequence;
+    digest = site.reflector(0).vnis()[0].digest;
+    epoch = site.reflector(0).status().epoch;
+  }
+  void tell(std::uint64_t from, std::uint64_t to, std::uint64_t of_digest, const std::vector<Record>& records) {
+    ChangesWriter writer;
+    for (const auto& record : records) writer.add(record);
+    const auto message = std::move(writer).finish(0, {.stream = {net.value(), View::direct},
+                                                      .epoch = epoch,
+                                                      .from = from,
+                                                      .to = to,
+                                                      .head = to,
+                                                      .digest = of_digest,
+                                                      .is_ready = 1});
+    site.speaker(b).receive(0, Channel::bulk, message);
+  }
+  Site site;
+  std::size_t a = 0;
+  std::size_t b = 0;
+  std::uint64_t sequence = 0;
+  std::uint64_t digest = 0;
+  std::uint64_t epoch = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a reader whose table has another digest reads it again, and loses nothing meanwhile") {
+  Reading reading;
+  auto& b = reading.site.speaker(reading.b);
+  const auto sequence = b.sequence(net);
+  reading.tell(reading.sequence, reading.sequence, reading.digest, {});
+  CHECK(b.status().resyncs == 0);
+  reading.tell(reading.sequence, reading.sequence, reading.digest + 1, {});
+  CHECK(b.status().resyncs == 1);
+  CHECK(b.is_stale(net));
+  CHECK(b.status().learned_routes == 1);
+  reading.site.run(3s);
+  CHECK(!b.is_stale(net));
+  CHECK(b.sequence(net) == sequence);
+  CHECK(b.status().resyncs == 1);
+}
+
+TEST_CASE("a reader takes no record that cannot be, and the others beside it") {
+  Reading reading;
+  auto& b = reading.site.speaker(reading.b);
+  const auto good = announcement(route("100#10.0.0.2/32#fd00::a"), origin_id("a"), 1);
+  auto bad = announcement(route("100#10.0.0.3/32#fd00::a"), origin_id("a"), 1);
+  bad.prefix[9] = 1;
+  const auto other_vni = announcement(route("101#10.0.0.4/32#fd00::a"), origin_id("a"), 1);
+  reading.tell(reading.sequence, reading.sequence + 3, reading.digest + content_hash(good), {bad, good, other_vni});
+  CHECK(b.status().bad_records == 2);
+  CHECK(table(b) == Texts{"100#10.0.0.1/32#fd00::a", "100#10.0.0.2/32#fd00::a"});
+  CHECK(b.status().resyncs == 0);
+}
+
+TEST_CASE("publications that wait for what is missing before them are bounded") {
+  Reading reading;
+  auto& b = reading.site.speaker(reading.b);
+  // The missing ones never come.
+  reading.site.wires.cut(reading.site.speakers[reading.b]->end, reading.site.reflectors[0]->end);
+  for (std::uint64_t i = 1; i <= 1'000; ++i) {
+    reading.tell(reading.sequence + i, reading.sequence + i + 1, 0,
+                 {announcement(route("100#10.0.0.2/32#fd00::a"), origin_id("a"), i)});
+  }
+  CHECK(b.status().held == 64);
+  CHECK(b.status().gaps == 1);
+}
+
+TEST_CASE("a reflector takes no record that cannot be, and none of another node, and the others beside it") {
+  Site site;
+  site.add_reflector();
+  const auto b = site.add_speaker("b", {0});
+  REQUIRE(site.speaker(b).announce(route("100#10.0.0.9/32#fd00::b")).has_value());
+  REQUIRE(site.run_until([&] { return site.reflector(0).status().routes == 1; }));
+  Hostile a(site);
+  const auto session = a.open("a", 7);
+  const auto of = [](std::string_view text, std::string_view name, std::uint64_t version) {
+    return announcement(route(text), origin_id(name), version);
+  };
+  auto bad = of("100#10.0.0.2/32#fd00::a", "a", 9);
+  bad.next_hop = {};
+  a.change(session, 7, 0,
+           {of("100#10.0.0.1/32#fd00::a", "a", 8), bad, of("100#10.0.0.3/32#fd00::b", "b", 10),
+            withdrawal(of("100#10.0.0.9/32#fd00::b", "b", 1), ~0ULL), gone(net.value(), origin_id("b")),
+            of("100#10.0.0.4/32#fd00::a", "a", 13)});
+  const auto status = site.reflector(0).status();
+  CHECK(status.routes == 3);
+  CHECK(status.counters.bad_records == 4);
+  CHECK(site.reflector(0).nodes()[0].routes == 2);
+  CHECK(site.reflector(0).nodes()[0].refused == 4);
+  CHECK(site.reflector(0).nodes()[1].routes == 1);
+}
+
+TEST_CASE("a reflector that stood still gives everybody a whole lease, though nobody was heard meanwhile") {
+  Site site;
+  site.add_reflector();
+  const auto a = site.add_speaker("a", {0});
+  const auto b = site.add_speaker("b", {0});
+  site.speaker(b).subscribe(net);
+  REQUIRE(site.speaker(a).announce(route("100#10.0.0.1/32#fd00::a")).has_value());
+  REQUIRE(site.run_until([&] { return site.speaker(b).status().learned_routes == 1; }));
+  const auto sequence = site.speaker(b).sequence(net);
+  site.stop(*site.reflectors[0], 30s);
+  for (const auto node : {a, b}) site.wires.cut(site.speakers[node]->end, site.reflectors[0]->end);
+  site.run(30s + 100ms);
+  CHECK(site.reflector(0).status().counters.stalls >= 1);
+  CHECK(site.reflector(0).status().counters.deaths == 0);
+  site.wires.mend_all();
+  site.run(20s);
+  CHECK(site.reflector(0).status().counters.deaths == 0);
+  CHECK(site.speaker(b).sequence(net) == sequence);
+}

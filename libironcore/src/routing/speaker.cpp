@@ -269,6 +269,7 @@ SpeakerStatus Speaker::status() const {
                            .is_complete = subscriber.is_complete(vni)});
   }
   const auto& counters = subscriber.counters();
+  for (const auto& stream : subscriber.streams()) status.held += stream.held;
   status.gaps = counters.gaps;
   status.resyncs = counters.resyncs;
   status.malformed = impl_->malformed_;

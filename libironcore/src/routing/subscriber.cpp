@@ -385,7 +385,8 @@ std::vector<Subscriber::StreamStatus> Subscriber::streams() const {
                      stream.sequence,
                      source->replica.state(vni).routes,
                      stream.is_in_sync,
-                     stream.is_complete});
+                     stream.is_complete,
+                     stream.held.size()});
   }
   return all;
 }

@@ -81,6 +81,7 @@ class Subscriber {
     std::size_t routes = 0;
     bool is_in_sync = false;
     bool is_complete = false;
+    std::size_t held = 0;  ///< publications that wait
   };
   std::vector<StreamStatus> streams() const;
   const SubscriberCounters& counters() const noexcept { return counters_; }

@@ -55,6 +55,7 @@ struct SpeakerStatus {
     bool is_complete = false;    ///< some reflector has told everything
   };
   std::vector<Table> vnis;
+  std::size_t held = 0;         ///< publications that wait for what is missing before them; bounded
   std::uint64_t gaps = 0;       ///< publications that were missed, and repaired
   std::uint64_t resyncs = 0;    ///< tables that differed, and were read again
   std::uint64_t malformed = 0;  ///< messages that were none
