@@ -137,8 +137,8 @@ class PythonReflector {
     std::vector<routing::zmq::ReflectorEndpoint> endpoints;
     for (const auto& peer : peers) endpoints.push_back({peer, std::nullopt});
     routing::ReflectorOptions options{.name = name};
-    options.deferral =
-        std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::clamp(deferral, 0.0, 1e6)));
+    const double seconds = deferral > 0 ? std::min(deferral, 1e6) : 0.0;  // and what is no number is none
+    options.deferral = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
     auto context = value_of(wire::Context::create());
     auto server = value_of(routing::zmq::ReflectorServer::create(
         *context, options, {.path = path, .tcp = std::nullopt}, std::move(endpoints), clock(), random_source(), log()));
