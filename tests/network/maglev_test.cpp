@@ -17,7 +17,7 @@ std::vector<Maglev::Target> targets(std::size_t count) {
   std::vector<Maglev::Target> result;
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint64_t words[] = {0xfc00'0000'0000'0000, i};
-    result.push_back({.id = hash_words(words)});
+    result.push_back({.id = ironcore::hash_words(words)});
   }
   return result;
 }

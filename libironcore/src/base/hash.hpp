@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A fast hash for keys of whole words. Same on every host and in every release: hosts compare what it gives.
+// A fast hash for keys of whole words. Same on every host and in every release: hosts compare what it gives, and a load balancer's choice depends on it.
 #pragma once
 
 #include <cstddef>
