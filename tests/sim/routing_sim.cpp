@@ -298,7 +298,6 @@ class Chaos {
   }
 
   std::string difference(std::size_t host) {
-    const auto self = origin_id(site_.speakers[host]->options.name);
     Known expected;
     for (std::size_t other = 0; other < site_.speakers.size(); ++other) {
       if (dead_ == other || other == host) continue;
@@ -314,7 +313,6 @@ class Chaos {
     for (const auto& one : known) {
       if (!expected.contains(one)) return "host " + std::to_string(host) + " still has " + one.first;
     }
-    static_cast<void>(self);
     return {};
   }
 
