@@ -91,7 +91,6 @@ Result<void> ClientLink::reconnect(Reflector& reflector) {
   reflector.publications = std::move(publications);
   reflector.bulk_endpoint = reflector.wanted_bulk;
   reflector.publications_endpoint = reflector.wanted_publications;
-  has_moved_ = true;
   return {};
 }
 
@@ -109,12 +108,11 @@ void ClientLink::act() {
   wishes_.clear();
 }
 
-bool ClientLink::read(const Receive& receive) {
-  bool is_busy = false;
+void ClientLink::read(const Receive& receive) {
   for (PeerId i = 0; i < reflectors_.size(); ++i) {
     auto& reflector = *reflectors_[i];
-    const auto take = [&](Socket& socket, Channel channel, int most) {
-      for (int count = 0; socket && count < most; ++count) {
+    const auto take = [&](LoopSocket& socket, Channel channel, int most) {
+      for (int count = 0; socket.has_input() && count < most; ++count) {
         auto message = socket.receive();
         if (!message) return;
         if (&socket == &reflector.publications) {  // the topic comes first, and says nothing new
@@ -127,40 +125,27 @@ bool ClientLink::read(const Receive& receive) {
           continue;
         }
         receive(i, channel, message->bytes());
-        is_busy = is_busy || count + 1 == most;
       }
     };
     take(reflector.control, Channel::control, control_turn);
     take(reflector.publications, Channel::bulk, bulk_turn);
     take(reflector.bulk, Channel::bulk, bulk_turn);
   }
-  return is_busy;
 }
 
-void ClientLink::add_poll_items(std::vector<zmq_pollitem_t>& items) const {
-  for (const auto& reflector : reflectors_) {
-    for (const auto* const socket : {&reflector->control, &reflector->bulk, &reflector->publications}) {
-      if (*socket) items.push_back(wire::poll_item(*socket, ZMQ_POLLIN));
-    }
-  }
+void ClientLink::add_descriptors(std::vector<pollfd>& items) {
+  for (const auto& reflector : reflectors_)
+    for (auto* const socket : reflector->sockets()) socket->add_to(items);
 }
-
-void ClientLink::add_descriptors(std::vector<pollfd>& items) const {
-  for (const auto& reflector : reflectors_) {
-    for (const auto* const socket : {&reflector->control, &reflector->bulk, &reflector->publications}) {
-      if (!*socket) continue;
-      if (const auto fd = socket->fd()) items.push_back({*fd, POLLIN, 0});
-    }
-  }
+void ClientLink::look(std::span<const pollfd> items) {
+  for (const auto& reflector : reflectors_)
+    for (auto* const socket : reflector->sockets()) socket->look(items);
 }
-
-bool ClientLink::has_input() const {
-  for (const auto& reflector : reflectors_) {
-    for (const auto* const socket : {&reflector->control, &reflector->bulk, &reflector->publications}) {
-      if (*socket && (socket->events() & ZMQ_POLLIN) != 0) return true;
-    }
-  }
-  return false;
+bool ClientLink::has_input() {
+  bool is_there = false;
+  for (const auto& reflector : reflectors_)
+    for (auto* const socket : reflector->sockets()) is_there = socket->settle() || is_there;
+  return is_there;
 }
 
 }  // namespace ironcore::routing::zmq

@@ -2,21 +2,23 @@
 // The sockets of one that is a node: three to each reflector.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "../../base/wire/socket.hpp"
 #include "ironcore/routing/link.hpp"
 #include "ironcore/routing/zmq.hpp"
+#include "loop_socket.hpp"
 
 namespace ironcore::routing::zmq {
 
 /// Functions of Link may be called by whoever has the lock of the loop; subscriptions and connections are noted and made by `act`. Thread: one
-/// (`act`, `read`, poll items).
+/// (`act`, `read`, descriptors).
 class ClientLink final : public Link {
  public:
   static Result<std::unique_ptr<ClientLink>> create(Context& context, std::vector<ReflectorEndpoint> reflectors);
@@ -30,19 +32,21 @@ class ClientLink final : public Link {
   /// Makes connections and subscriptions that were asked for.
   void act();
   using Receive = std::function<void(PeerId, Channel, std::string_view)>;
-  /// What has come, up to a bound; false if that was all.
-  bool read(const Receive& receive);
-  void add_poll_items(std::vector<zmq_pollitem_t>& items) const;
-  /// The same as descriptors: readable when there is news. They tell each news once, to whoever uses a socket next, so look at `has_input` before waiting.
-  void add_descriptors(std::vector<pollfd>& items) const;
-  bool has_input() const;
+  /// What to wait for, and what came of it.
+  void add_descriptors(std::vector<pollfd>& items);
+  void look(std::span<const pollfd> items);
+  /// What has come, up to a bound.
+  void read(const Receive& receive);
+  /// After all else, before waiting: true = there is more to read, do not wait.
+  bool has_input();
 
  private:
   struct Reflector {
     ReflectorEndpoint where;
-    wire::Socket control;
-    wire::Socket bulk;
-    wire::Socket publications;
+    LoopSocket control;
+    LoopSocket bulk;
+    LoopSocket publications;
+    std::array<LoopSocket*, 3> sockets() { return {&control, &publications, &bulk}; }
     std::set<StreamName> topics;  ///< that are subscribed to
     std::string bulk_endpoint;    ///< that are connected to; empty = none yet
     std::string publications_endpoint;
@@ -61,7 +65,6 @@ class ClientLink final : public Link {
   std::shared_ptr<Context::Native> context_;
   std::vector<std::unique_ptr<Reflector>> reflectors_;
   std::vector<Wish> wishes_;
-  bool has_moved_ = false;
 };
 
 }  // namespace ironcore::routing::zmq

@@ -91,16 +91,17 @@ class ZmqReflectorServer final : public ReflectorServer {
 Result<void> ZmqReflectorServer::run(std::stop_token stop) {
   const StopWake stop_wake(stop, wake_);
   const auto events = this->events();
-  std::vector<zmq_pollitem_t> items;
+  std::vector<pollfd> items;
   Instant until{};
   while (!stop.stop_requested()) {
-    items.assign(1, wire::poll_item(wake_->fd(), ZMQ_POLLIN));
-    nodes_->add_poll_items(items);
-    peers_->add_poll_items(items);
-    if (!wire::poll(items, until, clock_))
-      return Error(ErrorCode::internal, wire::zmq_error("wait for messages").message() + ": restart the reflector");
-    if (items[0].revents != 0) wake_->clear();
+    items.assign(1, {wake_->fd(), POLLIN, 0});
+    nodes_->add_descriptors(items);
+    peers_->add_descriptors(items);
+    wire::poll_descriptors(items, until, clock_);
+    wake_->clear();
     const std::lock_guard lock(mutex_);
+    nodes_->look(items);
+    peers_->look(items);
     const auto was_ready = reflector_->is_ready();
     if (new_rights_) {
       IRONCORE_CHECK(
@@ -108,15 +109,17 @@ Result<void> ZmqReflectorServer::run(std::stop_token stop) {
       new_rights_.reset();
       reflector_->end_sessions();
     }
-    bool is_busy = nodes_->read(events);
-    is_busy = peers_->read([this](PeerId peer, Channel channel, std::string_view message) {
+    nodes_->read(events);
+    peers_->read([this](PeerId peer, Channel channel, std::string_view message) {
       reflector_->receive_from_peer(peer, channel, message);
-    }) || is_busy;
+    });
     until = reflector_->advance();
     peers_->act();
     if (!was_ready && reflector_->is_ready()) ready_.notify_all();
-    if (operations_->is_waiting()) is_busy = operations_->answer(link_counts()) || is_busy;
+    bool is_busy = operations_->is_waiting() && operations_->answer(link_counts());
     if (nodes_->is_unbound()) until = std::min(until, clock_.now() + std::chrono::milliseconds(5));
+    is_busy = nodes_->has_input() || is_busy;
+    is_busy = peers_->has_input() || is_busy;
     if (is_busy) until = {};
   }
   const std::lock_guard lock(mutex_);

@@ -132,14 +132,14 @@ const KeyRights::Rights* ServerLink::rights_of(const Listener& listener, const M
   return rights == nullptr ? &none : rights;
 }
 
-bool ServerLink::read(Listener& listener, Channel channel, int most, const Events& events) {
+void ServerLink::read(Listener& listener, Channel channel, int most, const Events& events) {
   auto& socket = channel == Channel::control ? listener.control : listener.bulk;
-  for (int count = 0; count < most; ++count) {
+  for (int count = 0; socket.has_input() && count < most; ++count) {
     const auto routing_id = socket.receive();
-    if (!routing_id) return false;
+    if (!routing_id) return;
     if (!routing_id->has_more()) continue;
     auto message = socket.receive();
-    if (!message) return false;
+    if (!message) return;
     const auto peer = peer_of(routing_id->bytes(), listener.number);
     if (message->has_more() || !peer) {
       while (message && message->has_more()) message = socket.receive();
@@ -147,14 +147,13 @@ bool ServerLink::read(Listener& listener, Channel channel, int most, const Event
     }
     events.receive(*peer, channel, message->bytes(), rights_of(listener, *message));
   }
-  return true;
 }
 
-bool ServerLink::read_subscriptions(Listener& listener, const Events& events) {
+void ServerLink::read_subscriptions(Listener& listener, const Events& events) {
   auto* const socket = listener.publications.native();
-  for (int count = 0; count < subscriptions_turn; ++count) {
+  for (int count = 0; listener.publications.has_input() && count < subscriptions_turn; ++count) {
     const auto message = listener.publications.receive();
-    if (!message) return false;
+    if (!message) return;
     auto text = message->bytes();
     if (text.empty() || (text[0] != 0 && text[0] != 1)) continue;  // subscribers have nothing else to say
     const bool is_subscription = text[0] == 1;
@@ -173,27 +172,36 @@ bool ServerLink::read_subscriptions(Listener& listener, const Events& events) {
     }
     zmq_setsockopt(socket, ZMQ_UNSUBSCRIBE, text.data(), text.size());
   }
-  return true;
 }
 
-bool ServerLink::read(const Events& events) {
-  if (key_checker_) unknown_keys_ += key_checker_->answer([this](auto key) { return rights_.find(key) != nullptr; });
+void ServerLink::read(const Events& events) {
+  if (key_questions_.is_there()) {
+    key_questions_.use();
+    unknown_keys_ += key_checker_->answer([this](auto key) { return rights_.find(key) != nullptr; });
+  }
   if (is_unbound_) bind_again();
-  bool is_busy = false;
   for (const auto& listener : listeners_) {
-    is_busy = read(*listener, Channel::control, control_turn, events) || is_busy;
-    is_busy = read_subscriptions(*listener, events) || is_busy;
-    is_busy = read(*listener, Channel::bulk, bulk_turn, events) || is_busy;
+    read(*listener, Channel::control, control_turn, events);
+    read_subscriptions(*listener, events);
+    read(*listener, Channel::bulk, bulk_turn, events);
   }
-  return is_busy;
 }
 
-void ServerLink::add_poll_items(std::vector<zmq_pollitem_t>& items) const {
-  for (const auto& listener : listeners_) {
-    for (const auto* const socket : {&listener->control, &listener->bulk, &listener->publications})
-      items.push_back(wire::poll_item(*socket, ZMQ_POLLIN));
-  }
-  if (key_checker_) items.push_back(wire::poll_item(key_checker_->socket(), ZMQ_POLLIN));
+void ServerLink::add_descriptors(std::vector<pollfd>& items) {
+  for (const auto& listener : listeners_)
+    for (auto* const socket : listener->sockets()) socket->add_to(items);
+  if (key_checker_) key_questions_.add_to(items, key_checker_->socket());
+}
+void ServerLink::look(std::span<const pollfd> items) {
+  for (const auto& listener : listeners_)
+    for (auto* const socket : listener->sockets()) socket->look(items);
+  key_questions_.look(items);
+}
+bool ServerLink::has_input() {
+  bool is_there = key_checker_ && key_questions_.settle(key_checker_->socket());
+  for (const auto& listener : listeners_)
+    for (auto* const socket : listener->sockets()) is_there = socket->settle() || is_there;
+  return is_there;
 }
 
 void ServerLink::bind_again() {

@@ -2,18 +2,20 @@
 // The sockets of a reflector towards nodes: three for each of its endpoints.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "../../base/wire/local_socket.hpp"
-#include "../../base/wire/socket.hpp"
 #include "../../base/wire/tcp_socket.hpp"
 #include "ironcore/routing/link.hpp"
 #include "ironcore/routing/zmq.hpp"
+#include "loop_socket.hpp"
 
 namespace ironcore::routing::zmq {
 
@@ -33,9 +35,13 @@ class ServerLink final : public Link {
     std::function<void(PeerId, Channel, std::string_view, const KeyRights::Rights*)> receive;
     std::function<void(StreamName)> subscribed;
   };
-  /// What has come, up to a bound; false if that was all.
-  bool read(const Events& events);
-  void add_poll_items(std::vector<zmq_pollitem_t>& items) const;
+  /// What to wait for, and what came of it.
+  void add_descriptors(std::vector<pollfd>& items);
+  void look(std::span<const pollfd> items);
+  /// What has come, up to a bound.
+  void read(const Events& events);
+  /// After all else, before waiting: true = there is more to read, do not wait.
+  bool has_input();
 
   /// Of the endpoint on TCP: where its other two sockets are, as a Welcome tells it; empty without one.
   const std::string& bulk() const noexcept { return bulk_; }
@@ -53,9 +59,10 @@ class ServerLink final : public Link {
   struct Listener {
     bool is_local = false;
     std::uint8_t number = 0;
-    wire::Socket control;
-    wire::Socket bulk;
-    wire::Socket publications;
+    LoopSocket control;
+    LoopSocket bulk;
+    LoopSocket publications;
+    std::array<LoopSocket*, 3> sockets() { return {&control, &publications, &bulk}; }
     std::vector<wire::SocketFile> files;
   };
   explicit ServerLink(std::shared_ptr<Context::Native> context) : context_(std::move(context)) {}
@@ -63,13 +70,14 @@ class ServerLink final : public Link {
   Result<void> listen_on_tcp(Context& context, TcpOptions options);
   Result<wire::Socket> open_publisher(const KeyPair* keys);
   const KeyRights::Rights* rights_of(const Listener& listener, const wire::Message& message) const;
-  bool read(Listener& listener, Channel channel, int most, const Events& events);
-  bool read_subscriptions(Listener& listener, const Events& events);
+  void read(Listener& listener, Channel channel, int most, const Events& events);
+  void read_subscriptions(Listener& listener, const Events& events);
   void bind_again();
 
   std::shared_ptr<Context::Native> context_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unique_ptr<wire::KeyChecker> key_checker_;
+  Input key_questions_;
   KeyRights rights_;
   KeyPair keys_;
   std::string address_;

@@ -56,10 +56,11 @@ class ZmqSpeakerNode final : public SpeakerNode {
       wire::poll_descriptors(items, until, clock_);
       wake_->clear();
       const std::lock_guard lock(mutex_);
-      const bool is_busy = link_->read([this](PeerId peer, Channel channel, std::string_view message) {
+      link_->look(items);
+      link_->read([this](PeerId peer, Channel channel, std::string_view message) {
         speaker_->receive(peer, channel, message);
       });
-      if (turn() || is_busy) until_ = {};
+      if (turn()) until_ = {};
     }
     const std::lock_guard lock(mutex_);
     is_running_ = false;
