@@ -60,16 +60,25 @@ class ZmqFixture final : public LinkFixture {
   Link& reflector() override { return *server; }
   Link& speaker(std::size_t number) override { return *clients[number]; }
   void turn() override {
+    std::vector<pollfd> items;
+    server->add_descriptors(items);
+    for (const auto& client : clients)
+      if (client) client->add_descriptors(items);
+    REQUIRE(::poll(items.data(), items.size(), 0) >= 0);
+    server->look(items);
     server->read({[this](PeerId peer, Channel channel, std::string_view message, const zmq::KeyRights::Rights*) {
                     at_reflector.push_back({peer, channel, std::string(message)});
                   },
                   [this](StreamName topic) { subscribed.push_back(topic); }});
+    server->has_input();
     for (std::size_t i = 0; i < 2; ++i) {
       if (!clients[i]) continue;
-      clients[i]->act();
+      clients[i]->look(items);
       clients[i]->read([this, i](PeerId peer, Channel channel, std::string_view message) {
         at_speaker[i].push_back({peer, channel, std::string(message)});
       });
+      clients[i]->act();
+      clients[i]->has_input();
     }
     std::this_thread::sleep_for(1ms);
   }
