@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// BlockStore: the seam towards Ceph, local files or a simulation. It knows volumes by uid, not the objects that ask for them, and no policy.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "ironcore/base/bytes.hpp"
+#include "ironcore/base/result.hpp"
+#include "ironcore/image/cache.hpp"
+#include "ironcore/storage/volume.hpp"
+
+namespace ironcore::storage {
+
+/// The data of one volume or snapshot, decrypted. Many operations may be under way; each `done` is called exactly once, on a thread of the body, and
+/// must not block. Buffers stay the caller's and must live until then. Operations that are under way at the same time come in no order; what was
+/// flushed survives a crash. Offsets and sizes are bytes, within the size at opening or the last `expand`. Destroying it waits until nothing is
+/// under way. Thread: any.
+class BlockData {
+ public:
+  virtual ~BlockData() = default;
+  using Done = std::function<void(Result<void>)>;
+  virtual std::uint64_t size() const = 0;
+  virtual void read(std::uint64_t offset, std::span<std::byte> into, Done done) = 0;
+  virtual void write(std::uint64_t offset, BytesView bytes, Done done) = 0;
+  /// Reads as zeros afterwards; gives room back where the body can.
+  virtual void discard(std::uint64_t offset, std::uint64_t size, Done done) = 0;
+  virtual void flush(Done done) = 0;
+};
+
+/// What `maintain` did and what is left for the next time.
+struct Maintenance {
+  std::uint64_t removed = 0;    ///< things that were only waiting for somebody to let go of them
+  std::uint64_t separated = 0;  ///< images that depend on no other any more
+  std::uint64_t waiting = 0;
+  /// Made by a step that was never finished, and nobody has come back for: half volumes, half snapshots, half base images.
+  std::vector<BlockId> unfinished;
+};
+
+/// The volumes of one pool. All calls are idempotent: making what is there and removing what is not succeed, and a call that was cut off anywhere
+/// (crash, lost answer) is completed by repeating it; what is half made is never listed. Calls for the same volume at the same time, also by several processes,
+/// leave it whole; one of them may fail with `conflict`. Errors: `invalid` (a value that the caller chose), `not_found`, `already_exists` (there, but another:
+/// other size, source or encryption), `wrong_state` (in use, has dependents: says by whom), `exhausted` (pool full, quota), `forbidden` (the provider's own credentials, a wrong
+/// encryption key), `unavailable` (the store does not answer; repeat later), `timeout`, `cancelled` (a stop was requested; what was begun is taken up by
+/// the next call), `unsupported` (says what can do it), `corrupt`. Calls block; those that move data say so. Thread: any.
+class BlockStore {
+ public:
+  virtual ~BlockStore() = default;
+
+  virtual Result<Capacity> capacity() = 0;
+
+  using Progress = std::function<void(const image::Progress&)>;
+  /// Copies an image into the store, sparse, and checks the digest of every byte; `corrupt` if it differs, and then nothing stays. `progress` is called on
+  /// this thread. Moves data.
+  virtual Result<BaseImage> import_base(const BaseSource& source, const Progress& progress, std::stop_token stop) = 0;
+  virtual Result<std::vector<BaseImage>> bases() = 0;
+  /// `wrong_state` while volumes depend on it.
+  virtual Result<void> remove_base(const crypto::Digest& digest) = 0;
+
+  /// Moves data only where the source cannot be shared: another encryption than the source's.
+  virtual Result<Volume> create(const BlockId& id, const VolumeSpec& spec, const Progress& progress,
+                                std::stop_token stop) = 0;
+  virtual Result<Volume> volume(const BlockId& id) = 0;
+  virtual Result<std::vector<Volume>> volumes() = 0;
+  /// Enlarges it, also while a guest has it; who has it open sees the new size. The same size changes nothing, a smaller one is `invalid`.
+  virtual Result<Volume> expand(const BlockId& id, std::uint64_t size_bytes) = 0;
+  /// Also for a volume in use: from the next attach on at the latest.
+  virtual Result<void> set_limits(const BlockId& id, const Limits& limits) = 0;
+  /// `wrong_state` while somebody has it open. Its snapshots stay. Room is given back at once or by `maintain`.
+  virtual Result<void> remove(const BlockId& id) = 0;
+
+  /// What the volume holds at one moment, as after a power cut. It is there for itself when this returns: the volume may go, and it stays.
+  virtual Result<Snapshot> take_snapshot(const BlockId& volume, const Uid& snapshot, std::stop_token stop) = 0;
+  virtual Result<Snapshot> snapshot(const BlockId& id) = 0;
+  virtual Result<std::vector<Snapshot>> snapshots() = 0;
+  /// Volumes made from it stay.
+  virtual Result<void> remove_snapshot(const BlockId& id) = 0;
+
+  /// The data of a volume, or of a snapshot (then only to read). `forbidden` for a wrong key, `invalid` for a key where there is no encryption and for none
+  /// where there is.
+  virtual Result<std::unique_ptr<BlockData>> open(const BlockId& id, const std::optional<EncryptionKey>& key) = 0;
+
+  /// With the tenant's current credential, which is made when there is none.
+  virtual Result<Access> access(const BlockId& id) = 0;
+  /// A new credential for the next `access`; those before are good until they are revoked.
+  virtual Result<void> rotate_credential(const std::string& tenant) = 0;
+  virtual Result<std::vector<Credential>> credentials(const std::string& tenant) = 0;
+  /// The current one: a new one is made by the next `access`.
+  virtual Result<void> revoke_credential(const std::string& tenant, const std::string& name) = 0;
+
+  /// Who has the volume open, apart from this object.
+  virtual Result<std::vector<Client>> clients(const BlockId& id) = 0;
+  /// From its return on, nothing that these clients (addresses) still have under way reaches any volume. A new connection of the same host is not shut out.
+  virtual Result<void> fence(std::span<const std::string> clients) = 0;
+
+  /// What takes long and hurries nobody: gives room back, makes images independent of others. Call it from time to time; a turn takes seconds at most.
+  virtual Result<Maintenance> maintain(std::stop_token stop) = 0;
+  /// Removes what `maintain` found unfinished.
+  virtual Result<void> remove_unfinished(const BlockId& id) = 0;
+};
+
+}  // namespace ironcore::storage
