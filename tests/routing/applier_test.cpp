@@ -9,11 +9,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const Vni net = *Vni::make(100);
-
-Route route(std::string_view text) {
-  return parse_route(text).value();
-}
 Prefix prefix(std::string_view text) {
   return Prefix::parse(text).value();
 }

@@ -2,32 +2,12 @@
 // Speakers and reflectors together: what must hold when all goes well, and when one thing fails.
 #include <doctest/doctest.h>
 
-#include <set>
-
 #include "site.hpp"
 
 using namespace ironcore;
 using namespace ironcore::routing;
 using namespace ironcore::routing::testing;
 using namespace std::chrono_literals;
-
-namespace {
-
-const Vni net = *Vni::make(100);
-
-Route route(std::string_view text) {
-  return parse_route(text).value();
-}
-
-std::set<std::string> table(const Speaker& speaker, Vni vni = net) {
-  std::set<std::string> texts;
-  for (const auto& learned : speaker.routes(vni)) texts.insert(to_text(learned.route));
-  return texts;
-}
-
-using Texts = std::set<std::string>;
-
-}  // namespace
 
 TEST_CASE("what a host announces is learned by those that subscribe, and nobody else") {
   Site site;
@@ -84,12 +64,7 @@ TEST_CASE("a late subscriber gets a table of many pieces") {
   Site site;
   site.add_reflector();
   const auto a = site.add_speaker("a", {0});
-  std::vector<Route> routes;
-  for (std::uint32_t i = 0; i < 25'000; ++i) {
-    auto one = route("100#10.0.0.1/32#fd00::a");
-    one.destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
-    routes.push_back(one);
-  }
+  const auto routes = numbered("100#10.0.0.1/32#fd00::a", 25'000);
   REQUIRE(site.speaker(a).announce(routes).has_value());
   CHECK(site.run_until([&] { return site.reflector(0).status().routes == routes.size(); }, 2s));
   const auto b = site.add_speaker("b", {0});
@@ -108,12 +83,7 @@ TEST_CASE("a host that comes back with the same routes causes no update, in the 
   const auto a = site.add_speaker("a", {0});
   const auto b = site.add_speaker("b", {0});
   site.speaker(b).subscribe(net);
-  std::vector<Route> routes;
-  for (std::uint32_t i = 0; i < 3'000; ++i) {
-    auto one = route("100#10.0.0.1/32#fd00::a");
-    one.destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
-    routes.push_back(one);
-  }
+  auto routes = numbered("100#10.0.0.1/32#fd00::a", 3'000);
   REQUIRE(site.speaker(a).announce(routes).has_value());
   REQUIRE(site.run_until([&] { return site.speaker(b).status().learned_routes == routes.size(); }));
   const auto changes = site.reflector(0).status().counters.changes;
@@ -236,12 +206,7 @@ TEST_CASE("a host that dies is withdrawn by one message, within the lease and a 
   const auto a = site.add_speaker("a", {0});
   const auto b = site.add_speaker("b", {0});
   site.speaker(b).subscribe(net);
-  std::vector<Route> routes;
-  for (std::uint32_t i = 0; i < 5'000; ++i) {
-    auto one = route("100#10.0.0.1/32#fd00::a");
-    one.destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
-    routes.push_back(one);
-  }
+  const auto routes = numbered("100#10.0.0.1/32#fd00::a", 5'000);
   REQUIRE(site.speaker(a).announce(routes).has_value());
   REQUIRE(site.run_until([&] { return site.speaker(b).status().learned_routes == routes.size(); }));
   const auto sequence = site.reflector(0).vnis()[0].sequence;
@@ -438,12 +403,7 @@ TEST_CASE("a subscriber that stands still delays nobody and catches up by what h
   const auto b = site.add_speaker("b", {0});
   const auto c = site.add_speaker("c", {0});
   for (const auto i : {b, c}) site.speaker(i).subscribe(net);
-  std::vector<Route> routes;
-  for (std::uint32_t i = 0; i < 20'000; ++i) {
-    auto one = route("100#10.0.0.1/32#fd00::a");
-    one.destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
-    routes.push_back(one);
-  }
+  const auto routes = numbered("100#10.0.0.1/32#fd00::a", 20'000);
   REQUIRE(site.speaker(a).announce(routes).has_value());
   REQUIRE(site.run_until([&] { return site.speaker(c).status().learned_routes == routes.size(); }));
   site.stop(*site.speakers[b], 30s);
