@@ -328,3 +328,18 @@ TEST_CASE("options that cannot be are refused by name") {
   CHECK(error({.leftover_time = -1s}).starts_with("leftover_time:"));
   CHECK(error({.listing_interval = -1s}).starts_with("listing_interval:"));
 }
+
+TEST_CASE("what is installed stays while no reflector is there, for 6 h if nothing else is said") {
+  Hosts site;
+  site.announce(site.a, {"100#10.0.0.1/32#fd00::a"});
+  const Installed all{{"100#10.0.0.1/32", {"fd00::a"}}};
+  REQUIRE(site.becomes(all));
+  site.kill_reflector(0);
+  REQUIRE(site.pass_until([&] { return site.speaker(site.reader).is_stale(net); }, 5s));
+  site.before_advance = [&] { REQUIRE(site.installed() == all); };
+  site.pass(6h - 1s);
+  site.before_advance = {};
+  CHECK(site.installed() == all);
+  CHECK(site.speaker(site.reader).is_stale(net));
+  CHECK(site.pass_until([&] { return site.installed().empty(); }, 3s));
+}
