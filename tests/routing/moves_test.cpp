@@ -146,10 +146,10 @@ TEST_CASE("an address that moves 1,000 times while others announce is never with
     REQUIRE(moving.site.speaker(moving.hosts[to]).take_over(place(to, 0)).has_value());
     ++move;
     // Longer than the way to the reader that is farthest, then the old host comes to it.
-    const auto steps = 15 + moving.pick(10);
+    const auto steps = 10 + moving.pick(5);
     for (std::size_t i = 0; i < 2 * steps; ++i) {
       if (i == steps) moving.site.speaker(moving.hosts[at]).withdraw(place(at, 0));
-      moving.step(200us);
+      moving.step(300us);
       for (const auto& reader : moving.readers) {
         REQUIRE(!reader.has_nothing());
         REQUIRE((reader.latest() < move || reader.knows(move)));
