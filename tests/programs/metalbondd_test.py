@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import unittest
 import urllib.request
 
 import cloud
@@ -42,6 +43,7 @@ class Speaker:
 
     def __init__(self, test, name, *arguments):
         self.name = name
+        self.seen = 0
         self.log = test.directory / f"{name}.speaker"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([str(SPEAKER), name, *map(str, arguments)], stdin=subprocess.PIPE, stdout=log, stderr=log,
@@ -64,6 +66,16 @@ class Speaker:
     def lines(self):
         text = self.log.read_text()
         return text[:text.rfind("\n") + 1].splitlines()
+
+    def wait_for_line(self, text, seconds=30):
+        """One with this text that was printed since the last such line; cheap when very much is printed."""
+        def look():
+            with open(self.log, "rb") as log:
+                log.seek(self.seen)
+                new = log.read()
+            self.seen += new.rfind(b"\n") + 1
+            return text.encode() in new
+        wait_until(f"{self.name} prints {text}", look, seconds, 0.002)
 
     def table(self):
         """What it has learned: texts of routes, as often as they have an origin."""
@@ -119,15 +131,17 @@ class WithKeys(TempDirectory):
         return text
 
 
-class OnOneHost(TempDirectory):
+class WithReflector(TempDirectory):
     """One reflector on ipc."""
+
+    times = TIMES
 
     def setUp(self):
         super().setUp()
         self.endpoint = f"ipc://{self.directory}/r.sock"
         self.metrics_port = free_port(1)
         self.arguments = [program("metalbondd"), "--name", "r1", "--listen", self.endpoint, "--metrics", f"127.0.0.1:{self.metrics_port}",
-                          *TIMES]
+                          *self.times]
         self.daemon = Daemon("metalbondd", [*self.arguments, "--deferral", "1s"], self.directory)
         self.addCleanup(lambda: self.daemon.kill())
         self.daemon.wait_ready()
@@ -151,6 +165,7 @@ class OnOneHost(TempDirectory):
             text = answer.read().decode()
         return text, {name: float(value) for name, value in re.findall(r"^(ironcore_routing_\S+) (\S+)$", text, re.M)}
 
+class OnOneHost(WithReflector):
     def test_what_is_announced_is_learned_and_shown(self):
         a = self.speaker("host-a", "100#10.0.0.1/32#fd00::a", "100#10.0.0.0/24#fd00::a,weight=2", "200#10.0.0.1/32#fd00::a")
         b = self.speaker("host-b", "--subscribe", "100", "100#10.0.0.1/32#fd00::b,mobility=3", "100#192.0.2.1/32#fd00::b#nat#1024#2047")
@@ -285,6 +300,109 @@ class OnOneHost(TempDirectory):
         self.assertEqual(complete("ironcorectl", "routes", "--reflector", self.endpoint, "trace", ""), ["100", "4711"])
         self.assertEqual(complete("ironcorectl", "routes", "status", ""), [])
         self.assertEqual(complete("ironcorectl", "routes", "dump", "100", "--fr"), ["--from"])
+
+
+class Stopped(WithReflector):
+    """Who stands still for longer than a lease, as by SIGSTOP, does no harm to others."""
+
+    lease = 2
+    times = ["--heartbeat", "500ms", "--lease", f"{lease}s"]
+    seconds = 3 * lease
+
+    def test_a_reflector_that_stands_still_withdraws_nobody(self):
+        of_a = [f"100#10.0.0.{i}/32#fd00::a" for i in range(20)]
+        of_b = [f"100#10.0.1.{i}/32#fd00::b" for i in range(20)]
+        a, b = self.speaker("host-a", "--subscribe", "100", *of_a), self.speaker("host-b", "--subscribe", "100", *of_b)
+        a.wait_for("knows b's", of_b)
+        b.wait_for("knows a's", of_a)
+        wait_until("both are complete", lambda: all("= vni 100 routes 20 complete" in host.status() for host in (a, b)))
+        before, state = self.asked("status"), self.asked("vnis")
+
+        stopped = time.monotonic()
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.daemon.process.send_signal, signal.SIGCONT)
+        for host in (a, b):
+            wait_until(f"{host.name} has noticed", lambda host=host: "= vni 100 routes 20 stale" in host.status())
+        b.say("withdraw", of_b[0])
+        b.say("announce", "100#10.0.1.77/32#fd00::b")
+        time.sleep(max(0, stopped + self.seconds - time.monotonic()))
+        self.assertEqual((a.lost(), b.lost()), ([], []))
+        self.daemon.process.send_signal(signal.SIGCONT)
+        now_of_b = [*of_b[1:], "100#10.0.1.77/32#fd00::b"]
+        a.wait_for("what changed meanwhile is told", now_of_b)
+        time.sleep(2 * self.lease)
+
+        status, after = self.asked("status"), self.asked("vnis")
+        self.assertEqual(status["epoch"], before["epoch"])
+        self.assertGreater(status["counts"]["stalls"], before["counts"]["stalls"])
+        self.assertEqual((status["counts"]["deaths"], status["counts"]["restarts"]), (0, before["counts"]["restarts"]))
+        self.assertEqual(status["counts"]["changes"], before["counts"]["changes"] + 2)
+        self.assertEqual((after[0]["sequence"], after[0]["routes"]), (state[0]["sequence"] + 2, 40))
+        self.assertEqual((len(a.lost()), b.lost()), (1, []))
+        self.assertTrue(all("= vni 100 routes 20 complete" in host.status() for host in (a, b)))
+        # Leases are as they were.
+        b.kill()
+        a.wait_for("the dead one's are gone", [])
+
+    def test_a_reader_that_stands_still_under_churn_costs_others_nothing_and_reads_what_changed(self):
+        turns = 1200  # of 500 changes, 32 KB: far more than may wait for one reader
+        routes = [f"100#10.1.{i // 250}.{i % 250}/32#fd00::a" for i in range(10000)]
+        writer = self.speaker("host-a")
+        for i in range(0, len(routes), 500):
+            writer.say("announce", *routes[i:i + 500])
+        writer.say("announce", "100#192.0.2.1/32#fd00::a")
+        reader, witness = (self.speaker(name, "--subscribe", "100") for name in ("host-b", "host-c"))
+        whole = "= vni 100 routes 10001 complete"
+        for one in (reader, witness):
+            wait_until(f"{one.name} knows all", lambda one=one: whole in one.status())
+        before = self.asked("status")["counts"]
+        memory = most = daemons.resident_mb(self.daemon.pid)
+
+        stopped = time.monotonic()
+        reader.signal(signal.SIGSTOP)
+        late = None
+        for turn in range(1, turns + 1):
+            writer.say("announce", *[f"{route},weight={turn % 200 + 1}" for route in routes[:500]], f"100#192.0.2.1/32#fd00::a,mobility={turn}")
+            witness.wait_for_line(f"+ 100#192.0.2.1/32#fd00::a,mobility={turn} from")
+            most = max(most, daemons.resident_mb(self.daemon.pid))
+            if turn == turns // 2:
+                late = self.speaker("host-d", "--subscribe", "100")
+                wait_until("a new reader knows all", lambda: whole in late.status())
+            time.sleep(max(0, stopped + turn * self.seconds / turns - time.monotonic()))
+        counts = self.asked("status")["counts"]
+        self.assertGreaterEqual(counts["publications"] - before["publications"], turns)
+        self.assertEqual(counts["snapshots"], before["snapshots"] + 1)
+        self.assertLess(most - memory, 28, "publications wait for a reader without bound")
+
+        reader.signal(signal.SIGCONT)
+        reader.wait_for_line(f"+ 100#192.0.2.1/32#fd00::a,mobility={turns} from", 60)
+        wait_until("it is complete", lambda: whole in reader.status())
+        after = self.asked("status")["counts"]
+        for name in ("snapshots", "rereadings"):
+            self.assertEqual(after[name], counts[name], name)
+        self.assertGreater(after["pieces"], counts["pieces"])
+        self.assertLess(after["pieces"] - counts["pieces"], 6, "the whole table has 11")
+        self.assertEqual(reader.lost(), [])
+        known = {}
+        for line in reader.lines():
+            if line.startswith("+ "):
+                prefix, _, weight = line.split()[1].partition(",")
+                known[prefix] = weight
+        last = f"weight={turns % 200 + 1}" if turns % 200 else ""
+        self.assertEqual(known, {**dict.fromkeys(routes, ""), **dict.fromkeys(routes[:500], last), "100#192.0.2.1/32#fd00::a": f"mobility={turns}"})
+
+
+class StoppedFor30Seconds(Stopped):
+    """The same with the settings that reflectors have by themselves. Runs when it is named."""
+
+    lease = 3
+    times = ["--heartbeat", "1s", "--lease", f"{lease}s"]
+    seconds = 30
+
+
+def load_tests(loader, tests, _):
+    """All but the long ones."""
+    return unittest.TestSuite(one for group in tests for one in group if not isinstance(one, StoppedFor30Seconds))
 
 
 class TwoSites(WithKeys):

@@ -9,11 +9,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const Vni net = *Vni::make(100);
-
-Route route(std::string_view text) {
-  return parse_route(text).value();
-}
 Prefix prefix(std::string_view text) {
   return Prefix::parse(text).value();
 }
@@ -332,4 +327,21 @@ TEST_CASE("options that cannot be are refused by name") {
   CHECK(error({.longest_retry = 1ms}).starts_with("longest_retry:"));
   CHECK(error({.leftover_time = -1s}).starts_with("leftover_time:"));
   CHECK(error({.listing_interval = -1s}).starts_with("listing_interval:"));
+}
+
+TEST_CASE("what is installed stays while no reflector is there, for 6 h if nothing else is said") {
+  Hosts site;
+  site.announce(site.a, {"100#10.0.0.1/32#fd00::a"});
+  const Installed all{{"100#10.0.0.1/32", {"fd00::a"}}};
+  REQUIRE(site.becomes(all));
+  site.kill_reflector(0);
+  REQUIRE(site.pass_until([&] { return site.speaker(site.reader).is_stale(net); }, 5s));
+  bool was_always_there = true;
+  site.before_advance = [&] { was_always_there = was_always_there && site.table.entries().size() == 1; };
+  site.pass(6h - 1s);
+  site.before_advance = {};
+  CHECK(was_always_there);
+  CHECK(site.installed() == all);
+  CHECK(site.speaker(site.reader).is_stale(net));
+  CHECK(site.pass_until([&] { return site.installed().empty(); }, 3s));
 }

@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <deque>
-#include <set>
 
 #include "messages.hpp"
 #include "site.hpp"
@@ -14,20 +13,6 @@ using namespace ironcore::routing::testing;
 using namespace std::chrono_literals;
 
 namespace {
-
-const Vni net = *Vni::make(100);
-
-Route route(std::string_view text) {
-  return parse_route(text).value();
-}
-
-using Texts = std::set<std::string>;
-
-Texts table(const Speaker& speaker, Vni vni = net) {
-  Texts texts;
-  for (const auto& learned : speaker.routes(vni)) texts.insert(to_text(learned.route));
-  return texts;
-}
 
 MessageType type_of(std::string_view message) {
   return read_envelope(message).value().type;
@@ -382,12 +367,7 @@ TEST_CASE("withdrawals in very many networks cost others nothing") {
   const auto b = site.add_speaker("b", {0});
   const auto c = site.add_speaker("c", {0});
   site.speaker(c).subscribe(net);
-  std::vector<Route> routes;
-  for (std::uint32_t i = 0; i < 5'000; ++i) {
-    auto one = route("100#10.0.0.1/32#fd00::b");
-    one.destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
-    routes.push_back(one);
-  }
+  const auto routes = numbered("100#10.0.0.1/32#fd00::b", 5'000);
   REQUIRE(site.speaker(b).announce(routes).has_value());
   REQUIRE(site.run_until([&] { return site.speaker(c).status().learned_routes == routes.size(); }));
   const auto session = a.open("a", 7);
@@ -472,12 +452,7 @@ TEST_CASE("readers that ask without end get their share and no more") {
   Site site;
   site.add_reflector();
   const auto b = site.add_speaker("b", {0});
-  std::vector<Route> routes;
-  for (std::uint32_t i = 0; i < 20'000; ++i) {
-    auto one = route("100#10.0.0.1/32#fd00::b");
-    one.destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
-    routes.push_back(one);
-  }
+  const auto routes = numbered("100#10.0.0.1/32#fd00::b", 20'000);
   REQUIRE(site.speaker(b).announce(routes).has_value());
   REQUIRE(site.run_until([&] { return site.reflector(0).status().routes == routes.size(); }));
   Hostile a(site);
@@ -510,12 +485,7 @@ TEST_CASE("what there was no room for is announced when there is") {
   a.change(session, 7, 0, records);
   CHECK(site.reflector(0).status().routes == 8);
   const auto b = site.add_speaker("b", {0});
-  std::vector<Route> routes;
-  for (std::uint32_t i = 0; i < 5; ++i) {
-    auto one = route("100#10.0.1.1/32#fd00::b");
-    one.destination = Prefix::host(IpAddress::v4(0x0a000100 + i));
-    routes.push_back(one);
-  }
+  const auto routes = numbered("100#10.0.1.1/32#fd00::b", 5, 0x100);
   REQUIRE(site.speaker(b).announce(routes).has_value());
   site.run(1s);
   CHECK(site.reflector(0).status().routes == 10);
@@ -541,12 +511,7 @@ TEST_CASE("one lost announcement is said again, and not as often as there are ot
                              },
                              {}});
   const auto a = site.add_speaker("a", {0});
-  std::vector<Route> routes;
-  for (std::uint32_t i = 0; i < 100'000; ++i) {
-    auto one = route("100#10.0.0.1/32#fd00::a");
-    one.destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
-    routes.push_back(one);
-  }
+  const auto routes = numbered("100#10.0.0.1/32#fd00::a", 100'000);
   REQUIRE(site.speaker(a).announce(routes).has_value());
   CHECK(site.run_until([&] { return site.reflector(0).status().routes == routes.size(); }, 1s));
   site.run(5s);

@@ -9,28 +9,19 @@
 using namespace ironcore;
 using namespace ironcore::routing;
 using namespace std::chrono_literals;
-using testing::Site;
+using namespace ironcore::routing::testing;
 
 namespace {
 
-const Vni net = *Vni::make(100);
-
-Route route(std::string_view text) {
-  return parse_route(text).value();
+std::vector<Route> numbered(std::uint32_t from, std::uint32_t to) {
+  return testing::numbered("100#10.0.0.0/32#fd00::a", to - from, from);
 }
 Route numbered(std::uint32_t i) {
-  auto one = route("100#10.0.0.0/32#fd00::a");
-  one.destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
-  return one;
-}
-std::vector<Route> numbered(std::uint32_t from, std::uint32_t to) {
-  std::vector<Route> routes;
-  for (auto i = from; i < to; ++i) routes.push_back(numbered(i));
-  return routes;
+  return numbered(i, i + 1).front();
 }
 
-std::set<std::string> texts(const RoutesPage& page) {
-  std::set<std::string> texts;
+Texts texts(const RoutesPage& page) {
+  Texts texts;
   for (const auto& known : page.routes) texts.insert(to_text(known.route));
   return texts;
 }
@@ -105,7 +96,6 @@ TEST_CASE("routes are picked by what they cover, or by what they lie inside of")
   const auto query = [&](RoutesQuery::Match match, const char* prefix) {
     return texts(site.reflector(0).routes({.vni = net, .match = match, .prefix = Prefix::parse(prefix).value()}));
   };
-  using Texts = std::set<std::string>;
   CHECK(query(RoutesQuery::Match::covering, "10.0.0.1/32") ==
         Texts{"100#0.0.0.0/0#fd00::1", "100#10.0.0.0/8#fd00::2", "100#10.0.0.1/32#fd00::3"});
   CHECK(query(RoutesQuery::Match::covering, "10.0.0.0/8") == Texts{"100#0.0.0.0/0#fd00::1", "100#10.0.0.0/8#fd00::2"});

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ironcore/routing/reflector.hpp"
@@ -13,6 +16,27 @@
 #include "ironcore/sim/wires.hpp"
 
 namespace ironcore::routing::testing {
+
+/// Of most routes in tests.
+inline const Vni net = *Vni::make(100);
+
+inline Route route(std::string_view text) {
+  return parse_route(text).value();
+}
+/// Routes like this one: to the host 10.0.0.0 + `first`, and so on.
+inline std::vector<Route> numbered(std::string_view like, std::uint32_t count, std::uint32_t first = 0) {
+  std::vector<Route> routes(count, route(like));
+  for (std::uint32_t i = 0; i < count; ++i) routes[i].destination = Prefix::host(IpAddress::v4(0x0a000000 + first + i));
+  return routes;
+}
+
+/// What a speaker has learned.
+using Texts = std::set<std::string>;
+inline Texts table(const Speaker& speaker, Vni vni = net) {
+  Texts texts;
+  for (const auto& learned : speaker.routes(vni)) texts.insert(to_text(learned.route));
+  return texts;
+}
 
 /// A site is started part by part; `run` lets time pass.
 class Site {

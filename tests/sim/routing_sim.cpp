@@ -37,23 +37,11 @@ class Chaos {
   explicit Chaos(std::uint64_t seed) : random_(seed), site_(seed) {
     is_calm_ = pick(4) == 0;
     vnis_ = static_cast<std::uint32_t>(1 + pick(3));
-    const std::size_t sites = 1 + pick(3) / 2;
-    std::vector<std::vector<std::size_t>> of_site(sites);
-    std::size_t next = 0;
-    for (auto& reflectors : of_site) {
-      const auto count = 1 + pick(2);
-      for (std::size_t i = 0; i < count; ++i) reflectors.push_back(next++);
-    }
-    for (std::size_t i = 0; i < sites; ++i) {
-      std::vector<std::size_t> peers;
-      for (std::size_t j = 0; j < sites; ++j) {
-        if (j != i) peers.insert(peers.end(), of_site[j].begin(), of_site[j].end());
-      }
-      for (std::size_t k = 0; k < of_site[i].size(); ++k) site_.add_reflector({}, peers);
-    }
+    lay_out();
     const auto hosts = 3 + pick(3);
     for (std::size_t i = 0; i < hosts; ++i) {
-      const auto number = site_.add_speaker("host-" + std::to_string(i), of_site[pick(sites)]);
+      home_.push_back(pick(reflectors_.size()));
+      const auto number = site_.add_speaker("host-" + std::to_string(i), reflectors_[home_.back()]);
       wanted_.emplace_back();
       for (std::uint32_t vni = 0; vni < vnis_; ++vni) {
         if (pick(4) > 0) subscribe(number, vni);
@@ -84,6 +72,30 @@ class Chaos {
 
  private:
   std::size_t pick(std::size_t below) { return random_() % below; }
+
+  /// One site, some that are all peers of each other, or a ring in which each is a peer of its neighbours.
+  void lay_out() {
+    const auto shape = pick(8);
+    const bool is_ring = shape == 7;
+    const std::size_t sites = shape < 4 ? 1 : shape < 6 ? 2 : shape == 6 ? 3 : 4 + pick(2);
+    reflectors_.resize(sites);
+    reads_.resize(sites);
+    std::size_t next = 0;
+    for (auto& reflectors : reflectors_) {
+      const auto count = sites > 2 ? 1 : 1 + pick(2);
+      for (std::size_t i = 0; i < count; ++i) reflectors.push_back(next++);
+    }
+    for (std::size_t i = 0; i < sites; ++i) {
+      std::vector<std::size_t> peers;
+      for (std::size_t j = 0; j < sites; ++j) {
+        const bool is_neighbour = j == (i + 1) % sites || i == (j + 1) % sites;
+        if (j != i && is_ring && !is_neighbour) continue;
+        reads_[i].insert(j);
+        if (j != i) peers.insert(peers.end(), reflectors_[j].begin(), reflectors_[j].end());
+      }
+      for (std::size_t k = 0; k < reflectors_[i].size(); ++k) site_.add_reflector({}, peers);
+    }
+  }
 
   Route route(std::size_t host, std::uint32_t vni, std::uint32_t address, std::size_t variant) {
     Route route;
@@ -190,13 +202,12 @@ class Chaos {
 
   /// In a calm run every site keeps a reflector that host 0 and everybody else can reach: the one that runs the longest.
   bool others_run(std::size_t reflector) const {
-    std::size_t running = 0;
-    for (std::size_t i = 0; i < site_.reflectors.size(); ++i) {
-      if (i != reflector && site_.reflectors[i]->reflector &&
-          site_.reflectors[i]->options.peers == site_.reflectors[reflector]->options.peers)
-        ++running;
+    for (const auto& of_site : reflectors_) {
+      if (std::ranges::count(of_site, reflector) == 0) continue;
+      return std::ranges::any_of(
+          of_site, [&](std::size_t other) { return other != reflector && site_.reflectors[other]->reflector; });
     }
-    return running > 0;
+    return false;
   }
 
   void start_host(std::size_t host) {
@@ -300,7 +311,7 @@ class Chaos {
   std::string difference(std::size_t host) {
     Known expected;
     for (std::size_t other = 0; other < site_.speakers.size(); ++other) {
-      if (dead_ == other || other == host) continue;
+      if (dead_ == other || other == host || !reads_[home_[host]].contains(home_[other])) continue;
       for (const auto& one : site_.speaker(other).announced()) {
         if (wanted_[host].contains(one.vni.value() - first_vni))
           expected.insert({to_text(one), origin_id(site_.speakers[other]->options.name)});
@@ -361,6 +372,9 @@ class Chaos {
   Site site_;
   bool is_calm_ = false;
   std::uint32_t vnis_ = 1;
+  std::vector<std::vector<std::size_t>> reflectors_;  // of each site
+  std::vector<std::set<std::size_t>> reads_;          // sites whose hosts are known at this one
+  std::vector<std::size_t> home_;                     // the site of each host
   std::vector<std::set<std::uint32_t>> wanted_;
   std::map<std::size_t, std::set<std::string>> announced_;
   Known ever_;

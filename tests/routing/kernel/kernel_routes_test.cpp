@@ -98,7 +98,6 @@ using forwarding::entry;
 using forwarding::hop;
 using forwarding::listed;
 using forwarding::one;
-using forwarding::Texts;
 
 TEST_CASE("routes look as they should to others") {
   PlainRoutes body;
@@ -123,8 +122,8 @@ TEST_CASE("packets are encapsulated to the next hop, in the VNI that they go on 
     CHECK_MESSAGE(text.find("encap ip6 id 100 src :: dst fd00::a") != std::string::npos, text);
     CHECK_MESSAGE(text.find("encap ip6 id 77 src :: dst fd00::b") != std::string::npos, text);
   }
-  CHECK(listed(body.table()) == Texts{"100#10.0.0.0/24 fd00::a fd00::b,target=77,weight=2",
-                                      "100#fd01::/64 fd00::a fd00::b,target=77,weight=2"});
+  CHECK(listed(body.table()) == forwarding::Texts{"100#10.0.0.0/24 fd00::a fd00::b,target=77,weight=2",
+                                                  "100#fd01::/64 fd00::a fd00::b,target=77,weight=2"});
 }
 
 TEST_CASE("what others have in the table is neither listed nor changed") {
@@ -143,7 +142,7 @@ TEST_CASE("what others have in the table is neither listed nor changed") {
   }
   forwarding::replace(body.table(), {entry(one, "10.0.0.1/32"), entry(one, "fd01::1/128"),
                                      entry(one, "10.0.0.2/32", {hop("fd00::a")})});
-  CHECK(listed(body.table()) == Texts{"100#10.0.0.2/32 fd00::a"});
+  CHECK(listed(body.table()) == forwarding::Texts{"100#10.0.0.2/32 fd00::a"});
   forwarding::replace(body.table(), {entry(one, "10.0.0.2/32")});
   CHECK(output("ip -4 route show table 1100; ip -6 route show table 1100") == before);
   // It goes, and ours can be.
@@ -158,7 +157,7 @@ TEST_CASE("a route that somebody took away is put back, one that went is removed
                       {entry(one, "10.0.0.1/32", {hop("fd00::a")}), entry(one, "10.0.0.2/32", {hop("fd00::a")})});
   run("ip route flush table 1100");
   forwarding::replace(body.table(), {entry(one, "10.0.0.1/32", {hop("fd00::b")}), entry(one, "10.0.0.2/32")});
-  CHECK(listed(body.table()) == Texts{"100#10.0.0.1/32 fd00::b"});
+  CHECK(listed(body.table()) == forwarding::Texts{"100#10.0.0.1/32 fd00::b"});
 }
 
 TEST_CASE("what the kernel cannot have is refused with the reason") {
@@ -204,7 +203,7 @@ TEST_CASE("what the kernel cannot have is refused with the reason") {
     CHECK(code(*table, entry(one, "fd01::/64", {hop("fd00:7::1")})) == ErrorCode::wrong_state);
     run("ip addr add 192.0.2.100/24 dev up0");
     forwarding::replace(*table, {entry(one, "10.0.0.0/24", {hop("192.0.2.1")})});
-    CHECK(listed(*table) == Texts{"100#10.0.0.0/24 192.0.2.1"});
+    CHECK(listed(*table) == forwarding::Texts{"100#10.0.0.0/24 192.0.2.1"});
     run("ip addr del 192.0.2.100/24 dev up0");
     flush_tables();
   }
@@ -235,11 +234,12 @@ TEST_CASE("routes of a process with other options are replaced or removed") {
                       {entry(one, "10.0.0.1/32", {hop("fd00::a")}), entry(one, "fd01::1/128", {hop("fd00::a")}),
                        entry(one, "10.0.0.2/32", {hop("fd00::a")})});
   const auto table = KernelRoutes::open(options("tunnel0", Encapsulation::ip6)).value();
-  CHECK(listed(*table) == Texts{"100#10.0.0.1/32 0.0.0.0", "100#10.0.0.2/32 0.0.0.0", "100#fd01::1/128 0.0.0.0"});
+  CHECK(listed(*table) ==
+        forwarding::Texts{"100#10.0.0.1/32 0.0.0.0", "100#10.0.0.2/32 0.0.0.0", "100#fd01::1/128 0.0.0.0"});
   CHECK(table->as_listed(entry(one, "10.0.0.1/32", {{}, hop("fd00::b")})) == std::vector{hop("fd00::b")});
   forwarding::replace(*table, {entry(one, "10.0.0.1/32", {hop("fd00::b")}), entry(one, "fd01::1/128", {hop("fd00::b")}),
                                entry(one, "10.0.0.2/32")});
-  CHECK(listed(*table) == Texts{"100#10.0.0.1/32 fd00::b", "100#fd01::1/128 fd00::b"});
+  CHECK(listed(*table) == forwarding::Texts{"100#10.0.0.1/32 fd00::b", "100#fd01::1/128 fd00::b"});
 }
 
 TEST_CASE("an applier installs 10,000 routes, changes and removes them, and its successor adopts them") {
