@@ -535,7 +535,7 @@ class Cloud {
       std::size_t count = 0;
       for (const auto& machine : all)
         count += machine->spec.machine_pool_ref && machine->spec.machine_pool_ref->name == pool->metadata.name ? 1 : 0;
-      require(active->scheduler().usage(pool->metadata.name).machines == count,
+      require(active->scheduler().usage(pool->metadata.name).objects == count,
               "the scheduler's account of pool " + pool->metadata.name + " is wrong");
     }
   }
