@@ -15,8 +15,9 @@ namespace ironcore::ctl {
 
 namespace {
 
-/// As much room as one word can say.
+/// Of volumes in bytes.
 std::string room_text(const api::Kind& kind, std::int64_t room) {
+  if (&kind == &api::kind_of<api::Bucket>()) return "-";  // has no size
   return &kind == &api::kind_of<api::Volume>() ? Quantity::bytes(room).to_text() : std::to_string(room);
 }
 

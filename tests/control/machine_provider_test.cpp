@@ -543,7 +543,13 @@ TEST_CASE(
   CHECK(world.get<api::Volume>("kept", "default")->metadata.finalizers.empty());
   auto web = world.on_host("web");
   web.spec.volumes.push_back(volume_entry("data", "odb", "kept"));
+  web.spec.volumes.push_back(volume_entry("again", "odc", "kept"));
   world.create(web);
+  world.run_for(10s);
+  CHECK(world.state_of("web") == MachineState::pending);
+  CHECK(world.condition("web", "Ready").message ==
+        "volume kept is another disk of this machine already; give each its own");
+  world.change<api::Machine>("web", [](api::Machine& m) { m.spec.volumes.pop_back(); });
   world.run_for(10s);
   CHECK(world.state_of("web") == MachineState::running);
   CHECK(world.get<api::Volume>("kept", "default")->spec.claim_ref->uid == world.get_machine("web")->metadata.uid);
