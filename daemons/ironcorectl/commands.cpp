@@ -139,8 +139,8 @@ void add_object_commands(std::vector<Command>& all, Options& o, const Runner& ru
                  .arguments = {kind_and_names(o.events.words, 0)},
                  .run = [&o, run] { return run([&o](Session& session) { return events(session, o.events); }); }});
   all.push_back({.name = "explain",
-                 .summary = "Say for each pool why a machine fits there or not.",
-                 .examples = "ironcorectl explain machine web-1",
+                 .summary = "Say for each pool why a machine, volume or bucket fits there or not.",
+                 .examples = "ironcorectl explain machine web-1\nironcorectl explain volume data",
                  .arguments = {kind_and_names(o.explain.words, 1)},
                  .run = [&o, run] { return run([&o](Session& session) { return explain(session, o.explain); }); }});
 }

@@ -7,19 +7,37 @@
 #include <string>
 
 #include "ironcore/api/compute.hpp"
-#include "ironcore/control/machine_scheduler.hpp"
+#include "ironcore/control/scheduler.hpp"
 #include "ironcorectl/table.hpp"
 #include "ironcorectl/target.hpp"
 
 namespace ironcore::ctl {
 
+namespace {
+
+/// Of volumes in bytes.
+std::string room_text(const api::Kind& kind, std::int64_t room) {
+  if (&kind == &api::kind_of<api::Bucket>()) return "-";  // has no size
+  return &kind == &api::kind_of<api::Volume>() ? Quantity::bytes(room).to_text() : std::to_string(room);
+}
+
+Result<control::Explanation> ask(store::Store& store, const store::Key& key) {
+  if (key.kind == &api::kind_of<api::Machine>())
+    return control::explain_placement<api::Machine>(store, key.namespace_, key.name);
+  if (key.kind == &api::kind_of<api::Volume>())
+    return control::explain_placement<api::Volume>(store, key.namespace_, key.name);
+  if (key.kind == &api::kind_of<api::Bucket>())
+    return control::explain_placement<api::Bucket>(store, key.namespace_, key.name);
+  return Error(ErrorCode::invalid, "explain takes a machine, a volume or a bucket: `explain machine NAME`");
+}
+
+}  // namespace
+
 Result<void> explain(Session& session, const ExplainOptions& options) {
   IRONCORE_TRY(const auto keys, parse_keys(session, options.words));
-  if (keys.size() != 1 || keys.front().kind != &api::kind_of<api::Machine>()) {
-    return Error(ErrorCode::invalid, "explain takes one machine: `explain machine NAME`");
-  }
+  if (keys.size() != 1) return Error(ErrorCode::invalid, "explain takes one object: `explain machine NAME`");
   IRONCORE_TRY(store::Store* const store, session.store());
-  IRONCORE_TRY(const auto explanation, control::explain_machine(*store, keys.front().namespace_, keys.front().name));
+  IRONCORE_TRY(const auto explanation, ask(*store, keys.front()));
   const std::string name = text_of(keys.front());
   if (explanation.pool.empty()) {
     session.out() << name << " is not placed: " << explanation.summary << '\n';
@@ -35,7 +53,7 @@ Result<void> explain(Session& session, const ExplainOptions& options) {
   Table table({"Pool", "Fits", "Room", "Why"});
   for (const auto& verdict : explanation.pools) {
     const bool fits = verdict.obstacle == control::Obstacle::none;
-    table.add({verdict.pool, fits ? "yes" : "no", std::to_string(verdict.room), verdict.detail});
+    table.add({verdict.pool, fits ? "yes" : "no", room_text(*keys.front().kind, verdict.room), verdict.detail});
   }
   table.print(session.out(), session.terminal());
   return {};

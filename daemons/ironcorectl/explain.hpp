@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// explain: for each pool, why a machine can or cannot be placed on it.
+// explain: for each pool, why a machine, volume or bucket can or cannot be placed on it.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 namespace ironcore::ctl {
 
 struct ExplainOptions {
-  std::vector<std::string> words;  ///< `machine NAME`
+  std::vector<std::string> words;  ///< `machine NAME`, `volume NAME`, `bucket NAME`
 };
 
 /// The scheduler's own rules and accounting, on what the store says now.

@@ -30,13 +30,19 @@ Words states_of(const api::Kind& kind) {
   if (&kind == &api::kind_of<api::Machine>()) return words_of<api::MachineState>();
   if (&kind == &api::kind_of<api::MachinePool>()) return words_of<api::MachinePoolState>();
   if (&kind == &api::kind_of<api::NetworkInterface>()) return words_of<api::NetworkInterfaceState>();
+  if (&kind == &api::kind_of<api::Bucket>()) return words_of<api::BucketState>();
+  if (&kind == &api::kind_of<api::BucketPool>()) return words_of<api::StoragePoolState>();
   if (&kind == &api::kind_of<api::Volume>()) return words_of<api::VolumeState>();
+  if (&kind == &api::kind_of<api::VolumePool>()) return words_of<api::StoragePoolState>();
+  if (&kind == &api::kind_of<api::VolumeSnapshot>()) return words_of<api::VolumeSnapshotState>();
   return {};
 }
 
 Words conditions_of(const api::Kind& kind) {
   if (&kind == &api::kind_of<api::Machine>()) return {"Ready", "VolumesReady", "NetworkInterfacesReady"};
-  if (&kind == &api::kind_of<api::MachinePool>()) return {"Ready"};
+  for (const auto* pool :
+       {&api::kind_of<api::MachinePool>(), &api::kind_of<api::VolumePool>(), &api::kind_of<api::BucketPool>()})
+    if (&kind == pool) return {"Ready"};
   return {};
 }
 

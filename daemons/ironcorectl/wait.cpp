@@ -7,6 +7,7 @@
 
 #include "ironcore/api/compute.hpp"
 #include "ironcore/base/names.hpp"
+#include "ironcore/control/placed_kinds.hpp"
 #include "ironcore/store/selector.hpp"
 #include "ironcorectl/conditions.hpp"
 #include "ironcorectl/follow.hpp"
@@ -84,25 +85,40 @@ bool holds(const Condition& condition, const api::Object* object) {
   return false;
 }
 
-/// What keeps an object that is being deleted: its finalizers, and of a class the machines that use it.
+/// `machine/web-1 in namespace default, …`: what names an object of this kind as its class.
+template <class User>
+Result<std::string> users_of(Session& session, const std::string& class_name) {
+  constexpr std::size_t most = 5;
+  IRONCORE_TRY(store::Store* const store, session.store());
+  store::Query query{.kind = &api::kind_of<User>()};
+  IRONCORE_TRY(query.fields, store::FieldSelector::parse("spec." + std::string(control::PlacedKind<User>::class_field) +
+                                                         ".name=" + class_name));
+  IRONCORE_TRY(const auto page, store->list(query, {.limit = most + 1}));
+  std::string text;
+  for (std::size_t i = 0; i < page.objects.size() && i < most; ++i) {
+    const api::Object& user = page.objects[i];
+    text += (i > 0 ? ", " : "") + text_of(user) + " in namespace " + user.metadata().namespace_;
+  }
+  return page.objects.size() > most ? text + " and more" : text;
+}
+
+Result<std::string> users_of(Session& session, const api::Object& object) {
+  if (object.is<api::MachineClass>()) return users_of<api::Machine>(session, object.name());
+  if (object.is<api::VolumeClass>()) return users_of<api::Volume>(session, object.name());
+  if (object.is<api::BucketClass>()) return users_of<api::Bucket>(session, object.name());
+  if (!object.is<api::Volume>()) return std::string();
+  const auto& claim = object.as<api::Volume>().spec.claim_ref;
+  return claim ? "machine/" + claim->name : std::string();
+}
+
+/// What keeps an object that is being deleted: its finalizers, and what uses it.
 Result<std::string> what_holds(Session& session, const api::Object& object) {
   std::string text;
   for (const std::string& finalizer : object.metadata().finalizers)
     text += (text.empty() ? "held by finalizer " : ", ") + finalizer;
-  if (!object.is<api::MachineClass>()) return text;
-  constexpr std::size_t most = 5;
-  IRONCORE_TRY(store::Store* const store, session.store());
-  store::Query query{.kind = &api::kind_of<api::Machine>()};
-  IRONCORE_TRY(query.fields, store::FieldSelector::parse("spec.machineClassRef.name=" + object.name()));
-  IRONCORE_TRY(const auto page, store->list(query, {.limit = most + 1}));
-  for (std::size_t i = 0; i < page.objects.size() && i < most; ++i) {
-    const api::Object& machine = page.objects[i];
-    text += (i > 0          ? ", "
-             : text.empty() ? "used by "
-                            : "; used by ") +
-            text_of(machine) + " in namespace " + machine.metadata().namespace_;
-  }
-  return page.objects.size() > most ? text + " and more" : text;
+  IRONCORE_TRY(const auto users, users_of(session, object));
+  if (users.empty()) return text;
+  return text + (text.empty() ? "used by " : "; used by ") + users;
 }
 
 /// What the last state was, for progress and for the message of a timeout.
@@ -140,8 +156,9 @@ Result<void> wait_one(Session& session, const store::Key& key, const std::vector
       return Error(ErrorCode::not_found, key.to_text() + ": not found" + (uid.empty() ? "" : " any more"));
     }
     last = present(*open, object);
-    if (last == "being deleted") {  // no state tells more
-      // Only for the text: who may not list machines is still told the rest.
+    // A state tells more, but of a volume not who uses it.
+    if (last == "being deleted" || (last.starts_with("being deleted") && object->is<api::Volume>())) {
+      // Only for the text: who may not list its users is still told the rest.
       const auto holder = what_holds(session, *object);
       if (holder && !holder->empty()) last += ": " + *holder;
     }

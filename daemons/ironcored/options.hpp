@@ -21,7 +21,7 @@ struct Options {
   program::Serving serving;
   store::LocalStoreOptions retention;
   Duration collect_every = std::chrono::minutes(1);
-  control::MachinePoolHealthOptions health;
+  control::PoolHealthOptions health;
 
   std::vector<std::string> words;  ///< of the commands: TARGET, BACKUP, FILE
 

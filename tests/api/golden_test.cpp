@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One complete document of each kind that machines are made of, written by hand: all names as the reference has them.
+// One complete document of each kind of compute, networking and storage, written by hand: all names as the reference has them.
 #include <doctest/doctest.h>
 
 #include <functional>
@@ -279,6 +279,79 @@ constexpr std::string_view volume = R"({
   }
 })";
 
+constexpr std::string_view volume_class = R"({
+  "apiVersion": "storage.ironcore.dev/v1alpha1",
+  "kind": "VolumeClass",
+  "metadata": {"name": "fast"},
+  "capabilities": {"iops": "15k", "tps": "200Mi"},
+  "resizePolicy": "ExpandOnly"
+})";
+
+constexpr std::string_view volume_pool = R"({
+  "apiVersion": "storage.ironcore.dev/v1alpha1",
+  "kind": "VolumePool",
+  "metadata": {"name": "ceph-1"},
+  "spec": {"providerID": "ceph://ceph-1", "taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]},
+  "status": {
+    "state": "Unavailable",
+    "conditions": [{"type": "Ready", "status": "True"}],
+    "availableVolumeClasses": [{"name": "fast"}],
+    "capacity": {"class/volume.fast": "10Ti", "storage": "12Ti"},
+    "allocatable": {"class/volume.fast": "9Ti", "storage": "11Ti"}
+  }
+})";
+
+constexpr std::string_view volume_snapshot = R"({
+  "apiVersion": "storage.ironcore.dev/v1alpha1",
+  "kind": "VolumeSnapshot",
+  "metadata": {"name": "web-data-1", "namespace": "shop"},
+  "spec": {"volumeRef": {"name": "web-data"}},
+  "status": {
+    "snapshotID": "ceph://18",
+    "state": "Ready",
+    "lastStateTransitionTime": "2026-11-23T01:45:08Z",
+    "size": "5Gi"
+  }
+})";
+
+constexpr std::string_view bucket_class = R"({
+  "apiVersion": "storage.ironcore.dev/v1alpha1",
+  "kind": "BucketClass",
+  "metadata": {"name": "standard"},
+  "capabilities": {"iops": "1k", "tps": "50Mi"}
+})";
+
+constexpr std::string_view bucket_pool = R"({
+  "apiVersion": "storage.ironcore.dev/v1alpha1",
+  "kind": "BucketPool",
+  "metadata": {"name": "rgw-1"},
+  "spec": {"providerID": "rgw://rgw-1", "taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]},
+  "status": {
+    "state": "Available",
+    "conditions": [{"type": "Ready", "status": "True"}],
+    "availableBucketClasses": [{"name": "standard"}]
+  }
+})";
+
+constexpr std::string_view bucket = R"({
+  "apiVersion": "storage.ironcore.dev/v1alpha1",
+  "kind": "Bucket",
+  "metadata": {"name": "pictures", "namespace": "shop"},
+  "spec": {
+    "bucketClassRef": {"name": "standard"},
+    "bucketPoolSelector": {"a": "b"},
+    "bucketPoolRef": {"name": "rgw-1"},
+    "tolerations": [{"key": "a", "operator": "Equal", "value": "b", "effect": "NoSchedule"}]
+  },
+  "status": {
+    "bucketID": "rgw://19",
+    "state": "Available",
+    "lastStateTransitionTime": "2026-11-23T01:45:08Z",
+    "access": {"secretRef": {"name": "keys"}, "endpoint": "http://rgw-1.example/pictures"},
+    "conditions": [{"type": "Ready", "status": "True"}]
+  }
+})";
+
 /// Members of T, at any depth, that none of the trees has. Shapes that others share (metadata, conditions, templates of
 /// other kinds) are complete where they are at home.
 template <class T>
@@ -335,6 +408,12 @@ TEST_CASE("a complete document of each kind comes back as it was written, and no
   check_golden<Machine>(machine);
   check_golden<NetworkInterface>(network_interface);
   check_golden<Volume>(volume);
+  check_golden<VolumeClass>(volume_class);
+  check_golden<VolumePool>(volume_pool);
+  check_golden<VolumeSnapshot>(volume_snapshot);
+  check_golden<BucketClass>(bucket_class);
+  check_golden<BucketPool>(bucket_pool);
+  check_golden<Bucket>(bucket);
   // The shapes that are left out above, once.
   std::string missing;
   const auto metadata = json::parse_tree(machine_class, json::Nulls::keep).value();

@@ -11,7 +11,7 @@ using namespace ironcore::api;
 
 TEST_CASE("the kinds are sorted by group and name") {
   const auto all = kinds();
-  CHECK(all.size() == 8);
+  CHECK(all.size() == 14);
   CHECK(std::is_sorted(all.begin(), all.end(), [](const Kind* a, const Kind* b) {
     return std::pair(a->info().group, a->info().kind) < std::pair(b->info().group, b->info().kind);
   }));
@@ -24,6 +24,9 @@ TEST_CASE("a kind is found by any of its words") {
   }
   CHECK(find_kind("nic").value() == &kind_of<NetworkInterface>());
   CHECK(find_kind("ns").value() == &kind_of<Namespace>());
+  CHECK(find_kind("volumesnapshot").value() == &kind_of<VolumeSnapshot>());
+  CHECK(find_kind("buckets.storage.ironcore.dev").value() == &kind_of<Bucket>());
+  CHECK(find_kind("VolumeClasses").value() == &kind_of<VolumeClass>());
   CHECK(find_kind("secrets").value() == &kind_of<Secret>());
 }
 

@@ -106,7 +106,13 @@ void for_each_kind(Run run) {
   run(Tag<MachineClass>());
   run(Tag<MachinePool>());
   run(Tag<NetworkInterface>());
+  run(Tag<Bucket>());
+  run(Tag<BucketClass>());
+  run(Tag<BucketPool>());
   run(Tag<Volume>());
+  run(Tag<VolumeClass>());
+  run(Tag<VolumePool>());
+  run(Tag<VolumeSnapshot>());
 }
 
 }  // namespace

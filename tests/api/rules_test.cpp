@@ -95,9 +95,18 @@ TEST_CASE("rules of the names of every kind") {
   check_names(an_event());
   check_names(small_class());
   check_names(a_pool());
+  VolumeClass fast;
+  fast.metadata.name = "fast";
+  fast.capabilities = {{"tps", Quantity(1)}, {"iops", Quantity(1)}};
+  check_names(fast);
+  check_names(BucketClass{.metadata = fast.metadata, .capabilities = fast.capabilities});
+  check_names(VolumePool{.metadata = a_pool().metadata});
+  check_names(BucketPool{.metadata = a_pool().metadata});
   check_names(small_machine());
   check_names(in_shop<NetworkInterface>("n"));
+  check_names(in_shop<Bucket>("b"));
   check_names(in_shop<Volume>("v"));
+  check_names(in_shop<VolumeSnapshot>("s"));
 }
 
 TEST_CASE("rules of changed metadata") {

@@ -107,6 +107,58 @@ TEST_CASE("volumes and network interfaces in the table") {
         "VIRTUALIP=203.0.113.5 STATE=Pending AGE=<unknown> | PROVIDERID=<none>");
 }
 
+TEST_CASE("classes, pools, snapshots and buckets in the table") {
+  VolumeClass fast;
+  fast.metadata.name = "fast";
+  fast.capabilities = {{"tps", Quantity::bytes(std::int64_t{200} << 20)}, {"iops", Quantity(15000)}};
+  fast.resize_policy = ResizePolicy::expand_only;
+  CHECK(row(Object::of(fast)) == "NAME=fast TPS=200Mi IOPS=15k AGE=<unknown> | RESIZEPOLICY=ExpandOnly");
+  BucketClass standard;
+  standard.metadata.name = "standard";
+  standard.capabilities = {{"tps", Quantity::bytes(std::int64_t{1} << 20)}};
+  CHECK(row(Object::of(standard)) == "NAME=standard TPS=1Mi IOPS=<none> AGE=<unknown>");
+
+  VolumePool ceph;
+  ceph.metadata.name = "ceph";
+  CHECK(row(Object::of(ceph)) ==
+        "NAME=ceph VOLUMECLASSES=<none> AGE=<unknown> | READY=<none> | STORAGE=<none> | TAINTS=<none> | "
+        "PROVIDERID=<none>");
+  ceph.spec = {.provider_id = "ceph://1", .taints = {{.key = "a"}}};
+  ceph.status.available_volume_classes = {{.name = "slow"}, {.name = "fast"}};
+  ceph.status.conditions = {{.type = "Ready", .status = ConditionStatus::false_}};
+  ceph.status.allocatable = {{"storage", Quantity::bytes(std::int64_t{1} << 40)}};
+  CHECK(row(Object::of(ceph)) ==
+        "NAME=ceph VOLUMECLASSES=fast,slow AGE=<unknown> | READY=False | STORAGE=1Ti | TAINTS=a:NoSchedule | "
+        "PROVIDERID=ceph://1");
+  BucketPool rgw;
+  rgw.metadata.name = "rgw";
+  rgw.status.available_bucket_classes = {{.name = "standard"}};
+  CHECK(row(Object::of(rgw)) ==
+        "NAME=rgw BUCKETCLASSES=standard AGE=<unknown> | READY=<none> | TAINTS=<none> | PROVIDERID=<none>");
+
+  auto snapshot = in_shop<VolumeSnapshot>("s");
+  CHECK(row(Object::of(snapshot)) ==
+        "NAME=s VOLUMEREF=<none> STATE=Pending AGE=<unknown> | SIZE=<none> | SNAPSHOTID=<none>");
+  snapshot.spec.volume_ref = {.name = "data"};
+  snapshot.status.state = VolumeSnapshotState::ready;
+  snapshot.status.snapshot_id = "ceph://18";
+  snapshot.status.size = Quantity::bytes(std::int64_t{5} << 30);
+  CHECK(row(Object::of(snapshot)) ==
+        "NAME=s VOLUMEREF=data STATE=Ready AGE=<unknown> | SIZE=5Gi | SNAPSHOTID=ceph://18");
+
+  auto bucket = in_shop<Bucket>("b");
+  bucket.spec.bucket_class_ref = {.name = "standard"};
+  CHECK(row(Object::of(bucket)) ==
+        "NAME=b BUCKETPOOLREF=<none> BUCKETCLASS=standard STATE=Pending AGE=<unknown> | ENDPOINT=<none> | "
+        "BUCKETID=<none>");
+  bucket.spec.bucket_pool_ref = {.name = "rgw"};
+  bucket.status = {
+      .bucket_id = "rgw://1", .state = BucketState::available, .access = BucketAccess{.endpoint = "http://b"}};
+  CHECK(row(Object::of(bucket)) ==
+        "NAME=b BUCKETPOOLREF=rgw BUCKETCLASS=standard STATE=Available AGE=<unknown> | ENDPOINT=http://b | "
+        "BUCKETID=rgw://1");
+}
+
 TEST_CASE("namespaces, secrets and events in the table") {
   Namespace space;
   space.metadata.name = "shop";

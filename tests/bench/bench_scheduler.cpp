@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "ironcore/control/controller.hpp"
-#include "ironcore/control/machine_scheduler.hpp"
+#include "ironcore/control/scheduler.hpp"
 #include "ironcore/store/local_store.hpp"
 #include "ironcore/store/sqlite.hpp"
 
@@ -94,13 +94,13 @@ void bench_decisions(Clock& clock, std::size_t machines, std::size_t pools) {
   const auto start = clock.now();
   for (std::size_t i = 0; i < machines; ++i) {
     const auto pool = placement.decide(demands[i]);
-    if (pool && placement.assume(uids[i], demands[i].machine_class, *pool)) ++placed;
+    if (pool && placement.assume(uids[i], demands[i].class_name, *pool)) ++placed;
   }
   const auto elapsed = seconds_since(clock, start);
   std::size_t fewest = machines, most = 0;
   for (std::size_t i = 0; i < pools; ++i) {
     if (i % 100 == 99) continue;
-    const auto count = placement.usage("host-" + std::to_string(i)).machines;
+    const auto count = placement.usage("host-" + std::to_string(i)).objects;
     fewest = std::min(fewest, count);
     most = std::max(most, count);
   }

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "ironcore/control/machine_class_protection.hpp"
 #include "ironcore/control/machine_ephemerals.hpp"
 #include "world.hpp"
 
@@ -44,7 +43,33 @@ TEST_CASE("whatever a control plane writes, it writes under its lease, except ev
   world.create(machine_class("small"));
   world.create_pool("host-1", {{"cpu", Quantity(4)}, {"memory", Quantity::bytes(64 * gibibyte)}});
   world.create(with_inline_interface("web"));
-  world.pass(1min, parts, 1s);  // protects, binds, makes the interface, marks the silent pool
+  const auto add_storage = [&](auto storage_class, auto pool, auto offered) {
+    storage_class.metadata.name = "fast";
+    storage_class.capabilities = {{"tps", Quantity(1)}, {"iops", Quantity(1)}};
+    world.create(storage_class);
+    pool.metadata.name = "ceph";
+    world.create(pool);
+    using Pool = decltype(pool);
+    world.change<Pool>(
+        "ceph",
+        [&](Pool& made) {
+          (made.status.*offered).push_back({.name = "fast"});
+          made.status.conditions = {{.type = "Ready", .status = api::ConditionStatus::true_, .reason = "Test"}};
+          if constexpr (requires { made.status.allocatable; })
+            made.status.allocatable = {{"storage", Quantity::bytes(gibibyte)}};
+        },
+        store::Part::status);
+  };
+  add_storage(api::VolumeClass(), api::VolumePool(), &api::VolumePoolStatus::available_volume_classes);
+  add_storage(api::BucketClass(), api::BucketPool(), &api::BucketPoolStatus::available_bucket_classes);
+  world.create(volume("data", "fast"));
+  world.create(bucket("pictures", "fast"));
+  world.pass(1min, parts, 1s);  // protects, binds, makes the interface, marks the silent pools
+  CHECK(world.get<api::Volume>("data", "default")->spec.volume_pool_ref == api::LocalReference{.name = "ceph"});
+  CHECK(world.get<api::Bucket>("pictures", "default")->spec.bucket_pool_ref == api::LocalReference{.name = "ceph"});
+  CHECK_FALSE(world.get<api::VolumeClass>("fast")->metadata.finalizers.empty());
+  CHECK(world.get<api::VolumePool>("ceph")->status.state == api::StoragePoolState::unavailable);
+  CHECK(world.get<api::BucketPool>("ceph")->status.state == api::StoragePoolState::unavailable);
   CHECK(world.pool_of("web") == "host-1");
   CHECK(world.get<api::NetworkInterface>("web-net", "default"));
   world.change<api::MachinePool>("host-1", [](api::MachinePool& p) {
@@ -52,7 +77,7 @@ TEST_CASE("whatever a control plane writes, it writes under its lease, except ev
   });
   world.pass(1s, parts);
   CHECK_FALSE(world.get_machine("web"));
-  CHECK(fenced >= 5);
+  CHECK(fenced >= 11);
   CHECK(unfenced == 0);
 }
 

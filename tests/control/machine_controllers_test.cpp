@@ -3,10 +3,10 @@
 #include <doctest/doctest.h>
 
 #include "ironcore/control/claim_release.hpp"
+#include "ironcore/control/class_protection.hpp"
 #include "ironcore/control/finalizers.hpp"
-#include "ironcore/control/machine_class_protection.hpp"
 #include "ironcore/control/machine_eviction.hpp"
-#include "ironcore/control/machine_pool_health.hpp"
+#include "ironcore/control/pool_health.hpp"
 #include "world.hpp"
 
 using namespace ironcore;
@@ -25,7 +25,6 @@ struct Controllers : World {
   MachinePoolHealth health{store, pools, {}, clock, log};
 
   Controllers() {
-    add_machine_indexes(machines);
     protection = std::make_unique<MachineClassProtection>(store, classes, machines, clock, log);
     eviction = std::make_unique<MachineEviction>(store, pools, machines, events_written, clock, log);
     protection->activate();
@@ -106,6 +105,52 @@ TEST_CASE("a machine class stays until the last machine of it is gone") {
   world.run_to_rest();
   CHECK_FALSE(world.get<api::MachineClass>("small"));
   CHECK(world.get<api::MachineClass>("big"));
+}
+
+/// A class of storage with everything that it needs.
+template <class Class>
+Class storage_class(const std::string& name) {
+  Class made;
+  made.metadata.name = name;
+  made.capabilities = {{"tps", Quantity(1)}, {"iops", Quantity(1)}};
+  return made;
+}
+
+template <class User>
+void check_class_protection(const std::function<User(const std::string&)>& user_of_fast) {
+  using Class = typename PlacedKind<User>::Class;
+  CAPTURE(Class::info.kind);
+  World world;
+  Informer<Class> classes(world.store, world.clock, world.log);
+  Informer<User> users(world.store, world.clock, world.log);
+  ClassProtection<User> protection(world.store, classes, users, world.clock, world.log);
+  protection.activate();
+  const auto run_to_rest = [&] {
+    world.settle({[&] { return classes.step(); }, [&] { return users.step(); }, [&] { return protection.step(); }});
+  };
+  world.create(storage_class<Class>("fast"));
+  world.create(storage_class<Class>("slow"));
+  world.create(user_of_fast("a"));
+  User classless;
+  classless.metadata.namespace_ = "default";
+  classless.metadata.name = "classless";
+  world.create(classless);
+  run_to_rest();
+  CHECK(world.get<Class>("fast")->metadata.finalizers == std::vector{std::string(PlacedKind<User>::class_finalizer)});
+  world.remove<Class>("slow");
+  world.remove<Class>("fast");
+  world.remove<User>("classless");
+  run_to_rest();
+  CHECK_FALSE(world.get<Class>("slow"));
+  REQUIRE(world.get<Class>("fast"));
+  world.remove<User>("a");
+  run_to_rest();
+  CHECK_FALSE(world.get<Class>("fast"));
+}
+
+TEST_CASE("classes of volumes and buckets stay while they are used, and only then") {
+  check_class_protection<api::Volume>([](const std::string& name) { return volume(name, "fast"); });
+  check_class_protection<api::Bucket>([](const std::string& name) { return bucket(name, "fast"); });
 }
 
 TEST_CASE("a machine that the cache has not seen yet keeps its class as well") {
@@ -326,17 +371,59 @@ TEST_CASE("a process that was stopped for a while blames nobody for the silence"
   CHECK(world.is_unknown("host-1"));
 }
 
+TEST_CASE_TEMPLATE("pools of storage are watched as those of machines are", T, api::Volume, api::Bucket) {
+  using Pool = typename PlacedKind<T>::Pool;
+  World world;
+  Informer<Pool> pools(world.store, world.clock, world.log);
+  PoolHealth<T> health(world.store, pools, {}, world.clock, world.log);
+  const std::vector<std::function<bool()>> parts{[&] { return pools.step(); }, [&] { return health.step(); }};
+  for (const auto* name : {"alive", "silent"}) {
+    Pool pool;
+    pool.metadata.name = name;
+    world.create(pool);
+    world.change<Pool>(
+        name,
+        [](Pool& made) {
+          made.status.state = api::StoragePoolState::available;
+          made.status.conditions = {{.type = "Ready", .status = api::ConditionStatus::true_, .reason = "Test"}};
+        },
+        store::Part::status);
+  }
+  for (int i = 0; i < 6; ++i) {
+    REQUIRE(world.real->acquire_lease(pool_lease<T>("alive"), "provider", 40s));
+    // A lease of the same name for another kind of pool says nothing.
+    REQUIRE(world.real->acquire_lease(pool_lease<api::Machine>("silent"), "other", 40s));
+    world.pass(10s, parts, 1s);
+  }
+  const auto alive = world.get<Pool>("alive"), silent = world.get<Pool>("silent");
+  CHECK(alive->status.state == api::StoragePoolState::available);
+  CHECK(alive->status.conditions.front().status == api::ConditionStatus::true_);
+  CHECK(silent->status.state == api::StoragePoolState::unavailable);
+  CHECK(silent->status.conditions.front().status == api::ConditionStatus::unknown);
+  CHECK(silent->status.conditions.front().reason == std::string(Pool::info.kind) + "StatusUnknown");
+}
+
 // ---- claims -------------------------------------------------------------------------------------------------------
 
+namespace {
+
+struct Claims : World {
+  Informer<api::Machine> machines{store, clock, log};
+  Informer<api::NetworkInterface> interfaces{store, clock, log};
+  Informer<api::Volume> volumes{store, clock, log};
+  ClaimRelease release{store, machines, interfaces, volumes, clock, log};
+
+  Claims() { release.activate(); }
+  void run_to_rest() {
+    settle({[&] { return machines.step(); }, [&] { return interfaces.step(); }, [&] { return volumes.step(); },
+            [&] { return release.step(); }});
+  }
+};
+
+}  // namespace
+
 TEST_CASE("a claim ends with the machine that made it, not with its name") {
-  World world;
-  Informer<api::Machine> machines(world.store, world.clock, world.log);
-  Informer<api::NetworkInterface> interfaces(world.store, world.clock, world.log);
-  Informer<api::Volume> volumes(world.store, world.clock, world.log);
-  ClaimRelease release(world.store, machines, interfaces, volumes, world.clock, world.log);
-  release.activate();
-  const std::vector<std::function<bool()>> parts{[&] { return machines.step(); }, [&] { return interfaces.step(); },
-                                                 [&] { return volumes.step(); }, [&] { return release.step(); }};
+  Claims world;
   const auto web = world.create(machine("web"));
   const auto create_claimed = [&](const std::string& name, const std::string& uid) {
     api::NetworkInterface interface;
@@ -357,16 +444,37 @@ TEST_CASE("a claim ends with the machine that made it, not with its name") {
   const auto claim = [&](const std::string& name) {
     return world.get<api::NetworkInterface>(name, "default")->spec.machine_ref;
   };
-  world.settle(parts);
+  world.run_to_rest();
   CHECK(claim("held"));
   CHECK_FALSE(claim("stale"));
   CHECK(claim("planned"));
   CHECK(world.get<api::Volume>("data", "default")->spec.claim_ref);
   world.remove<api::Machine>("web");
   world.create(machine("web"));
-  world.settle(parts);
+  world.run_to_rest();
   CHECK_FALSE(claim("held"));
   CHECK(world.get<api::NetworkInterface>("held", "default")->spec.provider_id.empty());
   CHECK_FALSE(world.get<api::Volume>("data", "default")->spec.claim_ref);
   CHECK(claim("planned"));
+}
+
+TEST_CASE("a volume that is deleted while a machine uses it goes when the claim is released") {
+  Claims world;
+  const auto web = world.create(machine("web"));
+  world.create(volume("data"));
+  world.change<api::Volume>("data", [&](api::Volume& v) {
+    v.spec.claim_ref = {.name = "web", .uid = web->metadata.uid};
+    v.metadata.finalizers = {"example.org/theirs"};
+  });
+  world.remove<api::Volume>("data");
+  world.run_to_rest();
+  const auto kept = world.get<api::Volume>("data", "default");
+  REQUIRE(kept);
+  CHECK(kept->metadata.deletion_timestamp);
+  CHECK(has_finalizer(kept->metadata, api::volume_claim_finalizer));
+  world.change<api::Volume>("data", [&](api::Volume& v) { v.metadata.finalizers.clear(); });
+  REQUIRE_MESSAGE(world.get<api::Volume>("data", "default"), "the claim holds, whoever empties the list");
+  world.remove<api::Machine>("web");
+  world.run_to_rest();
+  CHECK_FALSE(world.get<api::Volume>("data", "default"));
 }

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
 #include <thread>
 
 #include "ironcore/control/finalizers.hpp"
@@ -516,6 +517,51 @@ TEST_CASE("a volume with a driver that the host knows is claimed, attached, and 
   CHECK_FALSE(world.get_machine("web"));
   CHECK(world.state_of("other") == MachineState::running);
   CHECK(std::filesystem::exists(file));
+}
+
+TEST_CASE(
+    "a volume that is kept for a machine is its own, a marked one is nobody's, a deleted one stays while attached") {
+  ProviderWorld world;
+  const auto file = world.directory.path() / "volume.raw";
+  tests::write_text(file, std::string(1 << 20, 'v'));
+  world.options.open_volume = [&](const api::VolumeAccess&) -> Result<compute::ExistingDisk> {
+    return compute::ExistingDisk{.path = file};
+  };
+  world.start();
+  create_volume(world, "kept", "file");
+  world.change<api::Volume>("kept", [](api::Volume& v) { v.spec.claim_ref = {.name = "web"}; });
+  create_volume(world, "marked", "file");
+  world.change<api::Volume>("marked", [](api::Volume& v) { v.spec.unclaimable = true; });
+  for (const auto& [name, of] : std::map<std::string, std::string>{{"other", "kept"}, {"third", "marked"}}) {
+    auto waiting = world.on_host(name);
+    waiting.spec.volumes.push_back(volume_entry("data", "odb", of));
+    world.create(waiting);
+  }
+  world.run_for(5s);
+  CHECK(world.condition("other", "Ready").message == "volume kept is used by machine web");
+  CHECK(world.condition("third", "Ready").message == "volume marked is marked as unclaimable");
+  CHECK(world.get<api::Volume>("kept", "default")->metadata.finalizers.empty());
+  auto web = world.on_host("web");
+  web.spec.volumes.push_back(volume_entry("data", "odb", "kept"));
+  web.spec.volumes.push_back(volume_entry("again", "odc", "kept"));
+  world.create(web);
+  world.run_for(10s);
+  CHECK(world.state_of("web") == MachineState::pending);
+  CHECK(world.condition("web", "Ready").message ==
+        "volume kept is another disk of this machine already; give each its own");
+  world.change<api::Machine>("web", [](api::Machine& m) { m.spec.volumes.pop_back(); });
+  world.run_for(10s);
+  CHECK(world.state_of("web") == MachineState::running);
+  CHECK(world.get<api::Volume>("kept", "default")->spec.claim_ref->uid == world.get_machine("web")->metadata.uid);
+  world.remove<api::Volume>("kept");
+  world.run_for(10s);
+  REQUIRE(world.get<api::Volume>("kept", "default"));
+  CHECK(world.get_machine("web")->status.volumes[1].state == api::AttachmentState::attached);
+  world.change<api::Machine>("web", [](api::Machine& m) { m.spec.volumes.pop_back(); });
+  world.run_for(30s);
+  CHECK_FALSE(world.get<api::Volume>("kept", "default"));
+  CHECK(world.state_of("web") == MachineState::running);
+  CHECK(world.condition("other", "Ready").message == "volume kept does not exist");
 }
 
 // ---- the pool -----------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ TEST_CASE("a machine that the store refuses holds up nobody and is told why") {
     world.pass(5s, world.parts());
     CHECK(world.scheduler.bound() == 20);
     CHECK(world.scheduler.waiting() == 1);
-    CHECK(world.scheduler.usage("host-1").machines <= 21);
+    CHECK(world.scheduler.usage("host-1").objects <= 21);
     const auto told = world.events("large", "BindingFailed");
     REQUIRE(told.size() == 1);
     CHECK(told.front()->type == api::EventType::warning);
@@ -53,7 +53,7 @@ TEST_CASE("a machine that the store refuses holds up nobody and is told why") {
     world.store.set_faults({});
     world.pass(1min, world.parts());
     CHECK(world.pool_of("large") == "host-1");
-    CHECK(world.scheduler.usage("host-1").machines == 22);
+    CHECK(world.scheduler.usage("host-1").objects == 22);
   }
 }
 
@@ -79,7 +79,7 @@ TEST_CASE("a full disk costs few commits, and when there is room again everythin
   is_full = false;
   world.pass(1min, world.parts(), 1s);
   CHECK(world.scheduler.bound() == 500);
-  CHECK(world.scheduler.usage("host-1").machines == 500);
+  CHECK(world.scheduler.usage("host-1").objects == 500);
 }
 
 TEST_CASE("a batch of large machines is split before the store has to refuse it") {
@@ -120,9 +120,9 @@ TEST_CASE("a pool that has changed takes its machines out of the batch with one 
   world.scheduler.step();
   CHECK(commits == 2);
   const auto bound = world.scheduler.bound();
-  CHECK(bound == world.scheduler.usage("host-2").machines);
+  CHECK(bound == world.scheduler.usage("host-2").objects);
   CHECK(bound > 100);
-  CHECK(world.scheduler.usage("host-1").machines == 0);
+  CHECK(world.scheduler.usage("host-1").objects == 0);
   world.pass(2s, world.parts());
   CHECK(world.scheduler.bound() == 500);
 }

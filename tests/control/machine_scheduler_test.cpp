@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Machines get pools: at once, later, fairly, never twice, and whoever waits is told why.
-#include "ironcore/control/machine_scheduler.hpp"
 #include "ironcore/control/controller.hpp"
+#include "ironcore/control/scheduler.hpp"
 
 #include <doctest/doctest.h>
 
@@ -22,7 +22,7 @@ TEST_CASE("a machine is bound to a pool that has room") {
   CHECK(world.pool_of("web") == "host-1");
   CHECK(world.scheduler.waiting() == 0);
   CHECK(world.scheduler.bound() == 1);
-  CHECK(world.scheduler.usage("host-1").machines == 1);
+  CHECK(world.scheduler.usage("host-1").objects == 1);
 }
 
 TEST_CASE("a machine that came before its pool, its class or its room is bound when they come") {
@@ -119,7 +119,7 @@ TEST_CASE("a pool that is being deleted and a class that is not offered are no c
       store::Part::status);
   world.run_to_rest();
   CHECK(world.pool_of("web").empty());
-  const auto why = explain_machine(world.store, "default", "web").value();
+  const auto why = explain_placement<api::Machine>(world.store, "default", "web").value();
   CHECK(why.pools.front().obstacle == Obstacle::being_deleted);
 }
 
@@ -139,8 +139,8 @@ TEST_CASE("fifty machines spread evenly over two pools") {
   world.create_pool("host-2", {{"class/machine.small", Quantity(50)}});
   for (int i = 0; i < 50; ++i) world.create(machine("web-" + std::to_string(i)));
   world.run_to_rest();
-  CHECK(world.scheduler.usage("host-1").machines == 25);
-  CHECK(world.scheduler.usage("host-2").machines == 25);
+  CHECK(world.scheduler.usage("host-1").objects == 25);
+  CHECK(world.scheduler.usage("host-2").objects == 25);
 }
 
 TEST_CASE("a pool is filled up to what it has and no further, with classes mixed") {
@@ -219,7 +219,7 @@ TEST_CASE("a pool chosen by the user is left alone and accounted for") {
   world.create(machine("one"));
   world.create(machine("two"));
   world.run_to_rest();
-  CHECK(world.scheduler.usage("host-1").machines == 2);
+  CHECK(world.scheduler.usage("host-1").objects == 2);
   CHECK(world.scheduler.waiting() == 1);
   CHECK(world.pool_of("elsewhere") == "no-such-pool");
 }
@@ -284,8 +284,8 @@ TEST_CASE("a machine in conflict does not hold up the other machines of its batc
   CHECK(world.pool_of("web-11") == "mine");
   world.pass(1s, world.parts());
   CHECK(world.pool_of("web-3") == "host-1");
-  CHECK(world.scheduler.usage("host-1").machines == 18);
-  CHECK(world.scheduler.usage("mine").machines == 1);
+  CHECK(world.scheduler.usage("host-1").objects == 18);
+  CHECK(world.scheduler.usage("mine").objects == 1);
   CHECK(world.scheduler.waiting() == 0);
 }
 
@@ -300,7 +300,7 @@ TEST_CASE("a pool that has changed since it was seen is looked at again before a
   CHECK(world.pool_of("web").empty());
   world.pass(1s, world.parts());
   CHECK(world.pool_of("web").empty());
-  CHECK(world.scheduler.usage("host-1").machines == 0);
+  CHECK(world.scheduler.usage("host-1").objects == 0);
 }
 
 TEST_CASE(
@@ -331,8 +331,8 @@ TEST_CASE("when the answer of a commit is lost, the same binding is asked for ag
     world.run_to_rest();
     world.create_pool("host-2", room_for(8));  // more room, but the outcome is not known yet
     world.pass(2s, world.parts());
-    CHECK(world.scheduler.usage("host-1").machines == 2);
-    CHECK(world.scheduler.usage("host-2").machines == 1);
+    CHECK(world.scheduler.usage("host-1").objects == 2);
+    CHECK(world.scheduler.usage("host-2").objects == 1);
     CHECK(world.scheduler.waiting() == 0);
   }
 }
@@ -345,7 +345,7 @@ TEST_CASE("a failed binding gives its room back and is tried again") {
   world.create(machine("web"));
   world.run_to_rest();
   CHECK(world.pool_of("web").empty());
-  CHECK(world.scheduler.usage("host-1").machines == 0);
+  CHECK(world.scheduler.usage("host-1").objects == 0);
   world.pass(1s, world.parts());
   CHECK(world.pool_of("web") == "host-1");
 }
@@ -369,7 +369,7 @@ TEST_CASE("whoever lost the lease binds nothing and stops") {
   world.settle(parts);
   CHECK(world.pool_of("web").empty());
   CHECK_FALSE(scheduler.is_active());
-  CHECK(scheduler.usage("host-1").machines == 0);
+  CHECK(scheduler.usage("host-1").objects == 0);
   scheduler.activate(store::HoldsLease{"test", theirs.token});
   world.settle(parts);
   CHECK(world.pool_of("web") == "host-1");
@@ -396,18 +396,18 @@ TEST_CASE("explain says for each pool why not, without counting the machine itse
   there.spec.machine_pool_ref = api::LocalReference{.name = "full"};
   world.create(there);
   world.create(machine("web"));
-  const auto web = explain_machine(world.store, "default", "web").value();
+  const auto web = explain_placement<api::Machine>(world.store, "default", "web").value();
   CHECK(web.pool.empty());
   CHECK(web.summary == "2 pools: 1 taint not tolerated, 1 no room (cpu)");
   REQUIRE(web.pools.size() == 2);
   CHECK(web.pools[0].pool == "full");
   CHECK(web.pools[0].detail == "cpu: 1000m altogether, 1000m taken, the machine needs 1000m");
   CHECK(web.pools[1].detail == "taint gpu:NoSchedule is not tolerated");
-  const auto own = explain_machine(world.store, "default", "there").value();
+  const auto own = explain_placement<api::Machine>(world.store, "default", "there").value();
   CHECK(own.pool == "full");
   CHECK(own.pools[0].obstacle == Obstacle::none);
   CHECK(own.pools[0].room == 1);
-  const auto nobody = explain_machine(world.store, "default", "nobody");
+  const auto nobody = explain_placement<api::Machine>(world.store, "default", "nobody");
   REQUIRE(nobody.has_error());
   CHECK(nobody.error().code() == ErrorCode::not_found);
 }

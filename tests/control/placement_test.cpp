@@ -26,8 +26,8 @@ PoolView pool(const std::string& name, std::int64_t processors = 8, std::int64_t
   return view;
 }
 
-Demand demand(const std::string& machine_class = "small") {
-  return {.machine_class = machine_class};
+Demand demand(const std::string& class_name = "small") {
+  return {.class_name = class_name};
 }
 
 /// A placement that knows `small` (1 processor, 2 GiB) and `big` (4 processors, 16 GiB).
@@ -123,9 +123,9 @@ TEST_CASE("each filter keeps a pool away, and says so") {
   changed.cpu_milli.reset();
   changed.memory_bytes.reset();
   expect(changed, Obstacle::no_capacity);
-  changed.class_counts = {{"small", 3}};
+  changed.class_limits = {{"small", 3}};
   expect(changed, Obstacle::none);
-  changed.class_counts = {{"small", 0}};
+  changed.class_limits = {{"small", 0}};
   expect(changed, Obstacle::class_count);
   changed = view;
   changed.cpu_milli = 999;
@@ -138,7 +138,7 @@ TEST_CASE("each filter keeps a pool away, and says so") {
 TEST_CASE("room is the least of class count, cpu and memory, and every machine is subtracted exactly once") {
   WithClasses placement;
   auto view = pool("a", 16, 64 * gibibyte);
-  view.class_counts = {{"small", 3}, {"big", 4}};
+  view.class_limits = {{"small", 3}, {"big", 4}};
   placement.set_pool(view);
   int small = 0, big = 0;
   for (int i = 0; placement.decide(demand("small")); ++i, ++small)
@@ -160,9 +160,9 @@ TEST_CASE("assume, observe, forget and remove count a machine once, whatever the
   CHECK_FALSE(placement.assume("1", "small", "b"));
   placement.observe("1", "small", "a");
   placement.observe("1", "small", "a");
-  CHECK(placement.usage("a").machines == 1);
+  CHECK(placement.usage("a").objects == 1);
   CHECK_FALSE(placement.forget("1"));  // the store has it: that is no assumption any more
-  CHECK(placement.usage("a").machines == 1);
+  CHECK(placement.usage("a").objects == 1);
   placement.observe("1", "big", "b");
   CHECK(placement.usage("a") == Placement::Usage{});
   CHECK(placement.usage("b") == Placement::Usage{1, 4000, 16 * gibibyte});
@@ -171,7 +171,7 @@ TEST_CASE("assume, observe, forget and remove count a machine once, whatever the
   placement.remove("1");
   CHECK_FALSE(placement.forget("never-seen"));
   CHECK(placement.usage("b") == Placement::Usage{});
-  CHECK(placement.machines() == 0);
+  CHECK(placement.objects() == 0);
   CHECK(placement.assume("2", "small", "a"));
   CHECK(placement.forget("2"));
   CHECK(placement.usage("a") == Placement::Usage{});
@@ -204,7 +204,7 @@ TEST_CASE("machines are counted on pools and of classes that are not known yet")
   CHECK(placement.summary(demand()) == "no machine pools");
   placement.set_pool(pool("a", 3));
   CHECK(placement.decide(demand()) == "a");
-  CHECK(placement.usage("a").machines == 2);
+  CHECK(placement.usage("a").objects == 2);
 }
 
 TEST_CASE("a pool that is full beyond its capacity takes nothing until it is below it") {
@@ -275,7 +275,7 @@ TEST_CASE("a pool's object becomes a view: readiness, deletion, taints, amounts 
   CHECK(view.classes == std::vector<std::string>{"small"});
   CHECK(view.cpu_milli == 7500);
   CHECK(view.memory_bytes == gibibyte);
-  CHECK(view.class_counts == std::map<std::string, std::int64_t>{{"small", 3}});
+  CHECK(view.class_limits == std::map<std::string, std::int64_t>{{"small", 3}});
 }
 
 namespace {
@@ -284,37 +284,45 @@ namespace {
 struct Naive {
   std::map<std::string, PoolView> pools;
   std::map<std::string, ClassSize> classes;
-  std::map<std::string, std::pair<std::string, std::string>> placed;  // uid → class, pool
+  struct Placed {
+    std::string class_name, pool;
+    std::int64_t amount;
+  };
+  std::map<std::string, Placed> placed;  // by uid
 
   std::int64_t room(const PoolView& view, const Demand& asked) const {
     if (!view.is_ready || view.is_deleting) return 0;
     if (!api::are_tolerated(view.taints, asked.tolerations)) return 0;
     for (const auto& [key, value] : asked.selector)
       if (!view.labels.contains(key) || view.labels.at(key) != value) return 0;
-    if (view.classes &&
-        std::find(view.classes->begin(), view.classes->end(), asked.machine_class) == view.classes->end())
+    if (view.classes && std::find(view.classes->begin(), view.classes->end(), asked.class_name) == view.classes->end())
       return 0;
-    std::int64_t cpu = 0, memory = 0, count = 0;
-    for (const auto& [uid, where] : placed) {
-      if (where.second != view.name) continue;
-      cpu += classes.at(where.first).cpu_milli;
-      memory += classes.at(where.first).memory_bytes;
-      count += where.first == asked.machine_class ? 1 : 0;
+    std::int64_t cpu = 0, memory = 0, storage = 0, of_class = 0;
+    for (const auto& [uid, there] : placed) {
+      if (there.pool != view.name) continue;
+      cpu += there.amount * classes.at(there.class_name).cpu_milli;
+      memory += there.amount * classes.at(there.class_name).memory_bytes;
+      storage += there.amount * classes.at(there.class_name).storage_bytes;
+      of_class += there.class_name == asked.class_name ? there.amount : 0;
     }
-    const auto& size = classes.at(asked.machine_class);
+    const auto& size = classes.at(asked.class_name);
     std::int64_t result = INT64_MAX;
-    if (view.class_counts.contains(asked.machine_class))
-      result = std::min(result, view.class_counts.at(asked.machine_class) - count);
-    if (view.cpu_milli) result = std::min(result, (*view.cpu_milli - cpu) / size.cpu_milli);
-    if (view.memory_bytes) result = std::min(result, (*view.memory_bytes - memory) / size.memory_bytes);
+    if (view.class_limits.contains(asked.class_name))
+      result = std::min(result, view.class_limits.at(asked.class_name) - of_class);
+    const auto limit = [&](const std::optional<std::int64_t>& all, std::int64_t used, std::int64_t each) {
+      if (all && each > 0) result = std::min(result, (*all - used) / each);
+    };
+    limit(view.cpu_milli, cpu, size.cpu_milli);
+    limit(view.memory_bytes, memory, size.memory_bytes);
+    limit(view.storage_bytes, storage, size.storage_bytes);
     return result == INT64_MAX ? 0 : std::max<std::int64_t>(result, 0);
   }
   std::optional<std::string> decide(const Demand& asked) const {
     std::optional<std::string> best;
     std::int64_t most = 0;
     for (const auto& [name, view] : pools) {
-      const auto machines = room(view, asked);
-      if (machines > most) best = name, most = machines;
+      const auto units = room(view, asked);
+      if (units >= asked.amount && units > most) best = name, most = units;
     }
     return best;
   }
@@ -327,11 +335,14 @@ TEST_CASE("the heaps give the same answers as looking at every pool every time")
     CAPTURE(seed);
     std::mt19937 random(seed);
     const auto pick = [&](int bound) { return static_cast<int>(random() % static_cast<unsigned>(bound)); };
+    const bool is_in_bytes = seed % 3 == 0;  // volumes instead of machines
     Naive naive;
-    Placement placement;
+    Placement placement(is_in_bytes ? Subject{"volume", Subject::Unit::byte} : Subject{});
     const std::vector<std::string> classes{"small", "big", "odd"};
     for (std::size_t i = 0; i < classes.size(); ++i) {
-      const ClassSize size{static_cast<std::int64_t>(500 * (i * i + 1)), static_cast<std::int64_t>((i + 1)) * gibibyte};
+      const ClassSize size = is_in_bytes ? ClassSize{.storage_bytes = 1}
+                                         : ClassSize{.cpu_milli = static_cast<std::int64_t>(500 * (i * i + 1)),
+                                                     .memory_bytes = static_cast<std::int64_t>((i + 1)) * gibibyte};
       naive.classes[classes[i]] = size;
       placement.set_class(classes[i], size);
     }
@@ -347,7 +358,8 @@ TEST_CASE("the heaps give the same answers as looking at every pool every time")
             {.key = "t", .effect = pick(2) == 0 ? api::TaintEffect::no_schedule : api::TaintEffect::no_execute}};
       if (pick(3) == 0) view.cpu_milli.reset();
       if (pick(3) == 0) view.memory_bytes.reset();
-      if (pick(3) == 0) view.class_counts[classes[static_cast<std::size_t>(pick(3))]] = pick(5);
+      if (pick(3) != 0) view.storage_bytes = pick(30);
+      if (pick(3) == 0) view.class_limits[classes[static_cast<std::size_t>(pick(3))]] = pick(5);
       if (pick(4) == 0) view.classes = std::vector<std::string>{classes[static_cast<std::size_t>(pick(3))]};
       return view;
     };
@@ -383,13 +395,14 @@ TEST_CASE("the heaps give the same answers as looking at every pool every time")
           if (pick(2) == 0) asked.selector["zone"] = pick(2) == 0 ? "east" : "west";
           if (pick(4) == 0) asked.selector["rack"] = std::to_string(pick(4));
           if (pick(3) == 0) asked.tolerations = {{.key = "t", .operator_ = api::TolerationOperator::exists}};
+          if (is_in_bytes) asked.amount = 1 + pick(5);
           const auto expected = naive.decide(asked);
           const auto decided = placement.decide(asked);
           REQUIRE(decided == expected);
           const auto uid = std::to_string(next_uid++);
           if (decided) {
-            placement.assume(uid, asked.machine_class, *decided);
-            naive.placed[uid] = {asked.machine_class, *decided};
+            placement.assume(uid, asked.class_name, *decided, asked.amount);
+            naive.placed[uid] = {asked.class_name, *decided, asked.amount};
           }
         }
       }
@@ -478,9 +491,9 @@ TEST_CASE("names that come and go leave no trace in the answers") {
     CHECK(placement.decide(demand()) == name);
     CHECK(placement.decide(demand(machine_class)) == name);
     placement.observe("u", machine_class, name);
-    CHECK(placement.usage(name).machines == 1);
+    CHECK(placement.usage(name).objects == 1);
     placement.remove_pool(name);
-    CHECK(placement.usage(name).machines == 1);
+    CHECK(placement.usage(name).objects == 1);
     placement.remove("u");
     placement.remove_class(machine_class);
     CHECK(placement.usage(name) == Placement::Usage{});

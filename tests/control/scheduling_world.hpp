@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "ironcore/control/machine_scheduler.hpp"
+#include "ironcore/control/scheduler.hpp"
 #include "world.hpp"
 
 namespace ironcore::control::test {
@@ -13,29 +13,38 @@ inline api::ResourceList room_for(std::int64_t processors, std::int64_t memory =
   return {{"cpu", Quantity(processors)}, {"memory", Quantity::bytes(memory)}};
 }
 
-struct Scheduling : World {
-  Informer<api::Machine> machines{store, clock, log};
-  Informer<api::MachinePool> pools{store, clock, log};
-  Informer<api::MachineClass> classes{store, clock, log};
-  EventRecorder events_written{store, {.component = "machine-scheduler"}, clock, log};
-  MachineScheduler scheduler;
+template <class T>
+struct SchedulingOf : World {
+  Informer<T> objects{store, clock, log};
+  Informer<typename PlacedKind<T>::Pool> pools{store, clock, log};
+  Informer<typename PlacedKind<T>::Class> classes{store, clock, log};
+  EventRecorder events_written{store, {.component = "scheduler"}, clock, log};
+  Scheduler<T> scheduler;
 
-  explicit Scheduling(MachineSchedulerOptions options = {})
-      : scheduler(store, machines, pools, classes, events_written, options, clock, log) {
-    create(machine_class("small"));
-    create(machine_class("big", 4, 8 * gibibyte));
+  explicit SchedulingOf(SchedulerOptions options = {})
+      : scheduler(store, objects, pools, classes, events_written, options, clock, log) {
     scheduler.activate();
   }
   std::vector<std::function<bool()>> parts() {
-    return {[&] { return machines.step(); }, [&] { return pools.step(); }, [&] { return classes.step(); },
+    return {[&] { return objects.step(); }, [&] { return pools.step(); }, [&] { return classes.step(); },
             [&] { return scheduler.step(); }, [&] { return events_written.step(); }};
   }
   void run_to_rest() { settle(parts()); }
 };
 
+/// Of machines, with two classes.
+struct Scheduling : SchedulingOf<api::Machine> {
+  Informer<api::Machine>& machines = objects;
+
+  explicit Scheduling(SchedulerOptions options = {}) : SchedulingOf(options) {
+    create(machine_class("small"));
+    create(machine_class("big", 4, 8 * gibibyte));
+  }
+};
+
 inline bool is_binding(const store::Transaction& transaction) {
   const auto* patch = std::get_if<store::Patch>(&transaction.operations.front());
-  return patch != nullptr && patch->merge_patch.find("machinePoolRef") != std::string::npos;
+  return patch != nullptr && patch->merge_patch.find("PoolRef") != std::string::npos;
 }
 
 /// Fails the n-th commit that binds something (counted from 0) with `error`.

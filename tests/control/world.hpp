@@ -47,6 +47,25 @@ inline api::Machine machine(const std::string& name, const std::string& class_na
   return made;
 }
 
+/// Without a class, or with one and a size.
+inline api::Volume volume(const std::string& name, const std::string& class_name = "", std::int64_t size = gibibyte) {
+  api::Volume made;
+  made.metadata.namespace_ = "default";
+  made.metadata.name = name;
+  if (class_name.empty()) return made;
+  made.spec.volume_class_ref = {.name = class_name};
+  made.spec.resources = {{"storage", Quantity::bytes(size)}};
+  return made;
+}
+
+inline api::Bucket bucket(const std::string& name, const std::string& class_name) {
+  api::Bucket made;
+  made.metadata.namespace_ = "default";
+  made.metadata.name = name;
+  made.spec.bucket_class_ref = {.name = class_name};
+  return made;
+}
+
 /// Time, a store, and a way to fail. Everything happens on one thread.
 struct World {
   sim::VirtualClock clock;

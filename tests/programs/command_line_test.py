@@ -106,6 +106,7 @@ class CommandLine(TempDirectory):
 
         self.assertEqual(complete("ironcorectl", "desc"), ["describe"])
         self.assertEqual(complete("ironcorectl", "get", "machinep"), ["machinepools"])
+        self.assertEqual(complete("ironcorectl", "get", "volumesn"), ["volumesnapshots"])
         self.assertEqual(complete("ironcorectl", "get", "machines", "--watc"), ["--watch"])
         self.assertEqual(complete("ironcorectl", "-n", "x", "get", "-o", "wi"), ["wide"])
         self.assertEqual(complete("ironcorectl", "power", "o"), ["on", "off"])

@@ -434,7 +434,13 @@ class OtherCommands(WithServer):
         self.ok("apply", "-f", "-", stdin=pool)
         shown = self.ok("explain", "machine/web-1")
         self.assertRegex(shown, r"p1 +no +\d+ +.*Ready")
-        self.assertSays(self.ctl("explain", "mc", "small"), 2, "one machine")
+        self.assertSays(self.ctl("explain", "mc", "small"), 2, "explain takes a machine, a volume or a bucket")
+
+    def test_explain_says_why_volumes_and_buckets_wait(self):
+        self.ok("apply", "-f", cloud.ROOT / "examples" / "storage.yaml")
+        self.assertEqual(self.ok("explain", "volume", "data"), "volume/data is not placed: no volume pools\n")
+        self.assertEqual(self.ok("explain", "bucket", "pictures"), "bucket/pictures is not placed: no bucket pools\n")
+        self.ok("delete", "-f", cloud.ROOT / "examples" / "storage.yaml")
 
     def test_describe_and_events_show_why_it_waits(self):
         cloud.wait_until("the event", lambda: "OutOfCapacity" in self.ctl("events", "web-1").out)
@@ -481,6 +487,34 @@ class OtherCommands(WithServer):
         self.assertSays(self.apply(CLASS), 1, "standard input:", "machineclass/small is being deleted: wait until it is gone")
         self.ok("delete", "machine", "web-1")
         self.ok("wait", "machineclass/small", "--for", "delete")
+
+    def test_a_volume_and_a_class_of_storage_in_use_wait_and_say_for_whom(self):
+        self.ok("apply", "-f", cloud.ROOT / "examples" / "storage.yaml")
+        result = self.ctl("delete", "volumeclass", "fast", "--timeout", "1s")
+        self.assertIn("held by finalizer storage.ironcore.dev/volumeclass; used by volume/data in namespace default", result.err)
+        claim = {"apiVersion": "storage.ironcore.dev/v1alpha1", "kind": "Volume", "metadata": {"name": "claimed"},
+                 "spec": {"claimRef": {"name": "web-1", "uid": json.loads(self.ok("get", "machine", "web-1", "-o", "json"))["metadata"]["uid"]}}}
+        self.ok("apply", "-f", "-", stdin=json.dumps(claim))
+        result = self.ctl("delete", "volume", "claimed", "--timeout", "1s")
+        self.assertIn("held by finalizer storage.ironcore.dev/volume-claim; used by machine/web-1", result.err)
+        self.ok("delete", "machine", "web-1")
+        for gone in ("volume/claimed", "volumeclass/fast"):
+            self.ok("delete", "volume", "data", "--ignore-not-found")
+            self.ok("wait", gone, "--for", "delete")
+        self.ok("delete", "-f", cloud.ROOT / "examples" / "storage.yaml", "--ignore-not-found")
+
+    def test_the_kinds_of_storage_are_applied_shown_and_refused(self):
+        storage = (cloud.ROOT / "examples" / "storage.yaml").read_text()
+        self.ok("apply", "-f", "-", stdin=storage)
+        self.assertRegex(self.ok("get", "volumeclasses"), r"^NAME +TPS +IOPS +AGE\nfast +200Mi +15k ")
+        self.assertRegex(self.ok("get", "vol"), r"^NAME +VOLUMEPOOLREF +IMAGE +VOLUMECLASS +STATE +AGE\ndata +<none> +<none> +fast +Pending ")
+        self.assertRegex(self.ok("get", "volumesnapshots"), r"^NAME +VOLUMEREF +STATE +AGE\ndata-before-upgrade +data +Pending ")
+        self.assertRegex(self.ok("get", "buckets"), r"^NAME +BUCKETPOOLREF +BUCKETCLASS +STATE +AGE\npictures +<none> +standard +Pending ")
+        self.assertEqual(self.ok("get", "bucketclasses,bucketpools,volumepools", "-o", "name"), "bucketclass/standard\n")
+        self.ok("apply", "-f", "-", stdin=storage.replace("10Gi", "11Gi"))
+        self.assertSays(self.apply(storage), 2, "spec.resources[storage]", "cannot shrink from 11Gi to 10Gi")
+        self.assertSays(self.ctl("get", "buckets", "--field-selector", "status.state=Availabel"), 2, 'did you mean "Available"?')
+        self.ok("delete", "-f", "-", stdin=storage.replace("10Gi", "11Gi"))
 
     def test_version_names_the_server(self):
         self.assertRegex(self.ok("version"), rf"^client  \d+\.\d+\.\d+\nserver  ironcored \d+\.\d+\.\d+ at {self.endpoint}, revision \d+\n$")

@@ -53,6 +53,26 @@ class Update(unittest.TestCase):
         self.store.patch("machine", "w", {"spec": {"later": [1, -2.5, 1e-7, decimal.Decimal("1.50"), decimal.Decimal("1E+3"), ("a", None), True]}})
         self.assertEqual(self.store.get("machine", "w")["spec"]["later"], [1, -2.5, 1e-7, 1.5, 1000.0, ["a", None], True])
 
+    def test_the_kinds_of_storage_have_their_fields_and_rules(self):
+        storage = {"apiVersion": "storage.ironcore.dev/v1alpha1"}
+        fast = self.store.create({**storage, "kind": "VolumeClass", "metadata": {"name": "fast"}, "capabilities": {"tps": "200Mi", "iops": 1000}})
+        self.assertEqual(fast["resizePolicy"], "Static")
+        volume = self.store.create({**storage, "kind": "Volume", "metadata": {"name": "data", "namespace": "default"},
+                                    "spec": {"volumeClassRef": {"name": "fast"}, "resources": {"storage": "5Gi"}}})
+        self.assertEqual(volume["status"]["state"], "Pending")
+        larger = {"spec": {"resources": {"storage": "6Gi"}}}
+        with self.assertRaises(ironcore.Error) as refused:
+            self.store.patch("volume", "data", larger)
+        self.assertEqual([field for field, _, _ in refused.exception.fields], ["spec.resources[storage]"])
+        self.store.patch("volumeclass", "fast", {"resizePolicy": "ExpandOnly"})
+        self.assertEqual(self.store.patch("volume", "data", larger)["spec"]["resources"], {"storage": "6Gi"})
+        for kind, spec in (("VolumeSnapshot", {"volumeRef": {"name": "data"}}), ("Bucket", {"bucketClassRef": {"name": "standard"}})):
+            made = self.store.create({**storage, "kind": kind, "metadata": {"name": "x", "namespace": "default"}, "spec": spec})
+            self.assertEqual((made["spec"], made["status"]["state"]), (spec, "Pending"))
+        for kind in ("VolumePool", "BucketPool"):
+            self.store.create({**storage, "kind": kind, "metadata": {"name": "ceph"}, "spec": {"providerID": "ceph://1"}})
+            self.assertEqual(self.store.get(kind, "ceph")["status"]["state"], "Pending")
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -86,6 +86,13 @@ class Cloud {
     for (const auto& [name, size] :
          std::map<std::string, std::pair<int, int>>{{"small", {1, 1}}, {"big", {4, 8}}, {"wide", {3, 1}}})
       create_class(name, size.first, size.second);
+    create_volume_classes();
+    for (const auto& name : volume_pools_) {
+      api::VolumePool pool;
+      pool.metadata.name = name;
+      pool.metadata.labels = {{"zone", name.back() % 2 == 0 ? "even" : "odd"}};
+      (void)store::create(*real_, pool);
+    }
   }
 
   ~Cloud() {
@@ -101,6 +108,7 @@ class Cloud {
     for (unsigned i = 0; i < rounds; ++i) {
       for (auto events = pick(4); events > 0; --events) disturb();
       clock_.advance(std::chrono::milliseconds(10 + pick(2000)));
+      if (pick(8) == 0) beat_volume_pools();
       step_some();
       check_always();
     }
@@ -221,6 +229,43 @@ class Cloud {
     secret.data["ignition.yaml"] = api::Bytes{"{}"};
     (void)store::create(*real_, secret);
   }
+  void create_volume_classes() {
+    for (const auto* name : {"fast", "slow"}) {
+      api::VolumeClass made;
+      made.metadata.name = name;
+      made.capabilities = {{"tps", Quantity(1)}, {"iops", Quantity(1)}};
+      (void)store::create(*real_, made);
+    }
+  }
+  /// A volume that has to be placed.
+  void create_classful_volume() {
+    api::Volume volume;
+    volume.metadata.namespace_ = "default";
+    volume.metadata.name = "data-" + std::to_string(next_volume_++);
+    volume.spec.volume_class_ref = {.name = any_of<std::string>({"fast", "fast", "slow"})};
+    volume.spec.resources = {{"storage", Quantity::bytes((1 + pick(5)) * gibibyte)}};
+    if (pick(4) == 0) volume.spec.volume_pool_selector = {{"zone", pick(2) == 0 ? "even" : "odd"}};
+    (void)store::create(*real_, volume);
+  }
+  /// What the providers of the volume pools would do.
+  void beat_volume_pools() {
+    for (const auto& name : volume_pools_) {
+      (void)real_->acquire_lease(pool_lease<api::Volume>(name), "storage", 40s);
+      const auto before = store::get<api::VolumePool>(*real_, "", name).value();
+      auto after = *before;
+      after.status.state = api::StoragePoolState::available;
+      after.status.available_volume_classes = {{.name = "fast"}, {.name = "slow"}};
+      after.status.allocatable = {{"class/volume.fast", Quantity::bytes(storage_of_class)},
+                                  {"class/volume.slow", Quantity::bytes(storage_of_class)},
+                                  {"storage", Quantity::bytes(storage_altogether)}};
+      api::set_condition(after.status.conditions,
+                         {.type = "Ready", .status = api::ConditionStatus::true_, .reason = "HeartbeatReceived"},
+                         clock_.wall());
+      (void)store::patch(*real_, *before, after, store::Part::status);
+    }
+  }
+  std::vector<store::Shared<api::Volume>> volumes() { return store::list<api::Volume>(*real_).value(); }
+
   static bool has_too_large(const store::Transaction& transaction) {
     return std::any_of(transaction.operations.begin(), transaction.operations.end(), [](const auto& operation) {
       const auto* patch = std::get_if<store::Patch>(&operation);
@@ -253,7 +298,7 @@ class Cloud {
   }
 
   void disturb() {
-    switch (pick(24)) {
+    switch (pick(28)) {
       case 0:
       case 1:
       case 2:
@@ -322,10 +367,8 @@ class Cloud {
         break;
       }
       case 21: {
-        const auto name = any_of<std::string>({"small", "big", "wide"});
-        const auto known = store::get<api::MachineClass>(*real_, "", name);
-        // Before a control plane has seen it, nothing protects a class, and its machines have no size any more.
-        if (known && !(*known)->metadata.finalizers.empty()) (void)store::remove<api::MachineClass>(*real_, "", name);
+        remove_class<api::MachineClass>(any_of<std::string>({"small", "big", "wide"}));
+        if (pick(3) == 0) remove_class<api::VolumeClass>(any_of<std::string>({"fast", "slow"}));
         break;
       }
       case 22:
@@ -337,9 +380,24 @@ class Cloud {
         if (!store::remove<api::Secret>(*real_, "default", name)) create_secret(name);
         break;
       }
+      case 24:
+      case 25:
+        create_classful_volume();
+        break;
+      case 26: {
+        const auto all = volumes();
+        if (!all.empty()) (void)store::remove<api::Volume>(*real_, "default", any_of(all)->metadata.name);
+        break;
+      }
       default:
         break;
     }
+  }
+  template <class Class>
+  void remove_class(const std::string& name) {
+    const auto known = store::get<Class>(*real_, "", name);
+    // Before a control plane has seen it, nothing protects a class, and what is of it has no size any more.
+    if (known && !(*known)->metadata.finalizers.empty()) (void)store::remove<Class>(*real_, "", name);
   }
   Actor& any_actor() {
     const auto i = pick(static_cast<unsigned>(planes_.size() + hosts_.size()));
@@ -385,6 +443,7 @@ class Cloud {
     }
     for (const auto& name : secret_names_) create_secret(name);
     for (unsigned i = 0; i < 8; ++i) set_volume("volume-" + std::to_string(i), api::VolumeState::available);
+    create_volume_classes();
     for (const auto* name : {"small", "big", "wide"})
       create_class(name, std::map<std::string, int>{{"small", 1}, {"big", 4}, {"wide", 3}}[name],
                    name == std::string("big") ? 8 : 1);
@@ -393,6 +452,10 @@ class Cloud {
   void pass(Duration span) {
     for (Duration passed{}; passed < span; passed += 1s) {
       clock_.advance(1s);
+      beat_volume_pools();
+      // One that was deleted while it was claimed may only now be gone.
+      if (passed % 10s == 0s)
+        for (unsigned i = 0; i < 8; ++i) create_volume("volume-" + std::to_string(i));
       step_all();
       check_always();
     }
@@ -401,6 +464,9 @@ class Cloud {
   void empty() {
     for (const auto& machine : machines()) (void)store::remove<api::Machine>(*real_, "default", machine->metadata.name);
     for (const auto* name : {"small", "big", "wide"}) (void)store::remove<api::MachineClass>(*real_, "", name);
+    for (const auto& volume : volumes())
+      if (volume->spec.volume_class_ref) (void)store::remove<api::Volume>(*real_, "default", volume->metadata.name);
+    for (const auto* name : {"fast", "slow"}) (void)store::remove<api::VolumeClass>(*real_, "", name);
     pass(6min);
   }
 
@@ -417,15 +483,69 @@ class Cloud {
     return {1000, gibibyte};
   }
 
+  /// Nobody is bound twice. Returns the pool.
+  template <class T>
+  std::string check_binding(const T& object) {
+    const auto* name = PlacedKind<T>::pool_of(object);
+    auto pool = name == nullptr ? std::string() : *name;
+    const auto [entry, is_new] = bound_.try_emplace(object.metadata.uid, pool);
+    require(is_new || entry->second.empty() || entry->second == pool,
+            object.metadata.name + " moved from " + entry->second + " to " + pool);
+    return entry->second = pool;
+  }
+
+  /// Bytes of volumes on a pool, by class.
+  using Stored = std::map<std::string, std::int64_t>;
+  static std::int64_t sum_of(const Stored& stored) {
+    std::int64_t sum = 0;
+    for (const auto& [name, bytes] : stored) sum += bytes;
+    return sum;
+  }
+  static std::int64_t size_of_volume(const api::Volume& volume) { return volume.spec.resources.at("storage").value(); }
+  std::map<std::string, Stored> stored() {
+    std::map<std::string, Stored> all;
+    for (const auto& volume : volumes())
+      if (volume->spec.volume_pool_ref)
+        all[volume->spec.volume_pool_ref->name][volume->spec.volume_class_ref->name] += size_of_volume(*volume);
+    return all;
+  }
+  void check_volumes_always() {
+    for (const auto& volume : volumes()) check_binding(*volume);
+    for (const auto& [pool, bytes] : stored()) {
+      require(sum_of(bytes) <= storage_altogether, "volume pool " + pool + " is given more than it has");
+      for (const auto& [name, of_class] : bytes)
+        require(of_class <= storage_of_class, "volume pool " + pool + " is given too much of class " + name);
+    }
+  }
+  void check_volumes_placed() {
+    auto used = stored();
+    for (const auto& volume : volumes()) {
+      if (!volume->spec.volume_class_ref || volume->spec.volume_pool_ref) continue;
+      const auto size = size_of_volume(*volume);
+      for (const auto& name : volume_pools_) {
+        const auto pool = store::get<api::VolumePool>(*real_, "", name).value();
+        bool has_labels = true;
+        for (const auto& [key, value] : volume->spec.volume_pool_selector)
+          has_labels = has_labels && pool->metadata.labels.at(key) == value;
+        require(!has_labels || sum_of(used[name]) + size > storage_altogether ||
+                    used[name][volume->spec.volume_class_ref->name] + size > storage_of_class,
+                "volume " + volume->metadata.name + " fits on " + name + " and waits");
+      }
+    }
+    for (const auto& machine : machines())
+      for (const auto& entry : machine->status.volumes) {
+        if (entry.state != api::AttachmentState::attached) continue;
+        const auto volume = store::get<api::Volume>(*real_, "default", entry.volume_ref->name);
+        require(volume && (*volume)->spec.claim_ref && (*volume)->spec.claim_ref->uid == machine->metadata.uid,
+                "volume " + entry.volume_ref->name + " is attached, but gone or not claimed");
+      }
+  }
+
   void check_always() {
-    // Nobody is bound twice.
+    check_volumes_always();
     std::map<std::string, Room> used;
     for (const auto& machine : machines()) {
-      const auto pool = machine->spec.machine_pool_ref ? machine->spec.machine_pool_ref->name : "";
-      const auto [entry, is_new] = bound_.try_emplace(machine->metadata.uid, pool);
-      require(is_new || entry->second.empty() || entry->second == pool,
-              "machine " + machine->metadata.name + " moved from " + entry->second + " to " + pool);
-      entry->second = pool;
+      const auto pool = check_binding(*machine);
       if (pool.empty() || bound_by_hand_.contains(machine->metadata.uid)) continue;
       auto& sum = used[pool];
       sum.cpu += size(machine->spec.machine_class_ref.name).first;
@@ -466,6 +586,7 @@ class Cloud {
   }
 
   void check_placed() {
+    check_volumes_placed();
     std::map<std::string, Room> used;
     const auto all = machines();
     for (const auto& machine : all) {
@@ -535,7 +656,7 @@ class Cloud {
       std::size_t count = 0;
       for (const auto& machine : all)
         count += machine->spec.machine_pool_ref && machine->spec.machine_pool_ref->name == pool->metadata.name ? 1 : 0;
-      require(active->scheduler().usage(pool->metadata.name).machines == count,
+      require(active->scheduler().usage(pool->metadata.name).objects == count,
               "the scheduler's account of pool " + pool->metadata.name + " is wrong");
     }
   }
@@ -559,6 +680,7 @@ class Cloud {
     require(machines().empty(), "machines are left after everything was deleted");
     for (const auto& host : hosts_) require(host.host->machines().empty(), "domains are left on " + host.name);
     require(store::list<api::MachineClass>(*real_).value().empty(), "classes are left although nobody uses them");
+    require(store::list<api::VolumeClass>(*real_).value().empty(), "classes of volumes are left");
     for (const auto& interface : store::list<api::NetworkInterface>(*real_).value())
       require(!interface->spec.machine_ref && interface->spec.provider_id.empty(),
               "interface " + interface->metadata.name + " is still claimed");
@@ -572,6 +694,8 @@ class Cloud {
     }
   }
 
+  static constexpr std::int64_t storage_of_class = 12 * gibibyte, storage_altogether = 16 * gibibyte;  // of each pool
+  const std::vector<std::string> volume_pools_{"store-0", "store-1"};
   const std::vector<std::string> secret_names_{"ignition-a", "ignition-b", "ignition-c"};
   std::string& dump_;
   std::mt19937_64 random_;
@@ -584,6 +708,7 @@ class Cloud {
   std::vector<PlaneActor> planes_;
   std::vector<HostActor> hosts_;
   int next_machine_ = 0;
+  int next_volume_ = 0;
   std::set<std::string> bound_by_hand_;
   std::map<std::string, std::string> bound_;  // uid → pool
 };

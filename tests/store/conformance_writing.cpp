@@ -213,6 +213,33 @@ void updating(Store& store) {
     REQUIRE(code_of(result) == ErrorCode::invalid);
     CHECK(result.error().fields().at(0).field.starts_with("spec.machineClassRef"));
   }
+  SUBCASE("a volume changes its size as its class allows it") {
+    api::Volume volume;
+    volume.metadata.name = "data";
+    volume.metadata.namespace_ = "default";
+    volume.spec.volume_class_ref = {.name = "fast"};
+    volume.spec.resources = {{"storage", Quantity(100)}};
+    must(store, make(volume));
+    const auto resize = [&](std::int64_t size) {
+      return store::commit_one(store, Patch{key<api::Volume>("default", "data"),
+                                            R"({"spec":{"resources":{"storage":)" + std::to_string(size) + "}}}"});
+    };
+    CHECK_MESSAGE(resize(200).error().message().find("volume class fast does not exist") != std::string::npos,
+                  "without its class nobody knows");
+    api::VolumeClass fast;
+    fast.metadata.name = "fast";
+    fast.capabilities = {{"tps", Quantity(1)}, {"iops", Quantity(1)}};
+    must(store, make(fast));
+    CHECK(resize(100).has_value());
+    CHECK(code_of(resize(200)) == ErrorCode::invalid);
+    CHECK(resize(200).error().message().find("Static") != std::string::npos);
+    must(store, Patch{key<api::VolumeClass>("", "fast"), R"({"resizePolicy":"ExpandOnly"})"});
+    CHECK(resize(200).has_value());
+    CHECK(code_of(resize(150)) == ErrorCode::invalid);
+    CHECK(must(store, Patch{key<api::Volume>("default", "data"), R"({"metadata":{"labels":{"a":"b"}}})"})
+              .as<api::Volume>()
+              .spec.resources.at("storage") == Quantity(200));
+  }
 }
 
 void patching(Store& store) {

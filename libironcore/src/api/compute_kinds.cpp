@@ -20,20 +20,13 @@ constexpr Column pool_columns[] = {{"NAME", false}, {"MACHINECLASSES", false}, {
                                    {"CPU", true},   {"MEMORY", true},          {"TAINTS", true}, {"PROVIDERID", true}};
 
 std::vector<std::string> pool_cells(const MachinePool& object, WallTime now) {
-  std::vector<std::string> classes, taints;
-  for (const auto& entry : object.status.available_machine_classes) classes.push_back(entry.name);
-  std::sort(classes.begin(), classes.end());
-  for (const auto& taint : object.spec.taints)
-    taints.push_back(taint.key + (taint.value.empty() ? "" : "=" + taint.value) + ":" +
-                     std::string(json::enumerator_name(taint.effect)));
-  const auto* const ready = find_condition(object.status.conditions, "Ready");
   return {object.metadata.name,
-          list_or_none(classes),
+          names_or_none(object.status.available_machine_classes),
           age(object.metadata, now),
-          ready == nullptr ? "<none>" : std::string(json::enumerator_name(ready->status)),
+          readiness(object.status.conditions),
           amount_or_none(object.status.allocatable, "cpu"),
           amount_or_none(object.status.allocatable, "memory"),
-          list_or_none(taints),
+          taints_or_none(object.spec.taints),
           or_none(object.spec.provider_id)};
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Defaults and rules of MachineClass, MachinePool and Machine.
+// Defaults and rules of MachineClass and Machine.
 #include <algorithm>
 
 #include "ironcore/base/names.hpp"
@@ -206,29 +206,12 @@ void complete(MachineClass&, const MachineClass*, Checks&) {}
 
 void check(const MachineClass& object, Checks& checks) {
   const FieldPath root;
-  const FieldPath capabilities(root, "capabilities");
-  checks.resources(capabilities, object.capabilities);
-  checks.required_resource(capabilities, object.capabilities, "cpu");
-  checks.required_resource(capabilities, object.capabilities, "memory");
+  checks.capabilities(FieldPath(root, "capabilities"), object.capabilities, {"cpu", "memory"});
 }
 
 void check_change(const MachineClass& current, const MachineClass& wanted, Checks& checks) {
   const FieldPath root;
   checks.immutable(FieldPath(root, "capabilities"), current.capabilities, wanted.capabilities);
-}
-
-void complete(MachinePool&, const MachinePool*, Checks&) {}
-
-void check(const MachinePool& object, Checks& checks) {
-  const FieldPath root;
-  const FieldPath spec(root, "spec");
-  checks.taints(FieldPath(spec, "taints"), object.spec.taints);
-}
-
-void check_change(const MachinePool& current, const MachinePool& wanted, Checks& checks) {
-  const FieldPath root;
-  const FieldPath spec(root, "spec");
-  checks.set_once(FieldPath(spec, "providerID"), current.spec.provider_id, wanted.spec.provider_id);
 }
 
 void complete(Machine& object, const Machine* current, Checks& checks) {

@@ -79,6 +79,14 @@ class KindOf final : public Kind {
     return Object(*this, std::move(value));
   }
 
+  Result<void> check_change_among([[maybe_unused]] const Object& current, [[maybe_unused]] const Object& wanted,
+                                  [[maybe_unused]] const Others& others) const override {
+    Checks checks;
+    if constexpr (requires(const T& value) { api::check_change_among(value, value, others, checks); })
+      api::check_change_among(current.as<T>(), wanted.as<T>(), others, checks);
+    return std::move(checks).result();
+  }
+
   Object combine(const Object& spec_of, const Object& status_of) const override {
     if constexpr (has_status_member) {
       auto value = std::make_shared<T>(spec_of.as<T>());

@@ -39,9 +39,11 @@ std::string Kind::resource() const {
 
 std::span<const Kind* const> kinds() {
   // By group, then by name.
-  static const std::array<const Kind*, 8> all{
-      &kind_of<Event>(),        &kind_of<Namespace>(),   &kind_of<Secret>(),           &kind_of<Machine>(),
-      &kind_of<MachineClass>(), &kind_of<MachinePool>(), &kind_of<NetworkInterface>(), &kind_of<Volume>(),
+  static const std::array<const Kind*, 14> all{
+      &kind_of<Event>(),        &kind_of<Namespace>(),      &kind_of<Secret>(),           &kind_of<Machine>(),
+      &kind_of<MachineClass>(), &kind_of<MachinePool>(),    &kind_of<NetworkInterface>(), &kind_of<Bucket>(),
+      &kind_of<BucketClass>(),  &kind_of<BucketPool>(),     &kind_of<Volume>(),           &kind_of<VolumeClass>(),
+      &kind_of<VolumePool>(),   &kind_of<VolumeSnapshot>(),
   };
   return all;
 }

@@ -114,6 +114,12 @@ void Checks::required_resource(const FieldPath& at, const ResourceList& resource
   }
 }
 
+void Checks::capabilities(const FieldPath& at, const ResourceList& capabilities,
+                          std::initializer_list<std::string_view> names) {
+  resources(at, capabilities);
+  for (const auto name : names) required_resource(at, capabilities, name);
+}
+
 void Checks::unique(const FieldPath& at, std::string_view text, std::set<std::string, std::less<>>& names) {
   if (text.empty()) return;
   if (!names.emplace(text).second) add(at, Reason::duplicate, shown(text) + " is used already");
@@ -245,6 +251,16 @@ void check_metadata_change(const Metadata& current, const Metadata& wanted, Chec
     if (std::find(current.finalizers.begin(), current.finalizers.end(), name) == current.finalizers.end())
       checks.add(FieldPath(finalizers, i), Checks::Reason::forbidden, "cannot be added: the object is being deleted");
   }
+}
+
+void check_pool_spec(const PoolSpec& spec, Checks& checks) {
+  const FieldPath at(root, "spec");
+  checks.taints(FieldPath(at, "taints"), spec.taints);
+}
+
+void check_pool_spec_change(const PoolSpec& current, const PoolSpec& wanted, Checks& checks) {
+  const FieldPath at(root, "spec");
+  checks.set_once(FieldPath(at, "providerID"), current.provider_id, wanted.provider_id);
 }
 
 void check_template_metadata(const FieldPath& at, const TemplateMetadata& metadata, Checks& checks) {

@@ -2,11 +2,14 @@
 // The words in which the rules of the kinds are written: required, immutable, set once, DNS label …
 #pragma once
 
+#include <concepts>
+#include <initializer_list>
 #include <map>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -52,6 +55,8 @@ class Checks {
   void resources(const FieldPath& at, const ResourceList& resources);
   /// Must be there and more than zero.
   void required_resource(const FieldPath& at, const ResourceList& resources, std::string_view name);
+  /// What a class offers: all of `names`, and perhaps more.
+  void capabilities(const FieldPath& at, const ResourceList& resources, std::initializer_list<std::string_view> names);
   void taints(const FieldPath& at, std::span<const Taint> taints);
   void tolerations(const FieldPath& at, std::span<const Toleration> tolerations);
   void label_selector(const FieldPath& at, const LabelSelector& selector);
@@ -103,12 +108,25 @@ void check_template_metadata(const FieldPath& at, const TemplateMetadata& metada
 void complete(MachineClass& object, const MachineClass* current, Checks& checks);
 void check(const MachineClass& object, Checks& checks);
 void check_change(const MachineClass& current, const MachineClass& wanted, Checks& checks);
-void complete(MachinePool& object, const MachinePool* current, Checks& checks);
-void check(const MachinePool& object, Checks& checks);
-void check_change(const MachinePool& current, const MachinePool& wanted, Checks& checks);
 void complete(Machine& object, const Machine* current, Checks& checks);
 void check(const Machine& object, Checks& checks);
 void check_change(const Machine& current, const Machine& wanted, Checks& checks);
+
+/// Pools of all kinds have the same rules.
+void check_pool_spec(const PoolSpec& spec, Checks& checks);
+void check_pool_spec_change(const PoolSpec& current, const PoolSpec& wanted, Checks& checks);
+template <class T>
+concept IsPool = std::same_as<decltype(T::spec), PoolSpec>;
+template <IsPool T>
+void complete(T&, std::type_identity_t<const T*>, Checks&) {}
+template <IsPool T>
+void check(const T& object, Checks& checks) {
+  check_pool_spec(object.spec, checks);
+}
+template <IsPool T>
+void check_change(const T& current, const T& wanted, Checks& checks) {
+  check_pool_spec_change(current.spec, wanted.spec, checks);
+}
 
 void complete(Namespace& object, const Namespace* current, Checks& checks);
 void check(const Namespace& object, Checks& checks);
@@ -126,9 +144,23 @@ std::int32_t address_bits(IpFamily family);
 void complete_prefix_spec(PrefixSpec& spec);
 void check_prefix_spec(const FieldPath& at, const PrefixSpec& spec, Checks& checks);
 
+void complete(VolumeClass& object, const VolumeClass* current, Checks& checks);
+void check(const VolumeClass& object, Checks& checks);
+void check_change(const VolumeClass& current, const VolumeClass& wanted, Checks& checks);
+void complete(VolumeSnapshot& object, const VolumeSnapshot* current, Checks& checks);
+void check(const VolumeSnapshot& object, Checks& checks);
+void check_change(const VolumeSnapshot& current, const VolumeSnapshot& wanted, Checks& checks);
+void complete(BucketClass& object, const BucketClass* current, Checks& checks);
+void check(const BucketClass& object, Checks& checks);
+void check_change(const BucketClass& current, const BucketClass& wanted, Checks& checks);
+void complete(Bucket& object, const Bucket* current, Checks& checks);
+void check(const Bucket& object, Checks& checks);
+void check_change(const Bucket& current, const Bucket& wanted, Checks& checks);
 void complete(Volume& object, const Volume* current, Checks& checks);
 void check(const Volume& object, Checks& checks);
 void check_change(const Volume& current, const Volume& wanted, Checks& checks);
+/// What depends on other objects; for a kind that has such rules.
+void check_change_among(const Volume& current, const Volume& wanted, const Others& others, Checks& checks);
 void check_volume_spec(const FieldPath& at, const VolumeSpec& spec, Checks& checks);
 
 void complete(NetworkInterface& object, const NetworkInterface* current, Checks& checks);

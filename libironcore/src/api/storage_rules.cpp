@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Defaults and rules of Volume.
+// Defaults and rules of classes of storage, Volume, VolumeSnapshot and Bucket.
+#include <algorithm>
+
 #include "rules.hpp"
 
 namespace ironcore::api {
@@ -15,25 +17,92 @@ void check_data_source(const FieldPath& at, const VolumeDataSource& source, Chec
   checks.image(FieldPath(image, "image"), source.os_image->image);
 }
 
+/// What only something with a class can ask for, by the names of its fields.
+struct Placing {
+  std::string_view class_name;
+  const std::optional<LocalReference>& class_ref;
+  std::string_view selector_name;
+  const std::map<std::string, std::string>& selector;
+  std::string_view pool_name;
+  const std::optional<LocalReference>& pool_ref;
+  const std::vector<Toleration>& tolerations;
+};
+Placing placing_of(const VolumeSpec& spec) {
+  return {"volumeClassRef", spec.volume_class_ref, "volumePoolSelector", spec.volume_pool_selector,
+          "volumePoolRef",  spec.volume_pool_ref,  spec.tolerations};
+}
+Placing placing_of(const BucketSpec& spec) {
+  return {"bucketClassRef", spec.bucket_class_ref, "bucketPoolSelector", spec.bucket_pool_selector,
+          "bucketPoolRef",  spec.bucket_pool_ref,  spec.tolerations};
+}
+
+/// Without a class somebody else provides it: nothing of it is ours to choose.
+constexpr std::string_view has_no_class = "it has no class";
+
+void check_placing(const FieldPath& at, const Placing& placing, Checks& checks) {
+  const FieldPath selector(at, placing.selector_name), pool(at, placing.pool_name), tolerations(at, "tolerations");
+  if (placing.class_ref) {
+    checks.optional_reference(FieldPath(at, placing.class_name), placing.class_ref);
+    checks.labels(selector, placing.selector);
+    checks.optional_reference(pool, placing.pool_ref);
+    checks.tolerations(tolerations, placing.tolerations);
+  } else {
+    checks.forbidden(selector, !placing.selector.empty(), has_no_class);
+    checks.forbidden(pool, placing.pool_ref.has_value(), has_no_class);
+    checks.forbidden(tolerations, !placing.tolerations.empty(), has_no_class);
+  }
+}
+
+void check_placing_change(const FieldPath& at, const Placing& current, const Placing& wanted, Checks& checks) {
+  checks.immutable(FieldPath(at, current.class_name), current.class_ref, wanted.class_ref);
+  checks.set_once(FieldPath(at, current.pool_name), current.pool_ref, wanted.pool_ref);
+}
+
+template <class Class>
+void check_class(const Class& object, Checks& checks) {
+  const FieldPath root;
+  checks.capabilities(FieldPath(root, "capabilities"), object.capabilities, {"tps", "iops"});
+}
+
+template <class Class>
+void check_class_change(const Class& current, const Class& wanted, Checks& checks) {
+  const FieldPath root;
+  checks.immutable(FieldPath(root, "capabilities"), current.capabilities, wanted.capabilities);
+}
+
+/// Null if there is none.
+const Quantity* size_of(const VolumeSpec& spec) {
+  const auto found = spec.resources.find("storage");
+  return found == spec.resources.end() ? nullptr : &found->second;
+}
+
 }  // namespace
+
+void complete(VolumeClass&, const VolumeClass*, Checks&) {}
+void check(const VolumeClass& object, Checks& checks) {
+  check_class(object, checks);
+}
+void check_change(const VolumeClass& current, const VolumeClass& wanted, Checks& checks) {
+  check_class_change(current, wanted, checks);
+}
+
+void complete(BucketClass&, const BucketClass*, Checks&) {}
+void check(const BucketClass& object, Checks& checks) {
+  check_class(object, checks);
+}
+void check_change(const BucketClass& current, const BucketClass& wanted, Checks& checks) {
+  check_class_change(current, wanted, checks);
+}
 
 void check_volume_spec(const FieldPath& at, const VolumeSpec& spec, Checks& checks) {
   const FieldPath resources(at, "resources"), source(at, "dataSource");
+  check_placing(at, placing_of(spec), checks);
   if (spec.volume_class_ref) {
-    checks.optional_reference(FieldPath(at, "volumeClassRef"), spec.volume_class_ref);
-    checks.labels(FieldPath(at, "volumePoolSelector"), spec.volume_pool_selector);
-    checks.optional_reference(FieldPath(at, "volumePoolRef"), spec.volume_pool_ref);
     checks.resources(resources, spec.resources);
     checks.required_resource(resources, spec.resources, "storage");
-    checks.tolerations(FieldPath(at, "tolerations"), spec.tolerations);
   } else {
-    // Without a class somebody else provides the volume: nothing of it is ours to choose.
-    constexpr std::string_view why = "the volume has no class";
-    checks.forbidden(FieldPath(at, "volumePoolSelector"), !spec.volume_pool_selector.empty(), why);
-    checks.forbidden(FieldPath(at, "volumePoolRef"), spec.volume_pool_ref.has_value(), why);
-    checks.forbidden(resources, !spec.resources.empty(), why);
-    checks.forbidden(FieldPath(at, "tolerations"), !spec.tolerations.empty(), why);
-    checks.forbidden(FieldPath(source, "osImage"), spec.data_source && spec.data_source->os_image, why);
+    checks.forbidden(resources, !spec.resources.empty(), has_no_class);
+    checks.forbidden(FieldPath(source, "osImage"), spec.data_source && spec.data_source->os_image, has_no_class);
   }
   checks.optional_reference(FieldPath(at, "claimRef"), spec.claim_ref);
   checks.forbidden(FieldPath(at, "claimRef"), spec.claim_ref && spec.unclaimable.value_or(false),
@@ -47,7 +116,21 @@ void check_volume_spec(const FieldPath& at, const VolumeSpec& spec, Checks& chec
   if (spec.data_source) check_data_source(source, *spec.data_source, checks);
 }
 
-void complete(Volume&, const Volume*, Checks&) {}
+void complete(Volume& object, const Volume* current, Checks&) {
+  const auto& claim = object.spec.claim_ref;
+  const bool is_used = claim && !claim->uid.empty();
+  auto& finalizers = object.metadata.finalizers;
+  const auto place = std::find(finalizers.begin(), finalizers.end(), volume_claim_finalizer);
+  if (!is_used && place != finalizers.end()) finalizers.erase(place);
+  if (!is_used || place != finalizers.end()) return;
+  // It is too late for one that is being deleted, unless somebody has just tried to take it off.
+  const auto had_it = [](const Metadata& metadata) {
+    return std::find(metadata.finalizers.begin(), metadata.finalizers.end(), volume_claim_finalizer) !=
+           metadata.finalizers.end();
+  };
+  if (current == nullptr || !current->metadata.deletion_timestamp || had_it(current->metadata))
+    finalizers.emplace_back(volume_claim_finalizer);
+}
 
 void check(const Volume& object, Checks& checks) {
   const FieldPath root;
@@ -57,9 +140,56 @@ void check(const Volume& object, Checks& checks) {
 void check_change(const Volume& current, const Volume& wanted, Checks& checks) {
   const FieldPath root;
   const FieldPath spec(root, "spec");
-  checks.immutable(FieldPath(spec, "volumeClassRef"), current.spec.volume_class_ref, wanted.spec.volume_class_ref);
-  checks.set_once(FieldPath(spec, "volumePoolRef"), current.spec.volume_pool_ref, wanted.spec.volume_pool_ref);
+  check_placing_change(spec, placing_of(current.spec), placing_of(wanted.spec), checks);
   checks.immutable(FieldPath(spec, "encryption"), current.spec.encryption, wanted.spec.encryption);
+  const auto *before = size_of(current.spec), *after = size_of(wanted.spec);
+  if (before != nullptr && after != nullptr && *after < *before) {
+    const FieldPath resources(spec, "resources");
+    checks.add(FieldPath::entry(resources, "storage"), Checks::Reason::forbidden,
+               "cannot shrink from " + before->to_text() + " to " + after->to_text() +
+                   ": data would be lost; create a smaller volume and copy what is needed");
+  }
+}
+
+void check_change_among(const Volume& current, const Volume& wanted, const Others& others, Checks& checks) {
+  const auto *before = size_of(current.spec), *after = size_of(wanted.spec);
+  if (before == nullptr || after == nullptr || *before == *after) return;
+  const auto& name = wanted.spec.volume_class_ref->name;
+  const auto* const found = others.find(kind_of<VolumeClass>(), "", name);
+  if (found != nullptr && found->as<VolumeClass>().resize_policy == ResizePolicy::expand_only) return;
+  const FieldPath root;
+  const FieldPath spec(root, "spec");
+  const FieldPath resources(spec, "resources");
+  checks.add(FieldPath::entry(resources, "storage"), Checks::Reason::forbidden,
+             "cannot be changed: volume class " + name +
+                 (found == nullptr ? " does not exist, so nobody says whether its volumes may grow"
+                                   : " has the resizePolicy Static; its volumes may grow if it is ExpandOnly"));
+}
+
+void complete(VolumeSnapshot&, const VolumeSnapshot*, Checks&) {}
+
+void check(const VolumeSnapshot& object, Checks& checks) {
+  const FieldPath root;
+  const FieldPath spec(root, "spec");
+  checks.optional_reference(FieldPath(spec, "volumeRef"), object.spec.volume_ref);
+}
+
+void check_change(const VolumeSnapshot& current, const VolumeSnapshot& wanted, Checks& checks) {
+  const FieldPath root;
+  const FieldPath spec(root, "spec");
+  checks.immutable(FieldPath(spec, "volumeRef"), current.spec.volume_ref, wanted.spec.volume_ref);
+}
+
+void complete(Bucket&, const Bucket*, Checks&) {}
+
+void check(const Bucket& object, Checks& checks) {
+  const FieldPath root;
+  check_placing(FieldPath(root, "spec"), placing_of(object.spec), checks);
+}
+
+void check_change(const Bucket& current, const Bucket& wanted, Checks& checks) {
+  const FieldPath root;
+  check_placing_change(FieldPath(root, "spec"), placing_of(current.spec), placing_of(wanted.spec), checks);
 }
 
 }  // namespace ironcore::api

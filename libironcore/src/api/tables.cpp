@@ -2,6 +2,10 @@
 // Cells of tables as text.
 #include "tables.hpp"
 
+#include <algorithm>
+
+#include "json_names.hpp"
+
 namespace ironcore::api {
 
 std::string age(const std::optional<WallTime>& since, WallTime now) {
@@ -39,6 +43,26 @@ std::string list_or_none(const std::vector<std::string>& items) {
     text += item;
   }
   return or_none(text);
+}
+
+std::string names_or_none(const std::vector<LocalReference>& references) {
+  std::vector<std::string> names;
+  for (const auto& reference : references) names.push_back(reference.name);
+  std::sort(names.begin(), names.end());
+  return list_or_none(names);
+}
+
+std::string taints_or_none(const std::vector<Taint>& taints) {
+  std::vector<std::string> texts;
+  for (const auto& taint : taints)
+    texts.push_back(taint.key + (taint.value.empty() ? "" : "=" + taint.value) + ":" +
+                    std::string(json::enumerator_name(taint.effect)));
+  return list_or_none(texts);
+}
+
+std::string readiness(const std::vector<Condition>& conditions) {
+  const auto* const ready = find_condition(conditions, "Ready");
+  return or_none(ready == nullptr ? std::string_view() : json::enumerator_name(ready->status));
 }
 
 std::string amount_or_none(const ResourceList& resources, std::string_view name) {

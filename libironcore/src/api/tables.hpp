@@ -22,6 +22,12 @@ inline std::string age(const Metadata& metadata, WallTime now) {
 std::string or_none(std::string_view text);
 /// Joined by commas, or `<none>`.
 std::string list_or_none(const std::vector<std::string>& items);
+/// The names in references, sorted and joined by commas, or `<none>`.
+std::string names_or_none(const std::vector<LocalReference>& references);
+/// `key=value:NoSchedule` of each, or `<none>`.
+std::string taints_or_none(const std::vector<Taint>& taints);
+/// The status of the condition `Ready`, or `<none>`.
+std::string readiness(const std::vector<Condition>& conditions);
 /// The amount of that name, or `<none>`.
 std::string amount_or_none(const ResourceList& resources, std::string_view name);
 /// The name in a reference, or `<none>`.

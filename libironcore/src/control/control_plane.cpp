@@ -2,17 +2,79 @@
 // What the control plane is made of.
 #include "ironcore/control/control_plane.hpp"
 
+#include <functional>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "fenced_store.hpp"
 #include "ironcore/control/claim_release.hpp"
+#include "ironcore/control/class_protection.hpp"
 #include "ironcore/control/controller.hpp"
 #include "ironcore/control/leader.hpp"
-#include "ironcore/control/machine_class_protection.hpp"
 #include "ironcore/control/machine_ephemerals.hpp"
 #include "ironcore/control/machine_eviction.hpp"
 
 namespace ironcore::control {
+
+namespace {
+
+using Parts = std::vector<std::function<void(std::stop_token)>>;
+
+/// What is done for a kind that is placed on pools.
+template <class T>
+struct Placing {
+  Informer<T> objects;
+  Informer<typename PlacedKind<T>::Pool> pools;
+  Informer<typename PlacedKind<T>::Class> classes;
+  EventRecorder events;
+  Scheduler<T> scheduler;
+  ClassProtection<T> protection;
+  PoolHealth<T> health;
+
+  Placing(store::Store& store, FencedStore& fenced, const ControlPlaneOptions& options, Clock& clock, Log& log)
+      : objects(store, clock, log),
+        pools(store, clock, log),
+        classes(store, clock, log),
+        events(store, {.component = std::string(PlacedKind<T>::subject.word) + "-scheduler"}, clock, log),
+        scheduler(store, objects, pools, classes, events, options.scheduler, clock, log),
+        protection(fenced, classes, objects, clock, log),
+        health(fenced, pools, options.health, clock, log) {}
+
+  void add_caches(Parts& parts) {
+    parts.emplace_back([this](std::stop_token stop) { objects.run(stop); });
+    parts.emplace_back([this](std::stop_token stop) { pools.run(stop); });
+    parts.emplace_back([this](std::stop_token stop) { classes.run(stop); });
+    parts.emplace_back([this](std::stop_token stop) { events.run(stop); });
+  }
+  void add_work(Parts& parts, const store::HoldsLease& lease) {
+    parts.emplace_back([this, lease](std::stop_token stop) { scheduler.run(stop, lease); });
+    parts.emplace_back([this](std::stop_token stop) { protection.run(stop); });
+    parts.emplace_back([this](std::stop_token stop) { health.run(stop); });
+  }
+
+  bool step_caches() {
+    bool did = objects.step();
+    did = pools.step() || did;
+    return classes.step() || did;
+  }
+  bool step_work() {
+    bool did = scheduler.step();
+    did = protection.step() || did;
+    return health.step() || did;
+  }
+  void activate(const store::HoldsLease& lease) {
+    scheduler.activate(lease);
+    protection.activate();
+    health.forget();
+  }
+  void deactivate() {
+    scheduler.deactivate();
+    protection.deactivate();
+  }
+};
+
+}  // namespace
 
 class ControlPlane::Body {
  public:
@@ -26,58 +88,34 @@ class ControlPlane::Body {
                 .renew_every = options_.renew_every},
         clock_(clock),
         log_(log),
-        machines_(store, clock, log),
-        pools_(store, clock, log),
-        classes_(store, clock, log),
+        machines_(store, fenced_, options_, clock, log),
+        volumes_(store, fenced_, options_, clock, log),
+        buckets_(store, fenced_, options_, clock, log),
         interfaces_(store, clock, log),
-        volumes_(store, clock, log),
-        scheduler_events_(store, {.component = "machine-scheduler"}, clock, log),
         eviction_events_(store, {.component = "machine-eviction"}, clock, log),
         ephemeral_events_(store, {.component = "machine-ephemerals"}, clock, log),
-        scheduler_(store, machines_, pools_, classes_, scheduler_events_, options_.scheduler, clock, log),
-        protection_((add_machine_indexes(machines_), fenced_), classes_, machines_, clock, log),
-        eviction_(fenced_, pools_, machines_, eviction_events_, clock, log),
-        ephemerals_(fenced_, machines_, interfaces_, volumes_, ephemeral_events_, clock, log),
-        release_(fenced_, machines_, interfaces_, volumes_, clock, log),
-        health_(fenced_, pools_, options_.health, clock, log),
+        eviction_(fenced_, machines_.pools, machines_.objects, eviction_events_, clock, log),
+        ephemerals_(fenced_, machines_.objects, interfaces_, volumes_.objects, ephemeral_events_, clock, log),
+        release_(fenced_, machines_.objects, interfaces_, volumes_.objects, clock, log),
         leadership_(store, leader_, clock, log) {}
 
   void run(std::stop_token stop) {
-    run_together(std::move(stop),
-                 {
-                     [this](std::stop_token s) { machines_.run(s); },
-                     [this](std::stop_token s) { pools_.run(s); },
-                     [this](std::stop_token s) { classes_.run(s); },
-                     [this](std::stop_token s) { interfaces_.run(s); },
-                     [this](std::stop_token s) { volumes_.run(s); },
-                     [this](std::stop_token s) { scheduler_events_.run(s); },
-                     [this](std::stop_token s) { eviction_events_.run(s); },
-                     [this](std::stop_token s) { ephemeral_events_.run(s); },
-                     [this](std::stop_token s) {
-                       run_while_active(
-                           store_, leader_, clock_, log_, s,
-                           [this](std::stop_token active, const store::HoldsLease& lease) {
-                             fenced_.set_lease(lease);
-                             run_together(active, {
-                                                      [this, &lease](std::stop_token t) { scheduler_.run(t, lease); },
-                                                      [this](std::stop_token t) { protection_.run(t); },
-                                                      [this](std::stop_token t) { eviction_.run(t); },
-                                                      [this](std::stop_token t) { ephemerals_.run(t); },
-                                                      [this](std::stop_token t) { release_.run(t); },
-                                                      [this](std::stop_token t) { health_.run(t); },
-                                                  });
-                           });
-                     },
-                 });
+    Parts parts{
+        [this](std::stop_token s) { interfaces_.run(s); }, [this](std::stop_token s) { eviction_events_.run(s); },
+        [this](std::stop_token s) { ephemeral_events_.run(s); },
+        [this](std::stop_token s) {
+          run_while_active(
+              store_, leader_, clock_, log_, s,
+              [this](std::stop_token active, const store::HoldsLease& lease) { run_active(std::move(active), lease); });
+        }};
+    for_each_kind([&](auto& placing) { placing.add_caches(parts); });
+    run_together(std::move(stop), std::move(parts));
   }
 
   bool step() {
-    bool did = machines_.step();
-    did = pools_.step() || did;
-    did = classes_.step() || did;
-    did = interfaces_.step() || did;
-    did = volumes_.step() || did;
-    if (active_ && !scheduler_.is_active()) resign();  // the store has refused the token: ask again at the next turn
+    bool did = interfaces_.step();
+    for_each_kind([&](auto& placing) { did = placing.step_caches() || did; });
+    if (active_ && !is_active()) resign();  // the store has refused the token: ask again at the next turn
     const auto lease = leadership_.step();
     const bool is_new = lease && (!active_ || active_->token != lease->token);
     if (active_ && (!lease || is_new)) deactivate();
@@ -87,14 +125,12 @@ class ControlPlane::Body {
     }
     active_ = lease;
     if (active_) {
-      did = scheduler_.step() || did;
-      did = protection_.step() || did;
+      for_each_kind([&](auto& placing) { did = placing.step_work() || did; });
       did = eviction_.step() || did;
       did = ephemerals_.step() || did;
       did = release_.step() || did;
-      did = health_.step() || did;
     }
-    did = scheduler_events_.step() || did;
+    for_each_kind([&](auto& placing) { did = placing.events.step() || did; });
     did = eviction_events_.step() || did;
     did = ephemeral_events_.step() || did;
     return did;
@@ -106,21 +142,35 @@ class ControlPlane::Body {
     active_.reset();
   }
 
-  const MachineScheduler& scheduler() const { return scheduler_; }
+  bool is_active() const {
+    return machines_.scheduler.is_active() && volumes_.scheduler.is_active() && buckets_.scheduler.is_active();
+  }
+  const MachineScheduler& scheduler() const { return machines_.scheduler; }
 
  private:
+  template <class Do>
+  void for_each_kind(Do what) {
+    what(machines_);
+    what(volumes_);
+    what(buckets_);
+  }
+
+  void run_active(std::stop_token stop, const store::HoldsLease& lease) {
+    fenced_.set_lease(lease);
+    Parts parts{[this](std::stop_token s) { eviction_.run(s); }, [this](std::stop_token s) { ephemerals_.run(s); },
+                [this](std::stop_token s) { release_.run(s); }};
+    for_each_kind([&](auto& placing) { placing.add_work(parts, lease); });
+    run_together(std::move(stop), std::move(parts));
+  }
   void activate(const store::HoldsLease& lease) {
     fenced_.set_lease(lease);
-    scheduler_.activate(lease);
-    protection_.activate();
+    for_each_kind([&](auto& placing) { placing.activate(lease); });
     eviction_.activate();
     ephemerals_.activate();
     release_.activate();
-    health_.forget();
   }
   void deactivate() {
-    scheduler_.deactivate();
-    protection_.deactivate();
+    for_each_kind([](auto& placing) { placing.deactivate(); });
     eviction_.deactivate();
     ephemerals_.deactivate();
     release_.deactivate();
@@ -133,20 +183,15 @@ class ControlPlane::Body {
   const LeaderOptions leader_;
   Clock& clock_;
   Log& log_;
-  Informer<api::Machine> machines_;
-  Informer<api::MachinePool> pools_;
-  Informer<api::MachineClass> classes_;
+  Placing<api::Machine> machines_;
+  Placing<api::Volume> volumes_;
+  Placing<api::Bucket> buckets_;
   Informer<api::NetworkInterface> interfaces_;
-  Informer<api::Volume> volumes_;
-  EventRecorder scheduler_events_;
   EventRecorder eviction_events_;
   EventRecorder ephemeral_events_;
-  MachineScheduler scheduler_;
-  MachineClassProtection protection_;
   MachineEviction eviction_;
   MachineEphemerals ephemerals_;
   ClaimRelease release_;
-  MachinePoolHealth health_;
   Leadership leadership_;  // of step; run has its own
   std::optional<store::HoldsLease> active_;
 };
@@ -165,7 +210,7 @@ void ControlPlane::resign() {
   body_->resign();
 }
 bool ControlPlane::is_active() const {
-  return body_->scheduler().is_active();
+  return body_->is_active();
 }
 const MachineScheduler& ControlPlane::scheduler() const {
   return body_->scheduler();

@@ -21,6 +21,18 @@ bool is_owned(const api::Metadata& metadata, const api::Machine& machine) {
   return false;
 }
 
+enum class Claim {
+  free,
+  planned,  ///< for this machine, without knowing its uid
+  mine,
+  taken,
+};
+Claim claim_of(const std::optional<api::LocalUidReference>& claim, const api::Machine& machine) {
+  if (!claim) return Claim::free;
+  if (claim->uid == machine.metadata.uid) return Claim::mine;
+  return claim->uid.empty() && claim->name == machine.metadata.name ? Claim::planned : Claim::taken;
+}
+
 /// Writes what changed, only if the object is still the one that was read.
 template <class T>
 Result<store::Shared<T>> write(store::Store& store, const T& before, T after) {
@@ -62,11 +74,10 @@ Result<store::Shared<api::NetworkInterface>> MachineClaims::claim_interface(cons
   if (!interface) return unusable("network interface " + name + " does not exist");
   if (entry.ephemeral && !is_owned(interface->metadata, machine))
     return unusable("network interface " + name + " exists, but does not belong to this machine; delete or rename it");
-  const auto& claim = interface->spec.machine_ref;
-  if (claim && claim->uid == machine.metadata.uid) return interface;
-  // An interface made for a machine names it without knowing its uid.
-  if (claim && !(claim->uid.empty() && claim->name == machine.metadata.name))
-    return unusable("network interface " + name + " is used by machine " + claim->name);
+  const auto claim = claim_of(interface->spec.machine_ref, machine);
+  if (claim == Claim::mine) return interface;
+  if (claim == Claim::taken)
+    return unusable("network interface " + name + " is used by machine " + interface->spec.machine_ref->name);
   if (interface->metadata.deletion_timestamp) return unusable("network interface " + name + " is being deleted");
   auto claimed = *interface;
   claimed.spec.machine_ref = api::LocalUidReference{.name = machine.metadata.name, .uid = machine.metadata.uid};
@@ -80,18 +91,18 @@ Result<store::Shared<api::Volume>> MachineClaims::usable_volume(const api::Machi
   if (!volume) return unusable("volume " + name + " does not exist");
   if (entry.ephemeral && !is_owned(volume->metadata, machine))
     return unusable("volume " + name + " exists, but does not belong to this machine; delete or rename it");
-  const auto& claim = volume->spec.claim_ref;
-  const bool is_mine = claim && claim->uid == machine.metadata.uid;
-  if (claim && !is_mine) return unusable("volume " + name + " is used by machine " + claim->name);
+  const auto claim = claim_of(volume->spec.claim_ref, machine);
+  if (claim == Claim::taken) return unusable("volume " + name + " is used by machine " + volume->spec.claim_ref->name);
   if (volume->spec.unclaimable.value_or(false)) return unusable("volume " + name + " is marked as unclaimable");
-  if (!is_mine && volume->metadata.deletion_timestamp) return unusable("volume " + name + " is being deleted");
+  if (claim != Claim::mine && volume->metadata.deletion_timestamp)
+    return unusable("volume " + name + " is being deleted");
   if (volume->status.state != api::VolumeState::available || !volume->status.access)
     return unusable("volume " + name + " is not available yet");
   return volume;
 }
 
 Result<void> MachineClaims::claim_volume(const api::Machine& machine, const api::Volume& volume) {
-  if (volume.spec.claim_ref && volume.spec.claim_ref->uid == machine.metadata.uid) return {};
+  if (claim_of(volume.spec.claim_ref, machine) == Claim::mine) return {};
   auto claimed = volume;
   claimed.spec.claim_ref = api::LocalUidReference{.name = machine.metadata.name, .uid = machine.metadata.uid};
   IRONCORE_CHECK(within(write(store_, volume, std::move(claimed)), "claim volume " + volume.metadata.name));

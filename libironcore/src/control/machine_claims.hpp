@@ -12,7 +12,7 @@
 namespace ironcore::control {
 
 /// Interfaces and volumes as the provider sees them. A claim is exclusive and names the machine's uid, so a machine of the same name made
-/// later does not inherit it. Thread: any.
+/// later does not inherit it. One without a uid is kept for the machine of that name, which then claims it. Thread: any.
 class MachineClaims {
  public:
   MachineClaims(store::Store& store, Clock& clock, Log& log);

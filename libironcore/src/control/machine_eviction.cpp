@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
-#include "ironcore/control/machine_class_protection.hpp"
-
 namespace ironcore::control {
 
 namespace {
+
+constexpr const char* by_pool = "pool";
 
 const api::Taint* first_untolerated(const api::MachinePool& pool, const api::Machine& machine) {
   for (const auto& taint : pool.spec.taints)
@@ -34,6 +34,10 @@ MachineEviction::MachineEviction(store::Store& store, Informer<api::MachinePool>
           {.name = "machine-eviction"}, [this](const std::string& key, std::stop_token) { return reconcile(key); },
           clock, log) {
   deactivate();
+  machines_.add_index(by_pool, [](const api::Machine& machine) -> std::vector<std::string> {
+    if (!machine.spec.machine_pool_ref) return {};
+    return {machine.spec.machine_pool_ref->name};
+  });
   pools_.on_change([this](const auto& before, const auto& after) {
     if (!after || !can_evict(*after) || (before && before->spec.taints == after->spec.taints)) return;
     add_machines_of(after->metadata.name);
@@ -47,7 +51,7 @@ MachineEviction::MachineEviction(store::Store& store, Informer<api::MachinePool>
 }
 
 void MachineEviction::add_machines_of(const std::string& pool) {
-  for (const auto& machine : machines_.by_index(machines_by_pool, pool))
+  for (const auto& machine : machines_.by_index(by_pool, pool))
     controller_.queue().add(cache_key(machine->metadata.namespace_, machine->metadata.name));
 }
 

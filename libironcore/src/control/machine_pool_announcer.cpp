@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "ironcore/control/machine_pool_health.hpp"
+#include "ironcore/control/pool_health.hpp"
 #include "machine_translation.hpp"
 
 namespace ironcore::control {
@@ -35,7 +35,7 @@ Result<void> MachinePoolAnnouncer::check_owner(const api::MachinePool& pool) con
 }
 
 Result<void> MachinePoolAnnouncer::renew_lease() {
-  const auto lease = store_.acquire_lease(std::string(machine_pool_lease_prefix) + options_.pool,
+  const auto lease = store_.acquire_lease(pool_lease<api::Machine>(options_.pool),
                                           options_.holder.empty() ? options_.provider_id : options_.holder,
                                           options_.lease_time_to_live);
   if (!lease) return lease.error();
@@ -46,7 +46,7 @@ Result<void> MachinePoolAnnouncer::renew_lease() {
 /// A lease that is kept by somebody who may not use it would keep the right one from working.
 void MachinePoolAnnouncer::give_lease_back() {
   if (!lease_token_) return;
-  const auto released = store_.release_lease(std::string(machine_pool_lease_prefix) + options_.pool, *lease_token_);
+  const auto released = store_.release_lease(pool_lease<api::Machine>(options_.pool), *lease_token_);
   if (released || released.error().code() != ErrorCode::unavailable) lease_token_.reset();
 }
 

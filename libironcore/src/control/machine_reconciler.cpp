@@ -74,6 +74,9 @@ Result<void> MachineReconciler::add_volumes(const api::Machine& machine, Wish& w
     }
     const auto disk = [&]() -> Result<compute::Disk> {
       IRONCORE_TRY(const auto volume, parts_.claims.usable_volume(machine, entry));
+      if (wish.volumes.contains(volume->metadata.name))
+        return Error(ErrorCode::wrong_state,
+                     "volume " + volume->metadata.name + " is another disk of this machine already; give each its own");
       if (!parts_.options.open_volume)
         return Error(ErrorCode::unsupported, "volume " + volume->metadata.name + " has driver \"" +
                                                  volume->status.access->driver +

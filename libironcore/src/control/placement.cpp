@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Accounting of machines on pools, and the search for the pool with most room.
+// Accounting of objects on pools, and the search for the pool with most room.
 #include "ironcore/control/placement.hpp"
 
 #include <algorithm>
@@ -53,21 +53,23 @@ bool may_help(const PoolView& before, const PoolView& after) {
     if (known == before.labels.end() || known->second != value) return true;
   }
   if (before.classes && (!after.classes || !has_all(*before.classes, *after.classes))) return true;
-  if (is_more(before.cpu_milli, after.cpu_milli) || is_more(before.memory_bytes, after.memory_bytes)) return true;
-  for (const auto& [name, count] : after.class_counts) {
-    const auto known = before.class_counts.find(name);
-    if (known == before.class_counts.end() || count > known->second) return true;
+  if (is_more(before.cpu_milli, after.cpu_milli) || is_more(before.memory_bytes, after.memory_bytes) ||
+      is_more(before.storage_bytes, after.storage_bytes))
+    return true;
+  for (const auto& [name, count] : after.class_limits) {
+    const auto known = before.class_limits.find(name);
+    if (known == before.class_limits.end() || count > known->second) return true;
   }
-  return std::any_of(before.class_counts.begin(), before.class_counts.end(),
-                     [&](const auto& count) { return !after.class_counts.contains(count.first); });
+  return std::any_of(before.class_limits.begin(), before.class_limits.end(),
+                     [&](const auto& count) { return !after.class_limits.contains(count.first); });
 }
 
 }  // namespace
 
 /// How a class is used on one pool.
 struct ClassUse {
-  ClassId machine_class = 0;
-  std::int64_t count = 0;                   // machines there
+  ClassId class_id = 0;
+  Wide units = 0;                           // there
   std::optional<std::int64_t> published{};  // how many an empty pool takes
 };
 
@@ -75,11 +77,12 @@ class Placement::Index {
  public:
   struct Pool {
     PoolView view;
-    bool exists = false;  // false: just a name that machines refer to
+    bool exists = false;  // false: just a name that objects refer to
     std::uint64_t rank = 0;
-    std::size_t machines = 0;
+    std::size_t objects = 0;
     Wide used_cpu = 0;
     Wide used_memory = 0;
+    Wide used_storage = 0;
     std::vector<ClassUse> uses;
   };
   struct Class {
@@ -90,7 +93,8 @@ class Placement::Index {
   };
   struct Placed {
     PoolId pool;
-    ClassId machine_class;
+    ClassId class_id;
+    std::int64_t amount;
     bool is_assumed;
   };
   /// A demand that was asked for lately, with the pools that may take it, most room first.
@@ -101,12 +105,15 @@ class Placement::Index {
     std::uint64_t last_use = 0;
   };
   struct Room {
-    std::int64_t machines;
-    Obstacle limit;  // what is short when `machines` is not positive
+    std::int64_t units;
+    Obstacle limit;  // what is short when `units` are too few
   };
 
+  explicit Index(Subject what) : subject(what) {}
+
+  const Subject subject;
   std::deque<Pool> pools;          // by PoolId
-  std::vector<PoolId> free_pools;  // neither do they exist nor are machines on them
+  std::vector<PoolId> free_pools;  // neither do they exist nor is anything on them
   std::map<std::string, PoolId, std::less<>> pool_ids;
   std::size_t live_pools = 0;
   std::vector<Class> classes;  // by ClassId
@@ -118,7 +125,7 @@ class Placement::Index {
   std::unordered_map<std::string, Shape> shapes;
 
   // Pools that have changed or may have more room than a heap believes, in the order in which that happened. A heap reads on from its own
-  // position; machines that came need no entry, because a heap checks its top before it believes it.
+  // position; objects that came need no entry, because a heap checks its top before it believes it.
   std::vector<PoolId> log;
   std::uint64_t log_start = 0;
   std::uint64_t epoch = 1;  // grows when all heaps have to be made anew
@@ -127,18 +134,19 @@ class Placement::Index {
 
   PoolId pool_id(const std::string& name);
   ClassId class_id(const std::string& name);
-  ClassUse& use_of(Pool& pool, ClassId machine_class);
-  static const ClassUse* find_use(const Pool& pool, ClassId machine_class);
+  ClassUse& use_of(Pool& pool, ClassId of_class);
+  static const ClassUse* find_use(const Pool& pool, ClassId of_class);
   void drop_idle_uses(Pool& pool);
   void drop_if_idle(PoolId id);
   void drop_class_if_idle(ClassId id);
   void note_change(PoolId id);
-  void count(PoolId id, ClassId machine_class, std::int64_t sign);
+  enum class Step { come, go };
+  void count(const Placed& what, Step step);
   Obstacle fixed_obstacle(const Pool& pool, const Demand& demand, std::string* detail = nullptr) const;
-  Room room(const Pool& pool, ClassId machine_class) const;
-  std::int64_t bound(PoolId id, const Demand& demand, ClassId machine_class) const;
+  Room room(const Pool& pool, ClassId of_class) const;
+  std::int64_t bound(PoolId id, const Demand& demand, ClassId of_class) const;
   std::optional<PoolId> decide(const Demand& demand, const std::string& text);
-  Shape& shape_of(const Demand& demand, const std::string& text, ClassId machine_class);
+  Shape& shape_of(const Demand& demand, const std::string& text, ClassId of_class);
   void label(PoolId id, const std::map<std::string, std::string>& labels, std::int64_t sign);
   const Pool* find(std::string_view name) const;
 };
@@ -187,32 +195,32 @@ ClassId Placement::Index::class_id(const std::string& name) {
   return entry->second;
 }
 
-const ClassUse* Placement::Index::find_use(const Pool& pool, ClassId machine_class) {
+const ClassUse* Placement::Index::find_use(const Pool& pool, ClassId of_class) {
   for (const auto& use : pool.uses)
-    if (use.machine_class == machine_class) return &use;
+    if (use.class_id == of_class) return &use;
   return nullptr;
 }
 
-ClassUse& Placement::Index::use_of(Pool& pool, ClassId machine_class) {
+ClassUse& Placement::Index::use_of(Pool& pool, ClassId of_class) {
   for (auto& use : pool.uses)
-    if (use.machine_class == machine_class) return use;
-  ++classes[machine_class].uses;
-  return pool.uses.emplace_back(ClassUse{machine_class});
+    if (use.class_id == of_class) return use;
+  ++classes[of_class].uses;
+  return pool.uses.emplace_back(ClassUse{of_class});
 }
 
 void Placement::Index::drop_class_if_idle(ClassId id) {
-  auto& machine_class = classes[id];
-  if (machine_class.exists || machine_class.uses > 0 || machine_class.name.empty()) return;
-  class_ids.erase(machine_class.name);
-  machine_class = {};
+  auto& known = classes[id];
+  if (known.exists || known.uses > 0 || known.name.empty()) return;
+  class_ids.erase(known.name);
+  known = {};
   free_classes.push_back(id);
 }
 
 void Placement::Index::drop_idle_uses(Pool& pool) {
   std::vector<ClassId> dropped;
   std::erase_if(pool.uses, [&](const ClassUse& use) {
-    const bool is_idle = use.count == 0 && !use.published;
-    if (is_idle) dropped.push_back(use.machine_class);
+    const bool is_idle = use.units == 0 && !use.published;
+    if (is_idle) dropped.push_back(use.class_id);
     return is_idle;
   });
   for (const auto id : dropped) {
@@ -224,7 +232,7 @@ void Placement::Index::drop_idle_uses(Pool& pool) {
 /// A name that nothing stands behind any more.
 void Placement::Index::drop_if_idle(PoolId id) {
   auto& pool = pools[id];
-  if (pool.exists || pool.machines > 0 || pool.view.name.empty()) return;
+  if (pool.exists || pool.objects > 0 || pool.view.name.empty()) return;
   pool_ids.erase(pool.view.name);
   pool.view.name.clear();  // the rank stays: heaps still compare with it
   free_pools.push_back(id);
@@ -245,18 +253,24 @@ void Placement::Index::note_change(PoolId id) {
   log.push_back(id);
 }
 
-void Placement::Index::count(PoolId id, ClassId machine_class, std::int64_t sign) {
-  auto& pool = pools[id];
-  auto& use = use_of(pool, machine_class);
-  use.count += sign;
-  pool.machines += static_cast<std::size_t>(sign);
-  pool.used_cpu += Wide{sign} * classes[machine_class].size.cpu_milli;
-  pool.used_memory += Wide{sign} * classes[machine_class].size.memory_bytes;
-  if (sign > 0) return;
+void Placement::Index::count(const Placed& what, Step step) {
+  auto& pool = pools[what.pool];
+  auto& use = use_of(pool, what.class_id);
+  const auto& size = classes[what.class_id].size;
+  const Wide units = step == Step::come ? Wide{what.amount} : -Wide{what.amount};
+  use.units += units;
+  pool.used_cpu += units * size.cpu_milli;
+  pool.used_memory += units * size.memory_bytes;
+  pool.used_storage += units * size.storage_bytes;
+  if (step == Step::come) {
+    ++pool.objects;
+    return;
+  }
+  --pool.objects;
   ++openings;
-  note_change(id);
-  if (use.count == 0) drop_idle_uses(pool);
-  drop_if_idle(id);
+  note_change(what.pool);
+  if (use.units == 0) drop_idle_uses(pool);
+  drop_if_idle(what.pool);
 }
 
 void Placement::Index::label(PoolId id, const std::map<std::string, std::string>& labels, std::int64_t sign) {
@@ -296,42 +310,45 @@ Obstacle Placement::Index::fixed_obstacle(const Pool& pool, const Demand& demand
   for (const auto& [key, value] : demand.selector) {
     const auto label = view.labels.find(key);
     if (label != view.labels.end() && label->second == value) continue;
-    say("the machine asks for label ", key, "=", value, ", the pool has ",
+    say("the ", subject.word, " asks for label ", key, "=", value, ", the pool has ",
         label == view.labels.end() ? std::string("none of that name") : label->second);
     return Obstacle::selector;
   }
-  if (view.classes &&
-      std::find(view.classes->begin(), view.classes->end(), demand.machine_class) == view.classes->end()) {
-    say("it does not offer machine class ", demand.machine_class);
+  if (view.classes && std::find(view.classes->begin(), view.classes->end(), demand.class_name) == view.classes->end()) {
+    say("it does not offer ", subject.word, " class ", demand.class_name);
     return Obstacle::class_not_offered;
   }
   return Obstacle::none;
 }
 
-auto Placement::Index::room(const Pool& pool, ClassId machine_class) const -> Room {
+auto Placement::Index::room(const Pool& pool, ClassId of_class) const -> Room {
+  if (subject.unit == Subject::Unit::none) return {limitless - static_cast<std::int64_t>(pool.objects), Obstacle::none};
   Room result{limitless, Obstacle::no_capacity};
-  const auto limit = [&result](std::int64_t machines, Obstacle obstacle) {
-    if (machines < result.machines) result = {machines, obstacle};
+  const auto limit = [&result](std::int64_t units, Obstacle obstacle) {
+    if (units < result.units) result = {units, obstacle};
   };
-  const auto& size = classes[machine_class].size;
-  const auto* use = find_use(pool, machine_class);
+  const auto& size = classes[of_class].size;
+  const auto* use = find_use(pool, of_class);
   if (use != nullptr && use->published)
-    limit(std::max<std::int64_t>(0, *use->published) - use->count, Obstacle::class_count);
+    limit(fitting(*use->published, use->units, 1),
+          subject.unit == Subject::Unit::piece ? Obstacle::class_count : Obstacle::class_storage);
   if (pool.view.cpu_milli && size.cpu_milli > 0)
     limit(fitting(*pool.view.cpu_milli, pool.used_cpu, size.cpu_milli), Obstacle::cpu);
   if (pool.view.memory_bytes && size.memory_bytes > 0)
     limit(fitting(*pool.view.memory_bytes, pool.used_memory, size.memory_bytes), Obstacle::memory);
-  if (result.limit == Obstacle::no_capacity) result.machines = 0;
+  if (pool.view.storage_bytes && size.storage_bytes > 0)
+    limit(fitting(*pool.view.storage_bytes, pool.used_storage, size.storage_bytes), Obstacle::storage);
+  if (result.limit == Obstacle::no_capacity) result.units = 0;
   return result;
 }
 
-std::int64_t Placement::Index::bound(PoolId id, const Demand& demand, ClassId machine_class) const {
+std::int64_t Placement::Index::bound(PoolId id, const Demand& demand, ClassId of_class) const {
   const auto& pool = pools[id];
   if (!pool.exists || fixed_obstacle(pool, demand) != Obstacle::none) return PoolHeap::never;
-  return std::max<std::int64_t>(0, room(pool, machine_class).machines);
+  return std::max<std::int64_t>(0, room(pool, of_class).units);
 }
 
-auto Placement::Index::shape_of(const Demand& demand, const std::string& text, ClassId machine_class) -> Shape& {
+auto Placement::Index::shape_of(const Demand& demand, const std::string& text, ClassId of_class) -> Shape& {
   auto found = shapes.find(text);
   if (found == shapes.end()) {
     if (shapes.size() >= most_shapes) {
@@ -347,13 +364,13 @@ auto Placement::Index::shape_of(const Demand& demand, const std::string& text, C
   const auto log_end = log_start + log.size();
   if (shape.epoch != epoch || shape.log_position < log_start) {
     std::vector<std::int64_t> bounds(pools.size());
-    for (PoolId id = 0; id < pools.size(); ++id) bounds[id] = bound(id, demand, machine_class);
+    for (PoolId id = 0; id < pools.size(); ++id) bounds[id] = bound(id, demand, of_class);
     shape.heap.fill(bounds, rank);
     shape.epoch = epoch;
   } else {
     for (auto at = shape.log_position; at < log_end; ++at) {
       const auto id = log[at - log_start];
-      shape.heap.set(id, bound(id, demand, machine_class), rank);
+      shape.heap.set(id, bound(id, demand, of_class), rank);
     }
   }
   shape.log_position = log_end;
@@ -361,11 +378,11 @@ auto Placement::Index::shape_of(const Demand& demand, const std::string& text, C
 }
 
 auto Placement::Index::decide(const Demand& demand, const std::string& text) -> std::optional<PoolId> {
-  const auto known_class = class_ids.find(demand.machine_class);
+  const auto known_class = class_ids.find(demand.class_name);
   if (known_class == class_ids.end() || !classes[known_class->second].exists || live_pools == 0) return std::nullopt;
-  const auto machine_class = known_class->second;
+  const auto of_class = known_class->second;
 
-  // A selector that names few pools needs no heap: machines with a selector of their own would each make one.
+  // A selector that names few pools needs no heap: objects with a selector of their own would each make one.
   const std::vector<PoolId>* narrowest = nullptr;
   for (const auto& [key, value] : demand.selector) {
     const auto ids = pools_by_label.find(key + "=" + value);
@@ -376,44 +393,45 @@ auto Placement::Index::decide(const Demand& demand, const std::string& text) -> 
     std::optional<PoolId> best;
     std::int64_t best_room = 0;
     for (const auto id : *narrowest) {
-      const auto machines = bound(id, demand, machine_class);
-      if (machines <= 0 || machines < best_room) continue;
-      if (machines == best_room && pools[*best].rank < pools[id].rank) continue;
+      const auto units = bound(id, demand, of_class);
+      if (units < demand.amount || units < best_room) continue;
+      if (units == best_room && pools[*best].rank < pools[id].rank) continue;
       best = id;
-      best_room = machines;
+      best_room = units;
     }
     return best;
   }
 
-  auto& heap = shape_of(demand, text, machine_class).heap;
+  auto& heap = shape_of(demand, text, of_class).heap;
   const auto rank = [this](PoolId id) { return pools[id].rank; };
   // What stands in the heap is never too little. So a top whose number is right is the best of all.
-  while (!heap.is_empty() && heap.top().room > 0) {
+  while (!heap.is_empty() && heap.top().room >= demand.amount) {
     const auto top = heap.top();
-    const auto machines = std::max<std::int64_t>(0, room(pools[top.pool], machine_class).machines);
-    if (machines == top.room) return top.pool;
-    heap.set(top.pool, machines, rank);
+    const auto units = std::max<std::int64_t>(0, room(pools[top.pool], of_class).units);
+    if (units == top.room) return top.pool;
+    heap.set(top.pool, units, rank);
   }
   return std::nullopt;
 }
 
 // ---- Placement ----------------------------------------------------------------------------------------------------
 
-Placement::Placement() : index_(std::make_unique<Index>()) {}
+Placement::Placement(Subject subject) : index_(std::make_unique<Index>(subject)) {}
 Placement::~Placement() = default;
 
 void Placement::set_class(const std::string& name, ClassSize size) {
-  auto& machine_class = index_->classes[index_->class_id(name)];
-  if (machine_class.exists && machine_class.size == size) return;
+  auto& known = index_->classes[index_->class_id(name)];
+  if (known.exists && known.size == size) return;
   const auto id = index_->class_ids.at(name);
   for (auto& pool : index_->pools) {
     const auto* use = Index::find_use(pool, id);
     if (use == nullptr) continue;
-    pool.used_cpu += Wide{use->count} * size.cpu_milli - Wide{use->count} * machine_class.size.cpu_milli;
-    pool.used_memory += Wide{use->count} * size.memory_bytes - Wide{use->count} * machine_class.size.memory_bytes;
+    pool.used_cpu += use->units * size.cpu_milli - use->units * known.size.cpu_milli;
+    pool.used_memory += use->units * size.memory_bytes - use->units * known.size.memory_bytes;
+    pool.used_storage += use->units * size.storage_bytes - use->units * known.size.storage_bytes;
   }
-  machine_class.size = size;
-  machine_class.exists = true;
+  known.size = size;
+  known.exists = true;
   ++index_->epoch;
   ++index_->openings;
 }
@@ -432,7 +450,7 @@ void Placement::set_pool(PoolView view) {
   if (pool.exists && pool.view == view) return;
   const bool is_helpful = pool.exists ? may_help(pool.view, view) : view.is_ready && !view.is_deleting;
   for (auto& use : pool.uses) use.published.reset();
-  for (const auto& [name, amount] : view.class_counts) index_->use_of(pool, index_->class_id(name)).published = amount;
+  for (const auto& [name, amount] : view.class_limits) index_->use_of(pool, index_->class_id(name)).published = amount;
   index_->drop_idle_uses(pool);
   if (!pool.exists || pool.view.labels != view.labels) {
     if (pool.exists) index_->label(id, pool.view.labels, -1);
@@ -472,11 +490,12 @@ std::optional<std::string> Placement::decide(const Demand& demand, const std::st
   return index_->pools[*id].view.name;
 }
 
-bool Placement::assume(const std::string& uid, const std::string& machine_class, const std::string& pool) {
+bool Placement::assume(const std::string& uid, const std::string& class_name, const std::string& pool,
+                       std::int64_t amount) {
   const auto [entry, is_new] = index_->placed.try_emplace(uid);
   if (!is_new) return false;
-  entry->second = {index_->pool_id(pool), index_->class_id(machine_class), true};
-  index_->count(entry->second.pool, entry->second.machine_class, +1);
+  entry->second = {index_->pool_id(pool), index_->class_id(class_name), amount, true};
+  index_->count(entry->second, Index::Step::come);
   return true;
 }
 
@@ -487,23 +506,21 @@ bool Placement::forget(const std::string& uid) {
   return true;
 }
 
-void Placement::observe(const std::string& uid, const std::string& machine_class, const std::string& pool) {
-  const Index::Placed seen{index_->pool_id(pool), index_->class_id(machine_class), false};
+void Placement::observe(const std::string& uid, const std::string& class_name, const std::string& pool,
+                        std::int64_t amount) {
+  const Index::Placed seen{index_->pool_id(pool), index_->class_id(class_name), amount, false};
   const auto [entry, is_new] = index_->placed.try_emplace(uid, seen);
-  if (!is_new) {
-    const auto known = std::exchange(entry->second, seen);
-    if (known.pool == seen.pool && known.machine_class == seen.machine_class) return;
-    index_->count(seen.pool, seen.machine_class, +1);  // first, so that neither name is dropped in between
-    index_->count(known.pool, known.machine_class, -1);
-    return;
-  }
-  index_->count(seen.pool, seen.machine_class, +1);
+  if (is_new) return index_->count(seen, Index::Step::come);
+  const auto known = std::exchange(entry->second, seen);
+  if (known.pool == seen.pool && known.class_id == seen.class_id && known.amount == seen.amount) return;
+  index_->count(seen, Index::Step::come);  // first, so that neither name is dropped in between
+  index_->count(known, Index::Step::go);
 }
 
 void Placement::remove(const std::string& uid) {
   const auto entry = index_->placed.find(uid);
   if (entry == index_->placed.end()) return;
-  index_->count(entry->second.pool, entry->second.machine_class, -1);
+  index_->count(entry->second, Index::Step::go);
   index_->placed.erase(entry);
 }
 
@@ -512,8 +529,13 @@ std::uint64_t Placement::openings() const {
 }
 
 std::vector<PoolVerdict> Placement::explain(const Demand& demand) const {
+  const auto& subject = index_->subject;
+  const std::string word(subject.word);
+  const auto text_of = [&](std::int64_t units) {
+    return subject.unit == Subject::Unit::byte ? Quantity::bytes(units).to_text() : std::to_string(units);
+  };
   std::vector<PoolVerdict> verdicts;
-  const auto id = index_->class_ids.find(demand.machine_class);
+  const auto id = index_->class_ids.find(demand.class_name);
   const bool is_known = id != index_->class_ids.end() && index_->classes[id->second].exists;
   for (const auto& [name, pool_id] : index_->pool_ids) {
     const auto& pool = index_->pools[pool_id];
@@ -523,46 +545,62 @@ std::vector<PoolVerdict> Placement::explain(const Demand& demand) const {
     if (verdict.obstacle != Obstacle::none) continue;
     if (!is_known) {
       verdict.obstacle = Obstacle::class_unknown;
-      verdict.detail = "there is no machine class " + demand.machine_class;
+      verdict.detail = "there is no " + word + " class " + demand.class_name;
       continue;
     }
     const auto room = index_->room(pool, id->second);
-    verdict.room = std::max<std::int64_t>(0, room.machines);
-    if (room.machines > 0) {
-      verdict.detail = "room for " + std::to_string(room.machines) + " of " + demand.machine_class;
+    if (subject.unit == Subject::Unit::none) {
+      verdict.room = 1;
+      verdict.detail = "it has " + std::to_string(pool.objects) + " " + word + (pool.objects == 1 ? "" : "s");
+      continue;
+    }
+    verdict.room = std::max<std::int64_t>(0, room.units);
+    if (room.units >= demand.amount) {
+      verdict.detail = "room for " + text_of(room.units) + " of " + demand.class_name;
       continue;
     }
     verdict.obstacle = room.limit;
     const auto& size = index_->classes[id->second].size;
+    const auto in_bytes = [&](const std::string& what, std::int64_t altogether, Wide taken, std::int64_t needed) {
+      return what + ": " + Quantity::bytes(altogether).to_text() + " altogether, " +
+             Quantity::bytes(clamped(taken)).to_text() + " taken, the " + word + " needs " +
+             Quantity::bytes(needed).to_text();
+    };
     if (room.limit == Obstacle::cpu)
       verdict.detail = "cpu: " + std::to_string(*pool.view.cpu_milli) + "m altogether, " +
-                       std::to_string(clamped(pool.used_cpu)) + "m taken, the machine needs " +
+                       std::to_string(clamped(pool.used_cpu)) + "m taken, the " + word + " needs " +
                        std::to_string(size.cpu_milli) + "m";
     else if (room.limit == Obstacle::memory)
-      verdict.detail = "memory: " + Quantity::bytes(*pool.view.memory_bytes).to_text() + " altogether, " +
-                       Quantity::bytes(clamped(pool.used_memory)).to_text() + " taken, the machine needs " +
-                       Quantity::bytes(size.memory_bytes).to_text();
+      verdict.detail = in_bytes("memory", *pool.view.memory_bytes, pool.used_memory, size.memory_bytes);
+    else if (room.limit == Obstacle::storage)
+      verdict.detail = in_bytes("storage", *pool.view.storage_bytes, pool.used_storage, demand.amount);
+    else if (room.limit == Obstacle::class_storage)
+      verdict.detail = in_bytes("storage of class " + demand.class_name, pool.view.class_limits.at(demand.class_name),
+                                Index::find_use(pool, id->second)->units, demand.amount);
     else if (room.limit == Obstacle::class_count)
-      verdict.detail = "it takes " + std::to_string(pool.view.class_counts.at(demand.machine_class)) + " of " +
-                       demand.machine_class + " and has them";
+      verdict.detail = "it takes " + std::to_string(pool.view.class_limits.at(demand.class_name)) + " of " +
+                       demand.class_name + " and has them";
     else
-      verdict.detail = "it publishes neither cpu, memory nor a count of " + demand.machine_class;
+      verdict.detail = (subject.unit == Subject::Unit::byte ? "it publishes neither storage nor an amount of "
+                                                            : "it publishes neither cpu, memory nor a count of ") +
+                       demand.class_name;
   }
   return verdicts;
 }
 
 std::string Placement::summary(const Demand& demand) const {
-  const auto id = index_->class_ids.find(demand.machine_class);
+  const std::string word(index_->subject.word);
+  const auto id = index_->class_ids.find(demand.class_name);
   if (id == index_->class_ids.end() || !index_->classes[id->second].exists)
-    return "machine class \"" + demand.machine_class + "\" does not exist: create it";
-  if (index_->live_pools == 0) return "no machine pools";
-  std::array<std::size_t, static_cast<std::size_t>(Obstacle::memory) + 1> counts{};
+    return word + " class \"" + demand.class_name + "\" does not exist: create it";
+  if (index_->live_pools == 0) return "no " + word + " pools";
+  std::array<std::size_t, static_cast<std::size_t>(Obstacle::storage) + 1> counts{};
   for (const auto& pool : index_->pools) {
     if (!pool.exists) continue;
     auto obstacle = index_->fixed_obstacle(pool, demand);
     if (obstacle == Obstacle::none) {
       const auto room = index_->room(pool, id->second);
-      if (room.machines <= 0) obstacle = room.limit;
+      if (room.units < demand.amount) obstacle = room.limit;
     }
     ++counts[static_cast<std::size_t>(obstacle)];
   }
@@ -580,7 +618,7 @@ std::string Placement::summary(const Demand& demand) const {
 auto Placement::usage(const std::string& pool) const -> Usage {
   const auto* found = index_->find(pool);
   if (found == nullptr) return {};
-  return {found->machines, clamped(found->used_cpu), clamped(found->used_memory)};
+  return {found->objects, clamped(found->used_cpu), clamped(found->used_memory), clamped(found->used_storage)};
 }
 
 std::optional<std::string> Placement::pool_of(const std::string& uid) const {
@@ -589,7 +627,7 @@ std::optional<std::string> Placement::pool_of(const std::string& uid) const {
   return index_->pools[entry->second.pool].view.name;
 }
 
-std::size_t Placement::machines() const {
+std::size_t Placement::objects() const {
   return index_->placed.size();
 }
 std::size_t Placement::pools() const {

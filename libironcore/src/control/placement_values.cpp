@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// From classes, pools and machines to what placement reckons with, and the words for its answers.
+// From classes, pools and objects to what placement reckons with, and the words for its answers.
 #include <algorithm>
 #include <limits>
 
+#include "ironcore/control/placed_kinds.hpp"
 #include "ironcore/control/placement.hpp"
 
 namespace ironcore::control {
@@ -16,20 +17,13 @@ std::int64_t clamped_milli(const Quantity& quantity) {
   return milli ? *milli : (quantity.sign() < 0 ? -limitless : limitless);
 }
 
-}  // namespace
-
-ClassSize size_of(const api::MachineClass& machine_class) {
-  ClassSize size;
-  if (const auto cpu = machine_class.capabilities.find("cpu"); cpu != machine_class.capabilities.end()) {
-    const auto milli = std::clamp<std::int64_t>(clamped_milli(cpu->second), 0, limitless / 1000 * 1000);
-    size.cpu_milli = (milli / 1000 + (milli % 1000 != 0 ? 1 : 0)) * 1000;
-  }
-  if (const auto memory = machine_class.capabilities.find("memory"); memory != machine_class.capabilities.end())
-    size.memory_bytes = std::max<std::int64_t>(0, memory->second.value());
-  return size;
+const Quantity* find(const api::ResourceList& resources, const std::string& name) {
+  const auto found = resources.find(name);
+  return found == resources.end() ? nullptr : &found->second;
 }
 
-PoolView view_of(const api::MachinePool& pool) {
+template <class Pool>
+PoolView common_view(const Pool& pool) {
   PoolView view;
   view.name = pool.metadata.name;
   view.labels = pool.metadata.labels;
@@ -37,22 +31,83 @@ PoolView view_of(const api::MachinePool& pool) {
   const auto* ready = api::find_condition(pool.status.conditions, "Ready");
   view.is_ready = ready != nullptr && ready->status == api::ConditionStatus::true_;
   view.is_deleting = pool.metadata.deletion_timestamp.has_value();
-  constexpr std::string_view class_prefix = "class/machine.";
-  for (const auto& [resource, amount] : pool.status.allocatable) {
-    if (resource == "cpu") view.cpu_milli = clamped_milli(amount);
-    if (resource == "memory") view.memory_bytes = amount.value();
-    if (resource.starts_with(class_prefix)) view.class_counts[resource.substr(class_prefix.size())] = amount.value();
+  return view;
+}
+
+std::map<std::string, std::int64_t> class_limits(const api::ResourceList& allocatable, std::string_view prefix) {
+  std::map<std::string, std::int64_t> limits;
+  for (const auto& [resource, amount] : allocatable)
+    if (resource.starts_with(prefix)) limits[resource.substr(prefix.size())] = amount.value();
+  return limits;
+}
+
+std::vector<std::string> names_of(const std::vector<api::LocalReference>& references) {
+  std::vector<std::string> names;
+  for (const auto& reference : references) names.push_back(reference.name);
+  return names;
+}
+
+/// Nothing from a pool that says nothing: neither which classes it offers nor what it has.
+std::optional<std::vector<std::string>> offered(const std::vector<api::LocalReference>& classes, bool has_amounts) {
+  if (classes.empty() && !has_amounts) return std::nullopt;
+  return names_of(classes);
+}
+
+}  // namespace
+
+ClassSize size_of(const api::MachineClass& machine_class) {
+  ClassSize size;
+  if (const auto* cpu = find(machine_class.capabilities, "cpu")) {
+    const auto milli = std::clamp<std::int64_t>(clamped_milli(*cpu), 0, limitless / 1000 * 1000);
+    size.cpu_milli = (milli / 1000 + (milli % 1000 != 0 ? 1 : 0)) * 1000;
   }
-  const auto& offered = pool.status.available_machine_classes;
-  if (!offered.empty() || view.cpu_milli || view.memory_bytes) {
-    auto& classes = view.classes.emplace();
-    for (const auto& machine_class : offered) classes.push_back(machine_class.name);
-  }
+  if (const auto* memory = find(machine_class.capabilities, "memory"))
+    size.memory_bytes = std::max<std::int64_t>(0, memory->value());
+  return size;
+}
+
+ClassSize size_of(const api::VolumeClass&) {
+  return {.storage_bytes = 1};
+}
+
+ClassSize size_of(const api::BucketClass&) {
+  return {};
+}
+
+PoolView view_of(const api::MachinePool& pool) {
+  auto view = common_view(pool);
+  if (const auto* cpu = find(pool.status.allocatable, "cpu")) view.cpu_milli = clamped_milli(*cpu);
+  if (const auto* memory = find(pool.status.allocatable, "memory")) view.memory_bytes = memory->value();
+  view.class_limits = class_limits(pool.status.allocatable, "class/machine.");
+  view.classes = offered(pool.status.available_machine_classes, view.cpu_milli || view.memory_bytes);
+  return view;
+}
+
+PoolView view_of(const api::VolumePool& pool) {
+  auto view = common_view(pool);
+  if (const auto* storage = find(pool.status.allocatable, "storage")) view.storage_bytes = storage->value();
+  view.class_limits = class_limits(pool.status.allocatable, "class/volume.");
+  view.classes = offered(pool.status.available_volume_classes, view.storage_bytes.has_value());
+  return view;
+}
+
+PoolView view_of(const api::BucketPool& pool) {
+  auto view = common_view(pool);
+  view.classes = names_of(pool.status.available_bucket_classes);
   return view;
 }
 
 Demand Demand::of(const api::Machine& machine) {
   return {machine.spec.machine_class_ref.name, machine.spec.machine_pool_selector, machine.spec.tolerations};
+}
+
+Demand Demand::of(const api::Volume& volume) {
+  return {volume.spec.volume_class_ref->name, volume.spec.volume_pool_selector, volume.spec.tolerations,
+          PlacedKind<api::Volume>::amount_of(volume)};
+}
+
+Demand Demand::of(const api::Bucket& bucket) {
+  return {bucket.spec.bucket_class_ref->name, bucket.spec.bucket_pool_selector, bucket.spec.tolerations};
 }
 
 std::string Demand::text() const {
@@ -63,7 +118,7 @@ std::string Demand::text() const {
     text += ':';
     text += word;
   };
-  append(machine_class);
+  append(class_name);
   for (const auto& [key, value] : selector) {
     append(key);
     append(value);
@@ -83,7 +138,7 @@ std::string_view words(Obstacle obstacle) {
     case Obstacle::none:
       return "fits";
     case Obstacle::class_unknown:
-      return "unknown machine class";
+      return "unknown class";
     case Obstacle::being_deleted:
       return "being deleted";
     case Obstacle::not_ready:
@@ -98,10 +153,14 @@ std::string_view words(Obstacle obstacle) {
       return "no capacity published";
     case Obstacle::class_count:
       return "no room (class count)";
+    case Obstacle::class_storage:
+      return "no room (storage of the class)";
     case Obstacle::cpu:
       return "no room (cpu)";
     case Obstacle::memory:
       return "no room (memory)";
+    case Obstacle::storage:
+      return "no room (storage)";
   }
   return "unknown";
 }

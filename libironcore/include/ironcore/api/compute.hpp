@@ -21,14 +21,6 @@ struct MachineClass {
 };
 BOOST_DESCRIBE_STRUCT(MachineClass, (), (metadata, capabilities))
 
-struct MachinePoolSpec {
-  std::string provider_id;  ///< `TYPE://ID`; set once
-  std::vector<Taint> taints;
-  Unknown unknown;
-  friend bool operator==(const MachinePoolSpec&, const MachinePoolSpec&) = default;
-};
-BOOST_DESCRIBE_STRUCT(MachinePoolSpec, (), (provider_id, taints))
-
 enum class MachinePoolState { ready, pending, error, offline };
 BOOST_DESCRIBE_ENUM(MachinePoolState, ready, pending, error, offline)
 
@@ -79,7 +71,7 @@ struct MachinePool {
   static constexpr KindInfo info{"compute.ironcore.dev", "v1alpha1", "MachinePool",
                                  "machinepools",         "mp",       Scope::cluster};
   Metadata metadata;
-  MachinePoolSpec spec;
+  PoolSpec spec;
   MachinePoolStatus status;
   Unknown unknown;
   friend bool operator==(const MachinePool&, const MachinePool&) = default;

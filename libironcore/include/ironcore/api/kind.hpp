@@ -40,6 +40,7 @@ enum class UnknownFields {
   refuse,  ///< as the CLI does: an error that names the nearest known field
 };
 
+class Kind;
 class Object;
 
 /// What the store gives to a new object.
@@ -48,6 +49,14 @@ struct Birth {
   std::string uid;
   Revision resource_version;
   WallTime creation_timestamp;
+};
+
+/// The other objects of the store in which one is changed.
+class Others {
+ public:
+  virtual ~Others() = default;
+  /// Null if there is none; valid until the next call.
+  virtual const Object* find(const Kind& kind, const std::string& namespace_, const std::string& name) const = 0;
 };
 
 /// The kinds are a fixed table (`kinds()`). Thread: any (immutable).
@@ -74,6 +83,8 @@ class Kind {
   /// The same for a change of `current` into `wanted`: immutable and set-once fields, and the kind's own
   /// update rules.
   virtual Result<Object> admit_update(const Object& current, const Object& wanted) const = 0;
+  /// Checks what a change that was admitted needs of other objects (the class of a volume that grows): for the store, which has them.
+  virtual Result<void> check_change_among(const Object& current, const Object& wanted, const Others& others) const = 0;
   /// Takes metadata and spec (and what else is not status) from `spec_of`, status from `status_of`.
   virtual Object combine(const Object& spec_of, const Object& status_of) const = 0;
   virtual bool has_status() const = 0;

@@ -93,6 +93,15 @@ struct Toleration {
 };
 BOOST_DESCRIBE_STRUCT(Toleration, (), (key, operator_, value, effect))
 
+/// What a pool of any kind is told.
+struct PoolSpec {
+  std::string provider_id;  ///< `TYPE://ID`; set once
+  std::vector<Taint> taints;
+  Unknown unknown;
+  friend bool operator==(const PoolSpec&, const PoolSpec&) = default;
+};
+BOOST_DESCRIBE_STRUCT(PoolSpec, (), (provider_id, taints))
+
 bool is_tolerated(const Taint& taint, std::span<const Toleration> tolerations);
 /// Every taint is tolerated.
 bool are_tolerated(std::span<const Taint> taints, std::span<const Toleration> tolerations);

@@ -1,11 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
-// storage.ironcore.dev, as far as machines need it: Volume.
+// The kinds of storage.ironcore.dev: classes, pools, Volume, VolumeSnapshot, Bucket.
 #pragma once
 
 #include "ironcore/api/object.hpp"
 #include "ironcore/api/references.hpp"
 
 namespace ironcore::api {
+
+/// How volumes of a class may change their size.
+enum class ResizePolicy {
+  static_,      ///< not at all
+  expand_only,  ///< they may grow
+};
+BOOST_DESCRIBE_ENUM(ResizePolicy, static_, expand_only)
+
+/// How fast volumes of this class are. `tps` (bytes each second) and `iops` are required and positive.
+struct VolumeClass {
+  static constexpr KindInfo info{"storage.ironcore.dev", "v1alpha1", "VolumeClass",
+                                 "volumeclasses",        "",         Scope::cluster};
+  Metadata metadata;
+  ResourceList capabilities;  ///< immutable
+  ResizePolicy resize_policy = ResizePolicy::static_;
+  Unknown unknown;
+  friend bool operator==(const VolumeClass&, const VolumeClass&) = default;
+};
+BOOST_DESCRIBE_STRUCT(VolumeClass, (), (metadata, capabilities, resize_policy))
+
+enum class StoragePoolState { pending, available, unavailable };
+BOOST_DESCRIBE_ENUM(StoragePoolState, pending, available, unavailable)
+
+/// `capacity` is written by the provider: `class/volume.<class>` is how many bytes of volumes of a class the empty pool takes,
+/// `storage` how many of all classes together; either may be left out. `allocatable` is what of it is there for volumes (reserves
+/// taken off, volumes NOT taken off): only the scheduler subtracts volumes, and it does so once.
+struct VolumePoolStatus {
+  StoragePoolState state = StoragePoolState::pending;
+  std::vector<Condition> conditions;  ///< `Ready`
+  std::vector<LocalReference> available_volume_classes;
+  ResourceList capacity;
+  ResourceList allocatable;
+  Unknown unknown;
+  friend bool operator==(const VolumePoolStatus&, const VolumePoolStatus&) = default;
+};
+BOOST_DESCRIBE_STRUCT(VolumePoolStatus, (), (state, conditions, available_volume_classes, capacity, allocatable))
+
+struct VolumePool {
+  static constexpr KindInfo info{"storage.ironcore.dev", "v1alpha1", "VolumePool", "volumepools", "", Scope::cluster};
+  Metadata metadata;
+  PoolSpec spec;
+  VolumePoolStatus status;
+  Unknown unknown;
+  friend bool operator==(const VolumePool&, const VolumePool&) = default;
+};
+BOOST_DESCRIBE_STRUCT(VolumePool, (), (metadata, spec, status))
 
 enum class VolumeState { pending, available, error };
 BOOST_DESCRIBE_ENUM(VolumeState, pending, available, error)
@@ -40,8 +86,8 @@ struct VolumeSpec {
   std::optional<LocalReference> volume_class_ref;  ///< immutable
   std::map<std::string, std::string> volume_pool_selector;
   std::optional<LocalReference> volume_pool_ref;  ///< set once
-  std::optional<LocalUidReference> claim_ref;     ///< the machine that uses it
-  ResourceList resources;                         ///< `storage`
+  std::optional<LocalUidReference> claim_ref;     ///< the machine that uses it; without a uid: that shall use it
+  ResourceList resources;                         ///< `storage`; grows if the class says so, never shrinks
   std::optional<bool> unclaimable;                ///< nobody may claim it; excludes `claim_ref`
   std::vector<Toleration> tolerations;
   std::optional<VolumeEncryption> encryption;  ///< immutable
@@ -87,7 +133,140 @@ struct Volume {
 };
 BOOST_DESCRIBE_STRUCT(Volume, (), (metadata, spec, status))
 
+/// Without a source it stands for one that exists already, put there by somebody else.
+struct VolumeSnapshotSpec {
+  std::optional<LocalReference> volume_ref;  ///< immutable
+  Unknown unknown;
+  friend bool operator==(const VolumeSnapshotSpec&, const VolumeSnapshotSpec&) = default;
+};
+BOOST_DESCRIBE_STRUCT(VolumeSnapshotSpec, (), (volume_ref))
+
+enum class VolumeSnapshotState { pending, ready, failed };
+BOOST_DESCRIBE_ENUM(VolumeSnapshotState, pending, ready, failed)
+
+struct VolumeSnapshotStatus {
+  std::string snapshot_id;  ///< `TYPE://ID`
+  VolumeSnapshotState state = VolumeSnapshotState::pending;
+  std::optional<WallTime> last_state_transition_time;
+  std::optional<Quantity> size;  ///< what a volume made from it needs at least
+  Unknown unknown;
+  friend bool operator==(const VolumeSnapshotStatus&, const VolumeSnapshotStatus&) = default;
+};
+BOOST_DESCRIBE_STRUCT(VolumeSnapshotStatus, (), (snapshot_id, state, last_state_transition_time, size))
+
+/// What a volume held at one time. It has no pool of its own: the provider of the volume's pool makes it.
+struct VolumeSnapshot {
+  static constexpr KindInfo info{"storage.ironcore.dev", "v1alpha1", "VolumeSnapshot",
+                                 "volumesnapshots",      "",         Scope::namespaced};
+  Metadata metadata;
+  VolumeSnapshotSpec spec;
+  VolumeSnapshotStatus status;
+  Unknown unknown;
+  friend bool operator==(const VolumeSnapshot&, const VolumeSnapshot&) = default;
+};
+BOOST_DESCRIBE_STRUCT(VolumeSnapshot, (), (metadata, spec, status))
+
+/// How fast buckets of this class are. `tps` (bytes each second) and `iops` are required and positive.
+struct BucketClass {
+  static constexpr KindInfo info{"storage.ironcore.dev", "v1alpha1", "BucketClass",
+                                 "bucketclasses",        "",         Scope::cluster};
+  Metadata metadata;
+  ResourceList capabilities;  ///< immutable
+  Unknown unknown;
+  friend bool operator==(const BucketClass&, const BucketClass&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketClass, (), (metadata, capabilities))
+
+struct BucketPoolStatus {
+  StoragePoolState state = StoragePoolState::pending;
+  std::vector<Condition> conditions;  ///< `Ready`
+  std::vector<LocalReference> available_bucket_classes;
+  Unknown unknown;
+  friend bool operator==(const BucketPoolStatus&, const BucketPoolStatus&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketPoolStatus, (), (state, conditions, available_bucket_classes))
+
+struct BucketPool {
+  static constexpr KindInfo info{"storage.ironcore.dev", "v1alpha1", "BucketPool", "bucketpools", "", Scope::cluster};
+  Metadata metadata;
+  PoolSpec spec;
+  BucketPoolStatus status;
+  Unknown unknown;
+  friend bool operator==(const BucketPool&, const BucketPool&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketPool, (), (metadata, spec, status))
+
+/// With a class a pool provides the bucket; without one somebody else does, and the rest must not be set.
+struct BucketSpec {
+  std::optional<LocalReference> bucket_class_ref;  ///< immutable
+  std::map<std::string, std::string> bucket_pool_selector;
+  std::optional<LocalReference> bucket_pool_ref;  ///< set once
+  std::vector<Toleration> tolerations;
+  Unknown unknown;
+  friend bool operator==(const BucketSpec&, const BucketSpec&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketSpec, (), (bucket_class_ref, bucket_pool_selector, bucket_pool_ref, tolerations))
+
+/// Where the bucket is, and the Secret with the keys to it.
+struct BucketAccess {
+  std::optional<LocalReference> secret_ref;
+  std::string endpoint;
+  Unknown unknown;
+  friend bool operator==(const BucketAccess&, const BucketAccess&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketAccess, (), (secret_ref, endpoint))
+
+enum class BucketState { pending, available, error };
+BOOST_DESCRIBE_ENUM(BucketState, pending, available, error)
+
+struct BucketStatus {
+  std::string bucket_id;
+  BucketState state = BucketState::pending;
+  std::optional<WallTime> last_state_transition_time;
+  std::optional<BucketAccess> access;
+  std::vector<Condition> conditions;
+  Unknown unknown;
+  friend bool operator==(const BucketStatus&, const BucketStatus&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketStatus, (), (bucket_id, state, last_state_transition_time, access, conditions))
+
+struct Bucket {
+  static constexpr KindInfo info{"storage.ironcore.dev",   "v1alpha1", "Bucket", "buckets", "", Scope::namespaced,
+                                 "spec.bucketPoolRef.name"};
+  Metadata metadata;
+  BucketSpec spec;
+  BucketStatus status;
+  Unknown unknown;
+  friend bool operator==(const Bucket&, const Bucket&) = default;
+};
+BOOST_DESCRIBE_STRUCT(Bucket, (), (metadata, spec, status))
+
+/// Types of Secrets: what opens a volume for a hypervisor, and a key (`encryptionKey`, 256 bits) for its data.
+inline constexpr std::string_view volume_auth_secret_type = "storage.ironcore.dev/volume-auth";
+inline constexpr std::string_view volume_encryption_secret_type = "storage.ironcore.dev/volume-encryption";
+/// Keep a class while something uses it.
+inline constexpr std::string_view volume_class_finalizer = "storage.ironcore.dev/volumeclass";
+inline constexpr std::string_view bucket_class_finalizer = "storage.ironcore.dev/bucketclass";
+/// Keeps a volume while a machine uses it: there as long as `claimRef` has a uid, put on and taken off at admission.
+inline constexpr std::string_view volume_claim_finalizer = "storage.ironcore.dev/volume-claim";
+/// Keep an object until its provider has cleaned up.
+inline constexpr std::string_view volume_finalizer = "volumepoollet.ironcore.dev/volume";
+inline constexpr std::string_view volume_snapshot_finalizer = "volumepoollet.ironcore.dev/volume-snapshot";
+inline constexpr std::string_view bucket_finalizer = "bucketpoollet.ironcore.dev/bucket";
+
+template <>
+const Kind& kind_of<VolumeClass>();
+template <>
+const Kind& kind_of<VolumePool>();
 template <>
 const Kind& kind_of<Volume>();
+template <>
+const Kind& kind_of<VolumeSnapshot>();
+template <>
+const Kind& kind_of<BucketClass>();
+template <>
+const Kind& kind_of<BucketPool>();
+template <>
+const Kind& kind_of<Bucket>();
 
 }  // namespace ironcore::api

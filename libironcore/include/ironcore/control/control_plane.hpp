@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ControlPlane: the scheduler and the controllers that one process runs, of which one process at a time is the active one.
+// ControlPlane: the schedulers and the controllers that one process runs, of which one process at a time is the active one.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,8 @@
 
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
-#include "ironcore/control/machine_pool_health.hpp"
-#include "ironcore/control/machine_scheduler.hpp"
+#include "ironcore/control/pool_health.hpp"
+#include "ironcore/control/scheduler.hpp"
 #include "ironcore/store/store.hpp"
 
 namespace ironcore::control {
@@ -18,13 +18,13 @@ struct ControlPlaneOptions {
   std::string holder;  ///< required: this process among those that could be the active one; unique for each start
   Duration lease_time_to_live = std::chrono::seconds(15);  ///< after this without renewal another process takes over
   Duration renew_every = std::chrono::seconds(5);          ///< less than half of it
-  MachineSchedulerOptions scheduler;
-  MachinePoolHealthOptions health;
+  SchedulerOptions scheduler;                              ///< of machines, volumes and buckets
+  PoolHealthOptions health;
 };
 
-/// Caches of machines, pools and classes are kept warm all the time; scheduler, eviction, class protection, claim release and pool health work only while
-/// this process holds the lease `control-plane`, and the store refuses their writes when it does not. A standby takes over within
-/// `lease_time_to_live`. Thread: any.
+/// Caches of machines, volumes, buckets, their pools and classes are kept warm all the time; schedulers, eviction, class protection, claim release
+/// and pool health work only while this process holds the lease `control-plane`, and the store refuses their writes when it does not. A standby
+/// takes over within `lease_time_to_live`. Thread: any.
 class ControlPlane {
  public:
   /// Everything given by reference must outlive it.
@@ -39,7 +39,7 @@ class ControlPlane {
   void resign();
 
   bool is_active() const;
-  const MachineScheduler& scheduler() const;
+  const MachineScheduler& scheduler() const;  ///< of machines
 
  private:
   class Body;

@@ -13,7 +13,7 @@ namespace ironcore::control {
 /// grace beyond that of any deletion, and nothing is made in its place. Thread: any.
 class MachineEviction {
  public:
-  /// Listens to the informers, so make it before they run; `machines` has `add_machine_indexes`.
+  /// Listens to the informers and adds an index, so make it before they run.
   MachineEviction(store::Store& store, Informer<api::MachinePool>& pools, Informer<api::Machine>& machines,
                   EventRecorder& events, Clock& clock, Log& log);
 

@@ -39,7 +39,7 @@ Error was_replaced(const Object& current, const std::string& expected_uid) {
                                         ", you have " + expected_uid + "): read it again");
 }
 
-class Execution {
+class Execution : private api::Others {
  public:
   explicit Execution(Staging& staging) : staging_(staging), removal_(staging) {}
 
@@ -69,6 +69,9 @@ class Execution {
   Result<void> check_namespace(const Metadata& metadata) const;
   Result<void> check_owners(const api::Kind& kind, const Metadata& metadata, const Metadata* before) const;
   Result<Object> change(const Object& current, const Object& wanted, Part part);
+  const Object* find(const api::Kind& kind, const std::string& namespace_, const std::string& name) const override {
+    return staging_.find({&kind, namespace_, name});
+  }
 
   Staging& staging_;
   Removal removal_;
@@ -189,6 +192,7 @@ Result<Object> Execution::change(const Object& current, const Object& wanted, Pa
                                              : kind.combine(wanted, current, std::move(metadata));
   IRONCORE_TRY(auto admitted, kind.admit_update(current, combined));
   if (admitted == current) return current;
+  IRONCORE_CHECK(kind.check_change_among(current, admitted, *this));
   IRONCORE_CHECK(check_owners(kind, admitted.metadata(), &before));
 
   const bool is_last_finalizer_gone =

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Queues of waiting machines, batches of bindings, and what becomes of them.
-#include "ironcore/control/machine_scheduler.hpp"
+// Queues of waiting objects, batches of bindings, and what becomes of them.
+#include "ironcore/control/scheduler.hpp"
 
 #include <algorithm>
 #include <string_view>
@@ -9,12 +9,27 @@ namespace ironcore::control {
 
 namespace {
 
-bool is_bound(const api::Machine& machine) {
-  return machine.spec.machine_pool_ref && !machine.spec.machine_pool_ref->name.empty();
+template <class T>
+bool is_bound(const T& object) {
+  return PlacedKind<T>::pool_of(object) != nullptr;
 }
 
-WallTime age_of(const api::Machine& machine) {
-  return machine.metadata.creation_timestamp.value_or(WallTime{});
+/// With a class and a pool.
+template <class T>
+void observe(Placement& placement, const T& object, const std::string& pool) {
+  placement.observe(object.metadata.uid, *PlacedKind<T>::class_of(object), pool, PlacedKind<T>::amount_of(object));
+}
+
+/// Equal texts, equal demands.
+std::string group_of(const Demand& demand) {
+  auto text = demand.text();
+  if (demand.amount != 1) text += "#" + std::to_string(demand.amount);
+  return text;
+}
+
+template <class T>
+WallTime age_of(const T& object) {
+  return object.metadata.creation_timestamp.value_or(WallTime{});
 }
 
 /// The commit may have been made although it failed: ask again, unchanged.
@@ -22,7 +37,7 @@ bool is_uncertain(ErrorCode code) {
   return code == ErrorCode::unavailable || code == ErrorCode::timeout || code == ErrorCode::cancelled;
 }
 
-/// Somebody else has written: normal life, and no fault of the machine.
+/// Somebody else has written: normal life, and no fault of the object.
 bool is_overtaken(ErrorCode code) {
   return code == ErrorCode::conflict || code == ErrorCode::not_found;
 }
@@ -31,21 +46,13 @@ constexpr std::size_t batch_bytes = store::max_transaction_bytes / 4;  // JSON a
 constexpr std::size_t looks_per_step = 100'000;                        // pools looked at for reasons, under the lock
 constexpr auto recorder_pause = std::chrono::seconds(1);               // until the recorder may take more
 
-/// About what the store writes for a machine.
-std::size_t weight(const api::Machine& machine) {
-  std::size_t bytes = 1024 + 512 * (machine.spec.volumes.size() + machine.spec.network_interfaces.size());
-  for (const auto& [key, value] : machine.metadata.annotations) bytes += key.size() + value.size();
-  for (const auto& variable : machine.spec.efi_vars) bytes += variable.value.size();
-  return bytes;
-}
-
 }  // namespace
 
-MachineScheduler::MachineScheduler(store::Store& store, Informer<api::Machine>& machines,
-                                   Informer<api::MachinePool>& pools, Informer<api::MachineClass>& classes,
-                                   EventRecorder& events, MachineSchedulerOptions options, Clock& clock, Log& log)
+template <class T>
+Scheduler<T>::Scheduler(store::Store& store, Informer<T>& objects, Informer<Pool>& pools, Informer<Class>& classes,
+                        EventRecorder& events, SchedulerOptions options, Clock& clock, Log& log)
     : store_(store),
-      machines_(machines),
+      objects_(objects),
       pools_(pools),
       classes_(classes),
       events_(events),
@@ -53,30 +60,32 @@ MachineScheduler::MachineScheduler(store::Store& store, Informer<api::Machine>& 
       clock_(clock),
       log_(log),
       paused_(clock, options.retry) {
-  machines_.on_change([this](const auto& before, const auto& after) { see_machine(before, after); });
+  objects_.on_change([this](const auto& before, const auto& after) { see_object(before, after); });
   pools_.on_change([this](const auto& before, const auto& after) { see_pool(before, after); });
   classes_.on_change([this](const auto& before, const auto& after) { see_class(before, after); });
 }
 
 // ---- what the informers tell --------------------------------------------------------------------------------------
 
-void MachineScheduler::see_machine(const store::Shared<api::Machine>& before,
-                                   const store::Shared<api::Machine>& after) {
+template <class T>
+void Scheduler<T>::see_object(const store::Shared<T>& before, const store::Shared<T>& after) {
   const std::lock_guard lock(mutex_);
   if (!after) {
     drop(before->metadata.uid);
     placement_.remove(before->metadata.uid);
-  } else if (is_bound(*after)) {
+  } else if (PlacedKind<T>::class_of(*after) == nullptr) {
+    return;
+  } else if (const auto* pool = PlacedKind<T>::pool_of(*after)) {
     drop(after->metadata.uid);
-    placement_.observe(after->metadata.uid, after->spec.machine_class_ref.name, after->spec.machine_pool_ref->name);
+    observe(placement_, *after, *pool);
   } else {
     admit(after);
   }
   wake();
 }
 
-void MachineScheduler::see_pool(const store::Shared<api::MachinePool>& before,
-                                const store::Shared<api::MachinePool>& after) {
+template <class T>
+void Scheduler<T>::see_pool(const store::Shared<Pool>& before, const store::Shared<Pool>& after) {
   const std::lock_guard lock(mutex_);
   if (!after) {
     placement_.remove_pool(before->metadata.name);
@@ -89,8 +98,8 @@ void MachineScheduler::see_pool(const store::Shared<api::MachinePool>& before,
   wake();
 }
 
-void MachineScheduler::see_class(const store::Shared<api::MachineClass>& before,
-                                 const store::Shared<api::MachineClass>& after) {
+template <class T>
+void Scheduler<T>::see_class(const store::Shared<Class>& before, const store::Shared<Class>& after) {
   const std::lock_guard lock(mutex_);
   if (!after) {
     placement_.remove_class(before->metadata.name);
@@ -103,37 +112,43 @@ void MachineScheduler::see_class(const store::Shared<api::MachineClass>& before,
   wake();
 }
 
-void MachineScheduler::wake() {
+template <class T>
+void Scheduler<T>::wake() {
   is_woken_ = true;
   changed_.notify_all();
 }
 
 // ---- queues -------------------------------------------------------------------------------------------------------
 
-void MachineScheduler::admit(const store::Shared<api::Machine>& machine) {
-  const auto& uid = machine->metadata.uid;
+template <class T>
+void Scheduler<T>::admit(const store::Shared<T>& object) {
+  const auto& uid = object->metadata.uid;
   const auto known = waiting_.find(uid);
   if (known != waiting_.end() && known->second.state == Waiting::State::binding) {
-    known->second.machine = machine;  // the commit under way will fail, and then this is what counts
+    known->second.object = object;  // the commit under way will fail, and then this is what counts
     return;
   }
-  auto demand = Demand::of(*machine);
-  auto text = demand.text();
+  auto demand = Demand::of(*object);
+  auto text = group_of(demand);
   const bool has_been_told = known != waiting_.end() && known->second.group->first == text &&
                              !known->second.group->second.newcomers.contains(uid);
   if (known != waiting_.end()) drop(uid);
-  if (machine->metadata.deletion_timestamp) return;
+  if (object->metadata.deletion_timestamp) return;
   const auto group = groups_.try_emplace(std::move(text)).first;
-  if (group->second.members++ == 0) group->second.demand = std::move(demand);
-  auto& waiting = waiting_.emplace(uid, Waiting{machine, group, Waiting::State::queued}).first->second;
+  if (group->second.members++ == 0) {
+    group->second.shape = demand.text();
+    group->second.demand = std::move(demand);
+  }
+  auto& waiting = waiting_.emplace(uid, Waiting{object, group, Waiting::State::queued}).first->second;
   if (!has_been_told) group->second.newcomers.insert(uid);
   enqueue(uid, waiting);
 }
 
-void MachineScheduler::enqueue(const std::string& uid, Waiting& waiting) {
+template <class T>
+void Scheduler<T>::enqueue(const std::string& uid, Waiting& waiting) {
   auto& [text, group] = *waiting.group;
   waiting.state = Waiting::State::queued;
-  const Turn turn{age_of(*waiting.machine), uid};
+  const Turn turn{age_of(*waiting.object), uid};
   if (group.is_blocked) {
     group.queue.insert(turn);
     if (group.newcomers.contains(uid)) look_again(group, text, clock_.now());
@@ -144,9 +159,10 @@ void MachineScheduler::enqueue(const std::string& uid, Waiting& waiting) {
   heads_.emplace(group.queue.begin()->first, group.queue.begin()->second, text);
 }
 
-void MachineScheduler::leave_queue(const std::string& uid, Waiting& waiting) {
+template <class T>
+void Scheduler<T>::leave_queue(const std::string& uid, Waiting& waiting) {
   auto& [text, group] = *waiting.group;
-  const Turn turn{age_of(*waiting.machine), uid};
+  const Turn turn{age_of(*waiting.object), uid};
   if (!group.is_blocked && !group.queue.empty())
     heads_.erase({group.queue.begin()->first, group.queue.begin()->second, text});
   group.queue.erase(turn);
@@ -154,7 +170,8 @@ void MachineScheduler::leave_queue(const std::string& uid, Waiting& waiting) {
     heads_.emplace(group.queue.begin()->first, group.queue.begin()->second, text);
 }
 
-void MachineScheduler::drop(const std::string& uid) {
+template <class T>
+void Scheduler<T>::drop(const std::string& uid) {
   const auto known = waiting_.find(uid);
   if (known == waiting_.end()) return;
   if (known->second.state == Waiting::State::queued) leave_queue(uid, known->second);
@@ -168,7 +185,8 @@ void MachineScheduler::drop(const std::string& uid) {
   }
 }
 
-void MachineScheduler::unblock_groups() {
+template <class T>
+void Scheduler<T>::unblock_groups() {
   if (placement_.openings() == openings_seen_) return;
   openings_seen_ = placement_.openings();
   for (auto& [text, group] : groups_) {
@@ -178,7 +196,8 @@ void MachineScheduler::unblock_groups() {
   }
 }
 
-void MachineScheduler::wake_paused() {
+template <class T>
+void Scheduler<T>::wake_paused() {
   while (const auto uid = paused_.try_take()) {
     paused_.done(*uid);
     const auto known = waiting_.find(*uid);
@@ -186,24 +205,26 @@ void MachineScheduler::wake_paused() {
   }
 }
 
-void MachineScheduler::take_back(const std::string& uid) {
+template <class T>
+void Scheduler<T>::take_back(const std::string& uid) {
   placement_.forget(uid);
   const auto known = waiting_.find(uid);
   if (known == waiting_.end()) return;
-  if (known->second.machine->metadata.deletion_timestamp) return drop(uid);
+  if (known->second.object->metadata.deletion_timestamp) return drop(uid);
   // What it asks for may have changed while it was away.
-  const auto machine = known->second.machine;
-  if (Demand::of(*machine).text() != known->second.group->first) {
+  const auto object = known->second.object;
+  if (group_of(Demand::of(*object)) != known->second.group->first) {
     known->second.state = Waiting::State::pausing;
-    return admit(machine);
+    return admit(object);
   }
   known->second.state = Waiting::State::pausing;
   paused_.retry(uid);
 }
 
-// ---- why machines wait --------------------------------------------------------------------------------------------
+// ---- why objects wait ---------------------------------------------------------------------------------------------
 
-void MachineScheduler::look_again(Group& group, const std::string& text, Instant at) {
+template <class T>
+void Scheduler<T>::look_again(Group& group, const std::string& text, Instant at) {
   if (group.look_at && *group.look_at <= at) return;
   if (group.look_at) announcements_.erase({*group.look_at, text});
   group.look_at = at;
@@ -211,13 +232,15 @@ void MachineScheduler::look_again(Group& group, const std::string& text, Instant
 }
 
 /// The reason may be another one now: those who were told shall hear it, but not too often.
-void MachineScheduler::look_at_blocked() {
+template <class T>
+void Scheduler<T>::look_at_blocked() {
   for (auto& [text, group] : groups_)
     if (group.is_blocked && !group.announced.empty())
       look_again(group, text, group.announced_at + options_.announce_every);
 }
 
-void MachineScheduler::announce(Group& group, const std::string& text) {
+template <class T>
+void Scheduler<T>::announce(Group& group, const std::string& text) {
   if (!group.is_blocked || group.queue.empty()) return;
   const auto now = clock_.now();
   const bool is_due = group.announced.empty() || now >= group.announced_at + options_.announce_every;
@@ -236,14 +259,16 @@ void MachineScheduler::announce(Group& group, const std::string& text) {
       ++uid;  // hears it when it is back in the queue
       continue;
     }
-    if (!events_.record(reference_to(*known->second.machine), api::EventType::normal, "OutOfCapacity",
-                        "no machine pool can take it now: " + summary, "Schedule"))
+    if (!events_.record(
+            reference_to(*known->second.object), api::EventType::normal, std::string(PlacedKind<T>::no_room_reason),
+            "no " + std::string(PlacedKind<T>::subject.word) + " pool can take it now: " + summary, "Schedule"))
       return look_again(group, text, now + recorder_pause);
     uid = group.newcomers.erase(uid);
   }
 }
 
-void MachineScheduler::announce_due() {
+template <class T>
+void Scheduler<T>::announce_due() {
   auto groups = std::max<std::size_t>(1, looks_per_step / (placement_.pools() + 1));
   for (; groups > 0 && has_news(); --groups) {
     const auto text = announcements_.extract(announcements_.begin()).value().second;
@@ -253,13 +278,15 @@ void MachineScheduler::announce_due() {
   }
 }
 
-bool MachineScheduler::has_news() const {
+template <class T>
+bool Scheduler<T>::has_news() const {
   return !announcements_.empty() && announcements_.begin()->first <= clock_.now();
 }
 
 // ---- deciding -----------------------------------------------------------------------------------------------------
 
-auto MachineScheduler::decide_batch() -> std::vector<Binding> {
+template <class T>
+auto Scheduler<T>::decide_batch() -> std::vector<Binding> {
   wake_paused();
   unblock_groups();
   std::vector<Binding> batch;
@@ -267,7 +294,7 @@ auto MachineScheduler::decide_batch() -> std::vector<Binding> {
   while (batch.size() < options_.batch && !heads_.empty()) {
     const auto [age, uid, text] = *heads_.begin();
     auto& group = groups_.at(text);
-    auto pool = placement_.decide(group.demand, text);
+    auto pool = placement_.decide(group.demand, group.shape);
     if (!pool) {
       // Nobody else of this group fits either: one question answers for all of them.
       heads_.erase(heads_.begin());
@@ -277,13 +304,13 @@ auto MachineScheduler::decide_batch() -> std::vector<Binding> {
       continue;
     }
     auto& waiting = waiting_.at(uid);
-    bytes += weight(*waiting.machine);
+    bytes += PlacedKind<T>::weight_of(*waiting.object);
     if (!batch.empty() && (bytes > batch_bytes || waiting.was_refused)) break;
     leave_queue(uid, waiting);
     waiting.state = Waiting::State::binding;
-    placement_.assume(uid, group.demand.machine_class, *pool);
+    placement_.assume(uid, group.demand.class_name, *pool, group.demand.amount);
     const auto revision = pool_revisions_.at(*pool);
-    batch.push_back({waiting.machine, std::move(*pool), revision, class_revisions_.at(group.demand.machine_class)});
+    batch.push_back({waiting.object, std::move(*pool), revision, class_revisions_.at(group.demand.class_name)});
     if (waiting.was_refused) break;
   }
   announce_due();
@@ -292,7 +319,8 @@ auto MachineScheduler::decide_batch() -> std::vector<Binding> {
 
 // ---- binding ------------------------------------------------------------------------------------------------------
 
-void MachineScheduler::bind(std::span<const Binding> bindings, Open& open) {
+template <class T>
+void Scheduler<T>::bind(std::span<const Binding> bindings, Open& open) {
   if (bindings.empty()) return;
   if (open.is_lease_lost) {
     open.uncertain.insert(open.uncertain.end(), bindings.begin(), bindings.end());
@@ -310,20 +338,21 @@ void MachineScheduler::bind(std::span<const Binding> bindings, Open& open) {
   transaction.preconditions.reserve(2 * bindings.size() + 1);
   std::unordered_set<std::string_view> pools, classes;
   for (const auto& binding : bindings) {
-    const auto& metadata = binding.machine->metadata;
-    auto key = store::key<api::Machine>(metadata.namespace_, metadata.name);
+    const auto& metadata = binding.object->metadata;
+    auto key = store::key<T>(metadata.namespace_, metadata.name);
     transaction.preconditions.emplace_back(store::Unchanged{key, metadata.resource_version});
     if (pools.insert(binding.pool).second)
       transaction.preconditions.emplace_back(
-          store::Unchanged{store::key<api::MachinePool>("", binding.pool), binding.pool_revision});
-    // A class that goes at this moment takes its size along: the machine could not be accounted for.
-    const auto& machine_class = binding.machine->spec.machine_class_ref.name;
-    if (classes.insert(machine_class).second)
+          store::Unchanged{store::key<Pool>("", binding.pool), binding.pool_revision});
+    // A class that goes at this moment takes its size along: the object could not be accounted for.
+    const auto& class_name = *PlacedKind<T>::class_of(*binding.object);
+    if (classes.insert(class_name).second)
       transaction.preconditions.emplace_back(
-          store::Unchanged{store::key<api::MachineClass>("", machine_class), binding.class_revision});
+          store::Unchanged{store::key<Class>("", class_name), binding.class_revision});
     // A pool's name is a DNS subdomain: nothing in it needs escaping.
-    transaction.operations.emplace_back(
-        store::Patch{std::move(key), R"({"spec":{"machinePoolRef":{"name":")" + binding.pool + R"("}}})"});
+    transaction.operations.emplace_back(store::Patch{
+        std::move(key),
+        R"({"spec":{")" + std::string(PlacedKind<T>::pool_field) + R"(":{"name":")" + binding.pool + R"("}}})"});
   }
   if (lease_) transaction.preconditions.emplace_back(*lease_);
 
@@ -339,15 +368,17 @@ void MachineScheduler::bind(std::span<const Binding> bindings, Open& open) {
     open.is_lease_lost = true;
     open.uncertain.insert(open.uncertain.end(), bindings.begin(), bindings.end());
   } else if (is_uncertain(error.code())) {
-    log_.warning("binding will be tried again",
-                 {{"machines", std::to_string(bindings.size())}, {"error", error.message()}});
+    log_.warning("binding will be tried again", {{"kind", std::string(PlacedKind<T>::subject.word)},
+                                                 {"objects", std::to_string(bindings.size())},
+                                                 {"error", error.message()}});
     open.uncertain.insert(open.uncertain.end(), bindings.begin(), bindings.end());
   } else {
     bind_again(bindings, error, open);
   }
 }
 
-void MachineScheduler::bind_again(std::span<const Binding> bindings, const Error& error, Open& open) {
+template <class T>
+void Scheduler<T>::bind_again(std::span<const Binding> bindings, const Error& error, Open& open) {
   if (bindings.size() == 1) {
     if (!is_overtaken(error.code())) {
       ++open.refused;
@@ -356,7 +387,7 @@ void MachineScheduler::bind_again(std::span<const Binding> bindings, const Error
     return settle_failed(bindings.front(), error, open);
   }
   if (is_overtaken(error.code()) && !std::exchange(open.is_compared, true)) {
-    // One pool that has changed concerns all its machines: that is asked once, not found out by a commit for each of them.
+    // One pool that has changed concerns all that is bound to it: that is asked once, not found out by a commit for each of them.
     const auto rest = still_current(bindings, open);
     if (rest.size() < bindings.size()) return bind(rest, open);
   }
@@ -366,7 +397,8 @@ void MachineScheduler::bind_again(std::span<const Binding> bindings, const Error
 }
 
 /// Those whose pool and class are what they were when it was decided; the others are taken back.
-auto MachineScheduler::still_current(std::span<const Binding> bindings, Open& open) -> std::vector<Binding> {
+template <class T>
+auto Scheduler<T>::still_current(std::span<const Binding> bindings, Open& open) -> std::vector<Binding> {
   std::unordered_map<std::string, bool> pools, classes;
   const auto is_current = [&](auto& known, const store::Key& key, store::Revision revision) {
     const auto [entry, is_new] = known.try_emplace(key.name);
@@ -380,58 +412,60 @@ auto MachineScheduler::still_current(std::span<const Binding> bindings, Open& op
   std::vector<Binding> rest, stale;
   for (const auto& binding : bindings) {
     const bool is_good =
-        is_current(pools, store::key<api::MachinePool>("", binding.pool), binding.pool_revision) &&
-        is_current(classes, store::key<api::MachineClass>("", binding.machine->spec.machine_class_ref.name),
-                   binding.class_revision);
+        is_current(pools, store::key<Pool>("", binding.pool), binding.pool_revision) &&
+        is_current(classes, store::key<Class>("", *PlacedKind<T>::class_of(*binding.object)), binding.class_revision);
     (is_good ? rest : stale).push_back(binding);
   }
   if (open.is_repeated) {
     // Each may be bound already.
-    const Error changed(ErrorCode::conflict, "its machine pool or class has changed");
+    const Error changed(ErrorCode::conflict, "its pool or class has changed");
     for (const auto& binding : stale) settle_failed(binding, changed, open);
   } else {
     const std::lock_guard lock(mutex_);
-    for (const auto& binding : stale) take_back(binding.machine->metadata.uid);
+    for (const auto& binding : stale) take_back(binding.object->metadata.uid);
   }
   return rest;
 }
 
 /// Back into the queue as if nothing had been decided.
-void MachineScheduler::put_off(std::span<const Binding> bindings) {
+template <class T>
+void Scheduler<T>::put_off(std::span<const Binding> bindings) {
   const std::lock_guard lock(mutex_);
   for (const auto& binding : bindings) {
-    const auto& uid = binding.machine->metadata.uid;
+    const auto& uid = binding.object->metadata.uid;
     const auto known = waiting_.find(uid);
     if (known == waiting_.end()) continue;
     placement_.forget(uid);
-    const auto machine = known->second.machine;  // drop takes the entry away
-    if (Demand::of(*machine).text() == known->second.group->first && !machine->metadata.deletion_timestamp) {
+    const auto object = known->second.object;  // drop takes the entry away
+    if (group_of(Demand::of(*object)) == known->second.group->first && !object->metadata.deletion_timestamp) {
       enqueue(uid, known->second);
     } else {
       known->second.state = Waiting::State::pausing;
-      admit(machine);
+      admit(object);
     }
   }
 }
 
-void MachineScheduler::settle(std::span<const Binding> bindings) {
+template <class T>
+void Scheduler<T>::settle(std::span<const Binding> bindings) {
   const std::lock_guard lock(mutex_);
   for (const auto& binding : bindings) {
-    const auto& machine = *binding.machine;
-    const auto known = waiting_.find(machine.metadata.uid);
-    // If the informer was faster, the machine is accounted for already, or gone again.
+    const auto& object = *binding.object;
+    const auto known = waiting_.find(object.metadata.uid);
+    // If the informer was faster, the object is accounted for already, or gone again.
     if (known == waiting_.end()) continue;
-    placement_.observe(machine.metadata.uid, machine.spec.machine_class_ref.name, binding.pool);
-    drop(machine.metadata.uid);
+    observe(placement_, object, binding.pool);
+    drop(object.metadata.uid);
   }
   bound_ += bindings.size();
 }
 
-void MachineScheduler::settle_failed(const Binding& binding, const Error& error, Open& open) {
-  const auto& uid = binding.machine->metadata.uid;
-  const auto& name = binding.machine->metadata;
+template <class T>
+void Scheduler<T>::settle_failed(const Binding& binding, const Error& error, Open& open) {
+  const auto& uid = binding.object->metadata.uid;
+  const auto& name = binding.object->metadata;
   // The truth is in the store: perhaps an earlier attempt, or somebody else, has bound it.
-  const auto now = store_.get(store::key<api::Machine>(name.namespace_, name.name));
+  const auto now = store_.get(store::key<T>(name.namespace_, name.name));
   if (!now && now.error().code() != ErrorCode::not_found) {
     open.uncertain.push_back(binding);
     return;
@@ -444,37 +478,43 @@ void MachineScheduler::settle_failed(const Binding& binding, const Error& error,
     drop(uid);
     return;
   }
-  const auto machine = now->share<api::Machine>();
-  if (is_bound(*machine)) {
-    placement_.observe(uid, machine->spec.machine_class_ref.name, machine->spec.machine_pool_ref->name);
+  const auto object = now->template share<T>();
+  if (const auto* pool = PlacedKind<T>::pool_of(*object)) {
+    observe(placement_, *object, *pool);
     drop(uid);
     return;
   }
-  if (known->second.machine->metadata.resource_version < machine->metadata.resource_version)
-    known->second.machine = machine;
+  if (known->second.object->metadata.resource_version < object->metadata.resource_version)
+    known->second.object = object;
   if (!is_overtaken(error.code())) {
     known->second.was_refused = true;
-    events_.record(reference_to(*machine), api::EventType::warning, "BindingFailed",
-                   "cannot be bound to machine pool " + binding.pool + ": " + error.message(), "Schedule");
+    events_.record(reference_to(*object), api::EventType::warning, "BindingFailed",
+                   "cannot be bound to " + std::string(PlacedKind<T>::subject.word) + " pool " + binding.pool + ": " +
+                       error.message(),
+                   "Schedule");
   }
   const auto level = is_overtaken(error.code()) ? LogLevel::debug : LogLevel::warning;
-  log_.write(level, "a machine could not be bound, will try again",
-             {{"machine", cache_key(name.namespace_, name.name)}, {"pool", binding.pool}, {"error", error.message()}});
+  log_.write(level, "a binding failed, will try again",
+             {{PlacedKind<T>::subject.word, cache_key(name.namespace_, name.name)},
+              {"pool", binding.pool},
+              {"error", error.message()}});
   take_back(uid);
 }
 
 // ---- the loop -----------------------------------------------------------------------------------------------------
 
-void MachineScheduler::activate(std::optional<store::HoldsLease> lease) {
+template <class T>
+void Scheduler<T>::activate(std::optional<store::HoldsLease> lease) {
   const std::lock_guard lock(mutex_);
   is_active_ = true;
   lease_ = std::move(lease);
-  machines_refresh_ = machines_.request_refresh();
+  objects_refresh_ = objects_.request_refresh();
   pools_refresh_ = pools_.request_refresh();
   classes_refresh_ = classes_.request_refresh();
 }
 
-void MachineScheduler::deactivate() {
+template <class T>
+void Scheduler<T>::deactivate() {
   const std::lock_guard lock(mutex_);
   is_active_ = false;
   lease_.reset();
@@ -487,17 +527,20 @@ void MachineScheduler::deactivate() {
   }
 }
 
-bool MachineScheduler::is_active() const {
+template <class T>
+bool Scheduler<T>::is_active() const {
   const std::lock_guard lock(mutex_);
   return is_active_;
 }
 
-bool MachineScheduler::is_fresh() const {
-  return machines_.is_refreshed(machines_refresh_) && pools_.is_refreshed(pools_refresh_) &&
+template <class T>
+bool Scheduler<T>::is_fresh() const {
+  return objects_.is_refreshed(objects_refresh_) && pools_.is_refreshed(pools_refresh_) &&
          classes_.is_refreshed(classes_refresh_);
 }
 
-bool MachineScheduler::step() {
+template <class T>
+bool Scheduler<T>::step() {
   std::vector<Binding> bindings;
   Open open;
   {
@@ -526,9 +569,10 @@ bool MachineScheduler::step() {
   return true;
 }
 
-void MachineScheduler::run(std::stop_token stop, std::optional<store::HoldsLease> lease) {
+template <class T>
+void Scheduler<T>::run(std::stop_token stop, std::optional<store::HoldsLease> lease) {
   activate(std::move(lease));
-  machines_.wait_until_refreshed(machines_refresh_, stop);
+  objects_.wait_until_refreshed(objects_refresh_, stop);
   pools_.wait_until_refreshed(pools_refresh_, stop);
   classes_.wait_until_refreshed(classes_refresh_, stop);
   while (!stop.stop_requested() && is_active()) {
@@ -547,36 +591,50 @@ void MachineScheduler::run(std::stop_token stop, std::optional<store::HoldsLease
   deactivate();
 }
 
-std::size_t MachineScheduler::waiting() const {
+template <class T>
+std::size_t Scheduler<T>::waiting() const {
   const std::lock_guard lock(mutex_);
   return waiting_.size();
 }
 
-std::uint64_t MachineScheduler::bound() const {
+template <class T>
+std::uint64_t Scheduler<T>::bound() const {
   return bound_;
 }
 
-Placement::Usage MachineScheduler::usage(const std::string& pool) const {
+template <class T>
+Placement::Usage Scheduler<T>::usage(const std::string& pool) const {
   const std::lock_guard lock(mutex_);
   return placement_.usage(pool);
 }
 
 // ---- explaining ---------------------------------------------------------------------------------------------------
 
-Result<Explanation> explain_machine(store::Store& store, const std::string& namespace_, const std::string& name) {
-  IRONCORE_TRY(const auto machine, store::get<api::Machine>(store, namespace_, name));
-  IRONCORE_TRY(const auto classes, store::list<api::MachineClass>(store));
-  IRONCORE_TRY(const auto pools, store::list<api::MachinePool>(store));
-  IRONCORE_TRY(const auto machines, store::list<api::Machine>(store));
-  Placement placement;
-  for (const auto& machine_class : classes) placement.set_class(machine_class->metadata.name, size_of(*machine_class));
+template <class T>
+Result<Explanation> explain_placement(store::Store& store, const std::string& namespace_, const std::string& name) {
+  using Kind = PlacedKind<T>;
+  IRONCORE_TRY(const auto object, store::get<T>(store, namespace_, name));
+  if (Kind::class_of(*object) == nullptr)
+    return Error(ErrorCode::wrong_state, "it has no class, so no pool: somebody else provides it");
+  IRONCORE_TRY(const auto classes, store::list<typename Kind::Class>(store));
+  IRONCORE_TRY(const auto pools, store::list<typename Kind::Pool>(store));
+  IRONCORE_TRY(const auto others, store::list<T>(store));
+  Placement placement(Kind::subject);
+  for (const auto& each : classes) placement.set_class(each->metadata.name, size_of(*each));
   for (const auto& pool : pools) placement.set_pool(view_of(*pool));
-  for (const auto& other : machines)
-    if (is_bound(*other) && other->metadata.uid != machine->metadata.uid)
-      placement.observe(other->metadata.uid, other->spec.machine_class_ref.name, other->spec.machine_pool_ref->name);
-  const auto demand = Demand::of(*machine);
-  return Explanation{is_bound(*machine) ? machine->spec.machine_pool_ref->name : "", placement.summary(demand),
+  for (const auto& other : others)
+    if (Kind::class_of(*other) != nullptr && is_bound(*other) && other->metadata.uid != object->metadata.uid)
+      observe(placement, *other, *Kind::pool_of(*other));
+  const auto demand = Demand::of(*object);
+  return Explanation{is_bound(*object) ? *Kind::pool_of(*object) : "", placement.summary(demand),
                      placement.explain(demand)};
 }
+
+template class Scheduler<api::Machine>;
+template class Scheduler<api::Volume>;
+template class Scheduler<api::Bucket>;
+template Result<Explanation> explain_placement<api::Machine>(store::Store&, const std::string&, const std::string&);
+template Result<Explanation> explain_placement<api::Volume>(store::Store&, const std::string&, const std::string&);
+template Result<Explanation> explain_placement<api::Bucket>(store::Store&, const std::string&, const std::string&);
 
 }  // namespace ironcore::control

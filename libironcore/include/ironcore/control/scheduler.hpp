@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// MachineScheduler: gives every machine without a pool one that has room for it.
+// Scheduler: gives every machine, volume or bucket without a pool one that has room for it.
 #pragma once
 
 #include <atomic>
@@ -18,38 +18,41 @@
 #include <utility>
 #include <vector>
 
-#include "ironcore/api/compute.hpp"
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
 #include "ironcore/control/event_recorder.hpp"
 #include "ironcore/control/informer.hpp"
+#include "ironcore/control/placed_kinds.hpp"
 #include "ironcore/control/placement.hpp"
 #include "ironcore/control/work_queue.hpp"
 #include "ironcore/store/store.hpp"
 
 namespace ironcore::control {
 
-struct MachineSchedulerOptions {
-  std::size_t batch = 500;  ///< machines bound by one commit, at most; fewer when they are large
-  Duration announce_every =
-      std::chrono::minutes(1);  ///< a waiting machine hears of a changed reason at most this often
+struct SchedulerOptions {
+  std::size_t batch = 500;  ///< objects bound by one commit, at most; fewer when they are large
+  Duration announce_every = std::chrono::minutes(1);  ///< a waiting object hears of a changed reason at most this often
   WorkQueueOptions retry = {.first_delay = std::chrono::milliseconds(20),
                             .longest_delay = std::chrono::seconds(30)};  ///< of failed bindings
 };
 
-/// Decides in memory, oldest machine first, and binds in batches: one commit sets `spec.machinePoolRef` of many machines, each only if neither machine, pool
-/// nor class have changed since they were seen, and only while the lease is held. One machine in conflict does not hold up the others, nor does
-/// one that the store refuses: it is told so by a `BindingFailed` event and tried again alone. Machines for
+/// Decides in memory, oldest object first, and binds in batches: one commit sets `spec.machinePoolRef` (or that of a volume or bucket) of many objects,
+/// each only if neither object, pool nor class have changed since they were seen, and only while the lease is held. One object in conflict does not hold up
+/// the others, nor does one that the store refuses: it is told so by a `BindingFailed` event and tried again alone. Objects for
 /// which there is no room wait, grouped by what they ask for, and are tried again when something that may help has changed;
-/// why they wait is told as an `OutOfCapacity` event. While it is not active it only keeps its accounts. Thread: any.
-class MachineScheduler {
+/// why they wait is told as an `OutOfCapacity` event (`CannotSchedule` of a bucket). Objects without a class are none of its business. While it is not
+/// active it only keeps its accounts. Thread: any.
+template <class T>
+class Scheduler {
  public:
+  using Pool = typename PlacedKind<T>::Pool;
+  using Class = typename PlacedKind<T>::Class;
+
   /// Listens to the informers, so make it before they run; they and the others must outlive it.
-  MachineScheduler(store::Store& store, Informer<api::Machine>& machines, Informer<api::MachinePool>& pools,
-                   Informer<api::MachineClass>& classes, EventRecorder& events, MachineSchedulerOptions options,
-                   Clock& clock, Log& log);
-  MachineScheduler(const MachineScheduler&) = delete;
-  MachineScheduler& operator=(const MachineScheduler&) = delete;
+  Scheduler(store::Store& store, Informer<T>& objects, Informer<Pool>& pools, Informer<Class>& classes,
+            EventRecorder& events, SchedulerOptions options, Clock& clock, Log& log);
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
 
   /// Schedules until a stop is requested or the lease is lost. First has all informers list again, so that nothing that an earlier holder
   /// of the lease did is missing. Makes no thread.
@@ -62,17 +65,18 @@ class MachineScheduler {
   /// False after `deactivate`, and once the store has refused a commit because the lease was lost.
   bool is_active() const;
 
-  std::size_t waiting() const;  ///< machines without a pool
-  std::uint64_t bound() const;  ///< machines bound by this object so far
+  std::size_t waiting() const;  ///< objects without a pool
+  std::uint64_t bound() const;  ///< what was bound by this scheduler so far
   Placement::Usage usage(const std::string& pool) const;
 
  private:
   /// Oldest first.
   using Turn = std::pair<WallTime, std::string>;
-  /// Machines that ask for the same.
+  /// Objects that ask for the same.
   struct Group {
     Demand demand;
-    std::size_t members = 0;  // machines in waiting_ that refer to it
+    std::string shape;        // demand.text()
+    std::size_t members = 0;  // objects in waiting_ that refer to it
     std::set<Turn> queue;
     bool is_blocked = false;                    // nothing fits
     std::unordered_set<std::string> newcomers;  // have not been told why they wait
@@ -82,13 +86,13 @@ class MachineScheduler {
   };
   using Groups = std::map<std::string, Group>;
   struct Waiting {
-    store::Shared<api::Machine> machine;
-    Groups::iterator group;
+    store::Shared<T> object;
+    typename Groups::iterator group;
     enum class State { queued, binding, pausing } state;
-    bool was_refused = false;  // the store would not have it: no other machine shares a commit with it
+    bool was_refused = false;  // the store would not have it: no other object shares a commit with it
   };
   struct Binding {
-    store::Shared<api::Machine> machine;
+    store::Shared<T> object;
     std::string pool;
     store::Revision pool_revision;
     store::Revision class_revision;
@@ -99,21 +103,21 @@ class MachineScheduler {
     bool is_repeated = false;  // an earlier commit of them may have happened
     bool is_compared = false;  // pools and classes have been compared with the store
     bool has_bound = false;    // something was committed
-    std::size_t refused = 0;   // single machines in a row that the store would not write, and not because of a conflict
+    std::size_t refused = 0;   // single objects in a row that the store would not write, and not because of a conflict
     std::optional<Error> error;  // why, the last time
     bool is_lease_lost = false;
 
-    /// The trouble is not one machine's (a full disk, say): the rest need not be tried now.
+    /// The trouble is not one object's (a full disk, say): the rest need not be tried now.
     bool is_given_up() const { return refused >= 2; }
   };
 
-  void see_machine(const store::Shared<api::Machine>& before, const store::Shared<api::Machine>& after);
-  void see_pool(const store::Shared<api::MachinePool>& before, const store::Shared<api::MachinePool>& after);
-  void see_class(const store::Shared<api::MachineClass>& before, const store::Shared<api::MachineClass>& after);
+  void see_object(const store::Shared<T>& before, const store::Shared<T>& after);
+  void see_pool(const store::Shared<Pool>& before, const store::Shared<Pool>& after);
+  void see_class(const store::Shared<Class>& before, const store::Shared<Class>& after);
 
   // All of these are called with mutex_ held.
   void wake();
-  void admit(const store::Shared<api::Machine>& machine);
+  void admit(const store::Shared<T>& object);
   void enqueue(const std::string& uid, Waiting& waiting);
   void leave_queue(const std::string& uid, Waiting& waiting);
   void drop(const std::string& uid);
@@ -137,11 +141,11 @@ class MachineScheduler {
   bool is_fresh() const;
 
   store::Store& store_;
-  Informer<api::Machine>& machines_;
-  Informer<api::MachinePool>& pools_;
-  Informer<api::MachineClass>& classes_;
+  Informer<T>& objects_;
+  Informer<Pool>& pools_;
+  Informer<Class>& classes_;
   EventRecorder& events_;
-  MachineSchedulerOptions options_;
+  SchedulerOptions options_;
   Clock& clock_;
   Log& log_;
 
@@ -150,12 +154,12 @@ class MachineScheduler {
   bool is_woken_ = false;
   bool is_active_ = false;
   std::optional<store::HoldsLease> lease_;
-  std::uint64_t machines_refresh_ = 0, pools_refresh_ = 0, classes_refresh_ = 0;
-  Placement placement_;
+  std::uint64_t objects_refresh_ = 0, pools_refresh_ = 0, classes_refresh_ = 0;
+  Placement placement_{PlacedKind<T>::subject};
   std::unordered_map<std::string, store::Revision> pool_revisions_;
   std::unordered_map<std::string, store::Revision> class_revisions_;
   std::unordered_map<std::string, Waiting> waiting_;  // by uid
-  Groups groups_;                                     // by Demand::text
+  Groups groups_;                                     // by what they ask for
   std::set<std::tuple<WallTime, std::string, std::string>>
       heads_;  // first turn of every group that is not blocked, and its text
   std::set<std::pair<Instant, std::string>> announcements_;  // groups whose reason is to be looked at, and when
@@ -167,12 +171,21 @@ class MachineScheduler {
   std::atomic<std::uint64_t> bound_{0};
 };
 
+using MachineScheduler = Scheduler<api::Machine>;
+using VolumeScheduler = Scheduler<api::Volume>;
+using BucketScheduler = Scheduler<api::Bucket>;
+
+extern template class Scheduler<api::Machine>;
+extern template class Scheduler<api::Volume>;
+extern template class Scheduler<api::Bucket>;
+
 struct Explanation {
-  std::string pool;                ///< where the machine is; empty = nowhere yet
+  std::string pool;                ///< where the object is; empty = nowhere yet
   std::string summary;             ///< `3 pools: 2 not ready, 1 no room (cpu)`
-  std::vector<PoolVerdict> pools;  ///< for each pool why not, or how much room; the machine itself is not counted
+  std::vector<PoolVerdict> pools;  ///< for each pool why not, or how much room; the object itself is not counted
 };
-/// What the scheduler would say about this machine, from what the store holds now.
-Result<Explanation> explain_machine(store::Store& store, const std::string& namespace_, const std::string& name);
+/// What the scheduler would say about this machine, volume or bucket, from what the store holds now. `wrong_state` for one without a class.
+template <class T>
+Result<Explanation> explain_placement(store::Store& store, const std::string& namespace_, const std::string& name);
 
 }  // namespace ironcore::control

@@ -1,36 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// MachinePoolHealth: a pool whose provider shows no progress is not ready any more.
+// PoolHealth: a pool whose provider shows no progress is not ready any more.
 #pragma once
 
 #include <map>
 #include <optional>
 #include <string>
 
-#include "ironcore/api/compute.hpp"
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
 #include "ironcore/control/informer.hpp"
+#include "ironcore/control/placed_kinds.hpp"
 
 namespace ironcore::control {
 
-/// Prefix of the lease that a pool's provider renews: `machinepool/<pool>`.
-inline constexpr const char* machine_pool_lease_prefix = "machinepool/";
-/// Reason of a Ready condition that this controller has written.
-inline constexpr const char* machine_pool_unknown_reason = "MachinePoolStatusUnknown";
+/// The lease that a pool's provider renews: `machinepool/host-1`, `volumepool/…`, `bucketpool/…`.
+template <class T>
+std::string pool_lease(const std::string& pool) {
+  return std::string(PlacedKind<T>::subject.word) + "pool/" + pool;
+}
 
-struct MachinePoolHealthOptions {
+struct PoolHealthOptions {
   Duration grace = std::chrono::seconds(50);      ///< without progress for so long: unknown
   Duration look_every = std::chrono::seconds(5);  ///< between two looks at the leases
 };
 
 /// Progress is a renewal of the pool's lease or a change of its Ready condition, seen by this process on its own clock: clocks of different hosts
 /// are never compared, and a new active controller gives every pool the whole grace again. Time in which nobody looked (this process was
-/// paused, the leases could not be read) does not count. Without progress, Ready becomes Unknown and the
-/// state Offline, written once; only the provider makes it ready again. Thread: one.
-class MachinePoolHealth {
+/// paused, the leases could not be read) does not count. Without progress, Ready becomes Unknown (reason `MachinePoolStatusUnknown` …) and the
+/// state Offline, of pools of storage Unavailable, written once; only the provider makes it ready again. `T` is what is on the pools. Thread: one.
+template <class T>
+class PoolHealth {
  public:
-  MachinePoolHealth(store::Store& store, Informer<api::MachinePool>& pools, MachinePoolHealthOptions options,
-                    Clock& clock, Log& log);
+  using Pool = typename PlacedKind<T>::Pool;
+
+  PoolHealth(store::Store& store, Informer<Pool>& pools, PoolHealthOptions options, Clock& clock, Log& log);
 
   /// Until a stop is requested. Forgets at the start what it saw in an earlier run.
   void run(std::stop_token stop);
@@ -50,16 +53,24 @@ class MachinePoolHealth {
     std::optional<api::Condition> ready;
     Instant progress_at{};
   };
-  Result<void> mark_unknown(const api::MachinePool& pool);
+  Result<void> mark_unknown(const Pool& pool);
 
   store::Store& store_;
-  Informer<api::MachinePool>& pools_;
-  MachinePoolHealthOptions options_;
+  Informer<Pool>& pools_;
+  PoolHealthOptions options_;
   Clock& clock_;
   Log& log_;
   std::map<std::string, Seen> seen_;  // by pool uid
   Instant next_look_{};
   std::optional<Instant> looked_at_;  // the last look that showed something
 };
+
+using MachinePoolHealth = PoolHealth<api::Machine>;
+using VolumePoolHealth = PoolHealth<api::Volume>;
+using BucketPoolHealth = PoolHealth<api::Bucket>;
+
+extern template class PoolHealth<api::Machine>;
+extern template class PoolHealth<api::Volume>;
+extern template class PoolHealth<api::Bucket>;
 
 }  // namespace ironcore::control

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Watching leases and Ready conditions for progress.
-#include "ironcore/control/machine_pool_health.hpp"
+#include "ironcore/control/pool_health.hpp"
 
 #include <string_view>
 #include <unordered_map>
@@ -9,27 +9,47 @@ namespace ironcore::control {
 
 namespace {
 
+/// Reason of a Ready condition that this controller has written.
+template <class Pool>
+std::string unknown_reason() {
+  return std::string(Pool::info.kind) + "StatusUnknown";
+}
+
+template <class Pool>
 bool is_marked(const api::Condition* ready) {
-  return ready != nullptr && ready->status == api::ConditionStatus::unknown &&
-         ready->reason == machine_pool_unknown_reason;
+  return ready != nullptr && ready->status == api::ConditionStatus::unknown && ready->reason == unknown_reason<Pool>();
+}
+
+void put_out_of_service(api::MachinePoolState& state) {
+  state = api::MachinePoolState::offline;
+}
+void put_out_of_service(api::StoragePoolState& state) {
+  state = api::StoragePoolState::unavailable;
+}
+
+/// `machine pool`, for messages.
+template <class T>
+std::string pool_word() {
+  return std::string(PlacedKind<T>::subject.word) + " pool";
 }
 
 }  // namespace
 
-MachinePoolHealth::MachinePoolHealth(store::Store& store, Informer<api::MachinePool>& pools,
-                                     MachinePoolHealthOptions options, Clock& clock, Log& log)
+template <class T>
+PoolHealth<T>::PoolHealth(store::Store& store, Informer<Pool>& pools, PoolHealthOptions options, Clock& clock, Log& log)
     : store_(store), pools_(pools), options_(options), clock_(clock), log_(log) {}
 
-Result<void> MachinePoolHealth::mark_unknown(const api::MachinePool& pool) {
+template <class T>
+Result<void> PoolHealth<T>::mark_unknown(const Pool& pool) {
   auto changed = pool;
   api::set_condition(changed.status.conditions,
                      {.type = "Ready",
                       .status = api::ConditionStatus::unknown,
-                      .reason = machine_pool_unknown_reason,
+                      .reason = unknown_reason<Pool>(),
                       .message = "the provider of this pool has shown no sign of life for " + to_text(options_.grace) +
                                  "; check that it runs and reaches the store"},
                      clock_.wall());
-  changed.status.state = api::MachinePoolState::offline;
+  put_out_of_service(changed.status.state);
   const auto before = store::Object::of(pool);
   store::Transaction transaction;
   transaction.operations.emplace_back(store::Patch{
@@ -37,18 +57,21 @@ Result<void> MachinePoolHealth::mark_unknown(const api::MachinePool& pool) {
   // The list of conditions is written whole: never over a condition that the provider has just written.
   transaction.preconditions.emplace_back(store::Unchanged{store::key_of(before), pool.metadata.resource_version});
   IRONCORE_CHECK(store_.commit(transaction));
-  log_.warning("machine pool shows no progress", {{"pool", pool.metadata.name}, {"grace", to_text(options_.grace)}});
+  log_.warning(pool_word<T>() + " shows no progress",
+               {{"pool", pool.metadata.name}, {"grace", to_text(options_.grace)}});
   return {};
 }
 
-bool MachinePoolHealth::step() {
+template <class T>
+bool PoolHealth<T>::step() {
   const auto now = clock_.now();
   if (now < next_look_ || !pools_.has_synced()) return false;
   next_look_ = now + options_.look_every;
-  const auto leases = store_.leases(machine_pool_lease_prefix);
+  const auto prefix = pool_lease<T>("");
+  const auto leases = store_.leases(prefix);
   if (!leases) {
     // What cannot be seen is no evidence: every pool keeps the time it had.
-    log_.warning("cannot look at the leases of machine pools", {{"error", leases.error().message()}});
+    log_.warning("cannot look at the leases of " + pool_word<T>() + "s", {{"error", leases.error().message()}});
     return true;
   }
   // Nor is what nobody looked at: this process, or the whole host, may have been stopped.
@@ -57,8 +80,7 @@ bool MachinePoolHealth::step() {
     for (auto& [uid, seen] : seen_) seen.progress_at += unseen;
   looked_at_ = now;
   std::unordered_map<std::string_view, const store::Lease*> by_pool;
-  for (const auto& lease : *leases)
-    by_pool.emplace(std::string_view(lease.name).substr(std::string_view(machine_pool_lease_prefix).size()), &lease);
+  for (const auto& lease : *leases) by_pool.emplace(std::string_view(lease.name).substr(prefix.size()), &lease);
 
   std::map<std::string, Seen> current;
   for (const auto& pool : pools_.list()) {
@@ -75,7 +97,7 @@ bool MachinePoolHealth::step() {
       seen.lease_token = lease->second->token;
     }
     const auto* ready = api::find_condition(pool->status.conditions, "Ready");
-    const auto marked = is_marked(ready);
+    const auto marked = is_marked<Pool>(ready);
     if (ready != nullptr && !marked) {
       has_progress = has_progress || seen.ready != *ready;
       seen.ready = *ready;
@@ -85,14 +107,15 @@ bool MachinePoolHealth::step() {
     if (marked || now - seen.progress_at < options_.grace) continue;
     const auto written = mark_unknown(*pool);
     if (!written && written.error().code() != ErrorCode::conflict && written.error().code() != ErrorCode::not_found)
-      log_.warning("cannot mark a machine pool as unknown",
+      log_.warning("cannot mark a " + pool_word<T>() + " as unknown",
                    {{"pool", pool->metadata.name}, {"error", written.error().message()}});
   }
   seen_ = std::move(current);
   return true;
 }
 
-void MachinePoolHealth::run(std::stop_token stop) {
+template <class T>
+void PoolHealth<T>::run(std::stop_token stop) {
   forget();
   if (!pools_.wait_until_synced(stop)) return;
   while (!stop.stop_requested()) {
@@ -100,5 +123,9 @@ void MachinePoolHealth::run(std::stop_token stop) {
     sleep_until(clock_, next_look_, stop);
   }
 }
+
+template class PoolHealth<api::Machine>;
+template class PoolHealth<api::Volume>;
+template class PoolHealth<api::Bucket>;
 
 }  // namespace ironcore::control
