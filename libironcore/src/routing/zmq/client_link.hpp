@@ -2,21 +2,25 @@
 // The sockets of one that is a node: three to each reflector.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../../base/wire/connection_monitor.hpp"
 #include "../../base/wire/socket.hpp"
+#include "ironcore/base/clock.hpp"
 #include "ironcore/routing/link.hpp"
 #include "ironcore/routing/zmq.hpp"
 
 namespace ironcore::routing::zmq {
 
 /// Functions of Link may be called by whoever has the lock of the loop; subscriptions and connections are noted and made by `act`. Thread: one
-/// (`act`, `read`, poll items).
+/// (`act`, `read`, `watch`, poll items).
 class ClientLink final : public Link {
  public:
   static Result<std::unique_ptr<ClientLink>> create(Context& context, std::vector<ReflectorEndpoint> reflectors);
@@ -29,6 +33,11 @@ class ClientLink final : public Link {
 
   /// Makes connections and subscriptions that were asked for.
   void act();
+  /// Looks at the connections, and makes those anew that ZeroMQ has given up. When to call again.
+  Instant watch(Instant now);
+  /// What keeps us from the reflector as of the last `watch`, and what to do; empty = nothing that is known.
+  std::string trouble(PeerId reflector) const;
+  std::size_t size() const noexcept { return reflectors_.size(); }
   using Receive = std::function<void(PeerId, Channel, std::string_view)>;
   /// What has come, up to a bound; false if that was all.
   bool read(const Receive& receive);
@@ -48,6 +57,9 @@ class ClientLink final : public Link {
     std::string publications_endpoint;
     std::string wanted_bulk;
     std::string wanted_publications;
+    /// Of the three sockets, in this order; after them, because they are closed first.
+    std::array<std::optional<wire::ConnectionMonitor>, 3> monitors;
+    std::array<std::optional<Instant>, 3> given_up;  ///< since when
   };
   struct Wish {
     PeerId reflector;

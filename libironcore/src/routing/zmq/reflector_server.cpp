@@ -92,7 +92,7 @@ Result<void> ZmqReflectorServer::run(std::stop_token stop) {
   const StopWake stop_wake(stop, wake_);
   const auto events = this->events();
   std::vector<zmq_pollitem_t> items;
-  Instant until{};
+  Instant until{}, next_watch{};
   while (!stop.stop_requested()) {
     items.assign(1, wire::poll_item(wake_->fd(), ZMQ_POLLIN));
     nodes_->add_poll_items(items);
@@ -112,7 +112,12 @@ Result<void> ZmqReflectorServer::run(std::stop_token stop) {
     is_busy = peers_->read([this](PeerId peer, Channel channel, std::string_view message) {
       reflector_->receive_from_peer(peer, channel, message);
     }) || is_busy;
+    if (const auto now = clock_.now(); peers_->size() > 0 && now >= next_watch) {
+      next_watch = peers_->watch(now);
+      for (PeerId i = 0; i < peers_->size(); ++i) reflector_->peer_trouble(i, peers_->trouble(i));
+    }
     until = reflector_->advance();
+    if (peers_->size() > 0) until = std::min(until, next_watch);
     peers_->act();
     if (!was_ready && reflector_->is_ready()) ready_.notify_all();
     if (operations_->is_waiting()) is_busy = operations_->answer(link_counts()) || is_busy;
