@@ -206,9 +206,13 @@ void print_status(const Speaker& speaker, const Applier* applier) {
     std::cout << "= reflector " << (reflector.name.empty() ? "?" : reflector.name) << ' ' << name(reflector.phase)
               << (reflector.is_ready ? " ready" : "") << " announced " << reflector.announced << " of "
               << status.announced << " refused " << reflector.refused_routes << ' ' << reflector.refusal << '\n';
-  for (const auto& table : status.vnis)
+  for (const auto& table : status.vnis) {
     std::cout << "= vni " << table.vni.to_text() << " routes " << table.routes << (table.is_complete ? " complete" : "")
-              << (table.is_stale ? " stale" : "") << '\n';
+              << (table.is_stale ? " stale" : "");
+    for (const auto& refusal : table.refusals)
+      std::cout << " refused by " << refusal.reflector << ": " << refusal.reason;
+    std::cout << '\n';
+  }
   if (applier != nullptr) {
     const auto told = applier->status();
     std::cout << "= installed " << told.installed << " of " << told.wanted << " pending " << told.pending << " parked "

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include "ironcore/base/names.hpp"
@@ -21,6 +22,7 @@ namespace {
 constexpr std::size_t most_pieces = 2'000;
 /// A topic is published for so long after nobody was heard to want it.
 constexpr std::size_t most_positions = 100'000;  ///< streams that one node reads
+constexpr std::size_t most_refused_vnis = 100;   ///< of one node that are remembered, each with a line in the log
 constexpr Duration linger = std::chrono::minutes(1);
 /// Of a log, that one query looks at, and in one go.
 constexpr std::size_t most_places = 10'000;
@@ -34,10 +36,6 @@ std::uint64_t random_number(Random& random) {
 
 std::uint32_t milliseconds(Duration span) {
   return static_cast<std::uint32_t>(span / std::chrono::milliseconds(1));
-}
-
-std::uint64_t topic_number(StreamName topic) {
-  return std::uint64_t{static_cast<std::uint8_t>(topic.view)} << 32 | topic.vni;
 }
 
 }  // namespace
@@ -94,6 +92,7 @@ class Reflector::Impl {
     std::size_t pieces = 0;                         ///< that it was sent since the last heartbeat
     std::map<StreamName, std::uint64_t> positions;  ///< how far it has read
     std::map<StreamName, Instant> snapshots;        ///< that it reads now, since when
+    std::set<std::uint32_t> refused_vnis;           ///< that it asked for and may not read
   };
 
   bool is_ready() const { return is_ready_; }
@@ -141,6 +140,7 @@ class Reflector::Impl {
   void finish(Node& node, const Changes& changes);
   void ask_again(Node& node);
   void answer(Node& node, PeerId peer, const Position& position, const NodeRights* rights);
+  void refuse_stream(Node& node, PeerId peer, StreamName stream);
   void take_position(Node& node, const Heartbeat::Position& position);
   void drop_positions(Node& node);
   void forget_topics(Instant now);
@@ -486,10 +486,7 @@ void Reflector::Impl::ask_again(Node& node) {
 
 void Reflector::Impl::answer(Node& node, PeerId peer, const Position& position, const NodeRights* rights) {
   const auto stream = position.stream;
-  if (rights != nullptr && !rights->may_subscribe(stream.vni)) {
-    ++counters_.forbidden;
-    return;
-  }
+  if (rights != nullptr && !rights->may_subscribe(stream.vni)) return refuse_stream(node, peer, stream);
   const auto& rib = rib_of(stream.view);
   const auto state = rib.state(stream.vni);
   auto from = position.sequence;
@@ -534,9 +531,19 @@ void Reflector::Impl::answer(Node& node, PeerId peer, const Position& position, 
   }
 }
 
+void Reflector::Impl::refuse_stream(Node& node, PeerId peer, StreamName stream) {
+  ++counters_.forbidden;
+  const auto vni = std::to_string(stream.vni);
+  if (node.refused_vnis.size() < most_refused_vnis && node.refused_vnis.insert(stream.vni).second)
+    log_.warning("node may not read a VNI", {{"node", node.name}, {"vni", vni}});
+  refuse(peer, Channel::bulk, node.session, Refuse::Reason::stream,
+         "this node's key has no right to VNI " + vni + ": give it one in the reflector's identities file",
+         stream_number(stream));
+}
+
 void Reflector::Impl::subscribed(StreamName name) {
   if (is_closed_ || (name.view != View::direct && name.view != View::relayed) || name.vni > Vni::max) return;
-  const auto number = topic_number(name);
+  const auto number = stream_number(name);
   if (!topics_.contains(number) &&
       (topics_.size() >= options_.max_topics ||
        (name.view == View::relayed && !peers_.wants(name.vni) && peers_.wanted().size() >= options_.max_topics))) {
@@ -555,7 +562,7 @@ void Reflector::Impl::subscribed(StreamName name) {
 
 /// Subscriptions come without names, and their ends are not to be trusted: a topic stays for as long as nodes say that they read it.
 void Reflector::Impl::take_position(Node& node, const Heartbeat::Position& position) {
-  const auto topic = topics_.find(topic_number(position.stream));
+  const auto topic = topics_.find(stream_number(position.stream));
   if (topic == topics_.end()) return;
   topic->second.wanted = clock_.now();
   const auto known = node.positions.find(position.stream);
@@ -574,7 +581,7 @@ void Reflector::Impl::take_position(Node& node, const Heartbeat::Position& posit
 void Reflector::Impl::drop_positions(Node& node) {
   node.snapshots.clear();
   for (const auto& [stream, sequence] : std::exchange(node.positions, {})) {
-    auto& topic = topics_.at(topic_number(stream));
+    auto& topic = topics_.at(stream_number(stream));
     --topic.readers;
     topic.wanted = clock_.now();
   }
@@ -593,7 +600,7 @@ void Reflector::Impl::forget_topics(Instant now) {
 void Reflector::Impl::touch(std::uint32_t vni) {
   if (vni == touched_vni_) return;
   touched_vni_ = vni;
-  const auto found = topics_.find(topic_number({vni, View::direct}));
+  const auto found = topics_.find(stream_number({vni, View::direct}));
   if (found == topics_.end() || found->second.is_dirty) return;
   found->second.is_dirty = true;
   dirty_.push_back(&found->second);
@@ -670,7 +677,15 @@ Sessions::Events Reflector::Impl::peer_events() {
             peer_instance_ = std::min(seen, max_instance - 1) + 1;
             peer_sessions_.reopen();
           },
-      .positions = [this](PeerId reflector) { return peers_.take_positions(reflector); }};
+      .positions = [this](PeerId reflector) { return peers_.take_positions(reflector); },
+      .stream_refused =
+          [this](PeerId reflector, StreamName stream, const std::string& why) {
+            if (peers_.refused(reflector, stream, why))
+              log_.warning("peer does not tell a VNI", {{"number", std::to_string(reflector)},
+                                                        {"name", peer_sessions_[reflector].reflector},
+                                                        {"vni", std::to_string(stream.vni)},
+                                                        {"reason", why}});
+          }};
 }
 
 void Reflector::Impl::receive_from_peer(PeerId reflector, std::string_view message) {
@@ -678,7 +693,9 @@ void Reflector::Impl::receive_from_peer(PeerId reflector, std::string_view messa
   ++counters_.messages;
   const auto envelope = read_envelope(message);
   if (!envelope) {
-    ++(envelope.error().code() == ErrorCode::unsupported ? counters_.foreign_version : counters_.malformed);
+    const bool is_foreign = envelope.error().code() == ErrorCode::unsupported;
+    ++(is_foreign ? counters_.foreign_version : counters_.malformed);
+    if (is_foreign) peer_sessions_.foreign_version(reflector, envelope.error().message());
     return;
   }
   if (envelope->type == MessageType::changes) {
@@ -754,6 +771,7 @@ void Reflector::Impl::end_sessions() {
   for (auto& [id, node] : nodes_) {
     // What it has is judged again: nothing of it counts as said.
     node.must_be_judged = true;
+    node.refused_vnis.clear();
     node.instance = 0;
     node.sequence = 0;
     if (node.session == 0) continue;
@@ -804,6 +822,9 @@ void Reflector::subscribed(StreamName topic) {
 void Reflector::receive_from_peer(PeerId reflector, Channel, std::string_view message) {
   impl_->receive_from_peer(reflector, message);
 }
+void Reflector::peer_trouble(PeerId reflector, std::string_view what) {
+  impl_->peer_sessions_.trouble(reflector, what);
+}
 Instant Reflector::advance() {
   return impl_->advance();
 }
@@ -826,12 +847,14 @@ ReflectorStatus Reflector::status() const {
                          .relayed_routes = impl_->peers_.merged().routes(),
                          .vnis = 0,
                          .topics = impl_->topics_.size(),
+                         .refused_vnis = 0,
                          .table_bytes = impl_->direct_.bytes() + impl_->peers_.merged().bytes(),
                          .heartbeat = impl_->options_.heartbeat,
                          .lease = impl_->options_.lease,
                          .counters = impl_->counters_,
                          .peers = {}};
   for (const auto vni : impl_->direct_.streams()) status.vnis += impl_->direct_.state(vni).routes > 0 ? 1 : 0;
+  for (const auto& [id, node] : impl_->nodes_) status.refused_vnis += node.refused_vnis.size();
   auto& peers = status.peers;
   for (PeerId i = 0; i < impl_->peer_sessions_.size(); ++i) {
     const auto& session = impl_->peer_sessions_[i];
@@ -839,7 +862,13 @@ ReflectorStatus Reflector::status() const {
                                 .name = session.reflector,
                                 .epoch = session.epoch,
                                 .is_ready = session.is_ready,
-                                .refusal = session.refusal});
+                                .refusal = session.obstacle()});
+  }
+  for (const auto vni : impl_->peers_.wanted()) {
+    for (const auto& [reflector, why] : impl_->peers_.refusals(vni)) {
+      auto& refusal = peers.reflectors[reflector].refusal;
+      if (refusal.empty()) refusal = why;  // the first one speaks for those of other VNIs
+    }
   }
   peers.learned_routes = status.relayed_routes;
   const auto& counters = impl_->peers_.counters();
@@ -860,6 +889,8 @@ std::vector<ReflectorCount> counts(const ReflectorStatus& status) {
       {"relayed_routes", "Routes that peers told.", gauge, status.relayed_routes},
       {"vnis", "VNIs that have routes announced here.", gauge, status.vnis},
       {"topics", "VNIs and views that somebody subscribes to.", gauge, status.topics},
+      {"refused_vnis", "VNIs that nodes asked for and may not read, of all nodes together.", gauge,
+       status.refused_vnis},
       {"table_bytes", "Memory of the tables, about.", gauge, status.table_bytes},
       {"messages", "Messages that came.", counter, c.messages},
       {"malformed", "Messages that were none.", counter, c.malformed},
@@ -940,7 +971,7 @@ std::vector<VniStatus> Reflector::vnis(Vni from, std::size_t limit) const {
                       .tombstones = state.tombstones,
                       .sequence = state.sequence,
                       .digest = state.digest,
-                      .is_subscribed = impl_->topics_.contains(topic_number({vni, view}))});
+                      .is_subscribed = impl_->topics_.contains(stream_number({vni, view}))});
     }
   }
   std::ranges::sort(vnis,
