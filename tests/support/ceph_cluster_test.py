@@ -46,6 +46,14 @@ def connects(endpoint):
         return False
 
 
+def text_of(file):
+    """Empty if it is gone meanwhile."""
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 def living(processes):
     return [name for name, (pid, started) in processes.items() if start_time(pid) == started]
 
@@ -281,6 +289,23 @@ class Lifetime(TempDirectory):
         self.assertIn("no cluster runs in", result.stderr)
         self.assertEqual(run("down", self.cluster).returncode, 0)
         self.gone(processes)
+
+    def test_one_that_does_not_start_says_why_and_leaves_nothing(self):
+        for program, named in (("ceph-osd", "--mkfs"), ("radosgw", "rgw ended")):
+            with self.subTest(program):
+                broken = self.directory / program
+                broken.write_text("#!/bin/sh\necho no such luck\nexit 3\n")
+                broken.chmod(0o755)
+                result = subprocess.run([PROGRAM, "up", self.cluster], text=True, capture_output=True, timeout=300,
+                                        env={"PATH": f"{self.directory}:{os.environ['PATH']}"})
+                broken.unlink()
+                self.assertEqual((result.returncode, result.stdout), (1, ""))
+                self.assertIn("ceph-cluster: the cluster does not start: ", result.stderr)
+                self.assertIn(named, result.stderr)
+                self.assertIn("no such luck", result.stderr)
+                self.assertFalse(self.cluster.exists())
+                left = [process for process in pathlib.Path("/proc").glob("[0-9]*/cmdline") if str(self.cluster) in text_of(process)]
+                self.assertEqual(left, [])
 
     def test_down_ends_no_process_that_only_has_the_same_number(self):
         bystander = subprocess.Popen(["sleep", "600"])
