@@ -250,6 +250,9 @@ void Reflector::Impl::open(PeerId peer, const Open& open, const NodeRights* righ
     return refuse(peer, Channel::control, 0, Refuse::Reason::forbidden,
                   "name: " + in_quotes(open.name) + ' ' + *reason);
   }
+  if (options_.peers > 0 && open.name == options_.name && open.instance == peer_instance_)
+    return refuse(peer, Channel::control, 0, Refuse::Reason::forbidden,
+                  "that is this reflector itself: take it out of its peers");
   const auto origin = origin_id(open.name);
   const auto found = nodes_.find(static_cast<std::uint64_t>(origin));
   if (found == nodes_.end() && nodes_.size() == options_.max_nodes) {
