@@ -211,6 +211,43 @@ TEST_CASE("local: QEMU reads what is written here, and the other way round") {
   }
 }
 
+TEST_CASE("local: a volume of a base is what a plain array would be, after any writes, discards and reopenings") {
+  LocalPlace place;
+  const auto store = place.open();
+  const auto image = base_in(place, *store);
+  const auto id = new_id();
+  const std::uint64_t size = 6 * mib;
+  created(*store, id, base_spec(size, image.source.digest));
+  auto expected = longer(image.bytes, size);
+  SeededRandom random(11);
+  auto data = opened(*store, id);
+  for (int i = 0; i < 300; ++i) {
+    CAPTURE(i);
+    const std::uint64_t length = 1 + random.below(i % 10 == 0 ? 400'000 : i % 3 == 0 ? 10 : 70'000);
+    const std::uint64_t offset = random.below(static_cast<std::uint32_t>(size - length + 1));
+    const auto at = expected.begin() + static_cast<std::ptrdiff_t>(offset);
+    if (i % 4 == 3) {
+      IRONCORE_BLOCKS_OK(discard(*data, offset, length));
+      std::fill_n(at, length, std::byte{0});
+    } else {
+      const auto bytes = noise(length);
+      IRONCORE_BLOCKS_OK(write(*data, offset, bytes));
+      std::ranges::copy(bytes, at);
+    }
+    if (i % 17 == 0) IRONCORE_BLOCKS_OK(flush(*data));
+    if (i % 50 == 49) {
+      data.reset();
+      data = opened(*store, id);
+      REQUIRE(read(*data, 0, size) == expected);
+    }
+  }
+  data.reset();
+  CHECK(content(*store, id) == expected);
+  CHECK(get(*store, snapshot_id(id, taken(*store, id)), 0, size) == expected);
+  if (has_qemu())
+    run("qemu-img check -f " + format_of(*store, id) + " " + data_of(*store, id).string() + " || [ $? = 63 ]");
+}
+
 TEST_CASE("local: while QEMU has a volume it is left alone, and the store says who") {
   if (!has_qemu()) return;
   LocalPlace place;

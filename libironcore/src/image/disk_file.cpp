@@ -185,17 +185,21 @@ Result<void> create_overlay_disk(const std::filesystem::path& path, std::uint64_
   return create_file(path, [&](int fd) { return fill_overlay_disk(fd, path, size_bytes, backing, DiskFormat::raw); });
 }
 
-Result<std::uint64_t> disk_size(const std::filesystem::path& path, DiskFormat format) {
-  auto fd = open_file(path, O_RDONLY);
-  if (!fd) return fd.error();
+Result<std::uint64_t> disk_size(int fd, const std::filesystem::path& shown, DiskFormat format) {
   if (format == DiskFormat::qcow2) {
-    IRONCORE_TRY(const Header header, read_header(fd->get(), path));
+    IRONCORE_TRY(const Header header, read_header(fd, shown));
     return header.size;
   }
   // Seeking also tells the size of a block device.
-  const off_t end = ::lseek(fd->get(), 0, SEEK_END);
-  if (end < 0) return system_error(errno, "measure " + path.string());
+  const off_t end = ::lseek(fd, 0, SEEK_END);
+  if (end < 0) return system_error(errno, "measure " + shown.string());
   return static_cast<std::uint64_t>(end);
+}
+
+Result<std::uint64_t> disk_size(const std::filesystem::path& path, DiskFormat format) {
+  auto fd = open_file(path, O_RDONLY);
+  if (!fd) return fd.error();
+  return disk_size(fd->get(), path, format);
 }
 
 Result<std::filesystem::path> disk_backing(const std::filesystem::path& path) {

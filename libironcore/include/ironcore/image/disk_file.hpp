@@ -34,6 +34,8 @@ Result<void> fill_overlay_disk(int fd, const std::filesystem::path& shown, std::
 
 /// The size that a guest sees. `corrupt` if a qcow2 file is none.
 Result<std::uint64_t> disk_size(const std::filesystem::path& path, DiskFormat format);
+/// The same of a file that is open and that errors call `shown`.
+Result<std::uint64_t> disk_size(int fd, const std::filesystem::path& shown, DiskFormat format);
 
 /// What a qcow2 file says it is a child of; empty if of nothing. Whoever can write the file decides what it says.
 Result<std::filesystem::path> disk_backing(const std::filesystem::path& path);

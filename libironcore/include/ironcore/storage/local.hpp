@@ -46,7 +46,7 @@ struct LocalOptions {
 /// be ended. Encryption is `unsupported`. Clients are processes (`pid:1234`), or `unknown` if this user may not see whose.
 ///
 /// A volume has at most 16 TiB. A snapshot and a volume with a damaged record answer `corrupt` and are missing from lists; nothing that they may depend on is
-/// removed. `maintain` separates nothing.
+/// removed. `maintain` separates nothing, and removes half base images itself.
 class LocalStore {
  public:
   /// `invalid` for a directory that cannot be used, otherwise what the operating system says.

@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The body of BlockStore on local files.
 //
-//   DIRECTORY/lock                                byte by byte: who works on what
-//   DIRECTORY/bases/<digest>.raw                  sha256-HEX; 0444
-//   DIRECTORY/volumes/<tenant>/<uid>.{raw,qcow2}
-//   DIRECTORY/snapshots/<tenant>/<uid>.{raw,qcow2}
-//
-// Beside each of them is `<name>.record`, which comes last and goes first: what has none is not there. While something is removed its record is called
-// `<name>.removed`, so that a half removed thing and a half made one differ. `.new` is a record that is being written.
-//
 // Locks: each call that changes a thing holds the lock of that thing; a volume's comes before a snapshot's or a base's. Who bases a new thing on another one
 // holds `bases_key` from reading the record of the latter to writing the record of the former, and who removes a file that something may be based on holds it alone.
 #include "ironcore/storage/local.hpp"
@@ -22,7 +14,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <set>
 #include <system_error>
 
 #include "directory.hpp"
@@ -33,6 +24,7 @@
 #include "openers.hpp"
 #include "positional.hpp"
 #include "record.hpp"
+#include "tree.hpp"
 
 namespace ironcore::storage {
 
@@ -45,102 +37,7 @@ using image::DiskFormat;
 constexpr std::uint64_t largest_volume = std::uint64_t{16} << 40;
 /// From so many files on top of each other on a new one is a copy. Each of them costs a look-up per read.
 constexpr std::uint32_t most_layers = 8;
-constexpr std::size_t record_limit = 4096;
 constexpr std::string_view bases_key = "base images and snapshots";
-constexpr std::size_t copy_piece = 16 << 20;
-
-std::string stem_of(const crypto::Digest& digest) {
-  std::string stem = digest.to_text();
-  std::replace(stem.begin(), stem.end(), ':', '-');
-  return stem;
-}
-
-std::string words(const BlockId& id) {
-  return id.tenant + "/" + id.uid.to_text();
-}
-
-/// Where the files of one thing are.
-struct Place {
-  Directory directory;
-  std::string stem;
-
-  std::string record() const { return stem + ".record"; }
-  std::string removed() const { return stem + ".removed"; }
-  std::string data(DiskFormat format) const { return stem + "." + std::string(image::name(format)); }
-  fs::path path(DiskFormat format) const { return directory.path(data(format)); }
-};
-
-/// Removes everything except the record. The mark of a removal goes last.
-Result<void> clear(const Place& place) {
-  for (const auto& name :
-       {place.data(DiskFormat::raw), place.data(DiskFormat::qcow2), place.record() + ".new", place.removed()}) {
-    IRONCORE_CHECK(place.directory.remove(name));
-  }
-  return {};
-}
-
-/// From the first step on the thing is gone.
-Result<void> erase(const Place& place) {
-  IRONCORE_CHECK(place.directory.rename(place.record(), place.removed()));
-  IRONCORE_CHECK(place.directory.sync());
-  return clear(place);
-}
-
-/// Nothing if it is not there.
-Result<std::optional<Record>> load(const Place& place) {
-  auto text = place.directory.read(place.record(), record_limit);
-  if (!text) {
-    if (text.error().code() == ErrorCode::not_found) return std::optional<Record>();
-    return text.error();
-  }
-  auto record = Record::parse(*text);
-  if (!record) return record.error().within(place.directory.path(place.record()).string());
-  return std::optional(std::move(*record));
-}
-
-Result<void> sync_file(int fd, const fs::path& path) {
-  if (::fsync(fd) != 0) return system_error(errno, "sync " + path.string());
-  return {};
-}
-
-Result<void> resize(int fd, const fs::path& path, std::uint64_t size) {
-  if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return system_error(errno, "resize " + path.string());
-  return {};
-}
-
-/// Copies what is not a hole. Returns early on a stop.
-Result<void> copy_sparse(int from, int to, const fs::path& path, const std::stop_token& stop) {
-  struct stat status {};
-  if (::fstat(from, &status) != 0) return system_error(errno, "look at the source of " + path.string());
-  IRONCORE_CHECK(resize(to, path, static_cast<std::uint64_t>(status.st_size)));
-  Bytes buffer;
-  for (off_t data = 0; data < status.st_size;) {
-    data = ::lseek(from, data, SEEK_DATA);
-    if (data < 0 && errno == ENXIO) break;
-    const off_t hole = data < 0 ? -1 : ::lseek(from, data, SEEK_HOLE);
-    if (hole < 0) return system_error(errno, "look for the data of " + path.string());
-    while (data < hole) {
-      if (stop.stop_requested()) return Error(ErrorCode::cancelled, "stopped while copying to " + path.string());
-      const auto piece = std::min(static_cast<std::size_t>(hole - data), copy_piece);
-      off_t in = data, out = data;
-      const auto count = ::copy_file_range(from, &in, to, &out, piece, 0);
-      if (count > 0) {
-        data += count;
-        continue;
-      }
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0 && errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) {
-        return system_error(errno, "copy to " + path.string());
-      }
-      // An unusual file system: by hand.
-      buffer.resize(std::min(piece, std::size_t{1} << 20));
-      IRONCORE_CHECK(read_at(from, "the source of " + path.string(), static_cast<std::uint64_t>(data), buffer));
-      IRONCORE_CHECK(write_at(to, path.string(), static_cast<std::uint64_t>(data), buffer));
-      data += static_cast<off_t>(buffer.size());
-    }
-  }
-  return {};
-}
 
 bool is_zero(BytesView bytes) {
   return bytes.empty() ||
@@ -187,13 +84,8 @@ Result<void> check_limits(const Limits& limits) {
 
 class Body final : public BlockStore {
  public:
-  Body(LocalOptions options, Clock& clock, Directory root, Directory bases, Directory volumes, Directory snapshots)
-      : options_(std::move(options)),
-        clock_(clock),
-        root_(std::move(root)),
-        bases_(std::move(bases)),
-        volumes_(std::move(volumes)),
-        snapshots_(std::move(snapshots)) {}
+  Body(LocalOptions options, Clock& clock, Tree tree)
+      : options_(std::move(options)), clock_(clock), tree_(std::move(tree)) {}
 
   Result<Capacity> capacity() override {
     std::error_code wrong;
@@ -215,16 +107,14 @@ class Body final : public BlockStore {
   }
 
   Result<std::vector<BaseImage>> bases() override {
-    IRONCORE_TRY(const auto names, bases_.names());
-    IRONCORE_TRY(const auto children, count_children());
+    IRONCORE_TRY(const auto names, tree_.bases.names());
+    IRONCORE_TRY(const auto children, tree_.count_children());
     std::vector<BaseImage> out;
     for (const auto& name : names) {
       if (!name.ends_with(".record")) continue;
-      auto text = name.substr(0, name.size() - std::string_view(".record").size());
-      std::replace(text.begin(), text.end(), '-', ':');
-      const auto digest = crypto::Digest::parse(text);
+      const auto digest = parse_stem(name.substr(0, name.find('.')));
       if (!digest) continue;
-      IRONCORE_TRY(const Place place, base_place(*digest));
+      IRONCORE_TRY(const Place place, tree_.base_place(*digest));
       const auto record = load(place);
       if (!record || !*record) continue;
       out.push_back(base_of(*digest, **record, children));
@@ -235,10 +125,10 @@ class Body final : public BlockStore {
   Result<void> remove_base(const crypto::Digest& digest) override {
     const auto what = "base image " + digest.to_text();
     IRONCORE_TRY(const UniqueFd held, hold(what));
-    IRONCORE_TRY(const Place place, base_place(digest));
+    IRONCORE_TRY(const Place place, tree_.base_place(digest));
     if (!place.directory.has(place.record())) return clear(place);
     IRONCORE_TRY(const UniqueFd alone, hold(bases_key));
-    IRONCORE_TRY(const auto children, dependents(digest, {}));
+    IRONCORE_TRY(const auto children, tree_.dependents(digest, {}));
     if (children > 0) {
       return Error(ErrorCode::wrong_state,
                    what + " is the base of " + std::to_string(children) + " volumes or snapshots: remove them first");
@@ -256,13 +146,13 @@ class Body final : public BlockStore {
 
   Result<Volume> volume(const BlockId& id) override {
     IRONCORE_CHECK(check_id(id));
-    IRONCORE_TRY(const Found found, find(volumes_, id, "volume"));
+    IRONCORE_TRY(const Found found, find(tree_.volumes, id, "volume"));
     return volume_of(id, found.record);
   }
 
   Result<std::vector<Volume>> volumes() override {
     std::vector<Volume> out;
-    IRONCORE_CHECK(each_record(volumes_, [&](const BlockId& id, const Record& record) {
+    IRONCORE_CHECK(each_record(tree_.volumes, [&](const BlockId& id, const Record& record) {
       auto volume = volume_of(id, record);
       if (volume) out.push_back(std::move(*volume));
     }));
@@ -278,7 +168,7 @@ class Body final : public BlockStore {
     IRONCORE_CHECK(check_id(id));
     IRONCORE_CHECK(check_limits(limits));
     IRONCORE_TRY(const UniqueFd held, hold(words(id)));
-    IRONCORE_TRY(Found found, find(volumes_, id, "volume"));
+    IRONCORE_TRY(Found found, find(tree_.volumes, id, "volume"));
     if (found.record.limits == limits) return {};
     found.record.limits = limits;
     return within(save(found.place, found.record), "limit volume " + words(id));
@@ -300,13 +190,13 @@ class Body final : public BlockStore {
 
   Result<Snapshot> snapshot(const BlockId& id) override {
     IRONCORE_CHECK(check_id(id));
-    IRONCORE_TRY(const Found found, find(snapshots_, id, "snapshot"));
+    IRONCORE_TRY(const Found found, find(tree_.snapshots, id, "snapshot"));
     return snapshot_of(id, found.record);
   }
 
   Result<std::vector<Snapshot>> snapshots() override {
     std::vector<Snapshot> out;
-    IRONCORE_CHECK(each_record(snapshots_, [&](const BlockId& id, const Record& record) {
+    IRONCORE_CHECK(each_record(tree_.snapshots, [&](const BlockId& id, const Record& record) {
       if (!record.is_removed) out.push_back(snapshot_of(id, record));
     }));
     return out;
@@ -315,7 +205,7 @@ class Body final : public BlockStore {
   Result<void> remove_snapshot(const BlockId& id) override {
     IRONCORE_CHECK(check_id(id));
     IRONCORE_TRY(const UniqueFd held, hold(words(id)));
-    IRONCORE_TRY(const auto place, place_of(snapshots_, id));
+    IRONCORE_TRY(const auto place, place_of(tree_.snapshots, id));
     if (!place) return {};
     IRONCORE_TRY(auto record, load(*place));
     if (!record) return clear(*place);
@@ -336,7 +226,7 @@ class Body final : public BlockStore {
   Result<Access> access(const BlockId& id) override {
     IRONCORE_CHECK(check_id(id));
     IRONCORE_TRY(const UniqueFd held, hold(words(id)));
-    IRONCORE_TRY(const Found found, find(volumes_, id, "volume"));
+    IRONCORE_TRY(const Found found, find(tree_.volumes, id, "volume"));
     IRONCORE_CHECK(within(catch_up(id, found), "prepare volume " + words(id)));
     Access out{.driver = "local", .handle = handle_of(id), .attributes = {}, .secrets = {}};
     out.attributes["path"] = found.place.path(found.record.format).string();
@@ -363,7 +253,7 @@ class Body final : public BlockStore {
 
   Result<std::vector<Client>> clients(const BlockId& id) override {
     IRONCORE_CHECK(check_id(id));
-    IRONCORE_TRY(const Found found, find(volumes_, id, "volume"));
+    IRONCORE_TRY(const Found found, find(tree_.volumes, id, "volume"));
     // Asked through the descriptor that has our own locks, these do not count.
     const auto disk = find_open(id);
     UniqueFd fresh;
@@ -383,17 +273,16 @@ class Body final : public BlockStore {
 
   Result<Maintenance> maintain(std::stop_token stop) override {
     Maintenance out;
-    IRONCORE_CHECK(tidy(volumes_, out, stop));
-    IRONCORE_CHECK(tidy(snapshots_, out, stop));
-    IRONCORE_TRY(const auto stems, unrecorded(bases_));
+    IRONCORE_CHECK(tidy(tree_.volumes, out, stop));
+    IRONCORE_CHECK(tidy(tree_.snapshots, out, stop));
+    // Half a base is in nobody's way and nobody's loss: who still wants it imports it again.
+    IRONCORE_TRY(const auto stems, stems_in(tree_.bases));
     for (const auto& stem : stems.without_record) {
-      std::string text = stem;
-      std::replace(text.begin(), text.end(), '-', ':');
-      const auto digest = crypto::Digest::parse(text);
+      const auto digest = parse_stem(stem);
       if (!digest) continue;
       const auto held = try_hold("base image " + digest->to_text());
       if (!held) continue;  // somebody works on it
-      IRONCORE_TRY(const Place place, base_place(*digest));
+      IRONCORE_TRY(const Place place, tree_.base_place(*digest));
       if (place.directory.has(place.record())) continue;
       IRONCORE_CHECK(clear(place));
       ++out.removed;
@@ -403,8 +292,12 @@ class Body final : public BlockStore {
 
   Result<void> remove_unfinished(const BlockId& id) override {
     IRONCORE_CHECK(check_id(id));
-    IRONCORE_TRY(const UniqueFd held, hold(words(id)));
-    for (const auto* kind : {&volumes_, &snapshots_}) {
+    const auto held = try_hold(words(id));
+    if (!held && held.error().code() == ErrorCode::conflict) {
+      return Error(ErrorCode::wrong_state, words(id) + " is being worked on: repeat it later");
+    }
+    IRONCORE_CHECK(held);
+    for (const auto* kind : {&tree_.volumes, &tree_.snapshots}) {
       IRONCORE_TRY(const auto place, place_of(*kind, id));
       if (!place) continue;
       if (place->directory.has(place->record())) {
@@ -416,192 +309,23 @@ class Body final : public BlockStore {
   }
 
  private:
-  struct Found {
-    Place place;
-    Record record;
-  };
-
   // Locks and places
 
   Result<UniqueFd> hold(std::string_view what, LockMode mode = LockMode::exclusive) {
-    return lock(root_, what, mode, {clock_, options_.patience, {}});
+    return lock(tree_.root, what, mode, {clock_, options_.patience, {}});
   }
   Result<UniqueFd> try_hold(std::string_view what) {
-    return lock(root_, what, LockMode::exclusive, {clock_, Duration::zero(), {}});
-  }
-
-  Result<Place> base_place(const crypto::Digest& digest) const {
-    IRONCORE_TRY(Directory directory, root_.enter("bases"));
-    return Place{std::move(directory), stem_of(digest)};
-  }
-
-  /// Nothing if the tenant has no directory yet.
-  static Result<std::optional<Place>> place_of(const Directory& kind, const BlockId& id) {
-    auto directory = kind.enter(id.tenant);
-    if (!directory) {
-      if (directory.error().code() == ErrorCode::not_found) return std::optional<Place>();
-      return directory.error();
-    }
-    return std::optional(Place{std::move(*directory), id.uid.to_text()});
-  }
-
-  static Result<Place> make_place(const Directory& kind, const BlockId& id) {
-    IRONCORE_TRY(Directory directory, kind.make(id.tenant));
-    return Place{std::move(directory), id.uid.to_text()};
-  }
-
-  static Result<Found> find(const Directory& kind, const BlockId& id, std::string_view word) {
-    IRONCORE_TRY(auto place, place_of(kind, id));
-    if (place) {
-      IRONCORE_TRY(auto record, load(*place));
-      if (record && !record->is_removed) return Found{std::move(*place), std::move(*record)};
-    }
-    return Error(ErrorCode::not_found, "there is no " + std::string(word) + " " + words(id));
-  }
-
-  /// Whether a thing of this kind has the uid.
-  static Result<bool> has(const Directory& kind, const BlockId& id) {
-    IRONCORE_TRY(const auto place, place_of(kind, id));
-    return place && place->directory.has(place->record());
-  }
-
-  static Result<void> save(const Place& place, const Record& record) {
-    return place.directory.replace(place.record(), record.to_text());
-  }
-
-  /// After a failure nothing stays.
-  static Result<void> give_up(const Place& place, Error error) {
-    (void)place.directory.remove(place.record());
-    (void)clear(place);
-    return error;
-  }
-
-  // Lists
-
-  static Result<std::vector<std::string>> tenants(const Directory& kind) {
-    IRONCORE_TRY(auto names, kind.names());
-    std::erase_if(names, [](const std::string& name) { return check_dns_label(name).has_value(); });
-    return names;
-  }
-
-  /// Damaged records are left out.
-  static Result<void> each_record(const Directory& kind,
-                                  const std::function<void(const BlockId&, const Record&)>& take) {
-    IRONCORE_TRY(const auto all, tenants(kind));
-    for (const auto& tenant : all) {
-      IRONCORE_CHECK(each_record_of(kind, tenant, [&](const BlockId& id, const Result<std::optional<Record>>& record) {
-        if (record && *record) take(id, **record);
-      }));
-    }
-    return {};
-  }
-
-  static Result<void> each_record_of(
-      const Directory& kind, const std::string& tenant,
-      const std::function<void(const BlockId&, const Result<std::optional<Record>>&)>& take) {
-    auto directory = kind.enter(tenant);
-    if (!directory) {
-      if (directory.error().code() == ErrorCode::not_found) return {};
-      return directory.error();
-    }
-    IRONCORE_TRY(const auto names, directory->names());
-    Place place{std::move(*directory), {}};
-    for (const auto& name : names) {
-      if (!name.ends_with(".record")) continue;
-      place.stem = name.substr(0, name.find('.'));
-      const auto uid = Uid::parse(place.stem);
-      if (uid) take({tenant, *uid}, load(place));
-    }
-    return {};
-  }
-
-  // Who is based on whom
-
-  /// How many volumes and snapshots need the file of `parent`; those of `tenant`, or of all. An error if a record cannot be read: it might be one of them.
-  Result<std::uint32_t> dependents(const Parent& parent, const std::optional<std::string>& tenant) {
-    std::uint32_t count = 0;
-    for (const auto* kind : {&volumes_, &snapshots_}) {
-      IRONCORE_TRY(auto all, tenants(*kind));
-      if (tenant) all = {*tenant};
-      for (const auto& one : all) {
-        Result<void> readable;
-        IRONCORE_CHECK(each_record_of(*kind, one, [&](const BlockId&, const Result<std::optional<Record>>& record) {
-          if (!record) {
-            readable = record.error();
-          } else if (*record && (*record)->backing == parent) {
-            ++count;
-          }
-        }));
-        IRONCORE_CHECK(readable);
-      }
-    }
-    return count;
-  }
-
-  using Children = std::map<crypto::Digest, std::uint32_t>;
-  Result<Children> count_children() {
-    Children out;
-    for (const auto* kind : {&volumes_, &snapshots_}) {
-      IRONCORE_CHECK(each_record(*kind, [&](const BlockId&, const Record& record) {
-        if (const auto* digest = std::get_if<crypto::Digest>(&record.backing)) ++out[*digest];
-      }));
-    }
-    return out;
-  }
-
-  /// How many files must be asked for a block, apart from the one that says this.
-  Result<std::uint32_t> depth_of(const std::string& tenant, Parent backing) const {
-    for (std::uint32_t depth = 0; depth < 64; ++depth) {
-      if (std::holds_alternative<std::monostate>(backing)) return depth;
-      const auto* uid = std::get_if<Uid>(&backing);
-      if (uid == nullptr) return depth + 1;
-      IRONCORE_TRY(const Found found, layer(tenant, *uid));
-      backing = found.record.backing;
-    }
-    return Error(ErrorCode::corrupt, "the snapshots of tenant " + tenant + " are based on each other in a circle");
-  }
-
-  /// A snapshot that something is based on, removed or not.
-  Result<Found> layer(const std::string& tenant, const Uid& uid) const {
-    const BlockId id{tenant, uid};
-    IRONCORE_TRY(auto place, place_of(snapshots_, id));
-    if (place) {
-      IRONCORE_TRY(auto record, load(*place));
-      if (record) return Found{std::move(*place), std::move(*record)};
-    }
-    return Error(ErrorCode::corrupt, "snapshot " + words(id) + ", which it is based on, is missing");
-  }
-
-  /// Opens what `backing` needs, from the top to the bottom. The records say what that is: a file can say anything.
-  Result<void> add_layers(const std::string& tenant, Parent backing, std::vector<Disk::File>& files) const {
-    IRONCORE_CHECK(depth_of(tenant, backing));
-    while (!std::holds_alternative<std::monostate>(backing)) {
-      if (const auto* digest = std::get_if<crypto::Digest>(&backing)) {
-        IRONCORE_TRY(const Place place, base_place(*digest));
-        IRONCORE_CHECK(add_file(place, DiskFormat::raw, O_RDONLY, files));
-        return {};
-      }
-      IRONCORE_TRY(const Found found, layer(tenant, std::get<Uid>(backing)));
-      IRONCORE_CHECK(add_file(found.place, found.record.format, O_RDONLY, files));
-      backing = found.record.backing;
-    }
-    return {};
-  }
-
-  static Result<void> add_file(const Place& place, DiskFormat format, int flags, std::vector<Disk::File>& files) {
-    IRONCORE_TRY(UniqueFd fd, place.directory.file(place.data(format), flags));
-    files.push_back({std::move(fd), format, place.path(format).string()});
-    return {};
+    return lock(tree_.root, what, LockMode::exclusive, {clock_, Duration::zero(), {}});
   }
 
   // Values
 
-  static BaseImage base_of(const crypto::Digest& digest, const Record& record, const Children& children) {
+  static BaseImage base_of(const crypto::Digest& digest, const Record& record, const Tree::Children& children) {
     const auto found = children.find(digest);
     return {digest, record.size_bytes, found == children.end() ? 0 : found->second};
   }
   Result<Volume> volume_of(const BlockId& id, const Record& record) const {
-    IRONCORE_TRY(const std::uint32_t depth, depth_of(id.tenant, record.backing));
+    IRONCORE_TRY(const std::uint32_t depth, tree_.depth_of(id.tenant, record.backing));
     return Volume{id, record.size_bytes, false, record.limits, depth};
   }
   static Snapshot snapshot_of(const BlockId& id, const Record& record) {
@@ -617,11 +341,11 @@ class Body final : public BlockStore {
     if (source.size_bytes == 0) return Error(ErrorCode::invalid, "an image needs at least one byte");
     // A second caller waits for the first one's copy, however long it takes.
     IRONCORE_TRY(const UniqueFd held,
-                 lock(root_, what, LockMode::exclusive, {clock_, std::chrono::hours(24 * 365), stop}));
-    IRONCORE_TRY(const Place place, base_place(source.digest));
+                 lock(tree_.root, what, LockMode::exclusive, {clock_, std::chrono::hours(24 * 365), stop}));
+    IRONCORE_TRY(const Place place, tree_.base_place(source.digest));
     IRONCORE_TRY(const auto existing, load(place));
     if (existing) {
-      IRONCORE_TRY(const auto children, count_children());
+      IRONCORE_TRY(const auto children, tree_.count_children());
       return base_of(source.digest, *existing, children);
     }
     IRONCORE_CHECK(clear(place));
@@ -644,7 +368,7 @@ class Body final : public BlockStore {
       IRONCORE_CHECK(sync_file(fd.get(), path));
       return save(place, record);
     }();
-    if (!made) return give_up(place, made.error()).error();
+    if (!made) return give_up(place, made.error());
     return base_of(source.digest, record, {});
   }
 
@@ -657,7 +381,7 @@ class Body final : public BlockStore {
   };
   Result<Source> source_of(const std::string& tenant, const VolumeSource& source) const {
     if (const auto* base = std::get_if<FromBase>(&source)) {
-      IRONCORE_TRY(Place place, base_place(base->digest));
+      IRONCORE_TRY(Place place, tree_.base_place(base->digest));
       IRONCORE_TRY(auto record, load(place));
       if (!record) {
         return Error(ErrorCode::not_found, "there is no base image " + base->digest.to_text() + ": import it first");
@@ -667,7 +391,7 @@ class Body final : public BlockStore {
     }
     const auto& from = std::get<FromSnapshot>(source);
     const BlockId id{tenant, from.snapshot};
-    IRONCORE_TRY(Found found, find(snapshots_, id, "snapshot"));
+    IRONCORE_TRY(Found found, find(tree_.snapshots, id, "snapshot"));
     if (from.key) {
       return Error(ErrorCode::invalid, "snapshot " + words(id) + " is not encrypted: it is read without a key");
     }
@@ -691,7 +415,7 @@ class Body final : public BlockStore {
 
     IRONCORE_TRY(const UniqueFd held, hold(words(id)));
     IRONCORE_TRY(const UniqueFd kept, hold(bases_key, LockMode::shared));
-    IRONCORE_TRY(const Place place, make_place(volumes_, id));
+    IRONCORE_TRY(const Place place, make_place(tree_.volumes, id));
     IRONCORE_TRY(const auto existing, load(place));
     if (existing) {
       if (existing->size_bytes == record.size_bytes && existing->source == record.source) {
@@ -700,7 +424,7 @@ class Body final : public BlockStore {
       return Error(ErrorCode::already_exists, "it is there with " + std::to_string(existing->size_bytes) +
                                                   " bytes or from another source: use another uid");
     }
-    IRONCORE_TRY(const bool is_snapshot, has(snapshots_, id));
+    IRONCORE_TRY(const bool is_snapshot, has(tree_.snapshots, id));
     if (is_snapshot) return Error(ErrorCode::already_exists, "a snapshot has this uid: use another one");
     std::optional<Source> source;
     if (!std::holds_alternative<Empty>(spec.source)) {
@@ -721,7 +445,7 @@ class Body final : public BlockStore {
       }
       return save(place, record);
     }();
-    if (!made) return give_up(place, made.error()).error();
+    if (!made) return give_up(place, made.error());
     return volume_of(id, record);
   }
 
@@ -741,7 +465,7 @@ class Body final : public BlockStore {
     }
     IRONCORE_CHECK(place.directory.remove(place.data(record.format)));
 
-    IRONCORE_TRY(const std::uint32_t depth, depth_of(tenant, source.parent));
+    IRONCORE_TRY(const std::uint32_t depth, tree_.depth_of(tenant, source.parent));
     if (depth < most_layers) {
       record.format = DiskFormat::qcow2;
       record.backing = source.parent;
@@ -759,7 +483,7 @@ class Body final : public BlockStore {
   Result<void> copy_whole(const Place& place, const Record& record, const std::string& tenant, const Source& source,
                           const Progress& progress, const std::stop_token& stop) const {
     std::vector<Disk::File> files;
-    IRONCORE_CHECK(add_layers(tenant, source.parent, files));
+    IRONCORE_CHECK(tree_.add_layers(tenant, source.parent, files));
     IRONCORE_TRY(const auto from, Disk::open(std::move(files), source.record.size_bytes, false));
     IRONCORE_TRY(const UniqueFd fd, place.directory.create(place.data(DiskFormat::raw)));
     const auto path = place.path(DiskFormat::raw);
@@ -781,7 +505,7 @@ class Body final : public BlockStore {
   Result<Volume> expand_checked(const BlockId& id, std::uint64_t size_bytes) {
     IRONCORE_CHECK(check_size(size_bytes));
     IRONCORE_TRY(const UniqueFd held, hold(words(id)));
-    IRONCORE_TRY(Found found, find(volumes_, id, "volume"));
+    IRONCORE_TRY(Found found, find(tree_.volumes, id, "volume"));
     if (size_bytes < found.record.size_bytes) {
       return Error(ErrorCode::invalid,
                    "a volume cannot shrink: it has " + std::to_string(found.record.size_bytes) + " bytes already");
@@ -805,6 +529,12 @@ class Body final : public BlockStore {
   Result<void> catch_up(const BlockId& id, const Found& found) {
     if (found.record.format != DiskFormat::qcow2 || is_open_here(id)) return {};
     const auto path = found.place.path(found.record.format);
+    {
+      // A look first: whoever starts to use it now should not find it locked for nothing.
+      IRONCORE_TRY(const UniqueFd fd, found.place.directory.file(found.place.data(found.record.format), O_RDONLY));
+      IRONCORE_TRY(const std::uint64_t size, image::disk_size(fd.get(), path, found.record.format));
+      if (size >= found.record.size_bytes) return {};
+    }
     IRONCORE_TRY(const UniqueFd fd, found.place.directory.file(found.place.data(found.record.format), O_RDWR));
     IRONCORE_TRY(const bool is_free, lock_image(fd.get(), path));
     if (!is_free) return {};
@@ -813,7 +543,7 @@ class Body final : public BlockStore {
 
   Result<void> remove_checked(const BlockId& id) {
     IRONCORE_TRY(const UniqueFd held, hold(words(id)));
-    IRONCORE_TRY(const auto place, place_of(volumes_, id));
+    IRONCORE_TRY(const auto place, place_of(tree_.volumes, id));
     if (!place) return {};
     if (!place->directory.has(place->record())) return clear(*place);
     if (is_open_here(id)) return Error(ErrorCode::wrong_state, "this process has it open: close its data first");
@@ -841,16 +571,16 @@ class Body final : public BlockStore {
     if (id == volume) return Error(ErrorCode::invalid, "a snapshot needs a uid of its own");
     IRONCORE_TRY(const UniqueFd held, hold(words(id)));
     IRONCORE_TRY(const UniqueFd kept, hold(bases_key, LockMode::shared));
-    IRONCORE_TRY(const auto before, place_of(snapshots_, id));
+    IRONCORE_TRY(const auto before, place_of(tree_.snapshots, id));
     if (before) {
       IRONCORE_TRY(const auto existing, load(*before));
       if (existing && existing->volume == volume.uid && !existing->is_removed) return snapshot_of(id, *existing);
       if (existing) return Error(ErrorCode::already_exists, "a snapshot has or had this uid: use another one");
     }
-    IRONCORE_TRY(const bool is_volume, has(volumes_, id));
+    IRONCORE_TRY(const bool is_volume, has(tree_.volumes, id));
     if (is_volume) return Error(ErrorCode::already_exists, "a volume has this uid: use another one");
-    IRONCORE_TRY(const Found found, find(volumes_, volume, "volume"));
-    IRONCORE_TRY(const Place place, make_place(snapshots_, id));
+    IRONCORE_TRY(const Found found, find(tree_.volumes, volume, "volume"));
+    IRONCORE_TRY(const Place place, make_place(tree_.snapshots, id));
     IRONCORE_CHECK(clear(place));
     Record record = found.record;
     record.volume = volume.uid;
@@ -863,7 +593,7 @@ class Body final : public BlockStore {
       IRONCORE_CHECK(sync_file(fd.get(), path));
       return save(place, record);
     }();
-    if (!made) return give_up(place, made.error()).error();
+    if (!made) return give_up(place, made.error());
     return snapshot_of(id, record);
   }
 
@@ -904,7 +634,7 @@ class Body final : public BlockStore {
       if (alone.error().code() == ErrorCode::conflict) return Collected::busy;
       return alone.error();
     }
-    const auto count = dependents(id.uid, id.tenant);
+    const auto count = tree_.dependents(id.uid, id.tenant);
     if (!count || *count > 0) return Collected::needed;
     IRONCORE_CHECK(within(erase(place), "remove snapshot " + words(id)));
     return Collected::gone;
@@ -921,9 +651,9 @@ class Body final : public BlockStore {
   bool is_open_here(const BlockId& id) { return static_cast<bool>(find_open(id)); }
 
   Result<OpenDisk> open_disk(const BlockId& id, bool has_key) {
-    IRONCORE_TRY(const bool is_volume, has(volumes_, id));
+    IRONCORE_TRY(const bool is_volume, has(tree_.volumes, id));
     const auto kind = is_volume ? "volume" : "snapshot";
-    auto found = find(is_volume ? volumes_ : snapshots_, id, is_volume ? "volume" : "volume or snapshot");
+    auto found = find(is_volume ? tree_.volumes : tree_.snapshots, id, is_volume ? "volume" : "volume or snapshot");
     if (!found) return found.error();
     const auto opening = std::string("open ") + kind + " " + words(id);
     if (has_key) return Error(ErrorCode::invalid, opening + ": it is not encrypted: open it without a key");
@@ -942,7 +672,7 @@ class Body final : public BlockStore {
       IRONCORE_CHECK(
           within(image::grow_disk(files[0].fd.get(), path, found->record.format, found->record.size_bytes), opening));
     }
-    IRONCORE_CHECK(within(add_layers(id.tenant, found->record.backing, files), opening));
+    IRONCORE_CHECK(within(tree_.add_layers(id.tenant, found->record.backing, files), opening));
     auto disk = Disk::open(std::move(files), found->record.size_bytes, is_volume);
     if (!disk) return disk.error().within(opening);
     if (is_volume) {
@@ -955,32 +685,11 @@ class Body final : public BlockStore {
 
   // Leftovers
 
-  struct Stems {
-    std::set<std::string> with_record, without_record;
-    std::set<std::string> with_new_record;  ///< that never took the place of the one that is there
-  };
-  static Result<Stems> unrecorded(const Directory& directory) {
-    IRONCORE_TRY(const auto names, directory.names());
-    Stems out;
-    for (const auto& name : names) {
-      if (name.ends_with(".record")) out.with_record.insert(name.substr(0, name.find('.')));
-    }
-    for (const auto& name : names) {
-      auto stem = name.substr(0, name.find('.'));
-      if (!out.with_record.contains(stem)) {
-        out.without_record.insert(std::move(stem));
-      } else if (name.ends_with(".record.new")) {
-        out.with_new_record.insert(std::move(stem));
-      }
-    }
-    return out;
-  }
-
   Result<void> tidy(const Directory& kind, Maintenance& out, const std::stop_token& stop) {
     IRONCORE_TRY(const auto all, tenants(kind));
     for (const auto& tenant : all) {
       IRONCORE_TRY(Directory directory, kind.enter(tenant));
-      IRONCORE_TRY(const Stems stems, unrecorded(directory));
+      IRONCORE_TRY(const Stems stems, stems_in(directory));
       Place place{std::move(directory), {}};
       for (const auto& stem : stems.without_record) {
         if (stop.stop_requested()) return Error(ErrorCode::cancelled, "stopped while tidying up");
@@ -995,7 +704,7 @@ class Body final : public BlockStore {
         const auto held = try_hold(words({tenant, *uid}));
         if (held) IRONCORE_CHECK(place.directory.remove(stem + ".record.new"));
       }
-      if (&kind != &snapshots_) continue;
+      if (&kind != &tree_.snapshots) continue;
       IRONCORE_CHECK(tidy_all_removed(place, tenant, stems.with_record, out, stop));
     }
     return {};
@@ -1043,7 +752,7 @@ class Body final : public BlockStore {
 
   LocalOptions options_;
   Clock& clock_;
-  Directory root_, bases_, volumes_, snapshots_;
+  Tree tree_;
   std::shared_ptr<OpenDisks> open_ = std::make_shared<OpenDisks>();
 };
 
@@ -1062,12 +771,8 @@ Result<std::unique_ptr<BlockStore>> LocalStore::open(LocalOptions options, Clock
   } else if (errno != EEXIST) {
     return system_error(errno, "create directory " + path.string());
   }
-  IRONCORE_TRY(Directory root, Directory::open(path));
-  IRONCORE_TRY(Directory bases, root.make("bases"));
-  IRONCORE_TRY(Directory volumes, root.make("volumes"));
-  IRONCORE_TRY(Directory snapshots, root.make("snapshots"));
-  return std::unique_ptr<BlockStore>(std::make_unique<Body>(
-      std::move(options), clock, std::move(root), std::move(bases), std::move(volumes), std::move(snapshots)));
+  IRONCORE_TRY(Tree tree, Tree::open(path));
+  return std::unique_ptr<BlockStore>(std::make_unique<Body>(std::move(options), clock, std::move(tree)));
 }
 
 }  // namespace ironcore::storage
