@@ -34,6 +34,7 @@ class BucketStore {
   /// What is more than the quota stays; writes are refused.
   virtual Result<void> set_quota(const Uid& id, const BucketQuota& quota) = 0;
   virtual Result<void> set_limits(const Uid& id, const BucketLimits& limits) = 0;
+  /// Users with a key of the bucket may have changed them; `unsupported` if they did so in a way that `BucketSettings` has no words for.
   virtual Result<BucketSettings> settings(const Uid& id) = 0;
   /// Makes them so, changing only what differs. `wrong_state` for a retention in a bucket that is not lockable, and for one without versions that is.
   virtual Result<void> configure(const Uid& id, const BucketSettings& settings) = 0;
