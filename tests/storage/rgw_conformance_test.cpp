@@ -2,6 +2,8 @@
 // The suite of BucketStore against a real RADOS gateway, and what only that one does.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "../support/ceph_cluster.hpp"
 #include "bucket_store_suite.hpp"
@@ -70,6 +72,27 @@ using storage::testing::TestBucket;
 
 TEST_CASE("a RADOS gateway is a bucket store") {
   storage::testing::check_bucket_store([] { return std::make_unique<RgwFixture>(); });
+}
+
+TEST_CASE("a stock client works with what access hands out") {
+  const auto store = rgw::open(options(), machine_clock).value();
+  const TestBucket bucket(*store);
+  const BucketAccess access = bucket.access();
+  const std::string host = access.endpoint.substr(std::string("http://").size());
+  const std::filesystem::path& directory = cluster->directory();
+  const auto write = [](const std::filesystem::path& path, const std::string& text) { std::ofstream(path) << text; };
+  write(directory / "s3cfg", "[default]\nuse_https = False\nhost_base = " + host + "\nhost_bucket = " + host +
+                                 "\naccess_key = " + access.key_id + "\nsecret_key = " + access.secret + "\n");
+  write(directory / "sent", "marker");
+  const auto s3cmd = [&](const std::string& arguments) {
+    return std::system(("s3cmd -q -c " + (directory / "s3cfg").string() + " " + arguments).c_str());
+  };
+  REQUIRE(s3cmd("put " + (directory / "sent").string() + " s3://" + bucket.name + "/o") == 0);
+  REQUIRE(s3cmd("get s3://" + bucket.name + "/o " + (directory / "got").string()) == 0);
+  std::string got;
+  std::ifstream(directory / "got") >> got;
+  CHECK(got == "marker");
+  CHECK(store->bucket(bucket.id).value().objects == 1);
 }
 
 TEST_CASE("the user of a bucket makes no other one, and sees no other one") {

@@ -415,8 +415,9 @@ Result<void> RgwBucketStore::revoke_key(const Uid& id, const std::string& key) {
   IRONCORE_TRY(const Keys keys, user_keys(id));
   if (std::ranges::find(keys, key, &Credentials::key_id) == keys.end()) return {};
   IRONCORE_TRY(const Answer answer, admin("DELETE", "user", {{"key", ""}, {"uid", user(id)}, {"access-key", key}}));
-  // Somebody else was faster, or the answer of the first attempt was lost: then the key is not known any more.
-  if (answer.is_good() || parse_refusal(answer.body).code == "InvalidAccessKeyId") {
+  if (answer.is_good()) return {};
+  // Somebody else was faster, or the answer of the first attempt was lost.
+  if (parse_refusal(answer.body).code == "InvalidAccessKeyId") {
     IRONCORE_TRY(const Keys left, user_keys(id));
     if (std::ranges::find(left, key, &Credentials::key_id) == left.end()) return {};
   }
