@@ -67,15 +67,19 @@ RawImage base_in(const LocalPlace& place, BlockStore& store) {
 std::string machine_with(const fs::path& path, const std::string& format) {
   return "qemu-system-x86_64 -machine pc,accel=tcg -m 32 -S -nodefaults -display none -monitor stdio -drive "
          "if=none,id=d,file=" +
-         path.string() + ",format=" + format + " -device virtio-blk-pci,drive=d >/dev/null 2>&1";
+         path.string() + ",format=" + format + " -device virtio-blk-pci,drive=d";
 }
 
 /// A machine that has an image as its disk, until this is destroyed; or the test process.
 class Qemu {
  public:
   Qemu(const fs::path& path, const std::string& format)
-      : pipe_(::popen(("exec setpriv --pdeathsig KILL " + machine_with(path, format)).c_str(), "w")) {
+      : pipe_(::popen(
+            ("exec setpriv --pdeathsig KILL " + machine_with(path, format) + " >" + said_.string() + " 2>&1").c_str(),
+            "w")) {
     REQUIRE(pipe_ != nullptr);
+    // Before its monitor speaks it opens, locks and reopens its disk.
+    REQUIRE(eventually([&] { return read_all(said_).find("(qemu)") != std::string::npos; }));
   }
   Qemu(const Qemu&) = delete;
   Qemu& operator=(const Qemu&) = delete;
