@@ -70,6 +70,15 @@ std::string machine_with(const fs::path& path, const std::string& format) {
          path.string() + ",format=" + format + " -device virtio-blk-pci,drive=d";
 }
 
+bool eventually(const std::function<bool()>& done) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return true;
+}
+
 /// A machine that has an image as its disk, until this is destroyed; or the test process.
 class Qemu {
  public:
@@ -79,27 +88,20 @@ class Qemu {
             "w")) {
     REQUIRE(pipe_ != nullptr);
     // Before its monitor speaks it opens, locks and reopens its disk.
-    REQUIRE(eventually([&] { return read_all(said_).find("(qemu)") != std::string::npos; }));
+    REQUIRE(eventually([&] { return as_text(bytes_of(said_)).find("(qemu)") != std::string_view::npos; }));
   }
   Qemu(const Qemu&) = delete;
   Qemu& operator=(const Qemu&) = delete;
   ~Qemu() {
     std::fputs("quit\n", pipe_);
     ::pclose(pipe_);
+    fs::remove(said_);
   }
 
  private:
+  const fs::path said_ = fs::temp_directory_path() / ("ironcore-qemu-" + Uid::random().to_text());
   std::FILE* pipe_;
 };
-
-bool eventually(const std::function<bool()>& done) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -290,7 +292,9 @@ TEST_CASE("local: while QEMU has a volume it is left alone, and the store says w
     {
       const auto data = opened(*store, id);
       CHECK(data->size() == 8 * mib);
-      CHECK(std::system(("echo quit | timeout 60 " + machine_with(data_of(*store, id), format)).c_str()) != 0);
+      CHECK(std::system(
+                ("echo quit | timeout 60 " + machine_with(data_of(*store, id), format) + " >/dev/null 2>&1").c_str()) !=
+            0);
     }
     IRONCORE_BLOCKS_OK(store->remove(id));
   }
