@@ -87,8 +87,10 @@ class Qemu {
             ("exec setpriv --pdeathsig KILL " + machine_with(path, format) + " >" + said_.string() + " 2>&1").c_str(),
             "w")) {
     REQUIRE(pipe_ != nullptr);
-    // Before its monitor speaks it opens, locks and reopens its disk.
-    REQUIRE(eventually([&] { return as_text(bytes_of(said_)).find("(qemu)") != std::string_view::npos; }));
+    // It answers when all is set up; before that it opens, locks and reopens its disk.
+    std::fputs("info status\n", pipe_);
+    std::fflush(pipe_);
+    REQUIRE(eventually([&] { return as_text(bytes_of(said_)).find("VM status") != std::string_view::npos; }));
   }
   Qemu(const Qemu&) = delete;
   Qemu& operator=(const Qemu&) = delete;
