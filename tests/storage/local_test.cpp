@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What only local files have: QEMU beside us, half files, links, full disks.
-#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -78,37 +77,30 @@ bool eventually(const std::function<bool()>& done) {
 std::string machine_with(const fs::path& path, const std::string& format) {
   return "qemu-system-x86_64 -machine pc,accel=tcg -m 32 -S -nodefaults -display none -monitor stdio -drive "
          "if=none,id=d,file=" +
-         path.string() + ",format=" + format + " -device virtio-blk-pci,drive=d >/dev/null 2>&1";
+         path.string() + ",format=" + format + " -device virtio-blk-pci,drive=d";
 }
 
 /// A machine that has an image as its disk, until this is destroyed; or the test process.
 class Qemu {
  public:
   Qemu(const fs::path& path, const std::string& format)
-      : pipe_(::popen(("exec setpriv --pdeathsig KILL " + machine_with(path, format)).c_str(), "w")) {
+      : pipe_(::popen(
+            ("exec setpriv --pdeathsig KILL " + machine_with(path, format) + " >" + said_.string() + " 2>&1").c_str(),
+            "w")) {
     REQUIRE(pipe_ != nullptr);
-    // Only when it shuts out other writers it has everything it wants.
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    const auto is_ready = [&] {
-      struct flock range {};
-      range.l_type = F_WRLCK;
-      range.l_start = 201;
-      range.l_len = 1;
-      return ::fcntl(fd.get(), F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
-    };
-    if (!eventually(is_ready)) {
-      ::pclose(pipe_);
-      FAIL("QEMU does not start");
-    }
+    // Before its monitor speaks it opens, locks and reopens its disk.
+    REQUIRE(eventually([&] { return as_text(bytes_of(said_)).find("(qemu)") != std::string_view::npos; }));
   }
   Qemu(const Qemu&) = delete;
   Qemu& operator=(const Qemu&) = delete;
   ~Qemu() {
     std::fputs("quit\n", pipe_);
     ::pclose(pipe_);
+    fs::remove(said_);
   }
 
  private:
+  const fs::path said_ = fs::temp_directory_path() / ("ironcore-qemu-" + Uid::random().to_text());
   std::FILE* pipe_;
 };
 
@@ -342,7 +334,9 @@ TEST_CASE("local: while QEMU has a volume it is left alone, and the store says w
     {
       const auto data = opened(*store, id);
       CHECK(data->size() == 8 * mib);
-      CHECK(std::system(("echo quit | timeout 60 " + machine_with(data_of(*store, id), format)).c_str()) != 0);
+      CHECK(std::system(
+                ("echo quit | timeout 60 " + machine_with(data_of(*store, id), format) + " >/dev/null 2>&1").c_str()) !=
+            0);
     }
     IRONCORE_BLOCKS_OK(store->remove(id));
   }
