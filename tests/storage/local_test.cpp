@@ -24,7 +24,7 @@ bool has_qemu() {
 }
 
 void run(const std::string& command) {
-  CHECK_MESSAGE(std::system((command + " >/dev/null").c_str()) == 0, command);
+  CHECK_MESSAGE(std::system(("(" + command + ") >/dev/null").c_str()) == 0, command);
 }
 
 fs::path data_of(BlockStore& store, const BlockId& id) {
@@ -64,12 +64,6 @@ RawImage base_in(const LocalPlace& place, BlockStore& store) {
   return image;
 }
 
-std::string machine_with(const fs::path& path, const std::string& format) {
-  return "qemu-system-x86_64 -machine pc,accel=tcg -m 32 -S -nodefaults -display none -monitor stdio -drive "
-         "if=none,id=d,file=" +
-         path.string() + ",format=" + format + " -device virtio-blk-pci,drive=d";
-}
-
 bool eventually(const std::function<bool()>& done) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (!done()) {
@@ -77,6 +71,13 @@ bool eventually(const std::function<bool()>& done) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   return true;
+}
+
+/// The command of a machine that does not run yet and ends at `quit`.
+std::string machine_with(const fs::path& path, const std::string& format) {
+  return "qemu-system-x86_64 -machine pc,accel=tcg -m 32 -S -nodefaults -display none -monitor stdio -drive "
+         "if=none,id=d,file=" +
+         path.string() + ",format=" + format + " -device virtio-blk-pci,drive=d";
 }
 
 /// A machine that has an image as its disk, until this is destroyed; or the test process.
@@ -252,8 +253,50 @@ TEST_CASE("local: a volume of a base is what a plain array would be, after any w
   data.reset();
   CHECK(content(*store, id) == expected);
   CHECK(get(*store, snapshot_id(id, taken(*store, id)), 0, size) == expected);
-  if (has_qemu())
-    run("qemu-img check -f " + format_of(*store, id) + " " + data_of(*store, id).string() + " || [ $? = 63 ]");
+  if (has_qemu() && format_of(*store, id) == "qcow2") run("qemu-img check -f qcow2 " + data_of(*store, id).string());
+}
+
+TEST_CASE("local: a snapshot of a volume that this store writes to holds one moment") {
+  LocalPlace place;
+  const auto store = place.open();
+  const auto image = base_in(place, *store);
+  constexpr std::uint64_t block = 70'000;
+  constexpr std::uint64_t blocks = 50;
+  for (const bool has_base : {false, true}) {
+    CAPTURE(has_base);
+    const auto id = new_id();
+    created(*store, id, has_base ? base_spec(4 * mib, image.source.digest) : empty_spec(4 * mib));
+    const auto data = opened(*store, id);
+    IRONCORE_BLOCKS_OK(discard(*data, 0, 4 * mib));
+    // One block after the other; so those that a snapshot has are the first ones, and among them are those that were there before.
+    std::atomic<std::uint64_t> written{0};
+    std::atomic<bool> has_failed{false};
+    const Bytes full(block, std::byte{0xff});
+    std::jthread writer([&] {
+      for (std::uint64_t i = 0; i < blocks; ++i) {
+        std::promise<Result<void>> ended;
+        data->write(i * block, full, [&](Result<void> result) { ended.set_value(std::move(result)); });
+        if (ended.get_future().get().has_error()) has_failed = true;
+        ++written;
+      }
+    });
+    std::vector<std::pair<std::uint64_t, Uid>> snapshots;
+    for (int i = 0; i < 5; ++i) {
+      const auto before = written.load();
+      snapshots.emplace_back(before, taken(*store, id));
+    }
+    writer.join();
+    CHECK_FALSE(has_failed);
+    for (const auto& [before, uid] : snapshots) {
+      const auto held = content(*store, snapshot_id(id, uid));
+      std::uint64_t count = 0;
+      while (count < blocks && held[count * block] == std::byte{0xff}) ++count;
+      CHECK(count >= before);
+      auto expected = zeros(4 * mib);
+      std::fill_n(expected.begin(), count * block, std::byte{0xff});
+      CHECK(held == expected);
+    }
+  }
 }
 
 TEST_CASE("local: while QEMU has a volume it is left alone, and the store says who") {
@@ -268,7 +311,6 @@ TEST_CASE("local: while QEMU has a volume it is left alone, and the store says w
     const auto format = format_of(*store, id);
     {
       const Qemu qemu(data_of(*store, id), format);
-      REQUIRE(eventually([&] { return !store->clients(id)->empty(); }));
       const auto clients = store->clients(id);
       REQUIRE(clients->size() == 1);
       CHECK(clients->front().address.starts_with("pid:"));

@@ -114,6 +114,7 @@ class LocalData final : public BlockData {
   ~LocalData() override {
     std::unique_lock lock(mutex_);
     idle_.wait(lock, [&] { return under_way_ == 0; });
+    if (has_written_) (void)disk_->flush();  // nobody is left to be told
   }
 
   std::uint64_t size() const override { return disk_->size(); }
@@ -121,9 +122,11 @@ class LocalData final : public BlockData {
     submit([this, offset, into] { return disk_->read(offset, into); }, std::move(done));
   }
   void write(std::uint64_t offset, BytesView bytes, Done done) override {
+    has_written_ = true;
     submit([this, offset, bytes] { return disk_->write(offset, bytes); }, std::move(done));
   }
   void discard(std::uint64_t offset, std::uint64_t size, Done done) override {
+    has_written_ = true;
     submit([this, offset, size] { return disk_->discard(offset, size); }, std::move(done));
   }
   void flush(Done done) override {
@@ -149,6 +152,7 @@ class LocalData final : public BlockData {
   std::mutex mutex_;
   std::condition_variable idle_;
   std::uint64_t under_way_ = 0;
+  std::atomic<bool> has_written_ = false;
 };
 
 }  // namespace
