@@ -17,10 +17,11 @@
 
 namespace ironcore::storage {
 
-/// The data of one volume or snapshot, decrypted. Many operations may be under way; each `done` is called exactly once, on a thread of the body, and
-/// must not block. Buffers stay the caller's and must live until then. Operations that are under way at the same time come in no order; what was
-/// flushed survives a crash. Offsets and sizes are bytes, within the size at opening or the last `expand`. Destroying it waits until nothing is
-/// under way. Thread: any.
+/// The data of one volume or snapshot, decrypted. Many operations may be under way; each `done` is called exactly once, on a thread of the body or inside the
+/// call, and must not block. Buffers stay the caller's and must live until then. Operations that are under way at the same time come in no order; what was
+/// flushed survives a crash, and others see it. Offsets and sizes are bytes, any of them, within the size at opening or the last `expand`; what is not
+/// within does nothing and is `invalid`, as is changing a snapshot. A size of 0 succeeds. An operation that comes too late (fenced, no room) fails itself, or the
+/// next `flush` does. Destroying it waits until nothing is under way, then flushes as well as it can. Thread: any.
 class BlockData {
  public:
   virtual ~BlockData() = default;
@@ -55,14 +56,15 @@ class BlockStore {
   virtual Result<Capacity> capacity() = 0;
 
   using Progress = std::function<void(const image::Progress&)>;
-  /// Copies an image into the store, sparse, and checks the digest of every byte; `corrupt` if it differs, and then nothing stays. `progress` is called on
-  /// this thread. Moves data.
+  /// Copies an image into the store, sparse, and checks the digest of every byte; `corrupt` if it or the size differs, and then nothing stays. One that is there
+  /// already is not read again. `progress` is called on this thread; it may be empty. Moves data.
   virtual Result<BaseImage> import_base(const BaseSource& source, const Progress& progress, std::stop_token stop) = 0;
   virtual Result<std::vector<BaseImage>> bases() = 0;
   /// `wrong_state` while volumes depend on it.
   virtual Result<void> remove_base(const crypto::Digest& digest) = 0;
 
-  /// Moves data only where the source cannot be shared: another encryption than the source's.
+  /// Moves data only where the source cannot be shared: another encryption than the source's. A volume that is there is the same if its size is now
+  /// `size_bytes` and it was made from this source with this key; the source may be gone by then, and the limits stay as they are.
   virtual Result<Volume> create(const BlockId& id, const VolumeSpec& spec, const Progress& progress,
                                 std::stop_token stop) = 0;
   virtual Result<Volume> volume(const BlockId& id) = 0;
@@ -71,14 +73,16 @@ class BlockStore {
   virtual Result<Volume> expand(const BlockId& id, std::uint64_t size_bytes) = 0;
   /// Also for a volume in use: from the next attach on at the latest.
   virtual Result<void> set_limits(const BlockId& id, const Limits& limits) = 0;
-  /// `wrong_state` while somebody has it open. Its snapshots stay. Room is given back at once or by `maintain`.
+  /// `wrong_state` while somebody has it open (also through this object). Its snapshots stay. Room is given back at once or by `maintain`. Also removes what a
+  /// `create` left half made.
   virtual Result<void> remove(const BlockId& id) = 0;
 
-  /// What the volume holds at one moment, as after a power cut. It is there for itself when this returns: the volume may go, and it stays.
+  /// What the volume holds at one moment during the call, as after a power cut: what was flushed before is in it. It is there for itself when this returns:
+  /// the volume may go, and it stays. Another volume's snapshot of that uid: `already_exists`.
   virtual Result<Snapshot> take_snapshot(const BlockId& volume, const Uid& snapshot, std::stop_token stop) = 0;
   virtual Result<Snapshot> snapshot(const BlockId& id) = 0;
   virtual Result<std::vector<Snapshot>> snapshots() = 0;
-  /// Volumes made from it stay.
+  /// Volumes made from it stay. Also removes what `take_snapshot` left half made.
   virtual Result<void> remove_snapshot(const BlockId& id) = 0;
 
   /// The data of a volume, or of a snapshot (then only to read). `forbidden` for a wrong key, `invalid` for a key where there is no encryption and for none
@@ -87,7 +91,8 @@ class BlockStore {
 
   /// With the tenant's current credential, which is made when there is none.
   virtual Result<Access> access(const BlockId& id) = 0;
-  /// A new credential for the next `access`; those before are good until they are revoked.
+  /// A new credential for the next `access`; those before are good until they are revoked. `wrong_state` if one older than the current is still there and the body
+  /// has no room for a third.
   virtual Result<void> rotate_credential(const std::string& tenant) = 0;
   virtual Result<std::vector<Credential>> credentials(const std::string& tenant) = 0;
   /// The current one: a new one is made by the next `access`.
@@ -100,7 +105,8 @@ class BlockStore {
 
   /// What takes long and hurries nobody: gives room back, makes images independent of others. Call it from time to time; a turn takes seconds at most.
   virtual Result<Maintenance> maintain(std::stop_token stop) = 0;
-  /// Removes what `maintain` found unfinished.
+  /// Removes what `maintain` found unfinished; `wrong_state` for what is whole, or what a call is making right now (as far as the body can see: ask first whether
+  /// anybody still wants it). A base image has no tenant there, and the first 16 bytes of its digest as uid.
   virtual Result<void> remove_unfinished(const BlockId& id) = 0;
 };
 

@@ -19,7 +19,7 @@
 namespace ironcore::storage {
 
 /// A volume or a snapshot. Both are named by the uid of the object that asks for them, so that a repeated step finds what the first one made;
-/// a volume and a snapshot never have the same uid.
+/// a volume and a snapshot never have the same uid. Nothing is made for a nil uid or a tenant that is no DNS label: `invalid`.
 struct BlockId {
   /// Whose it is: an API namespace (a DNS label). Tenants share a pool, but not a credential.
   std::string tenant;
@@ -96,10 +96,11 @@ struct Snapshot {
 struct BaseImage {
   crypto::Digest digest;  ///< of the raw bytes
   std::uint64_t size_bytes = 0;
-  std::uint32_t children = 0;  ///< volumes that depend on it
+  /// Volumes and snapshots that read from it without another one between, also such as were removed and wait for `maintain`.
+  std::uint32_t children = 0;
 };
 
-/// A raw image on this host. It is not trusted before its digest was seen.
+/// A raw image on this host, the whole file. It is not trusted before its digest was seen.
 struct BaseSource {
   std::filesystem::path path;
   crypto::Digest digest;
