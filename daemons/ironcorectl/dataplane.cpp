@@ -92,12 +92,12 @@ Result<LiveInterfaces> live_interfaces(network::zmq::Client& client) {
   return live;
 }
 
-Result<void> print_objects(Session& session, std::span<const Change> objects, OutputFormat format) {
+Result<void> print_objects(Session& session, std::span<const Change> objects, Asked asked, OutputFormat format) {
   auto& out = session.out();
   switch (format) {
     case OutputFormat::json: {
-      const auto json = objects.size() == 1 ? network::to_json(objects.front())
-                                            : "{\"kind\":\"List\",\"items\":" + network::to_json(objects) + "}";
+      const auto json = asked == Asked::one_by_name ? network::to_json(objects.front())
+                                                    : "{\"kind\":\"List\",\"items\":" + network::to_json(objects) + "}";
       IRONCORE_TRY(const auto text, api::to_indented_json(json));
       out << text;
       return {};
@@ -165,7 +165,7 @@ Result<void> get(Session& session, const DataplaneCommand& command) {
     if (list.objects.empty() && command.format == OutputFormat::table)
       session.err() << "there are no " << kind->plural
                     << (command.interface.empty() ? "" : " of interface " + command.interface) << '\n';
-    IRONCORE_CHECK(print_objects(session, list.objects, command.format));
+    IRONCORE_CHECK(print_objects(session, list.objects, Asked::list, command.format));
     if (list.has_more) session.err() << "… and more: --limit 0 shows all\n";
     return {};
   }
@@ -181,7 +181,7 @@ Result<void> get(Session& session, const DataplaneCommand& command) {
   }
   IRONCORE_TRY(const auto key, parse_key(command.words));
   IRONCORE_TRY(const auto object, within(client->get(key), what));
-  return print_objects(session, std::span(&object, 1), command.format);
+  return print_objects(session, std::span(&object, 1), Asked::one_by_name, command.format);
 }
 
 template <class T>

@@ -513,7 +513,7 @@ class Dataplane(Host):
         self.ok("apply", "-f", "-", stdin=NETWORK)
         self.assertRegex(self.ok("get", "rules", "--interface", "b"), r"\nb +web ")
         self.assertSays(self.ctl("get", "rules", "--interface", "a"), 0, "there are no rules of interface a")
-        self.assertEqual(json.loads(self.ok("get", "interfaces", "--interface", "a", "-o", "json"))["id"], "a")
+        self.assertEqual(json.loads(self.ok("get", "interfaces", "--interface", "a", "-o", "json"))["items"][0]["id"], "a")
         self.assertSays(self.ctl("get", "routes", "--interface", "a"), 2, "routes belong to no interface; these do: interfaces, prefixes, virtual-ips, nats, rules")
         self.assertSays(self.ctl("get", "route", "100", "10.2.0.0/16", "--limit", "1"), 2, "are for lists")
         for words, text in ((("delete", "rule", "b", "web", "--interface", "b"), "--interface is for get and watch"),
@@ -771,7 +771,7 @@ items:
         self.send("b", IP(src="10.0.0.2", dst=self.SERVER) / UDP(sport=80, dport=7000) / b"and back")
         self.assertEqual(self.comes_by_wire(b"and back").src, "192.0.2.77")
 
-        target = json.loads(self.ok("get", "prefixes", "-o", "json"))["underlay"]
+        target = json.loads(self.ok("get", "prefixes", "-o", "json"))["items"][0]["underlay"]
         self.ok("apply", "-f", "-", stdin=json.dumps({"kind": "LoadBalancerTarget", "loadBalancer": "lb", "underlay": target}))
         self.send("a", IP(src="10.0.0.1", dst="10.9.9.9") / UDP(sport=3000, dport=55) / b"balanced")
         self.assertEqual(self.comes("b", b"balanced")[IP].dst, "10.9.9.9")

@@ -17,10 +17,6 @@ namespace {
 const Vni open_net = *Vni::make(100);
 const Vni closed_net = *Vni::make(7);
 
-Route route(std::string_view text) {
-  return parse_route(text).value();
-}
-
 /// The words of lines with their fields.
 struct Lines final : Log {
   void write(LogLevel, std::string_view message, std::initializer_list<LogField> fields) override {

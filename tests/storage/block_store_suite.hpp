@@ -207,7 +207,10 @@ inline VolumeSpec base_spec(std::uint64_t size, const crypto::Digest& digest, co
 inline VolumeSpec restore_spec(std::uint64_t size, const Uid& snapshot, const Key& snapshot_key = {},
                                const Key& key = {}) {
   auto spec = empty_spec(size, key);
-  spec.source = FromSnapshot{snapshot, snapshot_key};
+  FromSnapshot source;  // not as an aggregate: GCC 12 takes its key for uninitialised then
+  source.snapshot = snapshot;
+  source.key = snapshot_key;
+  spec.source = source;
   return spec;
 }
 inline Uid taken(BlockStore& store, const BlockId& volume) {

@@ -68,6 +68,7 @@ std::optional<std::uint16_t> NatPool::take(std::size_t worker, const Inside& ins
                                            Opener opener) noexcept {
   auto& slice = slices_[worker];
   std::optional<std::uint16_t> number;
+  if (is_closed(worker)) return number;
   if (auto* own = std::get_if<NatPorts>(&slice.ports)) number = take_own(worker, *own, inside);
   if (auto* shared = std::get_if<SharedNatPorts>(&slice.ports)) number = take_shared(worker, *shared, inside, outside);
   if (!number) return std::nullopt;
@@ -77,23 +78,26 @@ std::optional<std::uint16_t> NatPool::take(std::size_t worker, const Inside& ins
   return port;
 }
 
+bool NatPool::is_free_for(std::size_t worker, const Inside& inside, std::uint16_t number) const noexcept {
+  if (const auto* own = std::get_if<NatPorts>(&slices_[worker].ports))
+    return !own->is_taken(inside.space, number) || own->find(inside.space, number) == inside;
+  // Of shared ports it is not known whether anybody has them.
+  return !contains(port_of(worker, number));
+}
+
 std::optional<std::uint16_t> NatPool::take_own(std::size_t worker, NatPorts& own, const Inside& inside) noexcept {
-  if (!is_awaiting(worker)) return own.take(inside);
   const auto* before = former(worker);
-  const auto* own_before = before == nullptr ? nullptr : std::get_if<NatPorts>(&before->slices_[worker].ports);
+  if (before == nullptr) return own.take(inside);
   auto number = own.port_of(inside);
-  if (!number && own_before != nullptr) {
-    number = own_before->port_of(inside);
+  if (!number || !before->is_free_for(worker, inside, *number)) {
+    // Its own port, though none of its flows has followed.
+    const auto* own_before = std::get_if<NatPorts>(&before->slices_[worker].ports);
+    number = own_before == nullptr ? std::nullopt : own_before->port_of(inside);
     if (number && (!contains(port_of(worker, *number)) || own.is_taken(inside.space, *number))) number.reset();
   }
-  const bool may_give = before != nullptr && !before->is_awaiting(worker);
-  for (int tries = most_tries; !number && may_give && tries > 0; --tries) {
+  for (int tries = most_tries; !number && tries > 0; --tries) {
     number = own.next_free(inside.space);
-    if (!number) return std::nullopt;
-    // Which ports are not used at all is not known where they are shared.
-    const bool may_be_taken = own_before != nullptr ? own_before->is_taken(inside.space, *number)
-                                                    : before->contains(port_of(worker, *number));
-    if (!may_be_taken) break;
+    if (!number || before->is_free_for(worker, inside, *number)) break;
     own.put_off(inside.space);
     number.reset();
   }
@@ -103,9 +107,8 @@ std::optional<std::uint16_t> NatPool::take_own(std::size_t worker, NatPorts& own
 
 std::optional<std::uint16_t> NatPool::take_shared(std::size_t worker, SharedNatPorts& shared, const Inside& inside,
                                                   const Outside& outside) noexcept {
-  if (!is_awaiting(worker)) return shared.take(inside, outside);
   const auto* before = former(worker);
-  if (before == nullptr || before->is_awaiting(worker)) return std::nullopt;
+  if (before == nullptr) return shared.take(inside, outside);
   const SharedNatPorts::Elsewhere elsewhere{
       [](const void* ports, std::uint16_t number, const Outside& towards) noexcept {
         const auto& slice = *static_cast<const Slice*>(ports);
@@ -152,11 +155,12 @@ void NatPool::release(std::size_t worker, std::uint16_t port, const Outside& out
 
 std::optional<Inside> NatPool::find(std::size_t worker, PortSpace space, std::uint16_t port) const noexcept {
   const auto* own = std::get_if<NatPorts>(&slices_[worker].ports);
-  if (own == nullptr || worker_of(port) != worker || !contains(port)) return std::nullopt;
+  if (own == nullptr || worker_of(port) != worker || !contains(port) || is_closed(worker)) return std::nullopt;
   const auto number = number_of(port);
   const auto* before = former(worker);
-  return before == nullptr || own->is_taken(space, number) ? own->find(space, number)
-                                                           : before->find(worker, space, port);
+  if (before != nullptr && !own->is_taken(space, number)) return before->find(worker, space, port);
+  const auto inside = own->find(space, number);
+  return inside && before != nullptr && !before->is_free_for(worker, *inside, number) ? std::nullopt : inside;
 }
 
 bool NatPool::knows(std::size_t worker, std::uint16_t port, const Outside& outside) const noexcept {

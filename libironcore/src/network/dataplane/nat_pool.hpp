@@ -48,8 +48,8 @@ class FollowedNats {
 ///
 /// When a NAT is told anew, its next pool begins empty, and awaits the flows of the former one: each claims its port at its next packet, or when the
 /// worker comes by, which looks at a few of its connections with each burst. A flow has its port of the pool that was there when the flow was checked last, and of no
-/// other. Until a worker has been at all its connections, this pool gives none of its ports away that the former one says is taken. The former one can say so once its
-/// own flows have followed it; if it has been replaced before that, this one gives ports only to those who have one, until all have followed.
+/// other. Until a worker has been at all its connections, this pool gives away no port that a flow may have of the former one. That one knows once all its own
+/// flows have followed it; if it is replaced before that, the next pool gives none away at all until all flows have followed.
 /// Thread: each slice that of its worker; `succeed` and `let_go` control; everything else any (immutable, or atomic).
 class NatPool {
  public:
@@ -109,6 +109,12 @@ class NatPool {
 
   /// That flows of the worker may still have ports of; null = there is none, or no more.
   NatPool* former(std::size_t worker) const noexcept { return is_awaiting(worker) ? former_.get() : nullptr; }
+  /// Nobody can say which ports the worker's flows have.
+  bool is_closed(std::size_t worker) const noexcept {
+    return is_awaiting(worker) && (former_ == nullptr || former_->is_awaiting(worker));
+  }
+  /// No flows of another inside have the port, or may have it.
+  bool is_free_for(std::size_t worker, const Inside& inside, std::uint16_t number) const noexcept;
   std::optional<std::uint16_t> take_own(std::size_t worker, NatPorts& own, const Inside& inside) noexcept;
   std::optional<std::uint16_t> take_shared(std::size_t worker, SharedNatPorts& shared, const Inside& inside,
                                            const Outside& outside) noexcept;
