@@ -2,13 +2,18 @@
 // A host without machines: announces the routes that it is given, prints what others announce, and installs it in tables of the kernel, until it is told to leave.
 #include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <deque>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -40,23 +45,93 @@ constexpr const char* usage =
     "end\n"
     "prints + ROUTE and - ROUTE with the number of the node that announces it\n";
 
-/// Prints what changes in the VNIs that are subscribed. Used while nobody else uses the speaker.
+/// Standard output with a thread of its own: whoever does not read it holds up nobody else. Thread: any.
+class Output {
+ public:
+  Output()
+      : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), thread_([this](const std::stop_token& stop) { run(stop); }) {}
+  /// What is not written a second later is lost.
+  ~Output() {
+    thread_.request_stop();
+    wake();
+  }
+
+  /// Lines that it still takes now.
+  std::size_t room() const {
+    const std::lock_guard lock(mutex_);
+    return lines_.size() < most_lines ? most_lines - lines_.size() : 0;
+  }
+  /// Taken even when there is no room, so look at that before.
+  void say(std::string line) {
+    {
+      const std::lock_guard lock(mutex_);
+      lines_.push_back(std::move(line) + '\n');
+    }
+    wake();
+  }
+
+ private:
+  static constexpr std::size_t most_lines = 10'000;
+  static constexpr std::size_t most_bytes = 4096;  ///< that a pipe takes at once, if it takes anything
+  static constexpr int last_second = 1000;
+
+  void wake() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);  // fails only when it is set already
+  }
+  void run(const std::stop_token& stop) {
+    std::string text;  // under way
+    while (true) {
+      {
+        const std::lock_guard lock(mutex_);
+        while (!lines_.empty() && text.size() < most_bytes) {
+          text += lines_.front();
+          lines_.pop_front();
+        }
+      }
+      const bool must_end = stop.stop_requested();
+      if (text.empty() && must_end) return;
+      pollfd items[] = {{wake_.get(), POLLIN, 0}, {text.empty() ? -1 : STDOUT_FILENO, POLLOUT, 0}};
+      // In the end only for the reader.
+      if (::poll(must_end ? items + 1 : items, must_end ? 1 : 2, must_end ? last_second : -1) == 0) return;
+      std::uint64_t count = 0;
+      [[maybe_unused]] const auto read = ::read(wake_.get(), &count, sizeof count);
+      if (items[1].revents == 0) continue;
+      const auto written = ::write(STDOUT_FILENO, text.data(), std::min(text.size(), most_bytes));
+      if (written < 0 && errno != EINTR && errno != EAGAIN) text.clear();  // nobody will read it
+      if (written > 0) text.erase(0, static_cast<std::size_t>(written));
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::deque<std::string> lines_;
+  UniqueFd wake_;
+  std::jthread thread_;
+};
+
+/// Prints what changes in the VNIs that are subscribed, as fast as it is read: a route that changed meanwhile is told once. Used while nobody
+/// else uses the speaker.
 class Printer {
  public:
+  explicit Printer(Output& out) : out_(out) {}
   void follow(Vni vni) { tables_.try_emplace(vni); }
   void leave(Vni vni) { tables_.erase(vni); }
 
-  void print(const Speaker& speaker) {
+  /// When to call it again, beside when something has changed.
+  Instant print(const Speaker& speaker, Instant now) {
     for (auto& [vni, table] : tables_) {
-      const auto next = speaker.changes(vni, table.sequence, SIZE_MAX,
-                                        [&table](const LearnedRoute& learned) { take(table, learned); });
+      const auto room = out_.room();
+      if (room == 0) return now + std::chrono::milliseconds(50);
+      const auto next =
+          speaker.changes(vni, table.sequence, room, [&](const LearnedRoute& learned) { take(table, learned); });
       if (next) {
         table.sequence = *next;
       } else {
         begin_anew(table, speaker, vni);
       }
+      if (table.sequence != speaker.sequence(vni)) return now;
     }
-    std::cout.flush();
+    return Instant::max();
   }
 
  private:
@@ -73,14 +148,16 @@ class Printer {
     route.mobility = 0;
     return to_text(route);
   }
-  static void tell(char what, const std::string& route, OriginId origin) {
-    std::cout << what << ' ' << route << " from " << std::hex << static_cast<std::uint64_t>(origin) << std::dec << '\n';
+  void tell(char what, const std::string& route, OriginId origin) {
+    std::ostringstream line;
+    line << what << ' ' << route << " from " << std::hex << static_cast<std::uint64_t>(origin);
+    out_.say(std::move(line).str());
   }
-  static void forget(Table& table, std::map<Known, std::string>::iterator route) {
+  void forget(Table& table, std::map<Known, std::string>::iterator route) {
     tell('-', route->second, route->first.first);
     table.routes.erase(route);
   }
-  static void take(Table& table, const LearnedRoute& learned) {
+  void take(Table& table, const LearnedRoute& learned) {
     switch (learned.what) {
       case LearnedRoute::What::announced: {
         const auto text = to_text(learned.route);
@@ -103,7 +180,7 @@ class Printer {
     }
   }
   /// Too much was withdrawn since the last look to be told singly.
-  static void begin_anew(Table& table, const Speaker& speaker, Vni vni) {
+  void begin_anew(Table& table, const Speaker& speaker, Vni vni) {
     std::set<Known> there;
     for (const auto& learned : speaker.routes(vni)) {
       there.insert({learned.origin, identity(learned.route)});
@@ -117,6 +194,7 @@ class Printer {
     table.sequence = speaker.sequence(vni);
   }
 
+  Output& out_;
   std::map<Vni, Table> tables_;
 };
 
@@ -200,33 +278,40 @@ Result<Wishes> read_wishes(const std::vector<std::string>& words) {
   return wishes;
 }
 
-void print_status(const Speaker& speaker, const Applier* applier) {
+std::string status_text(const Speaker& speaker, const Applier* applier) {
+  std::ostringstream out;
   const auto status = speaker.status();
   for (const auto& reflector : status.reflectors)
-    std::cout << "= reflector " << (reflector.name.empty() ? "?" : reflector.name) << ' ' << name(reflector.phase)
-              << (reflector.is_ready ? " ready" : "") << " announced " << reflector.announced << " of "
-              << status.announced << " refused " << reflector.refused_routes << ' ' << reflector.refusal << '\n';
-  for (const auto& table : status.vnis)
-    std::cout << "= vni " << table.vni.to_text() << " routes " << table.routes << (table.is_complete ? " complete" : "")
-              << (table.is_stale ? " stale" : "") << '\n';
+    out << "= reflector " << (reflector.name.empty() ? "?" : reflector.name) << ' ' << name(reflector.phase)
+        << (reflector.is_ready ? " ready" : "") << " announced " << reflector.announced << " of " << status.announced
+        << " refused " << reflector.refused_routes << ' ' << reflector.refusal << '\n';
+  for (const auto& table : status.vnis) {
+    out << "= vni " << table.vni.to_text() << " routes " << table.routes << (table.is_complete ? " complete" : "")
+        << (table.is_stale ? " stale" : "");
+    for (const auto& refusal : table.refusals) out << " refused by " << refusal.reflector << ": " << refusal.reason;
+    out << '\n';
+  }
   if (applier != nullptr) {
     const auto told = applier->status();
-    std::cout << "= installed " << told.installed << " of " << told.wanted << " pending " << told.pending << " parked "
-              << told.parked << " failing " << told.failing << ' ' << (told.error ? told.error->message() : "") << '\n';
+    out << "= installed " << told.installed << " of " << told.wanted << " pending " << told.pending << " parked "
+        << told.parked << " failing " << told.failing << ' ' << (told.error ? told.error->message() : "") << '\n';
   }
-  std::cout << "= status ends" << std::endl;
+  out << "= status ends";
+  return std::move(out).str();
 }
 
 enum class Next { go_on, leave };
 
 /// The applier is nullptr if nothing is installed.
-Result<Next> carry_out(const std::string& line, zmq::SpeakerNode& node, Printer& printer, Applier* applier) {
+Result<Next> carry_out(const std::string& line, zmq::SpeakerNode& node, Output& out, Printer& printer,
+                       Applier* applier) {
   std::istringstream words(line);
   std::string verb, word;
   if (!(words >> verb)) return Next::go_on;
   if (verb == "leave") return Next::leave;
   if (verb == "status") {
-    node.with([&](const Speaker& speaker) { print_status(speaker, applier); });
+    if (out.room() == 0) return Error(ErrorCode::unavailable, "status: nobody reads standard output: read it first");
+    node.with([&](const Speaker& speaker) { out.say(status_text(speaker, applier)); });
     return Next::go_on;
   }
   if (verb == "relist") {
@@ -271,7 +356,7 @@ Result<Next> carry_out(const std::string& line, zmq::SpeakerNode& node, Printer&
 }
 
 /// Carries out lines of standard input until one of them, or a signal, says that it is enough. The end of the input ends nothing.
-void listen(int signals, zmq::SpeakerNode& node, Printer& printer, Applier* applier) {
+void listen(int signals, zmq::SpeakerNode& node, Output& out, Printer& printer, Applier* applier) {
   std::string text;
   pollfd items[] = {{signals, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
   while (true) {
@@ -285,7 +370,7 @@ void listen(int signals, zmq::SpeakerNode& node, Printer& printer, Applier* appl
     }
     text.append(bytes, static_cast<std::size_t>(count));
     for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
-      const auto next = carry_out(text.substr(0, end), node, printer, applier);
+      const auto next = carry_out(text.substr(0, end), node, out, printer, applier);
       text.erase(0, end + 1);
       if (!next) {
         std::cerr << "error: " << next.error().message() << std::endl;
@@ -310,7 +395,8 @@ Result<void> speak(Wishes wishes) {
   IRONCORE_TRY(const auto context, zmq::Context::create());
   IRONCORE_TRY(const auto node, zmq::SpeakerNode::create(*context, {.name = wishes.name}, std::move(wishes.reflectors),
                                                          clock, random, log));
-  Printer printer;
+  Output out;
+  Printer printer(out);
   std::unique_ptr<KernelRoutes> table;
   std::unique_ptr<Applier> applier;
   if (!wishes.installed.tables.empty()) {
@@ -335,15 +421,15 @@ Result<void> speak(Wishes wishes) {
     announced = speaker.announce(wishes.routes);
   });
   IRONCORE_CHECK(std::move(announced));
-  node->on_turn([&printer, &applier](const Speaker& speaker) {
-    printer.print(speaker);
-    return applier ? applier->advance() : Instant::max();
+  node->on_turn([&](const Speaker& speaker) {
+    const auto again = printer.print(speaker, clock.now());
+    return applier ? std::min(again, applier->advance()) : again;
   });
   Result<void> done;
   std::stop_source stop;
   node->leave_as(wishes.leave);
   std::thread loop([&] { done = node->run(stop.get_token()); });
-  listen(signals.get(), *node, printer, applier.get());
+  listen(signals.get(), *node, out, printer, applier.get());
   stop.request_stop();
   loop.join();
   return done;

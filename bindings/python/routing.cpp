@@ -174,6 +174,9 @@ py::dict to_dict(const routing::SpeakerStatus& status) {
     of["routes"] = table.routes;
     of["is_stale"] = table.is_stale;
     of["is_complete"] = table.is_complete;
+    py::dict refusals;
+    for (const auto& refusal : table.refusals) refusals[py::cast(refusal.reflector)] = refusal.reason;
+    of["refusals"] = refusals;
     vnis[py::cast(table.vni.value())] = of;
   }
   dict["vnis"] = vnis;

@@ -214,6 +214,7 @@ void add_dataplane_command(std::vector<Command>& all, Options& o, const Runner& 
                    "ironcorectl dataplane get interfaces\n"
                    "ironcorectl dataplane get routes -o yaml\n"
                    "ironcorectl dataplane get rules --interface web-1\n"
+                   "ironcorectl dataplane get vnis\n"
                    "ironcorectl dataplane watch routes targets\n"
                    "ironcorectl dataplane watch --counters --every 5s -o json\n"
                    "ironcorectl dataplane watch interfaces --interface web-1 --count 1 --timeout 30s\n"

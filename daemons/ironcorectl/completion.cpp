@@ -129,11 +129,12 @@ std::string bash_function(const Command& program) {
       "}\n"
       "_ironcorectl_dataplane_words() {\n"
       "  case \"$first\" in\n"
-      "    get|delete) if [ \"$place\" -eq 1 ]; then words=" +
-      in_quotes(joined(dataplane_kinds())) +
-      "; else _ironcorectl_dataplane \"get $second\" \"$place\"; fi;;\n"
+      "    get|delete) if [ \"$place\" -ne 1 ]; then _ironcorectl_dataplane \"get $second\" \"$place\"; "
+      "elif [ \"$first\" = get ]; then words=" +
+      in_quotes(joined(shown_dataplane_kinds())) + "; else words=" + in_quotes(joined(dataplane_kinds())) +
+      "; fi;;\n"
       "    watch) words=" +
-      in_quotes(joined(dataplane_kinds())) +
+      in_quotes(joined(shown_dataplane_kinds())) +
       ";;\n"
       "    capture) if [ \"$place\" -eq 1 ]; then words='start stop list'; fi;;\n"
       "    explain) case \"$place\" in 1) _ironcorectl_dataplane ports 2;; 2) words='tcp udp sctp icmp';; esac;;\n"
@@ -257,7 +258,8 @@ std::string fish_script(const Command& program) {
     };
     if (command.name == "routes") behind("dump trace watch", "(ironcorectl routes vnis -o name 2>/dev/null)");
     if (command.name != "dataplane") continue;
-    behind("get delete watch", joined(dataplane_kinds()));
+    behind("get watch", joined(shown_dataplane_kinds()));
+    behind("delete", joined(dataplane_kinds()));
     behind("capture", "start stop list");
     behind("explain close-port", "(ironcorectl dataplane ports -o name 2>/dev/null | string replace -r '.* ' '')");
   }

@@ -15,6 +15,7 @@
 #include "ironcorectl/dataplane_files.hpp"
 #include "ironcorectl/dataplane_objects.hpp"
 #include "ironcorectl/dataplane_tables.hpp"
+#include "ironcorectl/dataplane_vnis.hpp"
 #include "ironcorectl/packet_words.hpp"
 
 namespace ironcore::ctl {
@@ -91,12 +92,12 @@ Result<LiveInterfaces> live_interfaces(network::zmq::Client& client) {
   return live;
 }
 
-Result<void> print_objects(Session& session, std::span<const Change> objects, OutputFormat format) {
+Result<void> print_objects(Session& session, std::span<const Change> objects, Asked asked, OutputFormat format) {
   auto& out = session.out();
   switch (format) {
     case OutputFormat::json: {
-      const auto json = objects.size() == 1 ? network::to_json(objects.front())
-                                            : "{\"kind\":\"List\",\"items\":" + network::to_json(objects) + "}";
+      const auto json = asked == Asked::one_by_name ? network::to_json(objects.front())
+                                                    : "{\"kind\":\"List\",\"items\":" + network::to_json(objects) + "}";
       IRONCORE_TRY(const auto text, api::to_indented_json(json));
       out << text;
       return {};
@@ -123,28 +124,64 @@ Result<void> print_objects(Session& session, std::span<const Change> objects, Ou
   return {};
 }
 
+Result<void> print_vnis(Session& session, std::span<const network::VniUse> vnis, OutputFormat format) {
+  auto& out = session.out();
+  if (format == OutputFormat::json) {
+    std::string items;
+    for (const auto& vni : vnis) items += (items.empty() ? "" : ",") + to_json(vni);
+    IRONCORE_TRY(const auto text,
+                 api::to_indented_json(vnis.size() == 1 ? items : "{\"kind\":\"List\",\"items\":[" + items + "]}"));
+    out << text;
+  } else if (format == OutputFormat::yaml) {
+    for (const auto& vni : vnis) {
+      IRONCORE_TRY(const auto text, api::to_yaml(to_json(vni)));
+      out << (&vni == vnis.data() ? "" : "---\n") << text;
+    }
+  } else if (format == OutputFormat::name) {
+    for (const auto& vni : vnis) out << "vni " << vni.vni.to_text() << '\n';
+  } else {
+    print_table(session, vnis);
+  }
+  return {};
+}
+
+Result<void> get_vnis(Session& session, network::zmq::Client& client, const DataplaneCommand& command) {
+  IRONCORE_TRY(const auto list, list_vnis(client, command.limit == 0 ? SIZE_MAX : command.limit));
+  if (list.vnis.empty() && command.format == OutputFormat::table) session.err() << "there are no vnis\n";
+  IRONCORE_CHECK(print_vnis(session, list.vnis, command.format));
+  if (list.has_more) session.err() << "… and more: --limit 0 shows all\n";
+  return {};
+}
+
 Result<void> get(Session& session, const DataplaneCommand& command) {
   if (command.words.empty()) return Error(ErrorCode::invalid, "get takes a kind: `dataplane get interfaces`");
   IRONCORE_TRY(auto* const client, session.dataplane());
+  IRONCORE_TRY(const auto* const kind, find_dataplane_kind(command.words.front()));
   if (command.words.size() == 1) {
-    IRONCORE_TRY(const auto* const kind, find_dataplane_kind(command.words.front()));
     if (!command.interface.empty()) IRONCORE_CHECK(check_has_interface(*kind));
+    if (is_vni(*kind)) return get_vnis(session, *client, command);
     const auto limit = command.limit == 0 ? SIZE_MAX : command.limit;
     IRONCORE_TRY(const auto list, list_objects(*client, kind->kind, command.interface, limit));
     if (list.objects.empty() && command.format == OutputFormat::table)
       session.err() << "there are no " << kind->plural
                     << (command.interface.empty() ? "" : " of interface " + command.interface) << '\n';
-    IRONCORE_CHECK(print_objects(session, list.objects, command.format));
+    IRONCORE_CHECK(print_objects(session, list.objects, Asked::list, command.format));
     if (list.has_more) session.err() << "… and more: --limit 0 shows all\n";
     return {};
   }
   if (!command.interface.empty() || command.limit != 0)
     return Error(ErrorCode::invalid, "--interface and --limit are for lists: leave out what names one object");
-  IRONCORE_TRY(const auto key, parse_key(command.words));
   std::string what;
   for (const auto& word : command.words) what += (what.empty() ? "" : " ") + word;
+  if (is_vni(*kind)) {
+    if (command.words.size() > 2)
+      return Error(ErrorCode::invalid, "expected vni NUMBER: " + in_quotes(command.words[2]) + " is one word too many");
+    IRONCORE_TRY(const auto vni, within(get_vni(*client, command.words[1]), what));
+    return print_vnis(session, std::span(&vni, 1), command.format);
+  }
+  IRONCORE_TRY(const auto key, parse_key(command.words));
   IRONCORE_TRY(const auto object, within(client->get(key), what));
-  return print_objects(session, std::span(&object, 1), command.format);
+  return print_objects(session, std::span(&object, 1), Asked::one_by_name, command.format);
 }
 
 template <class T>

@@ -29,6 +29,8 @@ constexpr std::array<DataplaneKind, 10> kind_words{{
     {"VirtualService", "virtual-services", "virtual-service", {"id"}},
 }};
 
+constexpr DataplaneKind vni_kind{"Vni", "vnis", "vni", {"vni"}};
+
 std::string_view view(boost::json::string_view text) {
   return {text.data(), text.size()};
 }
@@ -41,10 +43,21 @@ std::vector<std::string> dataplane_kinds() {
   return words;
 }
 
+std::vector<std::string> shown_dataplane_kinds() {
+  auto words = dataplane_kinds();
+  words.emplace_back(vni_kind.plural);
+  return words;
+}
+
+bool is_vni(const DataplaneKind& kind) {
+  return kind.kind == vni_kind.kind;
+}
+
 Result<const DataplaneKind*> find_dataplane_kind(const std::string& word) {
   for (const auto& kind : kind_words)
     if (word == kind.kind || word == kind.plural || word == kind.singular) return &kind;
-  const auto known = dataplane_kinds();
+  if (word == vni_kind.kind || word == vni_kind.plural || word == vni_kind.singular) return &vni_kind;
+  const auto known = shown_dataplane_kinds();
   std::string list;
   for (const auto& each : known) list += (list.empty() ? "" : ", ") + each;
   return Error(ErrorCode::invalid, "a dataplane has no kind " + in_quotes(word) +
@@ -53,6 +66,10 @@ Result<const DataplaneKind*> find_dataplane_kind(const std::string& word) {
 
 Result<Change> parse_key(const std::vector<std::string>& words) {
   IRONCORE_TRY(const auto* const kind, find_dataplane_kind(words.front()));
+  if (is_vni(*kind))
+    return Error(ErrorCode::invalid,
+                 "a VNI is there as long as an interface, a route, a load balancer or a neighbour's NAT names it: "
+                 "delete those");
   std::string json = "{\"delete\":\"" + std::string(kind->kind) + '"';
   std::string usage = std::string(kind->singular);
   for (std::size_t i = 0; i < kind->key.size() && !kind->key[i].empty(); ++i) {

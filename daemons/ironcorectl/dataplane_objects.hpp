@@ -21,8 +21,12 @@ struct DataplaneKind {
   std::array<std::string_view, 3> key;
 };
 
-/// `interfaces`, `routes` …: what `get` and `delete` take, besides the names of the kinds.
+/// `interfaces`, `routes` …: what `delete` takes, besides the names of the kinds.
 std::vector<std::string> dataplane_kinds();
+/// What `get` and `watch` take: `vnis` too.
+std::vector<std::string> shown_dataplane_kinds();
+/// Networks are shown like objects, but are none.
+bool is_vni(const DataplaneKind& kind);
 /// By any of its words; `invalid` names the nearest.
 Result<const DataplaneKind*> find_dataplane_kind(const std::string& word);
 

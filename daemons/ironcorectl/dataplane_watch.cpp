@@ -4,22 +4,21 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <map>
 #include <ostream>
 #include <string_view>
+#include <utility>
 
 #include "ironcore/network/configuration_json.hpp"
 #include "ironcorectl/dataplane_objects.hpp"
 #include "ironcorectl/dataplane_tables.hpp"
+#include "ironcorectl/dataplane_vnis.hpp"
 
 namespace ironcore::ctl {
 namespace {
 
 using network::Change;
 namespace json = boost::json;
-
-bool is_object(const Change& change) {
-  return !line_of(change).empty();
-}
 
 /// Numbers that differ, with the difference in their place. Lists of what has an id go by it; other lists, and words, are left out.
 json::value growth(const json::value& before, const json::value& now) {
@@ -72,17 +71,25 @@ void add_text(std::string& out, const json::value& grown, const std::string& nam
   out += (out.empty() ? "" : ", ") + name + (number < 0 ? " " : " +") + std::to_string(number);
 }
 
+enum class Networks { ignored, watched };
+
 class Watcher {
  public:
   Watcher(Session& session, network::zmq::Client& client, const WatchWishes& wishes, const std::string& interface,
           OutputFormat format)
       : session_(session), client_(client), wishes_(wishes), interface_(interface), format_(format) {}
 
-  Result<void> run(const std::vector<std::string_view>& kinds) {
+  Result<void> run(const std::vector<std::string_view>& kinds, Networks networks) {
     auto& clock = session_.clock();
     const auto deadline = wishes_.timeout == Duration(0) ? Instant::max() : clock.now() + wishes_.timeout;
     IRONCORE_TRY(const auto facts, client_.facts());
     auto after = facts.revision;
+    const bool has_vnis = networks == Networks::watched;
+    if (has_vnis) {
+      IRONCORE_TRY(const auto list, list_vnis(client_));
+      after = list.revision;
+      for (const auto& vni : list.vnis) vnis_[vni.vni] = vni;
+    }
     if (wishes_.has_counters) {
       IRONCORE_TRY(counters_, counters());
     }
@@ -97,6 +104,8 @@ class Watcher {
         session_.err() << "warning: changes were missed, because the dataplane was started anew or changed too fast: "
                           "`ironcorectl dataplane get` shows what is there; going on from revision "
                        << after << std::endl;
+        if (has_vnis) IRONCORE_CHECK(print_vnis());
+        if (is_enough()) return {};
         continue;
       }
       IRONCORE_CHECK(batches);
@@ -104,9 +113,13 @@ class Watcher {
         after = batch.revision;
         for (const auto& change : *batch.changes) {
           if (!is_wanted(change, kinds)) continue;
-          print(batch.revision, change);
+          print(batch.revision, network::to_json(change), words_of(change), line_of(change));
           if (is_enough()) return {};
         }
+      }
+      if (has_vnis && !batches->empty()) {
+        IRONCORE_CHECK(print_vnis());
+        if (is_enough()) return {};
       }
       if (clock.now() >= look_at) {
         look_at = clock.now() + wishes_.every;
@@ -135,18 +148,33 @@ class Watcher {
     return owner != nullptr && *owner == interface_;
   }
 
-  void print(std::uint64_t revision, const Change& change) {
+  /// `line`: what there is to tell of the object that the words name; empty = it is gone.
+  void print(std::uint64_t revision, const std::string& change, const std::string& words, const std::string& line) {
     ++lines_;
     auto& out = session_.out();
-    if (format_ == OutputFormat::json) {
-      out << "{\"revision\":" << revision << ",\"change\":" << network::to_json(change) << "}\n";
-      return;
-    }
-    const auto words = words_of(change);
-    if (is_object(change))
-      out << revision << "  set      " << words.substr(0, words.find(' ')) << ": " << line_of(change) << '\n';
+    if (format_ == OutputFormat::json)
+      out << "{\"revision\":" << revision << ",\"change\":" << change << "}\n";
+    else if (!line.empty())
+      out << revision << "  set      " << words.substr(0, words.find(' ')) << ": " << line << '\n';
     else
       out << revision << "  deleted  " << words << '\n';
+  }
+
+  /// Networks come and go with objects; which ones, a list says.
+  Result<void> print_vnis() {
+    IRONCORE_TRY(const auto list, list_vnis(client_));
+    auto before = std::exchange(vnis_, {});
+    for (const auto& vni : list.vnis) {
+      vnis_[vni.vni] = vni;
+      const auto old = before.extract(vni.vni);
+      const bool is_same = old && old.mapped() == vni;
+      if (!is_same && !is_enough()) print(list.revision, to_json(vni), "vni", line_of(vni));
+    }
+    for (const auto& [vni, use] : before) {
+      if (is_enough()) break;
+      print(list.revision, "{\"delete\":\"Vni\",\"vni\":" + vni.to_text() + "}", "vni " + vni.to_text(), "");
+    }
+    return {};
   }
 
   Result<json::value> counters() {
@@ -185,7 +213,8 @@ class Watcher {
   const WatchWishes& wishes_;
   const std::string& interface_;
   OutputFormat format_;
-  json::value counters_;  ///< as they were told last; null = never
+  std::map<Vni, network::VniUse> vnis_;  ///< as they were told last
+  json::value counters_;                 ///< as they were told last; null = never
   std::uint64_t lines_ = 0;
 };
 
@@ -197,13 +226,15 @@ Result<void> watch_dataplane(Session& session, const std::vector<std::string>& w
     return Error(ErrorCode::invalid, "watch prints lines: -o table or -o json");
   if (wishes.every < std::chrono::milliseconds(100)) return Error(ErrorCode::invalid, "--every: at least 100ms");
   std::vector<std::string_view> kinds;
+  auto networks = Networks::ignored;
   for (const auto& word : words) {
     IRONCORE_TRY(const auto* const kind, find_dataplane_kind(word));
     if (!interface.empty()) IRONCORE_CHECK(check_has_interface(*kind));
+    if (is_vni(*kind)) networks = Networks::watched;
     kinds.push_back(kind->kind);
   }
   IRONCORE_TRY(auto* const client, session.dataplane());
-  return Watcher(session, *client, wishes, interface, format).run(kinds);
+  return Watcher(session, *client, wishes, interface, format).run(kinds, networks);
 }
 
 }  // namespace ironcore::ctl

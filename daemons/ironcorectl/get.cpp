@@ -49,7 +49,9 @@ class Getter {
         table.print(session_.out(), session_.terminal());
       }
     }
-    if (!is_table() && !(all.empty() && first_error)) print(session_, all, options_.format);
+    const bool is_one = selections.size() == 1 && selections.front().names.size() == 1;
+    if (!is_table() && !(all.empty() && first_error))
+      print(session_, all, is_one ? Asked::one_by_name : Asked::list, options_.format);
     if (first_error) return *first_error;
     if (is_table() && !has_table) session_.err() << nothing_found(selections) << '\n';
     return {};

@@ -24,9 +24,9 @@ std::string text_of(const api::Object& object, OutputFormat format) {
   return text_of(object) + '\n';
 }
 
-void print(Session& session, std::span<const api::Object> objects, OutputFormat format) {
+void print(Session& session, std::span<const api::Object> objects, Asked asked, OutputFormat format) {
   std::ostream& out = session.out();
-  if (format == OutputFormat::json && objects.size() != 1) {
+  if (format == OutputFormat::json && (asked == Asked::list || objects.size() != 1)) {
     std::string list = R"({"apiVersion":"v1","kind":"List","items":[)";
     for (const api::Object& object : objects) list += (&object == &objects.front() ? "" : ",") + object.json();
     out << api::to_indented_json(list + "]}").value();

@@ -16,8 +16,11 @@ enum class OutputFormat { table, wide, json, yaml, name };
 /// to apply it again.
 std::string text_of(const api::Object& object, OutputFormat format);
 
-/// Several: YAML documents separated by `---`; a JSON object of kind List; a name for each line. `apply -f`
-/// takes the first two.
-void print(Session& session, std::span<const api::Object> objects, OutputFormat format);
+/// What was asked for, however much of it was found: scripts rely on the shape.
+enum class Asked { one_by_name, list };
+
+/// As YAML documents separated by `---`; as JSON: a list is an object of kind List, even of one or none; a name for each line.
+/// `apply -f` takes the first two.
+void print(Session& session, std::span<const api::Object> objects, Asked asked, OutputFormat format);
 
 }  // namespace ironcore::ctl

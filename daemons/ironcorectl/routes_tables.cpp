@@ -125,9 +125,12 @@ void print_table(Session& session, const RoutesStatus& status, Detail detail) {
                                                                   " ms each on average")});
   table.add({"resyncs", text(count("rereadings")) + " of readers, " + text(count("peer_resyncs")) +
                             " of peers' tables, " + text(count("restarts")) + " of nodes"});
-  table.add({"refused", plural(refused, "announcement") + " of present nodes; in all " + text(count("forbidden")) +
-                            " for want of a right, " + text(count("exhausted")) + " above a limit, " +
-                            text(count("malformed")) + " malformed"});
+  table.add({"refused", plural(refused, "announcement") + " of present nodes, " + plural(count("refused_vnis"), "VNI") +
+                            " that they asked for"});
+  table.add({"refused in all", text(count("forbidden")) + " for want of a right, " + text(count("unknown_keys")) +
+                                   " unknown keys, " + text(count("exhausted")) + " above a limit, " +
+                                   text(count("malformed")) + " malformed, " + text(count("foreign_version")) +
+                                   " of another version"});
   table.add(
       {"deaths", text(count("deaths")) + " of nodes, " + plural(count("stalls"), "stall") + " of this reflector"});
   table.print(session.out(), session.terminal());

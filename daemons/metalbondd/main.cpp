@@ -10,6 +10,13 @@ namespace {
 
 using namespace ironcore;
 
+routing::ReflectorCount refused_connections(const program::DescriptorGuard& descriptors) {
+  return {.name = "refused_connections",
+          .help = "Connections that were closed because descriptors were few.",
+          .kind = routing::ReflectorCount::Kind::counter,
+          .value = descriptors.refused()};
+}
+
 Result<void> serve(const metalbondd::Options& options, program::Daemon& daemon) {
   auto& log = daemon.log;
   IRONCORE_CHECK(program::make_directories(options.serving));
@@ -22,9 +29,14 @@ Result<void> serve(const metalbondd::Options& options, program::Daemon& daemon) 
                                                      std::move(peers), daemon.clock, random, log));
   std::unique_ptr<routing::prometheus::Exporter> exporter;
   if (!options.metrics.empty()) {
-    IRONCORE_TRY(exporter, routing::prometheus::Exporter::create(options.metrics,
-                                                                 {.with = [&](const auto& f) { server->with(f); },
-                                                                  .counts = [&] { return server->counts(); }}));
+    const auto counts = [&] {
+      auto all = server->counts();
+      all.push_back(refused_connections(daemon.descriptors));
+      return all;
+    };
+    IRONCORE_TRY(exporter, within(routing::prometheus::Exporter::create(
+                                      options.metrics, {[&](const auto& f) { server->with(f); }, counts}),
+                                  "metrics"));
     log.info("counters are served", {{"address", options.metrics}, {"port", std::to_string(exporter->port())}});
   }
   const auto reload = program::reload_identities(

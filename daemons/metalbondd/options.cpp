@@ -3,9 +3,11 @@
 #include "metalbondd/options.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <set>
 #include <string_view>
+#include <system_error>
 
 #include "ironcore/base/names.hpp"
 #include "ironcore/base/text.hpp"
@@ -62,11 +64,22 @@ program::Serving serving_of(const Options& options) {
   return serving;
 }
 
+/// Whether the two are written differently at most.
+bool is_same(const std::string& one, const std::string& other) {
+  constexpr std::string_view ipc = "ipc://";
+  if (one == other || !one.starts_with(ipc) || !other.starts_with(ipc)) return one == other;
+  std::error_code failed;
+  const auto path = [&](const std::string& endpoint) {
+    return std::filesystem::weakly_canonical(endpoint.substr(ipc.size()), failed);
+  };
+  return path(one) == path(other) && !failed;
+}
+
 Result<void> check_peers(const Options& options) {
   std::set<std::string> seen;
   for (const auto& text : options.peer_texts) {
     IRONCORE_TRY(const auto peer, within(parse_peer(text), "peer"));
-    if (std::ranges::find(options.serving.listen, peer.endpoint) != options.serving.listen.end())
+    if (std::ranges::any_of(options.serving.listen, [&](const auto& own) { return is_same(own, peer.endpoint); }))
       return wrong("peer: " + peer.endpoint + " is where this reflector itself listens");
     if (!seen.insert(peer.endpoint).second) return wrong("peer: " + peer.endpoint + " is named twice");
   }
@@ -160,6 +173,9 @@ Result<std::vector<routing::zmq::ReflectorEndpoint>> peers(const Options& option
   }
   for (const auto& text : options.peer_texts) {
     IRONCORE_TRY(auto peer, within(parse_peer(text), "peer"));
+    if (own && peer.key == own->public_key)
+      return wrong("peer: the key of " + peer.endpoint +
+                   " is this reflector's own: give each one a key of its own, and leave out the one that is itself");
     auto& endpoint = endpoints.emplace_back();
     endpoint.endpoint = std::move(peer.endpoint);
     if (!peer.key.empty()) endpoint.keys = wire::ClientKeys{*own, std::move(peer.key)};

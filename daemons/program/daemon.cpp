@@ -3,7 +3,6 @@
 #include "program/daemon.hpp"
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <exception>
@@ -62,14 +61,6 @@ int run_guarded(const std::function<int()>& program) {
 }
 
 namespace {
-
-/// The soft limit of 1,024 is for programs that use select(2). Where it is lower than it may be, every connection counts.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);  // what does not work leaves what there was
-}
 
 Result<void> check_ready_file(const std::filesystem::path& file) {
   std::error_code ignored;
@@ -132,12 +123,12 @@ int run_unguarded(Command program, int argc, const char* const* argv, const Envi
   if (is_check) return exit_ok;
   if (reading.command != &program) return reading.command->run();
 
-  raise_descriptor_limit();
   Signals signals;
   const auto log = make_log(log_options);
+  const DescriptorGuard descriptors(*log);
   SystemClock clock;
   Readiness readiness({readiness_options}, *log);
-  Daemon daemon{clock, *log, signals, readiness};
+  Daemon daemon{clock, *log, signals, readiness, descriptors};
   log->info("starting", {{"program", program.name}, {"version", std::string(version())}});
   const auto served = [&] {
     const std::stop_callback tell(signals.stop(), [&] { readiness.stopping(); });

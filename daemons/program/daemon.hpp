@@ -9,6 +9,7 @@
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
 #include "program/command_line.hpp"
+#include "program/descriptors.hpp"
 #include "program/directory.hpp"
 #include "program/readiness.hpp"
 #include "program/signals.hpp"
@@ -22,6 +23,7 @@ struct Daemon {
   Log& log;
   Signals& signals;
   Readiness& readiness;
+  const DescriptorGuard& descriptors;
   std::stop_token stop() const { return signals.stop(); }
 };
 

@@ -17,10 +17,10 @@
 
 #include "../compute/libvirt_environment.hpp"
 #include "figures.hpp"
-#include "ironcore/compute/disk_file.hpp"
 #include "ironcore/compute/host.hpp"
 #include "ironcore/control/control_plane.hpp"
 #include "ironcore/control/machine_provider.hpp"
+#include "ironcore/image/disk_file.hpp"
 #include "ironcore/store/sqlite.hpp"
 #include "ironcore/store/typed.hpp"
 
@@ -206,11 +206,10 @@ void bench_disks(const fs::path& backing) {
   std::vector<double> overlay, raw;
   for (int i = 0; i < 20; ++i) {
     overlay.push_back(milliseconds([&] {
-      must(compute::create_overlay_disk(directory.path() / "overlay.qcow2", std::uint64_t{10} << 30, backing),
-           "overlay");
+      must(image::create_overlay_disk(directory.path() / "overlay.qcow2", std::uint64_t{10} << 30, backing), "overlay");
     }));
     raw.push_back(milliseconds(
-        [&] { must(compute::create_raw_disk(directory.path() / "disk.raw", std::uint64_t{10} << 30), "disk"); }));
+        [&] { must(image::create_raw_disk(directory.path() / "disk.raw", std::uint64_t{10} << 30), "disk"); }));
   }
   print("compute.disk.overlay.ms", median(overlay), "ms", R"("bytes":10737418240)");
   print("compute.disk.empty.ms", median(raw), "ms", R"("bytes":10737418240)");

@@ -62,6 +62,9 @@ Route numbered(std::uint32_t i, std::uint32_t mobility = 0) {
   return route;
 }
 
+/// Between two measurements of latency; longer than any route is on its way.
+constexpr auto latency_pause = 5ms;
+
 // ---- processes --------------------------------------------------------------------------------------------------
 
 /// A process; one of this program is asked by lines and answers by lines.
@@ -440,10 +443,39 @@ int be_floor(const std::string& role, const std::string& endpoint, std::size_t m
     read_line(line);
     return 0;
   }
+  if (role == "ticker") {  // one message at a time, with the moment at its front
+    void* const socket = open(ZMQ_DEALER);
+    if (zmq_connect(socket, endpoint.c_str()) != 0) fail("connect");
+    std::string line;
+    read_line(line);
+    std::string bytes(size, 'x');
+    for (std::size_t i = 0; i < messages; ++i) {
+      const auto now = now_ns();
+      std::memcpy(bytes.data(), &now, sizeof now);
+      zmq_send(socket, bytes.data(), bytes.size(), 0);
+      std::this_thread::sleep_for(latency_pause);
+    }
+    say("sent");
+    read_line(line);
+    return 0;
+  }
   void* const socket = open(ZMQ_SUB);
   zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0);
   if (zmq_connect(socket, endpoint.c_str()) != 0) fail("connect");
   std::vector<char> buffer(size);
+  if (role == "listener") {
+    std::string times;
+    for (std::size_t i = 0; i < messages; ++i) {
+      zmq_recv(socket, buffer.data(), buffer.size(), 0);
+      std::int64_t sent = 0;
+      std::memcpy(&sent, buffer.data(), sizeof sent);
+      times += std::to_string(now_ns() - sent) + " ";
+    }
+    say(times);
+    std::string line;
+    read_line(line);
+    return 0;
+  }
   for (std::size_t i = 0; i < messages; ++i) zmq_recv(socket, buffer.data(), buffer.size(), 0);
   say(std::to_string(now_ns()));
   std::string line;
@@ -466,6 +498,29 @@ double floor_s(std::size_t readers, std::size_t messages, std::size_t size) {
   std::int64_t last = 0;
   for (auto& reader : out) last = std::max<std::int64_t>(last, std::stoll(reader->hear()));
   return seconds(last - start);
+}
+
+/// Of each message to each reader, sorted; µs.
+std::vector<double> floor_latencies(std::size_t readers, std::size_t messages) {
+  const auto count = std::to_string(messages);
+  const std::string bytes = "64";
+  Process middle({"floor", "middle", "-", count, bytes});
+  const auto where = middle.hear();
+  const auto space = where.find(' ');
+  std::vector<std::unique_ptr<Process>> out;
+  for (std::size_t i = 0; i < readers; ++i)
+    out.push_back(std::make_unique<Process>(
+        std::vector<std::string>{"floor", "listener", where.substr(space + 1), count, bytes}));
+  Process in({"floor", "ticker", where.substr(0, space), count, bytes});
+  std::this_thread::sleep_for(500ms);
+  in.ask("go");
+  std::vector<double> times;
+  for (auto& reader : out) {
+    std::istringstream line(reader->hear());
+    for (double time = 0; line >> time;) times.push_back(time / 1e3);
+  }
+  std::ranges::sort(times);
+  return times;
 }
 
 // ---- the cases --------------------------------------------------------------------------------------------------
@@ -596,7 +651,7 @@ class Bench {
       for (auto& reader : all) reader->ask("expect " + std::to_string(i + 1));
       std::this_thread::sleep_for(2ms);
       origin->tell("one " + std::to_string(i));
-      std::this_thread::sleep_for(5ms);  // nothing of this benchmark wakes up while the route is on its way
+      std::this_thread::sleep_for(latency_pause);  // nothing of this benchmark wakes up while the route is on its way
       const auto start = std::stoll(origin->hear());
       double last = 0;
       for (auto& reader : all) {
@@ -607,11 +662,14 @@ class Bench {
     }
     std::ranges::sort(slowest);
     std::ranges::sort(times);
+    const auto floor = floor_latencies(count, static_cast<std::size_t>(samples));
     const std::string base = "routing/latency/" + std::string(name);
     bench::print((base + ".p50.us").c_str(), times[times.size() / 2], "us",
-                 R"("last_reader":)" + std::to_string(slowest[slowest.size() / 2]));
-    bench::print((base + ".p99.us").c_str(), times[times.size() * 99 / 100], "us",
-                 R"("max":)" + std::to_string(times.back()));
+                 R"("last_reader":)" + std::to_string(slowest[slowest.size() / 2]) + R"(,"floor":)" +
+                     std::to_string(floor[floor.size() / 2]));
+    bench::print(
+        (base + ".p99.us").c_str(), times[times.size() * 99 / 100], "us",
+        R"("max":)" + std::to_string(times.back()) + R"(,"floor":)" + std::to_string(floor[floor.size() * 99 / 100]));
   }
 
   void death() {

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "ironcore/base/file.hpp"
-#include "ironcore/compute/disk_file.hpp"
+#include "ironcore/image/disk_file.hpp"
 #include "sim_host.hpp"
 
 namespace ironcore::tests {

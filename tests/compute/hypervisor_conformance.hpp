@@ -13,8 +13,8 @@
 #include <thread>
 #include <vector>
 
-#include "ironcore/compute/disk_file.hpp"
 #include "ironcore/compute/hypervisor.hpp"
+#include "ironcore/image/disk_file.hpp"
 
 namespace ironcore::tests {
 
@@ -297,7 +297,7 @@ TEST_CASE_TEMPLATE_DEFINE("disks and NICs come and go while the guest runs", Bod
   disk.serial = "vdx-0123456789abcdef";
   disk.path = body.directory() / "data.raw";
   disk.format = "raw";
-  IRONCORE_REQUIRE_OK(compute::create_raw_disk(disk.path, 8 << 20));
+  IRONCORE_REQUIRE_OK(image::create_raw_disk(disk.path, 8 << 20));
   compute::DomainNic nic;
   nic.name = "second";
   nic.mac = compute::derived_mac(spec.uid, nic.name);
@@ -327,7 +327,7 @@ TEST_CASE_TEMPLATE_DEFINE("disks and NICs come and go while the guest runs", Bod
   CHECK_FALSE(hypervisor.attach_disk(spec.uid, missing).has_value());
 
   IRONCORE_REQUIRE_OK(hypervisor.resize_disk(spec.uid, disk.name, 16 << 20));
-  CHECK(compute::disk_size(disk.path, compute::DiskFormat::raw).value() == 16 << 20);
+  CHECK(image::disk_size(disk.path, image::DiskFormat::raw).value() == 16 << 20);
   IRONCORE_CHECK_FAILS(not_found, hypervisor.resize_disk(spec.uid, "absent", 16 << 20));
 
   IRONCORE_REQUIRE_OK(hypervisor.detach_disk(spec.uid, "absent"));

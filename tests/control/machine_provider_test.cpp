@@ -775,7 +775,7 @@ TEST_CASE("wrong options are refused, each by name") {
   std::vector<std::string> fields;
   const auto error = refused.error();
   for (const auto& field : error.fields()) fields.push_back(field.field);
-  CHECK(fields == std::vector<std::string>{"pool", "provider_id", "workers", "lease_time_to_live"});
+  CHECK(fields == std::vector<std::string>{"pool", "provider_id", "lease_time_to_live", "workers"});
 }
 
 TEST_CASE("running on its own threads, a machine comes up and goes") {

@@ -773,7 +773,7 @@ class Runner {
 
   /// All flows end; then all ports are free.
   void end(Host& host) {
-    for (int round = 0; round < 1000 && host.worker.flows().size() != 0; ++round)
+    for (int round = 0; round < 1000 && (round == 0 || host.worker.flows().size() != 0); ++round)
       host.worker.process({}, world_.now += 100'000 * second);
     require(host.worker.flows().size() == 0);
     for (std::uint32_t i = 0; i <= interfaces; ++i) require(host.worker.connections_of(i) == 0);

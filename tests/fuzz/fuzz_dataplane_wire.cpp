@@ -56,6 +56,13 @@ void content(const UsageReply& record) {
   const auto usage = usage_of(record);
   require(usage_of(to_record(usage)) == usage);
 }
+void content(const VnisReply& record) {
+  const auto page = vnis_of(record);
+  if (!page) return;
+  const auto again = vnis_of(to_record(*page));
+  require(again && again->objects == page->objects && again->revision == page->revision &&
+          again->has_more == page->has_more);
+}
 void content(const StartCaptureRequest& record) {
   if (const auto spec = spec_of(record.spec)) {
     EncodedCaptureSpec encoded(*spec);
@@ -86,11 +93,11 @@ void try_all(std::string_view message) {
 }
 
 void one(std::string_view message) {
-  try_all<HelloRequest, HelloReply, ApplyRequest, ApplyReply, ListRequest, ListReply, WatchRequest, WatchReply,
-          CountersRequest, CountersReply, OffloadRequest, OffloadReply, UsageRequest, UsageReply, OpenPortRequest,
-          OpenPortReply, ClosePortRequest, ClosePortReply, PortsRequest, PortsReply, ExplainRequest, ExplainReply,
-          StartCaptureRequest, StartCaptureReply, StopCaptureRequest, StopCaptureReply, CapturesRequest, CapturesReply,
-          ReadCaptureRequest, ReadCaptureReply>(message);
+  try_all<HelloRequest, HelloReply, ApplyRequest, ApplyReply, ListRequest, ListReply, VnisRequest, VnisReply,
+          WatchRequest, WatchReply, CountersRequest, CountersReply, OffloadRequest, OffloadReply, UsageRequest,
+          UsageReply, OpenPortRequest, OpenPortReply, ClosePortRequest, ClosePortReply, PortsRequest, PortsReply,
+          ExplainRequest, ExplainReply, StartCaptureRequest, StartCaptureReply, StopCaptureRequest, StopCaptureReply,
+          CapturesRequest, CapturesReply, ReadCaptureRequest, ReadCaptureReply>(message);
 }
 
 }  // namespace

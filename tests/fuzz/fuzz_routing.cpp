@@ -181,6 +181,12 @@ routing::Position any_position(Input& in) {
           .wants = in.below(max_pieces + 2)};
 }
 
+std::string any_refusal(Input& in, std::uint64_t session) {
+  Refuse refuse{.reason = static_cast<Refuse::Reason>(1 + in.below(7)), .detail = in.number(), .text = "no"};
+  if (refuse.reason == Refuse::Reason::stream && in.below(4) != 0) refuse.detail = stream_number(stream(in));
+  return encode(session, refuse);
+}
+
 std::string any_heartbeat(Input& in, std::uint64_t session) {
   Heartbeat beat{.is_ready = in.below(2), .has_relayed = in.below(2), .positions = {}};
   for (auto count = in.below(5); count > 0; --count) beat.positions.push_back({stream(in), in.number()});
@@ -447,12 +453,6 @@ void reflector(Input in) {
         site.run(std::chrono::milliseconds(1) * (in.byte() * in.byte() / 8 + 1));
         break;
       case 10: {
-        const auto refusal = [&] {
-          const auto in_session = in.below(2) == 0 ? 5U : 0U;
-          return encode(
-              in_session,
-              Refuse{.reason = static_cast<Refuse::Reason>(1 + in.below(6)), .detail = in.number(), .text = "no"});
-        };
         const auto kind = in.below(6);
         auto message = kind == 0   ? encode(5, Welcome{.name = "peer",
                                                        .epoch = 1U + in.below(2),
@@ -463,7 +463,7 @@ void reflector(Input in) {
                                                        .publications = {}})
                        : kind == 1 ? any_heartbeat(in, 5)
                        : kind == 2 ? changes(in, 0, any_changes(in), origin_id("far"))
-                       : kind == 3 ? refusal()
+                       : kind == 3 ? any_refusal(in, in.below(2) == 0 ? 5 : 0)
                        : kind == 4 ? encode(5, Close{})
                                    : changes(in, 0,
                                              {.stream = {in.one_of(vnis), View::direct},
@@ -548,9 +548,7 @@ void speaker(Input in) {
         break;
       }
       case 1:
-        say(encode(
-            session,
-            Refuse{.reason = static_cast<Refuse::Reason>(1 + in.below(6)), .detail = in.number(), .text = "no"}));
+        say(any_refusal(in, session));
         break;
       case 2:
         say(any_heartbeat(in, session));
@@ -628,6 +626,7 @@ void speaker(Input in) {
     require(site.reflector(i).status().routes == routes_of_host().size() + under_test.status().own_routes);
     check_tables(site.reflector(i));
   }
+  for (const auto& known : under_test.status().vnis) require(known.refusals.empty());
   for (const auto vni : vnis) {
     Learned all;
     for (const auto& route : routes_of_host()) {

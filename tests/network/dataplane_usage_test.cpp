@@ -194,6 +194,55 @@ TEST_CASE("objects are counted by kind") {
   CHECK(host.count("Interface") == 0);
 }
 
+TEST_CASE("a network is there as long as something names it, and says how much does") {
+  Host host;
+  const auto only = [&](std::uint32_t number) {
+    for (const auto& use : host.dataplane->vnis().objects)
+      if (use.vni == vni(number)) return use;
+    FAIL("there is no such network");
+    return VniUse();
+  };
+  const auto count = [&] { return host.dataplane->vnis().objects.size(); };
+  const auto before = count();
+  host.apply({route("10.9.0.0/16", {other_host}, 500), route("10.10.0.0/16", {other_host}, 500),
+              route("fd00:9::/32", {other_host}, 500)});
+  CHECK(only(500) == VniUse{.vni = vni(500), .routes_v4 = 2, .routes_v6 = 1});
+  CHECK(host.dataplane->vnis().revision == host.dataplane->revision());
+  auto machine = interface("z", "10.9.0.1", 600);
+  auto service = balancer("lb", "10.9.0.9");
+  service.vni = vni(700);
+  host.apply({machine, nat("z", 5000, 5999, "192.0.2.77"), service,
+              NeighbourNat{vni(800), ip("192.0.2.77"), 6000, 6999, ip(other_host)}});
+  CHECK(only(600) == VniUse{.vni = vni(600), .interfaces = 1, .nats = 1});
+  CHECK(only(700) == VniUse{.vni = vni(700), .load_balancers = 1});
+  CHECK(only(800) == VniUse{.vni = vni(800), .neighbour_nats = 1});
+  CHECK(count() == before + 4);
+
+  // Page by page, in their order.
+  std::vector<VniUse> all;
+  std::optional<Vni> after;
+  for (bool has_more = true; has_more;) {
+    const auto page = host.dataplane->vnis(2, after);
+    REQUIRE_FALSE(page.objects.empty());
+    REQUIRE(page.objects.size() <= 2);
+    all.insert(all.end(), page.objects.begin(), page.objects.end());
+    after = all.back().vni;
+    has_more = page.has_more;
+  }
+  CHECK(all == host.dataplane->vnis().objects);
+  CHECK(std::is_sorted(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.vni < b.vni; }));
+  CHECK(host.dataplane->vnis(5, vni(0xff'ffff)).objects.empty());
+  CHECK_FALSE(host.dataplane->vnis(5, vni(0xff'ffff)).has_more);
+
+  host.apply(
+      {RouteKey{vni(500), prefix("10.9.0.0/16")}, RouteKey{vni(500), prefix("10.10.0.0/16")}, InterfaceKey{"z"}});
+  CHECK(only(500) == VniUse{.vni = vni(500), .routes_v6 = 1});
+  CHECK(count() == before + 3);
+  host.apply({RouteKey{vni(500), prefix("fd00:9::/32")}, LoadBalancerKey{"lb"},
+              NeighbourNatKey{vni(800), ip("192.0.2.77"), 6000}});
+  CHECK(count() == before);
+}
+
 TEST_CASE("interfaces with rates tell what their meters said") {
   Host host;
   CHECK(host.dataplane->usage().meters.empty());

@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <random>
 #include <set>
 #include <tuple>
@@ -285,33 +286,168 @@ TEST_CASE("a port belongs to the same worker in every range") {
   for (std::uint16_t port = 1000; port < 1100; ++port) CHECK(narrow.worker_of(port) == wide.worker_of(port));
 }
 
+namespace {
+
+using ironcore::network::Nat;
+
+std::shared_ptr<NatPool> pool_of(std::uint16_t first, std::uint16_t last, Nat::Ports ports, std::size_t workers = 1,
+                                 Nat::Filtering filtering = Nat::Filtering::address_and_port_dependent) {
+  Nat told;
+  told.first_port = first;
+  told.last_port = last;
+  told.ports = ports;
+  told.filtering = filtering;
+  return std::make_shared<NatPool>(told, 1, workers, 1000, 1);
+}
+
+/// Of a fresh pool all flows were checked with this configuration.
+constexpr std::uint64_t fresh = 1;
+
+}  // namespace
+
 TEST_CASE("a pool awaits each worker's flows, and takes only those of its ports") {
-  using ironcore::network::Nat;
   for (const auto mode : {Nat::Ports::own, Nat::Ports::shared}) {
-    Nat told;
-    told.first_port = 1000;
-    told.last_port = 1009;
-    told.ports = mode;
-    NatPool pool(told, 1, 2, 1000, 1);
-    CHECK_FALSE(pool.is_awaiting());
-    pool.await_flows();
-    CHECK(pool.is_awaiting(0));
-    CHECK(pool.is_awaiting(1));
-    CHECK(pool.claim(0, 1004, inside(1, 1), outside(1), Opener::inside));
-    CHECK_FALSE(pool.claim(0, 1005, inside(1, 1), outside(1), Opener::inside));
-    CHECK_FALSE(pool.claim(0, 1010, inside(1, 1), outside(1), Opener::inside));
-    CHECK_FALSE(pool.claim(0, 998, inside(1, 1), outside(1), Opener::inside));
-    pool.set_followed(0);
-    CHECK_FALSE(pool.is_awaiting(0));
-    CHECK(pool.is_awaiting());
-    pool.set_followed(1);
-    CHECK_FALSE(pool.is_awaiting());
+    const auto followed = std::make_shared<FollowedNats>(2);
+    const auto former = pool_of(990, 1009, mode, 2);
+    const auto pool = pool_of(1000, 1009, mode, 2);
+    CHECK_FALSE(pool->is_awaiting(0));
+    pool->succeed(former, 4, followed);
+    CHECK(pool->born() == 1);
+    CHECK(pool->since() == 4);
+    CHECK(pool->is_awaiting(0));
+    CHECK(pool->is_awaiting(1));
+    CHECK(pool->claim(0, 1004, inside(1, 1), outside(1), Opener::inside));
+    CHECK_FALSE(pool->claim(0, 1005, inside(1, 1), outside(1), Opener::inside));
+    CHECK_FALSE(pool->claim(0, 1010, inside(1, 1), outside(1), Opener::inside));
+    CHECK_FALSE(pool->claim(0, 998, inside(1, 1), outside(1), Opener::inside));
+    followed->set(0, 5);
+    CHECK_FALSE(pool->is_awaiting(0));
+    CHECK(pool->is_awaiting(1));
+    CHECK_FALSE(pool->let_go());
+    followed->set(1, 5);
+    CHECK_FALSE(pool->is_awaiting(1));
+    CHECK(former.use_count() == 2);
+    CHECK(pool->let_go());
+    CHECK(former.use_count() == 1);
     std::set<std::uint16_t> others;
-    for (std::uint32_t i = 2; i < 6; ++i) others.insert(*pool.take(0, inside(i, 1), outside(1), Opener::inside));
+    for (std::uint32_t i = 2; i < 6; ++i) others.insert(*pool->take(0, inside(i, 1), outside(1), Opener::inside));
     CHECK(others == std::set<std::uint16_t>{1000, 1002, 1006, 1008});
-    CHECK_FALSE(pool.take(0, inside(7, 1), outside(1), Opener::inside));
-    pool.release(0, 1004, outside(1), Opener::inside);
-    CHECK(pool.take(0, inside(7, 1), outside(1), Opener::inside) == 1004);
+    CHECK_FALSE(pool->take(0, inside(7, 1), outside(1), Opener::inside));
+    pool->release(0, 1004, outside(1), Opener::inside, 5);
+    CHECK(pool->take(0, inside(7, 1), outside(1), Opener::inside) == 1004);
+  }
+}
+
+TEST_CASE("a pool that awaits flows gives away no port that the former one says is taken") {
+  for (const auto before : {Nat::Ports::own, Nat::Ports::shared}) {
+    for (const auto after : {Nat::Ports::own, Nat::Ports::shared}) {
+      CAPTURE(static_cast<int>(before));
+      CAPTURE(static_cast<int>(after));
+      const auto followed = std::make_shared<FollowedNats>(1);
+      const auto former = pool_of(1000, 1007, before);
+      std::set<std::uint16_t> held;
+      for (std::uint32_t i = 0; i < 4; ++i) held.insert(*former->take(0, inside(i, 1), outside(1), Opener::inside));
+      REQUIRE(held.size() == 4);
+      const auto pool = pool_of(1004, 1011, after);
+      pool->succeed(former, 4, followed);
+      std::set<std::uint16_t> given;
+      while (const auto port =
+                 pool->take(0, inside(100 + static_cast<std::uint32_t>(given.size()), 1), outside(1), Opener::inside))
+        REQUIRE(given.insert(*port).second);
+      for (const auto port : held) CHECK(given.count(port) == 0);
+      // Which ports are not used by anybody is not known of those that were shared.
+      const bool knows_free_ones = before == Nat::Ports::own || after == Nat::Ports::shared;
+      const auto held_still = static_cast<std::size_t>(std::distance(held.lower_bound(1004), held.end()));
+      CHECK(given.size() == (knows_free_ones ? 8 - held_still : 4));
+      // What ends without having followed is free for all.
+      for (const auto port : held) {
+        pool->release(0, port, outside(1), Opener::inside, fresh);
+        if (port < 1004 || !knows_free_ones) continue;
+        CHECK(pool->take(0, inside(200U + port, 1), outside(1), Opener::inside) == port);
+      }
+      CHECK(former
+                ->use(0, before == Nat::Ports::own ? ironcore::network::Resource::nat_tcp
+                                                   : ironcore::network::Resource::nat_flows)
+                .used == 0);
+    }
+  }
+}
+
+TEST_CASE("a port that two insides share is of neither, also while one of them has not followed yet") {
+  const auto followed = std::make_shared<FollowedNats>(1);
+  const auto former = pool_of(1000, 1003, Nat::Ports::own);
+  for (std::uint16_t i = 1; i <= 2; ++i) REQUIRE(former->claim(0, 1001, inside(i, i), outside(i), Opener::inside));
+  const auto shared = pool_of(1000, 1003, Nat::Ports::shared);
+  for (std::uint16_t i = 1; i <= 2; ++i) REQUIRE(shared->claim(0, 1001, inside(i, i), outside(i), Opener::inside));
+  for (const auto& before : {former, shared}) {
+    const auto pool = pool_of(1000, 1003, Nat::Ports::own);
+    pool->succeed(before, 4, followed);
+    REQUIRE(pool->follow(0, 1001, inside(1, 1), outside(1), Opener::inside, fresh));
+    CHECK_FALSE(pool->find(0, PortSpace::tcp, 1001));
+    CHECK(pool->take(0, inside(1, 1), outside(2), Opener::inside) != 1001);
+    REQUIRE(pool->follow(0, 1001, inside(2, 2), outside(2), Opener::inside, fresh));
+    CHECK_FALSE(pool->find(0, PortSpace::tcp, 1001));
+    CHECK(pool->take(0, inside(2, 2), outside(1), Opener::inside) != 1001);
+  }
+}
+
+TEST_CASE("a flow follows with its port, and leaves nothing in the former pool") {
+  using ironcore::network::Resource;
+  const auto followed = std::make_shared<FollowedNats>(1);
+  const auto former = pool_of(1000, 1007, Nat::Ports::own, 1, Nat::Filtering::address_dependent);
+  const auto port = *former->take(0, inside(1, 1), outside(1), Opener::inside);
+  REQUIRE(former->take(0, inside(1, 1), outside(2), Opener::inside) == port);
+  const auto pool = pool_of(1000, 1015, Nat::Ports::own, 1, Nat::Filtering::address_dependent);
+  pool->succeed(former, 4, followed);
+  // Packets from outside find the machine all the time, and a further flow of the socket has the same port.
+  CHECK(pool->find(0, PortSpace::tcp, port) == inside(1, 1));
+  CHECK(pool->knows(0, port, outside(1)));
+  CHECK(pool->take(0, inside(1, 1), outside(3), Opener::inside) == port);
+  CHECK(pool->follow(0, port, inside(1, 1), outside(1), Opener::inside, fresh));
+  CHECK(former->use(0, Resource::nat_tcp).used == 1);
+  CHECK(former->use(0, Resource::nat_peers).used == 1);
+  CHECK(pool->follow(0, port, inside(1, 1), outside(2), Opener::inside, fresh));
+  CHECK(former->use(0, Resource::nat_tcp).used == 0);
+  CHECK(former->use(0, Resource::nat_peers).used == 0);
+  CHECK(pool->use(0, Resource::nat_tcp).used == 1);
+  CHECK(pool->use(0, Resource::nat_peers).used == 3);
+  for (std::uint32_t to = 1; to <= 3; ++to) pool->release(0, port, outside(to), Opener::inside, 5);
+  CHECK_FALSE(pool->find(0, PortSpace::tcp, port));
+  CHECK_FALSE(pool->knows(0, port, outside(1)));
+  CHECK(pool->use(0, Resource::nat_tcp).used == 0);
+}
+
+TEST_CASE("a pool whose former one awaited flows itself gives no port away until all have followed") {
+  for (const auto mode : {Nat::Ports::own, Nat::Ports::shared}) {
+    const auto followed = std::make_shared<FollowedNats>(1);
+    const auto first = pool_of(1000, 1007, mode);
+    const auto port = *first->take(0, inside(1, 1), outside(1), Opener::inside);
+    const auto second = pool_of(1100, 1107, mode);
+    second->succeed(first, 4, followed);
+    const auto third = pool_of(1000, 1007, mode);
+    third->succeed(second, 6, followed);
+    CHECK(second.use_count() == 1);  // its flows and those of the first one cannot be told apart
+    CHECK_FALSE(third->take(0, inside(2, 2), outside(2), Opener::inside));
+    CHECK_FALSE(third->find(0, PortSpace::tcp, port));
+    // A flow that the second pool has never seen has its port of the first one.
+    CHECK(third->follow(0, port, inside(1, 1), outside(1), Opener::inside, fresh));
+    CHECK_FALSE(third->take(0, inside(1, 1), outside(2), Opener::inside));
+    const auto fourth = pool_of(1000, 1009, mode);
+    fourth->succeed(third, 8, followed);
+    CHECK(third.use_count() == 2);
+    CHECK_FALSE(fourth->take(0, inside(2, 2), outside(1), Opener::inside));
+    // All that the third one awaited have come, or have followed to the fourth one at once.
+    followed->set(0, 7);
+    CHECK(fourth->is_awaiting(0));
+    std::set<std::uint16_t> given;
+    while (const auto taken =
+               fourth->take(0, inside(10 + static_cast<std::uint32_t>(given.size()), 1), outside(1), Opener::inside))
+      given.insert(*taken);
+    CHECK(given.size() == 9);
+    CHECK(given.count(port) == 0);
+    followed->set(0, 9);
+    CHECK(fourth->let_go());
+    CHECK(third.use_count() == 1);
   }
 }
 
@@ -334,8 +470,8 @@ TEST_CASE("a pool tells how much of each worker's slice is used") {
   CHECK(own.use(0, Resource::nat_tcp) == Part{0, 3});
   CHECK(own.use(1, Resource::nat_sctp) == Part{0, 2});
   CHECK(own.use(0, Resource::nat_peers) == Part{2, 1024});
-  own.release(0, port, outside(1, 9, PortSpace::sctp), Opener::inside);
-  own.release(0, port, outside(2, 9, PortSpace::sctp), Opener::inside);
+  own.release(0, port, outside(1, 9, PortSpace::sctp), Opener::inside, 1);
+  own.release(0, port, outside(2, 9, PortSpace::sctp), Opener::inside, 1);
   CHECK(own.use(0, Resource::nat_sctp) == Part{0, 3});
   CHECK(own.use(0, Resource::nat_peers) == Part{0, 1024});
   CHECK(own.claim(1, 1001, inside(1, 1), outside(1), Opener::outside));
@@ -350,7 +486,7 @@ TEST_CASE("a pool tells how much of each worker's slice is used") {
   REQUIRE(shared.take(worker, inside(1, 1), outside(1), Opener::inside));
   REQUIRE(shared.take(worker, inside(1, 1), outside(2), Opener::inside));
   CHECK(shared.use(worker, Resource::nat_flows) == Part{2, 64});
-  shared.release(worker, 1000, outside(2), Opener::inside);
+  shared.release(worker, 1000, outside(2), Opener::inside, 1);
   CHECK(shared.use(worker, Resource::nat_flows) == Part{1, 64});
 }
 

@@ -845,6 +845,43 @@ TEST_CASE("flows follow what the configuration says after the restart") {
   }
 }
 
+TEST_CASE("a restart while flows follow their NAT costs none of them its port") {
+  SystemClock clock;
+  NullLog log;
+  for (const int rounds : {0, 1, 2, 3}) {
+    const Directories directories;
+    std::map<std::uint16_t, std::uint16_t> port_of;
+    {
+      Life now(directories, clock, log);
+      now.apply(two_machines());
+      for (std::uint16_t i = 0; i < 600; ++i)
+        port_of[i] = source_port_of(inner_of(now.from_machine(1, udp_to("10.0.0.1", i, server, 53))));
+      now.apply({nat("m1", 1024, 1535)});
+      for (int i = 0; i < rounds; ++i) now->step(0);
+      now.apply({nat("m1", 1024, 1791)});
+      for (int i = 0; i < rounds; ++i) now->step(0);
+    }
+    Life now(directories, clock, log);
+    REQUIRE_FALSE(now.failure);
+    std::set<std::uint16_t> ports;
+    for (std::uint16_t i = 1000; i < 1100; ++i) {
+      const auto port = source_port_of(inner_of(now.from_machine(1, udp_to("10.0.0.1", i, server, 53))));
+      CHECK(port < 1792);
+      CHECK(ports.insert(port).second);
+    }
+    std::size_t kept = 0;
+    for (const auto& [inside, before] : port_of) {
+      const auto went = now.from_machine(1, udp_to("10.0.0.1", inside, server, 53));
+      if (before >= 1536 && went.empty()) continue;
+      const auto port = source_port_of(inner_of(went));
+      if (before < 1536) CHECK(port == before);
+      kept += port == before ? 1 : 0;
+      CHECK(ports.insert(port).second);
+    }
+    CHECK(kept > 200);
+  }
+}
+
 TEST_CASE("ports of a NAT that was told anew are those of its new flows") {
   SystemClock clock;
   NullLog log;

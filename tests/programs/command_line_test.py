@@ -135,6 +135,9 @@ class CommandLine(TempDirectory):
             environment = dict(os.environ, PATH=f"{self.directory}:{os.environ['PATH']}")
             return subprocess.run(["bash", "-c", line], check=True, text=True, capture_output=True, env=environment).stdout.split()
 
+        self.assertIn("vnis", complete("ironcorectl", "dataplane", "get", ""))
+        self.assertIn("vnis", complete("ironcorectl", "dataplane", "watch", "v"))
+        self.assertNotIn("vnis", complete("ironcorectl", "dataplane", "delete", "v"))
         self.assertEqual(complete("ironcorectl", "dataplane", "delete", "rule", ""), ["web-1"])
         self.assertEqual(complete("ironcorectl", "dataplane", "--dataplane", "ipc:///x", "delete", "rule", "web-1", ""), ["http"])
         self.assertEqual(complete("ironcorectl", "dataplane", "get", "rules", "--interface", "w"), ["web-1"])

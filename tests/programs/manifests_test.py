@@ -156,6 +156,12 @@ class Apply(WithServer):
         self.assertEqual(self.ok("apply", "-f", folder), "machineclass/small created\nnamespace/team created\n")
         listed = self.ok("get", "machineclasses,namespaces", "-o", "json")
         self.assertNotIn("created", self.ok("apply", "-f", "-", stdin=listed))
+        # A list is one, whatever is in it; what was asked for by its name is itself.
+        for kind, names in (("machineclasses", ["small"]), ("machines", [])):
+            of_kind = self.get(kind)
+            self.assertEqual((of_kind["kind"], [one["metadata"]["name"] for one in of_kind["items"]]), ("List", names))
+        self.assertNotIn("created", self.ok("apply", "-f", "-", stdin=self.ok("get", "machineclasses", "-o", "json")))
+        self.assertEqual(self.get("machineclass", "small")["kind"], "MachineClass")
 
     def test_a_secret_is_applied_unchanged_and_never_shown(self):
         text = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {key: very-secret-text}\n"

@@ -2,6 +2,7 @@
 """metalbondd with examples/speaker as its hosts and ironcorectl as its operator: on ipc, and at two sites on TCP with keys."""
 import json
 import os
+import pathlib
 import random
 import re
 import signal
@@ -588,7 +589,7 @@ class Settings(WithKeys):
                 self.assertSays(run("metalbondd", *right, *words, "--check-config"), 2, text)
         long = f"ipc://{self.directory}/{'x' * (92 - len(str(self.directory)) - 1)}"
         self.assertSays(run("metalbondd", "--listen", long, "--check-config"), 2, "91 bytes at most")
-        self.assertSays(run("metalbondd", *right, *tcp, "--key-file", key, "--identities-file", identities, "--peer", f"tcp://10.0.0.1:7420,key={public}",
+        self.assertSays(run("metalbondd", *right, *tcp, "--key-file", key, "--identities-file", identities, "--peer", f"tcp://10.0.0.1:7420,key={self.key('site-b')[1]}",
                             "--check-config"), 0, "the settings are right", stream="out")
         self.assertFalse((self.directory / "r.sock").exists())
 
@@ -613,6 +614,122 @@ class Settings(WithKeys):
         Speaker(self, "host-a", "--reflector", endpoint, "100#10.0.0.1/32#fd00::a")
         daemon.wait_ready()
         self.assertEqual(daemon.stop(), 0)
+
+
+class Told(WithKeys):
+    """A reflector on TCP, and hosts that do something wrong."""
+
+    def setUp(self):
+        super().setUp()
+        self.port = free_port()
+        self.endpoint = f"tcp://127.0.0.1:{self.port}"
+        self.identities = self.directory / "identities.json"
+        self.let("host-1")
+        self.arguments = [program("metalbondd"), "--name", "r1", "--listen", self.endpoint, "--key-file", self.key("r1")[0],
+                          "--identities-file", self.identities, "--deferral", "0s"]
+
+    def let(self, *names):
+        read = {"verbs": ["read"], "resources": ["routes"], "vnis": ["100"]}
+        operator = {"name": "me", "publicKey": self.key("me")[1], "rules": [{"verbs": ["read"], "resources": ["status"]}]}
+        self.identities.write_text(json.dumps({"identities": [operator, *({"name": name, "publicKey": self.key(name)[1], "rules": [read]} for name in names)]}))
+
+    def start(self, *arguments):
+        daemon = Daemon("metalbondd", [*self.arguments, *arguments], self.directory)
+        self.addCleanup(daemon.kill)
+        return daemon.wait_ready()
+
+    def speaker(self, name, *arguments, reflector="r1"):
+        return Speaker(self, name, "--key-file", self.key(name)[0], "--reflector", f"{self.endpoint},key={self.key(reflector)[1]}", *arguments)
+
+    def status(self):
+        result = run("ironcorectl", "routes", "status", environment={"IRONCORE_REFLECTOR": self.endpoint, "IRONCORE_REFLECTOR_KEY": self.key("r1")[1],
+                                                                     "IRONCORE_KEY_FILE": str(self.key("me")[0])})
+        self.assertEqual(result.code, 0, result)
+        return result.out
+
+    def test_hosts_are_told_why_they_learn_nothing(self):
+        early = self.speaker("host-1", "--subscribe", "100", "--subscribe", "7")
+
+        def is_told(host, words):
+            wait_until(f"{host.name} is told: {words}", lambda: any(words in line for line in host.status()))
+        is_told(early, f"nobody answers at {self.endpoint}")
+        daemon = self.start()
+        is_told(early, "= vni 7 routes 0 stale refused by 0: this node's key has no right to VNI 7")
+        self.assertNotIn("refused by", [line for line in early.status() if line.startswith("= vni 100")][0])
+        self.assertIn('msg="node may not read a VNI" node=host-1 vni=7', daemon.log.read_text())
+        stranger = self.speaker("host-2")
+        is_told(stranger, f"does not know our key {self.key('host-2')[1]}")
+        is_told(self.speaker("host-3", reflector="me"), "breaks off the handshake: check that the reflector's public key is right")
+        status = self.status()
+        self.assertRegex(status, r"refused +0 announcements of present nodes, 1 VNI that they asked for")
+        self.assertRegex(status, r"refused in all +[1-9]\d* for want of a right, [1-9]\d* unknown keys,")
+        self.let("host-1", "host-2")
+        daemon.process.send_signal(signal.SIGHUP)
+        is_told(stranger, "= reflector r1 connected")
+
+    def test_a_reflector_that_is_its_own_peer_says_so(self):
+        # By another name than the one that it listens on; a host of that name is another matter.
+        with open(self.key("r1")[0]) as own:
+            key = json.load(own)["publicKey"]
+        self.assertSays(run("metalbondd", *self.arguments[1:], "--peer", f"tcp://localhost:{self.port},key={key}", "--check-config"), 2,
+                        "peer: the key of", "is this reflector's own")
+        path = self.directory / "r.sock"
+        link = self.directory / "link"
+        link.symlink_to(self.directory)
+        words = ["--name", "r1", "--listen", f"ipc://{path}"]
+        self.assertSays(run("metalbondd", *words, "--peer", f"ipc://{link}/r.sock", "--check-config"), 2, "is where this reflector itself listens")
+        other = self.directory / "other.sock"
+        for suffix in ("", ".ann", ".pub"):
+            pathlib.Path(f"{other}{suffix}").symlink_to(f"{path}{suffix}")
+        daemon = Daemon("metalbondd", [program("metalbondd"), *words, "--peer", f"ipc://{other}", "--deferral", "0s"], self.directory)
+        self.addCleanup(daemon.kill)
+        daemon.wait_ready()
+        wait_until("it says so", lambda: "that is this reflector itself: take it out of its peers" in daemon.log.read_text())
+        host = Speaker(self, "r1", "--reflector", f"ipc://{path}")
+        wait_until("a host of this name is served", lambda: any("= reflector r1 connected" in line for line in host.status()))
+
+    def test_a_metrics_port_in_use_is_said(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            self.assertSays(run("metalbondd", *self.arguments[1:], "--metrics", address, "--log-level", "error"), 1, f"metrics: listen on {address}: the port is in use")
+        self.assertSays(run("metalbondd", *self.arguments[1:], "--metrics", "192.0.2.1:9464", "--log-level", "error"), 1, "that is no address of this host")
+
+    def test_rights_that_mean_nothing_are_named(self):
+        for rule, name, text in (({"verbs": ["update"], "resources": ["peers"]}, "host-1", "'update' means nothing for peers"),
+                                 ({"verbs": ["read", "update"], "resources": ["peers", "status"]}, "host-1", "'update' means nothing for peers, status"),
+                                 ({"verbs": ["update"], "resources": ["routes"], "prefixes": []}, "host-1", 'is empty: name some; ["0.0.0.0/0", "::/0"] are all'),
+                                 ({"verbs": ["read"], "resources": ["routes"]}, "Host-1", "is that of a host or reflector"),
+                                 ({"verbs": ["read"], "resources": ["status"]}, "me too", "has blanks, quotes"),
+                                 ({"verbs": ["read"], "resources": ["status"]}, "x" * 254, "more than 253 bytes")):
+            with self.subTest(rule=rule, name=name):
+                self.identities.write_text(json.dumps({"identities": [{"name": name, "publicKey": self.key("host-1")[1], "rules": [rule]}]}))
+                self.assertSays(run("metalbondd", *self.arguments[1:], "--check-config"), 2, text)
+        for rule, name in (({"verbs": ["*"], "resources": ["peers"]}, "host-1"), ({"verbs": ["read"], "resources": ["status"]}, "Me.2")):
+            self.identities.write_text(json.dumps({"identities": [{"name": name, "publicKey": self.key("host-1")[1], "rules": [rule]}]}))
+            self.assertSays(run("metalbondd", *self.arguments[1:], "--check-config"), 0, "are right", stream="out")
+
+    def test_lists_are_lists_in_json(self):
+        path = self.directory / "r.sock"
+        daemon = Daemon("metalbondd", [program("metalbondd"), "--name", "r1", "--listen", f"ipc://{path}", "--deferral", "0s"], self.directory)
+        self.addCleanup(daemon.kill)
+        daemon.wait_ready()
+
+        def asked(*words):
+            result = run("ironcorectl", "routes", *words, "-o", "json", "--reflector", f"ipc://{path}")
+            self.assertEqual(result.code, 0, result)
+            return json.loads(result.out)
+        lists = (["nodes"], ["vnis"], ["dump", "100"], ["trace", "100", "10.0.0.1"])
+        for words in lists:
+            self.assertEqual(asked(*words), [], words)
+        Speaker(self, "host-a", "--reflector", f"ipc://{path}", "100#10.0.0.1/32#fd00::a")
+        wait_until("it is known", lambda: asked("dump", "100"))
+        for words in lists:
+            found = asked(*words)
+            self.assertIsInstance(found, list, words)
+            self.assertEqual(len([one for one in found if one.get("routes") != 0]), 1, words)
+        self.assertIsInstance(asked("status"), dict)
 
 
 if __name__ == "__main__":

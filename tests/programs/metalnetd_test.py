@@ -513,7 +513,7 @@ class Dataplane(Host):
         self.ok("apply", "-f", "-", stdin=NETWORK)
         self.assertRegex(self.ok("get", "rules", "--interface", "b"), r"\nb +web ")
         self.assertSays(self.ctl("get", "rules", "--interface", "a"), 0, "there are no rules of interface a")
-        self.assertEqual(json.loads(self.ok("get", "interfaces", "--interface", "a", "-o", "json"))["id"], "a")
+        self.assertEqual(json.loads(self.ok("get", "interfaces", "--interface", "a", "-o", "json"))["items"][0]["id"], "a")
         self.assertSays(self.ctl("get", "routes", "--interface", "a"), 2, "routes belong to no interface; these do: interfaces, prefixes, virtual-ips, nats, rules")
         self.assertSays(self.ctl("get", "route", "100", "10.2.0.0/16", "--limit", "1"), 2, "are for lists")
         for words, text in ((("delete", "rule", "b", "web", "--interface", "b"), "--interface is for get and watch"),
@@ -528,6 +528,45 @@ class Dataplane(Host):
         self.assertSays(cut, 0, "… and more: --limit 0 shows all")
         self.assertEqual(len(cut.out.splitlines()), 2)
         self.assertEqual(self.ctl("get", "routes", "--limit", "2").err, "")
+
+    def test_networks_are_shown_while_something_names_them(self):
+        self.assertSays(self.ctl("get", "vnis"), 0, "there are no vnis")
+        self.ok("apply", "-f", "-", stdin=NETWORK)
+        self.assertRegex(self.ok("get", "vnis"), r"VNI +INTERFACES +IPV4 ROUTES +IPV6 ROUTES +LOAD BALANCERS +NATS +NEIGHBOUR NATS\n100 +2 +2 +0 +0 +1 +0\n$")
+        self.assertEqual(json.loads(self.ok("get", "vni", "100", "-o", "json")),
+                         {"kind": "Vni", "vni": 100, "interfaces": 2, "routesV4": 2, "routesV6": 0, "loadBalancers": 0, "nats": 1, "neighbourNats": 0})
+        with self.watch("vnis", "-o", "json", "--count", "4", "--timeout", "60s") as watch:
+            def told():
+                return json.loads(watch.stdout.readline())["change"]
+
+            self.ok("apply", "-f", "-", stdin="kind: Interface\nid: c\nport: port-b2\nvni: 7\nipv4: 10.0.0.3\n")
+            nothing = {"loadBalancers": 0, "nats": 0, "neighbourNats": 0, "routesV4": 0}
+            self.assertEqual(told(), {"kind": "Vni", "vni": 7, "interfaces": 1, "routesV6": 0, **nothing})
+            self.ok("delete", "rule", "b", "web")  # no network is another one by that
+            self.ok("apply", "-f", "-", stdin='{"kind": "Route", "vni": 7, "prefix": "fd00:9::/32", "nextHops": [{"underlay": "2001:db8:0:9::1"}]}')
+            self.assertEqual(told(), {"kind": "Vni", "vni": 7, "interfaces": 1, "routesV6": 1, **nothing})
+            self.assertEqual(self.ok("get", "vnis", "-o", "name"), "vni 7\nvni 100\n")
+            cut = self.ctl("get", "vnis", "--limit", "1")
+            self.assertSays(cut, 0, "… and more: --limit 0 shows all")
+            self.assertEqual(len(cut.out.splitlines()), 2)
+            self.assertEqual([each["vni"] for each in json.loads(self.ok("get", "vnis", "-o", "json"))["items"]], [7, 100])
+            self.assertIn("routesV6: 1\n", self.ok("get", "vni", "7", "-o", "yaml"))
+            self.ok("delete", "interface", "c")
+            self.assertEqual(told(), {"kind": "Vni", "vni": 7, "interfaces": 0, "routesV6": 1, **nothing})
+            self.ok("delete", "route", "7", "fd00:9::/32")
+            self.assertEqual(told(), {"delete": "Vni", "vni": 7})
+            self.assertEqual(watch.wait(timeout=30), 0)
+        with self.watch("vnis", "--count", "1", "--timeout", "30s") as watch:
+            self.ok("delete", "interface", "b")
+            out, err = watch.communicate(timeout=30)
+        self.assertEqual(watch.returncode, 0, err)
+        self.assertRegex(out, r"^[0-9]+  set      vni: VNI 100, Interfaces 1, IPv4 routes 2, NATs 1\n$")
+        self.assertSays(self.ctl("get", "vni", "7"), 1, "vni 7: no interface, route, load balancer or neighbour's NAT names it")
+        self.assertSays(self.ctl("get", "vni", "x"), 2, "expected vni NUMBER")
+        self.assertSays(self.ctl("get", "vni", "7", "8"), 2, '"8" is one word too many')
+        self.assertSays(self.ctl("get", "vnsi"), 2, 'did you mean "vnis"?')
+        self.assertSays(self.ctl("get", "vnis", "--interface", "a"), 2, "vnis belong to no interface")
+        self.assertSays(self.ctl("delete", "vni", "100"), 2, "delete those")
 
     def test_other_protocols_are_explained(self):
         self.ok("apply", "-f", "-", stdin=NETWORK)
@@ -732,7 +771,7 @@ items:
         self.send("b", IP(src="10.0.0.2", dst=self.SERVER) / UDP(sport=80, dport=7000) / b"and back")
         self.assertEqual(self.comes_by_wire(b"and back").src, "192.0.2.77")
 
-        target = json.loads(self.ok("get", "prefixes", "-o", "json"))["underlay"]
+        target = json.loads(self.ok("get", "prefixes", "-o", "json"))["items"][0]["underlay"]
         self.ok("apply", "-f", "-", stdin=json.dumps({"kind": "LoadBalancerTarget", "loadBalancer": "lb", "underlay": target}))
         self.send("a", IP(src="10.0.0.1", dst="10.9.9.9") / UDP(sport=3000, dport=55) / b"balanced")
         self.assertEqual(self.comes("b", b"balanced")[IP].dst, "10.9.9.9")

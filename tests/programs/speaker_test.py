@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import cloud
-from cloud import Daemon, TempDirectory, program, wait_until
+from cloud import Daemon, TempDirectory, program, run, wait_until
 from metalbondd_test import SPEAKER, Speaker
 
 NEW_NETWORK_NAMESPACE = 0x40000000
@@ -133,6 +133,45 @@ class Installs(TempDirectory):
                 self.assertIn(text, result.stderr.splitlines()[0])
 
 
+class FullPipe(TempDirectory):
+    def test_who_does_not_read_what_it_prints_does_not_stop_it(self):
+        endpoint = f"ipc://{self.directory}/r.sock"
+        daemon = Daemon("metalbondd", [program("metalbondd"), "--name", "r1", "--listen", endpoint, "--deferral", "0s"], self.directory)
+        self.addCleanup(daemon.kill)
+        daemon.wait_ready()
+        deaf = subprocess.Popen([SPEAKER, "deaf", "--reflector", endpoint, "--subscribe", "100", "100#10.9.0.1/32#fd00::9"], text=True, bufsize=1,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(deaf.communicate)
+        self.addCleanup(deaf.kill)
+        host = Speaker(self, "host-a", "--reflector", endpoint, "--subscribe", "100")
+        count = 20_000  # about 1 MB of lines: more than a pipe and the speaker's memory of lines take
+        routes = [f"100#10.{i // 65536}.{i // 256 % 256}.{i % 256}/32#fd00::a" for i in range(count)]
+        for at in range(0, count, 1000):
+            host.say("announce", *routes[at:at + 1000])
+
+        def nodes():
+            result = run("ironcorectl", "routes", "nodes", "-o", "json", "--reflector", endpoint)
+            return {node["name"]: node for node in json.loads(result.out)}
+        wait_until("all is announced", lambda: nodes().get("host-a", {}).get("routes") == count)
+        wait_until("the deaf one has read it", lambda: nodes()["deaf"]["streams"] > 0 and nodes()["deaf"]["behind"] == 0)
+        host.say("withdraw", *routes[count // 2:])
+        deaf.stdin.write("announce 100#10.9.0.2/32#fd00::9\n")
+        host.wait_for("it announces", ["100#10.9.0.1/32#fd00::9", "100#10.9.0.2/32#fd00::9"])
+        wait_until("it is alive", lambda: nodes()["deaf"]["behind"] == 0 and nodes()["deaf"]["isConnected"])
+        # What it prints when it is read is how things are: what came and went meanwhile is not told, or told away.
+        table = set()
+        while table != set(routes[:count // 2]):
+            line = deaf.stdout.readline()
+            self.assertTrue(line, f"{len(table)} routes at its end")
+            words = line.split()
+            if line.startswith("+ "):
+                table.add(words[1])
+            elif line.startswith("- "):
+                table.discard(words[1])
+        deaf.send_signal(signal.SIGTERM)
+        self.assertEqual(deaf.wait(10), 0)
+
+
 if __name__ == "__main__":
     if ctypes.CDLL(None, use_errno=True).unshare(NEW_NETWORK_NAMESPACE) != 0:
         print(f"skipped: no network namespace of its own: {os.strerror(ctypes.get_errno())}; run the tests as root")
@@ -141,4 +180,4 @@ if __name__ == "__main__":
     if not SPEAKER.exists():
         print(f"skipped: {SPEAKER} was not built")
         sys.exit(cloud.SKIPPED)
-    cloud.main("metalbondd")
+    cloud.main("metalbondd", "ironcorectl")

@@ -633,3 +633,34 @@ TEST_CASE("hostile bytes are refused and counted, and change nothing") {
   site.run(5s);
   CHECK(site.speaker(b).status().learned_routes == 1);
 }
+
+TEST_CASE("a host that withdraws more at once than is remembered says what is left, once") {
+  Site site;
+  site.add_reflector();
+  const auto a = site.add_speaker("a", {0});
+  const auto b = site.add_speaker("b", {0});
+  site.speaker(b).subscribe(net);
+  // What is left does not fit into one window of messages either.
+  constexpr std::uint32_t count = 120'000, left = 60'000;
+  std::vector<Route> routes;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    routes.push_back(route("100#10.0.0.0/32#fd00::a"));
+    routes.back().destination = Prefix::host(IpAddress::v4(0x0a000000 + i));
+  }
+  REQUIRE(site.speaker(a).announce(routes).has_value());
+  REQUIRE(site.run_until([&] { return site.speaker(b).learned_routes() == count; }));
+  site.speaker(a).withdraw(std::span(routes).subspan(left));
+  REQUIRE(site.run_until([&] { return site.speaker(b).learned_routes() == left; }, 5s));
+  const auto is_told = [&] {
+    const auto status = site.speaker(a).status();
+    return status.reflectors[0].announced == status.announced;
+  };
+  CHECK(site.run_until(is_told, 5s));
+  const auto restarts = site.reflector(0).status().counters.restarts;
+  CHECK(restarts <= 2);  // the first announcement is one
+  CHECK(site.reflector(0).status().counters.gaps == 0);
+  site.run(30s);
+  CHECK(site.reflector(0).status().counters.restarts == restarts);
+  REQUIRE(site.speaker(a).announce(route("100#10.9.0.1/32#fd00::a")).has_value());
+  CHECK(site.run_until([&] { return site.speaker(b).learned_routes() == left + 1; }, 1s));
+}

@@ -207,6 +207,64 @@ TEST_CASE("history is kept up to a number of changes") {
   CHECK(fixture.store->changes({now.value - 10}, 100).value().size() == 10);
 }
 
+/// Counts how often somebody who waits looks whether there is something.
+class LookingClock final : public Clock {
+ public:
+  Instant now() const override { return real_.now(); }
+  WallTime wall() const override { return real_.wall(); }
+  bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable_any& condition, std::stop_token stop,
+            Instant deadline, const std::function<bool()>& ready) override {
+    // Whoever sees this waits for the lock, and gets it when this one is asleep.
+    const auto look = [&] {
+      ++looks;
+      return ready();
+    };
+    return real_.wait(lock, condition, std::move(stop), deadline, look);
+  }
+  std::atomic<int> looks{0};
+
+ private:
+  SystemClock real_;
+};
+
+TEST_CASE("changes of other kinds pass by a watch that sleeps, and it is not gone when they are") {
+  LookingClock clock;
+  NullLog log;
+  const auto store = LocalStore::open(store::memory_journal(), {.history_changes = 5}, clock, log).value();
+  const auto watch = store->watch({.kind = &api::kind_of<api::Machine>()}, store->revision().value()).value();
+  std::vector<Change> seen;
+  const auto next = [&] {
+    auto changes = watch->next(clock.now() + 60s, {}, 10);
+    if (changes) seen.insert(seen.end(), changes->begin(), changes->end());
+    return changes.has_value();
+  };
+  const auto while_it_sleeps = [&](const std::function<void()>& act) {
+    clock.looks = 0;
+    std::atomic<bool> is_good = false;
+    std::jthread sleeper([&] { is_good = next(); });
+    while (clock.looks == 0) std::this_thread::yield();
+    act();
+    sleeper.join();
+    CHECK(is_good);
+  };
+  // It looks once or twice before it sleeps, and once when it is due.
+  while_it_sleeps([&] {
+    for (int i = 0; i < 100; ++i) must(*store, make(event("e" + std::to_string(i))));
+    must(*store, make(machine("a")));
+  });
+  CHECK(clock.looks <= 4);
+  REQUIRE(seen.size() == 1);
+  CHECK(seen[0].object->metadata().name == "a");
+  // Far behind what it was told, it is told again.
+  while_it_sleeps([&] {
+    for (int i = 100; i < 1'100; ++i) must(*store, make(event("e" + std::to_string(i))));
+  });
+  CHECK(clock.looks <= 4);
+  REQUIRE(seen.size() == 2);
+  CHECK(seen[1].type == Change::Type::bookmark);
+  CHECK(seen[1].revision.value == seen[0].revision.value + 1'000);
+}
+
 TEST_CASE("history is kept up to a number of bytes") {
   Fixture fixture({.history_bytes = 1'000'000});
   const auto large = [](std::string name) {

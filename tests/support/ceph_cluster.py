@@ -28,10 +28,14 @@ class CephCluster:
         """A fault or its end: "stop", "osd.0" or "fill", "full" ...; back when it is so."""
         subprocess.run([PROGRAM, verb, self.directory, *arguments], check=True, timeout=300)
 
+    def tool_environment(self):
+        """With which Ceph's programs find this cluster."""
+        return {"PATH": "/usr/bin:/bin", "CEPH_CONF": self.env["CEPH_CONF"]}
+
     def tool(self, *command, seconds=60):
         """What one of Ceph's programs prints when told of this cluster."""
         result = subprocess.run([*map(str, command)], text=True, capture_output=True, timeout=seconds,
-                                env={"PATH": "/usr/bin:/bin", "CEPH_CONF": self.env["CEPH_CONF"]})
+                                env=self.tool_environment())
         if result.returncode != 0:
             raise RuntimeError(f"{' '.join(map(str, command))}: code {result.returncode}\n{result.stdout}{result.stderr}")
         return result.stdout

@@ -25,15 +25,15 @@ sys.dont_write_bytecode = True
 from ceph_cluster import PROGRAM, CephCluster  # noqa: E402
 from daemons import start_time, wait_until  # noqa: E402
 
-PLACES_OF_THE_SYSTEM = ("/etc/ceph", "/var/lib/ceph", "/var/log/ceph", "/run/ceph")
+PLACES_OF_THE_SYSTEM = ("/etc/ceph", "/var/lib/ceph", "/var/log/ceph", "/run/ceph", "/usr/share/ceph")
 
 
 def files_of_the_system():
     return sorted(str(file) for place in PLACES_OF_THE_SYSTEM for file in pathlib.Path(place).rglob("*"))
 
 
-def run(*arguments, user=None, seconds=120):
-    return subprocess.run([PROGRAM, *map(str, arguments)], text=True, capture_output=True, timeout=seconds, user=user,
+def run(*arguments, user=None, program=PROGRAM, seconds=120):
+    return subprocess.run([program, *map(str, arguments)], text=True, capture_output=True, timeout=seconds, user=user,
                           group=user, extra_groups=None if user is None else [])
 
 
@@ -44,6 +44,14 @@ def connects(endpoint):
         return True
     except OSError:
         return False
+
+
+def text_of(file):
+    """Empty if it is gone meanwhile."""
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def living(processes):
@@ -67,6 +75,8 @@ class WhatRuns(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.system = files_of_the_system()
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the cluster has to see to that by itself
+        os.environ["CEPH_ARGS"] = "--name client.nobody"  # is of another cluster
         cls.directory = pathlib.Path(tempfile.mkdtemp(prefix="ic-"))
         cls.addClassCleanup(shutil.rmtree, cls.directory, ignore_errors=True)
         cls.cluster = CephCluster(cls.directory / "ceph")
@@ -203,7 +213,7 @@ class WhatRuns(unittest.TestCase):
         self.assertIn("OSD_NEARFULL", self.ceph("health")["checks"])
         self.cluster.do("fill", "full")
         self.assertIn("OSD_FULL", self.ceph("health")["checks"])
-        writer = subprocess.Popen(["rbd", "create", "rbd/waits", "--size", "8M"], env={**os.environ, "CEPH_CONF": self.cluster.env["CEPH_CONF"]})
+        writer = subprocess.Popen(["rbd", "create", "rbd/waits", "--size", "8M"], env=self.cluster.tool_environment())
         self.addCleanup(writer.kill)
         with self.assertRaises(subprocess.TimeoutExpired):
             writer.wait(2)
@@ -282,6 +292,23 @@ class Lifetime(TempDirectory):
         self.assertEqual(run("down", self.cluster).returncode, 0)
         self.gone(processes)
 
+    def test_one_that_does_not_start_says_why_and_leaves_nothing(self):
+        for program, named in (("ceph-osd", "--mkfs"), ("radosgw", "rgw ended")):
+            with self.subTest(program):
+                broken = self.directory / program
+                broken.write_text("#!/bin/sh\necho no such luck\nexit 3\n")
+                broken.chmod(0o755)
+                result = subprocess.run([PROGRAM, "up", self.cluster], text=True, capture_output=True, timeout=300,
+                                        env={"PATH": f"{self.directory}:{os.environ['PATH']}"})
+                broken.unlink()
+                self.assertEqual((result.returncode, result.stdout), (1, ""))
+                self.assertIn("ceph-cluster: the cluster does not start: ", result.stderr)
+                self.assertIn(named, result.stderr)
+                self.assertIn("no such luck", result.stderr)
+                self.assertFalse(self.cluster.exists())
+                left = [process for process in pathlib.Path("/proc").glob("[0-9]*/cmdline") if str(self.cluster) in text_of(process)]
+                self.assertEqual(left, [])
+
     def test_down_ends_no_process_that_only_has_the_same_number(self):
         bystander = subprocess.Popen(["sleep", "600"])
         self.addCleanup(bystander.wait)
@@ -295,8 +322,11 @@ class Lifetime(TempDirectory):
     def test_two_run_at_once_for_a_user_who_is_not_root_until_they_are_ended(self):
         user = 65534 if os.getuid() == 0 else None
         self.directory.chmod(0o777)
+        for file in (PROGRAM, PROGRAM.parent / "daemons.py"):
+            shutil.copy(file, self.directory)  # the user may not be able to go where the sources lie
+        program = self.directory / PROGRAM.name
         clusters = [self.directory / "a", self.directory / "b"]
-        ups = [subprocess.Popen([PROGRAM, "up", cluster, "--no-rgw"], stdout=subprocess.PIPE, text=True, user=user, group=user,
+        ups = [subprocess.Popen([program, "up", cluster, "--no-rgw"], stdout=subprocess.PIPE, text=True, user=user, group=user,
                                 extra_groups=None if user is None else []) for cluster in clusters]
         for up, cluster in zip(ups, clusters):
             self.addCleanup(run, "down", cluster)
@@ -305,7 +335,7 @@ class Lifetime(TempDirectory):
         processes = [parse_processes(cluster) for cluster in clusters]
         for one, cluster in zip(processes, clusters):
             self.assertEqual(sorted(living(one)), ["holder", "mgr", "mon", "osd.0"])
-            self.assertEqual(run("down", cluster, user=user).returncode, 0)
+            self.assertEqual(run("down", cluster, user=user, program=program).returncode, 0)
             self.assertEqual(living(one), [])
             self.assertFalse(cluster.exists())
 

@@ -25,8 +25,8 @@ std::size_t character_length(std::string_view text) {
 
 }  // namespace
 
-std::string in_quotes(std::string_view text, std::size_t most) {
-  std::string out = "\"";
+std::string in_one_line(std::string_view text, std::size_t most) {
+  std::string out;
   std::size_t at = 0;
   while (at < text.size()) {
     const auto length = character_length(text.substr(at));
@@ -40,8 +40,11 @@ std::string in_quotes(std::string_view text, std::size_t most) {
     at += step;
   }
   if (at < text.size()) out += "...";
-  out += '"';
   return out;
+}
+
+std::string in_quotes(std::string_view text, std::size_t most) {
+  return '"' + in_one_line(text, most) + '"';
 }
 
 }  // namespace ironcore

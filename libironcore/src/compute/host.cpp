@@ -102,8 +102,8 @@ class LocalHost final : public Host {
     IRONCORE_TRY(const auto names, files.disks());
     for (const auto& name : names) {
       const auto file = files.find_disk(name);
-      if (!file || file->format != DiskFormat::qcow2) continue;
-      if (auto backing = disk_backing(file->path)) out.push_back(std::move(*backing));
+      if (!file || file->format != image::DiskFormat::qcow2) continue;
+      if (auto backing = image::disk_backing(file->path)) out.push_back(std::move(*backing));
     }
     // The record is believed as well: QEMU may be writing the file just now.
     if (const auto record = files.load(); record && *record) {

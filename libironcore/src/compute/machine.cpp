@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <set>
 
-#include "ironcore/compute/disk_file.hpp"
 #include "ironcore/crypto/derived_uid.hpp"
 #include "ironcore/crypto/digest.hpp"
+#include "ironcore/image/disk_file.hpp"
 
 namespace ironcore::compute {
 
@@ -82,7 +82,7 @@ void check_disk(Checker& check, const std::string& field, const Disk& disk, std:
   }
   if (const auto* existing = std::get_if<ExistingDisk>(&disk.source)) {
     check.absolute(field + ".source.path", existing->path);
-    if (!parse_disk_format(existing->format)) {
+    if (!image::parse_disk_format(existing->format)) {
       check.wrong(field + ".source.format", Reason::not_supported, "must be raw or qcow2");
     }
   }

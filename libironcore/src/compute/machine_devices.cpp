@@ -145,32 +145,32 @@ Result<image::CachedImage> MachineDriver::fetch(const std::string& reference, st
 Result<MachineFiles::DiskFile> MachineDriver::create_disk(const Disk& disk, const LocalDisk& local,
                                                           std::stop_token stop) {
   if (local.image.empty()) {
-    const auto file = files_.new_disk(disk.name, DiskFormat::raw);
-    IRONCORE_CHECK(create_raw_disk(file.path, local.size_bytes == 0 ? kEmptyDisk : local.size_bytes));
+    const auto file = files_.new_disk(disk.name, image::DiskFormat::raw);
+    IRONCORE_CHECK(image::create_raw_disk(file.path, local.size_bytes == 0 ? kEmptyDisk : local.size_bytes));
     return file;
   }
   IRONCORE_TRY(const image::CachedImage image, fetch(local.image, std::move(stop)));
   if (!image.rootfs) {
     return Error(ErrorCode::invalid, "image " + local.image + " has no root disk: use an image with a rootfs layer");
   }
-  IRONCORE_TRY(const bool is_qcow2, looks_like_qcow2(image.rootfs->path));
+  IRONCORE_TRY(const bool is_qcow2, image::looks_like_qcow2(image.rootfs->path));
   if (is_qcow2) {
     // Taken as qcow2 it could name any file of this host as its parent.
     return Error(ErrorCode::unsupported,
                  "the root disk of image " + local.image + " is a qcow2 file: pack it as a raw disk");
   }
-  const auto file = files_.new_disk(disk.name, DiskFormat::qcow2);
+  const auto file = files_.new_disk(disk.name, image::DiskFormat::qcow2);
   IRONCORE_CHECK(
-      create_overlay_disk(file.path, std::max(local.size_bytes, image.rootfs->size_bytes), image.rootfs->path));
+      image::create_overlay_disk(file.path, std::max(local.size_bytes, image.rootfs->size_bytes), image.rootfs->path));
   return file;
 }
 
 /// Our own record is believed, the header only as far as it names an image of ours: QEMU can write it.
 std::filesystem::path MachineDriver::backing_of(const std::string& name, const MachineFiles::DiskFile& file) const {
-  if (file.format != DiskFormat::qcow2) return {};
+  if (file.format != image::DiskFormat::qcow2) return {};
   const auto known = record_.disks.find(name);
   if (known != record_.disks.end() && !known->second.backing.empty()) return known->second.backing;
-  const auto found = disk_backing(file.path);
+  const auto found = image::disk_backing(file.path);
   const auto images = (around_.options.directory / "images").string() + "/";
   if (!found || found->string().rfind(images, 0) != 0 || found->lexically_normal() != *found) return {};
   return *found;
@@ -188,7 +188,8 @@ Result<MachineDriver::PreparedDisk> MachineDriver::prepare_disk(const Disk& disk
     out.domain.path = existing->path;
     out.domain.format = existing->format;
     out.record.handle = existing->path.string();
-    const auto size = disk_size(existing->path, parse_disk_format(existing->format).value_or(DiskFormat::raw));
+    const auto size =
+        image::disk_size(existing->path, image::parse_disk_format(existing->format).value_or(image::DiskFormat::raw));
     if (size) out.record.size_bytes = *size;  // else the hypervisor finds out whether it can open it
     return out;
   }
@@ -198,17 +199,17 @@ Result<MachineDriver::PreparedDisk> MachineDriver::prepare_disk(const Disk& disk
   if (!file) {
     IRONCORE_TRY(file, create_disk(disk, local, std::move(stop)));
   } else if (!has_disk(disk.name)) {
-    IRONCORE_CHECK(grow_disk(file->path, file->format, std::max<std::uint64_t>(local.size_bytes, 1)));
+    IRONCORE_CHECK(image::grow_disk(file->path, file->format, std::max<std::uint64_t>(local.size_bytes, 1)));
   }
   out.domain.path = file->path;
-  out.domain.format = name(file->format);
+  out.domain.format = image::name(file->format);
   out.domain.backing = backing_of(disk.name, *file);
-  if (file->format == DiskFormat::qcow2 && out.domain.backing.empty()) {
+  if (file->format == image::DiskFormat::qcow2 && out.domain.backing.empty()) {
     return Error(ErrorCode::corrupt, file->path.string() + " does not say which image of this host it is based on");
   }
   out.record.handle = handle;
   out.record.backing = out.domain.backing.string();
-  const auto size = disk_size(file->path, file->format);
+  const auto size = image::disk_size(file->path, file->format);
   if (size) {
     out.record.size_bytes = *size;
   } else if (const auto known = record_.disks.find(disk.name); known != record_.disks.end()) {

@@ -167,12 +167,12 @@ Result<void> MachineFiles::save(const MachineRecord& record) const {
   return atomic_write_file(directory_ / "record.json", record.to_text(), 0600);
 }
 
-MachineFiles::DiskFile MachineFiles::new_disk(std::string_view name, DiskFormat format) const {
-  return {directory_ / "disks" / (encode_device_name(name) + "." + std::string(compute::name(format))), format};
+MachineFiles::DiskFile MachineFiles::new_disk(std::string_view name, image::DiskFormat format) const {
+  return {directory_ / "disks" / (encode_device_name(name) + "." + std::string(image::name(format))), format};
 }
 
 std::optional<MachineFiles::DiskFile> MachineFiles::find_disk(std::string_view name) const {
-  for (const DiskFormat format : {DiskFormat::qcow2, DiskFormat::raw}) {
+  for (const image::DiskFormat format : {image::DiskFormat::qcow2, image::DiskFormat::raw}) {
     DiskFile file = new_disk(name, format);
     if (::access(file.path.c_str(), F_OK) == 0) return file;
   }
@@ -192,7 +192,7 @@ Result<std::vector<std::string>> MachineFiles::disks() const {
 }
 
 Result<void> MachineFiles::remove_disk(std::string_view name) const {
-  for (const DiskFormat format : {DiskFormat::qcow2, DiskFormat::raw}) {
+  for (const image::DiskFormat format : {image::DiskFormat::qcow2, image::DiskFormat::raw}) {
     DiskFile file = new_disk(name, format);
     IRONCORE_CHECK(remove_file(file.path));
     file.path += ".new";

@@ -11,8 +11,8 @@
 
 #include "ironcore/base/result.hpp"
 #include "ironcore/base/uid.hpp"
-#include "ironcore/compute/disk_file.hpp"
 #include "ironcore/compute/hypervisor.hpp"
+#include "ironcore/image/disk_file.hpp"
 #include "machine_record.hpp"
 
 namespace ironcore::compute {
@@ -44,10 +44,10 @@ class MachineFiles {
 
   struct DiskFile {
     std::filesystem::path path;
-    DiskFormat format;
+    image::DiskFormat format;
   };
   std::optional<DiskFile> find_disk(std::string_view name) const;
-  DiskFile new_disk(std::string_view name, DiskFormat format) const;
+  DiskFile new_disk(std::string_view name, image::DiskFormat format) const;
   /// Names of all disks that have a file.
   Result<std::vector<std::string>> disks() const;
   Result<void> remove_disk(std::string_view name) const;

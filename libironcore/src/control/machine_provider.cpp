@@ -6,12 +6,13 @@
 #include <mutex>
 #include <set>
 
-#include "ironcore/base/names.hpp"
 #include "ironcore/control/controller.hpp"
 #include "ironcore/control/event_recorder.hpp"
 #include "ironcore/control/informer.hpp"
-#include "machine_pool_announcer.hpp"
+#include "machine_pool_status.hpp"
 #include "machine_reconciler.hpp"
+#include "own_writes.hpp"
+#include "pool_announcer.hpp"
 
 namespace ironcore::control {
 
@@ -27,16 +28,18 @@ store::Query query_for(store::FieldSelector fields) {
   return query;
 }
 
+PoolAnnouncerOptions announcing(const MachineProviderOptions& options) {
+  return {.pool = options.pool,
+          .provider_id = options.provider_id,
+          .holder = options.holder,
+          .labels = options.labels,
+          .heartbeat_every = options.heartbeat_every,
+          .lease_time_to_live = options.lease_time_to_live};
+}
+
 std::vector<FieldError> problems(const MachineProviderOptions& options) {
-  std::vector<FieldError> wrong;
-  if (const auto why = check_dns_subdomain(options.pool)) wrong.push_back({"pool", FieldError::Reason::invalid, *why});
-  if (options.provider_id.find("://") == std::string::npos)
-    wrong.push_back({"provider_id", FieldError::Reason::invalid, "must look like TYPE://ID"});
+  auto wrong = problems(announcing(options));
   if (options.workers == 0) wrong.push_back({"workers", FieldError::Reason::invalid, "must be at least 1"});
-  if (options.heartbeat_every <= Duration::zero())
-    wrong.push_back({"heartbeat_every", FieldError::Reason::invalid, "must be longer than nothing"});
-  if (options.lease_time_to_live <= options.heartbeat_every * 2)
-    wrong.push_back({"lease_time_to_live", FieldError::Reason::invalid, "must be more than twice heartbeat_every"});
   if (options.look_again <= Duration::zero())
     wrong.push_back({"look_again", FieldError::Reason::invalid, "must be longer than nothing"});
   return wrong;
@@ -45,13 +48,6 @@ std::vector<FieldError> problems(const MachineProviderOptions& options) {
 template <class T>
 std::string key_of(const T& object) {
   return cache_key(object.metadata.namespace_, object.metadata.name);
-}
-
-/// Nothing but the status, which only providers write, has changed.
-bool is_status_alone(const api::Machine& before, const api::Machine& after) {
-  auto metadata = before.metadata;
-  metadata.resource_version = after.metadata.resource_version;
-  return metadata == after.metadata && before.spec == after.spec;
 }
 
 }  // namespace
@@ -69,7 +65,12 @@ class MachineProvider::Body {
         pools_(store, clock, log, query_for(std::move(the_pool))),
         claims_(store, clock, log),
         events_(store, {.component = "machine-provider", .host = options_.pool}, clock, log),
-        announcer_(store, host, pools_, classes_, options_, clock, log),
+        announcer_(
+            store, pools_, classes_, announcing(options_),
+            [this](const api::MachinePool& pool) {
+              return machine_pool_status(pool, host_, classes_, options_, clock_.wall());
+            },
+            clock, log),
         reconciler_({store, host, machines_, classes_, claims_, events_, options_, clock, log}),
         controller_(
             {.name = "machine-provider",
@@ -252,7 +253,7 @@ class MachineProvider::Body {
   Informer<api::MachinePool> pools_;
   MachineClaims claims_;
   EventRecorder events_;
-  MachinePoolAnnouncer announcer_;
+  PoolAnnouncer<api::Machine> announcer_;
   MachineReconciler reconciler_;
   Controller controller_;
   std::shared_ptr<Wakeups> wakeups_;

@@ -8,40 +8,6 @@
 
 namespace ironcore::control {
 
-namespace {
-
-bool is_managed_by_others(const api::Metadata& metadata) {
-  return metadata.labels.contains(managed_by) || metadata.annotations.contains(managed_by);
-}
-
-}  // namespace
-
-// ---- versions -----------------------------------------------------------------------------------------------------
-
-store::Shared<api::Machine> MachineReconciler::newest(const std::string& key) {
-  auto machine = parts_.machines.get(key);
-  if (!machine) return nullptr;
-  const std::lock_guard lock(mutex_);
-  const auto written = written_.find(machine->metadata.uid);
-  if (written == written_.end()) return machine;
-  if (written->second->metadata.resource_version > machine->metadata.resource_version) return written->second;
-  written_.erase(written);
-  return machine;
-}
-
-void MachineReconciler::remember(const store::Object& object) {
-  const std::lock_guard lock(mutex_);
-  // What the informer has told as gone, nobody takes out again.
-  const auto cached = parts_.machines.get(cache_key(object));
-  if (cached && cached->metadata.uid == object.metadata().uid)
-    written_[object.metadata().uid] = object.share<api::Machine>();
-}
-
-void MachineReconciler::forget(const std::string& uid) {
-  const std::lock_guard lock(mutex_);
-  written_.erase(uid);
-}
-
 // ---- what is wanted -----------------------------------------------------------------------------------------------
 
 Result<void> MachineReconciler::add_ignition(const api::Machine& machine, Wish& wish) {
@@ -190,7 +156,7 @@ Result<void> MachineReconciler::write_status(const api::Machine& machine, const 
   const auto merge = api::merge_patch(before, store::Object::of(std::move(changed)));
   IRONCORE_TRY(const auto written,
                store::commit_one(parts_.store, store::Patch{store::key_of(before), merge, store::Part::status}));
-  remember(written);
+  writes_.remember(written);
   return {};
 }
 
@@ -242,7 +208,7 @@ Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::st
     tell(machine, so_far);
     // For people only: what cannot be written now is soon overtaken.
     if (!write_status(*latest, so_far, findings)) return;
-    auto written = newest(cache_key(machine.metadata.namespace_, machine.metadata.name));
+    auto written = writes_.newest(cache_key(machine.metadata.namespace_, machine.metadata.name));
     if (written && written->metadata.uid == machine.metadata.uid) latest = std::move(written);
   };
   if (shall_apply) {
@@ -315,17 +281,17 @@ Result<Requeue> MachineReconciler::tear_down(const api::Machine& machine) {
   IRONCORE_CHECK(write_status(machine, *removed, {}));
   if (removed->state != compute::MachineState::terminated) return when(*removed);
   IRONCORE_CHECK(parts_.claims.release_all(machine));
-  const auto current = newest(cache_key(machine.metadata.namespace_, machine.metadata.name));
+  const auto current = writes_.newest(cache_key(machine.metadata.namespace_, machine.metadata.name));
   if (!current || current->metadata.uid != machine.metadata.uid) return Requeue{};
   const auto dropped =
       drop_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), current), api::machine_finalizer);
   if (!dropped && dropped.error().code() != ErrorCode::not_found) return dropped.error();
-  if (dropped) remember(*dropped);  // others may keep it
+  if (dropped) writes_.remember(*dropped);  // others may keep it
   return Requeue{};
 }
 
 Result<Requeue> MachineReconciler::reconcile(const std::string& key, std::stop_token stop) {
-  auto machine = newest(key);
+  auto machine = writes_.newest(key);
   // What others manage is theirs, unless we have begun with it: then nobody else would end it.
   if (!machine ||
       (is_managed_by_others(machine->metadata) && !has_finalizer(machine->metadata, api::machine_finalizer)))
@@ -335,7 +301,7 @@ Result<Requeue> MachineReconciler::reconcile(const std::string& key, std::stop_t
   IRONCORE_TRY(const auto kept, add_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), machine),
                                               api::machine_finalizer));
   if (kept.metadata().resource_version != machine->metadata.resource_version) {
-    remember(kept);
+    writes_.remember(kept);
     machine = kept.share<api::Machine>();
   }
   return bring_up(*machine, std::move(stop));

@@ -2,11 +2,9 @@
 // One machine of this host: from what is wanted to what is, one step at a time.
 #pragma once
 
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 
 #include "ironcore/api/core.hpp"
 #include "ironcore/compute/host.hpp"
@@ -16,6 +14,7 @@
 #include "ironcore/control/machine_provider.hpp"
 #include "machine_claims.hpp"
 #include "machine_translation.hpp"
+#include "own_writes.hpp"
 
 namespace ironcore::control {
 
@@ -33,11 +32,11 @@ class MachineReconciler {
     Clock& clock;
     Log& log;
   };
-  explicit MachineReconciler(Parts parts) : parts_(parts) {}
+  explicit MachineReconciler(Parts parts) : parts_(parts), writes_(parts.machines) {}
 
   Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
   /// The machine is gone from the store.
-  void forget(const std::string& uid);
+  void forget(const std::string& uid) { writes_.forget(uid); }
 
  private:
   /// What of a machine's wish could be put together.
@@ -49,8 +48,6 @@ class MachineReconciler {
     bool is_complete = true;  // false: a device that a start needs is missing
   };
 
-  store::Shared<api::Machine> newest(const std::string& key);
-  void remember(const store::Object& object);
   Result<Wish> assemble(const api::Machine& machine);
   Result<void> add_ignition(const api::Machine& machine, Wish& wish);
   Result<void> add_volumes(const api::Machine& machine, Wish& wish);
@@ -64,9 +61,7 @@ class MachineReconciler {
   Requeue when(const compute::MachineStatus& seen) const;
 
   Parts parts_;
-  std::mutex mutex_;
-  // What was written last, by uid: the cache of the informer may be behind our own writes.
-  std::unordered_map<std::string, store::Shared<api::Machine>> written_;
+  OwnWrites<api::Machine> writes_;
 };
 
 }  // namespace ironcore::control

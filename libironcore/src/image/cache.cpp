@@ -19,10 +19,10 @@
 #include <mutex>
 #include <set>
 
-#include "copy.hpp"
 #include "ironcore/base/file.hpp"
 #include "ironcore/base/text.hpp"
 #include "ironcore/base/unique_fd.hpp"
+#include "ironcore/image/copy.hpp"
 #include "ironcore/image/layout.hpp"
 
 namespace ironcore::image {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Blobs from file to file: reflink first, else read, hash and write without the zeros.
-#include "copy.hpp"
+#include "ironcore/image/copy.hpp"
 
 #include <fcntl.h>
 #include <linux/fs.h>

@@ -64,6 +64,8 @@ void Announcer::rewind(Reader& reader, std::uint64_t to) {
   const auto state = own_->state(own_stream);
   reader.must_restart = to == 0 || to < state.complete_from || to > state.sequence;
   reader.sent = reader.must_restart ? 0 : to;
+  reader.base = reader.must_restart ? state.sequence : 0;
+  if (reader.must_restart) reader.acknowledged = 0;  // what it had counts no more
   reader.under_way.clear();
   reader.must_tell = true;
 }
@@ -87,7 +89,7 @@ void Announcer::send(PeerId to, Reader& reader) {
   const auto state = own_->state(own_stream);
   while (reader.session != 0 && reader.under_way.size() < window &&
          (reader.sent < state.sequence || reader.must_tell)) {
-    if (!reader.must_restart && reader.sent < state.complete_from)
+    if (!reader.must_restart && std::max(reader.sent, reader.base) < state.complete_from)
       rewind(reader, 0);  // more was withdrawn than is remembered
     ChangesWriter writer(std::min<std::size_t>(max_records, state.sequence - reader.sent));
     const auto piece =

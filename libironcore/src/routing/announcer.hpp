@@ -43,6 +43,7 @@ class Announcer {
     std::uint64_t sent = 0;
     std::uint64_t acknowledged = 0;
     std::uint64_t refused = 0;
+    std::uint64_t base = 0;     ///< what was withdrawn through this does not concern it: it began from 0 after that
     bool must_restart = false;  ///< the next message begins from 0
     bool must_tell = false;     ///< how things are, even if nothing is new
     Instant progress{};

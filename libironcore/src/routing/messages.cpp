@@ -184,7 +184,7 @@ std::string encode(std::uint64_t session, const Refuse& refuse) {
 
 Result<void> decode(std::string_view body, Refuse& refuse) {
   Reader in(body);
-  refuse.reason = in.word(Refuse::Reason::forbidden, Refuse::Reason::exhausted);
+  refuse.reason = in.word(Refuse::Reason::forbidden, Refuse::Reason::stream);
   refuse.detail = in.take<std::uint64_t>();
   refuse.text = in.text(1024);
   return in.end();

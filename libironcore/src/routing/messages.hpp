@@ -69,11 +69,16 @@ struct Refuse {
     unknown_session = 4,  ///< open one
     foreign_version = 5,  ///< speaks another protocol version
     exhausted = 6,        ///< too many sessions
+    stream = 7,           ///< the session goes on, but not with the stream of `detail`: see `stream_number`
   };
   Reason reason = Reason::forbidden;
   std::uint64_t detail = 0;
   std::string_view text;
 };
+/// A stream as `Refuse::detail`: its VNI, and its view above that.
+constexpr std::uint64_t stream_number(StreamName stream) noexcept {
+  return std::uint64_t{static_cast<std::uint8_t>(stream.view)} << 32 | stream.vni;
+}
 /// "I am here." From a speaker also how far it has read since it last said so.
 struct Heartbeat {
   std::uint8_t is_ready = 0;

@@ -14,11 +14,27 @@ constexpr Duration first_pause = std::chrono::milliseconds(10);
 constexpr Duration longest_pause = std::chrono::seconds(4);
 constexpr Duration refused_pause = std::chrono::seconds(10);
 
+constexpr std::size_t most_reason_bytes = 300;  ///< of a foreign sentence
+
 std::string number(PeerId reflector) {
   return std::to_string(reflector);
 }
 
+/// Empty for what is none that can be refused.
+std::optional<StreamName> stream_of(std::uint64_t number) {
+  const StreamName stream{static_cast<std::uint32_t>(number), static_cast<View>(number >> 32)};
+  const bool is_view = number >> 32 == 1 || number >> 32 == 2;
+  if (!is_view || stream.vni > Vni::max) return std::nullopt;
+  return stream;
+}
+
 }  // namespace
+
+const std::string& Sessions::Session::obstacle() const noexcept {
+  static const std::string none;
+  if (phase == Phase::connected) return none;
+  return phase == Phase::refused && trouble.empty() ? refusal : trouble;
+}
 
 std::uint64_t first_instance(const Clock& clock) {
   const auto microseconds = clock.wall().time_since_epoch() / std::chrono::microseconds(1);
@@ -90,13 +106,13 @@ bool Sessions::take(PeerId reflector, const Envelope& envelope, const Welcome& w
   session.phase = Phase::connected;
   session.id = envelope.session;
   session.epoch = welcome.epoch;
-  session.reflector = in_quotes(welcome.name, max_name_bytes);
-  session.reflector = session.reflector.substr(1, session.reflector.size() - 2);
+  session.reflector = in_one_line(welcome.name, max_name_bytes);
   session.is_ready = welcome.is_ready != 0;
   session.has_relayed = welcome.has_relayed != 0;
   session.heartbeat = std::chrono::milliseconds(welcome.heartbeat_ms);
   session.lease = std::chrono::milliseconds(welcome.lease_ms);
   session.refusal.clear();
+  session.told_trouble.clear();
   session.is_conflict = false;
   session.was_connected = true;
   session.pause = first_pause;
@@ -127,9 +143,35 @@ bool Sessions::take(PeerId reflector, const Envelope& envelope, const Refuse& re
       // If that one was but a late word of an earlier life, it is forgotten when its lease ends; asking again finds out.
       return refused(reflector, "another node announces under this name: give each node a name of its own"),
              session.is_conflict = true;
-    default:
-      return refused(reflector, in_quotes(refuse.text, 300)), true;
+    case Refuse::Reason::stream: {
+      const auto stream = stream_of(refuse.detail);
+      if (!stream) return false;
+      if (session.phase == Phase::connected)
+        events_.stream_refused(reflector, *stream, in_one_line(refuse.text, most_reason_bytes));
+      return true;
+    }
+    case Refuse::Reason::forbidden:
+    case Refuse::Reason::foreign_version:
+    case Refuse::Reason::exhausted:
+      break;
   }
+  refused(reflector, in_one_line(refuse.text, most_reason_bytes));
+  return true;
+}
+
+void Sessions::foreign_version(PeerId reflector, const std::string& why) {
+  if (is_closed_ || reflector >= sessions_.size() || sessions_[reflector].phase == Phase::connected) return;
+  refused(reflector, why);
+}
+
+void Sessions::trouble(PeerId reflector, std::string_view what) {
+  if (is_closed_ || reflector >= sessions_.size()) return;
+  auto& session = sessions_[reflector];
+  session.trouble = what;
+  // A session that is there ends by silence, and until then it may be over already.
+  if (session.phase == Phase::connected || what.empty() || session.told_trouble == what) return;
+  session.told_trouble = what;
+  log_.warning("reflector not reached", {{"number", number(reflector)}, {"reason", session.trouble}});
 }
 
 void Sessions::refused(PeerId reflector, const std::string& why) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ironcore/base/clock.hpp"
@@ -37,8 +38,11 @@ class Sessions {
     bool has_relayed = false;
     Duration heartbeat{};
     Duration lease{};
-    std::string refusal;
+    std::string refusal;       ///< that it told, while `refused`
+    std::string trouble;       ///< that the link has with it now
     bool is_conflict = false;  ///< another node has our name
+    /// What keeps us from it, as far as is known.
+    const std::string& obstacle() const noexcept;
 
    private:
     friend class Sessions;
@@ -46,6 +50,7 @@ class Sessions {
     Instant next{};              ///< when something is said again
     Duration pause{};            ///< until the next attempt
     bool was_connected = false;  ///< with this instance
+    std::string told_trouble;    ///< that is in the log
   };
 
   /// Called from within `receive` and `advance`.
@@ -56,6 +61,8 @@ class Sessions {
     /// A later life of this node was seen: choose an instance above this one, which is above that of `open`.
     std::function<void(std::uint64_t)> raise_instance;
     std::function<std::vector<Heartbeat::Position>(PeerId)> positions;
+    /// We are not told this stream, and why: fit for one line. The session goes on.
+    std::function<void(PeerId, StreamName, const std::string&)> stream_refused;
   };
 
   Sessions(std::size_t reflectors, Events events, Link& link, Clock& clock, Random& random, Log& log);
@@ -65,6 +72,10 @@ class Sessions {
 
   /// Messages of sessions; false if this is none, or cannot be read.
   bool receive(PeerId reflector, const Envelope& envelope);
+  /// It speaks another protocol version. As good as a refusal, unless there is a session.
+  void foreign_version(PeerId reflector, const std::string& why);
+  /// What keeps the link from reaching it; empty = nothing that is known.
+  void trouble(PeerId reflector, std::string_view what);
   /// The reflector seems to be another one than before: asks it.
   void doubt(PeerId reflector);
   Instant advance();

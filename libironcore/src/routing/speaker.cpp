@@ -76,13 +76,23 @@ class Speaker::Impl {
                   announcer_.set_instance(std::min(seen, max_instance - leap) + leap);
                   sessions_.reopen();
                 },
-            .positions = [this](PeerId reflector) { return subscriber_.take_positions(reflector); }};
+            .positions = [this](PeerId reflector) { return subscriber_.take_positions(reflector); },
+            .stream_refused =
+                [this](PeerId reflector, StreamName stream, const std::string& why) {
+                  if (subscriber_.refused(reflector, stream, why))
+                    log_.warning("reflector does not tell a VNI", {{"number", std::to_string(reflector)},
+                                                                   {"name", sessions_[reflector].reflector},
+                                                                   {"vni", std::to_string(stream.vni)},
+                                                                   {"reason", why}});
+                }};
   }
 
   void receive(PeerId reflector, std::string_view message) {
     const auto envelope = read_envelope(message);
     if (!envelope) {
-      ++(envelope.error().code() == ErrorCode::unsupported ? foreign_version_ : malformed_);
+      const bool is_foreign = envelope.error().code() == ErrorCode::unsupported;
+      ++(is_foreign ? foreign_version_ : malformed_);
+      if (is_foreign) sessions_.foreign_version(reflector, envelope.error().message());
       return;
     }
     if (envelope->type == MessageType::changes) {
@@ -239,6 +249,10 @@ void Speaker::receive(PeerId reflector, Channel, std::string_view message) {
   if (!impl_->is_closed_) impl_->receive(reflector, message);
 }
 
+void Speaker::trouble(PeerId reflector, std::string_view what) {
+  impl_->sessions_.trouble(reflector, what);
+}
+
 Instant Speaker::advance() {
   return impl_->advance();
 }
@@ -253,7 +267,7 @@ SpeakerStatus Speaker::status() const {
                                  .name = session.reflector,
                                  .epoch = session.epoch,
                                  .is_ready = session.is_ready,
-                                 .refusal = session.refusal,
+                                 .refusal = session.obstacle(),
                                  .announced = announcer.acknowledged(i),
                                  .refused_routes = announcer.refused(i)});
   }
@@ -266,7 +280,10 @@ SpeakerStatus Speaker::status() const {
                            .routes = state.routes,
                            .sequence = state.sequence,
                            .is_stale = subscriber.is_stale(vni),
-                           .is_complete = subscriber.is_complete(vni)});
+                           .is_complete = subscriber.is_complete(vni),
+                           .refusals = {}});
+    for (auto& [reflector, why] : subscriber.refusals(vni))
+      status.vnis.back().refusals.push_back({reflector, std::move(why)});
   }
   const auto& counters = subscriber.counters();
   for (const auto& stream : subscriber.streams()) status.held += stream.held;

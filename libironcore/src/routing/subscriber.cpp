@@ -104,6 +104,7 @@ bool Subscriber::receive(PeerId reflector, std::string_view message, const Chang
   auto& stream = source->streams.at(vni);
   ++counters_.changes;
   stream.heard = clock_.now();
+  if (!stream.refusal.empty()) stream.refusal.clear();
   if (stream.epoch == 0) begin(*source, vni, stream, changes.epoch, 0);
   if (changes.head < stream.sequence) return true;  // late: it knew less than is known here
   // A restart is an answer. One that was asked for long ago must not undo what was read since.
@@ -120,6 +121,15 @@ bool Subscriber::receive(PeerId reflector, std::string_view message, const Chang
   take(*source, vni, stream, changes);
   take_held(*source, vni, stream);
   return true;
+}
+
+bool Subscriber::refused(PeerId reflector, StreamName name, const std::string& why) {
+  auto* const source = reflector < reflectors_.size() ? source_of(reflector, name.view) : nullptr;
+  if (source == nullptr || !is_read(*source) || !source->streams.contains(name.vni)) return false;
+  const bool is_known = std::ranges::any_of(refusals(name.vni),
+                                            [&](const auto& refusal) { return refusal == std::pair(reflector, why); });
+  source->streams.at(name.vni).refusal = why;
+  return !is_known;
 }
 
 void Subscriber::take(Source& source, std::uint32_t vni, Stream& stream, const Changes& changes) {
@@ -346,6 +356,17 @@ bool Subscriber::is_stale(std::uint32_t vni) const {
     const auto found = source->streams.find(vni);
     return found != source->streams.end() && found->second.is_in_sync;
   });
+}
+
+std::vector<std::pair<PeerId, std::string>> Subscriber::refusals(std::uint32_t vni) const {
+  std::vector<std::pair<PeerId, std::string>> refusals;
+  for (const auto& source : sources_) {  // views of one reflector follow each other
+    const auto found = source->streams.find(vni);
+    if (!is_read(*source) || found == source->streams.end() || found->second.refusal.empty()) continue;
+    if (refusals.empty() || refusals.back().first != source->reflector)
+      refusals.emplace_back(source->reflector, found->second.refusal);
+  }
+  return refusals;
 }
 
 Subscriber::Source* Subscriber::source_of(PeerId reflector, View view) {

@@ -61,6 +61,8 @@ class Subscriber {
   void down(PeerId reflector);
   /// A message of changes of a reflector, by whichever way it came. False: another life of it speaks.
   bool receive(PeerId reflector, std::string_view message, const Changes& changes);
+  /// The reflector does not tell us the stream, and why. True: that is news, of none of its views it was known.
+  bool refused(PeerId reflector, StreamName stream, const std::string& why);
   /// What is due. When to call again.
   Instant advance();
 
@@ -71,6 +73,8 @@ class Subscriber {
   bool are_all_complete(std::uint32_t vni) const;
   /// Nobody confirms what is known here.
   bool is_stale(std::uint32_t vni) const;
+  /// Who refuses to tell it, and why: of reflectors that are connected, until something of it is heard.
+  std::vector<std::pair<PeerId, std::string>> refusals(std::uint32_t vni) const;
   /// What was read since the last call, for the reflector to know; all of it now and then, because such words may be lost.
   std::vector<Heartbeat::Position> take_positions(PeerId reflector);
 
@@ -100,6 +104,7 @@ class Subscriber {
     std::uint8_t pieces = 0;  ///< that are on their way; 0 = none were asked for
     Instant asked{};
     std::deque<std::string> held;  ///< publications that came before what is missing before them
+    std::string refusal;           ///< why the reflector does not tell it; empty = it did not say that
   };
   struct Source {
     Source(PeerId of, View read, std::uint64_t secret)

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "ironcore/base/unique_fd.hpp"
-#include "ironcore/compute/disk_file.hpp"
+#include "ironcore/image/disk_file.hpp"
 
 namespace ironcore::sim {
 
@@ -537,9 +537,9 @@ Result<void> Hypervisor::resize_disk(const Uid& uid, const std::string& name, st
     IRONCORE_TRY(SimDomain * domain, state_->find_running(uid));
     const auto disk = find_named(domain->disks, name);
     if (disk == domain->disks.end()) return Error(ErrorCode::not_found, "no disk " + name + " is attached");
-    const auto format = compute::parse_disk_format(disk->format);
+    const auto format = image::parse_disk_format(disk->format);
     if (!format) return Error(ErrorCode::invalid, "disk " + name + " has no known format");
-    return compute::grow_disk(disk->path, *format, size_bytes);
+    return image::grow_disk(disk->path, *format, size_bytes);
   });
 }
 

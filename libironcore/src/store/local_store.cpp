@@ -81,8 +81,7 @@ class Engine final : public LocalStore {
 
   ~Engine() override {
     const std::lock_guard lock(published_->mutex);
-    published_->is_closed = true;
-    published_->changed.notify_all();
+    published_->close();
     // Watches that stay behind keep `published_`, but not everything in it.
     published_->tables.clear();
     published_->history = {};

@@ -114,6 +114,7 @@ TEST_CASE("a reader reads everything and changes nothing") {
   CHECK(good(client->list("Interface", 10, {})).objects.size() == 1);
   CHECK(client->get(Change(InterfaceKey{"a"})).has_value());
   CHECK(client->counters().has_value());
+  CHECK(good(client->vnis(10, {})).objects.size() == 1);
   CHECK(good(client->ports()).size() == 1);
   CHECK(good(client->watch(revision, local.clock.now())).empty());
   CHECK(client->explain("port-a", std::vector<std::uint8_t>(60)).has_value());
@@ -153,6 +154,7 @@ TEST_CASE("a rule can be of some kinds alone, and a batch needs the right for ea
   CHECK(code_of(client->apply(both)) == ErrorCode::forbidden);
   CHECK(good(client->list("Route", 10, {})).objects.size() == 1);
   CHECK(code_of(client->list("Interface", 10, {})) == ErrorCode::forbidden);
+  CHECK(code_of(client->vnis(10, {})) == ErrorCode::forbidden);
   CHECK(code_of(client->watch(0, guarded.remote.soon())) == ErrorCode::forbidden);
   CHECK(code_of(client->counters()) == ErrorCode::forbidden);
   CHECK(code_of(client->explain("port-a", std::vector<std::uint8_t>(60))) == ErrorCode::forbidden);

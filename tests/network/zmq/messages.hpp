@@ -39,6 +39,8 @@ void for_each_dataplane_message(Each each) {
   one("apply_reply", ApplyReply{1235});
   one("list", ListRequest{"Interface", 500, key, true});
   one("list_reply", ListReply{1235, true, list});
+  one("vnis", VnisRequest{500, false, 99});
+  one("vnis_reply", VnisReply{1235, true, {{100, {{"interfaces", 2}, {"routes_v4", 1000}}}, {0xff'ffff, {}}}});
   one("watch", WatchRequest{1234, 1000});
   one("watch_reply", WatchReply{{{1235, list}, {1236, list}}});
   one("counters", CountersRequest{});

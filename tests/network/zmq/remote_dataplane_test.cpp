@@ -86,6 +86,22 @@ TEST_CASE("a remote dataplane does what a local one does") {
   CHECK(to_json(all(*remote.client, 1000)) == expected);
   for (const auto& object : all(*local.dataplane))
     CHECK(to_json(good(remote.client->get(key_of_change(object)))) == to_json(object));
+
+  const auto vnis = local.dataplane->vnis().objects;
+  CHECK(vnis.size() > 1);
+  for (const std::size_t limit : {std::size_t{1}, std::size_t{3}, SIZE_MAX}) {
+    std::vector<VniUse> told;
+    std::optional<Vni> after;
+    for (bool has_more = true; has_more;) {
+      const auto page = good(remote.client->vnis(limit, after));
+      CHECK(page.revision == remote.local.dataplane->revision());
+      REQUIRE(page.objects.size() <= limit);
+      told.insert(told.end(), page.objects.begin(), page.objects.end());
+      if (!told.empty()) after = told.back().vni;
+      has_more = page.has_more;
+    }
+    CHECK(told == vnis);
+  }
 }
 
 TEST_CASE("a client is told who serves, and errors as they are") {

@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "ironcore/routing/zmq.hpp"
+#include "socket.hpp"
+#include "tcp_socket.hpp"
 
 using namespace ironcore;
 using namespace ironcore::routing;
@@ -275,4 +277,91 @@ TEST_CASE("wrong endpoints and rights are refused with the reason") {
   CHECK(rule(R"({"verbs": ["read"], "resources": ["routes"], "vnis": ["x"]})").find("vnis") != std::string::npos);
   CHECK(rule(R"({"verbs": ["update"], "resources": ["routes"], "prefixes": ["10.0.0.1/8"]})")
             .find("10.0.0.1/8 has host bits: 10.0.0.0/8") != std::string::npos);
+}
+
+namespace {
+
+/// Without an identity in it; with `keys`, one that may read VNI 100.
+zmq::KeyRights readers(const std::vector<std::pair<std::string, wire::KeyPair>>& keys) {
+  std::string json = R"({"identities": [)";
+  for (const auto& [name, pair] : keys)
+    json += (&pair == &keys.front().second ? R"({"name": ")" : R"(, {"name": ")") + name + R"(", "publicKey": ")" +
+            pair.public_key + R"(", "rules": [{"verbs": ["read"], "resources": ["routes"], "vnis": ["100"]}]})";
+  return zmq::KeyRights::parse(json + "]}").value();
+}
+
+ReflectorSession session_of(RunningSpeaker& speaker) {
+  return speaker.status().reflectors[0];
+}
+
+bool is_told(RunningSpeaker& speaker, std::string_view words) {
+  return wait_for([&] { return session_of(speaker).refusal.find(words) != std::string::npos; });
+}
+
+}  // namespace
+
+TEST_CASE("a host with an unknown key is told so, and is there soon after the key became known") {
+  const auto server_keys = wire::make_key_pair().value();
+  const auto keys = wire::make_key_pair().value();
+  RunningReflector reflector({.path = "", .tcp = zmq::TcpOptions{.keys = server_keys, .identities = readers({})}});
+  RunningSpeaker speaker("a", {{reflector.server->tcp_endpoint(), zmq::ClientKeys{keys, server_keys.public_key}}});
+  for (const auto vni : {net, *Vni::make(7)}) speaker.subscribe(vni);
+  REQUIRE(is_told(speaker, "does not know our key " + keys.public_key + ": add it to the reflector's identities file"));
+  CHECK(session_of(speaker).phase == ReflectorSession::Phase::connecting);
+  reflector.server->replace_identities(readers({{"a", keys}}));
+  REQUIRE(wait_for([&] { return session_of(speaker).phase == ReflectorSession::Phase::connected; }));
+  CHECK(session_of(speaker).refusal.empty());
+  REQUIRE(wait_for([&] { return speaker.status().vnis[0].refusals.size() == 1; }));
+  CHECK(speaker.status().vnis[0].refusals[0].reason.find("no right to VNI 7") != std::string::npos);
+  CHECK(wait_for([&] { return speaker.status().vnis[1].is_complete || !speaker.status().vnis[1].is_stale; }));
+  CHECK(speaker.status().vnis[1].refusals.empty());
+}
+
+TEST_CASE("a host is told of a wrong key of the reflector, of what is no reflector, and that nobody is there") {
+  Directory directory;
+  const auto server_keys = wire::make_key_pair().value();
+  const auto other = wire::make_key_pair().value();
+  const auto keys = wire::make_key_pair().value();
+  RunningReflector reflector(
+      {.path = "", .tcp = zmq::TcpOptions{.keys = server_keys, .identities = readers({{"a", keys}})}});
+  RunningSpeaker mistaken("a", {{reflector.server->tcp_endpoint(), zmq::ClientKeys{keys, other.public_key}}});
+  CHECK(is_told(mistaken, "breaks off the handshake: check that the reflector's public key is right"));
+
+  const auto path = "ipc://" + directory.path + "/r";
+  RunningSpeaker early("a", {{path, {}}});
+  CHECK(is_told(early, "nobody answers at " + path + ": is the reflector running"));
+  RunningReflector late({.path = directory.path + "/r"});
+  CHECK(wait_for([&] { return session_of(early).phase == ReflectorSession::Phase::connected; }));
+  CHECK(session_of(early).refusal.empty());
+
+  // Keys to an endpoint without some.
+  const auto context = zmq::Context::create().value();
+  auto plain = wire::Socket::open(*context, ZMQ_ROUTER).value();
+  const auto port = wire::bind_tcp(plain, "127.0.0.1", 0).value();
+  RunningSpeaker wrong("a",
+                       {{"tcp://127.0.0.1:" + std::to_string(port), zmq::ClientKeys{keys, server_keys.public_key}}});
+  CHECK(is_told(wrong, "does not speak as a reflector does"));
+}
+
+TEST_CASE("a connection that ZeroMQ gave up after a message that is too big is made again") {
+  Directory directory;
+  const auto context = zmq::Context::create().value();
+  auto server = wire::Socket::open(*context, ZMQ_ROUTER).value();
+  REQUIRE(server.bind("ipc://" + directory.path + "/r").has_value());
+  RunningSpeaker speaker("a", {{"ipc://" + directory.path + "/r", {}}});
+  const auto next = [&] {
+    std::optional<wire::Message> id;
+    REQUIRE(wait_for([&] { return (id = server.receive()).has_value(); }));
+    while (auto more = server.receive()) {
+      if (!more->has_more()) break;
+    }
+    return std::string(id->bytes());
+  };
+  const auto first = next();
+  wire::Message to{std::string_view(first)};
+  wire::Message big{std::string(1024 * 1024, 'x')};
+  REQUIRE(server.send(to, ZMQ_SNDMORE));
+  REQUIRE(server.send(big));
+  auto id = first;
+  CHECK(wait_for([&] { return (id = next()) != first; }));
 }

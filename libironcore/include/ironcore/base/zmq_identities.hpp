@@ -2,6 +2,7 @@
 // Who may do what over the wire: identities, their keys, and rules of resources x verbs, the same file for every server.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -39,7 +40,7 @@ struct Rule {
 };
 
 struct Identity {
-  std::string name;  ///< for logs and errors
+  std::string name;  ///< for logs and errors: ASCII without blanks and quotes, at most `max_identity_name_bytes`
   std::vector<Rule> rules;
 };
 
@@ -49,7 +50,14 @@ struct RuleWords {
   std::vector<std::string_view> narrowers;  ///< of `namespaces`, `pools`, `names`, `vnis` and `prefixes`
   std::function<bool(std::string_view)> is_resource;
   std::string_view example;  ///< a resource, for error messages
+  /// Whether the verb means something for the resource; empty = each one does. A rule that names a verb which means nothing for any of its
+  /// resources is wrong.
+  std::function<bool(std::string_view resource, Verb verb)> has_verb;
+  /// Narrowers that match nothing when they are left out, and what to write for everything.
+  std::map<std::string_view, std::string_view> everything;
 };
+
+inline constexpr std::size_t max_identity_name_bytes = 253;
 
 /// The identities file (JSON):
 /// `{"roles": {"viewer": [{"verbs": ["read"], "resources": [...], "namespaces": [...], "pools": [...], "names": [...]}]},

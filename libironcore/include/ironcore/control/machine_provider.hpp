@@ -17,6 +17,7 @@
 #include "ironcore/base/log.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/compute/host.hpp"
+#include "ironcore/control/managed_by.hpp"
 #include "ironcore/store/store.hpp"
 
 namespace ironcore::control {
@@ -49,9 +50,6 @@ struct MachineProviderOptions {
 /// Attribute of a NetworkInterface that selects its device on the host: `user`, `network=NAME` (a libvirt network), `tap=INTERFACE` or
 /// `vhost-user=/PATH`. Without it, an interface without a network is `user`; one with a network waits for the network provider.
 inline constexpr const char* nic_attribute = "compute.ironcore.dev/nic";
-/// Label or annotation of an object that somebody else takes care of. A machine that got it after its provider had begun with it stays
-/// with the provider, which alone can end it.
-inline constexpr const char* managed_by = "common.ironcore.dev/managed-by";
 
 /// What a program needs to serve serial consoles and logs of the machines here. Thread: any.
 class ConsoleSource {

@@ -90,6 +90,18 @@ struct ConfigurationPage {
   bool has_more = false;       ///< behind the last one
 };
 
+/// A network, which is there as long as an interface, a route, a load balancer or a neighbour's NAT names it; and how many do.
+struct VniUse {
+  Vni vni;
+  std::uint64_t interfaces = 0;
+  std::uint64_t routes_v4 = 0;
+  std::uint64_t routes_v6 = 0;
+  std::uint64_t load_balancers = 0;
+  std::uint64_t nats = 0;  ///< of its interfaces
+  std::uint64_t neighbour_nats = 0;
+  friend bool operator==(const VniUse&, const VniUse&) = default;
+};
+
 /// What one batch made different: objects as they are now, keys of those that are gone, also if they went with what they belonged to. In
 /// an order in which it can be applied.
 struct AppliedBatch {
@@ -173,6 +185,9 @@ class Dataplane {
   /// `not_found`.
   template <class Object, class Key = decltype(key_of(std::declval<Object>()))>
   Result<Object> get(const Key& key) const;
+
+  /// In their order, behind `after`. Nobody tells a network: it comes and goes with what names it, so watch and list again.
+  ConfigurationPage<VniUse> vnis(std::size_t limit = SIZE_MAX, std::optional<Vni> after = std::nullopt) const;
 
   /// The batches after this revision, none left out, at most `limit` of them; waits until there is one. Empty: the deadline has passed, or stop was
   /// requested. `gone`: they are not remembered any more, or the revision is of another start: list, and go on from there.

@@ -118,6 +118,8 @@ class Client {
   virtual Result<ObjectPage> list(std::string_view kind, std::size_t limit, const std::optional<Change>& after) = 0;
   /// The object that a key names; `not_found`.
   virtual Result<Change> get(const Change& key) = 0;
+  /// At most 1,000 in one page. What this program does not know of a network is left out. `unsupported`: the server is older than this call.
+  virtual Result<ConfigurationPage<VniUse>> vnis(std::size_t limit, std::optional<Vni> after) = 0;
   virtual Result<std::vector<AppliedBatch>> watch(std::uint64_t after, Instant deadline, std::stop_token stop = {},
                                                   std::size_t limit = 1000) = 0;
   virtual Result<AllCounters> counters() = 0;

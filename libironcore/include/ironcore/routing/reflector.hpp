@@ -84,11 +84,13 @@ struct ReflectorStatus {
   std::size_t relayed_routes = 0;  ///< that peers told
   std::size_t vnis = 0;            ///< that have routes announced here
   std::size_t topics = 0;          ///< that somebody subscribes to
+  std::size_t refused_vnis = 0;    ///< that nodes asked for and may not read: of all nodes together, 100 of one
   std::size_t table_bytes = 0;
   Duration heartbeat{};
   Duration lease{};
   ReflectorCounters counters;
-  SpeakerStatus peers;  ///< as a reader of other reflectors; its own routes are none
+  /// As a reader of other reflectors; its own routes are none. The refusal of one that is connected is of VNIs.
+  SpeakerStatus peers;
 };
 
 struct VniStatus {
@@ -161,6 +163,8 @@ class Reflector {
   void subscribed(StreamName topic);
   /// Of a peer.
   void receive_from_peer(PeerId reflector, Channel channel, std::string_view message);
+  /// Of the link to peers, as `Speaker::trouble`.
+  void peer_trouble(PeerId reflector, std::string_view what);
 
   /// Publishes what has changed and does what else is due; says when it wants to be called again. To be called after every few messages.
   Instant advance();

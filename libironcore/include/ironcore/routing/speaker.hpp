@@ -33,10 +33,11 @@ struct SpeakerOptions {
 struct ReflectorSession {
   enum class Phase { connecting, connected, refused };
   Phase phase = Phase::connecting;
-  std::string name;                  ///< that it gave itself; empty before it was heard
-  std::uint64_t epoch = 0;           ///< of its life
-  bool is_ready = false;             ///< it says that it knows all that lives
-  std::string refusal;               ///< why, when refused
+  std::string name;         ///< that it gave itself; empty before it was heard
+  std::uint64_t epoch = 0;  ///< of its life
+  bool is_ready = false;    ///< it says that it knows all that lives
+  std::string
+      refusal;  ///< why it is not connected and what to do, as far as it says so itself or the link has found out
   std::uint64_t announced = 0;       ///< through this change of ours it has everything
   std::uint64_t refused_routes = 0;  ///< of ours, in this session: the key may not announce them
 };
@@ -53,6 +54,11 @@ struct SpeakerStatus {
     std::uint64_t sequence = 0;  ///< of `changes`
     bool is_stale = false;       ///< no reflector confirms it now; what was known is kept
     bool is_complete = false;    ///< some reflector has told everything
+    struct Refusal {
+      PeerId reflector = 0;
+      std::string reason;  ///< `this node's key has no right to VNI 7: …`
+    };
+    std::vector<Refusal> refusals;  ///< of reflectors that do not tell it to this node
   };
   std::vector<Table> vnis;
   std::size_t held = 0;         ///< publications that wait for what is missing before them; bounded
@@ -122,6 +128,9 @@ class Speaker {
 
   /// Of the link.
   void receive(PeerId reflector, Channel channel, std::string_view message);
+  /// Of the link: what keeps it from reaching the reflector, and what to do; empty = nothing that it knows of. Again is nothing. For the status, and
+  /// the log when it changes.
+  void trouble(PeerId reflector, std::string_view what);
   /// Does what is due, and says when it wants to be called again. To be called also after anything was announced or withdrawn.
   Instant advance();
 

@@ -17,12 +17,14 @@ using ::prometheus::ClientMetric;
 using ::prometheus::MetricFamily;
 using ::prometheus::MetricType;
 
-/// The latest one of a list. Thread: one.
+/// The latest one of a list; its name is `prefix` and `name`. Thread: one.
 class Family {
  public:
-  Family(std::vector<MetricFamily>& into, MetricType type, std::string name, std::string_view help)
+  Family(std::vector<MetricFamily>& into, MetricType type, std::string_view prefix, std::string_view name,
+         std::string_view help)
       : family_(into.emplace_back()) {
-    family_.name = std::move(name);
+    family_.name = prefix;
+    family_.name += name;
     family_.help = help;
     family_.type = type;
   }

@@ -43,6 +43,7 @@ enum class MessageType : std::uint16_t {
   list_ports = 0x0108,
   explain_packet = 0x0109,
   dataplane_usage = 0x010a,
+  list_vnis = 0x010b,
   start_capture = 0x0110,
   stop_capture = 0x0111,
   list_captures = 0x0112,

@@ -3,56 +3,11 @@
 #include "first_contact.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
+#include "connection_monitor.hpp"
+
 namespace ironcore::wire {
-
-namespace {
-
-/// What ZeroMQ tells about one socket's connection. Thread: one.
-class ConnectionMonitor {
- public:
-  static Result<ConnectionMonitor> open(const std::shared_ptr<Context::Native>& context, const Socket& watched) {
-    const auto name = "inproc://monitor-" + std::to_string(random_number());
-    if (zmq_socket_monitor(watched.native(), name.c_str(), ZMQ_EVENT_ALL) != 0) return zmq_error("watch a connection");
-    IRONCORE_TRY(auto socket, Socket::open(context, ZMQ_PAIR));
-    IRONCORE_CHECK(socket.connect(name));
-    return ConnectionMonitor(watched.native(), std::move(socket));
-  }
-  ConnectionMonitor(ConnectionMonitor&& other) noexcept
-      : watched_(std::exchange(other.watched_, nullptr)), socket_(std::move(other.socket_)), events_(other.events_) {}
-  ~ConnectionMonitor() { close(); }
-  void close() noexcept {
-    if (watched_ != nullptr) zmq_socket_monitor(std::exchange(watched_, nullptr), nullptr, 0);
-  }
-
-  zmq_pollitem_t poll_item() const noexcept { return wire::poll_item(socket_, ZMQ_POLLIN); }
-  bool is_key_refused() {
-    read();
-    return (events_ & ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) != 0;
-  }
-  bool has_connected() const noexcept { return (events_ & ZMQ_EVENT_CONNECTED) != 0; }
-  bool has_shaken_hands() const noexcept { return (events_ & ZMQ_EVENT_HANDSHAKE_SUCCEEDED) != 0; }
-
- private:
-  ConnectionMonitor(void* watched, Socket socket) noexcept : watched_(watched), socket_(std::move(socket)) {}
-  void read() {
-    while (auto frame = socket_.receive()) {
-      // A frame of number and value, then one with the address.
-      if (frame->has_more() && frame->bytes().size() >= 2) {
-        std::uint16_t event;
-        std::memcpy(&event, frame->bytes().data(), sizeof event);
-        events_ |= event;
-      }
-    }
-  }
-  void* watched_;
-  Socket socket_;
-  unsigned events_ = 0;
-};
-
-}  // namespace
 
 Reach reach_of(const std::string& endpoint) {
   return endpoint.starts_with("ipc://") ? Reach::this_machine : Reach::network;
@@ -93,7 +48,8 @@ Result<Answer> first_answer(Channel& channel, const std::shared_ptr<Context::Nat
   for (;;) {
     IRONCORE_TRY(auto answer, channel.advance());
     if (answer) return std::move(*answer);
-    if (monitor.is_key_refused() && keys) {
+    monitor.read();
+    if (monitor.obstacle() == ConnectionMonitor::Obstacle::unknown_key && keys) {
       return Error(ErrorCode::forbidden, channel.endpoint() + " does not know the key " + keys->own.public_key +
                                              ": add it to the server's identities file");
     }

@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include "ironcore/base/file.hpp"
+#include "ironcore/base/text.hpp"
 
 namespace ironcore::wire {
 
@@ -57,7 +58,12 @@ class Reader {
         texts.emplace_back(text->data(), text->size());
     }
     // An empty list would match everything, which nobody means who wrote it down.
-    if (array->empty()) wrong(path + "." + std::string(name), "is empty: leave it out to match everything");
+    if (array->empty()) {
+      const auto all = words_.everything.find(name);
+      wrong(path + "." + std::string(name), all == words_.everything.end()
+                                                ? "is empty: leave it out to match everything"
+                                                : "is empty: name some; " + std::string(all->second) + " are all");
+    }
     return texts;
   }
 
@@ -68,7 +74,8 @@ class Reader {
     std::vector<std::string_view> known{"verbs", "resources"};
     known.insert(known.end(), words_.narrowers.begin(), words_.narrowers.end());
     only(*members, path, known);
-    for (const auto& word : texts(*members, "verbs", path)) {
+    const auto verbs = texts(*members, "verbs", path);
+    for (const auto& word : verbs) {
       if (word == "*") {
         rule.verbs = words_.verbs;
         continue;
@@ -91,12 +98,35 @@ class Reader {
               "'" + resource + "' is no resource; write for example " + std::string(words_.example),
               FieldError::Reason::not_supported);
     }
+    for (const auto verb : words_.verbs) {
+      const bool is_named = std::find(verbs.begin(), verbs.end(), name(verb)) != verbs.end();
+      if (!is_named || !words_.has_verb || rule.resources.empty()) continue;
+      const auto has_verb = [&](const auto& resource) { return words_.has_verb(resource, verb); };
+      if (std::none_of(rule.resources.begin(), rule.resources.end(), has_verb))
+        wrong(path + ".verbs",
+              "'" + std::string(name(verb)) + "' means nothing for " + list_of(rule.resources) + ": leave it out");
+    }
     rule.namespaces = texts(*members, "namespaces", path);
     rule.pools = texts(*members, "pools", path);
     rule.names = texts(*members, "names", path);
     rule.vnis = texts(*members, "vnis", path);
     rule.prefixes = texts(*members, "prefixes", path);
     return rule;
+  }
+
+  static std::string list_of(const std::vector<std::string>& words) {
+    std::string list;
+    for (const auto& word : words) list += (list.empty() ? "" : ", ") + word;
+    return list;
+  }
+
+  /// Of an identity: it stands in logs and errors.
+  void check_name(const std::string& name, const std::string& path) {
+    if (name.size() > max_identity_name_bytes)
+      wrong(path + ".name", "has more than " + std::to_string(max_identity_name_bytes) + " bytes");
+    const auto is_odd = [](char c) { return c <= ' ' || c > '~' || c == '"' || c == '\'' || c == '\\'; };
+    if (std::any_of(name.begin(), name.end(), is_odd))
+      wrong(path + ".name", "has blanks, quotes, or what is no ASCII: " + in_quotes(name));
   }
 
   std::vector<Rule> rules(const json::value& value, const std::string& path) {
@@ -177,6 +207,7 @@ Result<Identities> Identities::parse(std::string_view text, const RuleWords& wor
       reader.only(*members, path, {"name", "publicKey", "roles", "rules"});
       Identity identity;
       identity.name = reader.text(*members, "name", path);
+      reader.check_name(identity.name, path);
       const auto key = reader.text(*members, "publicKey", path);
       if (!key.empty() && key.size() != 40)
         reader.wrong(path + ".publicKey", "must be 40 Z85 characters, as keygen prints them");

@@ -83,6 +83,7 @@ const PublicRange* Snapshot::public_range(PrefixBits address, bool is_v6, std::u
 
 Compiler::Compiler(const Prefix& host, const CompilerOptions& options) : options_(options) {
   next_.host = underlay_bytes(host.first());
+  next_.followed_nats = std::make_shared<FollowedNats>(options_.workers);
   if (options_.kept != nullptr) remember(*options_.kept);
 }
 
@@ -90,10 +91,7 @@ std::unique_ptr<const Snapshot> Compiler::compile(const Desired& desired, const 
                                                   Generations& generations) {
   next_number();
   generations_ = &generations;
-  std::erase_if(next_.renewed_nats, [&](std::uint32_t index) {
-    const auto* view = next_.interfaces[index].get();
-    return view == nullptr || !view->nat_pool || !view->nat_pool->is_awaiting();
-  });
+  let_go_of_nats();
   // All leave before the first one comes: an address may go from one to another.
   for (const auto& id : dirty.interfaces)
     if (const auto known = interfaces_.find(id); known != interfaces_.end()) take_out(known->second);
@@ -169,8 +167,9 @@ std::unique_ptr<const Snapshot> Compiler::finish_restoring(Generations& generati
   return std::make_unique<const Snapshot>(next_);
 }
 
+/// The numbers between are of no configuration: flows that have followed their NAT to the next pool, but were not checked otherwise, have them.
 void Compiler::next_number() {
-  ++next_.number;
+  next_.number += 2;
   if (options_.kept != nullptr) options_.kept->set_number(next_.number);
 }
 
@@ -451,11 +450,18 @@ void Compiler::compile_nat(InterfaceView& view, std::uint32_t index, const Inter
     view.nat_pool = before->nat_pool;
     if (same == nat) return;
   }
-  const std::uint64_t born = is_known ? before->nat_pool->born() : next_.number;
-  view.nat_pool = std::make_shared<NatPool>(nat, born, options_.workers, options_.connections, options_.secret);
+  view.nat_pool = std::make_shared<NatPool>(nat, next_.number, options_.workers, options_.connections, options_.secret);
   if (!is_known) return;
-  view.nat_pool->await_flows();
-  next_.renewed_nats.push_back(index);
+  view.nat_pool->succeed(before->nat_pool, next_.number - 1, next_.followed_nats);
+  next_.nats_renewed = next_.number;
+  renewed_nats_.push_back(index);
+}
+
+void Compiler::let_go_of_nats() {
+  std::erase_if(renewed_nats_, [&](std::uint32_t index) {
+    const auto* view = next_.interfaces[index].get();
+    return view == nullptr || !view->nat_pool || view->nat_pool->let_go();
+  });
 }
 
 // ---- load balancers --------------------------------------------------------------------------------------------------

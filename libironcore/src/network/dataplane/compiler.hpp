@@ -49,6 +49,9 @@ class Compiler {
   /// A machine's address, unless it was told.
   void learn_mac(const std::string& interface, const MacAddress& mac);
 
+  /// Those whose flows have all gone over to the pools that took their place. Each `compile` does it too.
+  void let_go_of_nats();
+
   /// The number of an interface or load balancer that is there.
   std::uint32_t interface_index(const std::string& id) const { return interfaces_.at(id).index; }
   std::uint32_t load_balancer_index(const std::string& id) const { return load_balancers_.at(id).index; }
@@ -137,6 +140,7 @@ class Compiler {
   };
   std::map<std::uint64_t, RememberedService> remembered_services_;  ///< by what their underlay addresses end with
   std::map<IpAddress, std::uint32_t> remembered_hops_;
+  std::vector<std::uint32_t> renewed_nats_;         ///< interfaces whose pools have a former one
   std::map<std::uint32_t, NextHopSets::Set> sets_;  ///< what each number of a set stands for in the snapshot
 };
 

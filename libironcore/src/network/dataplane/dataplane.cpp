@@ -131,10 +131,12 @@ void Dataplane::State::tend() {
     compiler.learn_mac(view->told.id, mac);
     is_different = true;
   });
-  if (is_different)
+  if (is_different) {
     publish({});
-  else
+  } else {
+    compiler.let_go_of_nats();
     snapshots.collect();
+  }
 }
 
 Result<std::uint64_t> Dataplane::apply(std::span<const Change> batch) {

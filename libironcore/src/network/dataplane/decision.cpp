@@ -388,17 +388,19 @@ class Decider {
 
   // ---- ports ----
 
-  /// Whether the connection of before holds one of the ports that there are now.
-  bool holds_port_of(const NatPool& pool) const noexcept {
+  /// Whether the connection of before holds this one of the ports that there are now.
+  bool holds(const NatPool& pool, std::uint16_t port) const noexcept {
     const auto& state = question_.before->state;
-    return state.holds_port && pool.born() <= state.valid_at;
+    return state.holds_port && pool.born() <= state.valid_at && pool.contains(port);
   }
 
   /// The one that the connection holds; or else one is taken.
   std::optional<std::uint16_t> port_of(NatPool& pool, const InterfaceView& sender, PortSpace space,
                                        const Outside& outside) const noexcept {
-    if (const auto* held = question_.before)
-      return holds_port_of(pool) ? std::optional(held->side(Direction::reverse).key.destination_port()) : std::nullopt;
+    if (const auto* held = question_.before) {
+      const auto port = held->side(Direction::reverse).key.destination_port();
+      return holds(pool, port) ? std::optional(port) : std::nullopt;
+    }
     const Inside inside{source(), sender.told.vni.value(), key_.source_port(), space, key_.is_v6()};
     return pool.take(question_.worker, inside, outside, Opener::inside);
   }
@@ -546,7 +548,7 @@ class Decider {
   /// Whose the port is: of a connection its own, though others may have it as well.
   std::optional<Inside> inside_at(const InterfaceView& receiver, PortSpace space) const noexcept {
     if (const auto* held = question_.before) {
-      if (!holds_port_of(*receiver.nat_pool)) return std::nullopt;
+      if (!holds(*receiver.nat_pool, key_.destination_port())) return std::nullopt;
       return port_holder(key_, held->side(Direction::reverse).key, receiver.told.vni).inside;
     }
     return receiver.nat_pool->find(question_.worker, space, key_.destination_port());

@@ -137,6 +137,8 @@ class FlowTable {
   /// Some that may be dead by now have not been looked at.
   bool is_behind(Tick now) const noexcept { return wheel_now_ < now || wheel_[wheel_now_ % wheel_slots] != nobody; }
 
+  /// No connection is at this place or behind it.
+  std::uint32_t places() const noexcept { return untouched_; }
   /// For listings and for when many may have to go: those among `count` places from `place` on that are in use.
   template <class Each>
   void visit(std::uint32_t place, std::uint32_t count, Each each) {

@@ -66,21 +66,31 @@ NatPorts::NatPorts(PortRange range, std::uint64_t secret)
 }
 
 std::optional<std::uint16_t> NatPorts::take(const Inside& inside) noexcept {
-  const auto base = index(inside.space, range_.first);
-  const auto port = [&](std::uint32_t taken) { return static_cast<std::uint16_t>(range_.first + (taken - base)); };
-  for (auto at = chain(inside); at != nil; at = entries_[at].next) {
-    if (entries_[at].inside != inside) continue;
-    ++entries_[at].flows;
-    return port(at);
-  }
-  auto& free = queues_[static_cast<std::size_t>(inside.space)];
-  if (free.free == 0) return std::nullopt;
-  const auto taken = free.first;
-  remove(free, taken);
-  entries_[taken].inside = inside;
-  entries_[taken].flows = 1;
-  put_into_chain(taken);
-  return port(taken);
+  auto port = port_of(inside);
+  if (!port) port = next_free(inside.space);
+  if (port) claim(inside, *port);
+  return port;
+}
+
+std::optional<std::uint16_t> NatPorts::port_of(const Inside& inside) const noexcept {
+  for (auto at = chains_[chain(inside)]; at != nil; at = entries_[at].next)
+    if (entries_[at].inside == inside) return port_at(inside.space, at);
+  return std::nullopt;
+}
+
+std::optional<std::uint16_t> NatPorts::next_free(PortSpace space) const noexcept {
+  return is_exhausted(space) ? std::nullopt : std::optional(port_at(space, queue(space).first));
+}
+
+void NatPorts::put_off(PortSpace space) noexcept {
+  auto& free = queues_[static_cast<std::size_t>(space)];
+  const auto first = free.first;
+  remove(free, first);
+  append(free, first);
+}
+
+bool NatPorts::is_taken(PortSpace space, std::uint16_t port) const noexcept {
+  return port >= range_.first && port <= range_.last && entries_[index(space, port)].flows > 0;
 }
 
 void NatPorts::claim(const Inside& inside, std::uint16_t port) noexcept {
@@ -120,8 +130,12 @@ std::uint32_t NatPorts::index(PortSpace space, std::uint16_t port) const noexcep
   return static_cast<std::uint32_t>(space) * range_.size() + (std::uint32_t{port} - range_.first);
 }
 
-std::uint32_t& NatPorts::chain(const Inside& inside) noexcept {
-  return chains_[reduce(hash_of(inside, secret_), static_cast<std::uint32_t>(chains_.size()))];
+std::uint16_t NatPorts::port_at(PortSpace space, std::uint32_t index) const noexcept {
+  return static_cast<std::uint16_t>(range_.first + (index - static_cast<std::uint32_t>(space) * range_.size()));
+}
+
+std::uint32_t NatPorts::chain(const Inside& inside) const noexcept {
+  return reduce(hash_of(inside, secret_), static_cast<std::uint32_t>(chains_.size()));
 }
 
 void NatPorts::append(Queue& queue, std::uint32_t index) noexcept {
@@ -139,13 +153,13 @@ void NatPorts::remove(Queue& queue, std::uint32_t index) noexcept {
 }
 
 void NatPorts::put_into_chain(std::uint32_t index) noexcept {
-  auto& first = chain(entries_[index].inside);
+  auto& first = chains_[chain(entries_[index].inside)];
   entries_[index].next = first;
   first = index;
 }
 
 void NatPorts::remove_from_chain(std::uint32_t index) noexcept {
-  auto* link = &chain(entries_[index].inside);
+  auto* link = &chains_[chain(entries_[index].inside)];
   while (*link != index) link = &entries_[*link].next;
   *link = entries_[index].next;
 }
@@ -163,7 +177,8 @@ SharedNatPorts::SharedNatPorts(PortRange range, std::uint32_t max_flows, std::ui
   static_assert(sizeof(Line) == 64);
 }
 
-std::optional<std::uint16_t> SharedNatPorts::take(const Inside& inside, const Outside& outside) noexcept {
+std::optional<std::uint16_t> SharedNatPorts::take(const Inside& inside, const Outside& outside,
+                                                  const Elsewhere* elsewhere) noexcept {
   assert(inside.space == outside.space);
   if (is_exhausted()) return std::nullopt;
   const auto wish = hash_of(inside, secret_);
@@ -181,14 +196,20 @@ std::optional<std::uint16_t> SharedNatPorts::take(const Inside& inside, const Ou
       const auto first = group * group_size;
       auto free = static_cast<std::uint16_t>(~here.ports[at]);
       if (range_.size() - first < group_size) free &= static_cast<std::uint16_t>((1U << (range_.size() - first)) - 1);
-      if (free != 0) {
+      while (free != 0) {
         // The wanted one, or the next behind it.
         const auto start = static_cast<int>(wanted % group_size);
         const auto port = static_cast<unsigned>(std::countr_zero(std::rotr(free, start)) + start) % group_size;
+        const auto taken = static_cast<std::uint16_t>(range_.first + first + port);
+        const auto bit = static_cast<std::uint16_t>(1U << port);
+        if (elsewhere != nullptr && elsewhere->is_taken(elsewhere->context, taken, outside)) {
+          free ^= bit;
+          continue;
+        }
         here.tags[at] = tag;
-        here.ports[at] |= static_cast<std::uint16_t>(1U << port);
+        here.ports[at] |= bit;
         ++used_;
-        return static_cast<std::uint16_t>(range_.first + first + port);
+        return taken;
       }
     }
     if (attempt == tries) return std::nullopt;
@@ -226,6 +247,15 @@ void SharedNatPorts::release(std::uint16_t port, const Outside& outside) noexcep
   --used_;
 }
 
+bool SharedNatPorts::is_taken(std::uint16_t port, const Outside& outside) const noexcept {
+  if (port < range_.first || port > range_.last) return false;
+  const auto offset = std::uint32_t{port} - range_.first;
+  const auto place = fold_product(hash(outside) ^ (offset / group_size), hash_seeds[0]);
+  const auto& here = line(place);
+  const auto at = here.find(static_cast<std::uint16_t>(place));
+  return at != Line::places && (here.ports[at] >> offset % group_size & 1) != 0;
+}
+
 std::size_t SharedNatPorts::bytes() const noexcept {
   return lines_.size() * sizeof(Line);
 }
@@ -247,6 +277,10 @@ std::uint64_t SharedNatPorts::hash(const Outside& outside) const noexcept {
 }
 
 SharedNatPorts::Line& SharedNatPorts::line(std::uint64_t hash) noexcept {
+  return lines_[reduce(hash, static_cast<std::uint32_t>(lines_.size()))];
+}
+
+const SharedNatPorts::Line& SharedNatPorts::line(std::uint64_t hash) const noexcept {
   return lines_[reduce(hash, static_cast<std::uint32_t>(lines_.size()))];
 }
 

@@ -62,6 +62,12 @@ class NatPorts {
   void claim(const Inside& inside, std::uint16_t port) noexcept;
   /// One flow less of a port that was taken; the last one frees it.
   void release(PortSpace space, std::uint16_t port) noexcept;
+  /// The port that `take` would give to an inside that has one already.
+  std::optional<std::uint16_t> port_of(const Inside& inside) const noexcept;
+  /// The one that `take` would give to an inside that has none; `put_off`: another one comes before it.
+  std::optional<std::uint16_t> next_free(PortSpace space) const noexcept;
+  void put_off(PortSpace space) noexcept;
+  bool is_taken(PortSpace space, std::uint16_t port) const noexcept;
   /// Whose it is: where packets to it go, from anybody (endpoint-independent filtering) or from another machine (hairpin).
   std::optional<Inside> find(PortSpace space, std::uint16_t port) const noexcept;
 
@@ -88,7 +94,8 @@ class NatPorts {
 
   const Queue& queue(PortSpace space) const noexcept { return queues_[static_cast<std::size_t>(space)]; }
   std::uint32_t index(PortSpace space, std::uint16_t port) const noexcept;
-  std::uint32_t& chain(const Inside& inside) noexcept;
+  std::uint16_t port_at(PortSpace space, std::uint32_t index) const noexcept;
+  std::uint32_t chain(const Inside& inside) const noexcept;  ///< its number
   void append(Queue& queue, std::uint32_t index) noexcept;
   void remove(Queue& queue, std::uint32_t index) noexcept;
   void put_into_chain(std::uint32_t index) noexcept;
@@ -117,13 +124,21 @@ class SharedNatPorts {
 
   SharedNatPorts(PortRange range, std::uint32_t max_flows, std::uint64_t secret);
 
+  /// Ports that somebody else may have towards the outside, though they are free here.
+  struct Elsewhere {
+    bool (*is_taken)(const void* context, std::uint16_t port, const Outside& outside) noexcept;
+    const void* context;
+  };
   /// A port for a new flow; nothing if `max_flows` have one, or if those that were looked at are taken. Both are of the same space.
-  std::optional<std::uint16_t> take(const Inside& inside, const Outside& outside) noexcept;
+  std::optional<std::uint16_t> take(const Inside& inside, const Outside& outside,
+                                    const Elsewhere* elsewhere = nullptr) noexcept;
   /// For a flow that has the port already. False, and it is not noted: `max_flows` have one, or (1 flow in 100,000 or so) it looks as if another one
   /// had it towards that outside.
   bool claim(std::uint16_t port, const Outside& outside) noexcept;
   /// The end of a flow that took the port.
   void release(std::uint16_t port, const Outside& outside) noexcept;
+  /// By a flow towards the outside, or (see above) by one that looks so.
+  bool is_taken(std::uint16_t port, const Outside& outside) const noexcept;
 
   /// Every flow is refused.
   bool is_exhausted() const noexcept { return used_ == max_flows_; }
@@ -146,6 +161,7 @@ class SharedNatPorts {
 
   std::uint64_t hash(const Outside& outside) const noexcept;
   Line& line(std::uint64_t hash) noexcept;
+  const Line& line(std::uint64_t hash) const noexcept;
 
   PortRange range_;
   std::uint32_t groups_;

@@ -129,10 +129,11 @@ struct Snapshot {
   ChunkedArray<std::shared_ptr<const InterfaceView>> interfaces;             ///< null = there is none
   ChunkedArray<std::shared_ptr<const LoadBalancerView>> load_balancers;      ///< likewise
   ChunkedArray<std::shared_ptr<const VirtualServiceView>> virtual_services;  ///< likewise
-  PrefixMap served;                         ///< address, port and protocol → virtual_services
-  std::vector<Prefix> link_routes;          ///< where the gateway leads though it looks as if it were on the link
-  std::vector<std::uint32_t> renewed_nats;  ///< interfaces whose pools await the flows of a worker, or did so lately
-  PrefixMap underlays;                      ///< the last 8 bytes of ours → underlay_views
+  PrefixMap served;                 ///< address, port and protocol → virtual_services
+  std::vector<Prefix> link_routes;  ///< where the gateway leads though it looks as if it were on the link
+  std::uint64_t nats_renewed = 0;   ///< the last configuration in which a pool took the place of another one
+  std::shared_ptr<FollowedNats> followed_nats;  ///< each worker's flows, up to there
+  PrefixMap underlays;                          ///< the last 8 bytes of ours → underlay_views
   ChunkedArray<UnderlayView> underlay_views;
   PrefixMap networks;  ///< VNI, 24 bits → network_views
   ChunkedArray<std::shared_ptr<const NetworkView>> network_views;

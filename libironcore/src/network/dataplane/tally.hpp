@@ -115,11 +115,12 @@ struct SlowPathCounts {
     Counter refused;
   };
   std::array<OfStage, stages> by_stage;
-  Counter kept;     ///< after a second look
-  Counter ended;    ///< likewise
-  Counter opened;   ///< connections
-  Counter expired;  ///< likewise
-  Counter rounds;   ///< packets that came again because they were sent to this host
+  Counter kept;      ///< after a second look
+  Counter ended;     ///< likewise
+  Counter opened;    ///< connections
+  Counter expired;   ///< likewise
+  Counter rounds;    ///< packets that came again because they were sent to this host
+  Counter followed;  ///< places of the flow table that were looked at because NATs were told anew
 
   void add(const StageMarks& marks, Drop drop) noexcept {
     for (std::size_t i = 0; i < stages; ++i)

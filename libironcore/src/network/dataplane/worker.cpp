@@ -24,6 +24,9 @@ constexpr std::size_t host_bytes = 8;
 constexpr std::uint32_t least_expired = 8;
 /// And so many when no packet waits: some ten microseconds.
 constexpr std::uint32_t idle_expired = 128;
+/// Connections that a burst looks at while a NAT that was told anew awaits its flows: as long as a few packets take.
+constexpr std::uint32_t most_followed = 32;
+constexpr std::uint32_t idle_followed = 128;
 /// Places of fragments, by fours, likewise.
 constexpr std::size_t idle_swept = 64;
 /// How long a flow that got no port of its NAT is refused without a look whether one is free.
@@ -88,9 +91,7 @@ const Snapshot& Worker::begin(std::uint64_t now_ns) noexcept {
   constexpr std::uint64_t second = 1'000'000'000;
   now_ns_ = now_ns;
   now_ = static_cast<Tick>(now_ns / second);
-  const Snapshot& snapshot = snapshots_.enter(number_);
-  if (snapshot.number != followed_) follow_nats(snapshot);
-  return snapshot;
+  return snapshots_.enter(number_);
 }
 
 bool Worker::announce(Packet& packet, std::uint64_t now_ns) noexcept {
@@ -112,6 +113,7 @@ bool Worker::announce(Packet& packet, std::uint64_t now_ns) noexcept {
 void Worker::process(std::span<Packet> packets, std::uint64_t now_ns) noexcept {
   const Snapshot& snapshot = begin(now_ns);
   const auto count = static_cast<std::uint32_t>(packets.size());
+  follow_nats(snapshot, count == 0 ? idle_followed : most_followed);
   while (!packets.empty()) {
     const auto some = packets.first(std::min(packets.size(), most_at_once));
     packets = packets.subspan(some.size());
@@ -430,7 +432,9 @@ bool Worker::is_valid_still(const Snapshot& snapshot, Connection& connection) no
   const Question question{work.key, work.hash, headers.icmp_type, headers.icmp_code, nullptr, number_};
   const Decision decision = decide(snapshot, question, options_.has_firewall);
   counts_.add(decision.stages, decision.drop);
-  if (decision.drop == Drop::nat_ports && is_flow(headers)) return remember_refusal(snapshot, work, decision.drop);
+  // While a NAT awaits its flows, ports become free at any moment.
+  if (decision.drop == Drop::nat_ports && is_flow(headers) && !is_following_)
+    return remember_refusal(snapshot, work, decision.drop);
   if (decision.drop != Drop::none) return decision.drop;
   if (decision.is_echo_for_us) {
     const Drop drop = answer_echo(work);
@@ -499,6 +503,7 @@ bool Worker::has_share(std::uint16_t owner) const noexcept {
 /// What the configuration says now, with the choices of before where these are still legal. False: the connection is no more, or is another one.
 [[gnu::noinline]] bool Worker::check_again(const Snapshot& snapshot, Connection& connection) noexcept {
   ++slow_path_;
+  follow_nat(snapshot, connection);
   const FlowKey& key = connection.side(Direction::forward).key;
   const bool is_icmp = key.protocol() == (key.is_v6() ? protocol_icmpv6 : protocol_icmp);
   auto& state = connection.state;
@@ -558,33 +563,36 @@ void Worker::move(const Snapshot& snapshot, Connection& connection, const FlowKe
   check_again(snapshot, *inserted.connection);
 }
 
-/// Pools that take the place of others learn which flows have their ports: one look at all connections, however many pools there are. What a
-/// pool has not been told of has no port any more.
-void Worker::follow_nats(const Snapshot& snapshot) noexcept {
-  followed_ = snapshot.number;
-  const auto awaiting = [&](std::size_t interface) noexcept -> NatPool* {
-    if (interface >= snapshot.interfaces.size() || !snapshot.interfaces[interface]) return nullptr;
-    auto* pool = snapshot.interfaces[interface]->nat_pool.get();
-    return pool != nullptr && pool->is_awaiting(number_) ? pool : nullptr;
-  };
-  const auto& renewed = snapshot.renewed_nats;
-  const bool has_flows = std::any_of(renewed.begin(), renewed.end(), [&](std::uint32_t interface) {
-    return awaiting(interface) != nullptr && owned(static_cast<std::uint16_t>(interface)) != 0;
-  });
-  if (has_flows) {
-    flows_.visit(0, flows_.capacity(), [&](Connection& connection) {
-      auto& state = connection.state;
-      auto* pool = state.holds_port ? awaiting(state.owner) : nullptr;
-      const auto& forward = connection.side(Direction::forward).key;
-      const auto& reverse = connection.side(Direction::reverse).key;
-      if (pool == nullptr || public_side(forward, reverse).is_v6()) return;
-      const auto holder = port_holder(forward, reverse, snapshot.interfaces[state.owner]->told.vni);
-      state.holds_port = pool->born() <= state.valid_at &&
-                         pool->claim(number_, holder.port, holder.inside, holder.outside, holder.opener);
-    });
-  }
-  for (const auto interface : renewed)
-    if (auto* pool = awaiting(interface)) pool->set_followed(number_);
+/// Pools that take the place of others are told of the flows that have their ports: a few connections at a time, each once in a pass. Pools that come
+/// during one wait for the next one, so that no pool waits for more than two.
+void Worker::follow_nats(const Snapshot& snapshot, std::uint32_t most) noexcept {
+  auto& followed = *snapshot.followed_nats;
+  is_following_ = followed.get(number_) < snapshot.nats_renewed;
+  if (!is_following_) return;
+  if (follow_next_ == 0) following_ = snapshot.number;
+  const std::uint32_t count = std::min(most, flows_.places() - follow_next_);
+  flows_.visit(follow_next_, count, [&](Connection& connection) { follow_nat(snapshot, connection); });
+  counts_.followed.add(count);
+  follow_next_ += count;
+  if (follow_next_ < flows_.places()) return;
+  follow_next_ = 0;
+  followed.set(number_, following_);
+  is_following_ = following_ < snapshot.nats_renewed;
+}
+
+/// The connection has its port of the pool that there is now, or none any more. Its next packet decides about all the rest.
+void Worker::follow_nat(const Snapshot& snapshot, Connection& connection) noexcept {
+  auto& state = connection.state;
+  const auto& forward = connection.side(Direction::forward).key;
+  const auto& reverse = connection.side(Direction::reverse).key;
+  if (!state.holds_port || public_side(forward, reverse).is_v6()) return;
+  auto* pool = pool_of(snapshot, state.owner, public_side(forward, reverse));
+  if (pool == nullptr || state.valid_at >= pool->since() || state.valid_at < pool->born()) return;
+  const auto holder = port_holder(forward, reverse, snapshot.interfaces[state.owner]->told.vni);
+  state.holds_port = pool->follow(number_, holder.port, holder.inside, holder.outside, holder.opener, state.valid_at);
+  // The configuration behind this number has changed the interface.
+  state.slots = {Generations::interface(state.owner)};
+  state.valid_at = pool->since();
 }
 
 /// Before a connection is erased.
@@ -600,9 +608,9 @@ void Worker::forget(const Snapshot& snapshot, const Connection& connection) noex
 void Worker::give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::uint64_t valid_at,
                             const FlowKey& forward, const FlowKey& reverse) noexcept {
   auto* pool = pool_of(snapshot, owner, public_side(forward, reverse));
-  if (pool == nullptr || pool->born() > valid_at) return;
+  if (pool == nullptr) return;
   const auto holder = port_holder(forward, reverse, Vni());
-  pool->release(number_, holder.port, holder.outside, holder.opener);
+  pool->release(number_, holder.port, holder.outside, holder.opener, valid_at);
 }
 
 /// Where a connection's port is from, as far as it is still there; null = it is not.

@@ -66,8 +66,8 @@ class Worker {
   bool announce(Packet& packet, std::uint64_t now_ns) noexcept;
   /// The workers that got packets since the last time, a bit for each: they may sleep.
   std::uint64_t take_handed() noexcept { return std::exchange(handed_, 0); }
-  /// Dead connections may be left; each `process`, also of nothing, forgets some.
-  bool is_behind() const noexcept { return flows_.is_behind(now_); }
+  /// Dead connections may be left, or some that a NAT that was told anew awaits; each `process`, also of nothing, takes up some.
+  bool is_behind() const noexcept { return is_following_ || flows_.is_behind(now_); }
   /// Between bursts, before a pause: holds no snapshot while it sleeps.
   void rest() noexcept { snapshots_.leave(number_); }
 
@@ -139,7 +139,8 @@ class Worker {
   bool is_valid_still(const Snapshot& snapshot, Connection& connection) noexcept;
   bool check_again(const Snapshot& snapshot, Connection& connection) noexcept;
   void move(const Snapshot& snapshot, Connection& connection, const FlowKey& reverse) noexcept;
-  void follow_nats(const Snapshot& snapshot) noexcept;
+  void follow_nats(const Snapshot& snapshot, std::uint32_t most) noexcept;
+  void follow_nat(const Snapshot& snapshot, Connection& connection) noexcept;
   static NatPool* pool_of(const Snapshot& snapshot, std::uint16_t owner, const FlowKey& public_side) noexcept;
   void give_back_port(const Snapshot& snapshot, std::uint16_t owner, std::uint64_t valid_at, const FlowKey& forward,
                       const FlowKey& reverse) noexcept;
@@ -170,7 +171,9 @@ class Worker {
   const WorkerOptions options_;
   Crossing* const crossing_;
   std::uint64_t handed_ = 0;
-  std::uint64_t followed_ = 0;  ///< the snapshot whose NATs have been told of their flows
+  bool is_following_ = false;      ///< a pool of a NAT awaits flows
+  std::uint64_t following_ = 0;    ///< the snapshot with which this pass over the flow table began
+  std::uint32_t follow_next_ = 0;  ///< the place where it goes on; 0 = the next one is to begin
   FlowTable flows_;
   std::optional<OffloadedFlows> offloaded_;
   Fragments fragments_;

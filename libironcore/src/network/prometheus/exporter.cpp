@@ -19,7 +19,7 @@ using ironcore::prometheus::MetricType;
 class Family : public ironcore::prometheus::Family {
  public:
   Family(std::vector<MetricFamily>& into, MetricType type, std::string_view name, std::string_view help)
-      : ironcore::prometheus::Family(into, type, "ironcore_dataplane_" + std::string(name), help) {}
+      : ironcore::prometheus::Family(into, type, "ironcore_dataplane_", name, help) {}
   void add(std::uint64_t value, std::vector<ironcore::prometheus::ClientMetric::Label> labels = {}) {
     ironcore::prometheus::Family::add(static_cast<double>(value), std::move(labels));
   }
@@ -231,22 +231,11 @@ class Reader final : public ::prometheus::Collectable {
   const Ports& ports_;
 };
 
-class HttpExporter final : public Exporter {
- public:
-  explicit HttpExporter(std::unique_ptr<ironcore::prometheus::HttpServer> server) : server_(std::move(server)) {}
-  std::uint16_t port() const override { return server_->port(); }
-
- private:
-  std::unique_ptr<ironcore::prometheus::HttpServer> server_;
-};
-
 }  // namespace
 
 Result<std::unique_ptr<Exporter>> Exporter::create(const std::string& address, const Dataplane& dataplane,
                                                    const Ports& ports) {
-  IRONCORE_TRY(auto server,
-               ironcore::prometheus::HttpServer::create(address, std::make_shared<Reader>(dataplane, ports)));
-  return std::unique_ptr<Exporter>(std::make_unique<HttpExporter>(std::move(server)));
+  return ironcore::prometheus::export_at<Exporter>(address, std::make_shared<Reader>(dataplane, ports));
 }
 
 }  // namespace ironcore::network::prometheus

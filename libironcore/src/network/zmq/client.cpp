@@ -64,6 +64,13 @@ class ZmqClient final : public Client {
     return std::move(page.objects.front());
   }
 
+  Result<ConfigurationPage<VniUse>> vnis(std::size_t limit, std::optional<Vni> after) override {
+    const auto most = static_cast<std::uint32_t>(std::min<std::size_t>(limit, UINT32_MAX));
+    IRONCORE_TRY(const auto answer, call(VnisRequest{most, !after, after.value_or(Vni()).value()}));
+    IRONCORE_TRY(const auto reply, ironcore::wire::reply_of<VnisReply>(answer));
+    return vnis_of(reply);
+  }
+
   Result<std::vector<AppliedBatch>> watch(std::uint64_t after, Instant deadline, std::stop_token stop,
                                           std::size_t limit) override {
     IRONCORE_TRY(const auto cancel, Wake::create());

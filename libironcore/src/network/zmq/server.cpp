@@ -297,6 +297,16 @@ Result<void> ZmqServer::carry_out(Origin& origin, const Header& header, std::str
       IRONCORE_CHECK(may(origin, Verb::read, request.kind));
       return list(origin, request);
     }
+    case MessageType::list_vnis: {
+      IRONCORE_TRY(const auto request, decode<VnisRequest>(message));
+      for (const auto kind : {"Interface", "Route", "LoadBalancer", "Nat", "NeighbourNat"})
+        IRONCORE_CHECK(may(origin, Verb::read, kind));
+      IRONCORE_TRY(const auto after, within(Vni::make(request.after), "after"));
+      const auto page = dataplane_.vnis(std::min<std::size_t>(request.limit, page_objects),
+                                        request.is_first ? std::nullopt : std::optional(after));
+      answer(origin, to_record(page));
+      return {};
+    }
     case MessageType::watch_batches: {
       IRONCORE_TRY(const auto request, decode<WatchRequest>(message));
       for (const auto kind : configuration_kinds()) IRONCORE_CHECK(may(origin, Verb::read, kind));

@@ -14,6 +14,13 @@ constexpr std::array<std::pair<std::string_view, MeterCounters InterfaceMeterCou
      {"ingress", &InterfaceMeterCounters::total_ingress},
      {"public egress", &InterfaceMeterCounters::public_egress},
      {"public ingress", &InterfaceMeterCounters::public_ingress}}};
+constexpr std::array<std::pair<std::string_view, std::uint64_t VniUse::*>, 6> uses{
+    {{"interfaces", &VniUse::interfaces},
+     {"routes_v4", &VniUse::routes_v4},
+     {"routes_v6", &VniUse::routes_v6},
+     {"load_balancers", &VniUse::load_balancers},
+     {"nats", &VniUse::nats},
+     {"neighbour_nats", &VniUse::neighbour_nats}}};
 
 }  // namespace
 
@@ -62,6 +69,31 @@ DataplaneUsage usage_of(const UsageReply& record) {
   }
   for (const auto& one : record.objects) usage.objects.push_back({std::string(one.what), one.count});
   return usage;
+}
+
+VnisReply to_record(const ConfigurationPage<VniUse>& page) {
+  VnisReply reply{.revision = page.revision, .has_more = page.has_more, .vnis = {}};
+  for (const auto& use : page.objects) {
+    auto& record = reply.vnis.emplace_back(VniRecord{use.vni.value(), {}});
+    for (const auto& [word, member] : uses) record.counts.push_back({word, use.*member});
+  }
+  return reply;
+}
+
+Result<ConfigurationPage<VniUse>> vnis_of(const VnisReply& record) {
+  ConfigurationPage<VniUse> page;
+  page.revision = record.revision;
+  page.has_more = record.has_more;
+  for (const auto& one : record.vnis) {
+    const auto vni = Vni::make(one.vni);
+    if (!vni) return Error(ErrorCode::corrupt, "the server's answer names a VNI: " + vni.error().message());
+    auto& use = page.objects.emplace_back();
+    use.vni = *vni;
+    for (const auto& count : one.counts)
+      for (const auto& [word, member] : uses)
+        if (count.what == word) use.*member = count.count;
+  }
+  return page;
 }
 
 }  // namespace ironcore::network::zmq

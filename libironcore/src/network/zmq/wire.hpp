@@ -16,6 +16,12 @@ using ironcore::wire::Text;
 /// Largest message that a server reads.
 inline constexpr std::size_t max_request_bytes = 16 * 1024 * 1024;
 
+struct CountRecord {
+  static constexpr std::size_t least_bytes = 4 + 8;
+  Text what;
+  std::uint64_t count = 0;
+};
+
 struct HelloRequest {
   static constexpr MessageType type = MessageType::dataplane_hello;
 };
@@ -50,6 +56,25 @@ struct ListReply {
   Text objects;  ///< a list
 };
 
+struct VnisRequest {
+  static constexpr MessageType type = MessageType::list_vnis;
+  std::uint32_t limit = 0;
+  bool is_first = false;    ///< page; else …
+  std::uint32_t after = 0;  ///< … behind this VNI
+};
+struct VniRecord {
+  static constexpr std::size_t least_bytes = 2 * 4;
+  std::uint32_t vni = 0;
+  std::vector<CountRecord> counts;  ///< of what names it
+};
+/// By name: who does not know a name leaves it out.
+struct VnisReply {
+  static constexpr MessageType type = reply_to(MessageType::list_vnis);
+  std::uint64_t revision = 0;
+  bool has_more = false;
+  std::vector<VniRecord> vnis;
+};
+
 struct WatchRequest {
   static constexpr MessageType type = MessageType::watch_batches;
   std::uint64_t after = 0;
@@ -67,11 +92,6 @@ struct WatchReply {
 
 struct CountersRequest {
   static constexpr MessageType type = MessageType::dataplane_counters;
-};
-struct CountRecord {
-  static constexpr std::size_t least_bytes = 4 + 8;
-  Text what;
-  std::uint64_t count = 0;
 };
 struct StageRecord {
   static constexpr std::size_t least_bytes = 4 + 2 * 8;

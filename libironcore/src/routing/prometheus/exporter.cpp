@@ -20,7 +20,7 @@ using ironcore::prometheus::MetricType;
 class Family : public ironcore::prometheus::Family {
  public:
   Family(std::vector<MetricFamily>& into, MetricType type, std::string_view name, std::string_view help)
-      : ironcore::prometheus::Family(into, type, "ironcore_routing_" + std::string(name), help) {}
+      : ironcore::prometheus::Family(into, type, "ironcore_routing_", name, help) {}
 };
 
 /// A node on ipc may call itself anything; Prometheus refuses a whole answer for one byte that is no UTF-8.
@@ -123,21 +123,10 @@ class Reader final : public ::prometheus::Collectable {
   const Source source_;
 };
 
-class HttpExporter final : public Exporter {
- public:
-  explicit HttpExporter(std::unique_ptr<ironcore::prometheus::HttpServer> server) : server_(std::move(server)) {}
-  std::uint16_t port() const override { return server_->port(); }
-
- private:
-  std::unique_ptr<ironcore::prometheus::HttpServer> server_;
-};
-
 }  // namespace
 
 Result<std::unique_ptr<Exporter>> Exporter::create(const std::string& address, Source source) {
-  IRONCORE_TRY(auto server,
-               ironcore::prometheus::HttpServer::create(address, std::make_shared<Reader>(std::move(source))));
-  return std::unique_ptr<Exporter>(std::make_unique<HttpExporter>(std::move(server)));
+  return ironcore::prometheus::export_at<Exporter>(address, std::make_shared<Reader>(std::move(source)));
 }
 
 }  // namespace ironcore::routing::prometheus

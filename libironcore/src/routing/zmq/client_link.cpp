@@ -23,6 +23,11 @@ std::string endpoint_beside(const std::string& control, std::string_view told, s
          std::to_string(std::stoul(control.substr(colon + 1)) + static_cast<unsigned>(distance));
 }
 
+constexpr Duration watch_pause = std::chrono::milliseconds(250);
+/// From when ZeroMQ gave a connection up until we try again: longer than between two looks, because it may only seem so in one of them.
+constexpr Duration given_up_pause = std::chrono::seconds(2);
+constexpr std::size_t control_at = 0;
+
 }  // namespace
 
 Result<std::unique_ptr<ClientLink>> ClientLink::create(Context& context, std::vector<ReflectorEndpoint> reflectors) {
@@ -44,12 +49,17 @@ Result<std::unique_ptr<ClientLink>> ClientLink::create(Context& context, std::ve
 }
 
 Result<void> ClientLink::open(Reflector& reflector) {
-  IRONCORE_TRY(reflector.control, Socket::open(context_, ZMQ_DEALER));
-  IRONCORE_CHECK(wire::prepare_client(reflector.control, reflector.where.endpoint, reflector.where.keys));
-  IRONCORE_CHECK(reflector.control.set(ZMQ_LINGER, farewell_ms));
-  IRONCORE_CHECK(reflector.control.set(ZMQ_SNDHWM, control_queue));
-  IRONCORE_CHECK(reflector.control.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
-  return reflector.control.connect(reflector.where.endpoint);
+  IRONCORE_TRY(auto control, Socket::open(context_, ZMQ_DEALER));
+  IRONCORE_CHECK(wire::prepare_client(control, reflector.where.endpoint, reflector.where.keys));
+  IRONCORE_CHECK(control.set(ZMQ_LINGER, farewell_ms));
+  IRONCORE_CHECK(control.set(ZMQ_SNDHWM, control_queue));
+  IRONCORE_CHECK(control.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
+  IRONCORE_TRY(auto monitor, wire::ConnectionMonitor::open(context_, control));
+  IRONCORE_CHECK(control.connect(reflector.where.endpoint));
+  reflector.monitors[control_at].reset();
+  reflector.control = std::move(control);
+  reflector.monitors[control_at].emplace(std::move(monitor));
+  return {};
 }
 
 void ClientLink::send(PeerId peer, Channel channel, std::string message) {
@@ -80,15 +90,20 @@ Result<void> ClientLink::reconnect(Reflector& reflector) {
   IRONCORE_CHECK(bulk.set(ZMQ_SNDHWM, bulk_queue));
   IRONCORE_CHECK(bulk.set(ZMQ_RCVHWM, bulk_queue));
   IRONCORE_CHECK(bulk.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
+  IRONCORE_TRY(auto bulk_monitor, wire::ConnectionMonitor::open(context_, bulk));
   IRONCORE_CHECK(bulk.connect(reflector.wanted_bulk));
   IRONCORE_TRY(auto publications, Socket::open(context_, ZMQ_SUB));
   IRONCORE_CHECK(wire::prepare_client(publications, reflector.where.endpoint, reflector.where.keys));
   IRONCORE_CHECK(publications.set(ZMQ_RCVHWM, publications_queue));
   IRONCORE_CHECK(publications.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(message_bytes)));
   for (const auto& stream : reflector.topics) IRONCORE_CHECK(publications.set(ZMQ_SUBSCRIBE, topic_of(stream)));
+  IRONCORE_TRY(auto publications_monitor, wire::ConnectionMonitor::open(context_, publications));
   IRONCORE_CHECK(publications.connect(reflector.wanted_publications));
+  for (auto i = control_at + 1; i < reflector.monitors.size(); ++i) reflector.monitors[i].reset();
   reflector.bulk = std::move(bulk);
   reflector.publications = std::move(publications);
+  reflector.monitors[control_at + 1].emplace(std::move(bulk_monitor));
+  reflector.monitors[control_at + 2].emplace(std::move(publications_monitor));
   reflector.bulk_endpoint = reflector.wanted_bulk;
   reflector.publications_endpoint = reflector.wanted_publications;
   return {};
@@ -106,6 +121,50 @@ void ClientLink::act() {
                    topic.size());
   }
   wishes_.clear();
+}
+
+Instant ClientLink::watch(Instant now) {
+  for (const auto& reflector : reflectors_) {
+    for (std::size_t i = 0; i < reflector->monitors.size(); ++i) {
+      auto& monitor = reflector->monitors[i];
+      auto& given_up = reflector->given_up[i];
+      if (monitor) monitor->read();
+      if (!monitor || !monitor->has_given_up()) {
+        given_up.reset();
+      } else if (!given_up) {
+        given_up = now;
+      } else if (now - *given_up >= given_up_pause) {
+        // Without descriptors it fails, and is tried again then.
+        if (i == control_at ? open(*reflector) : reconnect(*reflector)) given_up.reset();
+      }
+    }
+  }
+  return now + watch_pause;
+}
+
+std::string ClientLink::trouble(PeerId reflector) const {
+  if (reflector >= reflectors_.size() || !reflectors_[reflector]->monitors[control_at]) return {};
+  const auto& where = reflectors_[reflector]->where;
+  switch (reflectors_[reflector]->monitors[control_at]->obstacle()) {
+    using enum wire::ConnectionMonitor::Obstacle;
+    case none:
+      return {};
+    case unreachable:
+      return "nobody answers at " + where.endpoint + ": is the reflector running, and may this host reach it?";
+    case unknown_key:
+      return where.endpoint + " does not know our key " + where.keys->own.public_key +
+             ": add it to the reflector's identities file, and send it SIGHUP";
+    case unchecked_key:
+      return where.endpoint + " cannot say whether it knows our key: see the reflector's log";
+    case other_protocol:
+      return where.endpoint +
+             " does not speak as a reflector does: is it the endpoint of one, with tcp where there are keys?";
+    case broken_off:
+      return where.endpoint +
+             (where.keys ? " breaks off the handshake: check that the reflector's public key is right, then see its log"
+                         : " takes no more connections: see the reflector's log");
+  }
+  return {};
 }
 
 void ClientLink::read(const Receive& receive) {

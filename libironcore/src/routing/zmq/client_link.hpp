@@ -5,12 +5,15 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../../base/wire/connection_monitor.hpp"
+#include "ironcore/base/clock.hpp"
 #include "ironcore/routing/link.hpp"
 #include "ironcore/routing/zmq.hpp"
 #include "loop_socket.hpp"
@@ -18,7 +21,7 @@
 namespace ironcore::routing::zmq {
 
 /// Functions of Link may be called by whoever has the lock of the loop; subscriptions and connections are noted and made by `act`. Thread: one
-/// (`act`, `read`, descriptors).
+/// (`act`, `read`, `watch`, descriptors).
 class ClientLink final : public Link {
  public:
   static Result<std::unique_ptr<ClientLink>> create(Context& context, std::vector<ReflectorEndpoint> reflectors);
@@ -31,6 +34,11 @@ class ClientLink final : public Link {
 
   /// Makes connections and subscriptions that were asked for.
   void act();
+  /// Looks at the connections, and makes those anew that ZeroMQ has given up. When to call again.
+  Instant watch(Instant now);
+  /// What keeps us from the reflector as of the last `watch`, and what to do; empty = nothing that is known.
+  std::string trouble(PeerId reflector) const;
+  std::size_t size() const noexcept { return reflectors_.size(); }
   using Receive = std::function<void(PeerId, Channel, std::string_view)>;
   /// What to wait for, and what came of it.
   void add_descriptors(std::vector<pollfd>& items);
@@ -52,6 +60,9 @@ class ClientLink final : public Link {
     std::string publications_endpoint;
     std::string wanted_bulk;
     std::string wanted_publications;
+    /// Of the three sockets, in this order; after them, because they are closed first.
+    std::array<std::optional<wire::ConnectionMonitor>, 3> monitors;
+    std::array<std::optional<Instant>, 3> given_up;  ///< since when
   };
   struct Wish {
     PeerId reflector;

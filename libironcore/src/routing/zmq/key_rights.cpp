@@ -2,6 +2,7 @@
 // What the identities file of a reflector can say, as rights of nodes.
 #include <map>
 
+#include "ironcore/base/names.hpp"
 #include "ironcore/base/text.hpp"
 #include "ironcore/routing/zmq.hpp"
 
@@ -28,7 +29,10 @@ wire::RuleWords words() {
               [](std::string_view resource) {
                 return resource == routes_resource || resource == peers_resource || resource == status_resource;
               },
-          .example = "routes, peers or status"};
+          .example = "routes, peers or status",
+          .has_verb = [](std::string_view resource,
+                         Verb verb) { return verb == Verb::read || resource == routes_resource; },
+          .everything = {{"prefixes", R"(["0.0.0.0/0", "::/0"])"}}};
 }
 
 Result<VniRange> parse_range(std::string_view text) {
@@ -87,7 +91,13 @@ Result<KeyRights> rights_of(const Identities& identities, std::map<std::string, 
   for (const auto& [key, identity] : identities.by_key()) {
     auto& rights = by_key[key];
     rights.node.name = identity.name;
-    for (const auto& rule : identity.rules) IRONCORE_CHECK(within(add(rights, rule), "identity " + identity.name));
+    for (const auto& rule : identity.rules)
+      IRONCORE_CHECK(within(add(rights, rule), "identity " + in_quotes(identity.name)));
+    const auto& node = rights.node;
+    const bool is_node = !node.announcements.empty() || !node.subscriptions.empty() || node.may_peer;
+    if (const auto reason = check_dns_subdomain(identity.name); is_node && reason)
+      return Error(ErrorCode::invalid,
+                   "identity " + in_quotes(identity.name) + ": name: is that of a host or reflector, and " + *reason);
   }
   return made;
 }

@@ -92,7 +92,7 @@ Result<void> ZmqReflectorServer::run(std::stop_token stop) {
   const StopWake stop_wake(stop, wake_);
   const auto events = this->events();
   std::vector<pollfd> items;
-  Instant until{};
+  Instant until{}, next_watch{};
   while (!stop.stop_requested()) {
     items.assign(1, {wake_->fd(), POLLIN, 0});
     nodes_->add_descriptors(items);
@@ -113,7 +113,12 @@ Result<void> ZmqReflectorServer::run(std::stop_token stop) {
     peers_->read([this](PeerId peer, Channel channel, std::string_view message) {
       reflector_->receive_from_peer(peer, channel, message);
     });
+    if (const auto now = clock_.now(); peers_->size() > 0 && now >= next_watch) {
+      next_watch = peers_->watch(now);
+      for (PeerId i = 0; i < peers_->size(); ++i) reflector_->peer_trouble(i, peers_->trouble(i));
+    }
     until = reflector_->advance();
+    if (peers_->size() > 0) until = std::min(until, next_watch);
     peers_->act();
     if (!was_ready && reflector_->is_ready()) ready_.notify_all();
     bool is_busy = operations_->is_waiting() && operations_->answer(link_counts());

@@ -44,6 +44,7 @@ class ZmqSpeakerNode final : public SpeakerNode {
   Result<void> run(std::stop_token stop) override {
     const StopWake stop_wake(stop, wake_);
     std::vector<pollfd> items;
+    Instant next_watch{};
     while (!stop.stop_requested()) {
       Instant until;
       {
@@ -53,10 +54,14 @@ class ZmqSpeakerNode final : public SpeakerNode {
         items.assign(1, {wake_->fd(), POLLIN, 0});
         link_->add_descriptors(items);
       }
-      wire::poll_descriptors(items, until, clock_);
+      wire::poll_descriptors(items, std::min(until, next_watch), clock_);
       wake_->clear();
       const std::lock_guard lock(mutex_);
       link_->look(items);
+      if (const auto now = clock_.now(); now >= next_watch) {
+        next_watch = link_->watch(now);
+        for (PeerId i = 0; i < link_->size(); ++i) speaker_->trouble(i, link_->trouble(i));
+      }
       link_->read([this](PeerId peer, Channel channel, std::string_view message) {
         speaker_->receive(peer, channel, message);
       });

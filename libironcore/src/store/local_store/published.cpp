@@ -55,8 +55,26 @@ void Published::apply(HistoryEntry entry) {
       if (entry.type != Change::Type::deleted) of_kind.placed[place].put(*entry.object);
     }
   }
+  const auto* kind = entry.object ? &entry.object->kind() : nullptr;
+  for (auto* const sleeper : sleepers) {
+    if (sleeper->is_due) continue;
+    if (sleeper->kind == kind || entry.revision >= sleeper->wake_at)
+      sleeper->is_due = true;
+    else
+      sleeper->at = entry.revision;
+  }
   revision = entry.revision;
   history.push(std::move(entry));
+}
+
+void Published::wake_up() {
+  for (auto* const sleeper : sleepers)
+    if (sleeper->is_due) sleeper->due.notify_one();
+}
+
+void Published::close() {
+  is_closed = true;
+  for (auto* const sleeper : sleepers) sleeper->due.notify_one();
 }
 
 Result<Published::View> Published::view(const Query& query, const NameView* after, std::size_t enough) {

@@ -73,6 +73,15 @@ struct KindTables {
   std::unordered_map<std::string, Table> placed;
 };
 
+/// A watch that has looked at everything and sleeps. Changes of no concern pass it by without waking it up.
+struct Sleeper {
+  const api::Kind* kind;
+  Revision& at;      ///< moves on with what passes by
+  Revision wake_at;  ///< whatever that one is
+  bool is_due = false;
+  std::condition_variable_any due;
+};
+
 /// The name of the value that the kind is placed by; an object that is not placed has an empty one.
 std::string placement_of(const Object& object);
 
@@ -80,7 +89,7 @@ std::string placement_of(const Object& object);
 /// the committing thread, being the only one that writes, reads `tables` without it.
 struct Published {
   std::mutex mutex;
-  std::condition_variable_any changed;
+  std::vector<Sleeper*> sleepers;
   bool is_closed = false;
   Revision revision;
   std::vector<KindTables> tables;
@@ -90,6 +99,10 @@ struct Published {
   KindTables* tables_of(const api::Kind& kind);
   /// Puts one change into the tables and the history.
   void apply(HistoryEntry entry);
+  /// Those sleepers that the changes since the last time concern.
+  void wake_up();
+  /// Everybody, for ever.
+  void close();
 
   /// The objects that can match, and the revision of the moment. The caller filters, without the lock.
   /// `unsupported` for a foreign kind.

@@ -216,7 +216,7 @@ std::vector<HistoryEntry> Staging::publish(const HistoryLimits& limits) {
       place_.published.apply(std::move(entry));
       while (place_.published.history.is_over(limits)) outdated.push_back(place_.published.history.pop());
     }
-    place_.published.changed.notify_all();
+    place_.published.wake_up();
   }
   for (auto& lease : leases_) place_.leases.settle(lease.name, lease.revision, std::move(lease.terms), now_);
   return outdated;

@@ -46,8 +46,7 @@ class LocalWatch final : public Watch {
         if (published_->is_closed) return closed();
         if (published_->revision <= at_) {
           if (!changes.empty()) return changes;
-          clock_.wait(lock, published_->changed, stop, deadline,
-                      [&] { return published_->is_closed || published_->revision > at_; });
+          sleep(lock, deadline, stop);
           if (published_->is_closed) return closed();
           if (published_->revision <= at_) return changes;
         }
@@ -70,6 +69,15 @@ class LocalWatch final : public Watch {
   }
 
  private:
+  void sleep(std::unique_lock<std::mutex>& lock, Instant deadline, std::stop_token stop) {
+    self_.wake_at = {told_.value + bookmark_interval};
+    self_.is_due = false;
+    published_->sleepers.push_back(&self_);
+    clock_.wait(lock, self_.due, std::move(stop), deadline,
+                [&] { return published_->is_closed || published_->revision > at_; });
+    std::erase(published_->sleepers, &self_);
+  }
+
   static Error closed() { return Error(ErrorCode::cancelled, "the store was closed"); }
 
   Result<std::vector<Change>> next_initial(std::size_t limit) {
@@ -115,6 +123,7 @@ class LocalWatch final : public Watch {
   Query query_;
   Revision at_;    ///< everything up to here was looked at
   Revision told_;  ///< up to here the reader knows that
+  Sleeper self_{.kind = query_.kind, .at = at_, .wake_at = {}, .due = {}};
   Clock& clock_;
   bool is_initial_ = false;
   std::vector<Object> initial_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Raw and qcow2 files, written without qemu-img: an empty overlay is four small clusters, a process costs more.
-#include "ironcore/compute/disk_file.hpp"
+#include "ironcore/image/disk_file.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -16,7 +16,7 @@
 #include "ironcore/base/file.hpp"
 #include "ironcore/base/unique_fd.hpp"
 
-namespace ironcore::compute {
+namespace ironcore::image {
 
 namespace {
 
@@ -131,8 +131,8 @@ Result<void> create_raw_disk(const std::filesystem::path& path, std::uint64_t si
   });
 }
 
-Result<void> create_overlay_disk(const std::filesystem::path& path, std::uint64_t size_bytes,
-                                 const std::filesystem::path& backing) {
+Result<void> fill_overlay_disk(int fd, const std::filesystem::path& shown, std::uint64_t size_bytes,
+                               const std::filesystem::path& backing, DiskFormat backing_format) {
   IRONCORE_TRY(const std::uint64_t size, whole_sectors(size_bytes));
   const std::string& parent = backing.native();
   if (parent.empty() || parent.size() > 1023) {
@@ -156,10 +156,11 @@ Result<void> create_overlay_disk(const std::filesystem::path& path, std::uint64_
   put32(header, 56, 1);             // its clusters
   put32(header, 96, 4);             // 2^4 bits per refcount
   put32(header, 100, kHeaderLength);
+  const std::string_view format = name(backing_format);
   std::string extension(16, '\0');
   put32(extension, 0, kBackingFormatExtension);
-  put32(extension, 4, 3);
-  extension.replace(8, 3, "raw");
+  put32(extension, 4, static_cast<std::uint32_t>(format.size()));
+  extension.replace(8, format.size(), format);
   header += extension;
   header.append(8, '\0');  // end of extensions
   put64(header, 8, header.size());
@@ -170,28 +171,35 @@ Result<void> create_overlay_disk(const std::filesystem::path& path, std::uint64_
   std::string counts;
   for (std::uint64_t i = 0; i < kClusters; ++i) counts.append({'\0', '\1'});
 
-  return create_file(path, [&](int fd) -> Result<void> {
-    IRONCORE_CHECK(write_at(fd, header, 0, path));
-    IRONCORE_CHECK(write_at(fd, table, static_cast<off_t>(kCluster), path));
-    IRONCORE_CHECK(write_at(fd, counts, static_cast<off_t>(2 * kCluster), path));
-    if (::ftruncate(fd, static_cast<off_t>(kClusters * kCluster)) != 0) {
-      return system_error(errno, "enlarge " + path.string());
-    }
-    return {};
-  });
+  IRONCORE_CHECK(write_at(fd, header, 0, shown));
+  IRONCORE_CHECK(write_at(fd, table, static_cast<off_t>(kCluster), shown));
+  IRONCORE_CHECK(write_at(fd, counts, static_cast<off_t>(2 * kCluster), shown));
+  if (::ftruncate(fd, static_cast<off_t>(kClusters * kCluster)) != 0) {
+    return system_error(errno, "enlarge " + shown.string());
+  }
+  return {};
+}
+
+Result<void> create_overlay_disk(const std::filesystem::path& path, std::uint64_t size_bytes,
+                                 const std::filesystem::path& backing) {
+  return create_file(path, [&](int fd) { return fill_overlay_disk(fd, path, size_bytes, backing, DiskFormat::raw); });
+}
+
+Result<std::uint64_t> disk_size(int fd, const std::filesystem::path& shown, DiskFormat format) {
+  if (format == DiskFormat::qcow2) {
+    IRONCORE_TRY(const Header header, read_header(fd, shown));
+    return header.size;
+  }
+  // Seeking also tells the size of a block device.
+  const off_t end = ::lseek(fd, 0, SEEK_END);
+  if (end < 0) return system_error(errno, "measure " + shown.string());
+  return static_cast<std::uint64_t>(end);
 }
 
 Result<std::uint64_t> disk_size(const std::filesystem::path& path, DiskFormat format) {
   auto fd = open_file(path, O_RDONLY);
   if (!fd) return fd.error();
-  if (format == DiskFormat::qcow2) {
-    IRONCORE_TRY(const Header header, read_header(fd->get(), path));
-    return header.size;
-  }
-  // Seeking also tells the size of a block device.
-  const off_t end = ::lseek(fd->get(), 0, SEEK_END);
-  if (end < 0) return system_error(errno, "measure " + path.string());
-  return static_cast<std::uint64_t>(end);
+  return disk_size(fd->get(), path, format);
 }
 
 Result<std::filesystem::path> disk_backing(const std::filesystem::path& path) {
@@ -213,29 +221,33 @@ Result<std::filesystem::path> disk_backing(const std::filesystem::path& path) {
   return std::filesystem::path(name);
 }
 
-Result<void> grow_disk(const std::filesystem::path& path, DiskFormat format, std::uint64_t size_bytes) {
+Result<void> grow_disk(int fd, const std::filesystem::path& shown, DiskFormat format, std::uint64_t size_bytes) {
   IRONCORE_TRY(const std::uint64_t size, whole_sectors(size_bytes));
-  auto fd = open_file(path, O_RDWR);
-  if (!fd) return fd.error();
   if (format == DiskFormat::raw) {
     struct stat status {};
-    if (::fstat(fd->get(), &status) != 0) return system_error(errno, "measure " + path.string());
+    if (::fstat(fd, &status) != 0) return system_error(errno, "measure " + shown.string());
     if (static_cast<std::uint64_t>(status.st_size) >= size) return {};
-    if (::ftruncate(fd->get(), static_cast<off_t>(size)) != 0) return system_error(errno, "enlarge " + path.string());
+    if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return system_error(errno, "enlarge " + shown.string());
   } else {
-    IRONCORE_TRY(const Header header, read_header(fd->get(), path));
+    IRONCORE_TRY(const Header header, read_header(fd, shown));
     if (header.size >= size) return {};
     const std::uint64_t per_entry = std::uint64_t{1} << (2 * header.cluster_bits - 3);
     if ((size + per_entry - 1) / per_entry > header.l1_entries) {
       return Error(ErrorCode::unsupported,
-                   path.string() + " was made for a smaller disk: enlarge it with qemu-img resize");
+                   shown.string() + " was made for a smaller disk: enlarge it with qemu-img resize");
     }
     std::string bytes(8, '\0');
     put64(bytes, 0, size);
-    IRONCORE_CHECK(write_at(fd->get(), bytes, kSizeOffset, path));
+    IRONCORE_CHECK(write_at(fd, bytes, kSizeOffset, shown));
   }
-  if (::fsync(fd->get()) != 0) return system_error(errno, "sync " + path.string());
+  if (::fsync(fd) != 0) return system_error(errno, "sync " + shown.string());
   return {};
+}
+
+Result<void> grow_disk(const std::filesystem::path& path, DiskFormat format, std::uint64_t size_bytes) {
+  auto fd = open_file(path, O_RDWR);
+  if (!fd) return fd.error();
+  return grow_disk(fd->get(), path, format, size_bytes);
 }
 
 Result<bool> looks_like_qcow2(const std::filesystem::path& path) {
@@ -247,4 +259,4 @@ Result<bool> looks_like_qcow2(const std::filesystem::path& path) {
   return n == 4 && get32(bytes.data()) == kMagic;
 }
 
-}  // namespace ironcore::compute
+}  // namespace ironcore::image

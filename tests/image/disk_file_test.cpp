@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Disk files that QEMU understands, judged by qemu-img where it is installed.
-#include "ironcore/compute/disk_file.hpp"
+#include "ironcore/image/disk_file.hpp"
 
 #include <doctest/doctest.h>
 
 #include <cstdlib>
 #include <fstream>
 
-#include "temporary_directory.hpp"
+#include "../compute/temporary_directory.hpp"
 
 namespace ironcore::tests {
 
-using compute::DiskFormat;
+using image::DiskFormat;
 
 namespace {
 
@@ -35,18 +35,18 @@ TEST_CASE("an overlay is a sound qcow2 file that reads like its image and grows 
   const auto image = directory.path() / "image";
   std::ofstream(image) << std::string(3 << 20, 'i');
   const auto disk = directory.path() / "disk.qcow2";
-  CHECK(compute::create_overlay_disk(disk, (std::uint64_t{5} << 30) + 1, image).has_value());
-  CHECK(compute::disk_size(disk, DiskFormat::qcow2).value() == (std::uint64_t{5} << 30) + 512);
-  CHECK(compute::disk_backing(disk).value() == image);
-  CHECK(compute::looks_like_qcow2(disk).value());
-  CHECK_FALSE(compute::looks_like_qcow2(image).value());
+  CHECK(image::create_overlay_disk(disk, (std::uint64_t{5} << 30) + 1, image).has_value());
+  CHECK(image::disk_size(disk, DiskFormat::qcow2).value() == (std::uint64_t{5} << 30) + 512);
+  CHECK(image::disk_backing(disk).value() == image);
+  CHECK(image::looks_like_qcow2(disk).value());
+  CHECK_FALSE(image::looks_like_qcow2(image).value());
   CHECK_FALSE(std::filesystem::exists(disk.string() + ".new"));
   CHECK((std::filesystem::status(disk).permissions() & std::filesystem::perms::all) ==
         (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
 
-  CHECK(compute::grow_disk(disk, DiskFormat::qcow2, std::uint64_t{9} << 40).has_value());
-  CHECK(compute::grow_disk(disk, DiskFormat::qcow2, 1).has_value());
-  CHECK(compute::disk_size(disk, DiskFormat::qcow2).value() == std::uint64_t{9} << 40);
+  CHECK(image::grow_disk(disk, DiskFormat::qcow2, std::uint64_t{9} << 40).has_value());
+  CHECK(image::grow_disk(disk, DiskFormat::qcow2, 1).has_value());
+  CHECK(image::disk_size(disk, DiskFormat::qcow2).value() == std::uint64_t{9} << 40);
   if (!has_qemu_img()) return;
   CHECK(qemu_img(directory.path(), "check " + disk.string()).find("No errors were found") != std::string::npos);
   const auto info = qemu_img(directory.path(), "info " + disk.string());
@@ -61,30 +61,30 @@ TEST_CASE("an overlay is a sound qcow2 file that reads like its image and grows 
 TEST_CASE("an empty disk is sparse and grows") {
   const TemporaryDirectory directory;
   const auto disk = directory.path() / "disk.raw";
-  CHECK(compute::create_raw_disk(disk, std::uint64_t{1} << 40).has_value());
-  CHECK(compute::disk_size(disk, DiskFormat::raw).value() == std::uint64_t{1} << 40);
-  CHECK(compute::grow_disk(disk, DiskFormat::raw, std::uint64_t{2} << 40).has_value());
-  CHECK(compute::disk_size(disk, DiskFormat::raw).value() == std::uint64_t{2} << 40);
+  CHECK(image::create_raw_disk(disk, std::uint64_t{1} << 40).has_value());
+  CHECK(image::disk_size(disk, DiskFormat::raw).value() == std::uint64_t{1} << 40);
+  CHECK(image::grow_disk(disk, DiskFormat::raw, std::uint64_t{2} << 40).has_value());
+  CHECK(image::disk_size(disk, DiskFormat::raw).value() == std::uint64_t{2} << 40);
 }
 
 TEST_CASE("impossible disks are refused and leave nothing") {
   const TemporaryDirectory directory;
   const auto disk = directory.path() / "disk";
   const auto code = [](const auto& result) { return result.error().code(); };
-  CHECK(code(compute::create_raw_disk(disk, 0)) == ErrorCode::invalid);
-  CHECK(code(compute::create_raw_disk(disk, (std::uint64_t{16} << 40) + 1)) == ErrorCode::invalid);
-  CHECK(code(compute::create_overlay_disk(disk, 1 << 20, "")) == ErrorCode::invalid);
-  CHECK(code(compute::create_overlay_disk(disk, 1 << 20, "/" + std::string(1023, 'x'))) == ErrorCode::invalid);
-  CHECK(code(compute::create_raw_disk(directory.path() / "absent" / "disk", 1)) == ErrorCode::not_found);
-  CHECK(code(compute::disk_size(disk, DiskFormat::raw)) == ErrorCode::not_found);
+  CHECK(code(image::create_raw_disk(disk, 0)) == ErrorCode::invalid);
+  CHECK(code(image::create_raw_disk(disk, (std::uint64_t{16} << 40) + 1)) == ErrorCode::invalid);
+  CHECK(code(image::create_overlay_disk(disk, 1 << 20, "")) == ErrorCode::invalid);
+  CHECK(code(image::create_overlay_disk(disk, 1 << 20, "/" + std::string(1023, 'x'))) == ErrorCode::invalid);
+  CHECK(code(image::create_raw_disk(directory.path() / "absent" / "disk", 1)) == ErrorCode::not_found);
+  CHECK(code(image::disk_size(disk, DiskFormat::raw)) == ErrorCode::not_found);
   CHECK(std::filesystem::is_empty(directory.path()));
 
   std::ofstream(disk) << "no qcow2 file";
-  CHECK(code(compute::disk_size(disk, DiskFormat::qcow2)) == ErrorCode::corrupt);
-  CHECK(code(compute::grow_disk(disk, DiskFormat::qcow2, 1 << 20)) == ErrorCode::corrupt);
+  CHECK(code(image::disk_size(disk, DiskFormat::qcow2)) == ErrorCode::corrupt);
+  CHECK(code(image::grow_disk(disk, DiskFormat::qcow2, 1 << 20)) == ErrorCode::corrupt);
   std::ofstream(disk) << std::string("QFI\xfb", 4) + std::string(200, '\xff');
-  CHECK(code(compute::disk_size(disk, DiskFormat::qcow2)) == ErrorCode::corrupt);
-  CHECK(code(compute::disk_backing(disk)) == ErrorCode::corrupt);
+  CHECK(code(image::disk_size(disk, DiskFormat::qcow2)) == ErrorCode::corrupt);
+  CHECK(code(image::disk_backing(disk)) == ErrorCode::corrupt);
 }
 
 TEST_CASE("a disk made for less is not bent") {
@@ -92,7 +92,7 @@ TEST_CASE("a disk made for less is not bent") {
   const TemporaryDirectory directory;
   const auto disk = directory.path() / "disk";
   qemu_img(directory.path(), "create -f qcow2 " + disk.string() + " 1G");
-  CHECK(compute::grow_disk(disk, DiskFormat::qcow2, std::uint64_t{1} << 40).error().code() == ErrorCode::unsupported);
+  CHECK(image::grow_disk(disk, DiskFormat::qcow2, std::uint64_t{1} << 40).error().code() == ErrorCode::unsupported);
   CHECK(qemu_img(directory.path(), "info " + disk.string()).find("virtual size: 1 GiB") != std::string::npos);
 }
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// VolumeProvider: the volumes and volume snapshots of one pool, from the store to BlockStores and back.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "ironcore/api/storage.hpp"
+#include "ironcore/base/clock.hpp"
+#include "ironcore/base/log.hpp"
+#include "ironcore/base/result.hpp"
+#include "ironcore/image/cache.hpp"
+#include "ironcore/storage/block_store.hpp"
+#include "ironcore/store/store.hpp"
+
+namespace ironcore::control {
+
+struct VolumeProviderOptions {
+  std::string pool;         ///< name of the VolumePool; made when absent
+  std::string provider_id;  ///< `ceph://cluster-1`: identity of this place, the same after every restart
+  /// Who holds the pool's lease: the same after a restart, so that volumes are taken over at once; another one for another copy of
+  /// this provider, which then waits. Empty = `provider_id`.
+  std::string holder;
+  std::string type = "ceph";                  ///< the TYPE of `status.volumeID`
+  std::map<std::string, std::string> labels;  ///< put on the pool and kept there: `topology.ironcore.dev/zone` …
+  /// Volume classes offered, and where their volumes are kept; several may name the same store. A store belongs to one pool.
+  std::map<std::string, storage::BlockStore*> classes;
+  storage::Burst burst;
+  /// How many bytes of volumes are promised for each byte that a store has: more than 1 trusts that volumes are not filled.
+  double thin_provision_ratio = 1;
+  std::size_t workers = 8;  ///< volumes that are worked on at the same time, and snapshots
+  Duration heartbeat_every = std::chrono::seconds(10);
+  Duration lease_time_to_live = std::chrono::seconds(40);  ///< more than twice `heartbeat_every`
+  Duration look_again = std::chrono::seconds(5);           ///< for a Secret that is missing, for somebody who lets go
+  Duration maintain_every = std::chrono::minutes(1);       ///< and how often orphans are looked for
+  Duration base_image_grace = std::chrono::hours(1);       ///< a base image that nobody needs is kept so long
+};
+
+/// Announces its VolumePool, renews lease `volumepool/<pool>`, and makes the stores match the Volumes bound to the pool and the snapshots of them:
+/// adds the finalizer, resolves class, source and key, creates, enlarges, sets limits, writes access into a Secret that the volume owns, writes the status,
+/// and tells events. What is made is named by the object's uid, so every step can be repeated. A volume that was there and is not any more is never
+/// made anew. What is deleted goes when nobody has claimed it or has it open. While another process holds the lease, nothing is touched. What lies in
+/// a store without an object is reported, never removed. Thread: any.
+class VolumeProvider {
+ public:
+  /// Everything given by reference or pointer must outlive it. `images` is this provider's own: what it does not need is removed there; null = no volumes
+  /// from OS images. `invalid` lists what is wrong with the options.
+  static Result<std::unique_ptr<VolumeProvider>> create(store::Store& store, image::Cache* images,
+                                                        VolumeProviderOptions options, Clock& clock, Log& log);
+  ~VolumeProvider();
+
+  /// Works until a stop is requested, then returns. Makes threads (one for each watch, the heartbeat, the events, maintenance and each worker) and
+  /// joins them before it returns.
+  void run(std::stop_token stop);
+  /// Does what is due now; false if that was nothing. For those who own the loop: tests, simulations.
+  bool step();
+
+ private:
+  class Body;
+  explicit VolumeProvider(std::unique_ptr<Body> body);
+  std::unique_ptr<Body> body_;
+};
+
+}  // namespace ironcore::control

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// A BucketStore in memory, with a client for its objects and the faults that tests ask for.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ironcore/storage/bucket_store.hpp"
+
+namespace ironcore::sim {
+
+/// Outlives those who use it, like a cluster. Quota, versions and keys work; policies, rules of lifecycle, locks and limits are only kept. Thread: any.
+class BucketStore final : public storage::BucketStore {
+ public:
+  Result<storage::BucketCapabilities> capabilities() override;
+  Result<storage::Bucket> create(const Uid& id, const storage::BucketSpec& spec) override;
+  Result<storage::Bucket> bucket(const Uid& id) override;
+  Result<std::vector<storage::Bucket>> buckets() override;
+  Result<void> remove(const Uid& id, storage::Content content) override;
+  Result<void> set_quota(const Uid& id, const storage::BucketQuota& quota) override;
+  Result<void> set_limits(const Uid& id, const storage::BucketLimits& limits) override;
+  Result<storage::BucketSettings> settings(const Uid& id) override;
+  Result<void> configure(const Uid& id, const storage::BucketSettings& settings) override;
+  Result<storage::BucketAccess> access(const Uid& id) override;
+  Result<std::vector<storage::BucketKey>> keys(const Uid& id) override;
+  Result<void> rotate_key(const Uid& id, const std::string& current) override;
+  Result<void> revoke_key(const Uid& id, const std::string& key) override;
+
+  // ---- what clients of a bucket do; `forbidden` without a key of the bucket, and when the quota is reached ----
+
+  Result<void> put(const storage::BucketAccess& access, const std::string& object, std::string_view content);
+  Result<std::string> get(const storage::BucketAccess& access, const std::string& object) const;
+
+  // ---- what tests make happen ----
+
+  /// The next `calls` fail with `code`. After `timeout` they have taken effect all the same.
+  void fail(std::size_t calls, ErrorCode code = ErrorCode::unavailable);
+  /// This server cannot limit rates, for this reason; empty = it can.
+  void set_no_limits(std::string why);
+  storage::BucketLimits limits(const Uid& id) const;
+  /// Calls of the seam so far, failed ones too.
+  std::uint64_t operations() const;
+
+ private:
+  struct Key {
+    std::string id;
+    std::string secret;
+  };
+  struct Entry {
+    storage::Bucket bucket;
+    bool is_lockable = false;
+    storage::BucketSettings settings;
+    storage::BucketLimits limits;
+    std::uint64_t keys_made = 0;
+    std::vector<Key> keys;                                    // at most two, the current one last
+    std::map<std::string, std::vector<std::string>> objects;  // versions, the newest last
+  };
+
+  template <class Call>
+  auto with_faults(Call&& call) -> decltype(call());
+  Result<Entry*> find(const Uid& id);
+  Result<const Entry*> open(const storage::BucketAccess& access) const;
+  static void add_key(Entry& entry);
+
+  mutable std::mutex mutex_;
+  std::map<Uid, Entry> entries_;
+  std::size_t failures_ = 0;
+  ErrorCode failure_ = ErrorCode::unavailable;
+  std::string no_limits_;
+  std::uint64_t operations_ = 0;
+};
+
+}  // namespace ironcore::sim

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a provider of volumes is made of, and who wakes whom.
+#include "ironcore/control/volume_provider.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "base_images.hpp"
+#include "ironcore/control/controller.hpp"
+#include "ironcore/control/event_recorder.hpp"
+#include "ironcore/control/informer.hpp"
+#include "own_writes.hpp"
+#include "pool_announcer.hpp"
+#include "volume_pool_status.hpp"
+#include "volume_reconciler.hpp"
+#include "volume_snapshot_reconciler.hpp"
+
+namespace ironcore::control {
+
+namespace {
+
+constexpr const char* by_class = "class";
+constexpr const char* by_snapshot = "snapshot";  // volumes that are made from it
+constexpr const char* by_volume = "volume";      // snapshots of it
+
+PoolAnnouncerOptions announcing(const VolumeProviderOptions& options) {
+  return {.pool = options.pool,
+          .provider_id = options.provider_id,
+          .holder = options.holder,
+          .labels = options.labels,
+          .heartbeat_every = options.heartbeat_every,
+          .lease_time_to_live = options.lease_time_to_live};
+}
+
+std::vector<FieldError> problems(const VolumeProviderOptions& options) {
+  auto wrong = problems(announcing(options));
+  const auto add = [&wrong](const char* field, std::string why) {
+    wrong.push_back({field, FieldError::Reason::invalid, std::move(why)});
+  };
+  if (options.type.empty()) add("type", "must not be empty");
+  if (options.classes.empty()) add("classes", "must name at least one volume class and its store");
+  for (const auto& [name, store] : options.classes)
+    if (store == nullptr) add("classes", "volume class " + name + " has no store");
+  if (!(options.thin_provision_ratio > 0 && options.thin_provision_ratio <= 1000))
+    add("thin_provision_ratio", "must be above 0, and 1000 at most");
+  if (options.workers == 0) add("workers", "must be at least 1");
+  if (options.look_again <= Duration::zero()) add("look_again", "must be longer than nothing");
+  if (options.maintain_every <= Duration::zero()) add("maintain_every", "must be longer than nothing");
+  return wrong;
+}
+
+store::Query query_for(store::FieldSelector fields) {
+  store::Query query;
+  query.fields = std::move(fields);
+  return query;
+}
+
+template <class T>
+std::string key_of(const T& object) {
+  return cache_key(object.metadata.namespace_, object.metadata.name);
+}
+
+/// Woken by `before` and `after`, unless it is only what a failed attempt said in the status: that must not bring the next one at once, there would be
+/// no pause at all.
+template <class T>
+void wake(Controller& controller, const store::Shared<T>& before, const store::Shared<T>& after) {
+  const auto key = key_of(after ? *after : *before);
+  if (before && after && is_status_alone(*before, *after) && controller.queue().failures(key) > 0) return;
+  controller.queue().add(key);
+}
+
+/// `namespace/uid`: the same for objects and for what is in a store.
+std::string text_of(const storage::BlockId& id) {
+  return id.tenant + "/" + id.uid.to_text();
+}
+std::string text_of(const api::Metadata& metadata) {
+  return metadata.namespace_ + "/" + metadata.uid;
+}
+
+}  // namespace
+
+class VolumeProvider::Body {
+ public:
+  Body(store::Store& store, image::Cache* images, VolumeProviderOptions options, store::FieldSelector on_pool,
+       store::FieldSelector the_pool, Clock& clock, Log& log)
+      : options_(std::move(options)),
+        stores_(stores_of(options_)),
+        clock_(clock),
+        log_(log),
+        volumes_(store, clock, log, query_for(std::move(on_pool))),
+        snapshots_(store, clock, log),
+        classes_(store, clock, log),
+        pools_(store, clock, log, query_for(std::move(the_pool))),
+        events_(store, {.component = "volume-provider", .host = options_.pool}, clock, log),
+        images_(
+            images, options_.base_image_grace, [this](const std::string& key) { volume_controller_.queue().add(key); },
+            clock, log),
+        announcer_(
+            store, pools_, classes_, announcing(options_),
+            [this](const api::VolumePool& pool) {
+              return volume_pool_status(pool, volumes_, classes_, options_, clock_.wall());
+            },
+            clock, log),
+        volume_reconciler_({store, volumes_, classes_, snapshots_, images_, events_, options_, clock}),
+        snapshot_reconciler_({store, volumes_, snapshots_, events_, options_, clock}),
+        volume_controller_(controlling("volume-provider"), reconciling(volume_reconciler_), clock, log),
+        snapshot_controller_(controlling("volume-snapshot-provider"), reconciling(snapshot_reconciler_), clock, log) {
+    connect();
+  }
+
+  void run(std::stop_token stop) {
+    run_together(std::move(stop), {
+                                      [this](std::stop_token s) { volumes_.run(s); },
+                                      [this](std::stop_token s) { snapshots_.run(s); },
+                                      [this](std::stop_token s) { classes_.run(s); },
+                                      [this](std::stop_token s) { pools_.run(s); },
+                                      [this](std::stop_token s) { events_.run(s); },
+                                      [this](std::stop_token s) {
+                                        if (volumes_.wait_until_synced(s)) announcer_.run(s);
+                                      },
+                                      [this](std::stop_token s) { keep_maintaining(s); },
+                                      [this](std::stop_token s) {
+                                        if (wait_until_synced(s)) volume_controller_.run(s);
+                                      },
+                                      [this](std::stop_token s) {
+                                        if (wait_until_synced(s)) snapshot_controller_.run(s);
+                                      },
+                                  });
+  }
+
+  bool step() {
+    bool did = false;
+    did = volumes_.step() || did;
+    did = snapshots_.step() || did;
+    did = classes_.step() || did;
+    did = pools_.step() || did;
+    if (are_synced()) {
+      did = announcer_.step() || did;
+      did = maintain({}) || did;
+      did = volume_controller_.step() || did;
+      did = snapshot_controller_.step() || did;
+    }
+    did = events_.step() || did;
+    return did;
+  }
+
+ private:
+  ControllerOptions controlling(const char* name) const {
+    return {.name = name,
+            .workers = options_.workers,
+            .queue = {.longest_delay = std::chrono::minutes(1)}};  // somebody may have made room
+  }
+  template <class Reconciler>
+  Reconcile reconciling(Reconciler& reconciler) {
+    return [this, &reconciler](const std::string& key, std::stop_token stop) -> Result<Requeue> {
+      if (!announcer_.is_ours()) return Requeue{};  // on_ours brings all of them back
+      return reconciler.reconcile(key, std::move(stop));
+    };
+  }
+
+  void connect() {
+    volumes_.add_index(by_class, [](const api::Volume& volume) -> std::vector<std::string> {
+      if (!volume.spec.volume_class_ref) return {};
+      return {volume.spec.volume_class_ref->name};
+    });
+    volumes_.add_index(by_snapshot, [](const api::Volume& volume) -> std::vector<std::string> {
+      if (!volume.spec.data_source || !volume.spec.data_source->volume_snapshot_ref) return {};
+      return {cache_key(volume.metadata.namespace_, volume.spec.data_source->volume_snapshot_ref->name)};
+    });
+    snapshots_.add_index(by_volume, [](const api::VolumeSnapshot& snapshot) -> std::vector<std::string> {
+      if (!snapshot.spec.volume_ref) return {};
+      return {cache_key(snapshot.metadata.namespace_, snapshot.spec.volume_ref->name)};
+    });
+    volumes_.on_change([this](const auto& before, const auto& after) {
+      if (!after) volume_reconciler_.forget(before->metadata.uid);
+      wake(volume_controller_, before, after);
+      for (const auto& snapshot : snapshots_.by_index(by_volume, key_of(after ? *after : *before)))
+        if (snapshot->status.state == api::VolumeSnapshotState::pending)
+          snapshot_controller_.queue().add(key_of(*snapshot));
+    });
+    snapshots_.on_change([this](const auto& before, const auto& after) {
+      if (!after) snapshot_reconciler_.forget(before->metadata.uid);
+      wake(snapshot_controller_, before, after);
+      for (const auto& volume : volumes_.by_index(by_snapshot, key_of(after ? *after : *before)))
+        if (volume->status.volume_id.empty()) volume_controller_.queue().add(key_of(*volume));
+    });
+    classes_.on_change([this](const auto& before, const auto& after) {
+      announcer_.hurry();
+      for (const auto& volume : volumes_.by_index(by_class, (after ? *after : *before).metadata.name))
+        volume_controller_.queue().add(key_of(*volume));
+    });
+    pools_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
+    announcer_.on_ours([this] {
+      for (const auto& volume : volumes_.list()) volume_controller_.queue().add(key_of(*volume));
+      for (const auto& snapshot : snapshots_.list()) snapshot_controller_.queue().add(key_of(*snapshot));
+    });
+  }
+
+  bool are_synced() { return volumes_.has_synced() && snapshots_.has_synced() && classes_.has_synced(); }
+  bool wait_until_synced(std::stop_token stop) {
+    return volumes_.wait_until_synced(stop) && snapshots_.wait_until_synced(stop) && classes_.wait_until_synced(stop);
+  }
+
+  // ---- what hurries nobody ----------------------------------------------------------------------------------------
+
+  bool maintain(std::stop_token stop) {
+    if (clock_.now() < next_maintenance_ || !announcer_.is_ours()) return false;
+    next_maintenance_ = clock_.now() + options_.maintain_every;
+    std::set<std::string> found;
+    for (auto* store : stores_) {
+      const auto before = known();
+      const auto add = [&](const storage::BlockId& id) {
+        if (!before.contains(text_of(id))) found.insert(text_of(id));
+      };
+      if (const auto volumes = store->volumes())
+        for (const auto& volume : *volumes) add(volume.id);
+      if (const auto snapshots = store->snapshots())
+        for (const auto& snapshot : *snapshots) add(snapshot.id);
+      const auto maintained = store->maintain(stop);
+      if (!maintained) {
+        if (!stop.stop_requested())
+          log_.warning("a store of volumes is not maintained", {{"error", maintained.error().message()}});
+        continue;
+      }
+      for (const auto& id : maintained->unfinished) {
+        if (!id.tenant.empty())
+          add(id);
+        else if (!images_.is_busy(*store))
+          remove_half_image(*store, id);
+      }
+    }
+    images_.collect(stores_);
+    report_orphans(std::move(found));
+    return true;
+  }
+
+  void remove_half_image(storage::BlockStore& store, const storage::BlockId& id) {
+    if (const auto removed = store.remove_unfinished(id); !removed && removed.error().code() != ErrorCode::wrong_state)
+      log_.warning("half a base image is not removed", {{"error", removed.error().message()}});
+  }
+
+  std::set<std::string> known() const {
+    std::set<std::string> all;
+    for (const auto& volume : volumes_.list()) all.insert(text_of(volume->metadata));
+    for (const auto& snapshot : snapshots_.list()) all.insert(text_of(snapshot->metadata));
+    return all;
+  }
+
+  /// Told once each, never touched, because the store of objects may have been restored.
+  void report_orphans(std::set<std::string> found) {
+    const auto pool = pools_.get(options_.pool);
+    if (!pool) return;
+    for (const auto& object : known()) found.erase(object);  // come in the meantime
+    std::string fresh;
+    for (const auto& orphan : found)
+      if (!orphans_.contains(orphan)) fresh += (fresh.empty() ? "" : ", ") + orphan;
+    if (!fresh.empty())
+      events_.record(
+          reference_to(*pool), api::EventType::warning, "OrphanedVolume",
+          "volumes or snapshots in the store, as NAMESPACE/UID, that belong to no object of this pool; remove "
+          "them by hand if they are not wanted: " +
+              fresh);
+    orphans_ = std::move(found);
+  }
+
+  void keep_maintaining(std::stop_token stop) {
+    if (!wait_until_synced(stop)) return;
+    while (!stop.stop_requested()) {
+      maintain(stop);
+      sleep_until(clock_, std::max(next_maintenance_, clock_.now() + std::chrono::seconds(1)), stop);
+    }
+  }
+
+  const VolumeProviderOptions options_;
+  const std::vector<storage::BlockStore*> stores_;
+  Clock& clock_;
+  Log& log_;
+  Informer<api::Volume> volumes_;
+  Informer<api::VolumeSnapshot> snapshots_;
+  Informer<api::VolumeClass> classes_;
+  Informer<api::VolumePool> pools_;
+  EventRecorder events_;
+  BaseImages images_;
+  PoolAnnouncer<api::Volume> announcer_;
+  VolumeReconciler volume_reconciler_;
+  VolumeSnapshotReconciler snapshot_reconciler_;
+  Controller volume_controller_;
+  Controller snapshot_controller_;
+  std::set<std::string> orphans_;
+  Instant next_maintenance_{};
+};
+
+Result<std::unique_ptr<VolumeProvider>> VolumeProvider::create(store::Store& store, image::Cache* images,
+                                                               VolumeProviderOptions options, Clock& clock, Log& log) {
+  if (auto wrong = problems(options); !wrong.empty()) return Error(std::move(wrong)).within("volume provider");
+  IRONCORE_TRY(auto on_pool, store::FieldSelector::parse("spec.volumePoolRef.name=" + options.pool));
+  IRONCORE_TRY(auto the_pool, store::FieldSelector::parse("metadata.name=" + options.pool));
+  return std::unique_ptr<VolumeProvider>(new VolumeProvider(
+      std::make_unique<Body>(store, images, std::move(options), std::move(on_pool), std::move(the_pool), clock, log)));
+}
+
+VolumeProvider::VolumeProvider(std::unique_ptr<Body> body) : body_(std::move(body)) {}
+VolumeProvider::~VolumeProvider() = default;
+
+void VolumeProvider::run(std::stop_token stop) {
+  body_->run(std::move(stop));
+}
+bool VolumeProvider::step() {
+  return body_->step();
+}
+
+}  // namespace ironcore::control

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// One volume of a pool: from what is wanted to what is in its store, one step at a time.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base_images.hpp"
+#include "ironcore/control/controller.hpp"
+#include "ironcore/control/event_recorder.hpp"
+#include "ironcore/control/informer.hpp"
+#include "ironcore/control/volume_provider.hpp"
+#include "own_writes.hpp"
+
+namespace ironcore::control {
+
+/// Thread: any, one at a time for each key.
+class VolumeReconciler {
+ public:
+  struct Parts {
+    store::Store& store;
+    Informer<api::Volume>& volumes;
+    Informer<api::VolumeClass>& classes;
+    Informer<api::VolumeSnapshot>& snapshots;
+    BaseImages& images;
+    EventRecorder& events;
+    const VolumeProviderOptions& options;
+    Clock& clock;
+  };
+  explicit VolumeReconciler(Parts parts) : parts_(parts), writes_(parts.volumes) {}
+
+  Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
+  /// The volume is gone from the store of objects.
+  void forget(const std::string& uid) { writes_.forget(uid); }
+
+ private:
+  /// Why something is not as it is wanted, for people.
+  struct Trouble {
+    enum class Kind {
+      waiting,  ///< for another object or another turn
+      failure,  ///< will be tried again
+      fault,    ///< somebody has to change something
+    };
+    std::string reason;
+    std::string message;
+    Kind kind = Kind::waiting;
+  };
+  /// What one turn found out.
+  struct Findings {
+    std::optional<storage::Volume> seen;
+    std::optional<api::VolumeAccess> access;
+    std::optional<Trouble> trouble;
+    std::optional<Trouble> kept;  ///< why it is not removed although it was deleted
+    bool is_lost = false;         ///< it was there, and is not any more
+    std::optional<Duration> look_again;
+  };
+  struct Offer {
+    store::Shared<api::VolumeClass> volume_class;
+    storage::BlockStore* store = nullptr;
+  };
+
+  std::optional<Offer> offer_for(const api::Volume& volume, Findings& findings) const;
+  storage::Limits limits_for(const api::VolumeClass& volume_class) const;
+  Result<void> make(const api::Volume& volume, Findings& findings, std::stop_token stop);
+  Result<void> create(const api::Volume& volume, const Offer& offer, storage::VolumeSpec spec, Findings& findings,
+                      std::stop_token stop);
+  /// False: it waits, or cannot be; `findings` say why.
+  Result<bool> add_source(const api::Volume& volume, const Offer& offer, storage::VolumeSpec& spec, Findings& findings,
+                          std::stop_token stop);
+  Result<bool> add_image(const api::Volume& volume, const Offer& offer, storage::VolumeSpec& spec, Findings& findings,
+                         std::stop_token stop);
+  Result<bool> add_snapshot(const api::Volume& volume, const Offer& offer, storage::VolumeSpec& spec,
+                            Findings& findings);
+  Result<std::optional<storage::EncryptionKey>> kept_key(const api::Volume& volume, Findings& findings);
+  Result<bool> add_key(const api::Volume& volume, storage::VolumeSpec& spec, Findings& findings);
+  Result<void> adjust(const api::Volume& volume, const Offer& offer, const storage::VolumeSpec& wanted,
+                      Findings& findings);
+  Result<void> publish(const api::Volume& volume, const Offer& offer, Findings& findings);
+  Result<Requeue> bring_up(const api::Volume& volume, std::stop_token stop);
+  Result<Requeue> tear_down(const api::Volume& volume);
+  Result<bool> remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings);
+  Result<void> write_status(const api::Volume& volume, const Findings& findings);
+  void tell(const api::Volume& volume, api::EventType type, std::string reason, std::string message,
+            std::string action);
+
+  Parts parts_;
+  OwnWrites<api::Volume> writes_;
+};
+
+/// What a volume or snapshot is called in its store.
+Result<storage::BlockId> block_id(const api::Metadata& metadata);
+
+/// Written to a VolumeSnapshot when it is begun, because it outlives its volume: where its data is.
+inline constexpr const char* snapshot_pool_annotation = "volumepoollet.ironcore.dev/volume-pool";
+inline constexpr const char* snapshot_class_annotation = "volumepoollet.ironcore.dev/volume-class";
+inline constexpr const char* snapshot_volume_annotation = "volumepoollet.ironcore.dev/volume-uid";
+/// Empty without one.
+std::string annotation_of(const api::Metadata& metadata, const char* name);
+
+}  // namespace ironcore::control

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading, writing and removing Secrets, only ever one's own.
+#include "volume_secrets.hpp"
+
+#include <algorithm>
+
+#include "ironcore/base/base64.hpp"
+#include "ironcore/crypto/secret.hpp"
+
+namespace ironcore::control {
+
+namespace {
+
+template <class T>
+OwnedSecret secret_of(const T& object, std::string_view prefix, std::string_view type) {
+  return {.namespace_ = object.metadata.namespace_,
+          .name = std::string(prefix) + object.metadata.uid,
+          .type = std::string(type),
+          .owner = {.api_version = api::kind_of<T>().api_version(),
+                    .kind = std::string(T::info.kind),
+                    .name = object.metadata.name,
+                    .uid = object.metadata.uid,
+                    .controller = true}};
+}
+
+}  // namespace
+
+Result<storage::EncryptionKey> encryption_key_in(const api::Secret& secret) {
+  const auto& name = secret.metadata.name;
+  const auto entry = secret.data.find(encryption_key_entry);
+  if (entry == secret.data.end())
+    return Error(ErrorCode::invalid,
+                 "secret " + name + " has no entry " + encryption_key_entry + "; put 256 random bits there, in base64");
+  std::string_view text = entry->second.value;
+  if (text.size() == storage::EncryptionKey::size) return storage::EncryptionKey::from_bytes(as_bytes(text));
+  while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
+  auto decoded = base64_decode(text);
+  if (!decoded || decoded->size() != storage::EncryptionKey::size) {
+    if (decoded) crypto::wipe(*decoded);
+    return Error(ErrorCode::invalid, "entry " + std::string(encryption_key_entry) + " of secret " + name +
+                                         " must be 256 bits in base64, which is 44 characters; it has " +
+                                         std::to_string(text.size()));
+  }
+  auto key = storage::EncryptionKey::from_bytes(as_bytes(*decoded));
+  crypto::wipe(*decoded);
+  return key;
+}
+
+std::string encryption_key_text(const storage::EncryptionKey& key) {
+  return base64_encode(key.bytes());
+}
+
+OwnedSecret owned_secret_of(const api::Volume& volume) {
+  return secret_of(volume, "volume-", api::volume_auth_secret_type);
+}
+OwnedSecret owned_secret_of(const api::VolumeSnapshot& snapshot) {
+  return secret_of(snapshot, "volumesnapshot-", api::volume_encryption_secret_type);
+}
+
+Result<store::Shared<api::Secret>> read_secret(store::Store& store, const OwnedSecret& secret) {
+  auto found = store::get<api::Secret>(store, secret.namespace_, secret.name);
+  if (!found) {
+    if (found.error().code() == ErrorCode::not_found) return store::Shared<api::Secret>();
+    return found.error().within("secret " + secret.name);
+  }
+  const auto& owners = (*found)->metadata.owner_references;
+  if (std::none_of(owners.begin(), owners.end(), [&](const auto& owner) { return owner.uid == secret.owner.uid; }))
+    return Error(ErrorCode::already_exists,
+                 "secret " + secret.name + " exists, but does not belong to " + secret.owner.name + "; delete it");
+  return found;
+}
+
+Result<void> write_secret(store::Store& store, const OwnedSecret& secret,
+                          const std::map<std::string, std::string>& data) {
+  IRONCORE_TRY(const auto found, read_secret(store, secret));
+  api::Secret wanted;
+  if (found) {
+    wanted = *found;
+    wanted.data.clear();
+  } else {
+    wanted.metadata.namespace_ = secret.namespace_;
+    wanted.metadata.name = secret.name;
+    wanted.metadata.owner_references = {secret.owner};
+    wanted.type = secret.type;
+  }
+  for (const auto& [name, value] : data) wanted.data[name].value = value;
+  const auto written = found ? store::patch(store, *found, std::move(wanted)) : store::create(store, std::move(wanted));
+  if (!written) return written.error().within("write secret " + secret.name);
+  return {};
+}
+
+Result<void> remove_secret(store::Store& store, const OwnedSecret& secret) {
+  const auto found = read_secret(store, secret);
+  if (!found && found.error().code() == ErrorCode::already_exists) return {};  // somebody else's
+  if (!found) return found.error();
+  if (!*found) return {};
+  const auto gone = store::commit_one(
+      store,
+      store::Delete{.key = store::key<api::Secret>(secret.namespace_, secret.name), .uid = (*found)->metadata.uid});
+  if (gone || gone.error().code() == ErrorCode::not_found) return {};
+  return gone.error().within("remove secret " + secret.name);
+}
+
+}  // namespace ironcore::control

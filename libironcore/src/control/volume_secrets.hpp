@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Secrets of volumes: the ones that the provider makes, and the keys in those of users.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "ironcore/api/core.hpp"
+#include "ironcore/api/storage.hpp"
+#include "ironcore/storage/volume.hpp"
+#include "ironcore/store/typed.hpp"
+
+namespace ironcore::control {
+
+/// Where a Secret keeps the key of a volume: 256 bits, in base64 or as they are.
+inline constexpr const char* encryption_key_entry = "encryptionKey";
+
+/// `invalid` says what is wrong, without a word of what is in it.
+Result<storage::EncryptionKey> encryption_key_in(const api::Secret& secret);
+/// The entry that `encryption_key_in` reads.
+std::string encryption_key_text(const storage::EncryptionKey& key);
+
+/// The one Secret that goes with an object and that the provider makes: its name is derived from the object's uid.
+struct OwnedSecret {
+  std::string namespace_;
+  std::string name;
+  std::string type;
+  api::OwnerReference owner;
+};
+OwnedSecret owned_secret_of(const api::Volume& volume);
+OwnedSecret owned_secret_of(const api::VolumeSnapshot& snapshot);
+
+/// Null if there is none; `already_exists` if somebody else has made one of that name.
+Result<store::Shared<api::Secret>> read_secret(store::Store& store, const OwnedSecret& secret);
+/// Exactly this is in it afterwards.
+Result<void> write_secret(store::Store& store, const OwnedSecret& secret,
+                          const std::map<std::string, std::string>& data);
+Result<void> remove_secret(store::Store& store, const OwnedSecret& secret);
+
+}  // namespace ironcore::control

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Signed calls to a RADOS gateway, with retries, and what its refusals mean.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "http.hpp"
+#include "ironcore/base/clock.hpp"
+#include "ironcore/storage/rgw.hpp"
+#include "sigv4.hpp"
+
+namespace ironcore::storage::rgw {
+
+/// Admin Ops and S3 alike; also what puts and gets an object. Thread: any.
+class Client {
+ public:
+  static Result<std::unique_ptr<Client>> create(const Options& options, Clock& clock);
+
+  /// Fills in host, date and digest, signs and sends. Every call must be one that may be done twice. An answer that refuses is an answer;
+  /// one that tells of an overloaded gateway only after all retries.
+  Result<Answer> call(Request request, const Credentials& credentials, Duration patience);
+  const Endpoint& endpoint() const noexcept { return http_->endpoint(); }
+
+ private:
+  Client(const Options& options, Clock& clock, std::unique_ptr<HttpClient> http);
+
+  Clock& clock_;
+  std::unique_ptr<HttpClient> http_;
+  std::string region_;
+  unsigned retries_;
+  Duration first_pause_;
+};
+
+/// The one translation of what a gateway refuses.
+Error refusal(const Answer& answer);
+
+}  // namespace ironcore::storage::rgw

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// The client of RADOS gateways against servers that misbehave, newer gateways, and TLS.
+#include "client.hpp"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "fake_gateway.hpp"
+
+using namespace ironcore;
+using namespace ironcore::storage;
+using ironcore::tests::FakeGateway;
+using Then = FakeGateway::Then;
+
+namespace {
+
+SystemClock machine_clock;
+
+rgw::Options options(const std::string& endpoint) {
+  return {.endpoint = endpoint,
+          .key_id = "KEYID",
+          .secret = "verysecret",
+          .patience = std::chrono::milliseconds(300),
+          .first_pause = std::chrono::milliseconds(1)};
+}
+
+Result<rgw::Answer> ask(rgw::Client& client, Duration patience = std::chrono::seconds(20)) {
+  return client.call({.path = "/a b", .query = {{"q", ""}}}, {.key_id = "KEYID", .secret = "verysecret"}, patience);
+}
+Result<rgw::Answer> ask_once(const FakeGateway& gateway, Duration patience = std::chrono::seconds(20)) {
+  return ask(*rgw::Client::create(options("http://" + gateway.authority()), machine_clock).value(), patience);
+}
+
+class TestFile {
+ public:
+  explicit TestFile(const char* name)
+      : path(std::filesystem::temp_directory_path() / (std::string(name) + "-" + std::to_string(::getpid()) + ".pem")) {
+  }
+  TestFile(const TestFile&) = delete;
+  TestFile& operator=(const TestFile&) = delete;
+  ~TestFile() { std::filesystem::remove(path); }
+  const std::filesystem::path path;
+};
+
+}  // namespace
+
+TEST_CASE("an endpoint is a scheme, a host and a port") {
+  const auto plain = rgw::Endpoint::parse("http://rgw.example").value();
+  CHECK_FALSE(plain.is_secure);
+  CHECK(plain.host == "rgw.example");
+  CHECK(plain.port == "80");
+  CHECK(plain.authority == "rgw.example");
+  const auto secure = rgw::Endpoint::parse("https://[fd00::1]:8443/").value();
+  CHECK(secure.is_secure);
+  CHECK(secure.host == "fd00::1");
+  CHECK(secure.port == "8443");
+  CHECK(secure.authority == "[fd00::1]:8443");
+  CHECK(rgw::Endpoint::parse("https://10.0.0.1").value().port == "443");
+  for (const char* text :
+       {"", "rgw", "ftp://rgw", "http://", "http://:80", "http://rgw:0", "http://rgw:65536", "http://rgw:x",
+        "http://user@rgw", "http://rgw/path", "http://rgw?q", "http://[::1", "http://[rgw]", "http://r\n"})
+    CHECK_MESSAGE(rgw::Endpoint::parse(text).error().code() == ErrorCode::invalid, text);
+}
+
+TEST_CASE("options that make no sense are refused") {
+  const auto code = [](const rgw::Options& wrong) { return rgw::open(wrong, machine_clock).error().code(); };
+  rgw::Options wrong = options("http://127.0.0.1:1");
+  CHECK(rgw::open(wrong, machine_clock).has_value());
+  wrong.secret.clear();
+  CHECK(code(wrong) == ErrorCode::invalid);
+  wrong = options("nowhere");
+  CHECK(code(wrong) == ErrorCode::invalid);
+  wrong = options("http://127.0.0.1:1");
+  wrong.user_prefix.clear();
+  CHECK(code(wrong) == ErrorCode::invalid);
+  wrong = options("https://127.0.0.1:1");
+  wrong.ca_file = "/nonexistent/ca.pem";
+  const auto refused = rgw::open(wrong, machine_clock);
+  CHECK(refused.error().code() == ErrorCode::invalid);
+  CHECK(refused.error().message().find("/nonexistent/ca.pem") != std::string::npos);
+}
+
+TEST_CASE("one connection serves many calls, and a closed one is replaced") {
+  int count = 0;
+  FakeGateway gateway([&](const FakeGateway::Asked& asked) -> FakeGateway::Reply {
+    CHECK(asked.target == "/a%20b?q=");
+    return {.bytes = FakeGateway::http(200, "ok"), .then = ++count % 3 == 0 ? Then::close : Then::keep};
+  });
+  const auto client = rgw::Client::create(options("http://" + gateway.authority()), machine_clock).value();
+  for (int i = 0; i < 3; ++i) CHECK(ask(*client).value().body == "ok");
+  CHECK(gateway.connections() == 1);
+  for (int i = 0; i < 3; ++i) CHECK(ask(*client).value().body == "ok");
+  CHECK(gateway.connections() == 2);
+  CHECK(gateway.requests() == 6);
+}
+
+TEST_CASE("an overloaded gateway is asked again, and not for ever") {
+  int failures = 2;
+  FakeGateway gateway([&](const FakeGateway::Asked&) -> FakeGateway::Reply {
+    return {.bytes = failures-- > 0 ? FakeGateway::http(503, R"({"Code":"SlowDown"})") : FakeGateway::http(200, "ok")};
+  });
+  CHECK(ask_once(gateway).value().body == "ok");
+  CHECK(gateway.requests() == 3);
+  failures = 1000;
+  const auto answer = ask_once(gateway).value();
+  CHECK(gateway.requests() == 7);  // retries = 3
+  CHECK(rgw::refusal(answer).code() == ErrorCode::unavailable);
+}
+
+TEST_CASE("what a gateway refuses is not asked again") {
+  FakeGateway gateway([](const FakeGateway::Asked&) -> FakeGateway::Reply {
+    return {.bytes =
+                FakeGateway::http(403, "<Error><Code>Access\nDenied</Code><Message>no &amp; no</Message></Error>")};
+  });
+  const Error refused = rgw::refusal(ask_once(gateway).value());
+  CHECK(gateway.requests() == 1);
+  CHECK(refused.code() == ErrorCode::forbidden);
+  CHECK(refused.message().find("403 Access?Denied (no & no)") != std::string::npos);
+}
+
+TEST_CASE("a gateway that is not there is told") {
+  std::string authority;
+  {
+    const FakeGateway gateway([](const FakeGateway::Asked&) { return FakeGateway::Reply{}; });
+    authority = gateway.authority();
+  }
+  const auto refused = ask(*rgw::Client::create(options("http://" + authority), machine_clock).value());
+  CHECK(refused.error().code() == ErrorCode::unavailable);
+  CHECK(refused.error().message().find(authority) != std::string::npos);
+  CHECK(refused.error().message().find("verysecret") == std::string::npos);
+}
+
+TEST_CASE("a gateway that hangs, also in the middle of an answer, is told in time") {
+  for (const char* bytes : {"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"}) {
+    FakeGateway gateway(
+        [&](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = bytes, .then = Then::hang}; });
+    CHECK(ask_once(gateway, std::chrono::milliseconds(100)).error().code() == ErrorCode::timeout);
+    CHECK(gateway.requests() == 1);
+  }
+}
+
+TEST_CASE("an answer that is cut off is asked for again") {
+  int count = 0;
+  FakeGateway gateway([&](const FakeGateway::Asked&) -> FakeGateway::Reply {
+    if (++count == 1) return {.bytes = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", .then = Then::close};
+    return {.bytes = FakeGateway::http(200, "whole")};
+  });
+  CHECK(ask_once(gateway).value().body == "whole");
+}
+
+TEST_CASE("what is no HTTP, or too much of it, is corrupt") {
+  for (const std::string& bytes :
+       {std::string("SSH-2.0-OpenSSH\r\n\r\n"), std::string("HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n"),
+        "HTTP/1.1 200 OK\r\nx: " + std::string(20'000, 'x') + "\r\n\r\n",
+        std::string("HTTP/1.1 200 OK\r\ncontent-length: 67108865\r\n\r\n")}) {
+    FakeGateway gateway(
+        [&](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = bytes, .then = Then::close}; });
+    const auto refused = ask_once(gateway);
+    REQUIRE(refused.has_error());
+    CHECK_MESSAGE(refused.error().code() == ErrorCode::corrupt, refused.error());
+    CHECK(gateway.requests() == 1);
+  }
+}
+
+TEST_CASE("TLS is spoken only with whom a certificate is good for") {
+  const TestFile certificate("ironcore-rgw-certificate");
+  const TestFile other("ironcore-rgw-other");
+  FakeGateway::make_certificate(certificate.path);
+  FakeGateway::make_certificate(other.path);
+  FakeGateway gateway(
+      [](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = FakeGateway::http(200, "ok")}; },
+      certificate.path);
+  const auto with = [&](const std::string& host, const std::filesystem::path& ca) {
+    rgw::Options secure = options("https://" + host + gateway.authority().substr(gateway.authority().find(':')));
+    secure.ca_file = ca;
+    return ask(*rgw::Client::create(secure, machine_clock).value());
+  };
+  CHECK(with("127.0.0.1", certificate.path).value().body == "ok");
+  CHECK(with("127.0.0.1", other.path).error().code() == ErrorCode::forbidden);
+  CHECK(with("127.0.0.1", {}).error().code() == ErrorCode::forbidden);
+  CHECK(with("localhost", certificate.path).error().code() == ErrorCode::forbidden);
+  CHECK(gateway.requests() == 1);
+
+  FakeGateway plain([](const FakeGateway::Asked&) { return FakeGateway::Reply{}; });
+  const auto refused = ask(*rgw::Client::create(options("https://" + plain.authority()), machine_clock).value());
+  REQUIRE(refused.has_error());
+  CHECK(plain.requests() == 0);
+}
+
+TEST_CASE("limits go to a gateway that knows them, for a minute each") {
+  const Uid id = Uid::random();
+  std::vector<std::string> posted;
+  unsigned status = 200;
+  FakeGateway gateway([&](const FakeGateway::Asked& asked) -> FakeGateway::Reply {
+    if (asked.target.starts_with("/admin/bucket?"))
+      return {.bytes = FakeGateway::http(200, R"([{"bucket":"b-1","owner":"ironcore-)" + id.to_text() + R"("}])")};
+    if (asked.method == "POST") posted.push_back(asked.target);
+    return {.bytes = FakeGateway::http(status, "")};
+  });
+  rgw::Options newer = options("http://" + gateway.authority());
+  newer.patience = std::chrono::seconds(20);
+  const auto store = rgw::open(newer, machine_clock).value();
+  CHECK(store->capabilities().value() == BucketCapabilities());
+  REQUIRE(store->set_limits(id, {.reads = 10, .written_bytes = UINT64_MAX}).has_value());
+  REQUIRE(store->set_limits(id, {}).has_value());
+  REQUIRE(posted.size() == 2);
+  CHECK(posted[0] ==
+        "/admin/ratelimit?bucket=b-1&enabled=true&format=json&max-read-bytes=0&max-read-ops=600&"
+        "max-write-bytes=9223372036854775807&max-write-ops=0&ratelimit-scope=bucket");
+  CHECK(posted[1].find("enabled=false") != std::string::npos);
+  status = 405;
+  CHECK(store->capabilities().value().limits.find("17.2") != std::string::npos);
+  CHECK(store->set_limits(id, {.reads = 1}).error().code() == ErrorCode::unsupported);
+  CHECK(store->set_limits(id, {}).has_value());
+}
+
+TEST_CASE("an answer that makes no sense shows none of its secrets") {
+  const Uid id = Uid::random();
+  std::string body;
+  FakeGateway gateway(
+      [&](const FakeGateway::Asked&) -> FakeGateway::Reply { return {.bytes = FakeGateway::http(200, body)}; });
+  rgw::Options patient = options("http://" + gateway.authority());
+  patient.patience = std::chrono::seconds(20);
+  const auto store = rgw::open(patient, machine_clock).value();
+  for (const char* text : {"", "hunter2", R"({"keys":"hunter2"})", R"({"keys":["hunter2"]})",
+                           R"({"keys":[{"access_key":1,"secret_key":"hunter2"}]})",
+                           R"({"keys":[{"access_key":"","secret_key":"hunter2"}]})",
+                           R"({"keys":[{"access_key":"a\n","secret_key":"hunter2"}]})"}) {
+    body = text;
+    const auto refused = store->keys(id);
+    REQUIRE_MESSAGE(refused.has_error(), text);
+    CHECK(refused.error().code() == ErrorCode::corrupt);
+    CHECK(refused.error().message().find("hunter2") == std::string::npos);
+  }
+}
