@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening a store, its room, and what its topics share.
+#include "store.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "data.hpp"
+#include "errors.hpp"
+#include "ironcore/base/text.hpp"
+#include "luks.hpp"
+
+namespace ironcore::storage::ceph {
+
+namespace {
+
+/// Pools are named in capabilities, which have a grammar.
+Result<void> check_pool(const std::string& pool) {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  if (pool.empty() || pool.find_first_not_of(kLetters) != std::string::npos) {
+    return Error(ErrorCode::invalid, "pool " + in_quotes(pool) + " must be named by letters, digits, '.', '_' and '-'");
+  }
+  return {};
+}
+
+std::uint64_t number(const boost::json::value& value) {
+  boost::system::error_code wrong;
+  const auto out = value.to_number<std::uint64_t>(wrong);
+  return wrong ? 0 : out;
+}
+
+/// What is at the end of the path of members, or null.
+const boost::json::value& at(const boost::json::value& value, std::initializer_list<std::string_view> path) {
+  static const boost::json::value nothing;
+  const boost::json::value* here = &value;
+  for (const std::string_view key : path) {
+    const auto* object = here->if_object();
+    here = object == nullptr ? nullptr : object->if_contains(key);
+    if (here == nullptr) return nothing;
+  }
+  return *here;
+}
+
+const boost::json::value* find_by(const boost::json::value& list, std::string_view key, std::string_view name) {
+  const auto* array = list.if_array();
+  if (array == nullptr) return nullptr;
+  const auto found = std::find_if(array->begin(), array->end(), [&](const boost::json::value& one) {
+    const auto* text = at(one, {key}).if_string();
+    return text != nullptr && *text == name;
+  });
+  return found == array->end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<BlockStore>> open(Cluster& cluster, StoreOptions options, Clock& clock, Log& log) {
+  IRONCORE_CHECK(check_pool(options.pool));
+  if (options.data_pool == options.pool) options.data_pool.clear();
+  if (!options.data_pool.empty()) {
+    IRONCORE_CHECK(check_pool(options.data_pool));
+    IRONCORE_CHECK(within(IoContext::open(cluster.impl().rados, options.data_pool, ""), "data pool"));
+  }
+  IRONCORE_TRY(IoContext own, IoContext::open(cluster.impl().rados, options.pool, own_space));
+  IRONCORE_TRY(IoContext bases, IoContext::open(cluster.impl().rados, options.pool, base_space));
+  return std::unique_ptr<BlockStore>(
+      std::make_unique<Store>(cluster.impl(), std::move(options), std::move(own), std::move(bases), clock, log));
+}
+
+Store::Store(Cluster::Impl& cluster, StoreOptions options, IoContext own, IoContext bases, Clock& clock, Log& log)
+    : cluster_(cluster),
+      options_(std::move(options)),
+      own_(std::move(own)),
+      bases_io_(std::move(bases)),
+      clock_(clock),
+      log_(log) {}
+
+Result<Capacity> Store::capacity() {
+  const std::string& pool = options_.data_pool.empty() ? options_.pool : options_.data_pool;
+  IRONCORE_TRY(const auto usage,
+               cluster_.ask_monitor({{"prefix", "df"}, {"detail", "detail"}}, "ask how full the cluster is"));
+  const auto* mine = find_by(at(usage, {"pools"}), "name", pool);
+  if (mine == nullptr) return Error(ErrorCode::not_found, "pool " + pool + ": not found");
+  Capacity out;
+  out.used_bytes = number(at(*mine, {"stats", "stored"}));
+  out.available_bytes = number(at(*mine, {"stats", "max_avail"}));
+  const std::uint64_t quota = number(at(*mine, {"stats", "quota_bytes"}));
+  if (quota != 0) out.available_bytes = std::min(out.available_bytes, quota - std::min(quota, out.used_bytes));
+  out.total_bytes = out.used_bytes + out.available_bytes;
+
+  IRONCORE_TRY(const auto pools,
+               cluster_.ask_monitor({{"prefix", "osd pool ls"}, {"detail", "detail"}}, "ask for the state of pools"));
+  if (const auto* state = find_by(pools, "pool_name", pool)) {
+    if (const auto* words = at(*state, {"flags_names"}).if_string()) {
+      const std::string flags = "," + std::string(*words) + ",";
+      out.is_full = flags.find(",full,") != std::string::npos || flags.find(",full_quota,") != std::string::npos;
+      out.is_near_full = out.is_full || flags.find(",nearfull,") != std::string::npos ||
+                         flags.find(",backfillfull,") != std::string::npos;
+    }
+  }
+  if (out.is_full) out.available_bytes = 0;
+  return out;
+}
+
+Result<IoContext> Store::tenant_io(const std::string& tenant) const {
+  return IoContext::open(cluster_.rados, options_.pool, tenant);
+}
+
+Result<Claim> Store::claim(const std::string& tenant, const std::string& image) const {
+  return Claim::take(own_, tenant + "." + image, options_.claim);
+}
+
+Result<Store::Found> Store::look(const IoContext& io, const std::string& name) {
+  IRONCORE_TRY(const auto id, image_id(io, name));
+  if (!id) return Found{};
+  const auto image = Image::open(io, name, Image::Mode::read_only);
+  if (image.has_error()) {
+    // Only begun: the name is there, the rest is not.
+    if (image.error().code() == ErrorCode::not_found) return Found{.is_there = true, .header = {}};
+    return image.error();
+  }
+  IRONCORE_TRY(auto header, read_header(*image, name));
+  return Found{.is_there = true, .header = std::move(header)};
+}
+
+Result<std::optional<Store::Listed>> Store::listed(const Table& table, const std::string& key) {
+  IRONCORE_TRY(std::string text, table.get(key));
+  if (text.empty()) return std::optional<Listed>();
+  IRONCORE_TRY(Entry entry, parse_entry(text));
+  if (entry.is_pending) return std::optional<Listed>();
+  return std::optional(Listed{std::move(text), std::move(entry)});
+}
+
+Result<void> Store::put(const Table& table, const std::string& key, const Entry& entry) {
+  IRONCORE_TRY(const std::string old, table.get(key));
+  return table.replace(key, old, to_text(entry));
+}
+
+Result<void> Store::drop(const Table& table, const std::string& key) {
+  IRONCORE_TRY(const std::string old, table.get(key));
+  if (old.empty()) return {};
+  return table.remove(key, old);
+}
+
+Result<void> Store::discard_image(const IoContext& io, const std::string& name) {
+  const std::string doing = "remove what was left of image " + name;
+  {
+    const auto image = Image::open(io, name, Image::Mode::read_write);
+    if (image.has_error() && image.error().code() != ErrorCode::not_found) return image.error().within(doing);
+    if (image.has_value()) {
+      IRONCORE_TRY(const auto snapshots, image->snapshots());
+      for (const std::string& one : snapshots)
+        IRONCORE_CHECK(checked(rbd_snap_remove(image->get(), one.c_str()), doing));
+    }
+  }
+  int code = rbd_remove(io.get(), name.c_str());
+  if (code == -ENOTEMPTY) code = rbd_trash_move(io.get(), name.c_str(), 0);
+  return code == -ENOENT ? Result<void>() : checked(code, doing);
+}
+
+Result<std::uint32_t> Store::depth_of(const IoContext& io, const std::string& name) const {
+  IRONCORE_TRY(const Image image, Image::open(io, name, Image::Mode::read_only));
+  IRONCORE_TRY(auto parent, parent_of(image));
+  std::uint32_t depth = 0;
+  constexpr std::uint32_t kMost = 100;  // librbd itself opens all of them with each image
+  while (parent && depth < kMost) {
+    ++depth;
+    IRONCORE_TRY(const IoContext parent_io, tenant_io(parent->space));
+    IRONCORE_TRY(const Image above, Image::open_by_id(parent_io, parent->id, Image::Mode::read_only));
+    IRONCORE_TRY(parent, parent_of(above));
+  }
+  return depth;
+}
+
+BetweenPieces Store::keeper(const Claim& claim, const Progress& progress, std::stop_token stop) const {
+  return [this, &claim, &progress, stop = std::move(stop),
+          renewed = clock_.now()](const image::Progress& step) mutable -> Result<void> {
+    if (stop.stop_requested()) return Error(ErrorCode::cancelled, "stopped while data was copied: repeat it");
+    if (clock_.now() - renewed > options_.claim / 4) {
+      IRONCORE_CHECK(claim.renew());
+      renewed = clock_.now();
+    }
+    if (progress) progress(step);
+    return {};
+  };
+}
+
+Result<std::unique_ptr<BlockData>> Store::open(const BlockId& id, const std::optional<EncryptionKey>& key) {
+  IRONCORE_CHECK(check(id));
+  IRONCORE_TRY(const IoContext io, tenant_io(id.tenant));
+  auto kind = Kind::volume;
+  IRONCORE_TRY(auto found, listed(volumes_, index_key(id)));
+  if (!found) {
+    kind = Kind::snapshot;
+    IRONCORE_TRY(found, listed(snapshots_, index_key(id)));
+  }
+  if (!found) return Error(ErrorCode::not_found, words(Kind::volume, id) + ": not found, nor a snapshot");
+  const std::string what = "open " + words(kind, id);
+  if (found->entry.is_encrypted && !key) return Error(ErrorCode::invalid, what + ": it is encrypted: give its key");
+  if (!found->entry.is_encrypted && key) return Error(ErrorCode::invalid, what + ": it is not encrypted: give no key");
+  const bool is_volume = kind == Kind::volume;
+  auto image = is_volume ? Image::open(io, volume_image(id.uid), Image::Mode::read_write)
+                         : Image::open(io, snapshot_image(id.uid), Image::Mode::read_only, clone_snapshot);
+  if (image.has_error()) return image.error().within(what);
+  if (key) IRONCORE_CHECK(within(load_luks(*image, *key), what));
+  return std::unique_ptr<BlockData>(std::make_unique<ImageData>(
+      std::move(*image), is_volume ? ImageData::Use::read_write : ImageData::Use::read_only));
+}
+
+}  // namespace ironcore::storage::ceph

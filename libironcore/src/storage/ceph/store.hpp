@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// BlockStore on one pool; its functions are in several files by topic.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "claim.hpp"
+#include "cluster.hpp"
+#include "handles.hpp"
+#include "header.hpp"
+#include "index.hpp"
+#include "names.hpp"
+#include "transfer.hpp"
+
+namespace ironcore::storage::ceph {
+
+class Store final : public BlockStore {
+ public:
+  Store(Cluster::Impl& cluster, StoreOptions options, IoContext own, IoContext bases, Clock& clock, Log& log);
+
+  Result<Capacity> capacity() override;
+  Result<BaseImage> import_base(const BaseSource& source, const Progress& progress, std::stop_token stop) override;
+  Result<std::vector<BaseImage>> bases() override;
+  Result<void> remove_base(const crypto::Digest& digest) override;
+  Result<Volume> create(const BlockId& id, const VolumeSpec& spec, const Progress& progress,
+                        std::stop_token stop) override;
+  Result<Volume> volume(const BlockId& id) override;
+  Result<std::vector<Volume>> volumes() override;
+  Result<Volume> expand(const BlockId& id, std::uint64_t size_bytes) override;
+  Result<void> set_limits(const BlockId& id, const Limits& limits) override;
+  Result<void> remove(const BlockId& id) override;
+  Result<Snapshot> take_snapshot(const BlockId& volume, const Uid& snapshot, std::stop_token stop) override;
+  Result<Snapshot> snapshot(const BlockId& id) override;
+  Result<std::vector<Snapshot>> snapshots() override;
+  Result<void> remove_snapshot(const BlockId& id) override;
+  Result<std::unique_ptr<BlockData>> open(const BlockId& id, const std::optional<EncryptionKey>& key) override;
+  Result<Access> access(const BlockId& id) override;
+  Result<void> rotate_credential(const std::string& tenant) override;
+  Result<std::vector<Credential>> credentials(const std::string& tenant) override;
+  Result<void> revoke_credential(const std::string& tenant, const std::string& name) override;
+  Result<std::vector<Client>> clients(const BlockId& id) override;
+  Result<void> fence(std::span<const std::string> clients) override;
+  Result<Maintenance> maintain(std::stop_token stop) override;
+  Result<void> remove_unfinished(const BlockId& id) override;
+
+ private:
+  /// What there is of this name.
+  struct Found {
+    bool is_there = false;         ///< perhaps half made
+    std::optional<Header> header;  ///< if it is whole
+  };
+  /// An entry of the index, and its text there.
+  struct Listed {
+    std::string text;
+    Entry entry;
+  };
+
+  // --- store.cpp: what all topics need
+  Result<IoContext> tenant_io(const std::string& tenant) const;
+  Result<Claim> claim(const std::string& tenant, const std::string& image) const;
+  static Result<Found> look(const IoContext& io, const std::string& name);
+  /// Nothing if it is not listed, or only begun.
+  static Result<std::optional<Listed>> listed(const Table& table, const std::string& key);
+  static Result<void> put(const Table& table, const std::string& key, const Entry& entry);
+  static Result<void> drop(const Table& table, const std::string& key);
+  /// What was begun and not finished: with its snapshots.
+  static Result<void> discard_image(const IoContext& io, const std::string& name);
+  /// Of the image: how many others it is read through.
+  Result<std::uint32_t> depth_of(const IoContext& io, const std::string& name) const;
+  /// Between the pieces of a transfer: stops, keeps the claim, tells the progress.
+  BetweenPieces keeper(const Claim& claim, const Progress& progress, std::stop_token stop) const;
+
+  // --- volumes.cpp
+  Result<void> ensure_tenant(const std::string& tenant);
+  Result<std::uint32_t> make(const IoContext& io, const std::string& name, const BlockId& id, const VolumeSpec& spec,
+                             const BetweenPieces& between);
+  Result<Image> make_image(const IoContext& io, const std::string& name, const VolumeSpec& spec) const;
+  Result<void> make_empty(const IoContext& io, const std::string& name, const VolumeSpec& spec) const;
+  Result<void> make_clone(const IoContext& from_io, const std::string& from, const IoContext& io,
+                          const std::string& name, std::uint64_t from_bytes, const VolumeSpec& spec) const;
+  Result<void> make_copy(const IoContext& from_io, const std::string& from,
+                         const std::optional<EncryptionKey>& from_key, const IoContext& io, const std::string& name,
+                         const VolumeSpec& spec, const BetweenPieces& between) const;
+  Result<void> check_same(const IoContext& io, const std::string& name, const Header& header,
+                          const VolumeSpec& spec) const;
+
+  // --- snapshots.cpp
+  /// With the snapshot that it left on its volume.
+  Result<void> discard_begun_snapshot(const IoContext& io, const BlockId& id);
+
+  // --- credentials.cpp
+  Result<std::string> credential_key(const std::string& name, const std::string& tenant) const;
+
+  // --- maintenance.cpp
+  struct Turn;
+  Result<void> compare_with_index(Turn& turn, const std::string& space);
+  Result<void> adopt(Turn& turn, const IoContext& io, const ImageName& image, const std::string& name,
+                     const std::string& space);
+  Result<void> purge(Turn& turn, const std::string& space);
+  Result<void> separate(Turn& turn, const std::string& space, const std::string& name);
+  bool give_task(const char* prefix, const char* key, const std::string& spec);
+  void wait_for_tasks(const std::stop_token& stop);
+
+  Cluster::Impl& cluster_;
+  const StoreOptions options_;
+  const IoContext own_;
+  const IoContext bases_io_;
+  const Table volumes_{own_, "volumes"};
+  const Table snapshots_{own_, "snapshots"};
+  const Table bases_{own_, "bases"};
+  const Table credentials_{own_, "credentials"};
+  Clock& clock_;
+  Log& log_;
+
+  std::mutex mutex_;
+  std::set<std::string> tenants_;               ///< whose namespace is known to be there
+  std::set<std::string> purging_, separating_;  ///< what the manager has to do, from earlier turns
+};
+
+}  // namespace ironcore::storage::ceph

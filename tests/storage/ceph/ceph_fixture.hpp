@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stores on the Ceph cluster of this program, and librados beside them, as another client has it.
+#pragma once
+
+#include <rados/librados.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "ironcore/storage/ceph.hpp"
+#include "support/ceph_cluster.hpp"
+
+namespace ironcore::storage::ceph::testing {
+
+/// The program's cluster; started by `main`.
+tests::CephCluster& test_cluster();
+
+/// A connection as the provider has it: a user with no more rights than docs/storage-ceph.md asks for.
+std::unique_ptr<Cluster> provider(std::chrono::seconds patience = std::chrono::seconds(30));
+
+/// In the pool of the cluster.
+std::unique_ptr<BlockStore> store_on(Cluster& cluster, std::uint32_t max_depth = 2);
+
+/// librados itself, as any user. Thread: one.
+class Stranger {
+ public:
+  Stranger(const std::string& user, const std::string& key);
+  /// The cluster's administrator.
+  Stranger();
+  Stranger(const Stranger&) = delete;
+  Stranger& operator=(const Stranger&) = delete;
+  ~Stranger();
+  bool is_connected() const { return code_ == 0; }
+  rados_t get() const { return rados_; }
+  /// In the cluster's pool. To be destroyed by the caller.
+  rados_ioctx_t space(const std::string& name) const;
+
+ private:
+  rados_t rados_ = nullptr;
+  int code_ = 0;
+};
+
+/// Removes itself.
+class Directory {
+ public:
+  Directory();
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+  ~Directory();
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace ironcore::storage::ceph::testing

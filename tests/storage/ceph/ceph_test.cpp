@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+// What only the body on Ceph has: its images, its index, what tenants may do, silence of the cluster.
+#include <doctest/doctest.h>
+#include <rbd/librbd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <fstream>
+#include <future>
+#include <optional>
+#include <string>
+
+#include "ceph_fixture.hpp"
+
+namespace ironcore::storage::ceph::testing {
+
+namespace {
+
+constexpr std::uint64_t mib = std::uint64_t{1} << 20;
+const std::string tenant = "team-c";
+
+#define REQUIRE_OK(...)                                                  \
+  do {                                                                   \
+    const auto& ok_result = (__VA_ARGS__);                               \
+    REQUIRE_MESSAGE(ok_result.has_value(), ok_result.error().message()); \
+  } while (false)
+
+BlockId new_id() {
+  return {tenant, Uid::random()};
+}
+
+std::string image_of(const BlockId& id) {
+  return "img_" + id.uid.to_text();
+}
+
+Result<Volume> create(BlockStore& store, const BlockId& id, const VolumeSpec& spec) {
+  return store.create(id, spec, {}, {});
+}
+
+/// A file of noise, taken in.
+crypto::Digest base_in(BlockStore& store, const Directory& directory, std::uint64_t size) {
+  std::string bytes(size, '\0');
+  SystemRandom().fill(std::as_writable_bytes(std::span(bytes)));
+  const auto path = directory.path() / "base.raw";
+  std::ofstream(path, std::ios::binary) << bytes;
+  const auto digest = crypto::sha256(bytes);
+  REQUIRE_OK(store.import_base({.path = path, .digest = digest, .size_bytes = size}, {}, {}));
+  return digest;
+}
+
+/// An image that is open beside the store.
+class OpenImage {
+ public:
+  OpenImage(const Stranger& who, const std::string& space, const std::string& name) : io_(who.space(space)) {
+    code_ = rbd_open(io_, name.c_str(), &image_, nullptr);
+  }
+  OpenImage(const OpenImage&) = delete;
+  OpenImage& operator=(const OpenImage&) = delete;
+  ~OpenImage() {
+    if (code_ == 0) rbd_close(image_);
+    rados_ioctx_destroy(io_);
+  }
+  int code() const { return code_; }
+  rbd_image_t get() const { return image_; }
+  std::string metadata(const std::string& key) const {
+    std::array<char, 256> value{};
+    std::size_t size = value.size();
+    return rbd_metadata_get(image_, key.c_str(), value.data(), &size) == 0 ? value.data() : "";
+  }
+
+ private:
+  rados_ioctx_t io_;
+  rbd_image_t image_ = nullptr;
+  int code_ = 0;
+};
+
+std::optional<BaseImage> listed_base(BlockStore& store, const crypto::Digest& digest) {
+  const auto all = store.bases();
+  REQUIRE_OK(all);
+  const auto found = std::ranges::find(*all, digest, &BaseImage::digest);
+  return found == all->end() ? std::nullopt : std::optional(*found);
+}
+
+bool is_listed(BlockStore& store, const BlockId& id) {
+  const auto all = store.volumes();
+  REQUIRE_OK(all);
+  return std::ranges::find(*all, id, &Volume::id) != all->end();
+}
+
+/// Until nothing waits.
+void maintain(BlockStore& store) {
+  for (int i = 0; i < 60; ++i) {
+    const auto done = store.maintain({});
+    REQUIRE_OK(done);
+    if (done->waiting == 0) return;
+  }
+  FAIL("maintain never comes to an end");
+}
+
+void remove_key(const Stranger& admin, const std::string& object, const std::string& key) {
+  const rados_ioctx_t io = admin.space(".ironcore");
+  const rados_write_op_t operation = rados_create_write_op();
+  const char* keys = key.c_str();
+  rados_write_op_omap_rm_keys(operation, &keys, 1);
+  CHECK(rados_write_op_operate(operation, io, object.c_str(), nullptr, 0) == 0);
+  rados_release_write_op(operation);
+  rados_ioctx_destroy(io);
+}
+
+}  // namespace
+
+TEST_CASE("a volume is an image of the tenant's namespace, with librbd's limits on it") {
+  const auto cluster = provider();
+  const auto store = store_on(*cluster);
+  const auto id = new_id();
+  const Limits limits = limits_of(100, 5 * mib, {});
+  REQUIRE_OK(create(*store, id, {.size_bytes = 64 * mib, .source = Empty{}, .key = {}, .limits = limits}));
+  const Stranger admin;
+  {
+    const OpenImage image(admin, tenant, image_of(id));
+    REQUIRE(image.code() == 0);
+    std::uint64_t features = 0;
+    rbd_get_features(image.get(), &features);
+    CHECK(features == (RBD_FEATURE_LAYERING | RBD_FEATURE_EXCLUSIVE_LOCK | RBD_FEATURE_OBJECT_MAP |
+                       RBD_FEATURE_FAST_DIFF | RBD_FEATURE_DEEP_FLATTEN));
+    for (const std::string way : {"", "read_", "write_"}) {
+      CAPTURE(way);
+      CHECK(image.metadata("conf_rbd_qos_" + way + "iops_limit") == "100");
+      CHECK(image.metadata("conf_rbd_qos_" + way + "iops_burst") == "1000");
+      CHECK(image.metadata("conf_rbd_qos_" + way + "iops_burst_seconds") == "15");
+      CHECK(image.metadata("conf_rbd_qos_" + way + "bps_limit") == std::to_string(5 * mib));
+      CHECK(image.metadata("conf_rbd_qos_" + way + "bps_burst") == std::to_string(50 * mib));
+      CHECK(image.metadata("conf_rbd_qos_" + way + "bps_burst_seconds") == "15");
+    }
+  }
+  // A snapshot, and what is restored from it, do not inherit them.
+  const Uid snapshot = Uid::random();
+  REQUIRE_OK(store->take_snapshot(id, snapshot, {}));
+  const auto restored = new_id();
+  REQUIRE_OK(create(*store, restored,
+                    {.size_bytes = 64 * mib, .source = FromSnapshot{snapshot, {}}, .key = {}, .limits = {}}));
+  CHECK(OpenImage(admin, tenant, image_of(restored)).metadata("conf_rbd_qos_iops_limit") == "0");
+  // Whoever has it open is told of new ones.
+  {
+    const OpenImage open(admin, tenant, image_of(id));
+    REQUIRE_OK(store->set_limits(id, limits_of(7, mib, {})));
+    CHECK(open.metadata("conf_rbd_qos_write_iops_limit") == "7");
+  }
+  REQUIRE_OK(store->remove(restored));
+  REQUIRE_OK(store->remove(id));
+  REQUIRE_OK(store->remove_snapshot({tenant, snapshot}));
+  maintain(*store);
+}
+
+TEST_CASE("a half volume is not listed, is reported, and is finished by the next call or removed") {
+  const auto cluster = provider();
+  const auto store = store_on(*cluster);
+  REQUIRE_OK(create(*store, new_id(), {.size_bytes = mib}));  // the namespace
+  const Stranger admin;
+  const auto first = new_id(), second = new_id();
+  const rados_ioctx_t io = admin.space(tenant);
+  for (const BlockId& id : {first, second}) {
+    int order = 22;
+    REQUIRE(rbd_create2(io, image_of(id).c_str(), 8 * mib, RBD_FEATURE_LAYERING, &order) == 0);
+    CHECK_FALSE(is_listed(*store, id));
+    CHECK(store->volume(id).error().code() == ErrorCode::not_found);
+    CHECK(store->open(id, {}).error().code() == ErrorCode::not_found);
+  }
+  rados_ioctx_destroy(io);
+  const auto found = store->maintain({});
+  REQUIRE_OK(found);
+  for (const BlockId& id : {first, second}) CHECK(std::ranges::count(found->unfinished, id) == 1);
+  REQUIRE_OK(create(*store, first, {.size_bytes = 16 * mib}));
+  CHECK(store->volume(first)->size_bytes == 16 * mib);
+  REQUIRE_OK(store->remove_unfinished(second));
+  const auto now = store->maintain({});
+  REQUIRE_OK(now);
+  CHECK(now->unfinished.empty());
+  CHECK(store->remove_unfinished(first).error().code() == ErrorCode::wrong_state);
+}
+
+TEST_CASE("the index is made anew from the images, and what is gone goes from it") {
+  const auto cluster = provider();
+  const auto store = store_on(*cluster);
+  const Directory directory;
+  const auto digest = base_in(*store, directory, 5 * mib);
+  const auto id = new_id();
+  const Limits limits = limits_of(9, mib, {});
+  REQUIRE_OK(create(*store, id, {.size_bytes = 8 * mib, .source = FromBase{digest}, .key = {}, .limits = limits}));
+  const Uid snapshot = Uid::random();
+  REQUIRE_OK(store->take_snapshot(id, snapshot, {}));
+  const Stranger admin;
+  const std::string key = tenant + "/" + id.uid.to_text();
+  remove_key(admin, "volumes", key);
+  remove_key(admin, "snapshots", tenant + "/" + snapshot.to_text());
+  remove_key(admin, "bases", digest.to_text());
+  CHECK_FALSE(is_listed(*store, id));
+  CHECK_FALSE(listed_base(*store, digest).has_value());
+  REQUIRE_OK(store->maintain({}));
+  const auto volume = store->volume(id);
+  REQUIRE_OK(volume);
+  CHECK(volume->size_bytes == 8 * mib);
+  CHECK(volume->limits == limits);
+  CHECK(volume->depth == 1);
+  const auto again = store->snapshot({tenant, snapshot});
+  REQUIRE_OK(again);
+  CHECK(again->volume == id.uid);
+  CHECK(again->size_bytes == 8 * mib);
+  const auto base = listed_base(*store, digest);
+  REQUIRE(base.has_value());
+  CHECK(base->size_bytes == 5 * mib);
+  CHECK(base->children == 1);
+
+  const rados_ioctx_t io = admin.space(tenant);
+  CHECK(rbd_trash_move(io, image_of(id).c_str(), 0) == 0);
+  rados_ioctx_destroy(io);
+  CHECK(is_listed(*store, id));
+  CHECK(store->volume(id).error().code() == ErrorCode::not_found);
+  REQUIRE_OK(store->maintain({}));
+  CHECK_FALSE(is_listed(*store, id));
+  maintain(*store);
+  // The snapshot became independent, so that its volume could go.
+  CHECK(listed_base(*store, digest)->children == 0);
+  REQUIRE_OK(store->remove_snapshot({tenant, snapshot}));
+  REQUIRE_OK(store->remove_base(digest));
+  maintain(*store);
+}
+
+TEST_CASE("a tenant's credential reaches its own volumes and base images to read, and nothing else") {
+  const auto cluster = provider();
+  const auto store = store_on(*cluster);
+  const Directory directory;
+  const auto digest = base_in(*store, directory, mib);
+  const auto mine = new_id();
+  const BlockId other{"team-d", Uid::random()};
+  for (const BlockId& id : {mine, other}) {
+    REQUIRE_OK(create(*store, id, {.size_bytes = 4 * mib, .source = FromBase{digest}}));
+  }
+  const auto access = store->access(mine);
+  REQUIRE_OK(access);
+  const std::string key = access->secrets.at("userKey");
+  const Stranger user(access->secrets.at("userID"), key);
+  REQUIRE(user.is_connected());
+  {
+    const OpenImage image(user, tenant, image_of(mine));
+    REQUIRE(image.code() == 0);
+    std::array<char, 4096> bytes{};
+    CHECK(rbd_read(image.get(), 0, bytes.size(), bytes.data()) == static_cast<ssize_t>(bytes.size()));
+    CHECK(rbd_write(image.get(), 0, bytes.size(), bytes.data()) == static_cast<ssize_t>(bytes.size()));
+    CHECK(rbd_flush(image.get()) == 0);
+  }
+  CHECK(OpenImage(user, "team-d", image_of(other)).code() == -EPERM);
+  CHECK(OpenImage(user, "", "base_" + digest.hex()).code() == -EPERM);  // to write
+  const rados_ioctx_t index = user.space(".ironcore");
+  std::uint64_t size = 0;
+  CHECK(rados_stat(index, "volumes", &size, nullptr) == -EPERM);
+  CHECK(rados_write_full(index, "volumes", "x", 1) == -EPERM);
+  rados_ioctx_destroy(index);
+  for (const BlockId& id : {mine, other}) REQUIRE_OK(store->remove(id));
+  maintain(*store);
+  REQUIRE_OK(store->remove_base(digest));
+}
+
+TEST_CASE("a wrong user, key or pool is refused with words that hold no key") {
+  const std::string key = test_cluster().env("CEPH_KEY");
+  const std::string monitor = test_cluster().env("CEPH_MONITOR");
+  const auto wrong = Cluster::connect({.monitors = {monitor}, .user = "nobody", .key = key});
+  REQUIRE(wrong.has_error());
+  CHECK(wrong.error().code() == ErrorCode::forbidden);
+  CHECK(wrong.error().message().find(key) == std::string::npos);
+  const auto no_key = Cluster::connect({.monitors = {monitor}, .user = "admin", .key = "no key"});
+  REQUIRE(no_key.has_error());
+  CHECK(no_key.error().message().find("no key") == std::string::npos);
+  CHECK(Cluster::connect({.monitors = {"a b"}, .user = "admin", .key = key}).error().code() == ErrorCode::invalid);
+  const auto cluster = provider();
+  SystemClock clock;
+  NullLog log;
+  CHECK(open(*cluster, {.pool = "absent"}, clock, log).error().code() == ErrorCode::not_found);
+  CHECK(open(*cluster, {.pool = "a, allow *"}, clock, log).error().code() == ErrorCode::invalid);
+}
+
+TEST_CASE("a cluster that is silent is unavailable after the patience, and all is well when it is back") {
+  const auto cluster = provider(std::chrono::seconds(3));
+  const auto store = store_on(*cluster);
+  const auto id = new_id();
+  REQUIRE_OK(create(*store, id, {.size_bytes = 4 * mib}));
+  auto data = store->open(id, {});
+  REQUIRE_OK(data);
+  test_cluster().run({"pause", "osd.0"});
+  const auto late = store->volume(id);
+  const auto later = create(*store, new_id(), {.size_bytes = mib});
+  std::promise<Result<void>> ended;
+  auto end = ended.get_future();
+  std::array<std::byte, 512> bytes{};
+  (*data)->read(0, bytes, [&](Result<void> result) { ended.set_value(std::move(result)); });
+  test_cluster().run({"resume", "osd.0"});
+  REQUIRE(late.has_error());
+  CHECK(late.error().code() == ErrorCode::unavailable);
+  REQUIRE(later.has_error());
+  CHECK(later.error().code() == ErrorCode::unavailable);
+  CHECK(end.wait_for(std::chrono::seconds(60)) == std::future_status::ready);
+  data->reset();
+  REQUIRE_OK(store->volume(id));
+
+  test_cluster().run({"pause", "mon"});
+  const auto room = store->capacity();
+  test_cluster().run({"resume", "mon"});
+  REQUIRE(room.has_error());
+  CHECK(room.error().code() == ErrorCode::unavailable);
+  Result<Capacity> again = store->capacity();
+  for (int i = 0; i < 20 && again.has_error(); ++i) again = store->capacity();
+  REQUIRE_OK(again);
+  Result<void> removed = store->remove(id);
+  for (int i = 0; i < 20 && removed.has_error(); ++i) removed = store->remove(id);
+  REQUIRE_OK(removed);
+  maintain(*store);
+}
+
+}  // namespace ironcore::storage::ceph::testing
