@@ -357,13 +357,13 @@ struct BlockStore::State : std::enable_shared_from_this<BlockStore::State> {
     }
     return all;
   }
-  /// It is no longer there by name; its pages stay as long as others depend on it.
-  void drop(const ImagePtr& image) {
+  /// It is no longer there by name; its pages stay as long as others depend on it. By value: the map's own pointer may be meant.
+  void drop(ImagePtr image) {
     images.erase(image->id);
     if (dependents(image).empty()) {
       image->parent = nullptr;
     } else {
-      trash.insert(image);
+      trash.insert(std::move(image));
     }
   }
   /// Gets pages of its own.
