@@ -274,9 +274,10 @@ TEST_CASE("local: a snapshot of a volume that this store writes to holds one mom
     const Bytes full(block, std::byte{0xff});
     std::jthread writer([&] {
       for (std::uint64_t i = 0; i < blocks; ++i) {
-        std::promise<Result<void>> ended;
-        data->write(i * block, full, [&](Result<void> result) { ended.set_value(std::move(result)); });
-        if (ended.get_future().get().has_error()) has_failed = true;
+        const auto ended = std::make_shared<std::promise<Result<void>>>();
+        auto answer = ended->get_future();
+        data->write(i * block, full, [ended](Result<void> result) { ended->set_value(std::move(result)); });
+        if (answer.get().has_error()) has_failed = true;
         ++written;
       }
     });
