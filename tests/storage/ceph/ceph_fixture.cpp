@@ -26,7 +26,7 @@ std::string make_provider() {
   const std::string command =
       R"({"prefix": "auth get-or-create-key", "entity": "client.provider", "caps": [)"
       R"("mon", "profile rbd, allow command \"auth get-or-create\", allow command \"auth rm\"",)"
-      R"("osd", "profile rbd pool=rbd", "mgr", "profile rbd"], "format": "plain"})";
+      R"("osd", "profile rbd pool=rbd, profile rbd pool=spare", "mgr", "profile rbd"], "format": "plain"})";
   const char* line = command.c_str();
   char* out = nullptr;
   std::size_t size = 0;
@@ -56,8 +56,9 @@ std::unique_ptr<Cluster> provider(std::chrono::seconds patience) {
   return std::move(*cluster);
 }
 
-std::unique_ptr<BlockStore> store_on(Cluster& cluster, std::uint32_t max_depth) {
-  auto store = open(cluster, {.pool = the_cluster->env("CEPH_POOL"), .max_depth = max_depth}, the_clock, no_log);
+std::unique_ptr<BlockStore> store_on(Cluster& cluster, const std::string& data_pool) {
+  auto store =
+      open(cluster, {.pool = the_cluster->env("CEPH_POOL"), .data_pool = data_pool, .max_depth = 2}, the_clock, no_log);
   REQUIRE_MESSAGE(store.has_value(), store.error().message());
   return std::move(*store);
 }

@@ -19,8 +19,8 @@ tests::CephCluster& test_cluster();
 /// A connection as the provider has it: a user with no more rights than docs/storage-ceph.md asks for.
 std::unique_ptr<Cluster> provider(std::chrono::seconds patience = std::chrono::seconds(30));
 
-/// In the pool of the cluster.
-std::unique_ptr<BlockStore> store_on(Cluster& cluster, std::uint32_t max_depth = 2);
+/// In the pool of the cluster, with a `max_depth` of 2. The provider may use a data pool called `spare` too, if a test makes it.
+std::unique_ptr<BlockStore> store_on(Cluster& cluster, const std::string& data_pool = "");
 
 /// librados itself, as any user. Thread: one.
 class Stranger {

@@ -262,6 +262,47 @@ TEST_CASE("a tenant's credential reaches its own volumes and base images to read
   REQUIRE_OK(store->remove_base(digest));
 }
 
+TEST_CASE("data goes to the data pool, and the tenant's credential reaches it there") {
+  const Stranger admin;
+  const char* command = R"({"prefix": "osd pool create", "pool": "spare", "pg_num": 1})";
+  REQUIRE(rados_mon_command(admin.get(), &command, 1, nullptr, 0, nullptr, nullptr, nullptr, nullptr) == 0);
+  REQUIRE(rados_wait_for_latest_osdmap(admin.get()) == 0);
+  const auto cluster = provider();
+  const auto store = store_on(*cluster, "spare");
+  const Directory directory;
+  const auto digest = base_in(*store, directory, mib);
+  // A tenant without a user: those of other tests may do less.
+  const std::string fresh = "team-e";
+  const BlockId plain{fresh, Uid::random()}, sealed{fresh, Uid::random()};
+  const EncryptionKey key = EncryptionKey::random();
+  REQUIRE_OK(create(*store, plain, {.size_bytes = 4 * mib, .source = FromBase{digest}}));
+  REQUIRE_OK(create(*store, sealed, {.size_bytes = 4 * mib, .source = FromBase{digest}, .key = key}));
+  for (const BlockId& id : {plain, sealed}) {
+    CHECK(rbd_get_data_pool_id(OpenImage(admin, fresh, image_of(id)).get()) == rados_pool_lookup(admin.get(), "spare"));
+  }
+  const auto access = store->access(plain);
+  REQUIRE_OK(access);
+  {
+    const Stranger user(access->secrets.at("userID"), access->secrets.at("userKey"));
+    REQUIRE(user.is_connected());
+    const OpenImage image(user, fresh, image_of(plain));
+    REQUIRE(image.code() == 0);
+    std::array<char, 4096> bytes{};
+    CHECK(rbd_read(image.get(), 0, bytes.size(), bytes.data()) == static_cast<ssize_t>(bytes.size()));
+    CHECK(crypto::sha256(std::string_view(bytes.data(), bytes.size())) !=
+          crypto::sha256(std::string(bytes.size(), '\0')));
+    CHECK(rbd_write(image.get(), 0, bytes.size(), bytes.data()) == static_cast<ssize_t>(bytes.size()));
+    CHECK(rbd_flush(image.get()) == 0);
+  }
+  const auto room = store->capacity();
+  REQUIRE_OK(room);
+  CHECK(room->total_bytes > 64 * mib);
+  for (const BlockId& id : {plain, sealed}) REQUIRE_OK(store->remove(id));
+  maintain(*store);
+  REQUIRE_OK(store->remove_base(digest));
+  maintain(*store);
+}
+
 TEST_CASE("a wrong user, key or pool is refused with words that hold no key") {
   const std::string key = test_cluster().env("CEPH_KEY");
   const std::string monitor = test_cluster().env("CEPH_MONITOR");
