@@ -81,7 +81,11 @@ Result<Capacity> Store::capacity() {
   IRONCORE_TRY(const auto usage,
                cluster_.ask_monitor({{"prefix", "df"}, {"detail", "detail"}}, "ask how full the cluster is"));
   const auto* mine = find_by(at(usage, {"pools"}), "name", pool);
-  if (mine == nullptr) return Error(ErrorCode::not_found, "pool " + pool + ": not found");
+  if (mine == nullptr) {
+    if (rados_pool_lookup(cluster_.rados, pool.c_str()) < 0)
+      return Error(ErrorCode::not_found, "pool " + pool + ": not found");
+    return Error(ErrorCode::unavailable, "pool " + pool + " is new, and the cluster has no figures of it yet");
+  }
   Capacity out;
   out.used_bytes = number(at(*mine, {"stats", "stored"}));
   out.available_bytes = number(at(*mine, {"stats", "max_avail"}));
