@@ -584,8 +584,8 @@ TEST_CASE("wrong options are refused, each by name") {
   std::vector<std::string> fields;
   const auto error = refused.error();
   for (const auto& field : error.fields()) fields.push_back(field.field);
-  CHECK(fields == std::vector<std::string>{"pool", "provider_id", "lease_time_to_live", "classes",
-                                           "thin_provision_ratio", "workers"});
+  CHECK(fields == std::vector<std::string>{"pool", "provider_id", "lease_time_to_live", "classes", "workers",
+                                           "thin_provision_ratio"});
 }
 
 // ---- faults -------------------------------------------------------------------------------------------------------
