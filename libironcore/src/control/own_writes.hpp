@@ -40,8 +40,10 @@ class OwnWrites {
     const std::lock_guard lock(mutex_);
     // What the informer has told as gone, nobody takes out again.
     const auto cached = cache_.get(cache_key(object));
-    if (cached && cached->metadata.uid == object.metadata().uid)
-      written_[object.metadata().uid] = object.template share<T>();
+    if (!cached || cached->metadata.uid != object.metadata().uid) return;
+    auto& last = written_[object.metadata().uid];
+    if (!last || last->metadata.resource_version < object.metadata().resource_version)
+      last = object.template share<T>();
   }
   /// What is in the status of `after`; nothing if that is what it was.
   Result<void> write_status(const T& before, T after) {

@@ -314,6 +314,8 @@ BOOST_DESCRIBE_STRUCT(Bucket, (), (metadata, spec, status))
 /// Types of Secrets: what opens a volume for a hypervisor, and a key (`encryptionKey`, 256 bits) for its data.
 inline constexpr std::string_view volume_auth_secret_type = "storage.ironcore.dev/volume-auth";
 inline constexpr std::string_view volume_encryption_secret_type = "storage.ironcore.dev/volume-encryption";
+/// Type of a Secret with what opens a bucket, in the words of S3 clients: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`, and `BUCKET_NAME`.
+inline constexpr std::string_view bucket_access_secret_type = "storage.ironcore.dev/bucket-access";
 /// Annotation of a Bucket that is being deleted: `true` = its content is removed too.
 inline constexpr std::string_view remove_content_annotation = "storage.ironcore.dev/remove-content";
 /// Annotation of a Bucket whose new value asks for one new key.
