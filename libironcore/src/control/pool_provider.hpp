@@ -13,6 +13,7 @@
 
 #include "ironcore/control/controller.hpp"
 #include "ironcore/control/informer.hpp"
+#include "ironcore/control/managed_by.hpp"
 #include "ironcore/control/placed_kinds.hpp"
 #include "own_writes.hpp"
 #include "pool_announcer.hpp"
@@ -73,6 +74,13 @@ void wake(Controller& controller, const store::Shared<T>& before, const store::S
   const auto key = key_of(after ? *after : *before);
   if (before && after && is_status_alone(*before, *after) && controller.queue().failures(key) > 0) return;
   controller.queue().add(key);
+}
+
+/// Without a class somebody else provides it. What others manage is theirs, unless we have begun with it: then nobody else would end it.
+template <class T>
+bool is_provided_here(const T& object, std::string_view finalizer) {
+  return PlacedKind<T>::class_of(object) != nullptr &&
+         (!is_managed_by_others(object.metadata) || has_finalizer(object.metadata, finalizer));
 }
 
 // ---- classes and their stores -------------------------------------------------------------------------------------

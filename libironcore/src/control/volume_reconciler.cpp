@@ -5,8 +5,7 @@
 #include <algorithm>
 
 #include "ironcore/base/text.hpp"
-#include "ironcore/control/finalizers.hpp"
-#include "ironcore/control/managed_by.hpp"
+#include "status_draft.hpp"
 #include "volume_secrets.hpp"
 
 namespace ironcore::control {
@@ -343,16 +342,13 @@ Result<Requeue> VolumeReconciler::bring_up(const api::Volume& volume, std::stop_
   if (!made && (stop.stop_requested() || made.error().code() == ErrorCode::conflict)) return made.error();
   if (!made && !findings.trouble)
     findings.trouble = {"ReconcileFailed", made.error().message(), Trouble::Kind::failure};
-  const auto written = write_status(volume, findings);
-  if (!made) return made.error();
-  IRONCORE_CHECK(written);
-  return Requeue{.after = findings.look_again};
+  return end_turn(made, write_status(volume, findings), findings.look_again);
 }
 
 // ---- the end ------------------------------------------------------------------------------------------------------
 
-/// False: somebody has it open.
-Result<bool> VolumeReconciler::remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings) {
+/// `findings.kept`: somebody has it open.
+Result<void> VolumeReconciler::remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings) {
   for (auto* store : stores_of(parts_.options, volume.spec.volume_class_ref->name)) {
     const auto removed = store->remove(id);
     if (removed) continue;
@@ -368,9 +364,9 @@ Result<bool> VolumeReconciler::remove_data(const api::Volume& volume, const stor
       }
     findings.kept = {"InUse", names.empty() ? removed.error().message()
                                             : "the volume is removed when nobody has it open any more: " + names};
-    return false;
+    return {};
   }
-  return true;
+  return {};
 }
 
 Result<Requeue> VolumeReconciler::tear_down(const api::Volume& volume) {
@@ -383,13 +379,8 @@ Result<Requeue> VolumeReconciler::tear_down(const api::Volume& volume) {
     return Requeue{};
   }
   IRONCORE_TRY(const auto id, block_id(volume.metadata));
-  const auto is_removed = remove_data(volume, id, findings);
-  if (!is_removed || !*is_removed) {
-    const auto written = write_status(volume, findings);
-    if (!is_removed) return is_removed.error();
-    IRONCORE_CHECK(written);
-    return Requeue{.after = parts_.options.look_again};
-  }
+  const auto removed = remove_data(volume, id, findings);
+  if (!removed || findings.kept) return end_turn(removed, write_status(volume, findings), parts_.options.look_again);
   tell(volume, api::EventType::normal, "ImageDeletionSucceeded", "the data of the volume is gone", "DeleteImage");
   IRONCORE_CHECK(remove_secret(parts_.store, owned_secret_of(volume)));
   IRONCORE_CHECK(writes_.let_go(volume, api::volume_finalizer));
@@ -401,15 +392,8 @@ Result<Requeue> VolumeReconciler::tear_down(const api::Volume& volume) {
 Result<void> VolumeReconciler::write_status(const api::Volume& volume, const Findings& findings) {
   const auto current = writes_.newest_of(volume);
   if (!current) return {};
-  auto changed = *current;
-  auto& status = changed.status;
-  const auto now = parts_.clock.wall();
-  const auto condition = [&](const char* type, const std::optional<Trouble>& trouble, const char* fine,
-                             const char* message) {
-    if (set_condition(status.conditions, type, trouble, fine, message, now))
-      tell(volume, trouble->event_type(), trouble->reason, trouble->message, "");
-  };
-
+  StatusDraft<api::Volume> draft(*current, parts_.events, parts_.clock.wall());
+  auto& status = draft.object.status;
   if (findings.seen) {
     status.volume_id = parts_.options.type + "://" + volume.metadata.uid;
     status.resources = {{"storage", Quantity::bytes(static_cast<std::int64_t>(findings.seen->size_bytes))}};
@@ -417,30 +401,20 @@ Result<void> VolumeReconciler::write_status(const api::Volume& volume, const Fin
   if (findings.access) status.access = findings.access;
   const bool is_usable = status.access && !status.volume_id.empty() && !findings.is_lost;
   if (findings.kept) {
-    condition("Removable", findings.kept, "", "");
+    draft.condition("Removable", findings.kept, "", "");
   } else if (is_usable) {
-    condition("Ready", std::nullopt, "Available", "the volume can be used");
-    condition("UpToDate", findings.trouble, "UpToDate", "size and limits are as they are wanted");
+    draft.condition("Ready", std::nullopt, "Available", "the volume can be used");
+    draft.condition("UpToDate", findings.trouble, "UpToDate", "size and limits are as they are wanted");
   } else if (findings.trouble) {
-    condition("Ready", findings.trouble, "", "");
+    draft.condition("Ready", findings.trouble, "", "");
   }
-  if (!findings.kept) {
-    const bool is_faulty = findings.is_lost || (findings.trouble && findings.trouble->kind == Trouble::Kind::fault);
-    const auto state = is_usable   ? api::VolumeState::available
-                       : is_faulty ? api::VolumeState::error
-                                   : api::VolumeState::pending;
-    if (state != status.state || !status.last_state_transition_time) status.last_state_transition_time = now;
-    status.state = state;
-  }
-  return writes_.write_status(*current, std::move(changed));
+  if (!findings.kept) draft.state(is_usable, findings.trouble);
+  return writes_.write_status(*current, std::move(draft.object));
 }
 
 Result<Requeue> VolumeReconciler::reconcile(const std::string& key, std::stop_token stop) {
   auto volume = writes_.newest(key);
-  // Without a class somebody else provides it. What others manage is theirs, unless we have begun with it: then nobody else would end it.
-  if (!volume || !volume->spec.volume_class_ref ||
-      (is_managed_by_others(volume->metadata) && !has_finalizer(volume->metadata, api::volume_finalizer)))
-    return Requeue{};
+  if (!volume || !is_provided_here(*volume, api::volume_finalizer)) return Requeue{};
   if (volume->metadata.deletion_timestamp) return tear_down(*volume);
   if (parts_.options.classes.contains(volume->spec.volume_class_ref->name)) {
     IRONCORE_TRY(volume, writes_.keep(volume, api::volume_finalizer));

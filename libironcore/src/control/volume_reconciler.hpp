@@ -63,7 +63,7 @@ class VolumeReconciler {
   Result<void> publish(const api::Volume& volume, const Offer& offer, Findings& findings);
   Result<Requeue> bring_up(const api::Volume& volume, std::stop_token stop);
   Result<Requeue> tear_down(const api::Volume& volume);
-  Result<bool> remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings);
+  Result<void> remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings);
   Result<void> write_status(const api::Volume& volume, const Findings& findings);
   void tell(const api::Volume& volume, api::EventType type, std::string reason, std::string message,
             std::string action);
