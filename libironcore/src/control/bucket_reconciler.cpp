@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "bucket_settings.hpp"
-#include "ironcore/control/managed_by.hpp"
+#include "status_draft.hpp"
 #include "volume_secrets.hpp"
 
 namespace ironcore::control {
@@ -232,14 +232,11 @@ Result<Requeue> BucketReconciler::bring_up(const api::Bucket& bucket, std::stop_
   const auto made = make(bucket, findings);
   if (!made && (stop.stop_requested() || made.error().code() == ErrorCode::conflict)) return made.error();
   if (!made && !findings.trouble) findings.trouble = Trouble::named("ReconcileFailed", made.error());
-  const auto written = write_status(bucket, findings);
-  if (!made) return made.error();
-  IRONCORE_CHECK(written);
-  return Requeue{.after = findings.look_again};
+  return end_turn(made, write_status(bucket, findings), findings.look_again);
 }
 
-/// False: it has content, or not all of that is removed yet.
-Result<bool> BucketReconciler::remove_data(const api::Bucket& bucket, Findings& findings) {
+/// `findings.kept`: it has content, or not all of that is removed yet.
+Result<void> BucketReconciler::remove_data(const api::Bucket& bucket, Findings& findings) {
   IRONCORE_TRY(const auto id, Uid::parse(bucket.metadata.uid));
   const bool is_whole = annotation_of(bucket.metadata, api::remove_content_annotation) == "true";
   for (auto* store : stores_of(parts_.options, bucket.spec.bucket_class_ref->name)) {
@@ -251,28 +248,23 @@ Result<bool> BucketReconciler::remove_data(const api::Bucket& bucket, Findings& 
           "HasContent",
           error.message() + " with the annotation " + std::string(api::remove_content_annotation) + ": \"true\"",
           Trouble::Kind::fault};
-      return false;
+      return {};
     }
     if (is_whole && error.code() == ErrorCode::timeout) {
       findings.kept = {"RemovingContent", "the content of the bucket is being removed: " + error.message()};
-      return false;
+      return {};
     }
     findings.kept = Trouble::of(error, "BucketDeletionFailed");
     return error;
   }
-  return true;
+  return {};
 }
 
 Result<Requeue> BucketReconciler::tear_down(const api::Bucket& bucket) {
   if (!has_finalizer(bucket.metadata, api::bucket_finalizer)) return Requeue{};
   Findings findings;
-  const auto is_removed = remove_data(bucket, findings);
-  if (!is_removed || !*is_removed) {
-    const auto written = write_status(bucket, findings);
-    if (!is_removed) return is_removed.error();
-    IRONCORE_CHECK(written);
-    return Requeue{.after = parts_.options.look_again};
-  }
+  const auto removed = remove_data(bucket, findings);
+  if (!removed || findings.kept) return end_turn(removed, write_status(bucket, findings), parts_.options.look_again);
   tell(bucket, api::EventType::normal, "BucketDeletionSucceeded", "the bucket and its keys are gone", "DeleteBucket");
   IRONCORE_CHECK(remove_secret(parts_.store, owned_secret_of(bucket)));
   IRONCORE_CHECK(writes_.let_go(bucket, api::bucket_finalizer));
@@ -284,15 +276,8 @@ Result<Requeue> BucketReconciler::tear_down(const api::Bucket& bucket) {
 Result<void> BucketReconciler::write_status(const api::Bucket& bucket, const Findings& findings) {
   const auto current = writes_.newest_of(bucket);
   if (!current) return {};
-  auto changed = *current;
-  auto& status = changed.status;
-  const auto now = parts_.clock.wall();
-  const auto condition = [&](const char* type, const std::optional<Trouble>& trouble, const char* fine,
-                             const char* message) {
-    if (set_condition(status.conditions, type, trouble, fine, message, now))
-      tell(bucket, trouble->event_type(), trouble->reason, trouble->message, "");
-  };
-
+  StatusDraft<api::Bucket> draft(*current, parts_.events, parts_.clock.wall());
+  auto& status = draft.object.status;
   if (findings.seen) {
     status.bucket_id = parts_.options.type + "://" + bucket.metadata.uid;
     status.usage = usage_of(*findings.seen);
@@ -301,24 +286,19 @@ Result<void> BucketReconciler::write_status(const api::Bucket& bucket, const Fin
   if (findings.rotation) status.key_rotation = findings.rotation;
   const bool is_usable = status.access && !status.bucket_id.empty() && !findings.is_lost;
   if (findings.kept) {
-    condition("Removable", findings.kept, "", "");
-    return writes_.write_status(*current, std::move(changed));
+    draft.condition("Removable", findings.kept, "", "");
+    return writes_.write_status(*current, std::move(draft.object));
   }
   if (is_usable) {
-    condition("Ready", std::nullopt, "Available", "the bucket can be used");
-    condition("UpToDate", findings.trouble, "UpToDate", "quota, settings and keys are as they are wanted");
+    draft.condition("Ready", std::nullopt, "Available", "the bucket can be used");
+    draft.condition("UpToDate", findings.trouble, "UpToDate", "quota, settings and keys are as they are wanted");
     if (findings.are_limits_known)
-      condition("Limited", findings.unlimited, "Limited", "the limits of the class are set");
+      draft.condition("Limited", findings.unlimited, "Limited", "the limits of the class are set");
   } else if (findings.trouble) {
-    condition("Ready", findings.trouble, "", "");
+    draft.condition("Ready", findings.trouble, "", "");
   }
-  const bool is_faulty = findings.is_lost || (findings.trouble && findings.trouble->kind == Trouble::Kind::fault);
-  const auto state = is_usable   ? api::BucketState::available
-                     : is_faulty ? api::BucketState::error
-                                 : api::BucketState::pending;
-  if (state != status.state || !status.last_state_transition_time) status.last_state_transition_time = now;
-  status.state = state;
-  return writes_.write_status(*current, std::move(changed));
+  draft.state(is_usable, findings.trouble);
+  return writes_.write_status(*current, std::move(draft.object));
 }
 
 Result<void> BucketReconciler::tell_usage(const api::Bucket& bucket, const storage::Bucket& seen) {
@@ -331,10 +311,7 @@ Result<void> BucketReconciler::tell_usage(const api::Bucket& bucket, const stora
 
 Result<Requeue> BucketReconciler::reconcile(const std::string& key, std::stop_token stop) {
   auto bucket = writes_.newest(key);
-  // Without a class somebody else provides it. What others manage is theirs, unless we have begun with it: then nobody else would end it.
-  if (!bucket || !bucket->spec.bucket_class_ref ||
-      (is_managed_by_others(bucket->metadata) && !has_finalizer(bucket->metadata, api::bucket_finalizer)))
-    return Requeue{};
+  if (!bucket || !is_provided_here(*bucket, api::bucket_finalizer)) return Requeue{};
   if (bucket->metadata.deletion_timestamp) return tear_down(*bucket);
   if (parts_.options.classes.contains(bucket->spec.bucket_class_ref->name)) {
     IRONCORE_TRY(bucket, writes_.keep(bucket, api::bucket_finalizer));
