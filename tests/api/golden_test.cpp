@@ -341,14 +341,24 @@ constexpr std::string_view bucket = R"({
     "bucketClassRef": {"name": "standard"},
     "bucketPoolSelector": {"a": "b"},
     "bucketPoolRef": {"name": "rgw-1"},
-    "tolerations": [{"key": "a", "operator": "Equal", "value": "b", "effect": "NoSchedule"}]
+    "tolerations": [{"key": "a", "operator": "Equal", "value": "b", "effect": "NoSchedule"}],
+    "lockable": true,
+    "settings": {
+      "versioned": true,
+      "lifecycle": [{"id": "tidy", "prefix": "tmp/", "expireDays": 7, "oldVersionDays": 30, "uploadDays": 1}],
+      "cors": [{"origins": ["*"], "methods": ["GET"], "headers": ["a"], "exposedHeaders": ["b"], "maxAgeSeconds": 60}],
+      "policy": "{\"Version\":\"2012-10-17\"}",
+      "retention": {"mode": "Compliance", "days": 30}
+    }
   },
   "status": {
     "bucketID": "rgw://19",
     "state": "Available",
     "lastStateTransitionTime": "2026-11-23T01:45:08Z",
     "access": {"secretRef": {"name": "keys"}, "endpoint": "http://rgw-1.example/pictures"},
-    "conditions": [{"type": "Ready", "status": "True"}]
+    "conditions": [{"type": "Ready", "status": "True"}],
+    "usage": {"objects": "12", "storage": "3Mi"},
+    "keyRotation": {"request": "monday", "oldKey": "A1", "time": "2026-11-23T01:45:08Z"}
   }
 })";
 

@@ -120,6 +120,19 @@ TEST_CASE("rules of a bucket") {
            R"("bucketPoolSelector":{"a b":"c"},"tolerations":[{"value":"x"}]}})",
            "spec.bucketPoolSelector[a b] invalid\nspec.bucketPoolRef.name invalid\n"
            "spec.tolerations[0].operator invalid"},
+          {"classless with settings", R"({"spec":{"lockable":true,"settings":{"versioned":true}}})",
+           "spec.lockable forbidden\nspec.settings forbidden"},
+          {"settings",
+           R"({"spec":{"bucketClassRef":{"name":"fast"},"lockable":true,"settings":{"retention":{"days":1},)"
+           R"("lifecycle":[{"id":"a","expireDays":1},{"id":"b","uploadDays":1}]}}})",
+           fine},
+          {"bad settings",
+           R"({"spec":{"bucketClassRef":{"name":"fast"},"settings":{"retention":{"days":0},"cors":[{"maxAgeSeconds":-1}],)"
+           R"("lifecycle":[{"expireDays":-1},{"id":"a"},{"id":"a","oldVersionDays":-1,"uploadDays":-1}]}}})",
+           "spec.settings.lifecycle[0].id required\nspec.settings.lifecycle[0].expireDays invalid\n"
+           "spec.settings.lifecycle[2].id duplicate\nspec.settings.lifecycle[2].oldVersionDays invalid\n"
+           "spec.settings.lifecycle[2].uploadDays invalid\nspec.settings.cors[0].maxAgeSeconds invalid\n"
+           "spec.settings.retention.days invalid\nspec.settings.retention forbidden"},
       });
   constexpr const char *plain = R"({"spec":{"bucketClassRef":{"name":"fast"}}})",
                        *pooled = R"({"spec":{"bucketClassRef":{"name":"fast"},"bucketPoolRef":{"name":"p"}}})";
@@ -130,6 +143,8 @@ TEST_CASE("rules of a bucket") {
                   {"class removed", plain, "{}", "spec.bucketClassRef forbidden"},
                   {"pool set", plain, pooled, fine},
                   {"pool removed", pooled, plain, "spec.bucketPoolRef forbidden"},
+                  {"lockable later", plain, R"({"spec":{"bucketClassRef":{"name":"fast"},"lockable":true}})",
+                   "spec.lockable forbidden"},
               });
 }
 

@@ -58,6 +58,30 @@ void check_placing_change(const FieldPath& at, const Placing& current, const Pla
   checks.set_once(FieldPath(at, current.pool_name), current.pool_ref, wanted.pool_ref);
 }
 
+/// Only what every object store has to take; the provider asks the one it has.
+void check_settings(const FieldPath& at, const BucketSpec& spec, Checks& checks) {
+  const auto not_negative = [&](const FieldPath& where, const char* name, std::int32_t value) {
+    checks.not_negative(FieldPath(where, name), Quantity(value));
+  };
+  const auto& settings = *spec.settings;
+  const FieldPath lifecycle(at, "lifecycle"), cors(at, "cors"), retention(at, "retention");
+  std::set<std::string, std::less<>> ids;
+  for (std::size_t i = 0; i < settings.lifecycle.size(); ++i) {
+    const auto& rule = settings.lifecycle[i];
+    const FieldPath where(lifecycle, i);
+    checks.required(FieldPath(where, "id"), rule.id, "the name of the rule");
+    checks.unique(FieldPath(where, "id"), rule.id, ids);
+    not_negative(where, "expireDays", rule.expire_days);
+    not_negative(where, "oldVersionDays", rule.old_version_days);
+    not_negative(where, "uploadDays", rule.upload_days);
+  }
+  for (std::size_t i = 0; i < settings.cors.size(); ++i)
+    not_negative(FieldPath(cors, i), "maxAgeSeconds", settings.cors[i].max_age_seconds);
+  if (!settings.retention) return;
+  checks.positive(FieldPath(retention, "days"), Quantity(settings.retention->days));
+  checks.forbidden(retention, !spec.lockable, "the bucket is not lockable");
+}
+
 template <class Class>
 void check_class(const Class& object, Checks& checks) {
   const FieldPath root;
@@ -184,12 +208,20 @@ void complete(Bucket&, const Bucket*, Checks&) {}
 
 void check(const Bucket& object, Checks& checks) {
   const FieldPath root;
-  check_placing(FieldPath(root, "spec"), placing_of(object.spec), checks);
+  const FieldPath spec(root, "spec");
+  check_placing(spec, placing_of(object.spec), checks);
+  if (!object.spec.bucket_class_ref) {
+    checks.forbidden(FieldPath(spec, "lockable"), object.spec.lockable, has_no_class);
+    checks.forbidden(FieldPath(spec, "settings"), object.spec.settings.has_value(), has_no_class);
+  }
+  if (object.spec.settings) check_settings(FieldPath(spec, "settings"), object.spec, checks);
 }
 
 void check_change(const Bucket& current, const Bucket& wanted, Checks& checks) {
   const FieldPath root;
-  check_placing_change(FieldPath(root, "spec"), placing_of(current.spec), placing_of(wanted.spec), checks);
+  const FieldPath spec(root, "spec");
+  check_placing_change(spec, placing_of(current.spec), placing_of(wanted.spec), checks);
+  checks.immutable(FieldPath(spec, "lockable"), current.spec.lockable, wanted.spec.lockable);
 }
 
 }  // namespace ironcore::api

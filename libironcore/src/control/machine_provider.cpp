@@ -11,8 +11,7 @@
 #include "ironcore/control/informer.hpp"
 #include "machine_pool_status.hpp"
 #include "machine_reconciler.hpp"
-#include "own_writes.hpp"
-#include "pool_announcer.hpp"
+#include "pool_provider.hpp"
 
 namespace ironcore::control {
 
@@ -22,21 +21,6 @@ constexpr const char* by_uid = "uid";
 constexpr const char* by_interface = "interface";
 constexpr const char* by_volume = "volume";
 
-store::Query query_for(store::FieldSelector fields) {
-  store::Query query;
-  query.fields = std::move(fields);
-  return query;
-}
-
-PoolAnnouncerOptions announcing(const MachineProviderOptions& options) {
-  return {.pool = options.pool,
-          .provider_id = options.provider_id,
-          .holder = options.holder,
-          .labels = options.labels,
-          .heartbeat_every = options.heartbeat_every,
-          .lease_time_to_live = options.lease_time_to_live};
-}
-
 std::vector<FieldError> problems(const MachineProviderOptions& options) {
   auto wrong = problems(announcing(options));
   if (options.workers == 0) wrong.push_back({"workers", FieldError::Reason::invalid, "must be at least 1"});
@@ -45,24 +29,19 @@ std::vector<FieldError> problems(const MachineProviderOptions& options) {
   return wrong;
 }
 
-template <class T>
-std::string key_of(const T& object) {
-  return cache_key(object.metadata.namespace_, object.metadata.name);
-}
-
 }  // namespace
 
 class MachineProvider::Body {
  public:
-  Body(store::Store& store, compute::Host& host, MachineProviderOptions options, store::FieldSelector on_pool,
-       store::FieldSelector the_pool, Clock& clock, Log& log)
+  Body(store::Store& store, compute::Host& host, MachineProviderOptions options, PoolQueries queries, Clock& clock,
+       Log& log)
       : options_(std::move(options)),
         host_(host),
         clock_(clock),
         log_(log),
-        machines_(store, clock, log, query_for(std::move(on_pool))),
+        machines_(store, clock, log, std::move(queries.on_pool)),
         classes_(store, clock, log),
-        pools_(store, clock, log, query_for(std::move(the_pool))),
+        pools_(store, clock, log, std::move(queries.the_pool)),
         claims_(store, clock, log),
         events_(store, {.component = "machine-provider", .host = options_.pool}, clock, log),
         announcer_(
@@ -154,10 +133,7 @@ class MachineProvider::Body {
     });
     machines_.on_change([this](const auto& before, const auto& after) {
       if (!after) reconciler_.forget(before->metadata.uid);
-      const auto key = key_of(after ? *after : *before);
-      // What a failed attempt said in the status must not bring the next one at once: there would be no pause at all.
-      if (before && after && is_status_alone(*before, *after) && controller_.queue().failures(key) > 0) return;
-      controller_.queue().add(key);
+      wake(controller_, before, after);
     });
     classes_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
     pools_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
@@ -265,10 +241,9 @@ Result<std::unique_ptr<MachineProvider>> MachineProvider::create(store::Store& s
                                                                  MachineProviderOptions options, Clock& clock,
                                                                  Log& log) {
   if (auto wrong = problems(options); !wrong.empty()) return Error(std::move(wrong)).within("machine provider");
-  IRONCORE_TRY(auto on_pool, store::FieldSelector::parse("spec.machinePoolRef.name=" + options.pool));
-  IRONCORE_TRY(auto the_pool, store::FieldSelector::parse("metadata.name=" + options.pool));
-  return std::unique_ptr<MachineProvider>(new MachineProvider(
-      std::make_unique<Body>(store, host, std::move(options), std::move(on_pool), std::move(the_pool), clock, log)));
+  IRONCORE_TRY(auto queries, pool_queries<api::Machine>(options.pool));
+  return std::unique_ptr<MachineProvider>(
+      new MachineProvider(std::make_unique<Body>(store, host, std::move(options), std::move(queries), clock, log)));
 }
 
 MachineProvider::MachineProvider(std::unique_ptr<Body> body) : body_(std::move(body)) {}

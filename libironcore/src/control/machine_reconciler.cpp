@@ -152,12 +152,7 @@ Result<void> MachineReconciler::write_status(const api::Machine& machine, const 
   if (!findings.interfaces.empty() && is_news("NetworkInterfacesReady"))
     record("NetworkInterfaceNotReady", findings.interfaces.begin()->second);
 
-  const auto before = store::Object::of(machine);
-  const auto merge = api::merge_patch(before, store::Object::of(std::move(changed)));
-  IRONCORE_TRY(const auto written,
-               store::commit_one(parts_.store, store::Patch{store::key_of(before), merge, store::Part::status}));
-  writes_.remember(written);
-  return {};
+  return writes_.write_status(machine, std::move(changed));
 }
 
 Requeue MachineReconciler::when(const compute::MachineStatus& seen) const {
@@ -208,8 +203,7 @@ Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::st
     tell(machine, so_far);
     // For people only: what cannot be written now is soon overtaken.
     if (!write_status(*latest, so_far, findings)) return;
-    auto written = writes_.newest(cache_key(machine.metadata.namespace_, machine.metadata.name));
-    if (written && written->metadata.uid == machine.metadata.uid) latest = std::move(written);
+    if (auto written = writes_.newest_of(machine)) latest = std::move(written);
   };
   if (shall_apply) {
     auto applied = parts_.host.apply(wish.spec, stop, show_progress);
@@ -281,12 +275,7 @@ Result<Requeue> MachineReconciler::tear_down(const api::Machine& machine) {
   IRONCORE_CHECK(write_status(machine, *removed, {}));
   if (removed->state != compute::MachineState::terminated) return when(*removed);
   IRONCORE_CHECK(parts_.claims.release_all(machine));
-  const auto current = writes_.newest(cache_key(machine.metadata.namespace_, machine.metadata.name));
-  if (!current || current->metadata.uid != machine.metadata.uid) return Requeue{};
-  const auto dropped =
-      drop_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), current), api::machine_finalizer);
-  if (!dropped && dropped.error().code() != ErrorCode::not_found) return dropped.error();
-  if (dropped) writes_.remember(*dropped);  // others may keep it
+  IRONCORE_CHECK(writes_.let_go(machine, api::machine_finalizer));
   return Requeue{};
 }
 
@@ -297,13 +286,7 @@ Result<Requeue> MachineReconciler::reconcile(const std::string& key, std::stop_t
       (is_managed_by_others(machine->metadata) && !has_finalizer(machine->metadata, api::machine_finalizer)))
     return Requeue{};
   if (machine->metadata.deletion_timestamp) return tear_down(*machine);
-  // Before anything exists on the host, so that nothing can be left behind.
-  IRONCORE_TRY(const auto kept, add_finalizer(parts_.store, store::Object(api::kind_of<api::Machine>(), machine),
-                                              api::machine_finalizer));
-  if (kept.metadata().resource_version != machine->metadata.resource_version) {
-    writes_.remember(kept);
-    machine = kept.share<api::Machine>();
-  }
+  IRONCORE_TRY(machine, writes_.keep(machine, api::machine_finalizer));
   return bring_up(*machine, std::move(stop));
 }
 

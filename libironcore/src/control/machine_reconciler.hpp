@@ -32,7 +32,7 @@ class MachineReconciler {
     Clock& clock;
     Log& log;
   };
-  explicit MachineReconciler(Parts parts) : parts_(parts), writes_(parts.machines) {}
+  explicit MachineReconciler(Parts parts) : parts_(parts), writes_(parts.store, parts.machines) {}
 
   Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
   /// The machine is gone from the store.

@@ -4,8 +4,11 @@
 
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
 
+#include "ironcore/control/finalizers.hpp"
 #include "ironcore/control/informer.hpp"
 
 namespace ironcore::control {
@@ -14,7 +17,8 @@ namespace ironcore::control {
 template <class T>
 class OwnWrites {
  public:
-  explicit OwnWrites(Informer<T>& cache) : cache_(cache) {}
+  /// Both must outlive it.
+  OwnWrites(store::Store& store, Informer<T>& cache) : store_(store), cache_(cache) {}
 
   /// The later one of what the cache has and what was written last. Null if the cache has nothing.
   store::Shared<T> newest(const std::string& key) {
@@ -27,13 +31,47 @@ class OwnWrites {
     written_.erase(written);
     return object;
   }
+  /// The same of this object; null if it is gone.
+  store::Shared<T> newest_of(const T& object) {
+    auto found = newest(cache_key(object.metadata.namespace_, object.metadata.name));
+    return found && found->metadata.uid == object.metadata.uid ? found : nullptr;
+  }
   void remember(const store::Object& object) {
     const std::lock_guard lock(mutex_);
     // What the informer has told as gone, nobody takes out again.
     const auto cached = cache_.get(cache_key(object));
-    if (cached && cached->metadata.uid == object.metadata().uid)
-      written_[object.metadata().uid] = object.template share<T>();
+    if (!cached || cached->metadata.uid != object.metadata().uid) return;
+    auto& last = written_[object.metadata().uid];
+    if (!last || last->metadata.resource_version < object.metadata().resource_version)
+      last = object.template share<T>();
   }
+  /// What is in the status of `after`; nothing if that is what it was.
+  Result<void> write_status(const T& before, T after) {
+    if (after.status == before.status) return {};
+    const auto known = store::Object::of(before);
+    const auto merge = api::merge_patch(known, store::Object::of(std::move(after)));
+    IRONCORE_TRY(const auto written,
+                 store::commit_one(store_, store::Patch{store::key_of(known), merge, store::Part::status}));
+    remember(written);
+    return {};
+  }
+  /// With the finalizer, before anything exists that could be left behind.
+  Result<store::Shared<T>> keep(const store::Shared<T>& object, std::string_view finalizer) {
+    IRONCORE_TRY(const auto kept, add_finalizer(store_, store::Object(api::kind_of<T>(), object), finalizer));
+    if (kept.metadata().resource_version == object->metadata.resource_version) return object;
+    remember(kept);
+    return kept.template share<T>();
+  }
+  /// Nothing is left of it. Others may keep the object.
+  Result<void> let_go(const T& object, std::string_view finalizer) {
+    const auto current = newest_of(object);
+    if (!current) return {};
+    const auto dropped = drop_finalizer(store_, store::Object(api::kind_of<T>(), current), finalizer);
+    if (dropped) remember(*dropped);
+    if (!dropped && dropped.error().code() != ErrorCode::not_found) return dropped.error();
+    return {};
+  }
+
   /// It is gone from the store.
   void forget(const std::string& uid) {
     const std::lock_guard lock(mutex_);
@@ -41,6 +79,7 @@ class OwnWrites {
   }
 
  private:
+  store::Store& store_;
   Informer<T>& cache_;
   std::mutex mutex_;
   std::unordered_map<std::string, store::Shared<T>> written_;  // by uid

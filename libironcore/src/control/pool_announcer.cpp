@@ -157,5 +157,6 @@ void PoolAnnouncer<T>::run(std::stop_token stop) {
 
 template class PoolAnnouncer<api::Machine>;
 template class PoolAnnouncer<api::Volume>;
+template class PoolAnnouncer<api::Bucket>;
 
 }  // namespace ironcore::control

@@ -79,5 +79,6 @@ class PoolAnnouncer {
 
 extern template class PoolAnnouncer<api::Machine>;
 extern template class PoolAnnouncer<api::Volume>;
+extern template class PoolAnnouncer<api::Bucket>;
 
 }  // namespace ironcore::control

@@ -7,7 +7,7 @@
 #include <limits>
 #include <map>
 
-#include "ironcore/control/placed_kinds.hpp"
+#include "pool_provider.hpp"
 
 namespace ironcore::control {
 
@@ -60,13 +60,6 @@ std::int64_t room_in(const storage::Capacity& capacity, std::int64_t promised, d
 
 }  // namespace
 
-std::vector<storage::BlockStore*> stores_of(const VolumeProviderOptions& options) {
-  std::vector<storage::BlockStore*> stores;
-  for (const auto& [name, store] : options.classes)
-    if (std::find(stores.begin(), stores.end(), store) == stores.end()) stores.push_back(store);
-  return stores;
-}
-
 api::VolumePoolStatus volume_pool_status(const api::VolumePool& pool, const Informer<api::Volume>& volumes,
                                          const Informer<api::VolumeClass>& classes,
                                          const VolumeProviderOptions& options, WallTime now) {
@@ -83,9 +76,7 @@ api::VolumePoolStatus volume_pool_status(const api::VolumePool& pool, const Info
   const auto stores = stores_of(options);
   for (auto* store : stores) {
     const auto capacity = store->capacity();
-    std::string names;
-    for (const auto& [name, of_class] : options.classes)
-      if (of_class == store) names += (names.empty() ? "" : ", ") + name;
+    const auto names = class_names(options, store);
     if (!capacity) {
       silent += (silent.empty() ? "" : "; ") + names + ": " + capacity.error().message();
       continue;
@@ -115,13 +106,7 @@ api::VolumePoolStatus volume_pool_status(const api::VolumePool& pool, const Info
   status.capacity["storage"] = Quantity::bytes(capacity_of_all);
   status.allocatable["storage"] = Quantity::bytes(allocatable_of_all);
 
-  const bool is_reached = answering > 0;
-  status.state = is_reached ? api::StoragePoolState::available : api::StoragePoolState::unavailable;
-  api::Condition ready{.type = "Ready"};
-  ready.status = is_reached ? api::ConditionStatus::true_ : api::ConditionStatus::false_;
-  ready.reason = is_reached ? "HeartbeatReceived" : "StoreUnreachable";
-  ready.message = silent.empty() ? "the provider runs and reaches its stores" : "stores that do not answer: " + silent;
-  api::set_condition(status.conditions, std::move(ready), now);
+  set_reach(status, answering > 0, silent, now);
   api::Condition room{.type = "HasRoom"};
   room.status = full.empty() ? api::ConditionStatus::true_ : api::ConditionStatus::false_;
   room.reason = full.empty() ? "HasRoom" : "NearlyFull";

@@ -2,15 +2,10 @@
 // What a VolumePool tells about its stores.
 #pragma once
 
-#include <vector>
-
 #include "ironcore/control/informer.hpp"
 #include "ironcore/control/volume_provider.hpp"
 
 namespace ironcore::control {
-
-/// Every store once.
-std::vector<storage::BlockStore*> stores_of(const VolumeProviderOptions& options);
 
 /// Which classes are offered, and how much of each: what the store can still take, plus what the volumes there have been promised, because the scheduler
 /// subtracts that. `storage` is the same over all stores. Classes of a store that does not answer are not offered meanwhile.

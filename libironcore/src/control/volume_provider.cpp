@@ -9,8 +9,7 @@
 #include "ironcore/control/controller.hpp"
 #include "ironcore/control/event_recorder.hpp"
 #include "ironcore/control/informer.hpp"
-#include "own_writes.hpp"
-#include "pool_announcer.hpp"
+#include "pool_provider.hpp"
 #include "volume_pool_status.hpp"
 #include "volume_reconciler.hpp"
 #include "volume_snapshot_reconciler.hpp"
@@ -23,50 +22,11 @@ constexpr const char* by_class = "class";
 constexpr const char* by_snapshot = "snapshot";  // volumes that are made from it
 constexpr const char* by_volume = "volume";      // snapshots of it
 
-PoolAnnouncerOptions announcing(const VolumeProviderOptions& options) {
-  return {.pool = options.pool,
-          .provider_id = options.provider_id,
-          .holder = options.holder,
-          .labels = options.labels,
-          .heartbeat_every = options.heartbeat_every,
-          .lease_time_to_live = options.lease_time_to_live};
-}
-
 std::vector<FieldError> problems(const VolumeProviderOptions& options) {
-  auto wrong = problems(announcing(options));
-  const auto add = [&wrong](const char* field, std::string why) {
-    wrong.push_back({field, FieldError::Reason::invalid, std::move(why)});
-  };
-  if (options.type.empty()) add("type", "must not be empty");
-  if (options.classes.empty()) add("classes", "must name at least one volume class and its store");
-  for (const auto& [name, store] : options.classes)
-    if (store == nullptr) add("classes", "volume class " + name + " has no store");
+  auto wrong = problems_of_storage(options);
   if (!(options.thin_provision_ratio > 0 && options.thin_provision_ratio <= 1000))
-    add("thin_provision_ratio", "must be above 0, and 1000 at most");
-  if (options.workers == 0) add("workers", "must be at least 1");
-  if (options.look_again <= Duration::zero()) add("look_again", "must be longer than nothing");
-  if (options.maintain_every <= Duration::zero()) add("maintain_every", "must be longer than nothing");
+    wrong.push_back({"thin_provision_ratio", FieldError::Reason::invalid, "must be above 0, and 1000 at most"});
   return wrong;
-}
-
-store::Query query_for(store::FieldSelector fields) {
-  store::Query query;
-  query.fields = std::move(fields);
-  return query;
-}
-
-template <class T>
-std::string key_of(const T& object) {
-  return cache_key(object.metadata.namespace_, object.metadata.name);
-}
-
-/// Woken by `before` and `after`, unless it is only what a failed attempt said in the status: that must not bring the next one at once, there would be
-/// no pause at all.
-template <class T>
-void wake(Controller& controller, const store::Shared<T>& before, const store::Shared<T>& after) {
-  const auto key = key_of(after ? *after : *before);
-  if (before && after && is_status_alone(*before, *after) && controller.queue().failures(key) > 0) return;
-  controller.queue().add(key);
 }
 
 /// `namespace/uid`: the same for objects and for what is in a store.
@@ -81,16 +41,16 @@ std::string text_of(const api::Metadata& metadata) {
 
 class VolumeProvider::Body {
  public:
-  Body(store::Store& store, image::Cache* images, VolumeProviderOptions options, store::FieldSelector on_pool,
-       store::FieldSelector the_pool, Clock& clock, Log& log)
+  Body(store::Store& store, image::Cache* images, VolumeProviderOptions options, PoolQueries queries, Clock& clock,
+       Log& log)
       : options_(std::move(options)),
         stores_(stores_of(options_)),
         clock_(clock),
         log_(log),
-        volumes_(store, clock, log, query_for(std::move(on_pool))),
+        volumes_(store, clock, log, std::move(queries.on_pool)),
         snapshots_(store, clock, log),
         classes_(store, clock, log),
-        pools_(store, clock, log, query_for(std::move(the_pool))),
+        pools_(store, clock, log, std::move(queries.the_pool)),
         events_(store, {.component = "volume-provider", .host = options_.pool}, clock, log),
         images_(
             images, options_.base_image_grace, [this](const std::string& key) { volume_controller_.queue().add(key); },
@@ -251,16 +211,13 @@ class VolumeProvider::Body {
     const auto pool = pools_.get(options_.pool);
     if (!pool) return;
     for (const auto& object : known()) found.erase(object);  // come in the meantime
-    std::string fresh;
-    for (const auto& orphan : found)
-      if (!orphans_.contains(orphan)) fresh += (fresh.empty() ? "" : ", ") + orphan;
+    const auto fresh = orphans_.news(std::move(found));
     if (!fresh.empty())
       events_.record(
           reference_to(*pool), api::EventType::warning, "OrphanedVolume",
           "volumes or snapshots in the store, as NAMESPACE/UID, that belong to no object of this pool; remove "
           "them by hand if they are not wanted: " +
               fresh);
-    orphans_ = std::move(found);
   }
 
   void keep_maintaining(std::stop_token stop) {
@@ -286,17 +243,16 @@ class VolumeProvider::Body {
   VolumeSnapshotReconciler snapshot_reconciler_;
   Controller volume_controller_;
   Controller snapshot_controller_;
-  std::set<std::string> orphans_;
+  Orphans orphans_;
   Instant next_maintenance_{};
 };
 
 Result<std::unique_ptr<VolumeProvider>> VolumeProvider::create(store::Store& store, image::Cache* images,
                                                                VolumeProviderOptions options, Clock& clock, Log& log) {
   if (auto wrong = problems(options); !wrong.empty()) return Error(std::move(wrong)).within("volume provider");
-  IRONCORE_TRY(auto on_pool, store::FieldSelector::parse("spec.volumePoolRef.name=" + options.pool));
-  IRONCORE_TRY(auto the_pool, store::FieldSelector::parse("metadata.name=" + options.pool));
-  return std::unique_ptr<VolumeProvider>(new VolumeProvider(
-      std::make_unique<Body>(store, images, std::move(options), std::move(on_pool), std::move(the_pool), clock, log)));
+  IRONCORE_TRY(auto queries, pool_queries<api::Volume>(options.pool));
+  return std::unique_ptr<VolumeProvider>(
+      new VolumeProvider(std::make_unique<Body>(store, images, std::move(options), std::move(queries), clock, log)));
 }
 
 VolumeProvider::VolumeProvider(std::unique_ptr<Body> body) : body_(std::move(body)) {}

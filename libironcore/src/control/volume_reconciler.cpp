@@ -5,9 +5,7 @@
 #include <algorithm>
 
 #include "ironcore/base/text.hpp"
-#include "ironcore/control/finalizers.hpp"
-#include "ironcore/control/managed_by.hpp"
-#include "volume_pool_status.hpp"
+#include "status_draft.hpp"
 #include "volume_secrets.hpp"
 
 namespace ironcore::control {
@@ -23,31 +21,6 @@ std::uint64_t capability(const api::VolumeClass& volume_class, const char* name)
 
 std::string bytes_text(std::uint64_t bytes) {
   return Quantity::bytes(static_cast<std::int64_t>(bytes)).to_text();
-}
-
-/// Nobody can help it but a person.
-bool needs_somebody(const Error& error) {
-  switch (error.code()) {
-    case ErrorCode::invalid:
-    case ErrorCode::unsupported:
-    case ErrorCode::already_exists:
-    case ErrorCode::forbidden:
-      return true;
-    default:
-      return false;
-  }
-}
-
-std::string reason_of(const Error& error, const char* otherwise) {
-  switch (error.code()) {
-    case ErrorCode::exhausted:
-      return "OutOfCapacity";
-    case ErrorCode::unavailable:
-    case ErrorCode::timeout:
-      return "StoreUnavailable";
-    default:
-      return otherwise;
-  }
 }
 
 bool is_claimed(const api::Volume& volume) {
@@ -73,24 +46,6 @@ void VolumeReconciler::tell(const api::Volume& volume, api::EventType type, std:
 
 // ---- what is wanted -----------------------------------------------------------------------------------------------
 
-auto VolumeReconciler::offer_for(const api::Volume& volume, Findings& findings) const -> std::optional<Offer> {
-  const auto& name = volume.spec.volume_class_ref->name;
-  const auto offered = parts_.options.classes.find(name);
-  if (offered == parts_.options.classes.end()) {
-    std::string names;
-    for (const auto& [other, store] : parts_.options.classes) names += (names.empty() ? "" : ", ") + other;
-    findings.trouble = {"VolumeClassNotReady", "volume class " + name + " is not offered by pool " +
-                                                   parts_.options.pool + "; it offers " + names};
-    return std::nullopt;
-  }
-  auto volume_class = parts_.classes.get(name);
-  if (!volume_class) {
-    findings.trouble = {"VolumeClassNotReady", "volume class " + name + " does not exist"};
-    return std::nullopt;
-  }
-  return Offer{std::move(volume_class), offered->second};
-}
-
 storage::Limits VolumeReconciler::limits_for(const api::VolumeClass& volume_class) const {
   return storage::limits_of(capability(volume_class, "iops"), capability(volume_class, "tps"), parts_.options.burst);
 }
@@ -111,8 +66,7 @@ Result<bool> VolumeReconciler::add_image(const api::Volume& volume, const Offer&
   };
   const auto base = parts_.images.ensure(*offer.store, image, key, copying, stop);
   if (!base) {
-    findings.trouble = {"ImagePullFailed", base.error().message(),
-                        needs_somebody(base.error()) ? Trouble::Kind::fault : Trouble::Kind::failure};
+    findings.trouble = Trouble::named("ImagePullFailed", base.error());
     return base.error();
   }
   if (!*base) {
@@ -165,8 +119,7 @@ Result<bool> VolumeReconciler::add_snapshot(const api::Volume& volume, const Off
   IRONCORE_TRY(const auto id, block_id(metadata));
   const auto seen = offer.store->snapshot(id);
   if (!seen) {
-    findings.trouble = {reason_of(seen.error(), "VolumeSnapshotNotReady"), seen.error().message(),
-                        Trouble::Kind::failure};
+    findings.trouble = Trouble::of(seen.error(), "VolumeSnapshotNotReady");
     return seen.error();
   }
   if (seen->size_bytes > spec.size_bytes) {
@@ -215,8 +168,7 @@ Result<std::optional<storage::EncryptionKey>> VolumeReconciler::kept_key(const a
   if (own && (!*own || !(*own)->data.contains(encryption_key_entry))) return std::optional<storage::EncryptionKey>();
   const auto key = own ? encryption_key_in(**own) : Result<storage::EncryptionKey>(own.error());
   if (key) return std::optional(*key);
-  findings.trouble = {"VolumeEncryptionSecretNotReady", key.error().message(),
-                      needs_somebody(key.error()) ? Trouble::Kind::fault : Trouble::Kind::failure};
+  findings.trouble = Trouble::named("VolumeEncryptionSecretNotReady", key.error());
   return key.error();
 }
 
@@ -270,8 +222,7 @@ Result<void> VolumeReconciler::create(const api::Volume& volume, const Offer& of
     const auto& error = created.error();
     if (error.code() == ErrorCode::not_found && volume.spec.data_source && volume.spec.data_source->os_image)
       parts_.images.forget(*offer.store, *volume.spec.data_source->os_image);
-    findings.trouble = {reason_of(error, is_empty ? "EmptyImageCreationFailed" : "CreateImageFromSnapshotFailed"),
-                        error.message(), needs_somebody(error) ? Trouble::Kind::fault : Trouble::Kind::failure};
+    findings.trouble = Trouble::of(error, is_empty ? "EmptyImageCreationFailed" : "CreateImageFromSnapshotFailed");
     return error;
   }
   tell(volume, api::EventType::normal, is_empty ? "EmptyImageCreationSucceeded" : "CreateImageFromSnapshotSucceeded",
@@ -295,8 +246,7 @@ Result<void> VolumeReconciler::adjust(const api::Volume& volume, const Offer& of
   } else if (wanted.size_bytes > seen.size_bytes) {
     auto expanded = offer.store->expand(seen.id, wanted.size_bytes);
     if (!expanded) {
-      findings.trouble = {reason_of(expanded.error(), "UpdateImageSizeFailed"), expanded.error().message(),
-                          needs_somebody(expanded.error()) ? Trouble::Kind::fault : Trouble::Kind::failure};
+      findings.trouble = Trouble::of(expanded.error(), "UpdateImageSizeFailed");
       return expanded.error();
     }
     seen = std::move(*expanded);
@@ -305,7 +255,7 @@ Result<void> VolumeReconciler::adjust(const api::Volume& volume, const Offer& of
   }
   if (wanted.limits != seen.limits) {
     if (const auto set = offer.store->set_limits(seen.id, wanted.limits); !set) {
-      findings.trouble = {reason_of(set.error(), "SetImageLimitFailed"), set.error().message(), Trouble::Kind::failure};
+      findings.trouble = Trouble::of(set.error(), "SetImageLimitFailed");
       return set.error();
     }
     seen.limits = wanted.limits;
@@ -317,8 +267,7 @@ Result<void> VolumeReconciler::adjust(const api::Volume& volume, const Offer& of
 /// What a hypervisor needs: in the status, and what is secret in the volume's own Secret.
 Result<void> VolumeReconciler::publish(const api::Volume& volume, const Offer& offer, Findings& findings) {
   const auto fail = [&](const Error& error) {
-    findings.trouble = {reason_of(error, "AccessNotReady"), error.message(),
-                        needs_somebody(error) ? Trouble::Kind::fault : Trouble::Kind::failure};
+    findings.trouble = Trouble::of(error, "AccessNotReady");
     return error;
   };
   auto access = offer.store->access(findings.seen->id);
@@ -349,7 +298,7 @@ Result<void> VolumeReconciler::publish(const api::Volume& volume, const Offer& o
 }
 
 Result<void> VolumeReconciler::make(const api::Volume& volume, Findings& findings, std::stop_token stop) {
-  const auto offer = offer_for(volume, findings);
+  const auto offer = offer_for(volume, parts_.options, parts_.classes, findings.trouble);
   if (!offer) return {};
   const auto asked = volume.spec.resources.find("storage");
   const auto size = asked == volume.spec.resources.end() || asked->second.sign() <= 0
@@ -364,10 +313,10 @@ Result<void> VolumeReconciler::make(const api::Volume& volume, Findings& finding
   IRONCORE_TRY(const auto id, block_id(volume.metadata));
   auto seen = offer->store->volume(id);
   if (!seen && seen.error().code() != ErrorCode::not_found) {
-    findings.trouble = {reason_of(seen.error(), "StoreFailed"), seen.error().message(), Trouble::Kind::failure};
+    findings.trouble = Trouble::of(seen.error(), "StoreFailed");
     return seen.error();
   }
-  storage::VolumeSpec wanted{.size_bytes = *size, .source = {}, .key = {}, .limits = limits_for(*offer->volume_class)};
+  storage::VolumeSpec wanted{.size_bytes = *size, .source = {}, .key = {}, .limits = limits_for(*offer->of_class)};
   if (seen) {
     findings.seen = std::move(*seen);
   } else if (!volume.status.volume_id.empty()) {
@@ -393,26 +342,18 @@ Result<Requeue> VolumeReconciler::bring_up(const api::Volume& volume, std::stop_
   if (!made && (stop.stop_requested() || made.error().code() == ErrorCode::conflict)) return made.error();
   if (!made && !findings.trouble)
     findings.trouble = {"ReconcileFailed", made.error().message(), Trouble::Kind::failure};
-  const auto written = write_status(volume, findings);
-  if (!made) return made.error();
-  IRONCORE_CHECK(written);
-  return Requeue{.after = findings.look_again};
+  return end_turn(made, write_status(volume, findings), findings.look_again);
 }
 
 // ---- the end ------------------------------------------------------------------------------------------------------
 
-/// False: somebody has it open.
-Result<bool> VolumeReconciler::remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings) {
-  const auto offered = parts_.options.classes.find(volume.spec.volume_class_ref->name);
-  // Of a class that is not offered any more: wherever it is.
-  const auto stores = offered == parts_.options.classes.end() ? stores_of(parts_.options)
-                                                              : std::vector<storage::BlockStore*>{offered->second};
-  for (auto* store : stores) {
+/// `findings.kept`: somebody has it open.
+Result<void> VolumeReconciler::remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings) {
+  for (auto* store : stores_of(parts_.options, volume.spec.volume_class_ref->name)) {
     const auto removed = store->remove(id);
     if (removed) continue;
     if (removed.error().code() != ErrorCode::wrong_state) {
-      findings.kept = {reason_of(removed.error(), "ImageDeletionFailed"), removed.error().message(),
-                       Trouble::Kind::failure};
+      findings.kept = Trouble::of(removed.error(), "ImageDeletionFailed");
       return removed.error();
     }
     std::string names;
@@ -423,9 +364,9 @@ Result<bool> VolumeReconciler::remove_data(const api::Volume& volume, const stor
       }
     findings.kept = {"InUse", names.empty() ? removed.error().message()
                                             : "the volume is removed when nobody has it open any more: " + names};
-    return false;
+    return {};
   }
-  return true;
+  return {};
 }
 
 Result<Requeue> VolumeReconciler::tear_down(const api::Volume& volume) {
@@ -438,47 +379,21 @@ Result<Requeue> VolumeReconciler::tear_down(const api::Volume& volume) {
     return Requeue{};
   }
   IRONCORE_TRY(const auto id, block_id(volume.metadata));
-  const auto is_removed = remove_data(volume, id, findings);
-  if (!is_removed || !*is_removed) {
-    const auto written = write_status(volume, findings);
-    if (!is_removed) return is_removed.error();
-    IRONCORE_CHECK(written);
-    return Requeue{.after = parts_.options.look_again};
-  }
+  const auto removed = remove_data(volume, id, findings);
+  if (!removed || findings.kept) return end_turn(removed, write_status(volume, findings), parts_.options.look_again);
   tell(volume, api::EventType::normal, "ImageDeletionSucceeded", "the data of the volume is gone", "DeleteImage");
   IRONCORE_CHECK(remove_secret(parts_.store, owned_secret_of(volume)));
-  const auto current = writes_.newest(cache_key(volume.metadata.namespace_, volume.metadata.name));
-  if (!current || current->metadata.uid != volume.metadata.uid) return Requeue{};
-  const auto dropped =
-      drop_finalizer(parts_.store, store::Object(api::kind_of<api::Volume>(), current), api::volume_finalizer);
-  if (!dropped && dropped.error().code() != ErrorCode::not_found) return dropped.error();
-  if (dropped) writes_.remember(*dropped);  // others may keep it
+  IRONCORE_CHECK(writes_.let_go(volume, api::volume_finalizer));
   return Requeue{};
 }
 
 // ---- what is told -------------------------------------------------------------------------------------------------
 
 Result<void> VolumeReconciler::write_status(const api::Volume& volume, const Findings& findings) {
-  const auto current = writes_.newest(cache_key(volume.metadata.namespace_, volume.metadata.name));
-  if (!current || current->metadata.uid != volume.metadata.uid) return {};
-  auto changed = *current;
-  auto& status = changed.status;
-  const auto now = parts_.clock.wall();
-  const auto condition = [&](const char* type, const std::optional<Trouble>& trouble, const char* fine,
-                             const char* message) {
-    const auto* before = api::find_condition(current->status.conditions, type);
-    api::Condition after{.type = type};
-    after.status = trouble ? api::ConditionStatus::false_ : api::ConditionStatus::true_;
-    after.reason = trouble ? trouble->reason : fine;
-    after.message = trouble ? trouble->message : message;
-    const bool is_news =
-        trouble && (before == nullptr || before->reason != after.reason || before->message != after.message);
-    if (is_news)
-      tell(volume, trouble->kind == Trouble::Kind::waiting ? api::EventType::normal : api::EventType::warning,
-           after.reason, after.message, "");
-    api::set_condition(status.conditions, std::move(after), now);
-  };
-
+  const auto current = writes_.newest_of(volume);
+  if (!current) return {};
+  StatusDraft<api::Volume> draft(*current, parts_.events, parts_.clock.wall());
+  auto& status = draft.object.status;
   if (findings.seen) {
     status.volume_id = parts_.options.type + "://" + volume.metadata.uid;
     status.resources = {{"storage", Quantity::bytes(static_cast<std::int64_t>(findings.seen->size_bytes))}};
@@ -486,45 +401,23 @@ Result<void> VolumeReconciler::write_status(const api::Volume& volume, const Fin
   if (findings.access) status.access = findings.access;
   const bool is_usable = status.access && !status.volume_id.empty() && !findings.is_lost;
   if (findings.kept) {
-    condition("Removable", findings.kept, "", "");
+    draft.condition("Removable", findings.kept, "", "");
   } else if (is_usable) {
-    condition("Ready", std::nullopt, "Available", "the volume can be used");
-    condition("UpToDate", findings.trouble, "UpToDate", "size and limits are as they are wanted");
+    draft.condition("Ready", std::nullopt, "Available", "the volume can be used");
+    draft.condition("UpToDate", findings.trouble, "UpToDate", "size and limits are as they are wanted");
   } else if (findings.trouble) {
-    condition("Ready", findings.trouble, "", "");
+    draft.condition("Ready", findings.trouble, "", "");
   }
-  if (!findings.kept) {
-    const bool is_faulty = findings.is_lost || (findings.trouble && findings.trouble->kind == Trouble::Kind::fault);
-    const auto state = is_usable   ? api::VolumeState::available
-                       : is_faulty ? api::VolumeState::error
-                                   : api::VolumeState::pending;
-    if (state != status.state || !status.last_state_transition_time) status.last_state_transition_time = now;
-    status.state = state;
-  }
-  if (status == current->status) return {};
-  const auto before = store::Object::of(*current);
-  const auto merge = api::merge_patch(before, store::Object::of(std::move(changed)));
-  IRONCORE_TRY(const auto written,
-               store::commit_one(parts_.store, store::Patch{store::key_of(before), merge, store::Part::status}));
-  writes_.remember(written);
-  return {};
+  if (!findings.kept) draft.state(is_usable, findings.trouble);
+  return writes_.write_status(*current, std::move(draft.object));
 }
 
 Result<Requeue> VolumeReconciler::reconcile(const std::string& key, std::stop_token stop) {
   auto volume = writes_.newest(key);
-  // Without a class somebody else provides it. What others manage is theirs, unless we have begun with it: then nobody else would end it.
-  if (!volume || !volume->spec.volume_class_ref ||
-      (is_managed_by_others(volume->metadata) && !has_finalizer(volume->metadata, api::volume_finalizer)))
-    return Requeue{};
+  if (!volume || !is_provided_here(*volume, api::volume_finalizer)) return Requeue{};
   if (volume->metadata.deletion_timestamp) return tear_down(*volume);
-  // Before anything exists in the store, so that nothing can be left behind.
   if (parts_.options.classes.contains(volume->spec.volume_class_ref->name)) {
-    IRONCORE_TRY(const auto kept, add_finalizer(parts_.store, store::Object(api::kind_of<api::Volume>(), volume),
-                                                api::volume_finalizer));
-    if (kept.metadata().resource_version != volume->metadata.resource_version) {
-      writes_.remember(kept);
-      volume = kept.share<api::Volume>();
-    }
+    IRONCORE_TRY(volume, writes_.keep(volume, api::volume_finalizer));
   }
   return bring_up(*volume, std::move(stop));
 }

@@ -10,7 +10,7 @@
 #include "ironcore/control/event_recorder.hpp"
 #include "ironcore/control/informer.hpp"
 #include "ironcore/control/volume_provider.hpp"
-#include "own_writes.hpp"
+#include "pool_provider.hpp"
 
 namespace ironcore::control {
 
@@ -27,24 +27,13 @@ class VolumeReconciler {
     const VolumeProviderOptions& options;
     Clock& clock;
   };
-  explicit VolumeReconciler(Parts parts) : parts_(parts), writes_(parts.volumes) {}
+  explicit VolumeReconciler(Parts parts) : parts_(parts), writes_(parts.store, parts.volumes) {}
 
   Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
   /// The volume is gone from the store of objects.
   void forget(const std::string& uid) { writes_.forget(uid); }
 
  private:
-  /// Why something is not as it is wanted, for people.
-  struct Trouble {
-    enum class Kind {
-      waiting,  ///< for another object or another turn
-      failure,  ///< will be tried again
-      fault,    ///< somebody has to change something
-    };
-    std::string reason;
-    std::string message;
-    Kind kind = Kind::waiting;
-  };
   /// What one turn found out.
   struct Findings {
     std::optional<storage::Volume> seen;
@@ -54,12 +43,8 @@ class VolumeReconciler {
     bool is_lost = false;         ///< it was there, and is not any more
     std::optional<Duration> look_again;
   };
-  struct Offer {
-    store::Shared<api::VolumeClass> volume_class;
-    storage::BlockStore* store = nullptr;
-  };
+  using Offer = ClassOffer<api::Volume, VolumeProviderOptions>;
 
-  std::optional<Offer> offer_for(const api::Volume& volume, Findings& findings) const;
   storage::Limits limits_for(const api::VolumeClass& volume_class) const;
   Result<void> make(const api::Volume& volume, Findings& findings, std::stop_token stop);
   Result<void> create(const api::Volume& volume, const Offer& offer, storage::VolumeSpec spec, Findings& findings,
@@ -78,7 +63,7 @@ class VolumeReconciler {
   Result<void> publish(const api::Volume& volume, const Offer& offer, Findings& findings);
   Result<Requeue> bring_up(const api::Volume& volume, std::stop_token stop);
   Result<Requeue> tear_down(const api::Volume& volume);
-  Result<bool> remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings);
+  Result<void> remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings);
   Result<void> write_status(const api::Volume& volume, const Findings& findings);
   void tell(const api::Volume& volume, api::EventType type, std::string reason, std::string message,
             std::string action);

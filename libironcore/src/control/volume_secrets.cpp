@@ -56,6 +56,9 @@ OwnedSecret owned_secret_of(const api::Volume& volume) {
 OwnedSecret owned_secret_of(const api::VolumeSnapshot& snapshot) {
   return secret_of(snapshot, "volumesnapshot-", api::volume_encryption_secret_type);
 }
+OwnedSecret owned_secret_of(const api::Bucket& bucket) {
+  return secret_of(bucket, "bucket-", api::bucket_access_secret_type);
+}
 
 Result<store::Shared<api::Secret>> read_secret(store::Store& store, const OwnedSecret& secret) {
   auto found = store::get<api::Secret>(store, secret.namespace_, secret.name);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Secrets of volumes: the ones that the provider makes, and the keys in those of users.
+// Secrets of volumes and buckets: the ones that their providers make, and the keys in those of users.
 #pragma once
 
 #include <map>
@@ -30,6 +30,7 @@ struct OwnedSecret {
 };
 OwnedSecret owned_secret_of(const api::Volume& volume);
 OwnedSecret owned_secret_of(const api::VolumeSnapshot& snapshot);
+OwnedSecret owned_secret_of(const api::Bucket& bucket);
 
 /// Null if there is none; `already_exists` if somebody else has made one of that name.
 Result<store::Shared<api::Secret>> read_secret(store::Store& store, const OwnedSecret& secret);

@@ -4,7 +4,6 @@
 
 #include "ironcore/control/finalizers.hpp"
 #include "ironcore/control/managed_by.hpp"
-#include "volume_pool_status.hpp"
 #include "volume_reconciler.hpp"
 #include "volume_secrets.hpp"
 
@@ -28,15 +27,9 @@ Result<void> VolumeSnapshotReconciler::write_status(const api::VolumeSnapshot& s
                                                     api::VolumeSnapshotStatus status) {
   if (status.state != snapshot.status.state || !status.last_state_transition_time)
     status.last_state_transition_time = parts_.clock.wall();
-  if (status == snapshot.status) return {};
   auto changed = snapshot;
   changed.status = std::move(status);
-  const auto before = store::Object::of(snapshot);
-  const auto merge = api::merge_patch(before, store::Object::of(std::move(changed)));
-  IRONCORE_TRY(const auto written,
-               store::commit_one(parts_.store, store::Patch{store::key_of(before), merge, store::Part::status}));
-  writes_.remember(written);
-  return {};
+  return writes_.write_status(snapshot, std::move(changed));
 }
 
 Result<store::Shared<api::VolumeSnapshot>> VolumeSnapshotReconciler::begin(
@@ -106,14 +99,7 @@ Result<Requeue> VolumeSnapshotReconciler::bring_up(store::Shared<api::VolumeSnap
     return Requeue{};
   }
   IRONCORE_TRY(const auto id, block_id(snapshot->metadata));
-  // Before anything exists in the store, so that nothing can be left behind.
-  IRONCORE_TRY(const auto kept,
-               add_finalizer(parts_.store, store::Object(api::kind_of<api::VolumeSnapshot>(), snapshot),
-                             api::volume_snapshot_finalizer));
-  if (kept.metadata().resource_version != snapshot->metadata.resource_version) {
-    writes_.remember(kept);
-    snapshot = kept.share<api::VolumeSnapshot>();
-  }
+  IRONCORE_TRY(snapshot, writes_.keep(snapshot, api::volume_snapshot_finalizer));
   auto status = snapshot->status;
   auto seen = store->snapshot(id);
   if (!seen && seen.error().code() != ErrorCode::not_found) return seen.error();
@@ -147,22 +133,14 @@ Result<Requeue> VolumeSnapshotReconciler::bring_up(store::Shared<api::VolumeSnap
 Result<Requeue> VolumeSnapshotReconciler::tear_down(const api::VolumeSnapshot& snapshot) {
   if (!has_finalizer(snapshot.metadata, api::volume_snapshot_finalizer)) return Requeue{};
   IRONCORE_TRY(const auto id, block_id(snapshot.metadata));
-  auto* place = store_of(snapshot);
-  // Of a class that is not offered any more: wherever it is.
-  const auto stores = place != nullptr ? std::vector<storage::BlockStore*>{place} : stores_of(parts_.options);
-  for (auto* store : stores) {
+  for (auto* store : stores_of(parts_.options, annotation_of(snapshot.metadata, snapshot_class_annotation))) {
     const auto removed = store->remove_snapshot(id);
     if (removed) continue;
     tell(snapshot, api::EventType::warning, "ImageDeletionFailed", removed.error().message());
     return removed.error();
   }
   IRONCORE_CHECK(remove_secret(parts_.store, owned_secret_of(snapshot)));
-  const auto dropped = drop_finalizer(
-      parts_.store,
-      store::Object(api::kind_of<api::VolumeSnapshot>(), std::make_shared<const api::VolumeSnapshot>(snapshot)),
-      api::volume_snapshot_finalizer);
-  if (!dropped && dropped.error().code() != ErrorCode::not_found) return dropped.error();
-  if (dropped) writes_.remember(*dropped);  // others may keep it
+  IRONCORE_CHECK(writes_.let_go(snapshot, api::volume_snapshot_finalizer));
   return Requeue{};
 }
 

@@ -23,7 +23,7 @@ class VolumeSnapshotReconciler {
     const VolumeProviderOptions& options;
     Clock& clock;
   };
-  explicit VolumeSnapshotReconciler(Parts parts) : parts_(parts), writes_(parts.snapshots) {}
+  explicit VolumeSnapshotReconciler(Parts parts) : parts_(parts), writes_(parts.store, parts.snapshots) {}
 
   Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
   /// The snapshot is gone from the store of objects.

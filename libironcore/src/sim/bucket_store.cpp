@@ -25,10 +25,10 @@ template <class Call>
 auto BucketStore::with_faults(Call&& call) -> decltype(call()) {
   const std::lock_guard lock(mutex_);
   ++operations_;
-  if (failures_ == 0) return call();
-  --failures_;
-  if (failure_ == ErrorCode::timeout) static_cast<void>(call());
-  return Error(failure_, "the simulated store does not answer: repeat the call");
+  const auto fault = faults_ ? faults_() : std::nullopt;
+  if (!fault) return call();
+  if (*fault == ErrorCode::timeout) static_cast<void>(call());
+  return Error(*fault, "the simulated store does not answer: repeat the call");
 }
 
 Result<BucketStore::Entry*> BucketStore::find(const Uid& id) {
@@ -218,10 +218,17 @@ Result<std::string> BucketStore::get(const BucketAccess& access, const std::stri
   return at->second.back();
 }
 
-void BucketStore::fail(std::size_t calls, ErrorCode code) {
+void BucketStore::set_faults(Faults faults) {
   const std::lock_guard lock(mutex_);
-  failures_ = calls;
-  failure_ = code;
+  faults_ = std::move(faults);
+}
+
+void BucketStore::fail(std::size_t calls, ErrorCode code) {
+  set_faults([calls, code]() mutable -> std::optional<ErrorCode> {
+    if (calls == 0) return std::nullopt;
+    --calls;
+    return code;
+  });
 }
 
 void BucketStore::set_no_limits(std::string why) {

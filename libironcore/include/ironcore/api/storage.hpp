@@ -166,7 +166,8 @@ struct VolumeSnapshot {
 };
 BOOST_DESCRIBE_STRUCT(VolumeSnapshot, (), (metadata, spec, status))
 
-/// How fast buckets of this class are. `tps` (bytes each second) and `iops` are required and positive.
+/// How fast buckets of this class are, reading and writing each: `tps` (bytes each second) and `iops` are required and positive. How much one holds at most:
+/// `storage` (bytes) and `objects`, old versions included; without them as much as it likes.
 struct BucketClass {
   static constexpr KindInfo info{"storage.ironcore.dev", "v1alpha1", "BucketClass",
                                  "bucketclasses",        "",         Scope::cluster};
@@ -196,18 +197,73 @@ struct BucketPool {
 };
 BOOST_DESCRIBE_STRUCT(BucketPool, (), (metadata, spec, status))
 
-/// With a class a pool provides the bucket; without one somebody else does, and the rest must not be set.
+/// What happens by itself to the objects whose name starts with `prefix`. 0 days = never; at least one of them is set.
+struct BucketLifecycleRule {
+  std::string id;  ///< unique in the bucket
+  std::string prefix;
+  std::int32_t expire_days = 0;       ///< the object is removed, or becomes an old version
+  std::int32_t old_version_days = 0;  ///< an old version is removed
+  std::int32_t upload_days = 0;       ///< an upload in parts that was never completed is given up
+  Unknown unknown;
+  friend bool operator==(const BucketLifecycleRule&, const BucketLifecycleRule&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketLifecycleRule, (), (id, prefix, expire_days, old_version_days, upload_days))
+
+/// What pages of other origins may do in a browser.
+struct BucketCorsRule {
+  std::vector<std::string> origins;
+  std::vector<std::string> methods;  ///< GET, PUT, POST, DELETE, HEAD
+  std::vector<std::string> headers;
+  std::vector<std::string> exposed_headers;
+  std::int32_t max_age_seconds = 0;  ///< 0 = not said
+  Unknown unknown;
+  friend bool operator==(const BucketCorsRule&, const BucketCorsRule&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketCorsRule, (), (origins, methods, headers, exposed_headers, max_age_seconds))
+
+enum class BucketRetentionMode {
+  governance,  ///< who has the right may shorten it
+  compliance,  ///< no user of the bucket may
+};
+BOOST_DESCRIBE_ENUM(BucketRetentionMode, governance, compliance)
+
+/// How long a new object is locked.
+struct BucketRetention {
+  BucketRetentionMode mode = BucketRetentionMode::governance;
+  std::int32_t days = 0;
+  Unknown unknown;
+  friend bool operator==(const BucketRetention&, const BucketRetention&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketRetention, (), (mode, days))
+
+/// All of them, as they shall be: what is left out is off.
+struct BucketSettings {
+  bool versioned = false;  ///< overwritten and removed objects stay as old versions; always so in a lockable bucket
+  std::vector<BucketLifecycleRule> lifecycle;
+  std::vector<BucketCorsRule> cors;
+  /// JSON in S3's words; `${bucket}` becomes the bucket's name. Empty = only the bucket's own keys.
+  std::string policy;
+  std::optional<BucketRetention> retention;  ///< only in a lockable bucket
+  Unknown unknown;
+  friend bool operator==(const BucketSettings&, const BucketSettings&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketSettings, (), (versioned, lifecycle, cors, policy, retention))
+
+/// With a class a pool provides the bucket; without one somebody else does, and the rest must not be set. `lockable` and `settings` are not IronCore's.
 struct BucketSpec {
   std::optional<LocalReference> bucket_class_ref;  ///< immutable
   std::map<std::string, std::string> bucket_pool_selector;
   std::optional<LocalReference> bucket_pool_ref;  ///< set once
   std::vector<Toleration> tolerations;
+  bool lockable = false;                   ///< objects can be locked; immutable
+  std::optional<BucketSettings> settings;  ///< absent: the provider leaves them to those who have a key
   Unknown unknown;
   friend bool operator==(const BucketSpec&, const BucketSpec&) = default;
 };
-BOOST_DESCRIBE_STRUCT(BucketSpec, (), (bucket_class_ref, bucket_pool_selector, bucket_pool_ref, tolerations))
+BOOST_DESCRIBE_STRUCT(BucketSpec, (),
+                      (bucket_class_ref, bucket_pool_selector, bucket_pool_ref, tolerations, lockable, settings))
 
-/// Where the bucket is, and the Secret with the keys to it.
+/// Where the bucket is (`https://host:port/name`), and the Secret with the keys to it.
 struct BucketAccess {
   std::optional<LocalReference> secret_ref;
   std::string endpoint;
@@ -219,16 +275,30 @@ BOOST_DESCRIBE_STRUCT(BucketAccess, (), (secret_ref, endpoint))
 enum class BucketState { pending, available, error };
 BOOST_DESCRIBE_ENUM(BucketState, pending, available, error)
 
+/// How far the replacement of a bucket's key is.
+struct BucketKeyRotation {
+  std::string request;           ///< the last value of `rotate_key_annotation` acted on
+  std::string old_key;           ///< id of the key that is being replaced, until it opens nothing any more
+  std::optional<WallTime> time;  ///< since when the present key is in the Secret; absent: the next one is not there yet
+  Unknown unknown;
+  friend bool operator==(const BucketKeyRotation&, const BucketKeyRotation&) = default;
+};
+BOOST_DESCRIBE_STRUCT(BucketKeyRotation, (), (request, old_key, time))
+
+/// `usage` and `key_rotation` are not IronCore's.
 struct BucketStatus {
   std::string bucket_id;
   BucketState state = BucketState::pending;
   std::optional<WallTime> last_state_transition_time;
   std::optional<BucketAccess> access;
   std::vector<Condition> conditions;
+  ResourceList usage;  ///< `storage` (bytes) and `objects` that it holds, old versions included; some minutes old
+  std::optional<BucketKeyRotation> key_rotation;
   Unknown unknown;
   friend bool operator==(const BucketStatus&, const BucketStatus&) = default;
 };
-BOOST_DESCRIBE_STRUCT(BucketStatus, (), (bucket_id, state, last_state_transition_time, access, conditions))
+BOOST_DESCRIBE_STRUCT(BucketStatus, (),
+                      (bucket_id, state, last_state_transition_time, access, conditions, usage, key_rotation))
 
 struct Bucket {
   static constexpr KindInfo info{"storage.ironcore.dev",   "v1alpha1", "Bucket", "buckets", "", Scope::namespaced,
@@ -244,6 +314,12 @@ BOOST_DESCRIBE_STRUCT(Bucket, (), (metadata, spec, status))
 /// Types of Secrets: what opens a volume for a hypervisor, and a key (`encryptionKey`, 256 bits) for its data.
 inline constexpr std::string_view volume_auth_secret_type = "storage.ironcore.dev/volume-auth";
 inline constexpr std::string_view volume_encryption_secret_type = "storage.ironcore.dev/volume-encryption";
+/// Type of a Secret with what opens a bucket, in the words of S3 clients: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`, and `BUCKET_NAME`.
+inline constexpr std::string_view bucket_access_secret_type = "storage.ironcore.dev/bucket-access";
+/// Annotation of a Bucket that is being deleted: `true` = its content is removed too.
+inline constexpr std::string_view remove_content_annotation = "storage.ironcore.dev/remove-content";
+/// Annotation of a Bucket whose new value asks for one new key.
+inline constexpr std::string_view rotate_key_annotation = "storage.ironcore.dev/rotate-key";
 /// Keep a class while something uses it.
 inline constexpr std::string_view volume_class_finalizer = "storage.ironcore.dev/volumeclass";
 inline constexpr std::string_view bucket_class_finalizer = "storage.ironcore.dev/bucketclass";

@@ -81,7 +81,12 @@ struct PlacedKind<api::Bucket> {
   static const std::string* class_of(const api::Bucket& object) { return name_in(object.spec.bucket_class_ref); }
   static const std::string* pool_of(const api::Bucket& object) { return name_in(object.spec.bucket_pool_ref); }
   static std::int64_t amount_of(const api::Bucket&) { return 1; }
-  static std::size_t weight_of(const api::Bucket& object) { return weight_of_metadata(object.metadata); }
+  static std::size_t weight_of(const api::Bucket& object) {
+    const auto& settings = object.spec.settings;
+    const std::size_t bytes =
+        settings ? settings->policy.size() + 256 * (settings->lifecycle.size() + settings->cors.size()) : 0;
+    return bytes + weight_of_metadata(object.metadata);
+  }
 };
 
 }  // namespace ironcore::control

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,7 +39,10 @@ class BucketStore final : public storage::BucketStore {
 
   // ---- what tests make happen ----
 
-  /// The next `calls` fail with `code`. After `timeout` they have taken effect all the same.
+  /// Asked before every call of the seam, which then fails with that code. After `timeout` it has taken effect all the same. They must not call the store.
+  using Faults = std::function<std::optional<ErrorCode>()>;
+  void set_faults(Faults faults);
+  /// The next `calls` fail with `code`.
   void fail(std::size_t calls, ErrorCode code = ErrorCode::unavailable);
   /// This server cannot limit rates, for this reason; empty = it can.
   void set_no_limits(std::string why);
@@ -68,8 +73,7 @@ class BucketStore final : public storage::BucketStore {
 
   mutable std::mutex mutex_;
   std::map<Uid, Entry> entries_;
-  std::size_t failures_ = 0;
-  ErrorCode failure_ = ErrorCode::unavailable;
+  Faults faults_;
   std::string no_limits_;
   std::uint64_t operations_ = 0;
 };

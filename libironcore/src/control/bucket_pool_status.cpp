@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Asking stores of buckets, and telling it.
+#include "bucket_pool_status.hpp"
+
+#include "pool_provider.hpp"
+
+namespace ironcore::control {
+
+auto BucketStoreReach::ask(storage::BucketStore& store) -> News {
+  Answer answer;
+  // One that is not there: gateways answer much from their memory, and this they have to look up.
+  const auto looked = store.bucket(Uid::random());
+  if (!looked && looked.error().code() != ErrorCode::not_found) answer.trouble = looked.error().message();
+  auto abilities = answer.trouble.empty() ? store.capabilities() : Error(ErrorCode::unavailable, "");
+  if (!abilities && answer.trouble.empty()) answer.trouble = abilities.error().message();
+  const std::lock_guard lock(mutex_);
+  const auto before = answers_.find(&store);
+  if (before == answers_.end()) {
+    if (abilities) answer.abilities = std::move(*abilities);
+    answers_.emplace(&store, std::move(answer));
+    return News::reach;
+  }
+  auto& known = before->second;
+  const bool is_able_otherwise = abilities && *abilities != known.abilities;
+  const bool is_reached_otherwise = answer.trouble != known.trouble;
+  known.trouble = std::move(answer.trouble);
+  if (abilities) known.abilities = std::move(*abilities);
+  return is_able_otherwise ? News::abilities : is_reached_otherwise ? News::reach : News::none;
+}
+
+api::BucketPoolStatus BucketStoreReach::pool_status(const api::BucketPool& pool,
+                                                    const Informer<api::BucketClass>& classes,
+                                                    const BucketProviderOptions& options, WallTime now) const {
+  auto status = pool.status;
+  status.available_bucket_classes.clear();
+  std::string silent;
+  std::size_t answering = 0;
+  const std::lock_guard lock(mutex_);
+  for (auto* store : stores_of(options)) {
+    const auto answer = answers_.find(store);
+    if (answer == answers_.end()) return pool.status;
+    if (answer->second.trouble.empty())
+      ++answering;
+    else
+      silent += (silent.empty() ? "" : "; ") + class_names(options, store) + ": " + answer->second.trouble;
+  }
+  for (const auto& [name, store] : options.classes)
+    if (answers_.at(store).trouble.empty() && classes.get(name))
+      status.available_bucket_classes.push_back({.name = name});
+  set_reach(status, answering > 0, silent, now);
+  return status;
+}
+
+}  // namespace ironcore::control
