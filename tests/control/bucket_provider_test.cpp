@@ -292,11 +292,14 @@ TEST_CASE("keys that somebody made or removed by hand bring nobody out") {
   REQUIRE(world.gateway.rotate_key(id, first.key_id));
   world.annotate("pictures", api::rotate_key_annotation, "now");
   world.run_for(5s);
-  CHECK(world.access_to("pictures").key_id == world.gateway.access(id).value().key_id);
+  const auto second = world.access_to("pictures");
+  CHECK(second.key_id == world.gateway.access(id).value().key_id);
+  CHECK(second.key_id != first.key_id);
   CHECK(world.gateway.put(first, "o", "still good"));
   world.run_for(2h, 1min);
   CHECK(world.gateway.get(first, "o").error().code() == ErrorCode::forbidden);
   CHECK(world.get_bucket("pictures")->status.key_rotation->request == "now");
+  CHECK(world.access_to("pictures").key_id != second.key_id);
   world.run_for(2h, 1min);
   CHECK(world.gateway.keys(id).value().size() == 1);
   // The new one is revoked in the grace of the old one.
@@ -685,6 +688,7 @@ TEST_CASE("a provider that is killed at any write and started again ends right")
     world.run_for(3min, 5s);
     check_access(world, "safe");
     CHECK(world.gateway.keys(world.id_of("safe")).value().size() == 1);
+    CHECK(world.access_to("safe").key_id.ends_with("2"));  // one request, one new key
     CHECK(world.get_bucket("safe")->status.key_rotation->request == "now");
     CHECK_FALSE(world.get_bucket("gone"));
     CHECK(world.gateway.buckets().value().size() == 1);
