@@ -330,6 +330,8 @@ BOOST_DESCRIBE_STRUCT(Bucket, (), (metadata, spec, status))
 /// Types of Secrets: what opens a volume for a hypervisor, and a key (`encryptionKey`, 256 bits) for its data.
 inline constexpr std::string_view volume_auth_secret_type = "storage.ironcore.dev/volume-auth";
 inline constexpr std::string_view volume_encryption_secret_type = "storage.ironcore.dev/volume-encryption";
+/// Type of a Secret with such a key that a KeyManagement has wrapped.
+inline constexpr std::string_view volume_wrapped_key_secret_type = "storage.ironcore.dev/volume-wrapped-key";
 /// Type of a Secret with what opens a bucket, in the words of S3 clients: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`, and `BUCKET_NAME`.
 inline constexpr std::string_view bucket_access_secret_type = "storage.ironcore.dev/bucket-access";
 /// Annotation of a VolumeClass: `generated` = a volume of it that does not say how it is encrypted is encrypted with a key that its provider generates.
