@@ -6,7 +6,9 @@
 #include <set>
 
 #include "host_world.hpp"
+#include "ironcore/control/machine_provider.hpp"
 #include "ironcore/control/volume_provider.hpp"
+#include "ironcore/sim/hypervisor.hpp"
 
 using namespace ironcore;
 using namespace ironcore::control;
@@ -251,6 +253,47 @@ TEST_CASE("a store that cannot fence says so, and the volume waits") {
   old.reset();
   world.run_for(2min, 1s);
   CHECK(world.holder_of("data") == "db");
+}
+
+TEST_CASE("the provider of machines opens a volume only when the provider of volumes has handed it over") {
+  HostWorld world;
+  world.alive.erase("host-1");
+  world.remove<api::MachinePool>("host-1");
+  world.start();
+  const auto file = world.directory.path() / "volume.raw";
+  tests::write_text(file, std::string(1 << 20, 'v'));
+  sim::Hypervisor hypervisor(world.clock);
+  const auto host =
+      compute::Host::create(hypervisor, {.directory = world.directory.path() / "state"}, world.clock, world.log)
+          .value();
+  int opened = 0;
+  MachineProviderOptions options{.pool = "host-1", .provider_id = "libvirt://host-1"};
+  options.open_volume = [&](const api::VolumeAccess& access) -> Result<compute::ExistingDisk> {
+    const auto secret = world.get<api::Secret>(access.secret_ref->name, "default");
+    CHECK(secret->data.contains("encryptionKey"));
+    CHECK(secret->data.contains("userKey"));
+    ++opened;
+    return compute::ExistingDisk{.path = file};
+  };
+  const auto machines = MachineProvider::create(world.store, *host, options, world.clock, world.log).value();
+  world.on_step = [&] {
+    while (machines->step()) continue;
+  };
+  world.create(VolumeWorld::generated(VolumeWorld::here("data")));
+  auto web = machine("web");
+  web.spec.machine_pool_ref = api::LocalReference{.name = "host-1"};
+  web.spec.volumes = {{.name = "data", .device = "oda", .volume_ref = api::LocalReference{.name = "data"}}};
+  world.create(web);
+  world.run_for(1min, 1s);
+  CHECK(world.get_machine("web")->status.state == api::MachineState::running);
+  CHECK(opened > 0);
+  CHECK(world.holder_of("data") == "web");
+  CHECK(world.get_volume("data")->status.use->machine_pool == "host-1");
+  world.remove<api::Machine>("web");
+  world.run_for(2min, 1s);
+  CHECK_FALSE(world.get_machine("web"));
+  CHECK(world.holder_of("data").empty());
+  CHECK(world.secret_entry("data", "encryptionKey").empty());
 }
 
 // ---- credentials --------------------------------------------------------------------------------------------------
