@@ -9,26 +9,12 @@
 #include "libvirt-providerd/machine_streams.hpp"
 #include "libvirt-providerd/options.hpp"
 #include "program/daemon.hpp"
+#include "program/store_client.hpp"
 #include "program/together.hpp"
 
 namespace {
 
 using namespace ironcore;
-
-/// Who comes up first does not matter: waits for the other side, and says so once.
-template <class F>
-auto when_available(program::Daemon& daemon, const char* what, F open) {
-  bool is_told = false;
-  for (;;) {
-    auto opened = open();
-    if (opened || opened.error().code() != ErrorCode::unavailable) return within(std::move(opened), what);
-    if (!is_told) daemon.log.warning("waiting", {{"for", what}, {"because", opened.error().message()}});
-    is_told = true;
-    if (!sleep_for(daemon.clock, std::chrono::milliseconds(500), daemon.stop())) {
-      return decltype(opened)(Error(ErrorCode::cancelled, std::string("told to stop while waiting for ") + what));
-    }
-  }
-}
 
 Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
   auto& clock = daemon.clock;
@@ -42,14 +28,15 @@ Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
   IRONCORE_TRY(const auto events, compute::libvirt::EventLoop::create());
   // Outlives everything that may call libvirt: it is what ends a call to a libvirtd that hangs.
   const std::jthread deliver([&loop = *events](std::stop_token stop) { loop.run(std::move(stop)); });
-  IRONCORE_TRY(const auto hypervisor, when_available(daemon, "libvirt", [&] {
+  IRONCORE_TRY(const auto hypervisor, program::when_available(daemon, "libvirt", [&] {
                  return compute::libvirt::connect(*events, {.uri = options.libvirt_uri}, clock, log, daemon.stop());
                }));
   IRONCORE_TRY(const auto host, compute::Host::create(*hypervisor, options.host, clock, log));
 
   IRONCORE_TRY(const auto context, store::zmq::Context::create());
-  IRONCORE_TRY(const auto store,
-               when_available(daemon, "ironcored", [&] { return store::zmq::connect(*context, client, clock, log); }));
+  IRONCORE_TRY(const auto store, program::when_available(daemon, "ironcored", [&] {
+                 return store::zmq::connect(*context, client, clock, log);
+               }));
   IRONCORE_TRY(const auto provider, control::MachineProvider::create(*store, *host, provider_options, clock, log));
 
   providerd::MachineStreams streams(*provider, clock, log);

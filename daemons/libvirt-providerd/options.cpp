@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "ironcore/base/names.hpp"
-#include "program/endpoint.hpp"
 
 namespace ironcore::providerd {
 namespace {
@@ -75,7 +75,7 @@ Result<void> check_numbers(const Options& options) {
 
 Options default_options(const program::Environment& environment) {
   Options options;
-  options.server = program::default_endpoint(environment);
+  options.client.server = program::default_endpoint(environment);
   options.libvirt_uri = environment.is_root ? "qemu:///system" : "qemu:///session";
   options.host_name = program::host_name();
   options.host.directory = program::default_state_directory(environment) / "libvirt-providerd";
@@ -90,7 +90,7 @@ program::Command grammar(Options& o) {
   using namespace program;
   using compute::Accelerator;
   using compute::ShutdownSignal;
-  return {
+  Command program{
       .name = "libvirt-providerd",
       .summary = "Runs the machines of one pool, which is this host, through libvirt.",
       .examples =
@@ -103,9 +103,6 @@ program::Command grammar(Options& o) {
           text("pool-name", o.provider.pool, "NAME", "the MachinePool that this host is; made when absent; required"),
           text("provider-id", o.provider.provider_id, "TYPE://ID",
                "identity of this host; from the pool's name when not given"),
-          text("server", o.server, "ENDPOINT", "where ironcored listens"),
-          path("key-file", o.key_file, "our key pair, for tcp; `ironcored keygen` makes one"),
-          text("server-key", o.server_key, "KEY", "the server's public key, for tcp"),
           text("libvirt-uri", o.libvirt_uri, "URI", "qemu:///system, qemu:///session, or with ?socket=PATH"),
           path("directory", o.host.directory, "where disks, image copies and logs of the machines lie"),
           texts("image-root", o.image_roots, "DIRECTORY",
@@ -136,6 +133,11 @@ program::Command grammar(Options& o) {
           duration("lease", o.provider.lease_time_to_live,
                    "another process may take the pool over after this; more than twice heartbeat"),
           count("workers", o.provider.workers, "machines that are worked on at the same time")}};
+  constexpr std::ptrdiff_t after_identity = 2;
+  auto client = settings_of(o.client);
+  program.settings.insert(program.settings.begin() + after_identity, std::make_move_iterator(client.begin()),
+                          std::make_move_iterator(client.end()));
+  return program;
 }
 
 Result<void> check(Options& options) {
@@ -168,13 +170,6 @@ Result<void> check(Options& options) {
   const auto is_host_name = [](const auto& address) { return address.type == AddressType::hostname; };
   if (!options.host_name.empty() && std::none_of(addresses.begin(), addresses.end(), is_host_name))
     addresses.insert(addresses.begin(), {.type = AddressType::hostname, .address = options.host_name});
-  IRONCORE_TRY(const auto server, within(program::parse_endpoint(options.server), "server"));
-  if (server.tcp && server.tcp->port == 0) return wrong("server: port 0 is no port that a server listens on");
-  if (options.key_file.empty() != options.server_key.empty())
-    return wrong("key-file and server-key are given together or not at all");
-  if (server.tcp && options.key_file.empty())
-    return wrong("key-file and server-key are needed for tcp; make a pair with `ironcored keygen FILE`");
-  if (!server.tcp && !options.key_file.empty()) return wrong("key-file and server-key are for tcp; ipc needs none");
   IRONCORE_CHECK(client_options(options));  // reads the key file
   // libvirt, which is another process, is told paths below it.
   options.host.directory = std::filesystem::absolute(options.host.directory).lexically_normal();
@@ -194,15 +189,7 @@ Result<void> check(Options& options) {
 }
 
 Result<store::zmq::ClientOptions> client_options(const Options& options) {
-  store::zmq::ClientOptions client{.endpoint = options.server, .program = "libvirt-providerd/" + options.provider.pool};
-  if (!options.key_file.empty()) {
-    constexpr std::size_t z85_length = 40;
-    if (options.server_key.size() != z85_length)
-      return wrong("server-key: expected the 40 characters that `ironcored keygen` printed");
-    IRONCORE_TRY(auto keys, within(store::zmq::load_key_pair(options.key_file), "key-file"));
-    client.keys = store::zmq::ClientKeys{std::move(keys), options.server_key};
-  }
-  return client;
+  return program::client_options(options.client, "libvirt-providerd/" + options.provider.pool);
 }
 
 }  // namespace ironcore::providerd

@@ -9,16 +9,14 @@
 
 #include "ironcore/compute/host.hpp"
 #include "ironcore/control/machine_provider.hpp"
-#include "ironcore/store/zmq.hpp"
 #include "program/command_line.hpp"
 #include "program/directory.hpp"
+#include "program/store_client.hpp"
 
 namespace ironcore::providerd {
 
 struct Options {
-  std::string server;
-  std::filesystem::path key_file;  ///< our key pair, for tcp
-  std::string server_key;          ///< the server's public key, for tcp
+  program::StoreClient client;
   std::string libvirt_uri;
   std::string region, zone;            ///< topology labels of the pool
   std::string host_name;               ///< announced as the pool's Hostname, unless `addresses` has one

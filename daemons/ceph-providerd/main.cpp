@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// ceph-providerd: the volumes and buckets of one pool each, from the store to where they are kept and back.
+#include "ceph-providerd/options.hpp"
+#include "ceph-providerd/places.hpp"
+#include "program/daemon.hpp"
+#include "program/store_client.hpp"
+#include "program/together.hpp"
+
+namespace {
+
+using namespace ironcore;
+
+Result<void> serve(const ceph_providerd::Options& options, program::Daemon& daemon) {
+  auto& clock = daemon.clock;
+  auto& log = daemon.log;
+  IRONCORE_CHECK(program::make_directory(options.directory, 0711, program::claim_file));
+  IRONCORE_TRY(const auto claimed, program::claim_directory(options.directory));
+  IRONCORE_TRY(const auto client, program::client_options(options.client, "ceph-providerd"));
+  IRONCORE_TRY(const auto places, ceph_providerd::Places::open(options, daemon));
+
+  image::CacheOptions cache{.directory = options.directory / "images", .layout_roots = {}};
+  for (const auto& root : options.image_roots) cache.layout_roots.emplace_back(root);
+  IRONCORE_TRY(const auto images, image::Cache::open(std::move(cache), clock, log));
+
+  IRONCORE_TRY(const auto context, store::zmq::Context::create());
+  IRONCORE_TRY(const auto store, program::when_available(daemon, "ironcored", [&] {
+                 return store::zmq::connect(*context, client, clock, log);
+               }));
+  std::unique_ptr<control::VolumeProvider> volumes;
+  std::unique_ptr<control::BucketProvider> buckets;
+  std::vector<program::Part> parts;
+  if (!options.volumes.pool.empty()) {
+    auto provider = options.volumes;
+    provider.holder = provider.provider_id + "#" + claimed.id;
+    provider.classes = places->volume_classes;
+    provider.keys = places->keys.get();
+    IRONCORE_TRY(volumes, control::VolumeProvider::create(*store, images.get(), std::move(provider), clock, log));
+    parts.push_back(program::endless("volumes", [&](std::stop_token stop) { volumes->run(std::move(stop)); }));
+  }
+  if (!options.buckets.pool.empty()) {
+    auto provider = options.buckets;
+    provider.holder = provider.provider_id + "#" + claimed.id;
+    provider.classes = places->bucket_classes;
+    IRONCORE_TRY(buckets, control::BucketProvider::create(*store, std::move(provider), clock, log));
+    parts.push_back(program::endless("buckets", [&](std::stop_token stop) { buckets->run(std::move(stop)); }));
+  }
+  const program::OnHangup reload(daemon.signals, [&] {
+    if (!places->keys) return;
+    const auto reloaded = places->keys->reload();
+    if (reloaded.has_error())
+      log.error("encryption keys not reloaded", {{"error", reloaded.error().message()}});
+    else
+      log.info("encryption keys reloaded");
+  });
+  return program::run_together(daemon.signals, std::move(parts), [&] { return daemon.readiness.ready(); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto environment = program::Environment::read();
+  auto options = ceph_providerd::default_options(environment);
+  return program::run_daemon(
+      ceph_providerd::grammar(options), argc, argv, environment, [&] { return ceph_providerd::check(options); },
+      [&](program::Daemon& daemon) { return serve(options, daemon); });
+}
