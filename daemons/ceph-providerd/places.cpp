@@ -8,6 +8,7 @@
 #include <charconv>
 #include <utility>
 
+#include "ironcore/crypto/secret.hpp"
 #include "ironcore/storage/local.hpp"
 #ifdef IRONCORE_HAS_CEPH
 #include "ironcore/storage/ceph.hpp"
