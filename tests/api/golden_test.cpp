@@ -275,7 +275,13 @@ constexpr std::string_view volume = R"({
       "volumeAttributes": {"image": "pool/img"}
     },
     "conditions": [{"type": "Ready", "status": "False"}],
-    "resources": {"storage": "5Gi"}
+    "resources": {"storage": "5Gi"},
+    "use": {
+      "machine": {"name": "web-1", "uid": "u"},
+      "machinePool": "host-1",
+      "credential": "shop-2",
+      "credentialSince": "2026-11-23T01:45:08Z"
+    }
   }
 })";
 

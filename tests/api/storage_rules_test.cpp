@@ -176,6 +176,8 @@ TEST_CASE("rules of a volume") {
           {"bad encryption secret", R"({"spec":{"encryption":{"secretRef":{"name":"foo*"}}}})",
            "spec.encryption.secretRef.name invalid"},
           {"encryption without a secret", R"({"spec":{"encryption":{}}})", "spec.encryption.secretRef.name required"},
+          {"encryption with a generated key",
+           R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"},"encryption":{}}})", fine},
           {"from a snapshot", R"({"spec":{"dataSource":{"volumeSnapshotRef":{"name":"s"}}}})", fine},
           {"bad snapshot", R"({"spec":{"dataSource":{"volumeSnapshotRef":{"name":"foo*"}}}})",
            "spec.dataSource.volumeSnapshotRef.name invalid"},
@@ -233,6 +235,9 @@ TEST_CASE("rules of a changed volume") {
   const auto plain = classful(), pooled = classful(R"(,"volumePoolRef":{"name":"p"})");
   const auto imaged = classful(R"(,"dataSource":{"osImage":{"image":"debian:12"}})");
   constexpr const char* locked = R"({"spec":{"encryption":{"secretRef":{"name":"s"}}}})";
+  constexpr const char* classful = R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"}}})";
+  constexpr const char* generated =
+      R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"},"encryption":{}}})";
   check_steps(
       base,
       {
@@ -254,5 +259,10 @@ TEST_CASE("rules of a changed volume") {
            "spec.encryption forbidden"},
           {"encryption removed", locked, "{}", "spec.encryption forbidden"},
           {"encryption kept", locked, locked, fine},
+          {"a generated key given up", generated, classful, "spec.encryption forbidden"},
+          {"a generated key exchanged for another", generated,
+           R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"},"encryption":{"secretRef":{"name":"s"}}}})",
+           "spec.encryption forbidden"},
+          {"a generated key kept", generated, generated, fine},
       });
 }

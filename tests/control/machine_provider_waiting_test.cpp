@@ -94,6 +94,60 @@ TEST_CASE("a stopped machine is not started without a volume that is away, keeps
   CHECK(world.hypervisor.inside(world.uid_of("web")).value().disks.size() == 1);
 }
 
+TEST_CASE("a volume that its provider hands over is claimed first, and opened when it is handed over") {
+  ProviderWorld world;
+  const auto file = world.directory.path() / "volume.raw";
+  tests::write_text(file, std::string(1 << 20, 'v'));
+  int opened = 0;
+  world.options.open_volume = [&](const api::VolumeAccess&) -> Result<compute::ExistingDisk> {
+    ++opened;
+    return compute::ExistingDisk{.path = file};
+  };
+  world.start();
+  api::Volume volume;
+  volume.metadata.namespace_ = "default";
+  volume.metadata.name = "data";
+  world.create(volume);
+  const auto hand_to = [&](std::optional<api::LocalUidReference> machine, api::ConditionStatus attachable) {
+    world.change<api::Volume>(
+        "data",
+        [&](api::Volume& v) {
+          v.status.state = api::VolumeState::available;
+          v.status.access = api::VolumeAccess{.driver = "file", .handle = "data"};
+          v.status.use.emplace();
+          v.status.use->machine = machine;
+          api::set_condition(v.status.conditions,
+                             {.type = "Attachable",
+                              .status = attachable,
+                              .reason = "Test",
+                              .message = "machine old on machine pool host-7 has it open"},
+                             world.clock.wall());
+        },
+        store::Part::status);
+  };
+  hand_to(api::LocalUidReference{.name = "old", .uid = "another"}, ConditionStatus::false_);
+  auto web = world.on_host("web");
+  web.spec.volumes.push_back({.name = "data", .device = "odb", .volume_ref = api::LocalReference{.name = "data"}});
+  world.create(web);
+  world.run_for(1min, 1s);
+  const auto uid = world.get_machine("web")->metadata.uid;
+  CHECK(world.get<api::Volume>("data", "default")->spec.claim_ref->uid == uid);
+  CHECK(world.state_of("web") == MachineState::pending);
+  CHECK(world.condition("web", "Ready").message ==
+        "volume data is not handed over to this machine yet: machine old on machine pool host-7 has it open");
+  hand_to(std::nullopt, ConditionStatus::true_);
+  world.run_for(10s, 1s);
+  CHECK(world.condition("web", "Ready").message == "volume data is not handed over to this machine yet");
+  CHECK(opened == 0);
+  hand_to(api::LocalUidReference{.name = "web", .uid = uid}, ConditionStatus::true_);
+  world.run_for(10s, 1s);
+  CHECK(world.state_of("web") == MachineState::running);
+  CHECK(world.hypervisor.inside(world.uid_of("web")).value().disks.size() == 2);
+  world.change<api::Machine>("web", [](api::Machine& m) { m.spec.volumes.pop_back(); });
+  world.run_for(30s, 1s);
+  CHECK_FALSE(world.get<api::Volume>("data", "default")->spec.claim_ref);
+}
+
 TEST_CASE("a running machine whose ignition is gone is looked after; its reboot waits, is told, and comes later") {
   ProviderWorld world;
   world.start();

@@ -2,6 +2,7 @@
 // A World with a simulated store of blocks and the provider that serves it.
 #pragma once
 
+#include <algorithm>
 #include <future>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "ironcore/base/base64.hpp"
 #include "ironcore/control/volume_provider.hpp"
 #include "ironcore/sim/block_store.hpp"
+#include "ironcore/sim/key_management.hpp"
 #include "world.hpp"
 
 namespace ironcore::control::test {
@@ -19,6 +21,7 @@ namespace ironcore::control::test {
 struct VolumeWorld : World {
   tests::TemporaryDirectory directory;
   sim::BlockStore blocks{clock};
+  sim::KeyManagement keys{"rack-1"};
   std::string image = tests::make_image(directory.path() / "image", {.rootfs = std::string(1 << 20, 'r')});
   std::unique_ptr<image::Cache> images;
   std::unique_ptr<VolumeProvider> provider;
@@ -94,10 +97,47 @@ struct VolumeWorld : World {
   void grow(const std::string& name, std::int64_t size) {
     change<api::Volume>(name, [&](api::Volume& v) { v.spec.resources["storage"] = Quantity::bytes(size); });
   }
+  /// By the machine of that name, or by one that nobody knows.
   void claim(const std::string& name, const std::string& machine) {
+    const auto known = get_machine(machine);
     change<api::Volume>(name, [&](api::Volume& v) {
-      v.spec.claim_ref = api::LocalUidReference{.name = machine, .uid = Uid::random(random).to_text()};
+      v.spec.claim_ref =
+          api::LocalUidReference{.name = machine, .uid = known ? known->metadata.uid : Uid::random(random).to_text()};
     });
+  }
+  /// Empty if nobody may use it.
+  std::string holder_of(const std::string& name) {
+    const auto found = get_volume(name);
+    REQUIRE(found);
+    return found->status.use && found->status.use->machine ? found->status.use->machine->name : "";
+  }
+  /// With a key that the provider generates.
+  static api::Volume generated(api::Volume made) {
+    made.spec.encryption.emplace();
+    return made;
+  }
+  /// An entry of the Secret that opens the volume; empty if it is not there.
+  std::string secret_entry(const std::string& name, const std::string& entry) {
+    const auto secret = get<api::Secret>("volume-" + get_volume(name)->metadata.uid, "default");
+    if (!secret) return "";
+    const auto found = secret->data.find(entry);
+    return found == secret->data.end() ? "" : found->second.value;
+  }
+  /// Whether anything that is written anywhere in the store of objects has this in it.
+  bool is_anywhere(const std::string& text) {
+    const auto in = [&](const auto& objects) {
+      return std::any_of(objects.begin(), objects.end(), [&](const auto& object) {
+        return store::Object::of(*object).json().find(text) != std::string::npos;
+      });
+    };
+    const auto secrets = store::list<api::Secret>(*real).value();
+    const bool is_in_data = std::any_of(secrets.begin(), secrets.end(), [&](const auto& secret) {
+      return std::any_of(secret->data.begin(), secret->data.end(),
+                         [&](const auto& entry) { return entry.second.value.find(text) != std::string::npos; });
+    });
+    return is_in_data || in(secrets) || in(store::list<api::Volume>(*real).value()) ||
+           in(store::list<api::VolumeSnapshot>(*real).value()) || in(store::list<api::VolumePool>(*real).value()) ||
+           in(store::list<api::Event>(*real).value());
   }
   void release(const std::string& name) {
     change<api::Volume>(name, [](api::Volume& v) { v.spec.claim_ref.reset(); });

@@ -134,7 +134,9 @@ void check_volume_spec(const FieldPath& at, const VolumeSpec& spec, Checks& chec
   if (spec.encryption) {
     const FieldPath encryption(at, "encryption");
     const FieldPath secret(encryption, "secretRef");
-    checks.required(FieldPath(secret, "name"), spec.encryption->secret_ref.name, "the Secret with the key");
+    // Without a Secret the key is generated; only a pool has somebody who does that.
+    if (!spec.volume_class_ref)
+      checks.required(FieldPath(secret, "name"), spec.encryption->secret_ref.name, "the Secret with the key");
     checks.dns_subdomain(FieldPath(secret, "name"), spec.encryption->secret_ref.name);
   }
   if (spec.data_source) check_data_source(source, *spec.data_source, checks);

@@ -69,13 +69,26 @@ Error system_error(int number, std::string_view doing) {
   return Error(errno_code(number), std::string(doing) + ": " + why);
 }
 
-Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
+namespace {
+
+enum class Secrecy { none, owner_only };
+
+Result<void> check_private(const std::filesystem::path& path, const struct stat& status) {
+  if (status.st_uid != ::geteuid() && status.st_uid != 0)
+    return Error(ErrorCode::forbidden, path.string() + " belongs to another user: chown it to the one who runs this");
+  if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+    return Error(ErrorCode::forbidden, path.string() + " holds secrets, and others may open it: chmod 600 it");
+  return {};
+}
+
+Result<std::string> read_whole(const std::filesystem::path& path, std::size_t max_bytes, Secrecy secrecy) {
   // Not blocking: opening a FIFO must not hang before it is refused below.
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd) return system_error(errno, "open " + path.string());
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return system_error(errno, "look at " + path.string());
   if (!S_ISREG(status.st_mode)) return Error(ErrorCode::invalid, path.string() + " is not a regular file");
+  if (secrecy == Secrecy::owner_only) IRONCORE_CHECK(check_private(path, status));
   const auto too_large = [&] {
     return Error(ErrorCode::exhausted,
                  path.string() + " is larger than the " + std::to_string(max_bytes) + " bytes allowed");
@@ -96,6 +109,15 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t max
     if (static_cast<std::size_t>(count) > max_bytes - content.size()) return too_large();
     content.append(buffer.data(), static_cast<std::size_t>(count));
   }
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
+  return read_whole(path, max_bytes, Secrecy::none);
+}
+Result<std::string> read_private_file(const std::filesystem::path& path, std::size_t max_bytes) {
+  return read_whole(path, max_bytes, Secrecy::owner_only);
 }
 
 Result<> sync_directory(const std::filesystem::path& directory) {

@@ -109,6 +109,15 @@ Result<void> MachineClaims::claim_volume(const api::Machine& machine, const api:
   return {};
 }
 
+Result<void> MachineClaims::check_handed_over(const api::Machine& machine, const api::Volume& volume) const {
+  const auto& use = volume.status.use;
+  if (!use || (use->machine && use->machine->uid == machine.metadata.uid)) return {};
+  const auto* told = api::find_condition(volume.status.conditions, "Attachable");
+  const bool is_blocked = told != nullptr && told->status == api::ConditionStatus::false_;
+  return unusable("volume " + volume.metadata.name + " is not handed over to this machine yet" +
+                  (is_blocked ? ": " + told->message : ""));
+}
+
 Result<void> MachineClaims::release_unused(const api::Machine& machine, const std::set<std::string>& used_interfaces,
                                            const std::set<std::string>& used_volumes) {
   const auto& uid = machine.metadata.uid;

@@ -27,6 +27,8 @@ class MachineClaims {
   /// The volume of this entry if it is available and free for this machine, not claimed yet. `wrong_state` as above.
   Result<store::Shared<api::Volume>> usable_volume(const api::Machine& machine, const api::MachineVolume& entry);
   Result<void> claim_volume(const api::Machine& machine, const api::Volume& volume);
+  /// `wrong_state` while the provider of a claimed volume has not handed it over yet: what opens it must not be used before.
+  Result<void> check_handed_over(const api::Machine& machine, const api::Volume& volume) const;
 
   /// Takes the machine's claim off all that it does not name. `conflict`: again.
   Result<void> release_unused(const api::Machine& machine, const std::set<std::string>& used_interfaces,

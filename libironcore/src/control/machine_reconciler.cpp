@@ -50,10 +50,19 @@ Result<void> MachineReconciler::add_volumes(const api::Machine& machine, Wish& w
       compute::Disk found;
       found.name = entry.name;
       IRONCORE_TRY(found.device, host_device(entry.device));
+      const auto claim = [&]() -> Result<void> {
+        IRONCORE_CHECK(parts_.claims.claim_volume(machine, *volume));
+        wish.volumes.insert(volume->metadata.name);
+        return {};
+      };
+      const bool is_handed_over = volume->status.use.has_value();
+      if (is_handed_over) {  // what opens it is there only for the one that has claimed it
+        IRONCORE_CHECK(claim());
+        IRONCORE_CHECK(parts_.claims.check_handed_over(machine, *volume));
+      }
       IRONCORE_TRY(found.source,
                    within(parts_.options.open_volume(*volume->status.access), "volume " + volume->metadata.name));
-      IRONCORE_CHECK(parts_.claims.claim_volume(machine, *volume));
-      wish.volumes.insert(volume->metadata.name);
+      if (!is_handed_over) IRONCORE_CHECK(claim());
       return found;
     }();
     if (disk) {

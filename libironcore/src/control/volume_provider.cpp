@@ -10,6 +10,8 @@
 #include "ironcore/control/event_recorder.hpp"
 #include "ironcore/control/informer.hpp"
 #include "pool_provider.hpp"
+#include "volume_credentials.hpp"
+#include "volume_keys.hpp"
 #include "volume_pool_status.hpp"
 #include "volume_reconciler.hpp"
 #include "volume_snapshot_reconciler.hpp"
@@ -26,6 +28,10 @@ std::vector<FieldError> problems(const VolumeProviderOptions& options) {
   auto wrong = problems_of_storage(options);
   if (!(options.thin_provision_ratio > 0 && options.thin_provision_ratio <= 1000))
     wrong.push_back({"thin_provision_ratio", FieldError::Reason::invalid, "must be above 0, and 1000 at most"});
+  if (options.look_at_keys_every <= Duration::zero())
+    wrong.push_back({"look_at_keys_every", FieldError::Reason::invalid, "must be longer than nothing"});
+  if (options.rotate_credentials_every < Duration::zero())
+    wrong.push_back({"rotate_credentials_every", FieldError::Reason::invalid, "must not be negative; 0 = never"});
   return wrong;
 }
 
@@ -52,17 +58,22 @@ class VolumeProvider::Body {
         classes_(store, clock, log),
         pools_(store, clock, log, std::move(queries.the_pool)),
         events_(store, {.component = "volume-provider", .host = options_.pool}, clock, log),
+        keys_(store, events_, options_, clock, log),
         images_(
             images, options_.base_image_grace, [this](const std::string& key) { volume_controller_.queue().add(key); },
             clock, log),
         announcer_(
             store, pools_, classes_, announcing(options_),
             [this](const api::VolumePool& pool) {
-              return volume_pool_status(pool, volumes_, classes_, options_, clock_.wall());
+              auto status = volume_pool_status(pool, volumes_, classes_, options_, clock_.wall());
+              keys_.tell(pool, status);
+              return status;
             },
             clock, log),
-        volume_reconciler_({store, volumes_, classes_, snapshots_, images_, events_, options_, clock}),
-        snapshot_reconciler_({store, volumes_, snapshots_, events_, options_, clock}),
+        volume_reconciler_({store, volumes_, classes_, snapshots_, images_, keys_, events_, options_, clock}),
+        snapshot_reconciler_({store, volumes_, snapshots_, keys_, events_, options_, clock}),
+        credentials_({store, volumes_, pools_, events_, options_, volume_reconciler_.handover().handing_out(),
+                      [this](const std::string& key) { volume_controller_.queue().add(key); }, clock, log}),
         volume_controller_(controlling("volume-provider"), reconciling(volume_reconciler_), clock, log),
         snapshot_controller_(controlling("volume-snapshot-provider"), reconciling(snapshot_reconciler_), clock, log) {
     connect();
@@ -127,6 +138,10 @@ class VolumeProvider::Body {
       if (!volume.spec.data_source || !volume.spec.data_source->volume_snapshot_ref) return {};
       return {cache_key(volume.metadata.namespace_, volume.spec.data_source->volume_snapshot_ref->name)};
     });
+    volumes_.add_index(by_credential, [](const api::Volume& volume) -> std::vector<std::string> {
+      if (!volume.status.use || volume.status.use->credential.empty()) return {};
+      return {volume.metadata.namespace_ + "/" + volume.status.use->credential};
+    });
     snapshots_.add_index(by_volume, [](const api::VolumeSnapshot& snapshot) -> std::vector<std::string> {
       if (!snapshot.spec.volume_ref) return {};
       return {cache_key(snapshot.metadata.namespace_, snapshot.spec.volume_ref->name)};
@@ -190,6 +205,8 @@ class VolumeProvider::Body {
       }
     }
     images_.collect(stores_);
+    keys_.look(stop);
+    credentials_.look(stop);
     report_orphans(std::move(found));
     return true;
   }
@@ -237,10 +254,12 @@ class VolumeProvider::Body {
   Informer<api::VolumeClass> classes_;
   Informer<api::VolumePool> pools_;
   EventRecorder events_;
+  VolumeKeys keys_;
   BaseImages images_;
   PoolAnnouncer<api::Volume> announcer_;
   VolumeReconciler volume_reconciler_;
   VolumeSnapshotReconciler snapshot_reconciler_;
+  VolumeCredentials credentials_;
   Controller volume_controller_;
   Controller snapshot_controller_;
   Orphans orphans_;

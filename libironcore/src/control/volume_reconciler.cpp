@@ -23,6 +23,13 @@ std::string bytes_text(std::uint64_t bytes) {
   return Quantity::bytes(static_cast<std::int64_t>(bytes)).to_text();
 }
 
+/// Volumes that do not say how they are encrypted get a key.
+bool is_encrypting(const api::VolumeClass& volume_class) {
+  const auto& annotations = volume_class.metadata.annotations;
+  const auto asked = annotations.find(std::string(api::class_encryption_annotation));
+  return asked != annotations.end() && asked->second == "generated";
+}
+
 bool is_claimed(const api::Volume& volume) {
   return volume.spec.claim_ref && !volume.spec.claim_ref->uid.empty();
 }
@@ -131,22 +138,14 @@ Result<bool> VolumeReconciler::add_snapshot(const api::Volume& volume, const Off
   }
   storage::FromSnapshot source{.snapshot = id.uid, .key = std::nullopt};
   if (seen->is_encrypted) {
-    const auto secret = read_secret(parts_.store, owned_secret_of(*snapshot));
-    if (!secret) return secret.error();
-    if (!*secret) {
+    IRONCORE_TRY(source.key, parts_.keys.find(*snapshot, findings.trouble));
+    if (!source.key) {
       findings.trouble = {"VolumeEncryptionSecretNotReady",
                           "secret " + owned_secret_of(*snapshot).name + " with the key of volume snapshot " + name +
                               " does not exist; make it again with the key in " + encryption_key_entry};
       findings.look_again = parts_.options.look_again;
       return false;
     }
-    const auto key = encryption_key_in(**secret);
-    if (!key) {
-      findings.trouble = {"VolumeEncryptionSecretNotReady", key.error().message(), Trouble::Kind::fault};
-      findings.look_again = parts_.options.look_again;
-      return false;
-    }
-    source.key = *key;
   }
   spec.source = source;
   return true;
@@ -161,48 +160,56 @@ Result<bool> VolumeReconciler::add_source(const api::Volume& volume, const Offer
   return true;
 }
 
-/// The key that is in the volume's own Secret: what the data is encrypted with does not change with the user's Secret.
-Result<std::optional<storage::EncryptionKey>> VolumeReconciler::kept_key(const api::Volume& volume,
-                                                                         Findings& findings) {
-  const auto own = read_secret(parts_.store, owned_secret_of(volume));
-  if (own && (!*own || !(*own)->data.contains(encryption_key_entry))) return std::optional<storage::EncryptionKey>();
-  const auto key = own ? encryption_key_in(**own) : Result<storage::EncryptionKey>(own.error());
-  if (key) return std::optional(*key);
-  findings.trouble = Trouble::named("VolumeEncryptionSecretNotReady", key.error());
-  return key.error();
+/// The key that the user has put into a Secret; nothing if it is not there yet.
+Result<std::optional<storage::EncryptionKey>> VolumeReconciler::users_key(const api::Volume& volume,
+                                                                          Findings& findings) {
+  const std::optional<storage::EncryptionKey> none;
+  const auto& name = volume.spec.encryption->secret_ref.name;
+  const auto secret = store::get<api::Secret>(parts_.store, volume.metadata.namespace_, name);
+  if (!secret) {
+    findings.trouble = {"VolumeEncryptionSecretNotReady", secret.error().message()};
+    if (secret.error().code() != ErrorCode::not_found) return secret.error().within("secret " + name);
+    findings.trouble->message = "secret " + name + " does not exist";
+    findings.look_again = parts_.options.look_again;
+    return none;
+  }
+  const auto key = encryption_key_in(**secret);
+  if (!key) {
+    findings.trouble = {"VolumeEncryptionSecretNotReady", key.error().message(), Trouble::Kind::fault};
+    findings.look_again = parts_.options.look_again;
+    return none;
+  }
+  return std::optional(*key);
 }
 
-Result<bool> VolumeReconciler::add_key(const api::Volume& volume, storage::VolumeSpec& spec, Findings& findings) {
+/// What the data is encrypted with, if it shall be: decided once, before there is any. It does not change with the user's Secret, nor with the class.
+Result<bool> VolumeReconciler::add_key(const api::Volume& volume, const api::VolumeClass& volume_class,
+                                       storage::VolumeSpec& spec, Findings& findings) {
   const auto* from_snapshot = std::get_if<storage::FromSnapshot>(&spec.source);
-  const bool is_inherited = !volume.spec.encryption && from_snapshot != nullptr && from_snapshot->key;
-  if (!volume.spec.encryption && !is_inherited) return true;
-  IRONCORE_TRY(spec.key, kept_key(volume, findings));
+  const auto& encryption = volume.spec.encryption;
+  const bool is_inherited = !encryption && from_snapshot != nullptr && from_snapshot->key;
+  if (!encryption && !is_inherited && !is_encrypting(volume_class)) return true;
+  IRONCORE_TRY(spec.key, parts_.keys.find(volume, findings.trouble));
   if (spec.key) return true;
   if (is_inherited) {
     spec.key = from_snapshot->key;
     tell(volume, api::EventType::normal, "VolumeEncryptionInherited",
          "the volume is encrypted with the key of its volume snapshot", "ConfigureEncryption");
+  } else if (encryption && !encryption->secret_ref.name.empty()) {
+    IRONCORE_TRY(spec.key, users_key(volume, findings));
+    if (!spec.key) return false;
+  } else if (!parts_.keys.is_wrapping()) {
+    findings.trouble = {"KeyManagementMissing",
+                        "the provider of pool " + parts_.options.pool +
+                            " generates no keys, because it has nothing to wrap them with; give it keys, or the "
+                            "volume a Secret with a key",
+                        Trouble::Kind::fault};
+    return false;
   } else {
-    const auto& name = volume.spec.encryption->secret_ref.name;
-    const auto secret = store::get<api::Secret>(parts_.store, volume.metadata.namespace_, name);
-    if (!secret) {
-      findings.trouble = {"VolumeEncryptionSecretNotReady", secret.error().message()};
-      if (secret.error().code() != ErrorCode::not_found) return secret.error().within("secret " + name);
-      findings.trouble->message = "secret " + name + " does not exist";
-      findings.look_again = parts_.options.look_again;
-      return false;
-    }
-    const auto key = encryption_key_in(**secret);
-    if (!key) {
-      findings.trouble = {"VolumeEncryptionSecretNotReady", key.error().message(), Trouble::Kind::fault};
-      findings.look_again = parts_.options.look_again;
-      return false;
-    }
-    spec.key = *key;
+    spec.key = storage::EncryptionKey::random();
   }
   // Before the data, so that no data can be there without its key.
-  IRONCORE_CHECK(
-      write_secret(parts_.store, owned_secret_of(volume), {{encryption_key_entry, encryption_key_text(*spec.key)}}));
+  IRONCORE_TRY(spec.key, parts_.keys.keep(volume, *spec.key, findings.trouble));
   return true;
 }
 
@@ -213,7 +220,7 @@ Result<void> VolumeReconciler::create(const api::Volume& volume, const Offer& of
   IRONCORE_TRY(const auto id, block_id(volume.metadata));
   IRONCORE_TRY(const bool has_source, add_source(volume, offer, spec, findings, stop));
   if (!has_source) return {};
-  IRONCORE_TRY(const bool has_key, add_key(volume, spec, findings));
+  IRONCORE_TRY(const bool has_key, add_key(volume, *offer.of_class, spec, findings));
   if (!has_key) return {};
   const bool is_empty = std::holds_alternative<storage::Empty>(spec.source);
   const auto* action = is_empty ? "CreateImage" : "CreateImageFromSnapshot";
@@ -266,35 +273,23 @@ Result<void> VolumeReconciler::adjust(const api::Volume& volume, const Offer& of
 
 /// What a hypervisor needs: in the status, and what is secret in the volume's own Secret.
 Result<void> VolumeReconciler::publish(const api::Volume& volume, const Offer& offer, Findings& findings) {
-  const auto fail = [&](const Error& error) {
-    findings.trouble = Trouble::of(error, "AccessNotReady");
-    return error;
-  };
-  auto access = offer.store->access(findings.seen->id);
-  if (!access) return fail(access.error());
-  const auto own = owned_secret_of(volume);
-  if (findings.seen->is_encrypted) {
-    storage::VolumeSpec with;
-    IRONCORE_TRY(with.key, kept_key(volume, findings));
-    if (!with.key) {  // somebody has removed it: the user may still have it
-      IRONCORE_TRY(const bool has_key, add_key(volume, with, findings));
-      if (!has_key) return {};
-    }
-    if (!with.key)
-      return fail(Error(ErrorCode::invalid, "secret " + own.name +
-                                                " with the key of the volume is gone; make it again with the key in " +
-                                                encryption_key_entry + ", owned by the volume"));
-    access->secrets[encryption_key_entry] = encryption_key_text(*with.key);
+  VolumeHandover::Outcome outcome;
+  auto handed = handover_.turn(volume, *offer.store, *findings.seen, outcome);
+  const auto& encryption = volume.spec.encryption;
+  if (!handed && outcome.trouble && outcome.trouble->reason == key_is_lost && encryption &&
+      !encryption->secret_ref.name.empty()) {
+    // Somebody has removed what was kept: the user may still have it.
+    IRONCORE_TRY(const auto key, users_key(volume, findings));
+    if (!key) return {};
+    IRONCORE_CHECK(parts_.keys.keep(volume, *key, findings.trouble));
+    outcome = {};
+    handed = handover_.turn(volume, *offer.store, *findings.seen, outcome);
   }
-  if (!access->secrets.empty())
-    if (const auto written = write_secret(parts_.store, own, access->secrets); !written) return fail(written.error());
-  api::VolumeAccess told;
-  told.driver = access->driver;
-  told.handle = access->handle;
-  told.volume_attributes = access->attributes;
-  if (!access->secrets.empty()) told.secret_ref = api::LocalReference{.name = own.name};
-  findings.access = std::move(told);
-  return {};
+  findings.access = std::move(outcome.access);
+  findings.in_the_way = std::move(outcome.in_the_way);
+  if (outcome.trouble) findings.trouble = std::move(outcome.trouble);
+  if (outcome.look_again) findings.look_again = outcome.look_again;
+  return handed;
 }
 
 Result<void> VolumeReconciler::make(const api::Volume& volume, Findings& findings, std::stop_token stop) {
@@ -350,7 +345,12 @@ Result<Requeue> VolumeReconciler::bring_up(const api::Volume& volume, std::stop_
 /// `findings.kept`: somebody has it open.
 Result<void> VolumeReconciler::remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings) {
   for (auto* store : stores_of(parts_.options, volume.spec.volume_class_ref->name)) {
-    const auto removed = store->remove(id);
+    auto removed = store->remove(id);
+    if (!removed && removed.error().code() == ErrorCode::wrong_state) {
+      // Those of a dead host would have it open for ever.
+      IRONCORE_TRY(const bool is_clear, handover_.clear_way(volume, *store, id));
+      if (is_clear) removed = store->remove(id);
+    }
     if (removed) continue;
     if (removed.error().code() != ErrorCode::wrong_state) {
       findings.kept = Trouble::of(removed.error(), "ImageDeletionFailed");
@@ -369,20 +369,31 @@ Result<void> VolumeReconciler::remove_data(const api::Volume& volume, const stor
   return {};
 }
 
+/// Whoever has claimed it before it was deleted gets it, and keeps it until it lets go.
+Result<void> VolumeReconciler::hand_over_last(const api::Volume& volume, Findings& findings) {
+  const auto offered = parts_.options.classes.find(volume.spec.volume_class_ref->name);
+  if (offered == parts_.options.classes.end() || volume.status.volume_id.empty()) return {};
+  IRONCORE_TRY(const auto id, block_id(volume.metadata));
+  IRONCORE_TRY(const auto seen, offered->second->volume(id));
+  VolumeHandover::Outcome outcome;
+  const auto handed = handover_.turn(volume, *offered->second, seen, outcome);
+  findings.look_again = outcome.look_again;
+  return handed;
+}
+
 Result<Requeue> VolumeReconciler::tear_down(const api::Volume& volume) {
   if (!has_finalizer(volume.metadata, api::volume_finalizer)) return Requeue{};
   Findings findings;
   if (is_claimed(volume)) {
     findings.kept = {"Claimed", "the volume is used by machine " + volume.spec.claim_ref->name +
                                     "; it is removed when the machine has released it"};
-    IRONCORE_CHECK(write_status(volume, findings));
-    return Requeue{};
+    return end_turn(hand_over_last(volume, findings), write_status(volume, findings), findings.look_again);
   }
   IRONCORE_TRY(const auto id, block_id(volume.metadata));
   const auto removed = remove_data(volume, id, findings);
   if (!removed || findings.kept) return end_turn(removed, write_status(volume, findings), parts_.options.look_again);
   tell(volume, api::EventType::normal, "ImageDeletionSucceeded", "the data of the volume is gone", "DeleteImage");
-  IRONCORE_CHECK(remove_secret(parts_.store, owned_secret_of(volume)));
+  IRONCORE_CHECK(parts_.keys.remove(volume));
   IRONCORE_CHECK(writes_.let_go(volume, api::volume_finalizer));
   return Requeue{};
 }
@@ -405,6 +416,8 @@ Result<void> VolumeReconciler::write_status(const api::Volume& volume, const Fin
   } else if (is_usable) {
     draft.condition("Ready", std::nullopt, "Available", "the volume can be used");
     draft.condition("UpToDate", findings.trouble, "UpToDate", "size and limits are as they are wanted");
+    if (findings.in_the_way || api::find_condition(status.conditions, "Attachable") != nullptr)
+      draft.condition("Attachable", findings.in_the_way, "Attachable", "the machine that claims the volume may use it");
   } else if (findings.trouble) {
     draft.condition("Ready", findings.trouble, "", "");
   }

@@ -11,6 +11,8 @@
 #include "ironcore/control/informer.hpp"
 #include "ironcore/control/volume_provider.hpp"
 #include "pool_provider.hpp"
+#include "volume_handover.hpp"
+#include "volume_keys.hpp"
 
 namespace ironcore::control {
 
@@ -23,15 +25,20 @@ class VolumeReconciler {
     Informer<api::VolumeClass>& classes;
     Informer<api::VolumeSnapshot>& snapshots;
     BaseImages& images;
+    VolumeKeys& keys;
     EventRecorder& events;
     const VolumeProviderOptions& options;
     Clock& clock;
   };
-  explicit VolumeReconciler(Parts parts) : parts_(parts), writes_(parts.store, parts.volumes) {}
+  explicit VolumeReconciler(Parts parts)
+      : parts_(parts),
+        writes_(parts.store, parts.volumes),
+        handover_({parts.store, parts.volumes, writes_, parts.keys, parts.events, parts.options, parts.clock}) {}
 
   Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
   /// The volume is gone from the store of objects.
   void forget(const std::string& uid) { writes_.forget(uid); }
+  VolumeHandover& handover() noexcept { return handover_; }
 
  private:
   /// What one turn found out.
@@ -39,8 +46,9 @@ class VolumeReconciler {
     std::optional<storage::Volume> seen;
     std::optional<api::VolumeAccess> access;
     std::optional<Trouble> trouble;
-    std::optional<Trouble> kept;  ///< why it is not removed although it was deleted
-    bool is_lost = false;         ///< it was there, and is not any more
+    std::optional<Trouble> in_the_way;  ///< why its claimer may not use it yet
+    std::optional<Trouble> kept;        ///< why it is not removed although it was deleted
+    bool is_lost = false;               ///< it was there, and is not any more
     std::optional<Duration> look_again;
   };
   using Offer = ClassOffer<api::Volume, VolumeProviderOptions>;
@@ -56,12 +64,14 @@ class VolumeReconciler {
                          std::stop_token stop);
   Result<bool> add_snapshot(const api::Volume& volume, const Offer& offer, storage::VolumeSpec& spec,
                             Findings& findings);
-  Result<std::optional<storage::EncryptionKey>> kept_key(const api::Volume& volume, Findings& findings);
-  Result<bool> add_key(const api::Volume& volume, storage::VolumeSpec& spec, Findings& findings);
+  Result<std::optional<storage::EncryptionKey>> users_key(const api::Volume& volume, Findings& findings);
+  Result<bool> add_key(const api::Volume& volume, const api::VolumeClass& volume_class, storage::VolumeSpec& spec,
+                       Findings& findings);
   Result<void> adjust(const api::Volume& volume, const Offer& offer, const storage::VolumeSpec& wanted,
                       Findings& findings);
   Result<void> publish(const api::Volume& volume, const Offer& offer, Findings& findings);
   Result<Requeue> bring_up(const api::Volume& volume, std::stop_token stop);
+  Result<void> hand_over_last(const api::Volume& volume, Findings& findings);
   Result<Requeue> tear_down(const api::Volume& volume);
   Result<void> remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings);
   Result<void> write_status(const api::Volume& volume, const Findings& findings);
@@ -70,6 +80,7 @@ class VolumeReconciler {
 
   Parts parts_;
   OwnWrites<api::Volume> writes_;
+  VolumeHandover handover_;
 };
 
 /// What a volume or snapshot is called in its store.

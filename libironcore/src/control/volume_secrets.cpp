@@ -56,6 +56,12 @@ OwnedSecret owned_secret_of(const api::Volume& volume) {
 OwnedSecret owned_secret_of(const api::VolumeSnapshot& snapshot) {
   return secret_of(snapshot, "volumesnapshot-", api::volume_encryption_secret_type);
 }
+OwnedSecret wrapped_key_secret_of(const api::Volume& volume) {
+  return secret_of(volume, "volumekey-", api::volume_wrapped_key_secret_type);
+}
+OwnedSecret wrapped_key_secret_of(const api::VolumeSnapshot& snapshot) {
+  return secret_of(snapshot, "volumekey-", api::volume_wrapped_key_secret_type);
+}
 OwnedSecret owned_secret_of(const api::Bucket& bucket) {
   return secret_of(bucket, "bucket-", api::bucket_access_secret_type);
 }
@@ -73,22 +79,33 @@ Result<store::Shared<api::Secret>> read_secret(store::Store& store, const OwnedS
   return found;
 }
 
+api::Secret new_secret(const OwnedSecret& secret) {
+  api::Secret made;
+  made.metadata.namespace_ = secret.namespace_;
+  made.metadata.name = secret.name;
+  made.metadata.owner_references = {secret.owner};
+  made.type = secret.type;
+  return made;
+}
+
+std::optional<store::Operation> secret_operation(const OwnedSecret& secret, const store::Shared<api::Secret>& found,
+                                                 const std::map<std::string, std::string>& data) {
+  auto wanted = found ? *found : new_secret(secret);
+  wanted.data.clear();
+  for (const auto& [name, value] : data) wanted.data[name].value = value;
+  if (!found) return store::Create{store::Object::of(std::move(wanted))};
+  if (wanted == *found) return std::nullopt;
+  const auto before = store::Object::of(*found);
+  return store::Patch{store::key_of(before), api::merge_patch(before, store::Object::of(std::move(wanted)))};
+}
+
 Result<void> write_secret(store::Store& store, const OwnedSecret& secret,
                           const std::map<std::string, std::string>& data) {
   IRONCORE_TRY(const auto found, read_secret(store, secret));
-  api::Secret wanted;
-  if (found) {
-    wanted = *found;
-    wanted.data.clear();
-  } else {
-    wanted.metadata.namespace_ = secret.namespace_;
-    wanted.metadata.name = secret.name;
-    wanted.metadata.owner_references = {secret.owner};
-    wanted.type = secret.type;
-  }
-  for (const auto& [name, value] : data) wanted.data[name].value = value;
-  const auto written = found ? store::patch(store, *found, std::move(wanted)) : store::create(store, std::move(wanted));
-  if (!written) return written.error().within("write secret " + secret.name);
+  auto operation = secret_operation(secret, found, data);
+  if (!operation) return {};
+  if (const auto written = store::commit_one(store, std::move(*operation)); !written)
+    return written.error().within("write secret " + secret.name);
   return {};
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -31,9 +32,17 @@ struct OwnedSecret {
 OwnedSecret owned_secret_of(const api::Volume& volume);
 OwnedSecret owned_secret_of(const api::VolumeSnapshot& snapshot);
 OwnedSecret owned_secret_of(const api::Bucket& bucket);
+/// The same for the one with the wrapped key.
+OwnedSecret wrapped_key_secret_of(const api::Volume& volume);
+OwnedSecret wrapped_key_secret_of(const api::VolumeSnapshot& snapshot);
+/// With nothing in it yet.
+api::Secret new_secret(const OwnedSecret& secret);
 
 /// Null if there is none; `already_exists` if somebody else has made one of that name.
 Result<store::Shared<api::Secret>> read_secret(store::Store& store, const OwnedSecret& secret);
+/// What makes exactly `data` of what was `found` (null = nothing); nothing if it is so.
+std::optional<store::Operation> secret_operation(const OwnedSecret& secret, const store::Shared<api::Secret>& found,
+                                                 const std::map<std::string, std::string>& data);
 /// Exactly this is in it afterwards.
 Result<void> write_secret(store::Store& store, const OwnedSecret& secret,
                           const std::map<std::string, std::string>& data);

@@ -72,14 +72,20 @@ Result<storage::Snapshot> VolumeSnapshotReconciler::take(const api::VolumeSnapsh
     return Error(ErrorCode::not_found, "volume " + snapshot.spec.volume_ref->name + " with uid " + uid +
                                            " does not exist any more; delete the snapshot");
   IRONCORE_TRY(const auto source, block_id(volume->metadata));
-  IRONCORE_TRY(const auto secret, read_secret(parts_.store, owned_secret_of(*volume)));
-  const bool has_key = secret && secret->data.contains(encryption_key_entry);
-  // Before the data: the volume, with its Secret, may be gone right after.
-  if (has_key)
-    IRONCORE_CHECK(write_secret(parts_.store, owned_secret_of(snapshot),
-                                {{encryption_key_entry, secret->data.at(encryption_key_entry).value}}));
+  std::optional<Trouble> trouble;
+  const auto copied = [&]() -> Result<bool> {
+    IRONCORE_TRY(const auto key, parts_.keys.find(*volume, trouble));
+    if (!key) return false;
+    // Before the data: the volume, with its Secrets, may be gone right after.
+    IRONCORE_CHECK(parts_.keys.keep(snapshot, *key, trouble));
+    return true;
+  }();
+  if (!copied) {
+    if (trouble) tell(snapshot, trouble->event_type(), trouble->reason, trouble->message);
+    return copied.error();
+  }
   IRONCORE_TRY(auto taken, store.take_snapshot(source, id.uid, std::move(stop)));
-  if (taken.is_encrypted && !has_key)
+  if (taken.is_encrypted && !*copied)
     tell(snapshot, api::EventType::warning, "VolumeEncryptionSecretNotReady",
          "the key of volume " + volume->metadata.name + " is not in its secret; put it into secret " +
              owned_secret_of(snapshot).name + ", owned by the snapshot, before a volume is made from it");
@@ -139,7 +145,7 @@ Result<Requeue> VolumeSnapshotReconciler::tear_down(const api::VolumeSnapshot& s
     tell(snapshot, api::EventType::warning, "ImageDeletionFailed", removed.error().message());
     return removed.error();
   }
-  IRONCORE_CHECK(remove_secret(parts_.store, owned_secret_of(snapshot)));
+  IRONCORE_CHECK(parts_.keys.remove(snapshot));
   IRONCORE_CHECK(writes_.let_go(snapshot, api::volume_snapshot_finalizer));
   return Requeue{};
 }

@@ -9,6 +9,7 @@
 #include "ironcore/control/informer.hpp"
 #include "ironcore/control/volume_provider.hpp"
 #include "own_writes.hpp"
+#include "volume_keys.hpp"
 
 namespace ironcore::control {
 
@@ -19,6 +20,7 @@ class VolumeSnapshotReconciler {
     store::Store& store;
     Informer<api::Volume>& volumes;
     Informer<api::VolumeSnapshot>& snapshots;
+    VolumeKeys& keys;
     EventRecorder& events;
     const VolumeProviderOptions& options;
     Clock& clock;

@@ -299,6 +299,7 @@ Result<Access> BlockStore::access(const BlockId& id) {
     access.handle = crypto::sha256(text(image->id)).hex().substr(0, 16);
     access.attributes = {{"monitors", std::string(monitors)}, {"image", state_->options.pool + "/" + text(image->id)}};
     access.secrets = {{"userID", secret.name}, {"userKey", secret.key}};
+    access.credential = secret.name;
     return access;
   });
 }

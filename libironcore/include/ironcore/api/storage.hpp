@@ -57,7 +57,8 @@ enum class VolumeState { pending, available, error };
 BOOST_DESCRIBE_ENUM(VolumeState, pending, available, error)
 
 struct VolumeEncryption {
-  LocalReference secret_ref;  ///< a Secret with `encryptionKey`
+  /// A Secret with `encryptionKey`. Without a name (`encryption: {}`, which is not IronCore's) the provider generates the key.
+  LocalReference secret_ref;
   Unknown unknown;
   friend bool operator==(const VolumeEncryption&, const VolumeEncryption&) = default;
 };
@@ -110,6 +111,18 @@ struct VolumeAccess {
 };
 BOOST_DESCRIBE_STRUCT(VolumeAccess, (), (secret_ref, driver, handle, volume_attributes))
 
+/// Who may use a volume now. Written by its provider before a machine gets what opens it.
+struct VolumeUse {
+  std::optional<LocalUidReference> machine;  ///< absent: nobody
+  std::string machine_pool;                  ///< where that machine is; empty if nobody knows
+  std::string credential;  ///< name of the credential in the Secret of `access`; empty where there is none
+  std::optional<WallTime> credential_since;  ///< when the tenant first got it
+  Unknown unknown;
+  friend bool operator==(const VolumeUse&, const VolumeUse&) = default;
+};
+BOOST_DESCRIBE_STRUCT(VolumeUse, (), (machine, machine_pool, credential, credential_since))
+
+/// `use` is not IronCore's.
 struct VolumeStatus {
   std::string volume_id;
   VolumeState state = VolumeState::pending;
@@ -117,10 +130,13 @@ struct VolumeStatus {
   std::optional<VolumeAccess> access;
   std::vector<Condition> conditions;
   ResourceList resources;  ///< the effective size
+  /// Absent: its provider does not decide who uses it, the claim alone does. Otherwise what opens it is complete, and good, only for the machine named there.
+  std::optional<VolumeUse> use;
   Unknown unknown;
   friend bool operator==(const VolumeStatus&, const VolumeStatus&) = default;
 };
-BOOST_DESCRIBE_STRUCT(VolumeStatus, (), (volume_id, state, last_state_transition_time, access, conditions, resources))
+BOOST_DESCRIBE_STRUCT(VolumeStatus, (),
+                      (volume_id, state, last_state_transition_time, access, conditions, resources, use))
 
 struct Volume {
   static constexpr KindInfo info{"storage.ironcore.dev",   "v1alpha1", "Volume", "volumes", "vol", Scope::namespaced,
@@ -314,8 +330,12 @@ BOOST_DESCRIBE_STRUCT(Bucket, (), (metadata, spec, status))
 /// Types of Secrets: what opens a volume for a hypervisor, and a key (`encryptionKey`, 256 bits) for its data.
 inline constexpr std::string_view volume_auth_secret_type = "storage.ironcore.dev/volume-auth";
 inline constexpr std::string_view volume_encryption_secret_type = "storage.ironcore.dev/volume-encryption";
+/// Type of a Secret with such a key that a KeyManagement has wrapped.
+inline constexpr std::string_view volume_wrapped_key_secret_type = "storage.ironcore.dev/volume-wrapped-key";
 /// Type of a Secret with what opens a bucket, in the words of S3 clients: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`, and `BUCKET_NAME`.
 inline constexpr std::string_view bucket_access_secret_type = "storage.ironcore.dev/bucket-access";
+/// Annotation of a VolumeClass: `generated` = a volume of it that does not say how it is encrypted is encrypted with a key that its provider generates.
+inline constexpr std::string_view class_encryption_annotation = "storage.ironcore.dev/encryption";
 /// Annotation of a Bucket that is being deleted: `true` = its content is removed too.
 inline constexpr std::string_view remove_content_annotation = "storage.ironcore.dev/remove-content";
 /// Annotation of a Bucket whose new value asks for one new key.

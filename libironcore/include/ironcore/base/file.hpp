@@ -22,6 +22,8 @@ Error system_error(int number, std::string_view doing);
 /// The content of a regular file; `exhausted` if it is larger than `max_bytes`, `invalid` if it is not a regular file.
 /// A symbolic link is followed.
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes);
+/// The same for a file with secrets: `forbidden` if it belongs to neither this user nor root, or if anybody but its owner may read or write it.
+Result<std::string> read_private_file(const std::filesystem::path& path, std::size_t max_bytes);
 
 /// Writes beside the file, syncs, renames, syncs the directory: after a crash at any moment the old or the new content
 /// is there, never a part. The file gets exactly `mode`, whatever the umask. Its directory must exist.

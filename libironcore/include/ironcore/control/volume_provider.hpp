@@ -11,6 +11,7 @@
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
 #include "ironcore/base/result.hpp"
+#include "ironcore/crypto/key_management.hpp"
 #include "ironcore/image/cache.hpp"
 #include "ironcore/storage/block_store.hpp"
 #include "ironcore/store/store.hpp"
@@ -36,11 +37,22 @@ struct VolumeProviderOptions {
   Duration look_again = std::chrono::seconds(5);           ///< for a Secret that is missing, for somebody who lets go
   Duration maintain_every = std::chrono::minutes(1);       ///< and how often orphans are looked for
   Duration base_image_grace = std::chrono::hours(1);       ///< a base image that nobody needs is kept so long
+  /// Wraps the keys of encrypted volumes and snapshots. Null = keys lie as they are in the Secrets of volumes and snapshots, and none is generated. Must
+  /// outlive the provider. Once given, give it always: what it wrapped opens with nothing else.
+  crypto::KeyManagement* keys = nullptr;
+  Duration look_at_keys_every = std::chrono::hours(
+      1);  ///< whether all are wrapped with the newest version; a new one is seen with `maintain_every`
+  /// The age at which a tenant's credential of a store gets a successor. Zero = only when `rotate_credentials_annotation` asks for it.
+  Duration rotate_credentials_every{};
 };
+
+/// Annotation of a VolumePool: a time (RFC 3339). Every credential that is older gets a successor.
+inline constexpr const char* rotate_credentials_annotation = "storage.ironcore.dev/rotate-credentials";
 
 /// Announces its VolumePool, renews lease `volumepool/<pool>`, and makes the stores match the Volumes bound to the pool and the snapshots of them:
 /// adds the finalizer, resolves class, source and key, creates, enlarges, sets limits, writes access into a Secret that the volume owns, writes the status,
-/// and tells events. What is made is named by the object's uid, so every step can be repeated. A volume that was there and is not any more is never
+/// and tells events. A volume is handed to the machine that claims it (`status.use`) when nobody else has it open any more; clients of a host that is dead are
+/// fenced before. Wraps keys, replaces old credentials (docs/storage-keys.md). What is made is named by the object's uid, so every step can be repeated. A volume that was there and is not any more is never
 /// made anew. What is deleted goes when nobody has claimed it or has it open. While another process holds the lease, nothing is touched. What lies in
 /// a store without an object is reported, never removed. Thread: any.
 class VolumeProvider {

@@ -113,6 +113,7 @@ struct Access {
   std::string handle;  ///< WWN: 16 hexadecimal digits, at most 20 bytes with a device name before it
   std::map<std::string, std::string> attributes;
   std::map<std::string, std::string> secrets;
+  std::string credential;  ///< name of the Credential that is in `secrets`; empty where there is none
 };
 
 /// Somebody who has a volume open.

@@ -107,7 +107,7 @@ Result<Access> Store::access(const BlockId& id) {
                                              doing));
   const std::string user = user_of(options_.pool, id.tenant, numbers.current);
   IRONCORE_TRY(std::string key, within(credential_key(user, id.tenant), doing));
-  Access out{.driver = "ceph", .handle = disk_handle(id), .attributes = {}, .secrets = {}};
+  Access out{.driver = "ceph", .handle = disk_handle(id), .attributes = {}, .secrets = {}, .credential = user};
   out.attributes = {{"monitors", cluster_.monitors},
                     {"image", options_.pool + "/" + id.tenant + "/" + volume_image(id.uid)}};
   out.secrets = {{"userID", user}, {"userKey", std::move(key)}};

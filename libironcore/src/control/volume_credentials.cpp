@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rotating and revoking, tenant by tenant.
+#include "volume_credentials.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+
+#include "pool_provider.hpp"
+#include "volume_handover.hpp"
+#include "volume_reconciler.hpp"
+
+namespace ironcore::control {
+
+namespace {
+
+/// Empty if it has none.
+std::string_view credential_of(const api::Volume& volume) {
+  return volume.status.use ? std::string_view(volume.status.use->credential) : std::string_view();
+}
+
+/// It may be told to use another one: nobody has it.
+bool is_free(const api::Volume& volume) {
+  return volume.status.use && !volume.status.use->machine;
+}
+
+storage::BlockStore* store_of(const api::Volume& volume, const VolumeProviderOptions& options) {
+  const auto* name = PlacedKind<api::Volume>::class_of(volume);
+  const auto offered = name == nullptr ? options.classes.end() : options.classes.find(*name);
+  return offered == options.classes.end() ? nullptr : offered->second;
+}
+
+}  // namespace
+
+void VolumeCredentials::tell(api::EventType type, const char* reason, std::string message) {
+  if (const auto pool = parts_.pools.get(parts_.options.pool))
+    parts_.events.record(reference_to(*pool), type, reason, std::move(message), "RotateCredentials");
+}
+
+auto VolumeCredentials::tenants() const -> std::map<Tenant, Volumes> {
+  std::map<Tenant, Volumes> all;
+  for (const auto& volume : parts_.volumes.list())
+    if (auto* store = store_of(*volume, parts_.options); store != nullptr)
+      all[{volume->metadata.namespace_, store}].push_back(volume);
+  return all;
+}
+
+/// What is older gets a successor.
+WallTime VolumeCredentials::due_before(const api::VolumePool& pool) {
+  const auto now = parts_.clock.wall();
+  const auto every = parts_.options.rotate_credentials_every;
+  auto due = every > Duration::zero() ? now - every : WallTime::min();
+  const auto text = annotation_of(pool.metadata, rotate_credentials_annotation);
+  if (text.empty()) return due;
+  const auto requested = parse_rfc3339(text);
+  if (!requested) {
+    if (text != refused_request_)
+      tell(api::EventType::warning, "InvalidRequest",
+           std::string(rotate_credentials_annotation) + " must be a time like " + to_rfc3339(now) + ": " +
+               requested.error().message());
+    refused_request_ = text;
+    return due;
+  }
+  return *requested <= now ? std::max(due, *requested) : due;
+}
+
+/// Who uses it; empty if nobody did, and then it is revoked.
+Result<std::string> VolumeCredentials::revoke_unused(const Tenant& tenant, const std::string& name) {
+  // What is handed out right now is not in any cache yet.
+  const std::unique_lock lock(parts_.handing_out);
+  IRONCORE_TRY(auto query, pool_queries<api::Volume>(parts_.options.pool));
+  query.on_pool.namespace_ = tenant.first;
+  IRONCORE_TRY(const auto volumes, store::list<api::Volume>(parts_.store, std::move(query.on_pool)));
+  std::string users;
+  for (const auto& volume : volumes)
+    if (store_of(*volume, parts_.options) == tenant.second &&
+        (credential_of(*volume) == name || has_unknown_credential(*volume)))
+      users += (users.empty() ? "" : ", ") + volume->metadata.name;
+  if (!users.empty()) return users;
+  IRONCORE_CHECK(tenant.second->revoke_credential(tenant.first, name));
+  tell(api::EventType::normal, "CredentialRevoked",
+       "credential " + name + " of " + tenant.first + " is not used any more, and opens nothing now");
+  return users;
+}
+
+Result<void> VolumeCredentials::look_at(const Tenant& tenant, const Volumes& volumes, WallTime due_before) {
+  std::set<std::string> names;
+  bool is_due = false;
+  for (const auto& volume : volumes) {
+    if (credential_of(*volume).empty()) continue;
+    names.emplace(credential_of(*volume));
+    const auto& since = volume->status.use->credential_since;
+    is_due = is_due || (since && *since < due_before);
+  }
+  if (settled_.contains(tenant) && names.size() < 2 && !is_due) return {};
+  settled_.erase(tenant);
+  auto& [name, store] = tenant;
+  IRONCORE_TRY(const auto credentials, store->credentials(name));
+  std::string current, users;
+  for (const auto& credential : credentials) {
+    if (credential.is_current) {
+      current = credential.name;
+      continue;
+    }
+    IRONCORE_TRY(const auto found, revoke_unused(tenant, credential.name));
+    if (!found.empty()) users = credential.name + " is still used by " + found;
+  }
+  // The next one for those who have none yet; who has a volume gets it when the machine has let go.
+  for (const auto& volume : volumes)
+    if (is_free(*volume) && credential_of(*volume) != current) parts_.wake(key_of(*volume));
+  if (current.empty()) {
+    settled_.insert(tenant);
+    return {};
+  }
+  const bool is_current_due = std::any_of(volumes.begin(), volumes.end(), [&](const auto& volume) {
+    return credential_of(*volume) == current && volume->status.use->credential_since &&
+           *volume->status.use->credential_since < due_before;
+  });
+  if (is_current_due && !users.empty()) {
+    if (std::exchange(told_[tenant], users) != users)
+      tell(api::EventType::warning, "CredentialInUse",
+           "credential " + current + " of " + name +
+               " is old, but cannot have a successor before the one before it is " + "revoked: " + users +
+               "; detach them, or stop their machines and release them");
+    return {};
+  }
+  told_.erase(tenant);
+  if (is_current_due) {
+    IRONCORE_CHECK(store->rotate_credential(name));
+    tell(api::EventType::normal, "CredentialRotated",
+         "credential " + current + " of " + name + " has a successor, which is used from the next attach on");
+    for (const auto& volume : volumes)
+      if (is_free(*volume)) parts_.wake(key_of(*volume));
+    return {};
+  }
+  if (users.empty()) settled_.insert(tenant);
+  return {};
+}
+
+void VolumeCredentials::look(std::stop_token stop) {
+  const auto pool = parts_.pools.get(parts_.options.pool);
+  if (!pool) return;
+  const auto due = due_before(*pool);
+  const auto all = tenants();
+  std::erase_if(settled_, [&](const Tenant& tenant) { return !all.contains(tenant); });
+  std::erase_if(told_, [&](const auto& entry) { return !all.contains(entry.first); });
+  for (const auto& [tenant, volumes] : all) {
+    if (stop.stop_requested()) return;
+    if (const auto looked = look_at(tenant, volumes, due); !looked)
+      parts_.log.warning("the credentials of a tenant are not looked after",
+                         {{"tenant", tenant.first}, {"error", looked.error().message()}});
+  }
+}
+
+}  // namespace ironcore::control

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Credentials of tenants: old ones get a successor, and go when nobody needs them any more.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <shared_mutex>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ironcore/control/event_recorder.hpp"
+#include "ironcore/control/informer.hpp"
+#include "ironcore/control/volume_provider.hpp"
+
+namespace ironcore::control {
+
+/// A tenant has one credential in each store, or two while the older one is still in use: which is so while a volume says it in `status.use.credential`. Nothing is
+/// remembered but in the volumes and the stores. Thread: one.
+class VolumeCredentials {
+ public:
+  struct Parts {
+    store::Store& store;
+    Informer<api::Volume>& volumes;
+    Informer<api::VolumePool>& pools;
+    EventRecorder& events;
+    const VolumeProviderOptions& options;
+    std::shared_mutex& handing_out;                    ///< of VolumeHandover
+    std::function<void(const std::string& key)> wake;  ///< a volume shall get the new one
+    Clock& clock;
+    Log& log;
+  };
+  explicit VolumeCredentials(Parts parts) : parts_(std::move(parts)) {}
+
+  /// One look at all tenants.
+  void look(std::stop_token stop);
+
+ private:
+  using Tenant = std::pair<std::string, storage::BlockStore*>;
+  using Volumes = std::vector<store::Shared<api::Volume>>;
+
+  std::map<Tenant, Volumes> tenants() const;
+  WallTime due_before(const api::VolumePool& pool);
+  Result<void> look_at(const Tenant& tenant, const Volumes& volumes, WallTime due_before);
+  Result<std::string> revoke_unused(const Tenant& tenant, const std::string& name);
+  void tell(api::EventType type, const char* reason, std::string message);
+
+  Parts parts_;
+  std::set<Tenant> settled_;  ///< have one credential
+  std::map<Tenant, std::string> told_;
+  std::string refused_request_;
+};
+
+}  // namespace ironcore::control

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+// Wrapping, unwrapping, rewrapping.
+#include "volume_keys.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "ironcore/crypto/secret.hpp"
+
+namespace ironcore::control {
+
+namespace {
+
+/// Of a Secret with a wrapped key: the entry, a label that all have, and an annotation with the pool whose provider made it.
+constexpr const char* wrapped_key_entry = "wrappedKey";
+constexpr const char* wrapped_key_label = "storage.ironcore.dev/wrapped-key";
+constexpr const char* pool_annotation = "storage.ironcore.dev/volume-pool";
+constexpr const char* context_annotation = "storage.ironcore.dev/key-of";
+
+/// What the KeyManagement says against it.
+Trouble refusal(const Error& error) {
+  switch (error.code()) {
+    case ErrorCode::unavailable:
+    case ErrorCode::timeout:
+      return {"KeyManagementUnavailable", error.message(), Trouble::Kind::failure};
+    case ErrorCode::forbidden:
+      return {"KeyManagementForbidden", error.message(), Trouble::Kind::fault};
+    case ErrorCode::not_found:
+      return {"KeyEncryptionKeyMissing", error.message(), Trouble::Kind::fault};
+    case ErrorCode::corrupt:
+      return {"EncryptionKeyDamaged", error.message(), Trouble::Kind::fault};
+    default:
+      return Trouble::named("KeyManagementFailed", error);
+  }
+}
+
+Error refused(const Error& error, std::string_view doing, std::optional<Trouble>& trouble) {
+  auto told = error.within(doing);
+  trouble = refusal(told);
+  return told;
+}
+
+Result<crypto::WrappedKey> wrapped_in(const api::Secret& secret) {
+  const auto entry = secret.data.find(wrapped_key_entry);
+  if (entry == secret.data.end())
+    return Error(ErrorCode::corrupt, "it has no entry " + std::string(wrapped_key_entry) + "; bring it back");
+  return crypto::WrappedKey::parse(entry->second.value);
+}
+
+bool is_same(const storage::EncryptionKey& a, const storage::EncryptionKey& b) {
+  return crypto::constant_time_equal(a.bytes(), b.bytes());
+}
+
+/// Only over what was read: another provider may be at work.
+Result<void> replace(store::Store& store, const api::Secret& before, std::string wrapped) {
+  auto after = before;
+  after.data[wrapped_key_entry].value = std::move(wrapped);
+  const auto known = store::Object::of(before);
+  store::Transaction transaction;
+  transaction.operations.emplace_back(
+      store::Patch{store::key_of(known), api::merge_patch(known, store::Object::of(std::move(after)))});
+  transaction.preconditions.emplace_back(store::Unchanged{store::key_of(known), before.metadata.resource_version});
+  IRONCORE_CHECK(store.commit(transaction));
+  return {};
+}
+
+std::string list_of(const std::vector<crypto::KeyVersion>& versions) {
+  std::string all;
+  for (const auto& version : versions) all += (all.empty() ? "" : ", ") + version.to_text();
+  return all;
+}
+
+}  // namespace
+
+// ---- one key ------------------------------------------------------------------------------------------------------
+
+auto VolumeKeys::place_of(const api::Volume& volume) -> Place {
+  return {.name = "volume " + volume.metadata.name,
+          .wrapped = wrapped_key_secret_of(volume),
+          .plain = owned_secret_of(volume),
+          .context = "volume " + volume.metadata.namespace_ + "/" + volume.metadata.uid};
+}
+auto VolumeKeys::place_of(const api::VolumeSnapshot& snapshot) -> Place {
+  return {.name = "volume snapshot " + snapshot.metadata.name,
+          .wrapped = wrapped_key_secret_of(snapshot),
+          .plain = owned_secret_of(snapshot),
+          .context = "volumesnapshot " + snapshot.metadata.namespace_ + "/" + snapshot.metadata.uid};
+}
+
+Result<std::optional<storage::EncryptionKey>> VolumeKeys::find(const Place& place, std::optional<Trouble>& trouble) {
+  IRONCORE_TRY(const auto found, read_secret(store_, place.wrapped));
+  if (found) {
+    const auto doing = "key of " + place.name + " in secret " + place.wrapped.name;
+    const auto wrapped = wrapped_in(*found);
+    if (!wrapped) return refused(wrapped.error(), doing, trouble);
+    if (!is_wrapping())
+      return refused(Error(ErrorCode::not_found,
+                           "it is wrapped with " + wrapped->by.to_text() + "; give the provider the keys that it had"),
+                     doing, trouble);
+    const auto key = options_.keys->unwrap(*wrapped, as_bytes(place.context));
+    if (!key) return refused(key.error(), doing, trouble);
+    return std::optional(*key);
+  }
+  const auto plain = read_secret(store_, place.plain);
+  if (plain && (!*plain || !(*plain)->data.contains(encryption_key_entry)))
+    return std::optional<storage::EncryptionKey>();
+  const auto key = plain ? encryption_key_in(**plain) : Result<storage::EncryptionKey>(plain.error());
+  if (key) return std::optional(*key);
+  trouble = Trouble::named("VolumeEncryptionSecretNotReady", key.error());
+  return key.error();
+}
+
+Result<void> VolumeKeys::write_wrapped(const Place& place, const store::Shared<api::Secret>& found,
+                                       const storage::EncryptionKey& key, std::optional<Trouble>& trouble) {
+  const auto wrapped = options_.keys->wrap(key, as_bytes(place.context));
+  if (!wrapped) return refused(wrapped.error(), "wrap the key of " + place.name, trouble);
+  if (found) return within(replace(store_, *found, wrapped->to_text()), "write secret " + place.wrapped.name);
+  auto fresh = new_secret(place.wrapped);
+  fresh.metadata.labels[wrapped_key_label] = "true";
+  fresh.metadata.annotations[pool_annotation] = options_.pool;
+  fresh.metadata.annotations[context_annotation] = place.context;
+  fresh.data[wrapped_key_entry].value = wrapped->to_text();
+  // Never over another one: it would be the only way to the data.
+  const auto made = store::create(store_, std::move(fresh));
+  if (made) return {};
+  if (made.error().code() == ErrorCode::already_exists)
+    return Error(ErrorCode::conflict, "secret " + place.wrapped.name + " was made by somebody else just now");
+  return made.error().within("write secret " + place.wrapped.name);
+}
+
+Result<storage::EncryptionKey> VolumeKeys::keep(const Place& place, const storage::EncryptionKey& key,
+                                                std::optional<Trouble>& trouble) {
+  IRONCORE_TRY(const auto kept, find(place, trouble));
+  if (kept) return *kept;
+  if (is_wrapping()) {
+    IRONCORE_CHECK(write_wrapped(place, nullptr, key, trouble));
+  } else {
+    auto text = encryption_key_text(key);
+    const auto written = write_secret(store_, place.plain, {{encryption_key_entry, text}});
+    crypto::wipe(text);
+    IRONCORE_CHECK(written);
+  }
+  return key;
+}
+
+Result<void> VolumeKeys::secure(const Place& place, const storage::EncryptionKey& key,
+                                std::optional<Trouble>& trouble) {
+  IRONCORE_TRY(const auto found, read_secret(store_, place.wrapped));
+  if (found)
+    if (const auto wrapped = wrapped_in(*found)) {
+      const auto opened = options_.keys->unwrap(*wrapped, as_bytes(place.context));
+      if (opened && is_same(*opened, key)) return {};
+      if (!opened && opened.error().code() != ErrorCode::not_found && opened.error().code() != ErrorCode::corrupt)
+        return refused(opened.error(), "key of " + place.name, trouble);
+    }
+  // What is there opens no more, and this is the last moment to replace it.
+  return write_wrapped(place, found, key, trouble);
+}
+
+// ---- all keys -----------------------------------------------------------------------------------------------------
+
+struct VolumeKeys::Round {
+  std::vector<crypto::KeyVersion> versions;
+  std::set<crypto::KeyVersion> needed;  ///< by what was there when the round looked
+  std::size_t rewrapped = 0;
+  std::size_t failed = 0;
+  std::optional<Trouble> first_failure;
+};
+
+Result<void> VolumeKeys::look_at(const api::Secret& secret, Round& round) {
+  const auto& newest = round.versions.back();
+  IRONCORE_TRY(const auto wrapped, wrapped_in(secret));
+  round.needed.insert(wrapped.by);
+  const auto& notes = secret.metadata.annotations;
+  const auto pool = notes.find(pool_annotation), context = notes.find(context_annotation);
+  // Those of others are counted only: their provider may not have the newest version yet.
+  if (wrapped.by == newest || pool == notes.end() || pool->second != options_.pool) return {};
+  if (context == notes.end()) return Error(ErrorCode::corrupt, "it does not say whose key it has; bring it back");
+  IRONCORE_TRY(const auto key, options_.keys->unwrap(wrapped, as_bytes(context->second)));
+  IRONCORE_TRY(const auto again, options_.keys->wrap(key, as_bytes(context->second)));
+  if (again.by == wrapped.by) return {};
+  const auto written = replace(store_, secret, again.to_text());
+  // Gone, or changed by somebody who knows better: the next round sees it.
+  if (!written && written.error().code() != ErrorCode::conflict && written.error().code() != ErrorCode::not_found)
+    return written.error();
+  round.needed.insert(again.by);
+  ++round.rewrapped;
+  return {};
+}
+
+auto VolumeKeys::go_round(std::vector<crypto::KeyVersion> versions, std::stop_token stop) -> Result<Round> {
+  Round round;
+  round.versions = std::move(versions);
+  store::Query query;
+  IRONCORE_TRY(query.labels, store::LabelSelector::parse(wrapped_key_label));
+  IRONCORE_TRY(const auto secrets, store::list<api::Secret>(store_, std::move(query)));
+  for (const auto& secret : secrets) {
+    if (stop.stop_requested()) return Error(ErrorCode::cancelled, "a stop was requested");
+    const auto seen = look_at(*secret, round);
+    if (seen) continue;
+    ++round.failed;
+    if (!round.first_failure)
+      round.first_failure =
+          refusal(seen.error().within("secret " + secret->metadata.namespace_ + "/" + secret->metadata.name));
+  }
+  return round;
+}
+
+void VolumeKeys::conclude(const Round& round) {
+  const auto& newest = round.versions.back();
+  std::vector<crypto::KeyVersion> unused;
+  for (const auto& version : round.versions)
+    if (version != newest && !round.needed.contains(version)) unused.push_back(version);
+  const std::lock_guard lock(mutex_);
+  if (round.first_failure) {
+    trouble_ = round.first_failure;
+    trouble_->message = std::to_string(round.failed) + " keys could not be wrapped with " + newest.to_text() +
+                        ", and need the versions they have; the first one: " + trouble_->message;
+  } else if (round.rewrapped > 0) {
+    trouble_ = {"Rewrapping", "keys are being wrapped with " + newest.to_text()};
+  } else if (clean_with_ == newest) {
+    trouble_.reset();
+    message_ = "all keys of the pool are wrapped with " + newest.to_text();
+    if (!unused.empty()) message_ += "; no key in the store needs any more: " + list_of(unused);
+  } else {
+    return;
+  }
+  has_looked_ = true;
+}
+
+void VolumeKeys::look(std::stop_token stop) {
+  if (!is_wrapping()) return;
+  auto versions = options_.keys->versions();
+  if (versions && versions->empty()) versions = Error(ErrorCode::not_found, "there is no key at all");
+  if (!versions) {
+    const std::lock_guard lock(mutex_);
+    has_looked_ = true;
+    trouble_ = refusal(versions.error().within("ask for versions of the key"));
+    next_round_ = {};
+    return;
+  }
+  const auto newest = versions->back();
+  if (clean_with_ == newest && clock_.now() < next_round_) return;
+  const auto round = go_round(std::move(*versions), stop);
+  if (!round) {
+    if (!stop.stop_requested()) log_.warning("wrapped keys are not looked at", {{"error", round.error().message()}});
+    return;
+  }
+  conclude(*round);
+  const bool is_clean = round->rewrapped == 0 && round->failed == 0;
+  // A key that was wrapped with the version before may have been on its way while this round looked: only a second one that finds nothing says so.
+  const bool is_sure = is_clean && clean_with_ == newest;
+  clean_with_ = is_clean ? std::optional(newest) : std::nullopt;
+  next_round_ = is_sure ? clock_.now() + options_.look_at_keys_every : Instant{};
+}
+
+void VolumeKeys::tell(const api::VolumePool& pool, api::VolumePoolStatus& status) {
+  const std::lock_guard lock(mutex_);
+  if (!has_looked_) return;
+  if (set_condition(status.conditions, "KeysCurrent", trouble_, "KeysCurrent", message_.c_str(), clock_.wall()))
+    events_.record(reference_to(pool), trouble_->event_type(), trouble_->reason, trouble_->message, "RewrapKeys");
+}
+
+}  // namespace ironcore::control

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the keys of encrypted volumes and snapshots are kept, and that all of them are wrapped with the newest version.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "ironcore/control/event_recorder.hpp"
+#include "ironcore/control/volume_provider.hpp"
+#include "trouble.hpp"
+#include "volume_secrets.hpp"
+
+namespace ironcore::control {
+
+/// With a KeyManagement a key lies wrapped in a Secret of its own (`volumekey-UID`); without one, as it is, in the Secret that the provider makes for the volume
+/// or snapshot. `trouble` says what the KeyManagement, or what is kept, has against it. Thread: any.
+class VolumeKeys {
+ public:
+  VolumeKeys(store::Store& store, EventRecorder& events, const VolumeProviderOptions& options, Clock& clock, Log& log)
+      : store_(store), events_(events), options_(options), clock_(clock), log_(log) {}
+
+  bool is_wrapping() const noexcept { return options_.keys != nullptr; }
+
+  /// Nothing if none was kept.
+  template <class T>
+  Result<std::optional<storage::EncryptionKey>> find(const T& object, std::optional<Trouble>& trouble) {
+    return find(place_of(object), trouble);
+  }
+  /// Before there is any data. The key that is kept from now on: another one if there was one already.
+  template <class T>
+  Result<storage::EncryptionKey> keep(const T& object, const storage::EncryptionKey& key,
+                                      std::optional<Trouble>& trouble) {
+    return keep(place_of(object), key, trouble);
+  }
+  /// Only with a KeyManagement: afterwards the key opens from its wrapped form, so that the other one may go.
+  template <class T>
+  Result<void> secure(const T& object, const storage::EncryptionKey& key, std::optional<Trouble>& trouble) {
+    return secure(place_of(object), key, trouble);
+  }
+  /// With its object.
+  template <class T>
+  Result<void> remove(const T& object) {
+    const auto place = place_of(object);
+    IRONCORE_CHECK(remove_secret(store_, place.wrapped));
+    return remove_secret(store_, place.plain);
+  }
+
+  /// Wraps all that are not wrapped with the newest version, if that is due, and sees which versions nobody needs. Thread: one.
+  void look(std::stop_token stop);
+  /// Condition `KeysCurrent` of the pool; none without a KeyManagement.
+  void tell(const api::VolumePool& pool, api::VolumePoolStatus& status);
+
+ private:
+  struct Place {
+    std::string name;  ///< for people: `volume data`
+    OwnedSecret wrapped;
+    OwnedSecret plain;
+    std::string context;  ///< what the wrapped key is bound to
+  };
+  struct Round;
+  static Place place_of(const api::Volume& volume);
+  static Place place_of(const api::VolumeSnapshot& snapshot);
+  Result<std::optional<storage::EncryptionKey>> find(const Place& place, std::optional<Trouble>& trouble);
+  Result<storage::EncryptionKey> keep(const Place& place, const storage::EncryptionKey& key,
+                                      std::optional<Trouble>& trouble);
+  Result<void> secure(const Place& place, const storage::EncryptionKey& key, std::optional<Trouble>& trouble);
+  Result<void> write_wrapped(const Place& place, const store::Shared<api::Secret>& found,
+                             const storage::EncryptionKey& key, std::optional<Trouble>& trouble);
+  Result<void> look_at(const api::Secret& secret, Round& round);
+  Result<Round> go_round(std::vector<crypto::KeyVersion> versions, std::stop_token stop);
+  void conclude(const Round& round);
+
+  store::Store& store_;
+  EventRecorder& events_;
+  const VolumeProviderOptions& options_;
+  Clock& clock_;
+  Log& log_;
+
+  // Of `look` alone.
+  std::optional<crypto::KeyVersion> clean_with_;  ///< the newest version when a round last found nothing to do
+  Instant next_round_{};
+
+  std::mutex mutex_;
+  bool has_looked_ = false;
+  std::optional<Trouble> trouble_;
+  std::string message_;
+};
+
+}  // namespace ironcore::control

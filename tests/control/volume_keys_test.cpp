@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keys of volumes: generated, wrapped, wrapped again, and what happens when the ones that wrap are not there.
+#include <doctest/doctest.h>
+
+#include "ironcore/control/volume_provider.hpp"
+#include "volume_world.hpp"
+
+using namespace ironcore;
+using namespace ironcore::control;
+using namespace ironcore::control::test;
+using api::ConditionStatus;
+using api::VolumeSnapshotState;
+using api::VolumeState;
+
+namespace {
+
+const std::string key_text = base64_encode(std::string(32, 'k'));
+
+struct KeyWorld : VolumeWorld {
+  KeyWorld() { options.keys = &keys; }
+
+  std::string wrapped_by(const std::string& uid) {
+    const auto secret = get<api::Secret>("volumekey-" + uid, "default");
+    if (!secret) return "";
+    return crypto::WrappedKey::parse(secret->data.at("wrappedKey").value).value().by.to_text();
+  }
+  std::string wrapped_by_of(const std::string& volume) { return wrapped_by(get_volume(volume)->metadata.uid); }
+  api::Condition keys_current() {
+    const auto* found = api::find_condition(pool()->status.conditions, "KeysCurrent");
+    return found == nullptr ? api::Condition{.type = "none"} : *found;
+  }
+  void fail(ErrorCode code) {
+    keys.set_faults([code](std::string_view) { return Error(code, "the key server says no"); });
+  }
+  /// As a machine would that comes and goes.
+  void put_claimed(const std::string& name, const std::string& text) {
+    claim(name, "writer");
+    run_for(10s);
+    REQUIRE(holder_of(name) == "writer");
+    put(name, text);
+    release(name);
+    run_for(10s);
+    REQUIRE(holder_of(name).empty());
+  }
+  std::string contents_claimed(const std::string& name, std::size_t size) {
+    claim(name, "reader");
+    run_for(10s);
+    REQUIRE(holder_of(name) == "reader");
+    auto found = contents(name, size);
+    release(name);
+    run_for(10s);
+    REQUIRE(holder_of(name).empty());
+    return found;
+  }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a volume that asks for encryption without a Secret gets a key of its own, readable only while a machine has it") {
+  KeyWorld world;
+  world.start();
+  for (const auto* name : {"data", "other"}) world.create(VolumeWorld::generated(VolumeWorld::here(name)));
+  world.run_for(5s);
+  REQUIRE(world.state_of("data") == VolumeState::available);
+  CHECK(world.blocks.volume(world.id_of(world.get_volume("data"))).value().is_encrypted);
+  CHECK(world.wrapped_by_of("data") == "rack-1/1");
+  CHECK(world.secret_entry("data", "encryptionKey").empty());
+  world.claim("data", "web");
+  world.run_for(5s);
+  CHECK(world.holder_of("data") == "web");
+  const auto key = world.secret_entry("data", "encryptionKey");
+  REQUIRE(key.size() == 44);
+  CHECK(world.is_anywhere(key));
+  world.put("data", "secret");
+  world.release("data");
+  world.run_for(5s);
+  CHECK(world.secret_entry("data", "encryptionKey").empty());
+  CHECK_FALSE(world.is_anywhere(key));
+  CHECK_FALSE(world.is_anywhere(base64_decode(key).value()));
+  CHECK(world.contents_claimed("data", 6) == "secret");
+  world.claim("other", "web");
+  world.run_for(5s);
+  CHECK(world.secret_entry("other", "encryptionKey") != key);
+  // At rest nothing is written, once the pool has said that all keys are as they shall be.
+  world.run_for(3min, 5s);
+  const auto revision = world.real->revision().value();
+  world.run_for(5min, 5s);
+  CHECK(world.real->revision().value() == revision);
+  world.release("other");
+  for (const auto* name : {"data", "other"}) world.remove<api::Volume>(name);
+  world.run_for(1min, 1s);
+  CHECK_FALSE(world.get_volume("data"));
+  CHECK(world.count_secrets() == 0);
+}
+
+TEST_CASE("a class that asks for it gives its volumes generated keys, but not those that say how they are encrypted") {
+  KeyWorld world;
+  world.change<api::VolumeClass>("fast", [](api::VolumeClass& c) {
+    c.metadata.annotations[std::string(api::class_encryption_annotation)] = "generated";
+  });
+  world.start();
+  world.create_key("my-key", key_text);
+  world.create(VolumeWorld::here("plain"));
+  world.create(VolumeWorld::encrypted(VolumeWorld::here("users"), "my-key"));
+  world.create(world.from_image("root"));
+  world.run_for(10s);
+  for (const auto* name : {"plain", "users", "root"}) {
+    CAPTURE(name);
+    REQUIRE(world.state_of(name) == VolumeState::available);
+    CHECK(world.blocks.volume(world.id_of(world.get_volume(name))).value().is_encrypted);
+    CHECK(world.wrapped_by_of(name) == "rack-1/1");
+    world.claim(name, "web");
+  }
+  world.run_for(5s);
+  CHECK(world.secret_entry("users", "encryptionKey") == key_text);
+  CHECK(world.secret_entry("plain", "encryptionKey").size() == 44);
+  CHECK(world.contents("root", 3) == "rrr");
+  // What the class says later changes nothing about those that are there.
+  world.change<api::VolumeClass>("fast", [](api::VolumeClass& c) { c.metadata.annotations.clear(); });
+  world.start();
+  world.create(VolumeWorld::here("bare"));
+  world.run_for(10s);
+  CHECK_FALSE(world.blocks.volume(world.id_of(world.get_volume("bare"))).value().is_encrypted);
+  CHECK(world.state_of("plain") == VolumeState::available);
+  CHECK(world.contents("root", 3) == "rrr");
+}
+
+TEST_CASE("without keys that wrap none is generated, and the volume says what is missing") {
+  KeyWorld world;
+  world.options.keys = nullptr;
+  world.start();
+  world.create(VolumeWorld::generated(VolumeWorld::here("data")));
+  world.run_for(10s);
+  CHECK(world.state_of("data") == VolumeState::error);
+  CHECK(world.condition("data", "Ready").reason == "KeyManagementMissing");
+  CHECK(world.blocks.volumes().value().empty());
+  CHECK(world.keys_current().type == "none");
+  world.options.keys = &world.keys;
+  world.start();
+  world.run_for(10s);
+  CHECK(world.state_of("data") == VolumeState::available);
+}
+
+TEST_CASE("keys that are there before anything wraps are wrapped, and not lost on the way") {
+  KeyWorld world;
+  world.options.keys = nullptr;
+  world.start();
+  world.create_key("my-key", key_text);
+  world.create(VolumeWorld::encrypted(VolumeWorld::here("free"), "my-key"));
+  world.create(VolumeWorld::encrypted(VolumeWorld::here("held"), "my-key"));
+  world.run_for(5s);
+  world.claim("held", "web");
+  world.run_for(5s);
+  world.put("free", "free");
+  CHECK(world.secret_entry("free", "encryptionKey") == key_text);
+  world.remove<api::Secret>("my-key");
+  world.options.keys = &world.keys;
+  world.fail(ErrorCode::unavailable);
+  world.start();
+  world.run_for(1min, 1s);
+  // As long as it cannot be wrapped it stays where it is.
+  CHECK(world.secret_entry("free", "encryptionKey") == key_text);
+  CHECK(world.condition("free", "UpToDate").reason == "KeyManagementUnavailable");
+  CHECK(world.state_of("free") == VolumeState::available);
+  CHECK(world.condition("held", "UpToDate").status == ConditionStatus::true_);
+  world.keys.set_faults({});
+  world.run_for(2min, 1s);
+  CHECK(world.wrapped_by_of("free") == "rack-1/1");
+  CHECK(world.secret_entry("free", "encryptionKey").empty());
+  CHECK(world.condition("free", "UpToDate").status == ConditionStatus::true_);
+  CHECK(world.contents_claimed("free", 4) == "free");
+  CHECK(world.secret_entry("held", "encryptionKey") == key_text);
+  world.release("held");
+  world.run_for(10s);
+  CHECK(world.wrapped_by_of("held") == "rack-1/1");
+  CHECK_FALSE(world.is_anywhere(key_text));
+}
+
+TEST_CASE("a key server that is down or forbids it is told on the volume, and all heals when it is back") {
+  KeyWorld world;
+  world.start();
+  world.fail(ErrorCode::unavailable);
+  world.create(VolumeWorld::generated(VolumeWorld::here("data")));
+  world.create(VolumeWorld::here("plain"));
+  world.run_for(90s, 1s);
+  CHECK(world.state_of("plain") == VolumeState::available);
+  CHECK(world.state_of("data") == VolumeState::pending);
+  CHECK(world.condition("data", "Ready").reason == "KeyManagementUnavailable");
+  CHECK(world.condition("data", "Ready").message.find("the key server says no") != std::string::npos);
+  CHECK(world.events("data", "KeyManagementUnavailable").size() == 1);
+  CHECK(world.keys_current().reason == "KeyManagementUnavailable");
+  CHECK(world.events("ceph", "KeyManagementUnavailable").size() == 1);
+  CHECK(world.blocks.volumes().value().size() == 1);
+  world.fail(ErrorCode::forbidden);
+  world.run_for(2min, 1s);
+  CHECK(world.state_of("data") == VolumeState::error);
+  CHECK(world.condition("data", "Ready").reason == "KeyManagementForbidden");
+  CHECK(world.keys_current().reason == "KeyManagementForbidden");
+  world.keys.set_faults({});
+  world.run_for(3min, 1s);
+  CHECK(world.state_of("data") == VolumeState::available);
+  CHECK(world.keys_current().status == ConditionStatus::true_);
+  world.put_claimed("data", "secret");
+
+  // Who has a volume notices nothing, nor does who gets it from there; who would need a key waits.
+  world.create(VolumeWorld::generated(VolumeWorld::here("other")));
+  world.claim("data", "web");
+  world.run_for(5s);
+  world.fail(ErrorCode::timeout);
+  world.claim("other", "web");
+  world.start();
+  world.run_for(10s);
+  CHECK(world.contents("data", 6) == "secret");
+  CHECK(world.condition("data", "UpToDate").status == ConditionStatus::true_);
+  CHECK(world.holder_of("other").empty());
+  CHECK(world.condition("other", "UpToDate").reason == "KeyManagementUnavailable");
+  world.claim("data", "db");
+  world.run_for(10s);
+  CHECK(world.holder_of("data") == "db");
+  CHECK(world.contents("data", 6) == "secret");
+  world.keys.set_faults({});
+  world.run_for(2min, 1s);
+  CHECK(world.holder_of("other") == "web");
+  CHECK(world.condition("other", "UpToDate").status == ConditionStatus::true_);
+}
+
+TEST_CASE("with a new version all keys are wrapped again, and the pool says which version nobody needs any more") {
+  KeyWorld world;
+  world.start();
+  world.create_key("my-key", key_text);
+  world.create(VolumeWorld::generated(VolumeWorld::here("data")));
+  world.create(VolumeWorld::encrypted(VolumeWorld::here("users"), "my-key"));
+  world.run_for(5s);
+  world.put_claimed("data", "secret");
+  world.create(VolumeWorld::snapshot_of("monday", "data"));
+  world.run_for(3min, 1s);
+  CHECK(world.keys_current().status == ConditionStatus::true_);
+  CHECK(world.keys_current().message == "all keys of the pool are wrapped with rack-1/1");
+  const auto snapshot = world.get_snapshot("monday")->metadata.uid;
+  CHECK(world.wrapped_by(snapshot) == "rack-1/1");
+
+  world.keys.add_version();
+  world.create(VolumeWorld::generated(VolumeWorld::here("late")));
+  world.run_for(5s);
+  CHECK(world.wrapped_by_of("late") == "rack-1/2");
+  world.run_for(3min, 1s);
+  for (const auto* name : {"data", "users", "late"}) {
+    CAPTURE(name);
+    CHECK(world.wrapped_by_of(name) == "rack-1/2");
+  }
+  CHECK(world.wrapped_by(snapshot) == "rack-1/2");
+  CHECK(world.keys_current().status == ConditionStatus::true_);
+  CHECK(world.keys_current().message ==
+        "all keys of the pool are wrapped with rack-1/2; no key in the store needs any more: rack-1/1");
+  world.keys.lose(1);
+  world.start();
+  CHECK(world.contents_claimed("data", 6) == "secret");
+  world.create(VolumeWorld::from_snapshot("copy", "monday"));
+  world.run_for(10s);
+  CHECK(world.contents_claimed("copy", 6) == "secret");
+  CHECK(world.wrapped_by_of("copy") == "rack-1/2");
+}
+
+TEST_CASE("keys of another pool are not wrapped again, but counted") {
+  KeyWorld world;
+  auto others = world.options;
+  others.pool = "attic";
+  others.provider_id = "ceph://attic";
+  sim::BlockStore attic(world.clock);
+  others.classes = {{"fast", &attic}};
+  auto there = VolumeWorld::generated(VolumeWorld::here("there"));
+  there.spec.volume_pool_ref->name = "attic";
+  world.create(there);
+  {
+    const auto other = VolumeProvider::create(world.store, world.images.get(), others, world.clock, world.log).value();
+    world.pass(5s, {[&] { return other->step(); }});
+  }
+  world.keys.add_version();
+  world.start();
+  world.run_for(5min, 1s);
+  CHECK(world.wrapped_by_of("there") == "rack-1/1");
+  CHECK(world.keys_current().message == "all keys of the pool are wrapped with rack-1/2");
+  const auto other = VolumeProvider::create(world.store, world.images.get(), others, world.clock, world.log).value();
+  world.pass(5min, {[&] { return other->step(); }}, 1s);
+  CHECK(world.wrapped_by_of("there") == "rack-1/2");
+  world.run_for(70min, 10s);
+  CHECK(world.keys_current().message.find("needs any more: rack-1/1") != std::string::npos);
+}
+
+TEST_CASE("a lost version destroys nothing: what it wrapped waits for it") {
+  KeyWorld world;
+  world.start();
+  world.create(VolumeWorld::generated(VolumeWorld::here("data")));
+  world.create(VolumeWorld::generated(VolumeWorld::here("held")));
+  world.run_for(5s);
+  world.put_claimed("data", "secret");
+  world.claim("held", "web");
+  world.run_for(5s);
+  world.put("held", "in use");
+  const auto key = world.secret_entry("held", "encryptionKey");
+  const auto before = world.get<api::Secret>("volumekey-" + world.get_volume("data")->metadata.uid, "default")->data;
+  world.keys.add_version();
+  world.keys.lose(1);
+  world.claim("data", "db");
+  world.run_for(5min, 1s);
+  CHECK(world.holder_of("data").empty());
+  CHECK(world.state_of("data") == VolumeState::available);
+  CHECK(world.condition("data", "UpToDate").reason == "KeyEncryptionKeyMissing");
+  CHECK(world.condition("data", "UpToDate").message.find("rack-1/1") != std::string::npos);
+  CHECK(world.events("data", "KeyEncryptionKeyMissing").size() == 1);
+  CHECK(world.keys_current().reason == "KeyEncryptionKeyMissing");
+  CHECK(world.keys_current().message.starts_with("2 keys could not be wrapped with rack-1/2"));
+  CHECK(world.get<api::Secret>("volumekey-" + world.get_volume("data")->metadata.uid, "default")->data == before);
+  // The one that a machine has is not lost with it.
+  CHECK(world.secret_entry("held", "encryptionKey") == key);
+  world.release("held");
+  world.run_for(10s);
+  CHECK(world.wrapped_by_of("held") == "rack-1/2");
+  CHECK(world.secret_entry("held", "encryptionKey").empty());
+  CHECK(world.contents_claimed("held", 6) == "in use");
+  // Deleting needs no key.
+  world.create(VolumeWorld::snapshot_of("monday", "data"));
+  world.run_for(10s);
+  CHECK(world.get_snapshot("monday")->status.state == VolumeSnapshotState::pending);
+  CHECK(world.events("monday", "KeyEncryptionKeyMissing").size() == 1);
+  world.keys.bring_back(1);
+  world.run_for(5min, 1s);
+  CHECK(world.holder_of("data") == "db");
+  CHECK(world.contents("data", 6) == "secret");
+  CHECK(world.get_snapshot("monday")->status.state == VolumeSnapshotState::ready);
+  CHECK(world.keys_current().status == ConditionStatus::true_);
+}
+
+TEST_CASE("a wrapped key that is gone, damaged or another volume's is never replaced by a new one") {
+  KeyWorld world;
+  world.start();
+  for (const auto* name : {"gone", "damaged", "swapped", "other"})
+    world.create(VolumeWorld::generated(VolumeWorld::here(name)));
+  world.run_for(5s);
+  const auto key_secret = [&](const char* name) { return "volumekey-" + world.get_volume(name)->metadata.uid; };
+  const auto gone = *world.get<api::Secret>(key_secret("gone"), "default");
+  const auto good = world.get<api::Secret>(key_secret("swapped"), "default")->data;
+  world.remove<api::Secret>(key_secret("gone"));
+  world.change<api::Secret>(key_secret("damaged"), [](api::Secret& s) { s.data["wrappedKey"].value = "nonsense"; });
+  world.change<api::Secret>(key_secret("swapped"), [&](api::Secret& s) {
+    s.data = world.get<api::Secret>(key_secret("other"), "default")->data;
+  });
+  world.start();
+  for (const auto* name : {"gone", "damaged", "swapped"}) world.claim(name, "web");
+  world.run_for(2min, 1s);
+  CHECK(world.condition("gone", "UpToDate").reason == "EncryptionKeyLost");
+  CHECK(world.condition("gone", "UpToDate").message.find(key_secret("gone")) != std::string::npos);
+  CHECK(world.condition("damaged", "UpToDate").reason == "EncryptionKeyDamaged");
+  CHECK(world.condition("swapped", "UpToDate").reason == "EncryptionKeyDamaged");
+  CHECK_FALSE(world.get<api::Secret>(key_secret("gone"), "default"));
+  CHECK(world.blocks.volumes().value().size() == 4);
+  // Brought back, they open.
+  world.change<api::Secret>(key_secret("swapped"), [&](api::Secret& s) { s.data = good; });
+  api::Secret again;
+  again.metadata.namespace_ = "default";
+  again.metadata.name = gone.metadata.name;
+  again.metadata.owner_references = gone.metadata.owner_references;
+  again.type = gone.type;
+  again.data = gone.data;
+  world.create(again);
+  world.run_for(3min, 1s);
+  CHECK(world.holder_of("swapped") == "web");
+  CHECK(world.holder_of("gone") == "web");
+  CHECK(world.attach("gone"));
+}
+
+TEST_CASE("a provider without the keys it had says so and touches nothing") {
+  KeyWorld world;
+  world.start();
+  world.create(VolumeWorld::generated(VolumeWorld::here("data")));
+  world.run_for(5s);
+  world.put_claimed("data", "secret");
+  world.options.keys = nullptr;
+  world.start();
+  world.run_for(1min, 1s);
+  CHECK(world.wrapped_by_of("data") == "rack-1/1");
+  CHECK(world.condition("data", "UpToDate").reason == "KeyEncryptionKeyMissing");
+  CHECK(world.condition("data", "UpToDate").message.find("give the provider the keys that it had") !=
+        std::string::npos);
+  world.options.keys = &world.keys;
+  world.start();
+  world.run_for(1min, 1s);
+  CHECK(world.condition("data", "UpToDate").status == ConditionStatus::true_);
+  CHECK(world.contents_claimed("data", 6) == "secret");
+}
