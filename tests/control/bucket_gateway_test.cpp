@@ -9,7 +9,7 @@
 #include <memory>
 #include <thread>
 
-#include "../support/ceph_cluster.hpp"
+#include "../support/cluster_main.hpp"
 #include "fault_loops.hpp"
 #include "ironcore/api/core.hpp"
 #include "ironcore/api/yaml.hpp"
@@ -278,13 +278,6 @@ TEST_CASE("a provider that is killed at writes and started again leaves nothing 
   CHECK(test::at_each_deadly_write<MortalPlace>(live, 3) >= 4);
 }
 
-/// Arguments: tests/support/ceph-cluster, then doctest's own.
 int main(int argc, char** argv) {
-  if (argc < 2) return 2;
-  cluster = CephCluster::start(argv[1]);
-  if (!cluster) return 77;
-  doctest::Context context(argc, argv);
-  const int result = context.run();
-  cluster.reset();
-  return result;
+  return ironcore::tests::run_with_cluster(argc, argv, cluster);
 }
