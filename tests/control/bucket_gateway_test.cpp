@@ -9,7 +9,7 @@
 #include <memory>
 #include <thread>
 
-#include "../support/ceph_cluster.hpp"
+#include "../support/cluster_main.hpp"
 #include "fault_loops.hpp"
 #include "ironcore/api/core.hpp"
 #include "ironcore/api/yaml.hpp"
@@ -91,18 +91,55 @@ class Client {
   std::string bucket_;
 };
 
-/// A store of objects, the provider on its threads, and the gateway.
-struct Place {
+std::unique_ptr<storage::BucketStore> open_gateway(Clock& clock) {
+  return storage::rgw::open({.endpoint = cluster->env("S3_ENDPOINT"),
+                             .key_id = cluster->env("S3_ACCESS_KEY"),
+                             .secret = cluster->env("S3_SECRET_KEY"),
+                             .patience = 5s},
+                            clock)
+      .value();
+}
+
+/// A store of objects with what the manifest says.
+struct Objects {
   SystemClock clock;
   NullLog log;
-  std::unique_ptr<store::LocalStore> store = store::memory_store(clock, log);
-  std::unique_ptr<storage::BucketStore> gateway = storage::rgw::open({.endpoint = cluster->env("S3_ENDPOINT"),
-                                                                      .key_id = cluster->env("S3_ACCESS_KEY"),
-                                                                      .secret = cluster->env("S3_SECRET_KEY"),
-                                                                      .patience = 5s},
-                                                                     clock)
-                                                      .value();
-  std::unique_ptr<BucketProvider> provider = BucketProvider::create(*store,
+  std::unique_ptr<store::LocalStore> objects = store::memory_store(clock, log);
+
+  Objects() {
+    const auto documents = api::parse_manifests(manifest).value();
+    for (const auto& document : documents) {
+      const auto object = api::Object::decode(document.json(), api::UnknownFields::refuse);
+      REQUIRE(object.has_value());
+      auto metadata = object->metadata();
+      if (object->kind().info().scope == api::Scope::namespaced) metadata.namespace_ = "default";
+      REQUIRE(store::commit_one(*objects, store::Create{object->kind().with_metadata(*object, metadata)}).has_value());
+    }
+  }
+  Shared<api::Bucket> bucket() {
+    const auto found = store::get<api::Bucket>(*objects, "default", "pictures");
+    return found ? *found : nullptr;
+  }
+  Shared<api::Secret> secret() {
+    const auto found = bucket();
+    REQUIRE(found);
+    return store::get<api::Secret>(*objects, "default", "bucket-" + found->metadata.uid).value();
+  }
+  void annotate(std::string_view annotation, const std::string& value) {
+    const auto before = bucket();
+    REQUIRE(before);
+    auto after = *before;
+    after.metadata.annotations[std::string(annotation)] = value;
+    REQUIRE(store::patch(*objects, *before, std::move(after)).has_value());
+  }
+  void remove() { REQUIRE(store::remove<api::Bucket>(*objects, "default", "pictures").has_value()); }
+  std::size_t count_secrets() { return store::list<api::Secret>(*objects).value().size(); }
+};
+
+/// The provider on its threads, and the gateway.
+struct Place : Objects {
+  std::unique_ptr<storage::BucketStore> gateway = open_gateway(clock);
+  std::unique_ptr<BucketProvider> provider = BucketProvider::create(*objects,
                                                                     {.pool = "rgw",
                                                                      .provider_id = "ceph://test",
                                                                      .classes = {{"standard", gateway.get()}},
@@ -115,20 +152,6 @@ struct Place {
                                                  .value();
   std::jthread runner{[this](std::stop_token stop) { provider->run(stop); }};
 
-  Place() {
-    const auto documents = api::parse_manifests(manifest).value();
-    for (const auto& document : documents) {
-      const auto object = api::Object::decode(document.json(), api::UnknownFields::refuse);
-      REQUIRE(object.has_value());
-      auto metadata = object->metadata();
-      if (object->kind().info().scope == api::Scope::namespaced) metadata.namespace_ = "default";
-      REQUIRE(store::commit_one(*store, store::Create{object->kind().with_metadata(*object, metadata)}).has_value());
-    }
-  }
-  Shared<api::Bucket> bucket() {
-    const auto found = store::get<api::Bucket>(*store, "default", "pictures");
-    return found ? *found : nullptr;
-  }
   /// What the last one said is in the message of a failure.
   void wait(const char* what, const std::function<bool(const api::Bucket&)>& is_so) {
     const bool came = eventually(clock, [&] {
@@ -141,21 +164,37 @@ struct Place {
     CAPTURE((last ? store::Object::of(*last).json() : "gone"));
     REQUIRE(came);
   }
-  std::string reason(const api::Bucket& of, const char* type) {
+  static std::string reason(const api::Bucket& of, const char* type) {
     const auto* condition = api::find_condition(of.status.conditions, type);
     return condition == nullptr ? "" : condition->reason;
   }
-  Shared<api::Secret> secret() {
-    const auto found = bucket();
-    REQUIRE(found);
-    return store::get<api::Secret>(*store, "default", "bucket-" + found->metadata.uid).value();
+};
+
+/// The provider on one thread, with a store of objects that can fail.
+struct MortalPlace : Objects {
+  test::FaultyStore store{*objects};
+  std::unique_ptr<storage::BucketStore> gateway = open_gateway(clock);
+  std::unique_ptr<BucketProvider> provider;
+
+  void start() {
+    provider =
+        BucketProvider::create(
+            store,
+            {.pool = "rgw", .provider_id = "ceph://test", .classes = {{"standard", gateway.get()}}, .key_grace = 100ms},
+            clock, log)
+            .value();
   }
-  void annotate(std::string_view annotation, const std::string& value) {
-    const auto before = bucket();
-    REQUIRE(before);
-    auto after = *before;
-    after.metadata.annotations[std::string(annotation)] = value;
-    REQUIRE(store::patch(*store, *before, std::move(after)).has_value());
+  /// Who is killed in the meantime is started again.
+  void run_until(const char* what, bool& is_dead, const std::function<bool()>& is_so) {
+    CAPTURE(what);
+    const auto deadline = clock.now() + 60s;
+    while (!is_so() && clock.now() < deadline) {
+      provider->step();
+      if (!is_dead) continue;
+      is_dead = false;
+      start();
+    }
+    REQUIRE(is_so());
   }
 };
 
@@ -198,30 +237,47 @@ TEST_CASE("a bucket goes from its manifest to a stock client, gets another key, 
   CHECK(Client(*second).get("o") == "content");
 
   cluster->run({"stop", "rgw"});
-  const auto pool_state = [&] { return store::get<api::BucketPool>(*place.store, "", "rgw").value()->status.state; };
+  const auto pool_state = [&] { return store::get<api::BucketPool>(*place.objects, "", "rgw").value()->status.state; };
   CHECK(eventually(place.clock, [&] { return pool_state() == api::StoragePoolState::unavailable; }));
   CHECK(place.bucket()->status.state == api::BucketState::available);
   cluster->run({"start", "rgw"});
   CHECK(eventually(place.clock, [&] { return pool_state() == api::StoragePoolState::available; }));
 
-  REQUIRE(store::remove<api::Bucket>(*place.store, "default", "pictures").has_value());
+  place.remove();
   place.wait("why it stays", [&](const api::Bucket& b) { return place.reason(b, "Removable") == "HasContent"; });
   CHECK(Client(*second).get("o") == "content");
   place.annotate(api::remove_content_annotation, "true");
   CHECK(eventually(place.clock, [&] { return place.bucket() == nullptr; }));
   CHECK(place.gateway->bucket(id).error().code() == ErrorCode::not_found);
   CHECK(place.gateway->keys(id).error().code() == ErrorCode::not_found);
-  CHECK(store::list<api::Secret>(*place.store).value().empty());
+  CHECK(place.count_secrets() == 0);
   CHECK(Client(*second).get("o") == "refused");
 }
 
-/// Arguments: tests/support/ceph-cluster, then doctest's own.
+TEST_CASE("a provider that is killed at writes and started again leaves nothing twice in a real gateway") {
+  const auto live = [](MortalPlace& place, bool& is_dead) {
+    place.start();
+    place.run_until("available", is_dead, [&] { return place.bucket()->status.state == api::BucketState::available; });
+    const auto id = Uid::parse(place.bucket()->metadata.uid).value();
+    const auto first = place.gateway->access(id).value();
+    place.annotate(api::rotate_key_annotation, "now");
+    place.run_until("a new key", is_dead, [&] {
+      const auto rotation = place.bucket()->status.key_rotation;
+      return rotation->request == "now" && rotation->time && rotation->old_key.empty();
+    });
+    const auto keys = place.gateway->keys(id).value();
+    REQUIRE(keys.size() == 1);
+    CHECK(keys[0].id != first.key_id);
+    CHECK(place.secret()->data.at("AWS_ACCESS_KEY_ID").value == keys[0].id);
+    place.remove();
+    place.run_until("gone", is_dead, [&] { return place.bucket() == nullptr; });
+    CHECK(place.gateway->keys(id).error().code() == ErrorCode::not_found);
+    CHECK(place.gateway->buckets().value().empty());
+    CHECK(place.count_secrets() == 0);
+  };
+  CHECK(test::at_each_deadly_write<MortalPlace>(live, 3) >= 4);
+}
+
 int main(int argc, char** argv) {
-  if (argc < 2) return 2;
-  cluster = CephCluster::start(argv[1]);
-  if (!cluster) return 77;
-  doctest::Context context(argc, argv);
-  const int result = context.run();
-  cluster.reset();
-  return result;
+  return ironcore::tests::run_with_cluster(argc, argv, cluster);
 }

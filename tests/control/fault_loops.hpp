@@ -37,10 +37,12 @@ int at_each_failing_write(FaultyStore::Fault::When when, const std::function<voi
   });
 }
 
-/// In each life the process is killed at another write: nothing of the store answers it any more while `is_dead`, which `live` ends.
+/// In each life the process is killed at another write (each `every`th of them): nothing of the store answers it any more while `is_dead`, which
+/// `live` ends.
 template <class World>
-int at_each_deadly_write(const std::function<void(World&, bool& is_dead)>& live) {
-  return at_each_moment([&](int n) {
+int at_each_deadly_write(const std::function<void(World&, bool& is_dead)>& live, int every = 1) {
+  return at_each_moment([&](int moment) {
+    const int n = moment * every;
     CAPTURE(n);
     World world;
     bool was_reached = false;

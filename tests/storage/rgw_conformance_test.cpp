@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "../support/ceph_cluster.hpp"
+#include "../support/cluster_main.hpp"
 #include "bucket_store_suite.hpp"
 #include "client.hpp"
 #include "ironcore/storage/rgw.hpp"
@@ -216,13 +216,6 @@ TEST_CASE("a gateway that is gone or hangs is told in time, and used again when 
   CHECK(S3(bucket.access()).put("o", "content").has_value());
 }
 
-/// Arguments: tests/support/ceph-cluster, then doctest's own.
 int main(int argc, char** argv) {
-  if (argc < 2) return 2;
-  cluster = CephCluster::start(argv[1]);
-  if (!cluster) return 77;
-  doctest::Context context(argc, argv);
-  const int result = context.run();
-  cluster.reset();
-  return result;
+  return ironcore::tests::run_with_cluster(argc, argv, cluster);
 }

@@ -84,8 +84,8 @@ Result<void> BucketReconciler::look(const api::Bucket& bucket, const Uid& id, st
 Result<void> BucketReconciler::set_limits(const Offer& offer, Findings& findings) {
   const auto rate = capability(*offer.of_class, "iops");
   const auto bytes = capability(*offer.of_class, "tps");
-  const auto set = offer.store->set_limits(
-      findings.seen->id, {.reads = rate, .writes = rate, .read_bytes = bytes, .written_bytes = bytes});
+  auto set = offer.store->set_limits(findings.seen->id,
+                                     {.reads = rate, .writes = rate, .read_bytes = bytes, .written_bytes = bytes});
   const bool is_unsupported = !set && set.error().code() == ErrorCode::unsupported;
   findings.are_limits_known = set || is_unsupported;
   if (is_unsupported) {
@@ -103,20 +103,20 @@ Result<void> BucketReconciler::configure(const api::Bucket& bucket, storage::Buc
     findings.trouble = Trouble::named("InvalidSettings", checked.error());
     return {};  // trying again would help nothing: somebody changes the object
   }
-  const auto configured = store.configure(findings.seen->id, settings);
+  auto configured = store.configure(findings.seen->id, settings);
   if (!configured) findings.trouble = Trouble::of(configured.error(), "ConfigureFailed");
   return configured;
 }
 
 /// Each as far as it goes: what one of them cannot do is no reason to leave the others.
 Result<void> BucketReconciler::adjust(const api::Bucket& bucket, const Offer& offer, Findings& findings) {
-  const auto limited = set_limits(offer, findings);
-  const auto configured = configure(bucket, *offer.store, findings);
+  auto limited = set_limits(offer, findings);
+  auto configured = configure(bucket, *offer.store, findings);
   const auto quota = quota_of(*offer.of_class);
   if (quota != findings.seen->quota) {
     if (const auto set = offer.store->set_quota(findings.seen->id, quota); !set) {
       findings.trouble = Trouble::of(set.error(), "SetQuotaFailed");
-      return set;
+      return set.error();
     }
     findings.seen->quota = quota;
     tell(bucket, api::EventType::normal, "SetQuotaSucceeded", "the quota of the class is set", "SetQuota");
@@ -214,7 +214,7 @@ Result<void> BucketReconciler::make(const api::Bucket& bucket, Findings& finding
   IRONCORE_TRY(const auto id, Uid::parse(bucket.metadata.uid));
   auto& store = *offer->store;
   IRONCORE_CHECK(look(bucket, id, store, findings));
-  const auto adjusted = adjust(bucket, *offer, findings);
+  auto adjusted = adjust(bucket, *offer, findings);
   const auto fail = [&](const Error& error, const char* reason) {
     findings.trouble = Trouble::of(error, reason);
     return error;
