@@ -69,7 +69,7 @@ struct Life : HostWorld {
   void change_everything() {
     keys.add_version();
     change<api::VolumePool>("ceph", [&](api::VolumePool& p) {
-      p.metadata.annotations[rotate_credentials_annotation] = to_rfc3339(clock.wall());
+      p.metadata.annotations[std::string(api::rotate_credentials_annotation)] = to_rfc3339(clock.wall());
     });
     alive.erase("host-1");
     claim("data", "db");
