@@ -149,14 +149,15 @@ TEST_CASE("classes, pools, snapshots and buckets in the table") {
   auto bucket = in_shop<Bucket>("b");
   bucket.spec.bucket_class_ref = {.name = "standard"};
   CHECK(row(Object::of(bucket)) ==
-        "NAME=b BUCKETPOOLREF=<none> BUCKETCLASS=standard STATE=Pending AGE=<unknown> | ENDPOINT=<none> | "
-        "BUCKETID=<none>");
+        "NAME=b BUCKETPOOLREF=<none> BUCKETCLASS=standard STATE=Pending AGE=<unknown> | SIZE=<none> | "
+        "OBJECTS=<none> | ENDPOINT=<none> | BUCKETID=<none>");
   bucket.spec.bucket_pool_ref = {.name = "rgw"};
   bucket.status = {
       .bucket_id = "rgw://1", .state = BucketState::available, .access = BucketAccess{.endpoint = "http://b"}};
+  bucket.status.usage = {{"storage", Quantity::bytes(3 << 20)}, {"objects", Quantity(7)}};
   CHECK(row(Object::of(bucket)) ==
-        "NAME=b BUCKETPOOLREF=rgw BUCKETCLASS=standard STATE=Available AGE=<unknown> | ENDPOINT=http://b | "
-        "BUCKETID=rgw://1");
+        "NAME=b BUCKETPOOLREF=rgw BUCKETCLASS=standard STATE=Available AGE=<unknown> | SIZE=3Mi | "
+        "OBJECTS=7 | ENDPOINT=http://b | BUCKETID=rgw://1");
 }
 
 TEST_CASE("namespaces, secrets and events in the table") {

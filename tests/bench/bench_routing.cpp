@@ -395,12 +395,27 @@ int be_reader(const std::string& name, std::vector<zmq::ReflectorEndpoint> to, b
 
 // ---- the floor --------------------------------------------------------------------------------------------------
 
-/// Bare sockets in the same three roles: what comes to the middle is published. `size` bytes in each message.
-int be_floor(const std::string& role, const std::string& endpoint, std::size_t messages, std::size_t size) {
+/// Bare sockets in the same three roles: what comes to the middle is published. `size` bytes in each message. With the middle's key they encrypt as ours do;
+/// the middle itself takes the secret one too.
+int be_floor(const std::string& role, const std::string& endpoint, std::size_t messages, std::size_t size,
+             std::span<const std::string> middle_key) {
   void* const context = zmq_ctx_new();
   const int unlimited = 0;
+  const auto own = must(wire::make_key_pair());
+  const auto set = [](void* socket, int option, const std::string& value) {
+    if (zmq_setsockopt(socket, option, value.c_str(), value.size() + 1) != 0) fail("set a key");
+  };
   const auto open = [&](int type) {
     void* const socket = zmq_socket(context, type);
+    const int yes = 1;
+    if (middle_key.size() == 2) {
+      zmq_setsockopt(socket, ZMQ_CURVE_SERVER, &yes, sizeof yes);
+      set(socket, ZMQ_CURVE_SECRETKEY, middle_key[1]);
+    } else if (middle_key.size() == 1) {
+      set(socket, ZMQ_CURVE_SERVERKEY, middle_key[0]);
+      set(socket, ZMQ_CURVE_PUBLICKEY, own.public_key);
+      set(socket, ZMQ_CURVE_SECRETKEY, own.secret_key);
+    }
     zmq_setsockopt(socket, ZMQ_SNDHWM, &unlimited, sizeof unlimited);
     zmq_setsockopt(socket, ZMQ_RCVHWM, &unlimited, sizeof unlimited);
     return socket;
@@ -501,17 +516,24 @@ double floor_s(std::size_t readers, std::size_t messages, std::size_t size) {
 }
 
 /// Of each message to each reader, sorted; µs.
-std::vector<double> floor_latencies(std::size_t readers, std::size_t messages) {
+std::vector<double> floor_latencies(std::size_t readers, std::size_t messages, bool is_encrypted) {
   const auto count = std::to_string(messages);
   const std::string bytes = "64";
-  Process middle({"floor", "middle", "-", count, bytes});
+  const auto keys = must(wire::make_key_pair());
+  const auto words = [&](const char* role, const std::string& endpoint) {
+    std::vector<std::string> all{"floor", role, endpoint, count, bytes};
+    if (is_encrypted) all.push_back(keys.public_key);
+    return all;
+  };
+  auto of_middle = words("middle", "-");
+  if (is_encrypted) of_middle.push_back(keys.secret_key);
+  Process middle(of_middle);
   const auto where = middle.hear();
   const auto space = where.find(' ');
   std::vector<std::unique_ptr<Process>> out;
   for (std::size_t i = 0; i < readers; ++i)
-    out.push_back(std::make_unique<Process>(
-        std::vector<std::string>{"floor", "listener", where.substr(space + 1), count, bytes}));
-  Process in({"floor", "ticker", where.substr(0, space), count, bytes});
+    out.push_back(std::make_unique<Process>(words("listener", where.substr(space + 1))));
+  Process in(words("ticker", where.substr(0, space)));
   std::this_thread::sleep_for(500ms);
   in.ask("go");
   std::vector<double> times;
@@ -662,14 +684,17 @@ class Bench {
     }
     std::ranges::sort(slowest);
     std::ranges::sort(times);
-    const auto floor = floor_latencies(count, static_cast<std::size_t>(samples));
+    const auto plain = floor_latencies(count, static_cast<std::size_t>(samples), false);
+    const auto floor = floor_latencies(count, static_cast<std::size_t>(samples), true);
+    const auto floors = [&](std::size_t percent) {
+      return R"(,"floor":)" + std::to_string(floor[floor.size() * percent / 100]) + R"(,"floor_without_keys":)" +
+             std::to_string(plain[plain.size() * percent / 100]);
+    };
     const std::string base = "routing/latency/" + std::string(name);
     bench::print((base + ".p50.us").c_str(), times[times.size() / 2], "us",
-                 R"("last_reader":)" + std::to_string(slowest[slowest.size() / 2]) + R"(,"floor":)" +
-                     std::to_string(floor[floor.size() / 2]));
-    bench::print(
-        (base + ".p99.us").c_str(), times[times.size() * 99 / 100], "us",
-        R"("max":)" + std::to_string(times.back()) + R"(,"floor":)" + std::to_string(floor[floor.size() * 99 / 100]));
+                 R"("last_reader":)" + std::to_string(slowest[slowest.size() / 2]) + floors(50));
+    bench::print((base + ".p99.us").c_str(), times[times.size() * 99 / 100], "us",
+                 R"("max":)" + std::to_string(times.back()) + floors(99));
   }
 
   void death() {
@@ -760,10 +785,8 @@ class Bench {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
-  const auto is = [&](const char* role, std::size_t count) {
-    return !words.empty() && words[0] == role && words.size() == count;
-  };
-  if (is("floor", 5)) return be_floor(words[1], words[2], std::stoul(words[3]), std::stoul(words[4]));
+  if (words.size() >= 5 && words[0] == "floor")
+    return be_floor(words[1], words[2], std::stoul(words[3]), std::stoul(words[4]), std::span(words).subspan(5));
   if (words.size() == 6) {
     auto to = reflector_at(words[2], words[3], words[4], words[5]);
     if (words[0] == "origin") return be_origin(words[1], std::move(to));

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "bucket_world.hpp"
+#include "fault_loops.hpp"
 #include "ironcore/control/finalizers.hpp"
 #include "ironcore/control/managed_by.hpp"
 
@@ -291,11 +292,14 @@ TEST_CASE("keys that somebody made or removed by hand bring nobody out") {
   REQUIRE(world.gateway.rotate_key(id, first.key_id));
   world.annotate("pictures", api::rotate_key_annotation, "now");
   world.run_for(5s);
-  CHECK(world.access_to("pictures").key_id == world.gateway.access(id).value().key_id);
+  const auto second = world.access_to("pictures");
+  CHECK(second.key_id == world.gateway.access(id).value().key_id);
+  CHECK(second.key_id != first.key_id);
   CHECK(world.gateway.put(first, "o", "still good"));
   world.run_for(2h, 1min);
   CHECK(world.gateway.get(first, "o").error().code() == ErrorCode::forbidden);
   CHECK(world.get_bucket("pictures")->status.key_rotation->request == "now");
+  CHECK(world.access_to("pictures").key_id != second.key_id);
   world.run_for(2h, 1min);
   CHECK(world.gateway.keys(id).value().size() == 1);
   // The new one is revoked in the grace of the old one.
@@ -642,70 +646,38 @@ void live(BucketWorld& world) {
 TEST_CASE("whatever call of the gateway fails, or is not answered, everything ends right") {
   for (const auto code : {ErrorCode::unavailable, ErrorCode::timeout, ErrorCode::conflict}) {
     CAPTURE(code);
-    std::uint64_t moments = 0;
-    bool was_reached = true;
-    for (std::uint64_t n = 0; was_reached; ++n) {
+    const int moments = at_each_moment([&](int n) {
       CAPTURE(n);
       BucketWorld world;
-      was_reached = false;
-      world.gateway.set_faults([&, seen = std::uint64_t{0}]() mutable -> std::optional<ErrorCode> {
+      bool was_reached = false;
+      world.gateway.set_faults([&, seen = 0]() mutable -> std::optional<ErrorCode> {
         if (!world.is_stepping || seen++ != n) return std::nullopt;
         was_reached = true;
         return code;
       });
       live(world);
-      if (was_reached) ++moments;
-    }
+      return was_reached;
+    });
     CHECK(moments > 100);
   }
 }
 
 TEST_CASE("whatever write to the store of objects fails or is not answered, everything ends right") {
-  for (const auto when : {FaultyStore::Fault::When::before, FaultyStore::Fault::When::after}) {
-    bool was_reached = true;
-    int writes = 0;
-    for (int n = 0; was_reached; ++n) {
-      CAPTURE(n);
-      BucketWorld world;
-      was_reached = false;
-      world.store.set_faults([&, seen = 0](FaultyStore::Call call,
-                                           const store::Transaction*) mutable -> std::optional<FaultyStore::Fault> {
-        if (call != FaultyStore::Call::commit || seen++ != n) return std::nullopt;
-        was_reached = true;
-        return FaultyStore::Fault{Error(ErrorCode::timeout, "no answer"), when};
-      });
-      live(world);
-      if (was_reached) ++writes;
-    }
-    CHECK(writes > 15);
-  }
+  for (const auto when : {FaultyStore::Fault::When::before, FaultyStore::Fault::When::after})
+    CHECK(at_each_failing_write<BucketWorld>(when, live) > 15);
 }
 
 TEST_CASE("a provider that is killed at any write and started again ends right") {
-  bool was_reached = true;
-  int writes = 0;
-  for (int n = 0; was_reached; ++n) {
-    CAPTURE(n);
-    BucketWorld world;
-    was_reached = false;
-    bool is_dead = false;
-    world.store.set_faults(
-        [&, seen = 0](FaultyStore::Call call, const store::Transaction*) mutable -> std::optional<FaultyStore::Fault> {
-          if (call == FaultyStore::Call::commit && seen++ == n) was_reached = is_dead = true;
-          if (!is_dead) return std::nullopt;
-          return FaultyStore::Fault{Error(ErrorCode::unavailable, "killed")};
-        });
+  const int writes = at_each_deadly_write<BucketWorld>([](BucketWorld& world, bool& is_dead) {
     world.options.key_grace = 1min;
     world.start();
-    world.create(BucketWorld::here("safe"));
-    world.create(BucketWorld::here("gone"));
+    for (const auto* name : {"safe", "gone"}) world.create(BucketWorld::here(name));
     const auto go_on = [&] {
       world.run_for(5s, 1s);
-      if (is_dead) {
-        is_dead = false;
-        world.start();
-        world.run_for(2min, 5s);
-      }
+      if (!is_dead) return;
+      is_dead = false;
+      world.start();
+      world.run_for(2min, 5s);
     };
     go_on();
     REQUIRE(world.gateway.put(world.access_to("safe"), "o", "content"));
@@ -716,12 +688,12 @@ TEST_CASE("a provider that is killed at any write and started again ends right")
     world.run_for(3min, 5s);
     check_access(world, "safe");
     CHECK(world.gateway.keys(world.id_of("safe")).value().size() == 1);
+    CHECK(world.access_to("safe").key_id.ends_with("2"));  // one request, one new key
     CHECK(world.get_bucket("safe")->status.key_rotation->request == "now");
     CHECK_FALSE(world.get_bucket("gone"));
     CHECK(world.gateway.buckets().value().size() == 1);
     CHECK(world.count_secrets() == 1);
-    if (was_reached) ++writes;
-  }
+  });
   CHECK(writes > 10);
 }
 
@@ -740,22 +712,17 @@ TEST_CASE("running on its own threads, buckets come and go") {
   REQUIRE(store::create(*store, standard));
   std::jthread runner([&](std::stop_token stop) { provider->run(stop); });
   for (int i = 0; i < 20; ++i) REQUIRE(store::create(*store, BucketWorld::here("b" + std::to_string(i))));
-  const auto eventually = [&](const std::function<bool()>& is_so) {
-    const auto deadline = clock.now() + 60s;
-    while (!is_so() && clock.now() < deadline) std::this_thread::yield();
-    return is_so();
-  };
-  CHECK(eventually([&] {
+  CHECK(eventually(clock, [&] {
     const auto all = store::list<api::Bucket>(*store).value();
     return std::all_of(all.begin(), all.end(),
                        [](const auto& bucket) { return bucket->status.state == BucketState::available; });
   }));
   CHECK(gateway.buckets().value().size() == 20);
-  CHECK(eventually([&] {
+  CHECK(eventually(clock, [&] {
     const auto pool = store::get<api::BucketPool>(*store, "", "rgw");
     return pool && (*pool)->status.state == api::StoragePoolState::available;
   }));
   for (int i = 0; i < 20; ++i) REQUIRE(store::remove<api::Bucket>(*store, "default", "b" + std::to_string(i)));
-  CHECK(eventually([&] { return store::list<api::Bucket>(*store).value().empty(); }));
+  CHECK(eventually(clock, [&] { return store::list<api::Bucket>(*store).value().empty(); }));
   CHECK(gateway.buckets().value().empty());
 }

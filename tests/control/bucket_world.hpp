@@ -65,11 +65,7 @@ struct BucketWorld : World {
     return found->status.state;
   }
   api::Condition condition(const std::string& name, const std::string& type) {
-    const auto found = get_bucket(name);
-    REQUIRE(found);
-    const auto* condition = api::find_condition(found->status.conditions, type);
-    if (condition == nullptr) FAIL("no condition " << type);
-    return *condition;
+    return condition_of<api::Bucket>(name, type);
   }
   /// What a user reads from status and Secret.
   storage::BucketAccess access_to(const std::string& name) {

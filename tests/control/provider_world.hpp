@@ -65,11 +65,7 @@ struct ProviderWorld : World {
   Uid uid_of(const std::string& name) { return Uid::parse(get_machine(name)->metadata.uid).value(); }
   api::MachineState state_of(const std::string& name) { return get_machine(name)->status.state; }
   api::Condition condition(const std::string& name, const std::string& type) {
-    const auto found = get_machine(name);
-    REQUIRE(found);
-    const auto* condition = api::find_condition(found->status.conditions, type);
-    REQUIRE(condition);
-    return *condition;
+    return condition_of<api::Machine>(name, type);
   }
   bool is_domain_there(const Uid& uid) { return hypervisor.inside(uid).has_value(); }
 };

@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "fault_loops.hpp"
 #include "ironcore/control/finalizers.hpp"
 #include "ironcore/control/managed_by.hpp"
 #include "scheduling_world.hpp"
@@ -654,39 +655,12 @@ TEST_CASE("whatever call of the store of blocks fails, before or after any of it
 }
 
 TEST_CASE("whatever write to the store of objects fails or is not answered, everything ends right") {
-  for (const auto when : {FaultyStore::Fault::When::before, FaultyStore::Fault::When::after}) {
-    bool was_reached = true;
-    int writes = 0;
-    for (int n = 0; was_reached; ++n) {
-      CAPTURE(n);
-      VolumeWorld world;
-      was_reached = false;
-      world.store.set_faults([&, seen = 0](FaultyStore::Call call,
-                                           const store::Transaction*) mutable -> std::optional<FaultyStore::Fault> {
-        if (call != FaultyStore::Call::commit || seen++ != n) return std::nullopt;
-        was_reached = true;
-        return FaultyStore::Fault{Error(ErrorCode::timeout, "no answer"), when};
-      });
-      live(world);
-      if (was_reached) ++writes;
-    }
-    CHECK(writes > 20);
-  }
+  for (const auto when : {FaultyStore::Fault::When::before, FaultyStore::Fault::When::after})
+    CHECK(at_each_failing_write<VolumeWorld>(when, live) > 20);
 }
 
 TEST_CASE("a provider that is killed at any write and started again ends right") {
-  bool was_reached = true;
-  for (int n = 0; was_reached; ++n) {
-    CAPTURE(n);
-    VolumeWorld world;
-    was_reached = false;
-    bool is_dead = false;
-    world.store.set_faults(
-        [&, seen = 0](FaultyStore::Call call, const store::Transaction*) mutable -> std::optional<FaultyStore::Fault> {
-          if (call == FaultyStore::Call::commit && seen++ == n) was_reached = is_dead = true;
-          if (!is_dead) return std::nullopt;
-          return FaultyStore::Fault{Error(ErrorCode::unavailable, "killed")};
-        });
+  const int writes = at_each_deadly_write<VolumeWorld>([](VolumeWorld& world, bool& is_dead) {
     world.start();
     world.create_key("my-key", key_text);
     world.create(world.from_image("root"));
@@ -702,7 +676,8 @@ TEST_CASE("a provider that is killed at any write and started again ends right")
     CHECK(world.get_snapshot("monday")->status.state == VolumeSnapshotState::ready);
     CHECK(world.blocks.volumes().value().size() == 2);
     CHECK(world.blocks.snapshots().value().size() == 1);
-  }
+  });
+  CHECK(writes > 10);
 }
 
 TEST_CASE("running on its own threads, volumes come and go") {
@@ -730,12 +705,7 @@ TEST_CASE("running on its own threads, volumes come and go") {
     }
     REQUIRE(store::create(*store, std::move(made)));
   }
-  const auto eventually = [&](const std::function<bool()>& is_so) {
-    const auto deadline = clock.now() + 60s;
-    while (!is_so() && clock.now() < deadline) std::this_thread::yield();
-    return is_so();
-  };
-  CHECK(eventually([&] {
+  CHECK(eventually(clock, [&] {
     const auto all = store::list<api::Volume>(*store).value();
     return std::all_of(all.begin(), all.end(),
                        [](const auto& volume) { return volume->status.state == VolumeState::available; });
@@ -744,6 +714,6 @@ TEST_CASE("running on its own threads, volumes come and go") {
   REQUIRE(blocks.bases().value().size() == 1);
   CHECK(blocks.bases().value()[0].children == 10);
   for (int i = 0; i < 20; ++i) REQUIRE(store::remove<api::Volume>(*store, "default", "v" + std::to_string(i)));
-  CHECK(eventually([&] { return store::list<api::Volume>(*store).value().empty(); }));
+  CHECK(eventually(clock, [&] { return store::list<api::Volume>(*store).value().empty(); }));
   CHECK(blocks.volumes().value().empty());
 }

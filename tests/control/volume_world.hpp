@@ -153,11 +153,7 @@ struct VolumeWorld : World {
     return found->status.state;
   }
   api::Condition condition(const std::string& name, const std::string& type) {
-    const auto found = get_volume(name);
-    REQUIRE(found);
-    const auto* condition = api::find_condition(found->status.conditions, type);
-    if (condition == nullptr) FAIL("no condition " << type);
-    return *condition;
+    return condition_of<api::Volume>(name, type);
   }
   template <class T>
   storage::BlockId id_of(const T& object) {

@@ -104,6 +104,15 @@ struct World {
     return found ? *found : nullptr;
   }
   Shared<api::Machine> get_machine(const std::string& name) { return get<api::Machine>(name, "default"); }
+  /// Of an object in namespace `default`.
+  template <class T>
+  api::Condition condition_of(const std::string& name, const std::string& type) {
+    const auto found = get<T>(name, "default");
+    REQUIRE(found);
+    const auto* condition = api::find_condition(found->status.conditions, type);
+    if (condition == nullptr) FAIL("no condition " << type);
+    return *condition;
+  }
 
   /// Changes the object (or its status) as somebody else would.
   template <class T>

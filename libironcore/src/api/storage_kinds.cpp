@@ -80,8 +80,8 @@ std::vector<std::string> bucket_pool_cells(const BucketPool& object, WallTime no
 }
 
 constexpr Column bucket_columns[] = {{"NAME", false},   {"BUCKETPOOLREF", false}, {"BUCKETCLASS", false},
-                                     {"STATE", false},  {"AGE", false},           {"ENDPOINT", true},
-                                     {"BUCKETID", true}};
+                                     {"STATE", false},  {"AGE", false},           {"SIZE", true},
+                                     {"OBJECTS", true}, {"ENDPOINT", true},       {"BUCKETID", true}};
 
 std::vector<std::string> bucket_cells(const Bucket& object, WallTime now) {
   const auto& access = object.status.access;
@@ -90,6 +90,8 @@ std::vector<std::string> bucket_cells(const Bucket& object, WallTime now) {
           name_or_none(object.spec.bucket_class_ref),
           state_or_terminating(object.metadata, json::enumerator_name(object.status.state)),
           age(object.metadata, now),
+          amount_or_none(object.status.usage, "storage"),
+          amount_or_none(object.status.usage, "objects"),
           or_none(access ? std::string_view(access->endpoint) : std::string_view()),
           or_none(object.status.bucket_id)};
 }

@@ -38,7 +38,7 @@ ReflectorStatus Reflector::status() const {
                                 .name = session.reflector,
                                 .epoch = session.epoch,
                                 .is_ready = session.is_ready,
-                                .refusal = session.obstacle()});
+                                .refusal = std::string(session.obstacle())});
   }
   for (const auto vni : impl_->peers_.wanted()) {
     for (const auto& [reflector, why] : impl_->peers_.refusals(vni)) {

@@ -30,9 +30,8 @@ std::optional<StreamName> stream_of(std::uint64_t number) {
 
 }  // namespace
 
-const std::string& Sessions::Session::obstacle() const noexcept {
-  static const std::string none;
-  if (phase == Phase::connected) return none;
+std::string_view Sessions::Session::obstacle() const noexcept {
+  if (phase == Phase::connected) return {};
   return phase == Phase::refused && trouble.empty() ? refusal : trouble;
 }
 

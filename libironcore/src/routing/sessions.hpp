@@ -42,7 +42,7 @@ class Sessions {
     std::string trouble;       ///< that the link has with it now
     bool is_conflict = false;  ///< another node has our name
     /// What keeps us from it, as far as is known.
-    const std::string& obstacle() const noexcept;
+    std::string_view obstacle() const noexcept;
 
    private:
     friend class Sessions;

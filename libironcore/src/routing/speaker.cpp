@@ -267,7 +267,7 @@ SpeakerStatus Speaker::status() const {
                                  .name = session.reflector,
                                  .epoch = session.epoch,
                                  .is_ready = session.is_ready,
-                                 .refusal = session.obstacle(),
+                                 .refusal = std::string(session.obstacle()),
                                  .announced = announcer.acknowledged(i),
                                  .refused_routes = announcer.refused(i)});
   }

@@ -126,8 +126,8 @@ bool Subscriber::receive(PeerId reflector, std::string_view message, const Chang
 bool Subscriber::refused(PeerId reflector, StreamName name, const std::string& why) {
   auto* const source = reflector < reflectors_.size() ? source_of(reflector, name.view) : nullptr;
   if (source == nullptr || !is_read(*source) || !source->streams.contains(name.vni)) return false;
-  const bool is_known = std::ranges::any_of(refusals(name.vni),
-                                            [&](const auto& refusal) { return refusal == std::pair(reflector, why); });
+  const bool is_known =
+      std::ranges::any_of(refusals(name.vni), [&](const auto& refusal) { return refusal.first == reflector; });
   source->streams.at(name.vni).refusal = why;
   return !is_known;
 }

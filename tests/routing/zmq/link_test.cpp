@@ -20,17 +20,24 @@ namespace {
 
 enum class Way { ipc, tcp };
 
+struct Directory {
+  Directory() {
+    char name[] = "/tmp/ironcore-link-XXXXXX";
+    path = ::mkdtemp(name);
+  }
+  ~Directory() { std::filesystem::remove_all(path); }
+  std::string path;
+};
+
 class ZmqFixture final : public LinkFixture {
  public:
   explicit ZmqFixture(Way way) {
-    char name[] = "/tmp/ironcore-link-XXXXXX";
-    directory = ::mkdtemp(name);
     context = zmq::Context::create().value();
     zmq::ServerOptions options;
     std::vector<wire::KeyPair> keys;
     const auto server_keys = wire::make_key_pair().value();
     if (way == Way::ipc) {
-      options.path = directory + "/r";
+      options.path = directory.path + "/r";
     } else {
       std::string json = R"({"identities": [)";
       for (std::size_t i = 0; i < 2; ++i) {
@@ -56,7 +63,6 @@ class ZmqFixture final : public LinkFixture {
       at_reflector.clear();
     }
   }
-  ~ZmqFixture() override { std::filesystem::remove_all(directory); }
   Link& reflector() override { return *server; }
   Link& speaker(std::size_t number) override { return *clients[number]; }
   void turn() override {
@@ -83,7 +89,7 @@ class ZmqFixture final : public LinkFixture {
     std::this_thread::sleep_for(1ms);
   }
 
-  std::string directory;
+  const Directory directory;
   std::unique_ptr<zmq::Context> context;
   std::unique_ptr<zmq::ServerLink> server;
   std::unique_ptr<zmq::ClientLink> clients[2];

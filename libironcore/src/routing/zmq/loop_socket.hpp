@@ -17,6 +17,8 @@ class Input {
  public:
   bool is_there() const noexcept { return is_there_; }
   void use() noexcept { is_used_ = true; }
+  /// A receive found nothing: from then on the descriptor tells what comes.
+  void end() noexcept { is_there_ = is_used_ = false; }
   void add_to(std::vector<pollfd>& items, const wire::Socket& socket) {
     const auto fd = socket.fd();
     place_ = fd ? std::optional(items.size()) : std::nullopt;
@@ -51,7 +53,9 @@ class LoopSocket : public wire::Socket {
   }
   std::optional<wire::Message> receive() noexcept {
     input_.use();
-    return Socket::receive();
+    auto message = Socket::receive();
+    if (!message) input_.end();
+    return message;
   }
 
   bool has_input() const noexcept { return *this && input_.is_there(); }

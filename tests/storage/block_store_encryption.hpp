@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+// Encrypted volumes, and what is made from them.
+#pragma once
+
+#include "block_store_fixture.hpp"
+
+namespace ironcore::storage::testing {
+
+/// What lies on the medium shows nothing of what was written, and is not empty.
+inline void check_raw(BlockStoreFixture& fixture, const BlockId& id, const Bytes& written) {
+  const auto raw = fixture.raw(id);
+  if (!raw.has_value()) return;
+  REQUIRE(written.size() >= 256);
+  CHECK(std::ranges::any_of(*raw, [](std::byte byte) { return byte != std::byte{0}; }));
+  for (std::size_t offset = 0; offset + 32 <= written.size(); offset += 4096) {
+    CHECK(std::ranges::search(*raw, std::span(written).subspan(offset, 32)).empty());
+  }
+}
+
+TEST_CASE_TEMPLATE_DEFINE("an encrypted volume has the size asked for, and is read only with its key", Fixture,
+                          blocks_encrypted) {
+  Fixture fixture;
+  auto& store = fixture.store();
+  const auto id = new_id();
+  const Key key = EncryptionKey::random();
+  const Key wrong = EncryptionKey::random();
+  if (!fixture.quirks().encrypts) {
+    IRONCORE_BLOCKS_FAIL(unsupported, create(store, id, empty_spec(4 * mib, key)));
+    IRONCORE_BLOCKS_FAIL(not_found, store.volume(id));
+    created(store, id, empty_spec(4 * mib));
+    IRONCORE_BLOCKS_FAIL(invalid, store.open(id, key));
+    return;
+  }
+  created(store, id, empty_spec(4 * mib, key));
+  CHECK(store.volume(id)->is_encrypted);
+  CHECK(content(store, id, key) == zeros(4 * mib));
+  const auto bytes = noise(100'000);
+  put(store, id, 777, bytes, key);
+  {
+    const auto data = opened(store, id, key);
+    CHECK(data->size() == 4 * mib);
+    IRONCORE_BLOCKS_OK(write(*data, 4 * mib - 10, as_bytes("0123456789")));
+    IRONCORE_BLOCKS_FAIL(invalid, write(*data, 4 * mib - 9, as_bytes("0123456789")));
+  }
+  check_raw(fixture, id, bytes);
+
+  IRONCORE_BLOCKS_OK(create(store, id, empty_spec(4 * mib, key)));
+  IRONCORE_BLOCKS_FAIL(already_exists, create(store, id, empty_spec(4 * mib, wrong)));
+  IRONCORE_BLOCKS_FAIL(already_exists, create(store, id, empty_spec(4 * mib)));
+  IRONCORE_BLOCKS_FAIL(already_exists, create(store, id, empty_spec(8 * mib, key)));
+  IRONCORE_BLOCKS_FAIL(forbidden, store.open(id, wrong));
+  IRONCORE_BLOCKS_FAIL(invalid, store.open(id, {}));
+  CHECK(get(*fixture.another(), id, 777, bytes.size(), key) == bytes);
+  CHECK(get(store, id, 4 * mib - 10, 10, key) == Bytes(as_bytes("0123456789").begin(), as_bytes("0123456789").end()));
+
+  const auto plain = new_id();
+  created(store, plain, empty_spec(mib));
+  IRONCORE_BLOCKS_FAIL(invalid, store.open(plain, key));
+  IRONCORE_BLOCKS_FAIL(already_exists, create(store, plain, empty_spec(mib, key)));
+
+  const auto smallest = new_id();
+  created(store, smallest, empty_spec(mib, key));
+  const auto full = noise(mib);
+  put(store, smallest, 0, full, key);
+  CHECK(content(store, smallest, key) == full);
+  IRONCORE_BLOCKS_OK(store.remove(smallest));
+  IRONCORE_BLOCKS_OK(store.remove(id));
+  IRONCORE_BLOCKS_FAIL(not_found, store.open(id, key));
+}
+
+TEST_CASE_TEMPLATE_DEFINE("an encrypted volume of a plain base image is a copy through the encryption", Fixture,
+                          blocks_encrypted_base) {
+  Fixture fixture;
+  if (!fixture.quirks().encrypts) return;
+  auto& store = fixture.store();
+  const auto image = imported(fixture);
+  const Key key = EncryptionKey::random();
+  const auto id = new_id();
+  std::vector<image::Progress> progress;
+  const auto volume = store.create(id, base_spec(8 * mib, image.source.digest, key),
+                                   [&](const image::Progress& step) { progress.push_back(step); }, {});
+  IRONCORE_BLOCKS_OK(volume);
+  CHECK(volume->is_encrypted);
+  CHECK(volume->size_bytes == 8 * mib);
+  CHECK(std::ranges::is_sorted(progress, {}, &image::Progress::done_bytes));
+  if (!progress.empty()) CHECK(progress.back().done_bytes == progress.back().total_bytes);
+  CHECK(content(store, id, key) == longer(image.bytes, 8 * mib));
+  check_raw(fixture, id, part(image.bytes, 0, 65'000));
+  IRONCORE_BLOCKS_FAIL(forbidden, store.open(id, EncryptionKey::random()));
+  const auto other = new_id();
+  const Key other_key = EncryptionKey::random();
+  created(store, other, base_spec(4 * mib, image.source.digest, other_key));
+  CHECK(content(store, other, other_key) == longer(image.bytes, 4 * mib));
+  IRONCORE_BLOCKS_OK(create(store, id, base_spec(8 * mib, image.source.digest, key)));
+  IRONCORE_BLOCKS_FAIL(already_exists, create(store, id, base_spec(8 * mib, image.source.digest, other_key)));
+  IRONCORE_BLOCKS_FAIL(already_exists, create(store, id, base_spec(8 * mib, image.source.digest)));
+
+  const auto bytes = noise(70'000);
+  put(store, id, mib, bytes, key);
+  CHECK(get(store, id, mib, bytes.size(), key) == bytes);
+  CHECK(content(store, other, other_key) == longer(image.bytes, 4 * mib));
+}
+
+TEST_CASE_TEMPLATE_DEFINE("a snapshot of an encrypted volume is restored with the same key, another or none", Fixture,
+                          blocks_encrypted_snapshot) {
+  Fixture fixture;
+  if (!fixture.quirks().encrypts) return;
+  auto& store = fixture.store();
+  const Key key = EncryptionKey::random();
+  const Key other = EncryptionKey::random();
+  const auto id = new_id();
+  created(store, id, empty_spec(4 * mib, key));
+  const auto bytes = noise(mib + 100);
+  put(store, id, mib + 50, bytes, key);
+  auto expected = zeros(4 * mib);
+  std::ranges::copy(bytes, expected.begin() + mib + 50);
+  const auto uid = Uid::random();
+  const auto snapshot = store.take_snapshot(id, uid, {});
+  IRONCORE_BLOCKS_OK(snapshot);
+  CHECK(snapshot->is_encrypted);
+  CHECK(snapshot->size_bytes == 4 * mib);
+  const auto saved = snapshot_id(id, uid);
+  put(store, id, mib, noise(mib), key);
+  CHECK(content(store, saved, key) == expected);
+  IRONCORE_BLOCKS_FAIL(forbidden, store.open(saved, other));
+  IRONCORE_BLOCKS_FAIL(invalid, store.open(saved, {}));
+
+  const auto refused = new_id();
+  IRONCORE_BLOCKS_FAIL(forbidden, create(store, refused, restore_spec(4 * mib, uid, other, other)));
+  IRONCORE_BLOCKS_FAIL(forbidden, create(store, refused, restore_spec(4 * mib, uid, other)));
+  IRONCORE_BLOCKS_FAIL(invalid, create(store, refused, restore_spec(4 * mib, uid, {}, key)));
+  IRONCORE_BLOCKS_FAIL(invalid, create(store, refused, restore_spec(4 * mib, uid)));
+  IRONCORE_BLOCKS_FAIL(invalid, create(store, refused, restore_spec(3 * mib, uid, key, key)));
+  IRONCORE_BLOCKS_FAIL(not_found, store.volume(refused));
+
+  struct Way {
+    bool is_copy;
+    Key key;
+    std::uint64_t size;
+    BlockId id;
+  };
+  std::vector<Way> ways{{false, key, 4 * mib, new_id()},         {false, key, 7 * mib, new_id()},
+                        {true, other, 4 * mib, new_id()},        {true, other, 7 * mib, new_id()},
+                        {true, std::nullopt, 4 * mib, new_id()}, {true, std::nullopt, 7 * mib, new_id()}};
+  for (int pass = 0; pass < 2; ++pass) {
+    for (const auto& way : ways) {
+      CAPTURE(way.size);
+      created(store, way.id, restore_spec(way.size, uid, key, way.key));
+      CHECK(content(store, way.id, way.key) == longer(expected, way.size));
+      if (way.key.has_value()) check_raw(fixture, way.id, bytes);
+      if (way.is_copy) CHECK(store.volume(way.id)->depth == 0);
+    }
+    // The second time everything is there already.
+  }
+  IRONCORE_BLOCKS_FAIL(forbidden, store.open(ways[2].id, key));
+
+  // They are independent of each other and of what they came from.
+  std::vector<Bytes> now;
+  for (const auto& way : ways) {
+    now.push_back(longer(expected, way.size));
+    const auto some = noise(20'000);
+    put(store, way.id, way.size - 30'000, some, way.key);
+    std::ranges::copy(some, now.back().end() - 30'000);
+  }
+  CHECK(content(store, saved, key) == expected);
+  IRONCORE_BLOCKS_OK(store.remove(id));
+  maintain(store);
+  CHECK(content(store, saved, key) == expected);
+  IRONCORE_BLOCKS_OK(store.remove_snapshot(saved));
+  maintain(store);
+  for (std::size_t i = 0; i < ways.size(); ++i) CHECK(content(store, ways[i].id, ways[i].key) == now[i]);
+  for (std::size_t i = 0; i < ways.size(); ++i) {
+    IRONCORE_BLOCKS_OK(store.expand(ways[i].id, 10 * mib));
+    CHECK(content(store, ways[i].id, ways[i].key) == longer(now[i], 10 * mib));
+  }
+}
+
+TEST_CASE_TEMPLATE_DEFINE("a snapshot of a plain volume is restored with a key", Fixture, blocks_encrypted_restore) {
+  Fixture fixture;
+  if (!fixture.quirks().encrypts) return;
+  auto& store = fixture.store();
+  const auto image = imported(fixture);
+  const auto id = new_id();
+  created(store, id, base_spec(4 * mib, image.source.digest));
+  auto expected = longer(image.bytes, 4 * mib);
+  const auto bytes = noise(40'000);
+  put(store, id, 2 * mib, bytes);
+  std::ranges::copy(bytes, expected.begin() + 2 * mib);
+  const auto snapshot = taken(store, id);
+  const Key key = EncryptionKey::random();
+  const auto restored = new_id();
+  IRONCORE_BLOCKS_FAIL(invalid, create(store, restored, restore_spec(4 * mib, snapshot, key, key)));
+  created(store, restored, restore_spec(6 * mib, snapshot, {}, key));
+  CHECK(content(store, restored, key) == longer(expected, 6 * mib));
+  check_raw(fixture, restored, bytes);
+  IRONCORE_BLOCKS_OK(store.remove(id));
+  IRONCORE_BLOCKS_OK(store.remove_snapshot(snapshot_id(id, snapshot)));
+  maintain(store);
+  CHECK(content(store, restored, key) == longer(expected, 6 * mib));
+  IRONCORE_BLOCKS_OK(store.remove_base(image.source.digest));
+}
+
+TEST_CASE_TEMPLATE_DEFINE("generations of encrypted volumes keep their data when what they came from goes", Fixture,
+                          blocks_encrypted_generations) {
+  Fixture fixture;
+  if (!fixture.quirks().encrypts) return;
+  auto& store = fixture.store();
+  const Key key = EncryptionKey::random();
+  const auto image = imported(fixture);
+  auto volume = new_id();
+  created(store, volume, base_spec(4 * mib, image.source.digest, key));
+  auto expected = longer(image.bytes, 4 * mib);
+  for (std::uint64_t i = 1; i <= 4; ++i) {
+    CAPTURE(i);
+    const auto bytes = noise(50'000);
+    put(store, volume, i * 300'001, bytes, key);
+    std::ranges::copy(bytes, expected.begin() + static_cast<std::ptrdiff_t>(i * 300'001));
+    const auto snapshot = taken(store, volume);
+    const auto next = new_id();
+    const auto size = (4 + i) * mib;
+    created(store, next, restore_spec(size, snapshot, key, key));
+    expected.resize(size);
+    IRONCORE_BLOCKS_OK(store.remove(volume));
+    if (i % 2 == 0) maintain(store);
+    IRONCORE_BLOCKS_OK(store.remove_snapshot(snapshot_id(volume, snapshot)));
+    CHECK(content(store, next, key) == expected);
+    if (i % 2 == 1) maintain(store);
+    CHECK(content(store, next, key) == expected);
+    volume = next;
+  }
+  IRONCORE_BLOCKS_FAIL(forbidden, store.open(volume, EncryptionKey::random()));
+}
+
+TEST_CASE_TEMPLATE_DEFINE("a copy that is stopped is not a volume, and is finished or given up", Fixture,
+                          blocks_stopped_copy) {
+  Fixture fixture;
+  auto& store = fixture.store();
+  const auto image = raw_image(fixture, 16 * mib, {{0, fixture.quirks().cheap_bytes / 2}});
+  IRONCORE_BLOCKS_OK(store.import_base(image.source, {}, {}));
+  const Key key = fixture.quirks().encrypts ? Key(EncryptionKey::random()) : Key();
+  const auto spec = base_spec(16 * mib, image.source.digest, key);
+  for (const std::string_view way : {"again", "remove", "remove_unfinished"}) {
+    CAPTURE(way);
+    const auto id = new_id();
+    std::stop_source stop;
+    const auto half = store.create(
+        id, spec, [&](const image::Progress&) { stop.request_stop(); }, stop.get_token());
+    if (half.has_error()) {
+      IRONCORE_BLOCKS_FAIL(cancelled, half);
+      IRONCORE_BLOCKS_FAIL(not_found, store.volume(id));
+      CHECK(count_of(store.volumes(), id) == 0);
+      IRONCORE_BLOCKS_FAIL(not_found, store.open(id, key));
+      IRONCORE_BLOCKS_FAIL(not_found, store.access(id));
+      IRONCORE_BLOCKS_FAIL(not_found, store.take_snapshot(id, Uid::random(), {}));
+    }
+    if (way == "again") {
+      created(*fixture.another(), id, spec);
+      CHECK(content(store, id, key) == image.bytes);
+      IRONCORE_BLOCKS_FAIL(wrong_state, store.remove_unfinished(id));
+      CHECK(content(store, id, key) == image.bytes);
+    } else if (way == "remove" || half.has_value()) {
+      IRONCORE_BLOCKS_OK(store.remove(id));
+    } else {
+      IRONCORE_BLOCKS_OK(store.remove_unfinished(id));
+      IRONCORE_BLOCKS_OK(store.remove_unfinished(id));
+    }
+    maintain(store);
+    const auto left = store.maintain({});
+    IRONCORE_BLOCKS_OK(left);
+    CHECK(std::ranges::count(left->unfinished, id) == 0);
+  }
+  std::stop_source stop;
+  stop.request_stop();
+  const auto id = new_id();
+  const auto never = store.create(id, spec, {}, stop.get_token());
+  if (never.has_error()) {
+    IRONCORE_BLOCKS_FAIL(cancelled, never);
+    IRONCORE_BLOCKS_FAIL(not_found, store.volume(id));
+  }
+  created(store, id, spec);
+}
+
+}  // namespace ironcore::storage::testing
