@@ -372,6 +372,10 @@ TEST_CASE("an old credential gets a successor for the next attach, and goes when
   CHECK(world.events("ceph", "CredentialRotated").size() == 1);
   CHECK(world.secret_entry("free", "userID") == "default-2");
   CHECK(world.get_volume("free")->status.use->credential == "default-2");
+  // Also when there is something else to do with them.
+  world.grow("held", 2 * gibibyte);
+  world.run_for(5s);
+  CHECK(world.get_volume("held")->status.resources.at("storage") == Quantity::bytes(2 * gibibyte));
   for (const auto* name : {"held", "also"}) {
     CAPTURE(name);
     CHECK(world.secret_entry(name, "userID") == "default-1");
