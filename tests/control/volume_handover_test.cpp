@@ -4,6 +4,7 @@
 
 #include <map>
 #include <set>
+#include <utility>
 
 #include "host_world.hpp"
 #include "ironcore/control/machine_provider.hpp"
@@ -211,6 +212,51 @@ TEST_CASE("a volume that is deleted between its claim and its hand-over is hande
   CHECK_FALSE(world.get_volume("data"));
 }
 
+TEST_CASE("nobody is told to have a volume that another one has claimed in the meantime") {
+  bool was_reached = true;
+  int moments = 0;
+  for (int n = 0; was_reached; ++n) {
+    CAPTURE(n);
+    HostWorld world;
+    world.start();
+    world.create(VolumeWorld::here("data"));
+    world.create_machine("web", "host-1");
+    world.create_machine("db", "host-2");
+    world.run_for(5s);
+    store::Query volumes;
+    volumes.kind = &api::kind_of<api::Volume>();
+    const auto watch = world.real->watch(volumes, world.real->revision().value()).value();
+    was_reached = false;
+    world.claim("data", "web");
+    world.store.set_faults(
+        [&, seen = 0](FaultyStore::Call call, const store::Transaction*) mutable -> std::optional<FaultyStore::Fault> {
+          if (call == FaultyStore::Call::commit && seen++ == n) {
+            was_reached = true;
+            world.claim("data", "db");
+          }
+          return std::nullopt;
+        });
+    world.run_for(2min, 1s);
+    CHECK(world.holder_of("data") == (was_reached ? "db" : "web"));
+    std::string before;
+    for (bool is_more = true; is_more;) {
+      const auto changes = watch->next(Instant{}).value();
+      is_more = !changes.empty();
+      for (const auto& change : changes) {
+        if (!change.object) continue;
+        const auto seen = change.object->share<api::Volume>();
+        if (!seen->status.use || !seen->status.use->machine) continue;
+        if (std::exchange(before, seen->status.use->machine->uid) == before) continue;
+        REQUIRE(seen->spec.claim_ref);
+        CHECK(seen->spec.claim_ref->uid == before);
+      }
+    }
+    CHECK_FALSE(before.empty());
+    if (was_reached) ++moments;
+  }
+  CHECK(moments > 0);
+}
+
 TEST_CASE("a volume that a machine has had since before holders were noted stays with it") {
   HostWorld world;
   world.start();
@@ -326,6 +372,10 @@ TEST_CASE("an old credential gets a successor for the next attach, and goes when
   CHECK(world.events("ceph", "CredentialRotated").size() == 1);
   CHECK(world.secret_entry("free", "userID") == "default-2");
   CHECK(world.get_volume("free")->status.use->credential == "default-2");
+  // Also when there is something else to do with them.
+  world.grow("held", 2 * gibibyte);
+  world.run_for(5s);
+  CHECK(world.get_volume("held")->status.resources.at("storage") == Quantity::bytes(2 * gibibyte));
   for (const auto* name : {"held", "also"}) {
     CAPTURE(name);
     CHECK(world.secret_entry(name, "userID") == "default-1");
@@ -398,8 +448,9 @@ TEST_CASE("credentials are replaced on request, those of each tenant and store f
   world.run_for(24h, 1min);
   CHECK(credentials_of(world) == Names{"default-1"});
   const auto request = [&](const std::string& when) {
-    world.change<api::VolumePool>(
-        "ceph", [&](api::VolumePool& p) { p.metadata.annotations[rotate_credentials_annotation] = when; });
+    world.change<api::VolumePool>("ceph", [&](api::VolumePool& p) {
+      p.metadata.annotations[std::string(api::rotate_credentials_annotation)] = when;
+    });
     world.run_for(5min, 1s);
   };
   request("now");
@@ -424,6 +475,29 @@ TEST_CASE("credentials are replaced on request, those of each tenant and store f
   world.is_watching_pools = false;
   world.run_for(10min, 5s);
   CHECK(world.real->revision().value() == revision);
+}
+
+TEST_CASE("a volume whose class is not offered any more keeps the credential that it has") {
+  HostWorld world;
+  world.options.classes["slow"] = &world.blocks;
+  world.create_class("slow");
+  world.start();
+  world.create(VolumeWorld::here("data"));
+  auto old = VolumeWorld::here("old");
+  old.spec.volume_class_ref->name = "slow";
+  world.create(old);
+  world.run_for(5s);
+  world.claim("old", "web");
+  world.run_for(5s);
+  world.options.classes.erase("slow");
+  world.start();
+  world.change<api::VolumePool>("ceph", [&](api::VolumePool& p) {
+    p.metadata.annotations[std::string(api::rotate_credentials_annotation)] = to_rfc3339(world.clock.wall());
+  });
+  world.run_for(10min, 1s);
+  CHECK(world.secret_entry("data", "userID") == "default-2");
+  CHECK(credentials_of(world) == Names{"default-1", "default-2"});
+  CHECK(world.attach("old"));
 }
 
 TEST_CASE("a credential that was revoked by hand is replaced, also for a machine that has the volume") {
@@ -473,7 +547,7 @@ TEST_CASE("a claim that comes while the credential is exchanged gets one that op
     world.run_for(5s);
     was_reached = false;
     world.change<api::VolumePool>("ceph", [&](api::VolumePool& p) {
-      p.metadata.annotations[rotate_credentials_annotation] = to_rfc3339(world.clock.wall());
+      p.metadata.annotations[std::string(api::rotate_credentials_annotation)] = to_rfc3339(world.clock.wall());
     });
     world.store.set_faults(
         [&, seen = 0](FaultyStore::Call call, const store::Transaction*) mutable -> std::optional<FaultyStore::Fault> {

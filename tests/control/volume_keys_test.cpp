@@ -154,6 +154,9 @@ TEST_CASE("keys that are there before anything wraps are wrapped, and not lost o
   world.run_for(5s);
   world.put("free", "free");
   CHECK(world.secret_entry("free", "encryptionKey") == key_text);
+  world.create(VolumeWorld::snapshot_of("monday", "free"));
+  world.run_for(5s);
+  CHECK(world.get<api::Secret>("volumesnapshot-" + world.get_snapshot("monday")->metadata.uid, "default"));
   world.remove<api::Secret>("my-key");
   world.options.keys = &world.keys;
   world.fail(ErrorCode::unavailable);
@@ -174,7 +177,11 @@ TEST_CASE("keys that are there before anything wraps are wrapped, and not lost o
   world.release("held");
   world.run_for(10s);
   CHECK(world.wrapped_by_of("held") == "rack-1/1");
+  CHECK(world.wrapped_by(world.get_snapshot("monday")->metadata.uid) == "rack-1/1");
   CHECK_FALSE(world.is_anywhere(key_text));
+  world.create(VolumeWorld::from_snapshot("copy", "monday"));
+  world.run_for(10s);
+  CHECK(world.contents_claimed("copy", 4) == "free");
 }
 
 TEST_CASE("a key server that is down or forbids it is told on the volume, and all heals when it is back") {

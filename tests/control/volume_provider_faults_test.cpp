@@ -2,6 +2,7 @@
 // A fault at every call and every write of volumes that are encrypted, handed over, fenced, wrapped again and given new credentials.
 #include <doctest/doctest.h>
 
+#include "fault_loops.hpp"
 #include "host_world.hpp"
 #include "ironcore/control/volume_provider.hpp"
 
@@ -69,7 +70,7 @@ struct Life : HostWorld {
   void change_everything() {
     keys.add_version();
     change<api::VolumePool>("ceph", [&](api::VolumePool& p) {
-      p.metadata.annotations[rotate_credentials_annotation] = to_rfc3339(clock.wall());
+      p.metadata.annotations[std::string(api::rotate_credentials_annotation)] = to_rfc3339(clock.wall());
     });
     alive.erase("host-1");
     claim("data", "db");
@@ -111,96 +112,61 @@ struct Life : HostWorld {
 }  // namespace
 
 TEST_CASE("whatever call of the store of blocks fails while volumes are handed over, everything ends right") {
-  std::uint64_t moments = 0;
-  bool was_reached = true;
-  for (std::uint64_t n = 0; was_reached; ++n) {
+  const auto moments = at_each_moment([](int n) {
     CAPTURE(n);
     Life world;
-    was_reached = false;
+    bool was_reached = false;
     std::string name;
-    world.blocks.set_faults(
-        [&, seen = std::uint64_t{0}](const sim::BlockStore::Call& call) mutable -> std::optional<Error> {
-          // What keeps on being asked is asked at every turn of the whole story.
-          if (!world.is_stepping || call.name == "capacity" || call.name == "maintain" || call.name == "volumes" ||
-              call.name == "snapshots" || call.name == "bases" || seen++ != n)
-            return std::nullopt;
-          was_reached = true;
-          name = std::string(call.name) + " step " + std::to_string(call.step);
-          return Error(ErrorCode::unavailable, "the answer was lost");
-        });
+    world.blocks.set_faults([&, seen = 0](const sim::BlockStore::Call& call) mutable -> std::optional<Error> {
+      // What keeps on being asked is asked at every turn of the whole story.
+      if (!world.is_stepping || call.name == "capacity" || call.name == "maintain" || call.name == "volumes" ||
+          call.name == "snapshots" || call.name == "bases" || seen++ != n)
+        return std::nullopt;
+      was_reached = true;
+      name = std::string(call.name) + " step " + std::to_string(call.step);
+      return Error(ErrorCode::unavailable, "the answer was lost");
+    });
     CAPTURE(name);
     world.live();
-    if (was_reached) ++moments;
-  }
+    return was_reached;
+  });
   CHECK(moments > 50);
 }
 
 TEST_CASE("whatever call of the key server fails, everything ends right") {
   for (const auto code : {ErrorCode::unavailable, ErrorCode::forbidden}) {
-    std::uint64_t moments = 0;
-    bool was_reached = true;
-    for (std::uint64_t n = 0; was_reached; ++n) {
+    const auto moments = at_each_moment([code](int n) {
       CAPTURE(n);
       Life world;
-      was_reached = false;
-      world.keys.set_faults([&, seen = std::uint64_t{0}](std::string_view call) mutable -> std::optional<Error> {
+      bool was_reached = false;
+      world.keys.set_faults([&, seen = 0](std::string_view call) mutable -> std::optional<Error> {
         if (call == "versions" || seen++ != n) return std::nullopt;
         was_reached = true;
         return Error(code, "no");
       });
       world.live();
-      if (was_reached) ++moments;
-    }
+      return was_reached;
+    });
     CHECK(moments > 8);
   }
 }
 
 TEST_CASE("whatever write fails or is not answered while volumes are handed over, everything ends right") {
-  for (const auto when : {FaultyStore::Fault::When::before, FaultyStore::Fault::When::after}) {
-    bool was_reached = true;
-    int writes = 0;
-    for (int n = 0; was_reached; ++n) {
-      CAPTURE(n);
-      Life world;
-      was_reached = false;
-      world.store.set_faults([&, seen = 0](FaultyStore::Call call,
-                                           const store::Transaction*) mutable -> std::optional<FaultyStore::Fault> {
-        if (call != FaultyStore::Call::commit || seen++ != n) return std::nullopt;
-        was_reached = true;
-        return FaultyStore::Fault{Error(ErrorCode::timeout, "no answer"), when};
-      });
-      world.live();
-      if (was_reached) ++writes;
-    }
-    CHECK(writes > 30);
-  }
+  for (const auto when : {FaultyStore::Fault::When::before, FaultyStore::Fault::When::after})
+    CHECK(at_each_failing_write<Life>(when, [](Life& world) { world.live(); }) > 30);
 }
 
 TEST_CASE("a provider that is killed at any write, and another one that takes over, end right") {
-  bool was_reached = true;
-  int writes = 0;
-  for (int n = 0; was_reached; ++n) {
-    CAPTURE(n);
-    Life world;
-    was_reached = false;
-    bool is_dead = false;
-    world.store.set_faults(
-        [&, seen = 0](FaultyStore::Call call, const store::Transaction*) mutable -> std::optional<FaultyStore::Fault> {
-          if (call == FaultyStore::Call::commit && seen++ == n) was_reached = is_dead = true;
-          if (!is_dead) return std::nullopt;
-          // Whoever waits for something steps the world once more, and then there is another one.
-          return FaultyStore::Fault{Error(ErrorCode::unavailable, "killed")};
-        });
+  const auto writes = at_each_deadly_write<Life>([](Life& world, bool& is_dead) {
     world.on_step = [&] {
       if (!is_dead) return;
       is_dead = false;
       world.blocks.crash();
-      world.options.holder = "the-other-" + std::to_string(n);
+      world.options.holder = "the-other";
       world.start();
     };
     world.live();
-    if (was_reached) ++writes;
-  }
+  });
   CHECK(writes > 30);
 }
 

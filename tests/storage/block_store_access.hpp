@@ -35,6 +35,7 @@ TEST_CASE_TEMPLATE_DEFINE("access names the volume the same way each time, and k
     }
   }
   CHECK(access->secrets.empty() != fixture.quirks().has_credentials);
+  CHECK(access->credential.empty() != fixture.quirks().has_credentials);
   for (const auto& again : {store.access(one), fixture.another()->access(one)}) {
     IRONCORE_BLOCKS_OK(again);
     CHECK(again->driver == access->driver);

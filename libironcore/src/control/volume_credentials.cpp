@@ -50,13 +50,13 @@ WallTime VolumeCredentials::due_before(const api::VolumePool& pool) {
   const auto now = parts_.clock.wall();
   const auto every = parts_.options.rotate_credentials_every;
   auto due = every > Duration::zero() ? now - every : WallTime::min();
-  const auto text = annotation_of(pool.metadata, rotate_credentials_annotation);
+  const auto text = annotation_of(pool.metadata, api::rotate_credentials_annotation);
   if (text.empty()) return due;
   const auto requested = parse_rfc3339(text);
   if (!requested) {
     if (text != refused_request_)
       tell(api::EventType::warning, "InvalidRequest",
-           std::string(rotate_credentials_annotation) + " must be a time like " + to_rfc3339(now) + ": " +
+           std::string(api::rotate_credentials_annotation) + " must be a time like " + to_rfc3339(now) + ": " +
                requested.error().message());
     refused_request_ = text;
     return due;
@@ -73,7 +73,9 @@ Result<std::string> VolumeCredentials::revoke_unused(const Tenant& tenant, const
   IRONCORE_TRY(const auto volumes, store::list<api::Volume>(parts_.store, std::move(query.on_pool)));
   std::string users;
   for (const auto& volume : volumes)
-    if (store_of(*volume, parts_.options) == tenant.second &&
+    // One of a class that is not offered any more may be in any store.
+    if (auto* store = store_of(*volume, parts_.options);
+        (store == nullptr || store == tenant.second) &&
         (credential_of(*volume) == name || has_unknown_credential(*volume)))
       users += (users.empty() ? "" : ", ") + volume->metadata.name;
   if (!users.empty()) return users;

@@ -132,9 +132,6 @@ Result<bool> VolumeHandover::clear_way(const api::Volume& volume, storage::Block
 Result<void> VolumeHandover::decide_holder(Step& step) {
   const auto& volume = *step.volume;
   auto& use = step.use;
-  // Made before holders were noted: whoever has claimed it has it.
-  const bool is_adopted = !volume.status.use && volume.status.access && is_claimed(volume);
-  if (is_adopted) use.machine = volume.spec.claim_ref;
   if (use.machine && !is_claimed_by(volume, *use.machine)) {
     IRONCORE_TRY(const bool is_free, is_clear(volume, step.store, step.seen.id, use, step.outcome.in_the_way));
     step.is_blocked = !is_free;

@@ -157,6 +157,18 @@ Result<void> VolumeKeys::secure(const Place& place, const storage::EncryptionKey
   return write_wrapped(place, found, key, trouble);
 }
 
+Result<void> VolumeKeys::wrap_old(const api::VolumeSnapshot& snapshot, std::optional<Trouble>& trouble) {
+  if (!is_wrapping()) return {};
+  const auto place = place_of(snapshot);
+  const auto plain = read_secret(store_, place.plain);
+  if (!plain && plain.error().code() != ErrorCode::already_exists) return plain.error();
+  if (!plain || !*plain) return {};
+  const auto key = encryption_key_in(**plain);
+  if (!key) return {};  // told to those who need it
+  IRONCORE_CHECK(secure(place, *key, trouble));
+  return remove_secret(store_, place.plain);
+}
+
 // ---- all keys -----------------------------------------------------------------------------------------------------
 
 struct VolumeKeys::Round {

@@ -39,6 +39,8 @@ class VolumeKeys {
   Result<void> secure(const T& object, const storage::EncryptionKey& key, std::optional<Trouble>& trouble) {
     return secure(place_of(object), key, trouble);
   }
+  /// A key that lay there as it is before there was a KeyManagement lies there wrapped afterwards.
+  Result<void> wrap_old(const api::VolumeSnapshot& snapshot, std::optional<Trouble>& trouble);
   /// With its object.
   template <class T>
   Result<void> remove(const T& object) {

@@ -25,9 +25,7 @@ std::string bytes_text(std::uint64_t bytes) {
 
 /// Volumes that do not say how they are encrypted get a key.
 bool is_encrypting(const api::VolumeClass& volume_class) {
-  const auto& annotations = volume_class.metadata.annotations;
-  const auto asked = annotations.find(std::string(api::class_encryption_annotation));
-  return asked != annotations.end() && asked->second == "generated";
+  return annotation_of(volume_class.metadata, api::class_encryption_annotation) == "generated";
 }
 
 bool is_claimed(const api::Volume& volume) {
@@ -41,8 +39,8 @@ Result<storage::BlockId> block_id(const api::Metadata& metadata) {
   return storage::BlockId{.tenant = metadata.namespace_, .uid = uid};
 }
 
-std::string annotation_of(const api::Metadata& metadata, const char* name) {
-  const auto found = metadata.annotations.find(name);
+std::string annotation_of(const api::Metadata& metadata, std::string_view name) {
+  const auto found = metadata.annotations.find(std::string(name));
   return found == metadata.annotations.end() ? "" : found->second;
 }
 

@@ -91,6 +91,6 @@ inline constexpr const char* snapshot_pool_annotation = "volumepoollet.ironcore.
 inline constexpr const char* snapshot_class_annotation = "volumepoollet.ironcore.dev/volume-class";
 inline constexpr const char* snapshot_volume_annotation = "volumepoollet.ironcore.dev/volume-uid";
 /// Empty without one.
-std::string annotation_of(const api::Metadata& metadata, const char* name);
+std::string annotation_of(const api::Metadata& metadata, std::string_view name);
 
 }  // namespace ironcore::control

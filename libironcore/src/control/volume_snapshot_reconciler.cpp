@@ -128,6 +128,11 @@ Result<Requeue> VolumeSnapshotReconciler::bring_up(store::Shared<api::VolumeSnap
     }
     tell(*snapshot, api::EventType::normal, "CreateImageSnapshotSucceeded",
          "the snapshot of volume " + snapshot->spec.volume_ref->name + " is there");
+  } else if (seen->is_encrypted) {
+    std::optional<Trouble> trouble;
+    const auto wrapped = parts_.keys.wrap_old(*snapshot, trouble);
+    if (trouble) tell(*snapshot, trouble->event_type(), trouble->reason, trouble->message);
+    if (!wrapped) return wrapped.error();
   }
   status.snapshot_id = parts_.options.type + "://" + snapshot->metadata.uid;
   status.state = api::VolumeSnapshotState::ready;

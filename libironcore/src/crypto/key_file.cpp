@@ -3,23 +3,18 @@
 #include "ironcore/crypto/key_file.hpp"
 
 #include <algorithm>
-#include <map>
 #include <mutex>
 
 #include "ironcore/base/base64.hpp"
 #include "ironcore/base/file.hpp"
 #include "ironcore/crypto/secret.hpp"
+#include "key_lines.hpp"
 
 namespace ironcore::crypto {
 
 namespace {
 
 constexpr std::size_t largest_file = 1024 * 1024;
-
-struct Keys {
-  std::string id;
-  std::map<std::uint32_t, SealKey> versions;
-};
 
 std::string_view next_word(std::string_view& line) {
   constexpr std::string_view blanks = " \t\r";
@@ -31,7 +26,7 @@ std::string_view next_word(std::string_view& line) {
 }
 
 /// What is wrong, without a word of what is there: it may be a key in the wrong place.
-Result<void> add_line(std::string_view line, Keys& keys) {
+Result<void> add_line(std::string_view line, KeyLines& keys) {
   const auto first = next_word(line);
   if (first.empty()) return {};
   const auto second = next_word(line);
@@ -60,8 +55,10 @@ Result<void> add_line(std::string_view line, Keys& keys) {
   return {};
 }
 
-Result<Keys> parse(std::string_view text) {
-  Keys keys;
+}  // namespace
+
+Result<KeyLines> parse_key_lines(std::string_view text) {
+  KeyLines keys;
   for (std::size_t number = 1; !text.empty(); ++number) {
     const auto end = std::min(text.find('\n'), text.size());
     auto line = text.substr(0, end);
@@ -73,10 +70,12 @@ Result<Keys> parse(std::string_view text) {
   return keys;
 }
 
-Result<Keys> load(const std::filesystem::path& path) {
+namespace {
+
+Result<KeyLines> load(const std::filesystem::path& path) {
   auto text = read_private_file(path, largest_file);
   if (!text) return text.error().within("keys");
-  auto keys = parse(*text);
+  auto keys = parse_key_lines(*text);
   wipe(*text);
   if (!keys) return keys.error().within("keys in " + path.string());
   return keys;
@@ -87,7 +86,7 @@ Result<Keys> load(const std::filesystem::path& path) {
 struct KeyFile::State {
   const std::filesystem::path path;
   std::mutex mutex;
-  Keys keys;
+  KeyLines keys;
 };
 
 KeyFile::KeyFile(std::unique_ptr<State> state) : state_(std::move(state)) {}

@@ -336,6 +336,8 @@ inline constexpr std::string_view volume_wrapped_key_secret_type = "storage.iron
 inline constexpr std::string_view bucket_access_secret_type = "storage.ironcore.dev/bucket-access";
 /// Annotation of a VolumeClass: `generated` = a volume of it that does not say how it is encrypted is encrypted with a key that its provider generates.
 inline constexpr std::string_view class_encryption_annotation = "storage.ironcore.dev/encryption";
+/// Annotation of a VolumePool: a time (RFC 3339). Every tenant's credential that is older gets a successor.
+inline constexpr std::string_view rotate_credentials_annotation = "storage.ironcore.dev/rotate-credentials";
 /// Annotation of a Bucket that is being deleted: `true` = its content is removed too.
 inline constexpr std::string_view remove_content_annotation = "storage.ironcore.dev/remove-content";
 /// Annotation of a Bucket whose new value asks for one new key.

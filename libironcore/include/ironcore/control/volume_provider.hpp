@@ -42,12 +42,9 @@ struct VolumeProviderOptions {
   crypto::KeyManagement* keys = nullptr;
   Duration look_at_keys_every = std::chrono::hours(
       1);  ///< whether all are wrapped with the newest version; a new one is seen with `maintain_every`
-  /// The age at which a tenant's credential of a store gets a successor. Zero = only when `rotate_credentials_annotation` asks for it.
+  /// The age at which a tenant's credential of a store gets a successor. Zero = only when `api::rotate_credentials_annotation` asks for it.
   Duration rotate_credentials_every{};
 };
-
-/// Annotation of a VolumePool: a time (RFC 3339). Every credential that is older gets a successor.
-inline constexpr const char* rotate_credentials_annotation = "storage.ironcore.dev/rotate-credentials";
 
 /// Announces its VolumePool, renews lease `volumepool/<pool>`, and makes the stores match the Volumes bound to the pool and the snapshots of them:
 /// adds the finalizer, resolves class, source and key, creates, enlarges, sets limits, writes access into a Secret that the volume owns, writes the status,
