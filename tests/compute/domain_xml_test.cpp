@@ -192,8 +192,9 @@ TEST_CASE("a definition is read back as it was written, and one without our mark
   CHECK(domain->disks == std::vector<std::string>{"root", "data/1"});
   CHECK(domain->nics == std::vector<std::string>{"user", "net", "tap", "vhost", "vf"});
   CHECK_FALSE(domain->is_agent_connected);
-  CHECK(libvirt::disk_target(xml, "data/1") == "vdb");
-  CHECK(libvirt::disk_target(xml, "absent").empty());
+  CHECK(libvirt::disk_place(xml, "data/1").target == "vdb");
+  CHECK(libvirt::disk_place(xml, "data/1").header_bytes == 0);
+  CHECK(libvirt::disk_place(xml, "absent").target.empty());
 
   // libvirt may choose another prefix; the namespace counts.
   const std::string ours =
