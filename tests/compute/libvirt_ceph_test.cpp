@@ -71,26 +71,6 @@ compute::Disk disk_of(const std::string& name, const std::string& device, comput
   return disk;
 }
 
-/// What a command prints in the guest, between two marks.
-std::string in_guest(RealHost& host, const Uid& uid, const std::string& command) {
-  static int number = 0;
-  const std::string mark = "mark" + std::to_string(++number) + ".";
-  {
-    auto port = host.host->console(uid);
-    REQUIRE_MESSAGE(port.has_value(), port.error().message());
-    REQUIRE((*port)
-                ->write("echo begin-''" + mark + "; " + command + "; echo end-''" + mark + "\r",
-                        host.environment.clock().now() + 1min)
-                .has_value());
-    REQUIRE(host.wait_for_text(uid, "end-" + mark));
-  }
-  const auto text = host.console(uid);
-  const auto begin = text.find("begin-" + mark) + mark.size() + 6;
-  auto out = text.substr(begin, text.find("end-" + mark) - begin);
-  std::erase(out, '\r');
-  return out;
-}
-
 bool holds(const std::filesystem::path& place, const std::string& text) {
   std::error_code wrong;
   for (const auto& file : std::filesystem::recursive_directory_iterator(place, wrong)) {

@@ -70,10 +70,12 @@ Result<void> open_local(const api::VolumeAccess& access, const VolumeAccessOptio
   IRONCORE_TRY(const std::string format, attribute(access, "format"));
   const std::filesystem::path path(text);
   // As it was written: no `..`, which would lead out again.
-  const bool is_plain = path.is_absolute() && path.lexically_normal() == path && path.has_filename();
+  const bool is_plain = path.is_absolute() && path.lexically_normal().native() == text && path.has_filename();
   const auto holds = [&](const std::filesystem::path& directory) {
-    const auto root = directory.lexically_normal();
-    return std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first == root.end();
+    auto root = directory.lexically_normal();
+    if (!root.has_filename()) root = root.parent_path();  // it was written with a slash at its end
+    const auto [end, below] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
+    return end == root.end() && below != path.end();
   };
   if (options.directories.empty())
     return Error(ErrorCode::unsupported,
