@@ -84,7 +84,7 @@ void CephImages::remove(const compute::RbdImage& image) const {
 }
 
 std::string CephImages::stored(const compute::RbdImage& image, std::size_t bytes) const {
-  return run("rbd export --no-progress " + place(image.image) + " - | head -c " + std::to_string(bytes));
+  return run("rbd export --no-progress " + place(image.image) + " - 2>/dev/null | head -c " + std::to_string(bytes));
 }
 
 }  // namespace ironcore::tests

@@ -155,7 +155,7 @@ std::string nic_alias(std::string_view name) {
 
 namespace {
 
-std::string rbd_source(const DomainDisk& disk, const Uid& domain) {
+std::string rbd_source(const DomainDisk& disk, const Uid& domain, Opener opener) {
   const auto& rbd = *disk.rbd;
   const std::string space = rbd.space.empty() ? "" : rbd.space + "/";
   std::string out = "<source protocol='rbd' name=" + attr(rbd.pool + "/" + space + rbd.image) + ">";
@@ -165,11 +165,15 @@ std::string rbd_source(const DomainDisk& disk, const Uid& domain) {
            " port=" + attr(std::string_view(monitor).substr(std::min(colon + 1, monitor.size()))) + "/>";
   }
   if (!disk.rbd_settings.empty()) out += "<config file=" + attr(disk.rbd_settings.native()) + "/>";
-  out += "<auth username=" + attr(rbd.user) + "><secret type='ceph' uuid='" +
-         secret_uid(domain, disk.name, SecretKind::key).to_text() + "'/></auth>";
-  if (rbd.is_encrypted) {
-    out += "<encryption format='luks2' engine='librbd'><secret type='passphrase' uuid='" +
-           secret_uid(domain, disk.name, SecretKind::passphrase).to_text() + "'/></encryption>";
+  const bool is_preloaded = rbd.is_encrypted && opener == Opener::preload;
+  const auto secret = [&](const char* type, SecretKind kind) {
+    return std::string("<secret type='") + type + "' uuid='" + secret_uid(domain, disk.name, kind).to_text() + "'/>";
+  };
+  out += "<auth username=" + attr(rbd.user) + ">" + secret("ceph", is_preloaded ? SecretKind::both : SecretKind::key) +
+         "</auth>";
+  if (rbd.is_encrypted && !is_preloaded) {
+    out +=
+        "<encryption format='luks2' engine='librbd'>" + secret("passphrase", SecretKind::passphrase) + "</encryption>";
   }
   return out + "</source>";
 }
@@ -198,14 +202,14 @@ std::string limits_xml(const DiskLimits& limits) {
 
 }  // namespace
 
-std::string disk_xml(const DomainDisk& disk, const Uid& domain, std::uint32_t vcpus, bool is_first) {
+std::string disk_xml(const DomainDisk& disk, const Uid& domain, std::uint32_t vcpus, bool is_first, Opener opener) {
   const bool is_block = disk.path.native().rfind("/dev/", 0) == 0;
   const char* type = disk.rbd ? "'network'" : is_block ? "'block'" : "'file'";
   std::string out = std::string("<disk type=") + type + " device='disk'>";
   out += "<driver name='qemu' type=" + attr(disk.rbd ? "raw" : disk.format) + " discard='unmap' queues='" +
          std::to_string(vcpus) + "'/>";
   if (disk.rbd) {
-    out += rbd_source(disk, domain);
+    out += rbd_source(disk, domain, opener);
   } else {
     out += std::string("<source ") + (is_block ? "dev=" : "file=") + attr(disk.path.native()) + "/>";
   }
@@ -328,7 +332,7 @@ std::string vhost_socket(const XmlElement& domain) {
   return {};
 }
 
-DiskPlace disk_place(const XmlElement& domain, std::string_view name) {
+DiskPlace disk_place(const XmlElement& domain, const Uid& uid, std::string_view name) {
   constexpr std::uint64_t luks2_header = std::uint64_t{16} << 20;
   const XmlElement* devices = domain.child("devices");
   if (devices == nullptr) return {};
@@ -338,7 +342,12 @@ DiskPlace disk_place(const XmlElement& domain, std::string_view name) {
     if (const XmlElement* target = device.child("target")) out.target = std::string(target->attribute("dev"));
     const XmlElement* source = device.child("source");
     const XmlElement* encryption = source == nullptr ? nullptr : source->child("encryption");
-    if (encryption != nullptr && encryption->attribute("engine") == "librbd") out.header_bytes = luks2_header;
+    const XmlElement* auth = source == nullptr ? nullptr : source->child("auth");
+    const XmlElement* secret = auth == nullptr ? nullptr : auth->child("secret");
+    const bool is_preloaded =
+        secret != nullptr && secret->attribute("uuid") == secret_uid(uid, name, SecretKind::both).to_text();
+    if (is_preloaded || (encryption != nullptr && encryption->attribute("engine") == "librbd"))
+      out.header_bytes = luks2_header;
     return out;
   }
   return {};

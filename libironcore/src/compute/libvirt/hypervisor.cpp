@@ -327,15 +327,16 @@ class LibvirtHypervisor final : public Hypervisor {
     IRONCORE_TRY(const Domain seen, describe(found.handle.get()));
     if (std::find(seen.disks.begin(), seen.disks.end(), disk.name) != seen.disks.end()) return {};
     IRONCORE_CHECK(check_namespace(disk));
-    if (disk.rbd && !disk.rbd->space.empty() && !knows_namespaces_) {
+    const bool needs_preload = disk.rbd && !knows_namespaces_ && (!disk.rbd->space.empty() || disk.rbd->is_encrypted);
+    if (needs_preload) {
       IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
-      if (preload_of(xml) != preload_.native()) {
-        return Error(
-            ErrorCode::unsupported,
-            "the machine was started without what opens images in RADOS namespaces: switch its power off and on");
+      if (preload_.empty() || preload_of(xml) != preload_.native()) {
+        return Error(ErrorCode::unsupported,
+                     "the machine was started without libironcore-rbd-namespace.so, with which a libvirt before 11.6 "
+                     "plugs such a disk in: switch its power off and on");
       }
     }
-    return attach(uid, std::move(found), disk_xml(disk, uid, 1, false));
+    return attach(uid, std::move(found), disk_xml(disk, uid, 1, false, needs_preload ? Opener::preload : Opener::qemu));
   }
 
   Result<void> attach_nic(const Uid& uid, const DomainNic& nic) override {
@@ -359,7 +360,7 @@ class LibvirtHypervisor final : public Hypervisor {
   Result<void> resize_disk(const Uid& uid, const std::string& name, std::uint64_t size_bytes) override {
     IRONCORE_TRY(Found found, find_running(uid));
     IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
-    const DiskPlace place = disk_place(xml, name);
+    const DiskPlace place = disk_place(xml, uid, name);
     if (place.target.empty()) return Error(ErrorCode::not_found, "no disk " + name + " is attached");
     return monitor_.ask(uid, std::move(found), [place, name, size_bytes](virDomainPtr domain) -> Result<void> {
       virDomainBlockInfo seen{};

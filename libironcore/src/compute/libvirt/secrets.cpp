@@ -12,6 +12,7 @@
 #include "../device_name.hpp"
 #include "errors.hpp"
 #include "ironcore/crypto/derived_uid.hpp"
+#include "ironcore/crypto/secret.hpp"
 #include "xml.hpp"
 
 namespace ironcore::compute::libvirt {
@@ -26,7 +27,7 @@ using Secret = std::unique_ptr<virSecret, FreeSecret>;
 constexpr std::string_view kMark = "ironcore/";
 
 const char* word(SecretKind kind) {
-  return kind == SecretKind::key ? "key" : "passphrase";
+  return kind == SecretKind::key ? "key" : kind == SecretKind::passphrase ? "passphrase" : "both";
 }
 
 /// What it is for: `ironcore/DOMAIN/key/DISK`. libvirt wants it to be another one for each secret.
@@ -61,11 +62,11 @@ Result<void> undefine(virSecretPtr secret) {
 Result<void> put(virConnectPtr connection, const Uid& domain, const std::string& disk, SecretKind kind,
                  const std::string& value) {
   const std::string usage = xml_escape(usage_of(domain, disk, kind));
-  const std::string xml = "<secret ephemeral='yes' private='yes'><uuid>" + secret_uid(domain, disk, kind).to_text() +
-                          "</uuid>" +
-                          (kind == SecretKind::key ? "<usage type='ceph'><name>" + usage + "</name></usage>"
-                                                   : "<usage type='volume'><volume>" + usage + "</volume></usage>") +
-                          "</secret>";
+  const std::string xml =
+      "<secret ephemeral='yes' private='yes'><uuid>" + secret_uid(domain, disk, kind).to_text() + "</uuid>" +
+      (kind == SecretKind::passphrase ? "<usage type='volume'><volume>" + usage + "</volume></usage>"
+                                      : "<usage type='ceph'><name>" + usage + "</name></usage>") +
+      "</secret>";
   const Secret secret(virSecretDefineXML(connection, xml.c_str(), 0));
   if (!secret) return last_error("define a secret of libvirt");
   const auto* bytes = reinterpret_cast<const unsigned char*>(value.data());
@@ -89,13 +90,21 @@ Uid secret_uid(const Uid& domain, std::string_view disk, SecretKind kind) {
 Result<void> put_secrets(virConnectPtr connection, const Uid& domain, const std::string& disk,
                          const DiskSecrets& secrets) {
   IRONCORE_CHECK(put(connection, domain, disk, SecretKind::key, secrets.key));
-  if (secrets.passphrase.empty()) return remove(connection, domain, disk, SecretKind::passphrase);
-  return put(connection, domain, disk, SecretKind::passphrase, secrets.passphrase);
+  if (secrets.passphrase.empty()) {
+    IRONCORE_CHECK(remove(connection, domain, disk, SecretKind::both));
+    return remove(connection, domain, disk, SecretKind::passphrase);
+  }
+  IRONCORE_CHECK(put(connection, domain, disk, SecretKind::passphrase, secrets.passphrase));
+  std::string both = secrets.key + secrets.passphrase;
+  auto result = put(connection, domain, disk, SecretKind::both, both);
+  crypto::wipe(both);
+  return result;
 }
 
 Result<void> remove_secrets(virConnectPtr connection, const Uid& domain, const std::string& disk) {
   IRONCORE_CHECK(remove(connection, domain, disk, SecretKind::key));
-  return remove(connection, domain, disk, SecretKind::passphrase);
+  IRONCORE_CHECK(remove(connection, domain, disk, SecretKind::passphrase));
+  return remove(connection, domain, disk, SecretKind::both);
 }
 
 Result<void> remove_all_secrets(virConnectPtr connection, const Uid& domain) {

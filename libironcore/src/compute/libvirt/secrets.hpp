@@ -14,7 +14,11 @@
 
 namespace ironcore::compute::libvirt {
 
-enum class SecretKind { key, passphrase };
+enum class SecretKind {
+  key,
+  passphrase,
+  both,  ///< the passphrase behind the key: for encrypted disks that are plugged in with rbd_namespace.cpp
+};
 
 /// The name of a secret in definitions: the same for ever.
 Uid secret_uid(const Uid& domain, std::string_view disk, SecretKind kind);
