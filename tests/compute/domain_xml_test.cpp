@@ -120,7 +120,7 @@ TEST_CASE("a disk on Ceph names its image, its monitors and its secrets, whose v
   const std::string begin =
       "<disk type='network' device='disk'><driver name='qemu' type='raw' discard='unmap' queues='2'/>"
       "<source protocol='rbd' name='pool/tenant/img_1'><host name='10.0.0.1' port='6789'/>"
-      "<host name='[fd00::1]' port='3300'/><config file='/m/rbd.conf'/><auth username='tenant.&lt;1&gt;'>";
+      "<host name='fd00::1' port='3300'/><config file='/m/rbd.conf'/><auth username='tenant.&lt;1&gt;'>";
   // A burst that is not above its limit means nothing, and nothing is faster than QEMU can count.
   const std::string end =
       "</source><target dev='vdc' bus='virtio'/><iotune><total_bytes_sec>1000000000000000</total_bytes_sec>"

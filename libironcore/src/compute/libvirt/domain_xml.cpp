@@ -161,7 +161,9 @@ std::string rbd_source(const DomainDisk& disk, const Uid& domain, Opener opener)
   std::string out = "<source protocol='rbd' name=" + attr(rbd.pool + "/" + space + rbd.image) + ">";
   for (const auto& monitor : rbd.monitors) {
     const auto colon = std::min(monitor.rfind(':'), monitor.size());
-    out += "<host name=" + attr(std::string_view(monitor).substr(0, colon)) +
+    std::string_view host = std::string_view(monitor).substr(0, colon);
+    if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);  // QEMU puts them around again
+    out += "<host name=" + attr(host) +
            " port=" + attr(std::string_view(monitor).substr(std::min(colon + 1, monitor.size()))) + "/>";
   }
   if (!disk.rbd_settings.empty()) out += "<config file=" + attr(disk.rbd_settings.native()) + "/>";
