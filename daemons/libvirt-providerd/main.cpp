@@ -29,7 +29,9 @@ Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
   // Outlives everything that may call libvirt: it is what ends a call to a libvirtd that hangs.
   const std::jthread deliver([&loop = *events](std::stop_token stop) { loop.run(std::move(stop)); });
   IRONCORE_TRY(const auto hypervisor, program::when_available(daemon, "libvirt", [&] {
-                 return compute::libvirt::connect(*events, {.uri = options.libvirt_uri}, clock, log, daemon.stop());
+                 return compute::libvirt::connect(
+                     *events, {.uri = options.libvirt_uri, .rbd_namespace_library = options.rbd_namespace_library},
+                     clock, log, daemon.stop());
                }));
   IRONCORE_TRY(const auto host, compute::Host::create(*hypervisor, options.host, clock, log));
 

@@ -82,6 +82,8 @@ Options default_options(const program::Environment& environment) {
   options.provider.vhost_user_directory = environment.is_root
                                               ? std::filesystem::path("/run/ironcore/vhost-user")
                                               : program::default_state_directory(environment) / "vhost-user";
+  options.rbd_namespace_library = IRONCORE_LIBRARY_DIRECTORY "/ironcore/libironcore-rbd-namespace.so";
+  options.volume_directories = {(program::default_state_directory(environment) / "volumes").string()};
   options.image_roots = {(program::default_state_directory(environment) / "images").string()};
   return options;
 }
@@ -107,6 +109,10 @@ program::Command grammar(Options& o) {
           path("directory", o.host.directory, "where disks, image copies and logs of the machines lie"),
           texts("image-root", o.image_roots, "DIRECTORY",
                 "image layouts (oci:/path) that machines name must lie below one of these; / allows all"),
+          texts("volume-directory", o.volume_directories, "DIRECTORY",
+                "files of local volumes must lie below one of these"),
+          path("rbd-namespace-library", o.rbd_namespace_library,
+               "what a libvirt before 11.6 needs for volumes on Ceph: loaded into QEMU, which must be able to read it"),
           path("vhost-user-directory", o.provider.vhost_user_directory,
                "where the sockets of vhost-user NICs may lie; QEMU must be able to write there"),
           choice<Accelerator>("accelerator", o.host.accelerator,
@@ -181,6 +187,16 @@ Result<void> check(Options& options) {
       return wrong("image-root: expected an absolute path, not \"" + root + '"');
     options.host.image_roots.emplace_back(root);
   }
+  options.rbd_namespace_library = std::filesystem::absolute(options.rbd_namespace_library).lexically_normal();
+  control::VolumeAccessOptions volumes;
+  for (const auto& directory : options.volume_directories) {
+    if (!std::filesystem::path(directory).is_absolute())
+      return wrong("volume-directory: expected an absolute path, not \"" + directory + '"');
+    volumes.directories.emplace_back(directory);
+  }
+  options.provider.open_volume = [volumes](const api::VolumeAccess& access, const control::VolumeSecrets& secrets) {
+    return control::open_volume(access, secrets, volumes);
+  };
   IRONCORE_CHECK(check_label("region", options.region));
   IRONCORE_CHECK(check_label("zone", options.zone));
   if (!options.region.empty()) options.provider.labels[region_label] = options.region;

@@ -22,6 +22,8 @@ struct Options {
   std::string host_name;               ///< announced as the pool's Hostname, unless `addresses` has one
   std::vector<std::string> addresses;  ///< TYPE=ADDRESS, of the pool
   std::vector<std::string> image_roots;
+  std::vector<std::string> volume_directories;
+  std::filesystem::path rbd_namespace_library;
   compute::HostOptions host;
   control::MachineProviderOptions provider;
 };

@@ -130,6 +130,17 @@ Result<MachineStatus> apply(SimHost& host, const MachineSpec& spec) {
   return host.host->apply(spec);
 }
 
+compute::Disk on_ceph(const std::string& name, const std::string& device) {
+  compute::Disk disk;
+  disk.name = name;
+  disk.device = device;
+  disk.source = compute::RbdImage{
+      .monitors = {"10.0.0.1:6789"}, .pool = "pool", .space = "tenant", .image = name, .user = "user"};
+  disk.size_bytes = std::uint64_t{1} << 30;
+  disk.secrets.key = "a key";
+  return disk;
+}
+
 std::vector<std::pair<MachineSpec, Chapter>> life(const SimHost& host) {
   std::vector<std::pair<MachineSpec, Chapter>> out;
   const auto is_running = [](SimHost&, const MachineSpec& spec, const MachineStatus& status) {
@@ -139,6 +150,7 @@ std::vector<std::pair<MachineSpec, Chapter>> life(const SimHost& host) {
   auto spec = host.spec();
   spec.ignition = "{}";
   spec.disks.push_back({"data", "vdb", "", compute::LocalDisk{1 << 20}});
+  spec.disks.push_back(on_ceph("volume", "vdd"));
   out.push_back({spec, {"create", apply, is_running, 1}});
   // A guest that is still booting hears nothing.
   out.push_back(
@@ -147,9 +159,20 @@ std::vector<std::pair<MachineSpec, Chapter>> life(const SimHost& host) {
         [](SimHost& on, const MachineSpec& of, const MachineStatus&) { return on.inside(of.uid).has_booted; }, 1}});
   auto more = spec;
   more.disks.push_back({"extra", "vdc", "", compute::LocalDisk{1 << 20, host.image}});
+  more.disks.push_back(on_ceph("another", "vde"));
   more.nics.push_back({"second", {}, compute::UserNetwork{}});
   out.push_back({more, {"plug", apply, is_running, 1}});
   out.push_back({spec, {"unplug", apply, is_running, 1}});
+  spec.disks[2].size_bytes *= 2;
+  spec.disks[2].secrets.key = "another key";
+  out.push_back({spec,
+                 {"grow", apply,
+                  [](SimHost& on, const MachineSpec& of, const MachineStatus& status) {
+                    return on.inside(of.uid).sizes.at("volume") == of.disks[2].size_bytes &&
+                           std::any_of(status.disks.begin(), status.disks.end(),
+                                       [](const auto& disk) { return !disk.notice.empty(); });
+                  },
+                  1}});
   spec.reboot_token = "1";
   out.push_back({spec, {"reboot", apply, is_running, 2}});
   out.push_back(
@@ -180,7 +203,11 @@ void check_invariants(SimHost& host, const MachineSpec& spec, const Chapter& cha
   const auto inside = host.hypervisor.inside(spec.uid);
   if (!inside) return;
   REQUIRE(inside->starts <= chapter.starts);
-  for (const auto& disk : inside->disks) REQUIRE_MESSAGE(std::filesystem::exists(disk.path), disk.path);
+  for (const auto& disk : inside->disks) {
+    if (!disk.rbd) REQUIRE_MESSAGE(std::filesystem::exists(disk.path), disk.path);
+  }
+  // What the guest has not let go of can still be opened again.
+  for (const auto& [name, secrets] : inside->opened) REQUIRE(inside->secrets.contains(name));
 }
 
 /// Lives through everything; `lives` says after how many steps each process dies. The last one does not die. Returns
@@ -221,9 +248,13 @@ bool live(const std::vector<long>& lives) {
       if (!is_reached) host.clock.advance(1s);
     }
     REQUIRE(is_reached);
-    if (const auto inside = host.hypervisor.inside(spec.uid)) REQUIRE(inside->starts == chapter.starts);
+    const auto inside = host.hypervisor.inside(spec.uid);
+    if (!inside) continue;
+    REQUIRE(inside->starts == chapter.starts);
+    for (const auto& [name, secrets] : inside->secrets) REQUIRE_MESSAGE(inside->opened.contains(name), name);
   }
   CHECK(host.hypervisor.domains()->empty());
+  CHECK(host.hypervisor.secret_owners()->empty());
   CHECK(std::filesystem::is_empty(host.directory.path() / "state" / "machines"));
   CHECK(std::filesystem::is_empty(host.directory.path() / "state" / "secrets"));
   return life_number == lives.size();

@@ -3,9 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "../../libironcore/src/compute/libvirt/domain_xml.hpp"
 #include "../../libironcore/src/compute/libvirt/errors.hpp"
+#include "../../libironcore/src/compute/libvirt/secrets.hpp"
 
 namespace ironcore::tests {
 
@@ -90,6 +92,63 @@ TEST_CASE("a definition says what the machine is, word for word") {
   }
   CHECK_FALSE(has(xml, "<boot "));
   CHECK(parse_xml(xml).has_value());
+}
+
+TEST_CASE("a disk on Ceph names its image, its monitors and its secrets, whose values are nowhere") {
+  auto spec = full_spec();
+  DomainDisk disk;
+  disk.name = "data/1";
+  disk.target = "vdc";
+  disk.serial = "vdc-0123456789abcdef";
+  disk.rbd = RbdImage{.monitors = {"10.0.0.1:6789", "[fd00::1]:3300"},
+                      .pool = "pool",
+                      .space = "tenant",
+                      .image = "img_1",
+                      .user = "tenant.<1>",
+                      .is_encrypted = false};
+  disk.rbd_settings = "/m/rbd.conf";
+  disk.limits = {.iops = 100,
+                 .bytes_per_second = 2'000'000'000'000'000,
+                 .burst_iops = 1000,
+                 .burst_bytes_per_second = 1000,
+                 .burst = std::chrono::seconds(15)};
+  spec.disks = {disk};
+  const auto key = libvirt::secret_uid(spec.uid, disk.name, libvirt::SecretKind::key).to_text();
+  const auto passphrase = libvirt::secret_uid(spec.uid, disk.name, libvirt::SecretKind::passphrase).to_text();
+  const auto both = libvirt::secret_uid(spec.uid, disk.name, libvirt::SecretKind::both).to_text();
+  CHECK(std::set<std::string>{key, passphrase, both}.size() == 3);
+  const std::string begin =
+      "<disk type='network' device='disk'><driver name='qemu' type='raw' discard='unmap' queues='2'/>"
+      "<source protocol='rbd' name='pool/tenant/img_1'><host name='10.0.0.1' port='6789'/>"
+      "<host name='fd00::1' port='3300'/><config file='/m/rbd.conf'/><auth username='tenant.&lt;1&gt;'>";
+  // A burst that is not above its limit means nothing, and nothing is faster than QEMU can count.
+  const std::string end =
+      "</source><target dev='vdc' bus='virtio'/><iotune><total_bytes_sec>1000000000000000</total_bytes_sec>"
+      "<total_iops_sec>100</total_iops_sec><total_iops_sec_max>1000</total_iops_sec_max>"
+      "<total_iops_sec_max_length>15</total_iops_sec_max_length></iotune>"
+      "<serial>vdc-0123456789abcdef</serial><alias name='ua-disk-data_2f1'/></disk>";
+  CHECK(has(domain_xml(spec), begin + "<secret type='ceph' uuid='" + key + "'/></auth>" + end));
+
+  spec.disks[0].rbd->is_encrypted = true;
+  const auto xml = domain_xml(spec, Driver::qemu, "/lib/space.so");
+  CHECK(has(xml, begin + "<secret type='ceph' uuid='" + key +
+                     "'/></auth><encryption format='luks2' engine='librbd'><secret type='passphrase' uuid='" +
+                     passphrase + "'/></encryption>" + end));
+  CHECK(has(xml, "<qemu:commandline><qemu:env name='LD_PRELOAD' value='/lib/space.so'/></qemu:commandline>"));
+  const auto parsed = parse_xml(xml).value();
+  CHECK(libvirt::preload_of(parsed) == "/lib/space.so");
+  CHECK(libvirt::disk_place(parsed, spec.uid, disk.name).header_bytes == 16 << 20);
+  CHECK(libvirt::preload_of(parse_xml(domain_xml(spec)).value()).empty());
+
+  const auto plugged = libvirt::disk_xml(spec.disks[0], spec.uid, 2, false, libvirt::Opener::preload);
+  CHECK(plugged == begin + "<secret type='ceph' uuid='" + both + "'/></auth>" + end + "\n");
+  const auto domain = parse_xml("<domain><devices>" + plugged + "</devices></domain>").value();
+  CHECK(libvirt::disk_place(domain, spec.uid, disk.name).header_bytes == 16 << 20);
+  spec.disks[0].rbd->is_encrypted = false;
+  spec.disks[0].rbd->space.clear();
+  CHECK(has(libvirt::disk_xml(spec.disks[0], spec.uid, 2, false, libvirt::Opener::preload),
+            "<secret type='ceph' uuid='" + key + "'/>"));
+  CHECK(has(domain_xml(spec), "name='pool/img_1'"));
 }
 
 TEST_CASE("the agent's socket can be given a place") {
@@ -192,8 +251,9 @@ TEST_CASE("a definition is read back as it was written, and one without our mark
   CHECK(domain->disks == std::vector<std::string>{"root", "data/1"});
   CHECK(domain->nics == std::vector<std::string>{"user", "net", "tap", "vhost", "vf"});
   CHECK_FALSE(domain->is_agent_connected);
-  CHECK(libvirt::disk_target(xml, "data/1") == "vdb");
-  CHECK(libvirt::disk_target(xml, "absent").empty());
+  CHECK(libvirt::disk_place(xml, spec.uid, "data/1").target == "vdb");
+  CHECK(libvirt::disk_place(xml, spec.uid, "data/1").header_bytes == 0);
+  CHECK(libvirt::disk_place(xml, spec.uid, "absent").target.empty());
 
   // libvirt may choose another prefix; the namespace counts.
   const std::string ours =

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -36,6 +37,21 @@ class HypervisorBody {
   virtual bool wait_until(const std::function<bool()>& done) = 0;
   /// False for bodies without real or scripted guests: no boot, no console, no answer to signals.
   virtual bool has_guests() const { return true; }
+  /// An image on Ceph that nobody uses yet, as a disk, and what opens it. It goes with the body.
+  struct Image {
+    compute::DomainDisk disk;
+    compute::DiskSecrets secrets;
+    std::uint64_t size_bytes = 0;  ///< that the guest sees
+  };
+  enum class Encryption { none, luks2 };
+  /// Nothing for bodies without a cluster.
+  virtual std::optional<Image> image(const std::string& disk, const std::string& target, Encryption encryption) {
+    (void)disk, (void)target, (void)encryption;
+    return std::nullopt;
+  }
+  /// As its owner does.
+  virtual void enlarge(const Image&, std::uint64_t) {}
+
   /// False for bodies that cannot plug devices into a running domain.
   virtual bool has_hot_plug() const { return true; }
 };
@@ -434,6 +450,109 @@ TEST_CASE_TEMPLATE_DEFINE(
   CHECK(wait_for_state(body, spec.uid, compute::DomainState::shut_off));
 }
 
+TEST_CASE_TEMPLATE_DEFINE("secrets of disks are handed over, replaced, taken back, and go with their domain", Body,
+                          hypervisor_secrets) {
+  Body body;
+  if (!body.has_guests()) return;
+  auto& hypervisor = body.hypervisor();
+  const auto spec = body.spec(HypervisorBody::Guest::willing);
+  const auto has_some = [&] {
+    const auto owners = hypervisor.secret_owners();
+    REQUIRE_MESSAGE(owners.has_value(), owners.error().message());
+    CHECK(std::count(owners->begin(), owners->end(), spec.uid) <= 1);
+    return std::find(owners->begin(), owners->end(), spec.uid) != owners->end();
+  };
+  const std::string key("\0key\xff", 5);
+  CHECK_FALSE(has_some());
+  IRONCORE_REQUIRE_OK(hypervisor.remove_secrets(spec.uid, "data disk/1"));
+  // Before there is a domain.
+  for (int i = 0; i < 2; ++i) {
+    IRONCORE_REQUIRE_OK(hypervisor.put_secrets(spec.uid, "data disk/1", {key, "passphrase"}));
+    IRONCORE_REQUIRE_OK(hypervisor.put_secrets(spec.uid, "<&'>", {key, {}}));
+    CHECK(has_some());
+  }
+  IRONCORE_REQUIRE_OK(hypervisor.put_secrets(spec.uid, "data disk/1", {"another", {}}));
+  IRONCORE_REQUIRE_OK(hypervisor.remove_secrets(spec.uid, "data disk/1"));
+  IRONCORE_REQUIRE_OK(hypervisor.remove_secrets(spec.uid, "data disk/1"));
+  CHECK(has_some());
+  IRONCORE_REQUIRE_OK(hypervisor.remove_secrets(spec.uid, "<&'>"));
+  CHECK_FALSE(has_some());
+
+  IRONCORE_REQUIRE_OK(hypervisor.put_secrets(spec.uid, "data", {key, "passphrase"}));
+  IRONCORE_REQUIRE_OK(hypervisor.undefine(spec.uid));
+  CHECK_FALSE(has_some());
+  IRONCORE_REQUIRE_OK(hypervisor.define(spec));
+  IRONCORE_REQUIRE_OK(hypervisor.put_secrets(spec.uid, "data", {key, "passphrase"}));
+  IRONCORE_REQUIRE_OK(hypervisor.undefine(spec.uid));
+  CHECK_FALSE(has_some());
+}
+
+TEST_CASE_TEMPLATE_DEFINE("a disk on Ceph needs its secrets, comes and goes while the guest runs, and grows", Body,
+                          hypervisor_ceph) {
+  Body body;
+  for (const auto encryption : {HypervisorBody::Encryption::none, HypervisorBody::Encryption::luks2}) {
+    auto image = body.image("data/1", "vdx", encryption);
+    if (!image) return;
+    CAPTURE(image->disk.rbd->is_encrypted);
+    auto& hypervisor = body.hypervisor();
+    EventLog events(hypervisor);
+    auto spec = body.spec(HypervisorBody::Guest::willing);
+    IRONCORE_REQUIRE_OK(hypervisor.define(spec));
+    IRONCORE_REQUIRE_OK(hypervisor.start(spec.uid));
+    REQUIRE(wait_for_boots(body, spec, 1));
+    const auto is_attached = [&] { return contains(hypervisor.domain(spec.uid).value().disks, image->disk.name); };
+
+    IRONCORE_CHECK_FAILS(forbidden, hypervisor.attach_disk(spec.uid, image->disk));
+    CHECK_FALSE(is_attached());
+    auto wrong = image->secrets;
+    if (encryption == HypervisorBody::Encryption::none) {
+      wrong.key[wrong.key.size() / 2] ^= 1;
+    } else {
+      wrong.passphrase += "x";
+    }
+    IRONCORE_REQUIRE_OK(hypervisor.put_secrets(spec.uid, image->disk.name, wrong));
+    const auto refused = hypervisor.attach_disk(spec.uid, image->disk);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().message().find(wrong.passphrase.empty() ? wrong.key : wrong.passphrase) == std::string::npos);
+    CHECK_FALSE(is_attached());
+    IRONCORE_REQUIRE_OK(hypervisor.put_secrets(spec.uid, image->disk.name, image->secrets));
+    for (int i = 0; i < 2; ++i) IRONCORE_REQUIRE_OK(hypervisor.attach_disk(spec.uid, image->disk));
+    CHECK(is_attached());
+
+    IRONCORE_REQUIRE_OK(hypervisor.resize_disk(spec.uid, image->disk.name, image->size_bytes));
+    IRONCORE_CHECK_FAILS(invalid, hypervisor.resize_disk(spec.uid, image->disk.name, image->size_bytes / 2));
+    const std::uint64_t larger = image->size_bytes * 2;
+    body.enlarge(*image, larger);
+    for (int i = 0; i < 2; ++i) IRONCORE_REQUIRE_OK(hypervisor.resize_disk(spec.uid, image->disk.name, larger));
+    IRONCORE_CHECK_FAILS(invalid, hypervisor.resize_disk(spec.uid, image->disk.name, image->size_bytes));
+
+    // What an attached disk was opened with is not asked for again.
+    IRONCORE_REQUIRE_OK(hypervisor.remove_secrets(spec.uid, image->disk.name));
+    CHECK(is_attached());
+    auto next = body.clock().now();
+    CHECK(body.wait_until([&] {
+      if (body.clock().now() >= next) {
+        IRONCORE_REQUIRE_OK(hypervisor.detach_disk(spec.uid, image->disk.name));
+        next = body.clock().now() + std::chrono::seconds(5);
+      }
+      return !is_attached();
+    }));
+    using Type = compute::DomainEvent::Type;
+    CHECK(body.wait_until([&] { return events.has(Type::device_removed, spec.uid, image->disk.name); }));
+
+    // And as one of the disks that it is defined with.
+    IRONCORE_REQUIRE_OK(hypervisor.destroy(spec.uid));
+    spec.disks.push_back(image->disk);
+    IRONCORE_REQUIRE_OK(hypervisor.define(spec));
+    IRONCORE_CHECK_FAILS(forbidden, hypervisor.start(spec.uid));
+    IRONCORE_REQUIRE_OK(hypervisor.put_secrets(spec.uid, image->disk.name, image->secrets));
+    IRONCORE_REQUIRE_OK(hypervisor.start(spec.uid));
+    CHECK(is_attached());
+    IRONCORE_REQUIRE_OK(hypervisor.destroy(spec.uid));
+    IRONCORE_REQUIRE_OK(hypervisor.undefine(spec.uid));
+  }
+}
+
 #define IRONCORE_HYPERVISOR_CONFORMANCE(Body)             \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_absent, Body);     \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_capacity, Body);   \
@@ -444,6 +563,8 @@ TEST_CASE_TEMPLATE_DEFINE(
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_acpi, Body);       \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_hot_plug, Body);   \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_paused, Body);     \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_secrets, Body);    \
+  TEST_CASE_TEMPLATE_INVOKE(hypervisor_ceph, Body);       \
   TEST_CASE_TEMPLATE_INVOKE(hypervisor_console, Body)
 
 }  // namespace ironcore::tests

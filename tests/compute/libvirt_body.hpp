@@ -13,7 +13,7 @@
 
 namespace ironcore::tests {
 
-class LibvirtBody final : public HypervisorBody {
+class LibvirtBody : public HypervisorBody {
  public:
   ~LibvirtBody() override {
     for (const auto& uid : made_) {

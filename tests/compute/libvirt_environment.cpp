@@ -8,6 +8,7 @@
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -174,7 +175,15 @@ bool LibvirtEnvironment::run_in_network(const std::string& command) const {
 }
 
 std::filesystem::path LibvirtEnvironment::network_interfaces() const {
-  return "/proc/" + std::to_string(daemons().at(0)) + "/root/sys/class/net";
+  return root() / "sys/class/net";
+}
+
+void LibvirtEnvironment::use_namespace_library(const std::filesystem::path& library) {
+  const auto copy = directory_.path() / "rbd-namespace.so";
+  std::filesystem::copy_file(library, copy);
+  check(::chmod(copy.c_str(), 0644), "let QEMU read a library");
+  check(::chmod(directory_.path().c_str(), 0755), "let QEMU into a directory");
+  namespace_library_ = copy;
 }
 
 bool LibvirtEnvironment::wait_until(const std::function<bool()>& done, Duration limit) {

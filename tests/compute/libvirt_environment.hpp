@@ -43,8 +43,13 @@ class LibvirtEnvironment {
   const std::string& image_reference() const { return reference_; }
 
   std::unique_ptr<compute::Hypervisor> connect() {
-    return compute::libvirt::connect(*loop_, {.uri = uri_}, clock_, log_).value();
+    return compute::libvirt::connect(*loop_, {.uri = uri_, .rbd_namespace_library = namespace_library_}, clock_, log_)
+        .value();
   }
+  /// Connections from now on have it, in a place that QEMU can read.
+  void use_namespace_library(const std::filesystem::path& library);
+  /// What the daemon sees as `/`.
+  std::filesystem::path root() const { return "/proc/" + std::to_string(daemons().at(0)) + "/root"; }
   /// Ends the daemon in the hardest way; it is started again by itself. Guests run on.
   void kill_daemon() const { signal_daemon(SIGKILL); }
   /// The daemon keeps its socket and takes connections, but answers nobody, until it goes on.
@@ -69,6 +74,7 @@ class LibvirtEnvironment {
   UniqueFd life_;  ///< the end of the holder's standard input is the end of a session
   std::string uri_;
   std::string reference_;
+  std::filesystem::path namespace_library_;
   image::CachedImage image_;
   SystemClock clock_;
   NullLog log_;

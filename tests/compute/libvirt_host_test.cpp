@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ironcore/control/volume_access.hpp"
 #include "ironcore/crypto/digest.hpp"
+#include "ironcore/storage/local.hpp"
 #include "real_host.hpp"
 
 namespace ironcore::tests {
@@ -164,6 +166,74 @@ TEST_CASE("disks and NICs of a running machine follow its spec") {
   CHECK_FALSE(std::filesystem::exists(file));
   CHECK(host.process(spec.uid) == process);
   host.check_removed(spec);
+}
+
+TEST_CASE("volumes of local files are disks: the guest reads an image through one, and one grows under it") {
+  RealHost host;
+  auto& environment = host.environment;
+  const auto& rootfs = environment.image().rootfs;
+  REQUIRE(rootfs.has_value());
+  const auto place = host.directory.path() / "volumes";
+  const auto store = storage::LocalStore::open({.directory = place, .executor = [](const auto& job) { job(); }},
+                                               host.environment.clock())
+                         .value();
+  const storage::BlockId root{.tenant = "default", .uid = Uid::random()};
+  const storage::BlockId data{.tenant = "default", .uid = Uid::random()};
+  constexpr std::uint64_t mebibyte = 1 << 20;
+  const auto base =
+      store->import_base({.path = rootfs->path, .digest = rootfs->digest, .size_bytes = rootfs->size_bytes}, {}, {});
+  REQUIRE_MESSAGE(base.has_value(), base.error().message());
+  // Rounded as for any volume: the store takes whole MiB.
+  const auto root_bytes = storage::rounded_size(rootfs->size_bytes).value();
+  for (const auto& [id, spec] :
+       {std::pair(root, storage::VolumeSpec{root_bytes, storage::FromBase{rootfs->digest}, {}, {}}),
+        std::pair(data, storage::VolumeSpec{8 * mebibyte,
+                                            storage::Empty{},
+                                            {},
+                                            {.iops = 2000, .burst_iops = 8000, .burst = std::chrono::seconds(5)}})}) {
+    const auto made = store->create(id, spec, {}, {});
+    REQUIRE_MESSAGE(made.has_value(), made.error().message());
+  }
+  const auto disk_of = [&](const storage::BlockId& id, const char* name, const char* device) {
+    const auto access = store->access(id).value();
+    auto disk =
+        control::open_volume({.driver = access.driver, .handle = access.handle, .volume_attributes = access.attributes},
+                             access.secrets, {.directories = {place}});
+    REQUIRE_MESSAGE(disk.has_value(), disk.error().message());
+    disk->name = name;
+    disk->device = device;
+    disk->size_bytes = store->volume(id)->size_bytes;
+    return *disk;
+  };
+
+  auto spec = host.spec();
+  spec.kernel.reset();
+  spec.disks = {disk_of(root, "root", "vda")};
+  host.run(spec);
+  CHECK(in_guest(host, spec.uid, "cat /sys/block/vda/serial").find("vda-" + spec.disks[0].handle) != std::string::npos);
+  spec.disks.push_back(disk_of(data, "data", "vdb"));
+  host.apply(spec);
+  CHECK(in_guest(host, spec.uid, "until [ -e /sys/block/vdb/serial ]; do :; done; cat /sys/block/vdb/size")
+            .find("16384\n") != std::string::npos);
+  in_guest(host, spec.uid, "echo written-by-the-guest >/dev/vdb; sync");
+  // It has it, and nobody else may.
+  CHECK(store->remove(data).error().code() == ErrorCode::wrong_state);
+
+  REQUIRE(store->expand(data, 24 * mebibyte).has_value());
+  REQUIRE(store->expand(root, root_bytes + 16 * mebibyte).has_value());
+  for (auto& disk : spec.disks) disk.size_bytes = store->volume(&disk == &spec.disks[0] ? root : data)->size_bytes;
+  host.apply(spec);
+  CHECK(in_guest(host, spec.uid, "until [ $(cat /sys/block/vdb/size) = 49152 ]; do :; done; cat /sys/block/vda/size")
+            .find(std::to_string((root_bytes + 16 * mebibyte) / 512)) != std::string::npos);
+  CHECK(host.events["DiskResized"] == 2);
+
+  spec.disks.pop_back();
+  CHECK(environment.wait_until([&] { return host.apply(spec).disks.size() == 1; }));
+  const auto file = store->access(data)->attributes.at("path");
+  CHECK(text_of(file).substr(0, 20) == "written-by-the-guest");
+  REQUIRE(store->remove(data).has_value());
+  host.check_removed(spec);
+  REQUIRE(store->remove(root).has_value());
 }
 
 TEST_CASE("a new process adopts the running guest, and libvirt may die and come back meanwhile") {

@@ -90,4 +90,24 @@ class RealHost {
   std::map<std::string, int> events;
 };
 
+/// What a command prints in the guest, between two marks.
+inline std::string in_guest(RealHost& host, const Uid& uid, const std::string& command) {
+  static int number = 0;
+  const std::string mark = "mark" + std::to_string(++number) + ".";
+  {
+    auto port = host.host->console(uid);
+    REQUIRE_MESSAGE(port.has_value(), port.error().message());
+    REQUIRE((*port)
+                ->write("echo begin-''" + mark + "; " + command + "; echo end-''" + mark + "\r",
+                        host.environment.clock().now() + std::chrono::minutes(1))
+                .has_value());
+    REQUIRE(host.wait_for_text(uid, "end-" + mark));
+  }
+  const auto text = host.console(uid);
+  const auto begin = text.find("begin-" + mark) + mark.size() + 6;
+  auto out = text.substr(begin, text.find("end-" + mark) - begin);
+  std::erase(out, '\r');
+  return out;
+}
+
 }  // namespace ironcore::tests

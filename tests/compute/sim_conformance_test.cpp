@@ -14,6 +14,27 @@ class SimBody final : public HypervisorBody {
   void pause(const Uid& uid) override { REQUIRE(hypervisor_.pause(uid, compute::PauseReason::other).has_value()); }
   bool wait_until(const std::function<bool()>& done) override { return clock_.advance_until(done); }
 
+  std::optional<Image> image(const std::string& disk, const std::string& target, Encryption encryption) override {
+    Image out;
+    out.disk.name = disk;
+    out.disk.target = target;
+    out.disk.rbd = compute::RbdImage{.monitors = {"10.0.0.1:6789"},
+                                     .pool = "pool",
+                                     .space = "tenant",
+                                     .image = disk,
+                                     .user = "user",
+                                     .is_encrypted = encryption == Encryption::luks2};
+    out.secrets.key = "the key";
+    if (encryption == Encryption::luks2) out.secrets.passphrase = "the passphrase";
+    out.size_bytes = 64 << 20;
+    hypervisor_.set_images(
+        [good = out](const compute::RbdImage& opened, const compute::DiskSecrets& with) -> Result<std::uint64_t> {
+          if (opened == good.disk.rbd && with == good.secrets) return good.size_bytes;
+          return Error(ErrorCode::internal, "error connecting: Operation not permitted");
+        });
+    return out;
+  }
+
   compute::DomainSpec spec(Guest guest) override {
     compute::DomainSpec spec;
     spec.uid = Uid::random();

@@ -491,9 +491,11 @@ TEST_CASE("a volume with a driver that the host knows is claimed, attached, and 
   ProviderWorld world;
   const auto file = world.directory.path() / "volume.raw";
   tests::write_text(file, std::string(1 << 20, 'v'));
-  world.options.open_volume = [&](const api::VolumeAccess& access) -> Result<compute::ExistingDisk> {
+  world.options.open_volume = [&](const api::VolumeAccess& access, const VolumeSecrets&) -> Result<compute::Disk> {
     if (access.driver != "file") return Error(ErrorCode::unsupported, "driver " + access.driver + " is not known here");
-    return compute::ExistingDisk{.path = file};
+    compute::Disk disk;
+    disk.source = compute::ExistingDisk{.path = file};
+    return disk;
   };
   world.start();
   create_volume(world, "data", "file");
@@ -524,8 +526,10 @@ TEST_CASE(
   ProviderWorld world;
   const auto file = world.directory.path() / "volume.raw";
   tests::write_text(file, std::string(1 << 20, 'v'));
-  world.options.open_volume = [&](const api::VolumeAccess&) -> Result<compute::ExistingDisk> {
-    return compute::ExistingDisk{.path = file};
+  world.options.open_volume = [&](const api::VolumeAccess&, const VolumeSecrets&) -> Result<compute::Disk> {
+    compute::Disk disk;
+    disk.source = compute::ExistingDisk{.path = file};
+    return disk;
   };
   world.start();
   create_volume(world, "kept", "file");

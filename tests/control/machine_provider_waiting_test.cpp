@@ -41,6 +41,7 @@ struct TellingHost final : compute::Host {
   }
   Result<std::vector<compute::Orphan>> orphans(const std::vector<Uid>& known) override { return inner.orphans(known); }
   Result<std::uint64_t> remove_unused_images() override { return inner.remove_unused_images(); }
+  Result<std::size_t> remove_unused_secrets() override { return inner.remove_unused_secrets(); }
   Result<std::unique_ptr<compute::Console>> console(const Uid& uid) override { return inner.console(uid); }
   Result<std::string> console_log(const Uid& uid, std::size_t limit) override { return inner.console_log(uid, limit); }
   Result<compute::HostCapacity> capacity() override { return inner.capacity(); }
@@ -54,8 +55,10 @@ TEST_CASE("a stopped machine is not started without a volume that is away, keeps
   ProviderWorld world;
   const auto file = world.directory.path() / "volume.raw";
   tests::write_text(file, std::string(1 << 20, 'v'));
-  world.options.open_volume = [&](const api::VolumeAccess&) -> Result<compute::ExistingDisk> {
-    return compute::ExistingDisk{.path = file};
+  world.options.open_volume = [&](const api::VolumeAccess&, const VolumeSecrets&) -> Result<compute::Disk> {
+    compute::Disk disk;
+    disk.source = compute::ExistingDisk{.path = file};
+    return disk;
   };
   world.start();
   api::Volume volume;

@@ -163,8 +163,10 @@ class Cloud {
     options.pool = host.pool;
     options.provider_id = "sim://" + host.name;
     options.labels = {{"zone", host.name.back() % 2 == 0 ? "even" : "odd"}};
-    options.open_volume = [](const api::VolumeAccess& access) -> Result<compute::ExistingDisk> {
-      return compute::ExistingDisk{.path = access.handle};
+    options.open_volume = [](const api::VolumeAccess& access, const VolumeSecrets&) -> Result<compute::Disk> {
+      compute::Disk disk;
+      disk.source = compute::ExistingDisk{.path = access.handle};
+      return disk;
     };
     host.provider = MachineProvider::create(*host.store, *host.host, options, clock_, log_).value();
   }

@@ -84,6 +84,7 @@ class ModelHost final : public compute::Host {
   }
 
   Result<std::uint64_t> remove_unused_images() override { return 0; }
+  Result<std::size_t> remove_unused_secrets() override { return 0; }
 
   Result<std::vector<compute::Orphan>> orphans(const std::vector<Uid>& known) override {
     std::vector<compute::Orphan> found;

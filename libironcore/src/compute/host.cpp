@@ -74,6 +74,21 @@ class LocalHost final : public Host {
     return images_->remove_unused({}, layers);
   }
 
+  Result<std::size_t> remove_unused_secrets() override {
+    // First who has some: whoever hands them over has made files before.
+    IRONCORE_TRY(const auto owners, around_.hypervisor.secret_owners());
+    std::size_t removed = 0;
+    for (const Uid& uid : owners) {
+      if (MachineFiles(options_.directory, uid).is_anything_left()) continue;
+      const auto domain = around_.hypervisor.domain(uid);
+      if (domain) continue;
+      if (domain.error().code() != ErrorCode::not_found) return domain.error();
+      IRONCORE_CHECK(around_.hypervisor.undefine(uid));
+      ++removed;
+    }
+    return removed;
+  }
+
   Result<std::unique_ptr<Console>> console(const Uid& uid) override {
     return within(around_.hypervisor.console(uid), "console of machine " + uid.to_text());
   }

@@ -15,8 +15,10 @@ namespace {
 
 using Reason = FieldError::Reason;
 
-constexpr std::size_t kNameLimit = 63;     // its encoding must fit into a file name and a device id
-constexpr std::size_t kSerialLimit = 20;   // virtio-blk
+constexpr std::size_t kNameLimit = 63;    // its encoding must fit into a file name and a device id
+constexpr std::size_t kSerialLimit = 20;  // virtio-blk
+constexpr std::size_t kHandleLimit = 63;
+constexpr std::uint64_t kSizeLimit = std::uint64_t{1} << 50;
 constexpr std::size_t kDevicesLimit = 24;  // disks and NICs: one PCIe port each
 constexpr std::size_t kIgnitionLimit = 1 << 20;
 constexpr std::uint64_t kLeastMemory = std::uint64_t{64} << 20;
@@ -64,6 +66,64 @@ bool is_target(std::string_view text) {
          std::all_of(text.begin() + 2, text.end(), [](char c) { return c >= 'a' && c <= 'z'; });
 }
 
+bool is_serial(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_' ||
+           c == '.' || c == '+' || c == ' ';
+  });
+}
+
+/// `HOST:PORT` or `[IPv6]:PORT`. librados gets them as one text, where other characters separate them.
+bool is_monitor(std::string_view text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0 || text.size() > 255) return false;
+  const auto port = text.substr(colon + 1);
+  if (port.empty() || port.size() > 5 ||
+      !std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; }))
+    return false;
+  auto host = text.substr(0, colon);
+  const bool is_address = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (is_address) host = host.substr(1, host.size() - 2);
+  return std::all_of(host.begin(), host.end(), [&](char c) {
+    const bool is_hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+    if (is_address) return is_hex || c == ':' || c == '.';
+    return is_hex || (c >= 'g' && c <= 'z') || (c >= 'G' && c <= 'Z') || c == '-' || c == '.';
+  });
+}
+
+/// Parts of an image's name: `pool/space/image@snapshot` is how Ceph writes them.
+void check_rbd_name(Checker& check, const std::string& field, const std::string& text) {
+  constexpr std::size_t limit = 255;
+  if (text.empty()) {
+    check.wrong(field, Reason::required, "must not be empty");
+  } else if (text.size() > limit || !is_printable(text) || text.find_first_of("/@") != std::string::npos) {
+    check.wrong(field, Reason::invalid, "must be at most 255 bytes without /, @ and control characters");
+  }
+}
+
+void check_rbd(Checker& check, const std::string& field, const RbdImage& image, const DiskSecrets& secrets) {
+  constexpr std::size_t secret_limit = 4096;
+  constexpr std::size_t monitors_limit = 32;
+  if (image.monitors.empty()) check.wrong(field + ".source.monitors", Reason::required, "must not be empty");
+  if (image.monitors.size() > monitors_limit) {
+    check.wrong(field + ".source.monitors", Reason::too_long, "must be at most 32");
+  }
+  if (!std::all_of(image.monitors.begin(), image.monitors.end(), is_monitor)) {
+    check.wrong(field + ".source.monitors", Reason::invalid, "must be like 10.0.0.1:6789 or [fd00::1]:6789");
+  }
+  check_rbd_name(check, field + ".source.pool", image.pool);
+  if (!image.space.empty()) check_rbd_name(check, field + ".source.space", image.space);
+  check_rbd_name(check, field + ".source.image", image.image);
+  check_rbd_name(check, field + ".source.user", image.user);
+  if (secrets.key.empty() || secrets.key.size() > secret_limit) {
+    check.wrong(field + ".secrets.key", Reason::required, "must be the key of the cephx user, at most 4096 bytes");
+  }
+  if (secrets.passphrase.empty() == image.is_encrypted || secrets.passphrase.size() > secret_limit) {
+    check.wrong(field + ".secrets.passphrase", Reason::invalid,
+                "must be there for an encrypted image, and for no other; at most 4096 bytes");
+  }
+}
+
 void check_disk(Checker& check, const std::string& field, const Disk& disk, std::set<std::string>& names,
                 std::set<std::string>& targets) {
   check.device_name(field + ".name", disk.name, names);
@@ -74,18 +134,24 @@ void check_disk(Checker& check, const std::string& field, const Disk& disk, std:
   }
   if (disk.serial.size() > kSerialLimit) {
     check.wrong(field + ".serial", Reason::too_long, "must have at most 20 bytes");
-  } else if (!std::all_of(disk.serial.begin(), disk.serial.end(), [](char c) {
-               return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
-                      c == '_' || c == '.' || c == '+' || c == ' ';
-             })) {
+  } else if (!is_serial(disk.serial)) {
     check.wrong(field + ".serial", Reason::invalid, "may contain letters, digits, space and - _ . + only");
   }
   if (const auto* existing = std::get_if<ExistingDisk>(&disk.source)) {
     check.absolute(field + ".source.path", existing->path);
+    if (existing->path.native().find(',') != std::string::npos) {
+      check.wrong(field + ".source.path", Reason::invalid, "must not contain a comma, which means something to QEMU");
+    }
     if (!image::parse_disk_format(existing->format)) {
       check.wrong(field + ".source.format", Reason::not_supported, "must be raw or qcow2");
     }
+  } else if (const auto* image = std::get_if<RbdImage>(&disk.source)) {
+    check_rbd(check, field, *image, disk.secrets);
   }
+  if (disk.handle.size() > kHandleLimit || !is_serial(disk.handle)) {
+    check.wrong(field + ".handle", Reason::invalid, "must be at most 63 letters, digits, space and - _ . +");
+  }
+  if (disk.size_bytes > kSizeLimit) check.wrong(field + ".size_bytes", Reason::too_long, "must be at most 1 PiB");
 }
 
 bool is_interface_name(std::string_view text) {

@@ -15,6 +15,8 @@ using EventType = MachineEvent::Type;
 
 constexpr std::uint64_t kEmptyDisk = std::uint64_t{500} << 20;
 constexpr std::size_t kSerialLimit = 20;
+constexpr std::uint64_t kSector = 512;
+constexpr Duration kDetachPauseLimit = std::chrono::minutes(5);
 constexpr Duration kProgressEvery = std::chrono::seconds(1);
 constexpr std::string_view kLocal = "local";
 
@@ -26,8 +28,42 @@ template <class... F>
 overloaded(F...) -> overloaded<F...>;
 
 std::string source_of(const Disk& disk) {
-  const auto* existing = std::get_if<ExistingDisk>(&disk.source);
-  return existing == nullptr ? std::string(kLocal) : existing->format + ":" + existing->path.string();
+  return std::visit(overloaded{
+                        [](const LocalDisk&) { return std::string(kLocal); },
+                        [](const ExistingDisk& source) { return source.format + ":" + source.path.string(); },
+                        [](const RbdImage& source) {
+                          return (source.is_encrypted ? "rbd+luks2:" : "rbd:") + source.pool + "/" + source.space +
+                                 "/" + source.image;
+                        },
+                    },
+                    disk.source);
+}
+
+class Digest {
+ public:
+  void add(std::string_view text) {
+    hasher_.update(std::to_string(text.size()) + ":");
+    hasher_.update(text);
+  }
+  void add(std::uint64_t number) { add(std::to_string(number)); }
+  std::string finish() { return hasher_.finish().hex(); }
+
+ private:
+  crypto::Hasher hasher_;
+};
+
+/// Tells one way to open an image from another, and nothing about it: keys are random and long.
+std::string access_of(const Uid& uid, const RbdImage& image, const DiskSecrets& secrets) {
+  constexpr std::size_t length = 16;
+  Digest digest;
+  digest.add(uid.to_text());
+  for (const auto& monitor : image.monitors) digest.add(monitor);
+  for (const auto& text : {image.user, secrets.key, secrets.passphrase}) digest.add(text);
+  return digest.finish().substr(0, length);
+}
+
+std::uint64_t whole_sectors(std::uint64_t bytes) {
+  return bytes + (kSector - bytes % kSector) % kSector;
 }
 
 std::string source_of(const DomainNic& nic) {
@@ -43,12 +79,9 @@ std::string source_of(const DomainNic& nic) {
 
 /// Changes whenever anything does that the hypervisor would be told.
 std::string digest_of(const DomainSpec& spec) {
-  crypto::Hasher hasher;
-  const auto add = [&](std::string_view text) {
-    hasher.update(std::to_string(text.size()) + ":");
-    hasher.update(text);
-  };
-  const auto add_number = [&](std::uint64_t number) { add(std::to_string(number)); };
+  Digest digest;
+  const auto add = [&](std::string_view text) { digest.add(text); };
+  const auto add_number = [&](std::uint64_t number) { digest.add(number); };
   add(spec.name);
   add(spec.title);
   add_number(spec.vcpus);
@@ -59,6 +92,17 @@ std::string digest_of(const DomainSpec& spec) {
     for (const auto& text :
          {disk.name, disk.target, disk.serial, disk.path.string(), disk.format, disk.backing.string()})
       add(text);
+    if (disk.limits != DiskLimits{}) {
+      for (const auto number :
+           {disk.limits.iops, disk.limits.bytes_per_second, disk.limits.burst_iops, disk.limits.burst_bytes_per_second})
+        add_number(number);
+      add_number(static_cast<std::uint64_t>(disk.limits.burst.count()));
+    }
+    if (!disk.rbd) continue;
+    for (const auto& text : {disk.rbd->pool, disk.rbd->space, disk.rbd->image, disk.rbd->user}) add(text);
+    for (const auto& monitor : disk.rbd->monitors) add(monitor);
+    add(disk.rbd->is_encrypted ? "luks2" : "");
+    add(disk.rbd_settings.string());
   }
   add_number(spec.nics.size());
   for (const auto& nic : spec.nics) {
@@ -76,7 +120,7 @@ std::string digest_of(const DomainSpec& spec) {
     add(key);
     add(value);
   }
-  return hasher.finish().hex();
+  return digest.finish();
 }
 
 }  // namespace
@@ -176,25 +220,8 @@ std::filesystem::path MachineDriver::backing_of(const std::string& name, const M
   return *found;
 }
 
-Result<MachineDriver::PreparedDisk> MachineDriver::prepare_disk(const Disk& disk, std::stop_token stop) {
-  PreparedDisk out;
-  const std::string handle = derived_handle(uid_, disk.name);
-  out.domain.name = disk.name;
-  out.domain.target = disk.device;
-  out.domain.serial = disk.serial.empty() ? (disk.device + "-" + handle).substr(0, kSerialLimit) : disk.serial;
-  out.record.source = source_of(disk);
-
-  if (const auto* existing = std::get_if<ExistingDisk>(&disk.source)) {
-    out.domain.path = existing->path;
-    out.domain.format = existing->format;
-    out.record.handle = existing->path.string();
-    const auto size =
-        image::disk_size(existing->path, image::parse_disk_format(existing->format).value_or(image::DiskFormat::raw));
-    if (size) out.record.size_bytes = *size;  // else the hypervisor finds out whether it can open it
-    return out;
-  }
-
-  const auto& local = std::get<LocalDisk>(disk.source);
+Result<void> MachineDriver::prepare_local(const Disk& disk, const LocalDisk& local, PreparedDisk& out,
+                                          std::stop_token stop) {
   auto file = files_.find_disk(disk.name);
   if (!file) {
     IRONCORE_TRY(file, create_disk(disk, local, std::move(stop)));
@@ -207,8 +234,8 @@ Result<MachineDriver::PreparedDisk> MachineDriver::prepare_disk(const Disk& disk
   if (file->format == image::DiskFormat::qcow2 && out.domain.backing.empty()) {
     return Error(ErrorCode::corrupt, file->path.string() + " does not say which image of this host it is based on");
   }
-  out.record.handle = handle;
   out.record.backing = out.domain.backing.string();
+  out.wished_bytes = whole_sectors(local.size_bytes);
   const auto size = image::disk_size(file->path, file->format);
   if (size) {
     out.record.size_bytes = *size;
@@ -217,30 +244,84 @@ Result<MachineDriver::PreparedDisk> MachineDriver::prepare_disk(const Disk& disk
   } else {
     return size.error();
   }
+  return {};
+}
+
+Result<MachineDriver::PreparedDisk> MachineDriver::prepare_disk(const Disk& disk, std::stop_token stop) {
+  PreparedDisk out;
+  out.record.handle = disk.handle.empty() ? derived_handle(uid_, disk.name) : disk.handle;
+  out.domain.name = disk.name;
+  out.domain.target = disk.device;
+  out.domain.serial =
+      disk.serial.empty() ? (disk.device + "-" + out.record.handle).substr(0, kSerialLimit) : disk.serial;
+  out.domain.limits = disk.limits;
+  out.record.source = source_of(disk);
+  out.wished_bytes = whole_sectors(disk.size_bytes);
+  if (const auto* local = std::get_if<LocalDisk>(&disk.source)) {
+    IRONCORE_CHECK(prepare_local(disk, *local, out, std::move(stop)));
+  } else if (const auto* existing = std::get_if<ExistingDisk>(&disk.source)) {
+    out.domain.path = existing->path;
+    out.domain.format = existing->format;
+    if (disk.handle.empty()) out.record.handle = existing->path.string();
+    const auto size =
+        image::disk_size(existing->path, image::parse_disk_format(existing->format).value_or(image::DiskFormat::raw));
+    if (size) out.record.size_bytes = *size;  // else the hypervisor finds out whether it can open it
+  } else {
+    const auto& image = std::get<RbdImage>(disk.source);
+    out.domain.rbd = image;
+    out.domain.rbd_settings = MachineFiles::rbd_settings(around_.options.directory);
+    out.record.size_bytes = out.wished_bytes;
+    out.record.access = access_of(uid_, image, disk.secrets);
+    out.record.has_secrets = true;
+    out.secrets = disk.secrets;
+  }
   return out;
+}
+
+// ---- secrets of disks ----
+
+/// The record says so first: whoever comes after a crash knows that there may be some.
+Result<void> MachineDriver::hand_over(const PreparedDisk& disk) {
+  if (!disk.record.has_secrets) return {};
+  IRONCORE_CHECK(save());
+  return within(around_.hypervisor.put_secrets(uid_, disk.domain.name, disk.secrets),
+                "hand over what opens disk " + disk.domain.name);
+}
+
+Result<void> MachineDriver::take_secrets_back(const std::string& name) {
+  const auto known = record_.disks.find(name);
+  if (known == record_.disks.end() || !known->second.has_secrets) return {};
+  IRONCORE_CHECK(within(around_.hypervisor.remove_secrets(uid_, name), "take back what opened disk " + name));
+  known->second.has_secrets = false;
+  return {};
 }
 
 // ---- while the guest does not run ----
 
-/// Makes all disks and remembers the machine's devices as the spec has them.
-Result<void> MachineDriver::prepare(const MachineSpec& spec, DomainSpec& domain, std::stop_token stop) {
+/// Makes all disks and remembers the machine's devices as the spec has them. Nobody holds a disk now, so nobody needs its secrets.
+Result<std::vector<MachineDriver::PreparedDisk>> MachineDriver::prepare(const MachineSpec& spec, DomainSpec& domain,
+                                                                        std::stop_token stop) {
+  std::vector<PreparedDisk> out;
   std::map<std::string, MachineRecord::Disk> disks;
   for (const auto& disk : spec.disks) {
     auto prepared = prepare_disk(disk, stop);
     if (!prepared) return prepared.error().within("disk " + disk.name);
-    domain.disks.push_back(std::move(prepared->domain));
-    disks.emplace(disk.name, std::move(prepared->record));
+    domain.disks.push_back(prepared->domain);
+    disks.emplace(disk.name, prepared->record);
+    disks[disk.name].has_secrets = false;
+    out.push_back(std::move(*prepared));
   }
+  for (const auto& [name, disk] : record_.disks) IRONCORE_CHECK(take_secrets_back(name));
   record_.disks = std::move(disks);
   record_.nics.clear();
   for (const auto& nic : domain.nics) record_.nics[nic.name] = {source_of(nic), nic.mac.to_text()};
-  return {};
+  return out;
 }
 
 /// The power is off: disks exist, nothing starts. A machine that boots a kernel is defined only when it starts.
 Result<void> MachineDriver::prepare_down(const MachineSpec& spec, std::stop_token stop) {
   DomainSpec domain = describe(spec);
-  IRONCORE_CHECK(prepare(spec, domain, std::move(stop)));
+  IRONCORE_TRY(const auto disks, prepare(spec, domain, std::move(stop)));
   if (!spec.kernel) IRONCORE_CHECK(define(domain));
   IRONCORE_CHECK(save());
   return remove_stale_disks(spec);
@@ -248,14 +329,19 @@ Result<void> MachineDriver::prepare_down(const MachineSpec& spec, std::stop_toke
 
 Result<void> MachineDriver::prepare_start(const MachineSpec& spec, std::stop_token stop) {
   DomainSpec domain = describe(spec);
-  IRONCORE_CHECK(prepare(spec, domain, stop));
+  IRONCORE_TRY(const auto disks, prepare(spec, domain, stop));
   if (spec.kernel) IRONCORE_CHECK(add_kernel(*spec.kernel, domain, stop));
   if (!spec.ignition.empty()) IRONCORE_CHECK(files_.write_ignition(spec.ignition, around_.file_owner));
   IRONCORE_CHECK(files_.rotate_log(around_.options.console_log_bytes));
   IRONCORE_CHECK(define(domain));
   if (spec.ignition.empty()) IRONCORE_CHECK(files_.remove_secrets());
   IRONCORE_CHECK(save());
-  return remove_stale_disks(spec);
+  IRONCORE_CHECK(remove_stale_disks(spec));
+  for (const auto& disk : disks) {
+    record_.disks[disk.domain.name].has_secrets = disk.record.has_secrets;
+    IRONCORE_CHECK(hand_over(disk));
+  }
+  return {};
 }
 
 Result<void> MachineDriver::add_kernel(const KernelBoot& boot, DomainSpec& domain, std::stop_token stop) {
@@ -304,47 +390,93 @@ Result<void> MachineDriver::remove_stale_disks(const MachineSpec& spec) {
 
 // ---- while the guest runs ----
 
-bool MachineDriver::may_ask_detach(const std::string& key) {
+/// A guest that does not let go is asked again and again, less and less often, and the operator is told once.
+bool MachineDriver::may_ask_detach(const std::string& key, const std::string& what, const char* reason) {
   const Instant now = around_.clock.now();
-  const auto asked = memory_.detach_asked.find(key);
-  const bool may = asked == memory_.detach_asked.end() || now >= asked->second + around_.options.shutdown_repeat;
-  if (may) memory_.detach_asked[key] = now;
-  wake(memory_.detach_asked[key] + around_.options.shutdown_repeat);
+  const Duration pause = around_.options.shutdown_repeat;
+  auto [entry, is_first] = memory_.detaching.try_emplace(key, MachineMemory::Detach{now, now + pause, pause});
+  auto& detach = entry->second;
+  const bool may = is_first || now >= detach.next;
+  if (may && !is_first) {
+    detach.pause = std::max(pause, std::min(kDetachPauseLimit, detach.pause * 2));
+    detach.next = now + detach.pause;
+  }
+  message_ = "waiting for the guest to release " + what;
+  const Instant late = detach.first + around_.options.detach_patience;
+  if (now >= late) {
+    const std::string help = "the guest has not released " + what + " within " +
+                             to_text(around_.options.detach_patience) +
+                             ": stop using it there (unmount it), or switch the power off";
+    if (!std::exchange(detach.is_told, true))
+      event(EventType::warning, reason, help + "; the guest is asked again from time to time");
+    message_ += ", which it has not done for long: stop using it there (unmount it), or switch the power off";
+  } else {
+    wake(late);
+  }
+  wake(detach.next);
   return may;
 }
 
 Result<void> MachineDriver::unplug_disk(const std::string& name) {
-  message_ = "waiting for the guest to release disk " + name;
-  if (!may_ask_detach("disk/" + name)) return {};
+  if (!may_ask_detach("disk/" + name, "disk " + name, "DetachVolumeFailed")) return {};
   return within(around_.hypervisor.detach_disk(uid_, name), "detach disk " + name);
 }
 
 Result<void> MachineDriver::unplug_nic(const std::string& name) {
-  message_ = "waiting for the guest to release NIC " + name;
-  if (!may_ask_detach("nic/" + name)) return {};
+  if (!may_ask_detach("nic/" + name, "NIC " + name, "DetachNICFailed")) return {};
   return within(around_.hypervisor.detach_nic(uid_, name), "detach NIC " + name);
 }
 
-Result<void> MachineDriver::plug_disk(const PreparedDisk& disk, std::uint64_t wished_bytes) {
-  constexpr std::uint64_t sector = 512;
-  const std::uint64_t size_bytes = wished_bytes + (sector - wished_bytes % sector) % sector;
+/// A disk that the guest has and shall have: only its size can change.
+Result<void> MachineDriver::keep_disk(const PreparedDisk& disk) {
+  const std::string& name = disk.domain.name;
+  memory_.detaching.erase("disk/" + name);
+  const auto known = record_.disks.find(name);
+  auto now = disk.record;
+  if (known != record_.disks.end()) {
+    now.access = known->second.access;
+    now.next_access = known->second.next_access;
+    now.has_secrets = known->second.has_secrets;
+  }
+  // The file may be larger than what the guest has seen of it so far.
+  if (disk.record.source != kLocal && known != record_.disks.end()) {
+    now.size_bytes = known->second.size_bytes;
+  } else if (disk.record.source != kLocal && disk.wished_bytes != 0) {
+    now.size_bytes = 0;  // nobody knows
+  }
+  if (now.access == disk.record.access) {
+    now.next_access.clear();
+  } else if (now.next_access != disk.record.access) {
+    now.next_access = disk.record.access;
+    event(EventType::normal, "VolumeCredentialsPending",
+          "the credentials or monitors of disk " + name +
+              " have changed: they are used from its next attach or start on");
+  }
+  const std::uint64_t wished = disk.wished_bytes;
+  if (wished != 0 && wished < now.size_bytes) {
+    message_ = "disk " + name + " keeps its " + std::to_string(now.size_bytes) + " bytes: disks only grow";
+  } else if (wished > now.size_bytes) {
+    record_.disks[name] = now;
+    IRONCORE_CHECK(within(around_.hypervisor.resize_disk(uid_, name, wished), "enlarge disk " + name));
+    if (now.size_bytes != 0)
+      event(EventType::normal, "DiskResized", "disk " + name + " has " + std::to_string(wished) + " bytes now");
+    now.size_bytes = wished;
+  }
+  record_.disks[name] = std::move(now);
+  return {};
+}
+
+Result<void> MachineDriver::plug_disk(const PreparedDisk& disk) {
   const std::string& name = disk.domain.name;
   const auto known = record_.disks.find(name);
   if (has_disk(name)) {
     if (known != record_.disks.end() && known->second.source != disk.record.source) return unplug_disk(name);
-    record_.disks[name] = disk.record;
-    if (disk.record.source != kLocal || size_bytes == disk.record.size_bytes || size_bytes == 0) return {};
-    if (size_bytes < disk.record.size_bytes) {
-      message_ = "disk " + name + " keeps its " + std::to_string(disk.record.size_bytes) + " bytes: disks only grow";
-      return {};
-    }
-    IRONCORE_CHECK(within(around_.hypervisor.resize_disk(uid_, name, size_bytes), "enlarge disk " + name));
-    record_.disks[name].size_bytes = size_bytes;
-    event(EventType::normal, "DiskResized", "disk " + name + " has " + std::to_string(size_bytes) + " bytes now");
-    return {};
+    return keep_disk(disk);
   }
+  memory_.detaching.erase("disk/" + name);
+  if (!disk.record.has_secrets) IRONCORE_CHECK(take_secrets_back(name));
   record_.disks[name] = disk.record;
-  memory_.detach_asked.erase("disk/" + name);
+  IRONCORE_CHECK(hand_over(disk));
   IRONCORE_CHECK(within(around_.hypervisor.attach_disk(uid_, disk.domain), "attach disk " + name));
   event(EventType::normal, "AttachVolumeSucceeded", "disk " + name + " is attached as " + disk.domain.target);
   return {};
@@ -356,10 +488,11 @@ Result<void> MachineDriver::plug_nic(const DomainNic& nic) {
   if (has_nic(nic.name)) {
     if (known != record_.nics.end() && known->second != wanted) return unplug_nic(nic.name);
     record_.nics[nic.name] = wanted;
+    memory_.detaching.erase("nic/" + nic.name);
     return {};
   }
   record_.nics[nic.name] = wanted;
-  memory_.detach_asked.erase("nic/" + nic.name);
+  memory_.detaching.erase("nic/" + nic.name);
   IRONCORE_CHECK(within(around_.hypervisor.attach_nic(uid_, nic), "attach NIC " + nic.name));
   event(EventType::normal, "AttachNICSucceeded", "NIC " + nic.name + " is attached");
   return {};
@@ -380,8 +513,7 @@ Result<void> MachineDriver::reconcile_up(const MachineSpec& spec, std::stop_toke
       is_complete = false;
       continue;
     }
-    const auto* local = std::get_if<LocalDisk>(&disk.source);
-    note(plug_disk(*prepared, local == nullptr ? 0 : local->size_bytes));
+    note(plug_disk(*prepared));
     domain.disks.push_back(std::move(prepared->domain));
   }
   for (const auto& nic : domain.nics) note(plug_nic(nic));
@@ -401,13 +533,22 @@ Result<void> MachineDriver::reconcile_up(const MachineSpec& spec, std::stop_toke
   if (is_complete && has_kernel) note(define(domain));
   note(observe());
   for (auto it = record_.disks.begin(); it != record_.disks.end();) {
-    const bool is_gone = !is_wanted(spec.disks, it->first) && !has_disk(it->first);
-    if (is_gone) event(EventType::normal, "DetachVolumeSucceeded", "the guest released disk " + it->first);
+    const bool is_released = !is_wanted(spec.disks, it->first) && !has_disk(it->first);
+    const auto taken_back = is_released ? take_secrets_back(it->first) : Result<void>();
+    note(taken_back);
+    const bool is_gone = is_released && taken_back;
+    if (is_gone) {
+      event(EventType::normal, "DetachVolumeSucceeded", "the guest released disk " + it->first);
+      memory_.detaching.erase("disk/" + it->first);
+    }
     it = is_gone ? record_.disks.erase(it) : std::next(it);
   }
   for (auto it = record_.nics.begin(); it != record_.nics.end();) {
     const bool is_gone = !is_wanted(spec.nics, it->first) && !has_nic(it->first);
-    if (is_gone) event(EventType::normal, "DetachNICSucceeded", "the guest released NIC " + it->first);
+    if (is_gone) {
+      event(EventType::normal, "DetachNICSucceeded", "the guest released NIC " + it->first);
+      memory_.detaching.erase("nic/" + it->first);
+    }
     it = is_gone ? record_.nics.erase(it) : std::next(it);
   }
   note(save());

@@ -77,7 +77,8 @@ Result<MachineStatus> MachineDriver::remove(Duration grace, ShutdownSignal signa
   }
   // The order matters: nothing may be taken from under a guest, and the directory is what says that something
   // is left.
-  if (domain_) IRONCORE_CHECK(around_.hypervisor.undefine(uid_));
+  // Without a domain as well: secrets may be left.
+  IRONCORE_CHECK(around_.hypervisor.undefine(uid_));
   domain_.reset();
   IRONCORE_CHECK(files_.remove_disks());
   IRONCORE_CHECK(files_.remove_directory());
@@ -170,7 +171,7 @@ Result<void> MachineDriver::note_state() {
     memory_.last_signal.reset();
     memory_.signals = 0;
     memory_.was_agent_asked = false;
-    memory_.detach_asked.clear();
+    memory_.detaching.clear();
   }
   if (record_.reboot == Reboot::stopping) {
     record_.reboot = Reboot::starting;
@@ -255,12 +256,20 @@ MachineStatus MachineDriver::report() {
   out.reboot_token = record_.reboot_done;
   out.next_check = wake_;
   out.events = std::exchange(memory_.events, {});
+  const auto state_of = [&](bool is_there, const std::string& key) {
+    if (!is_there) return DeviceStatus::State::pending;
+    return memory_.detaching.contains(key) ? DeviceStatus::State::detaching : DeviceStatus::State::attached;
+  };
   for (const auto& [name, disk] : record_.disks) {
-    const auto state = has_disk(name) ? DeviceStatus::State::attached : DeviceStatus::State::pending;
-    out.disks.push_back({name, state, disk.handle, disk.size_bytes, {}});
+    const bool is_there = has_disk(name);
+    const std::string notice = is_there && !disk.next_access.empty()
+                                   ? "its credentials or monitors have changed, and are used from the next attach or "
+                                     "start on: switch the power off and on, or detach and attach it"
+                                   : "";
+    out.disks.push_back({name, state_of(is_there, "disk/" + name), disk.handle, disk.size_bytes, {}, notice});
   }
   for (const auto& [name, nic] : record_.nics) {
-    const auto state = has_nic(name) ? DeviceStatus::State::attached : DeviceStatus::State::pending;
+    const auto state = state_of(has_nic(name), "nic/" + name);
     out.nics.push_back({name, state, nic.source, 0, nic.mac});
   }
 

@@ -23,13 +23,20 @@ struct MachineMemory {
   std::optional<Instant> last_signal;
   unsigned signals = 0;
   bool was_agent_asked = false;
-  std::map<std::string, Instant> detach_asked;  ///< `disk/NAME`, `nic/NAME`
-  std::vector<MachineEvent> events;             ///< not handed out yet
-  std::string message;                          ///< why the machine is not as wished
-  std::string defined_here;                     ///< digest of what this process defined last
-  std::string start_error;                      ///< why the last start failed
-  std::optional<Instant> last_resume;           ///< of a guest that was paused for want of room
-  std::optional<MachineRecord> unsaved;         ///< what a full disk did not take
+  /// A device that the guest was asked to let go of.
+  struct Detach {
+    Instant first;
+    Instant next;  ///< it is asked again then
+    Duration pause;
+    bool is_told = false;  ///< that it takes long
+  };
+  std::map<std::string, Detach> detaching;  ///< `disk/NAME`, `nic/NAME`
+  std::vector<MachineEvent> events;         ///< not handed out yet
+  std::string message;                      ///< why the machine is not as wished
+  std::string defined_here;                 ///< digest of what this process defined last
+  std::string start_error;                  ///< why the last start failed
+  std::optional<Instant> last_resume;       ///< of a guest that was paused for want of room
+  std::optional<MachineRecord> unsaved;     ///< what a full disk did not take
 };
 
 /// What all machines of a host share.
@@ -79,8 +86,11 @@ class MachineDriver {
   struct PreparedDisk {
     DomainDisk domain;
     MachineRecord::Disk record;
+    std::uint64_t wished_bytes = 0;
+    DiskSecrets secrets;
   };
   DomainSpec describe(const MachineSpec& spec) const;
+  Result<void> prepare_local(const Disk& disk, const LocalDisk& local, PreparedDisk& out, std::stop_token stop);
   Result<PreparedDisk> prepare_disk(const Disk& disk, std::stop_token stop);
   Result<MachineFiles::DiskFile> create_disk(const Disk& disk, const LocalDisk& local, std::stop_token stop);
   void tell_progress(std::string message);
@@ -88,18 +98,21 @@ class MachineDriver {
   std::filesystem::path backing_of(const std::string& name, const MachineFiles::DiskFile& file) const;
   Result<void> prepare_down(const MachineSpec& spec, std::stop_token stop);
   Result<void> prepare_start(const MachineSpec& spec, std::stop_token stop);
-  Result<void> prepare(const MachineSpec& spec, DomainSpec& domain, std::stop_token stop);
+  Result<std::vector<PreparedDisk>> prepare(const MachineSpec& spec, DomainSpec& domain, std::stop_token stop);
   Result<void> add_kernel(const KernelBoot& boot, DomainSpec& domain, std::stop_token stop);
   Result<void> define(const DomainSpec& domain);
   Result<void> remove_stale_disks(const MachineSpec& spec);
   Result<void> reconcile_up(const MachineSpec& spec, std::stop_token stop);
-  Result<void> plug_disk(const PreparedDisk& disk, std::uint64_t size_bytes);
+  Result<void> plug_disk(const PreparedDisk& disk);
+  Result<void> keep_disk(const PreparedDisk& disk);
+  Result<void> hand_over(const PreparedDisk& disk);
+  Result<void> take_secrets_back(const std::string& name);
   Result<void> plug_nic(const DomainNic& nic);
   Result<void> unplug_disk(const std::string& name);
   Result<void> unplug_nic(const std::string& name);
   bool has_disk(const std::string& name) const;
   bool has_nic(const std::string& name) const;
-  bool may_ask_detach(const std::string& key);
+  bool may_ask_detach(const std::string& key, const std::string& what, const char* reason);
 
   const MachineSurroundings& around_;
   const Uid uid_;

@@ -23,6 +23,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kRecordLimit = 1 << 20;
+/// While QEMU opens an image its guest stands still: better no disk than that for the five minutes of the default. An image that is open
+/// waits for its cluster as long as it takes.
+constexpr std::string_view kRbdSettings =
+    "# Written by libironcore: what QEMU's client of Ceph is told besides monitors, user and key.\n"
+    "[client]\n"
+    "client_mount_timeout = 8\n";
 
 Result<void> make_directory(const fs::path& path) {
   if (::mkdir(path.c_str(), 0711) != 0) {
@@ -109,6 +115,9 @@ Result<void> MachineFiles::make_root(const fs::path& root, std::optional<Hypervi
   for (const fs::path& path : {root, root / "machines", root / "images", root / "secrets"}) {
     IRONCORE_CHECK(make_directory(path));
   }
+  const auto settings = rbd_settings(root);
+  if (const auto known = read_file(settings, kRecordLimit); !known || *known != kRbdSettings)
+    IRONCORE_CHECK(atomic_write_file(settings, kRbdSettings, 0644));
   if (!owner) return {};
   for (const fs::path& leaf : {root / "machines", root / "secrets", root / "images" / "blobs" / "sha256"}) {
     fs::path path;

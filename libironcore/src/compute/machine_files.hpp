@@ -23,6 +23,7 @@ namespace ironcore::compute {
 ///     boot/{kernel,initramfs}         copies: the hypervisor changes their owner, the image cache must stay ours
 ///     logs/console.log{,.0,.1,.2}     virtlogd keeps three old ones
 ///     agent                         the guest agent's socket, of a session; short, because sockets' paths are limited
+///   <root>/rbd.conf                   0644, for librados in QEMU
 ///   <root>/secrets/<uid>/             0711
 ///     ignition                        0400, owned by QEMU's user
 class MachineFiles {
@@ -31,6 +32,8 @@ class MachineFiles {
 
   /// Makes what all machines share below `root`, and refuses a place that QEMU's user could not reach.
   static Result<void> make_root(const std::filesystem::path& root, std::optional<Hypervisor::FileOwner> owner);
+  /// What librados of all machines here is told.
+  static std::filesystem::path rbd_settings(const std::filesystem::path& root) { return root / "rbd.conf"; }
   /// Machines that have a directory or secrets.
   static Result<std::vector<Uid>> machines(const std::filesystem::path& root);
 

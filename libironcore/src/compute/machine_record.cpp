@@ -108,8 +108,12 @@ class Reader {
 std::string MachineRecord::to_text() const {
   json::object disk_values;
   for (const auto& [name, disk] : disks) {
-    disk_values[name] = {
+    json::object value = {
         {"source", disk.source}, {"handle", disk.handle}, {"size", disk.size_bytes}, {"backing", disk.backing}};
+    if (!disk.access.empty()) value["access"] = disk.access;
+    if (!disk.next_access.empty()) value["nextAccess"] = disk.next_access;
+    if (disk.has_secrets) value["hasSecrets"] = true;
+    disk_values[name] = std::move(value);
   }
   json::object nic_values;
   for (const auto& [name, nic] : nics) nic_values[name] = {{"source", nic.source}, {"mac", nic.mac}};
@@ -169,8 +173,9 @@ Result<MachineRecord> MachineRecord::parse(std::string_view text) {
   record.not_before = reader.time("notBefore");
   record.defined = reader.string("defined");
   reader.objects("disks", [&](std::string name, Reader& disk) {
-    record.disks[std::move(name)] = {disk.string("source"), disk.string("handle"), disk.number("size"),
-                                     disk.string("backing")};
+    record.disks[std::move(name)] = {disk.string("source"),     disk.string("handle"), disk.number("size"),
+                                     disk.string("backing"),    disk.string("access"), disk.string("nextAccess"),
+                                     disk.boolean("hasSecrets")};
   });
   reader.objects("nics", [&](std::string name, Reader& nic) {
     record.nics[std::move(name)] = {nic.string("source"), nic.string("mac")};

@@ -38,7 +38,10 @@ struct MachineRecord {
     std::string source;  ///< compared to notice that the name now means something else
     std::string handle;
     std::uint64_t size_bytes = 0;
-    std::string backing;  ///< the image below a copy-on-write disk
+    std::string backing;        ///< the image below a copy-on-write disk
+    std::string access{};       ///< of an image on Ceph: digest of what it was opened with
+    std::string next_access{};  ///< the same for the next time, if that is something else and was told
+    bool has_secrets = false;   ///< secrets may be with the hypervisor
     friend bool operator==(const Disk&, const Disk&) = default;
   };
   struct Nic {

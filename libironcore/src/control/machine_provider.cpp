@@ -204,6 +204,11 @@ class MachineProvider::Body {
                      "they are not wanted: " +
                          fresh);
     orphans_ = std::move(current);
+    if (const auto removed = host_.remove_unused_secrets(); !removed) {
+      log_.warning("secrets of disks that are gone are not removed", {{"error", removed.error().message()}});
+    } else if (*removed > 0) {
+      log_.info("secrets of disks that are gone were removed", {{"machines", std::to_string(*removed)}});
+    }
     if (const auto freed = host_.remove_unused_images(); !freed) {
       log_.warning("unused images are not removed", {{"error", freed.error().message()}});
     } else if (*freed > 0) {

@@ -31,6 +31,47 @@ Result<void> MachineReconciler::add_ignition(const api::Machine& machine, Wish& 
   return {};
 }
 
+Result<compute::Disk> MachineReconciler::volume_disk(const api::Machine& machine, const api::MachineVolume& entry,
+                                                     Wish& wish) {
+  IRONCORE_TRY(const auto volume, parts_.claims.usable_volume(machine, entry));
+  const auto& name = volume->metadata.name;
+  if (wish.volumes.contains(name))
+    return Error(ErrorCode::wrong_state,
+                 "volume " + name + " is another disk of this machine already; give each its own");
+  const auto& access = *volume->status.access;
+  if (!parts_.options.open_volume)
+    return Error(ErrorCode::unsupported, "volume " + name + " has driver \"" + access.driver +
+                                             "\"; this host can attach only localDisk and emptyDisk");
+  const auto claim = [&]() -> Result<void> {
+    IRONCORE_CHECK(parts_.claims.claim_volume(machine, *volume));
+    wish.volumes.insert(name);
+    return {};
+  };
+  const bool is_handed_over = volume->status.use.has_value();
+  if (is_handed_over) {  // what opens it is there only for the one that has claimed it
+    IRONCORE_CHECK(claim());
+    IRONCORE_CHECK(parts_.claims.check_handed_over(machine, *volume));
+  }
+  VolumeSecrets secrets;
+  if (access.secret_ref) {
+    // Read when it is needed: no copy of other people's secrets stays here.
+    const auto secret = store::get<api::Secret>(parts_.store, machine.metadata.namespace_, access.secret_ref->name);
+    if (!secret && secret.error().code() == ErrorCode::not_found)
+      return Error(ErrorCode::wrong_state, "volume " + name + ": its secret " + access.secret_ref->name +
+                                               " does not exist; its provider makes it again");
+    if (!secret) return secret.error().within("secret " + access.secret_ref->name);
+    for (const auto& [key, value] : (*secret)->data) secrets[key] = value.value;
+  }
+  IRONCORE_TRY(auto disk, within(parts_.options.open_volume(access, secrets), "volume " + name));
+  disk.name = entry.name;
+  IRONCORE_TRY(disk.device, host_device(entry.device));
+  if (const auto size = volume->status.resources.find("storage");
+      size != volume->status.resources.end() && size->second.sign() > 0)
+    disk.size_bytes = static_cast<std::uint64_t>(size->second.value());
+  if (!is_handed_over) IRONCORE_CHECK(claim());
+  return disk;
+}
+
 Result<void> MachineReconciler::add_volumes(const api::Machine& machine, Wish& wish) {
   for (const auto& entry : machine.spec.volumes) {
     if (entry.local_disk || entry.empty_disk) {
@@ -38,35 +79,9 @@ Result<void> MachineReconciler::add_volumes(const api::Machine& machine, Wish& w
       wish.spec.disks.push_back(std::move(disk));
       continue;
     }
-    const auto disk = [&]() -> Result<compute::Disk> {
-      IRONCORE_TRY(const auto volume, parts_.claims.usable_volume(machine, entry));
-      if (wish.volumes.contains(volume->metadata.name))
-        return Error(ErrorCode::wrong_state,
-                     "volume " + volume->metadata.name + " is another disk of this machine already; give each its own");
-      if (!parts_.options.open_volume)
-        return Error(ErrorCode::unsupported, "volume " + volume->metadata.name + " has driver \"" +
-                                                 volume->status.access->driver +
-                                                 "\"; this host can attach only localDisk and emptyDisk");
-      compute::Disk found;
-      found.name = entry.name;
-      IRONCORE_TRY(found.device, host_device(entry.device));
-      const auto claim = [&]() -> Result<void> {
-        IRONCORE_CHECK(parts_.claims.claim_volume(machine, *volume));
-        wish.volumes.insert(volume->metadata.name);
-        return {};
-      };
-      const bool is_handed_over = volume->status.use.has_value();
-      if (is_handed_over) {  // what opens it is there only for the one that has claimed it
-        IRONCORE_CHECK(claim());
-        IRONCORE_CHECK(parts_.claims.check_handed_over(machine, *volume));
-      }
-      IRONCORE_TRY(found.source,
-                   within(parts_.options.open_volume(*volume->status.access), "volume " + volume->metadata.name));
-      if (!is_handed_over) IRONCORE_CHECK(claim());
-      return found;
-    }();
+    auto disk = volume_disk(machine, entry, wish);
     if (disk) {
-      wish.spec.disks.push_back(*disk);
+      wish.spec.disks.push_back(std::move(*disk));
       continue;
     }
     if (disk.error().code() == ErrorCode::conflict || disk.error().code() == ErrorCode::unavailable)

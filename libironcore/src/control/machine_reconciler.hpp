@@ -51,6 +51,7 @@ class MachineReconciler {
   Result<Wish> assemble(const api::Machine& machine);
   Result<void> add_ignition(const api::Machine& machine, Wish& wish);
   Result<void> add_volumes(const api::Machine& machine, Wish& wish);
+  Result<compute::Disk> volume_disk(const api::Machine& machine, const api::MachineVolume& entry, Wish& wish);
   Result<void> add_interfaces(const api::Machine& machine, Wish& wish);
   Result<Requeue> bring_up(const api::Machine& machine, std::stop_token stop);
   Result<Requeue> tear_down(const api::Machine& machine);

@@ -222,7 +222,7 @@ api::Condition devices_condition(std::string type, std::string not_ready, const 
 }  // namespace
 
 bool is_attached(const compute::MachineStatus& seen, const compute::DeviceStatus& device) {
-  return device.state == compute::DeviceStatus::State::attached || seen.state == compute::MachineState::shutdown;
+  return device.state != compute::DeviceStatus::State::pending || seen.state == compute::MachineState::shutdown;
 }
 
 api::MachineStatus translate(const api::Machine& machine, const compute::MachineStatus& seen, const Findings& findings,
@@ -238,7 +238,7 @@ api::MachineStatus translate(const api::Machine& machine, const compute::Machine
   // What keeps an entry from being used at the next start is told although a machine that is off is still defined with the device.
   const auto has = [&](const compute::DeviceStatus* device, const std::map<std::string, std::string>& reasons) {
     return device != nullptr && is_attached(seen, *device) &&
-           (device->state == compute::DeviceStatus::State::attached || !reasons.contains(device->name));
+           (device->state != compute::DeviceStatus::State::pending || !reasons.contains(device->name));
   };
 
   status.volumes.clear();
@@ -276,10 +276,18 @@ api::MachineStatus translate(const api::Machine& machine, const compute::Machine
   }
 
   api::set_condition(status.conditions, ready_condition(seen, findings), now);
-  api::set_condition(
-      status.conditions,
-      devices_condition("VolumesReady", "VolumeNotReady", wanted_volumes, "All volumes are ready", findings.volumes),
-      now);
+  auto volumes_ready =
+      devices_condition("VolumesReady", "VolumeNotReady", wanted_volumes, "All volumes are ready", findings.volumes);
+  if (volumes_ready.status == api::ConditionStatus::true_) {
+    // The machine has them all; what cannot be had before the next attach is told with it.
+    for (const auto& device : seen.disks) {
+      if (device.notice.empty()) continue;
+      volumes_ready.reason = "CredentialsPending";
+      volumes_ready.message = device.name + ": " + device.notice;
+      break;
+    }
+  }
+  api::set_condition(status.conditions, std::move(volumes_ready), now);
   api::set_condition(status.conditions,
                      devices_condition("NetworkInterfacesReady", "NetworkInterfaceNotReady", wanted_interfaces,
                                        "All network interfaces are ready", findings.interfaces),

@@ -18,6 +18,7 @@
 
 namespace ironcore::sim {
 
+using compute::DiskSecrets;
 using compute::Domain;
 using compute::DomainDisk;
 using compute::DomainEvent;
@@ -69,6 +70,8 @@ struct SimDomain {
   std::filesystem::path console_log;
   std::vector<DomainDisk> disks;
   std::vector<DomainNic> nics;
+  std::map<std::string, std::uint64_t> sizes;  // of attached disks
+  std::map<std::string, DiskSecrets> opened;   // attached disks on Ceph
   std::uint64_t console_holder = 0;
   std::string console_output;
   std::string console_input;  // while it is paused
@@ -93,6 +96,8 @@ struct Hypervisor::State : std::enable_shared_from_this<Hypervisor::State> {
   std::condition_variable_any changed;  // consoles and run() wait for it
   std::map<Uid, SimDomain> domains;
   std::map<Uid, Guest> scripts;
+  std::map<std::pair<Uid, std::string>, DiskSecrets> secrets;
+  OpenImage open_image;
   std::map<std::pair<Instant, std::uint64_t>, std::function<void()>> agenda;  // called with the mutex held
   std::uint64_t last_entry = 0;
   std::uint64_t last_console = 0;
@@ -210,6 +215,8 @@ struct Hypervisor::State : std::enable_shared_from_this<Hypervisor::State> {
     domain.process = 0;
     domain.disks.clear();
     domain.nics.clear();
+    domain.sizes.clear();
+    domain.opened.clear();
     domain.console_holder = 0;
     domain.console_output.clear();
     changed.notify_all();
@@ -221,6 +228,29 @@ struct Hypervisor::State : std::enable_shared_from_this<Hypervisor::State> {
     if (found == domains.end()) return no_domain(uid);
     return &found->second;
   }
+  /// What QEMU does first with a disk.
+  Result<void> open(SimDomain& domain, const DomainDisk& disk) {
+    if (!disk.rbd) {
+      for (const auto& file : {disk.path, disk.backing}) {
+        if (!file.empty() && ::access(file.c_str(), R_OK) != 0)
+          return Error(ErrorCode::not_found, "cannot open " + file.string());
+      }
+      const auto format = image::parse_disk_format(disk.format);
+      const auto size = format ? image::disk_size(disk.path, *format) : Result<std::uint64_t>(std::uint64_t{0});
+      domain.sizes[disk.name] = size ? *size : 0;
+      return {};
+    }
+    const auto found = secrets.find({domain.definition.uid, disk.name});
+    if (found == secrets.end() || found->second.key.empty() ||
+        found->second.passphrase.empty() == disk.rbd->is_encrypted)
+      return Error(ErrorCode::forbidden, "no secret was handed over for disk " + disk.name);
+    const auto size = open_image ? open_image(*disk.rbd, found->second) : Result<std::uint64_t>(std::uint64_t{1} << 30);
+    if (!size) return size.error();
+    domain.sizes[disk.name] = *size;
+    domain.opened[disk.name] = found->second;
+    return {};
+  }
+
   Result<SimDomain*> find_running(const Uid& uid) {
     IRONCORE_TRY(SimDomain * domain, find(uid));
     if (!domain->is_running()) return not_running();
@@ -390,11 +420,15 @@ Result<void> Hypervisor::start(const Uid& uid) {
     IRONCORE_TRY(SimDomain * domain, state_->find(uid));
     if (domain->is_running()) return {};
     const DomainSpec& spec = domain->definition;
-    std::vector<std::filesystem::path> files;
+    domain->sizes.clear();
+    domain->opened.clear();
     for (const auto& disk : spec.disks) {
-      files.push_back(disk.path);
-      if (!disk.backing.empty()) files.push_back(disk.backing);
+      if (auto opened = state_->open(*domain, disk); !opened) {
+        domain->stop_reason = StopReason::failed;
+        return opened;
+      }
     }
+    std::vector<std::filesystem::path> files;
     if (spec.kernel) files.push_back(spec.kernel->kernel);
     if (spec.kernel && !spec.kernel->initramfs.empty()) files.push_back(spec.kernel->initramfs);
     if (!spec.ignition.empty()) files.push_back(spec.ignition);
@@ -475,8 +509,10 @@ Result<void> Hypervisor::destroy(const Uid& uid) {
 Result<void> Hypervisor::undefine(const Uid& uid) {
   return state_->call("undefine", uid, [&]() -> Result<void> {
     const auto found = state_->domains.find(uid);
+    const bool runs = found != state_->domains.end() && found->second.is_running();
+    if (!runs) std::erase_if(state_->secrets, [&](const auto& one) { return one.first.first == uid; });
     if (found == state_->domains.end()) return {};
-    if (found->second.is_running()) return Error(ErrorCode::wrong_state, "the domain runs: stop it first");
+    if (runs) return Error(ErrorCode::wrong_state, "the domain runs: stop it first");
     state_->domains.erase(found);
     state_->emit(DomainEvent::Type::undefined, uid);
     return {};
@@ -490,7 +526,7 @@ Result<void> Hypervisor::attach_disk(const Uid& uid, const DomainDisk& disk) {
     for (const auto& other : domain->disks) {
       if (other.target == disk.target) return Error(ErrorCode::invalid, "target " + disk.target + " is taken");
     }
-    if (::access(disk.path.c_str(), R_OK) != 0) return Error(ErrorCode::not_found, "cannot open " + disk.path.string());
+    IRONCORE_CHECK(state_->open(*domain, disk));
     domain->disks.push_back(disk);
     return {};
   });
@@ -517,6 +553,10 @@ Result<void> detach(State& state, const Uid& uid, const std::string& name, Devic
     const auto found = find_named(guest.*devices, name);
     if (found == (guest.*devices).end()) return;
     (guest.*devices).erase(found);
+    if constexpr (std::is_same_v<Devices, std::vector<DomainDisk>>) {
+      guest.sizes.erase(name);
+      guest.opened.erase(name);
+    }
     state.emit(DomainEvent::Type::device_removed, uid, name);
   });
   return {};
@@ -537,9 +577,40 @@ Result<void> Hypervisor::resize_disk(const Uid& uid, const std::string& name, st
     IRONCORE_TRY(SimDomain * domain, state_->find_running(uid));
     const auto disk = find_named(domain->disks, name);
     if (disk == domain->disks.end()) return Error(ErrorCode::not_found, "no disk " + name + " is attached");
-    const auto format = image::parse_disk_format(disk->format);
-    if (!format) return Error(ErrorCode::invalid, "disk " + name + " has no known format");
-    return image::grow_disk(disk->path, *format, size_bytes);
+    auto& seen = domain->sizes[name];
+    if (size_bytes < seen)
+      return Error(ErrorCode::invalid, "disk " + name + " has " + std::to_string(seen) + " bytes: disks only grow");
+    if (!disk->rbd) {
+      const auto format = image::parse_disk_format(disk->format);
+      if (!format) return Error(ErrorCode::invalid, "disk " + name + " has no known format");
+      IRONCORE_CHECK(image::grow_disk(disk->path, *format, size_bytes));
+    }
+    seen = size_bytes;
+    return {};
+  });
+}
+
+Result<void> Hypervisor::put_secrets(const Uid& uid, const std::string& disk, const DiskSecrets& secrets) {
+  return state_->call("put_secrets", uid, [&]() -> Result<void> {
+    state_->secrets[{uid, disk}] = secrets;
+    return {};
+  });
+}
+
+Result<void> Hypervisor::remove_secrets(const Uid& uid, const std::string& disk) {
+  return state_->call("remove_secrets", uid, [&]() -> Result<void> {
+    state_->secrets.erase({uid, disk});
+    return {};
+  });
+}
+
+Result<std::vector<Uid>> Hypervisor::secret_owners() {
+  return state_->call("secret_owners", {}, [&]() -> Result<std::vector<Uid>> {
+    std::vector<Uid> out;
+    for (const auto& [of, secrets] : state_->secrets) {
+      if (out.empty() || out.back() != of.first) out.push_back(of.first);
+    }
+    return out;
   });
 }
 
@@ -576,6 +647,11 @@ void Hypervisor::set_faults(std::function<std::optional<Fault>(const Call&)> fau
 std::uint64_t Hypervisor::calls() const {
   std::lock_guard guard(state_->mutex);
   return state_->call_count;
+}
+
+void Hypervisor::set_images(OpenImage open) {
+  std::lock_guard guard(state_->mutex);
+  state_->open_image = std::move(open);
 }
 
 void Hypervisor::set_guest(const Uid& uid, Guest guest) {
@@ -638,6 +714,7 @@ void Hypervisor::reconnect() {
   std::lock_guard guard(state_->mutex);
   state_->settle();
   if (std::exchange(state_->is_connected, true)) return;
+  state_->secrets.clear();
   state_->emit(DomainEvent::Type::reconnected, {});
 }
 
@@ -650,6 +727,7 @@ void Hypervisor::restart_host() {
     domain.stop_reason = StopReason::unknown;
   }
   state_->is_connected = true;
+  state_->secrets.clear();
   state_->events.clear();
   state_->emit(DomainEvent::Type::reconnected, {});
 }
@@ -658,7 +736,11 @@ Result<Hypervisor::Inside> Hypervisor::inside(const Uid& uid) const {
   std::lock_guard guard(state_->mutex);
   state_->settle();
   IRONCORE_TRY(SimDomain * domain, state_->find(uid));
-  return Inside{domain->definition, domain->disks, domain->nics, domain->has_booted, domain->starts, domain->boots};
+  Inside out{domain->definition, domain->disks,  domain->nics, domain->sizes, domain->opened, {},
+             domain->has_booted, domain->starts, domain->boots};
+  for (const auto& [of, secrets] : state_->secrets)
+    if (of.first == uid) out.secrets[of.second] = secrets;
+  return out;
 }
 
 }  // namespace ironcore::sim

@@ -24,6 +24,8 @@ struct HostOptions {
   std::size_t console_log_bytes = 4 << 20;
   std::size_t capacity_reserved_memory = 512 << 20;     ///< bytes kept for the host itself
   Duration shutdown_repeat = std::chrono::seconds(10);  ///< a guest that does not react is asked again
+  /// A device that the guest has not let go of by then is told as an event. It is asked on, with pauses that double up to five minutes.
+  Duration detach_patience = std::chrono::minutes(1);
 };
 
 /// A domain of ours on the hypervisor, or files of a machine without one, for which nobody gave a spec.
@@ -64,6 +66,9 @@ class Host {
   /// Removes copies of images that no machine here was made from and that were not used for ten minutes; returns the bytes
   /// freed. Does not wait: while an image is being copied, nothing happens. Call it now and then.
   virtual Result<std::uint64_t> remove_unused_images() = 0;
+
+  /// Removes secrets of disks whose machine has neither domain nor files here: what a crash and a lost file left. Call it now and then.
+  virtual Result<std::size_t> remove_unused_secrets() = 0;
 
   /// Attaches to the serial port. `wrong_state` while another holder has it; dropping the Console frees it.
   virtual Result<std::unique_ptr<Console>> console(const Uid& uid) = 0;

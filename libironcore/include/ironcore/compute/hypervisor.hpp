@@ -35,6 +35,10 @@ struct DomainDisk {
   std::filesystem::path path;
   std::string format;             ///< `raw` or `qcow2`
   std::filesystem::path backing;  ///< raw parent of a copy-on-write disk, shared and never written; empty = none
+  std::optional<RbdImage> rbd{};  ///< instead of path, format and backing
+  /// Settings of the client of `rbd`, instead of /etc/ceph/ceph.conf; QEMU's user can read it.
+  std::filesystem::path rbd_settings{};
+  DiskLimits limits{};
 };
 
 struct DomainNic {
@@ -151,16 +155,26 @@ class Hypervisor {
   /// Lets a paused guest go on; one that runs does. One that was paused for want of room may be paused again at once.
   virtual Result<void> resume(const Uid& uid) = 0;
   virtual Result<void> destroy(const Uid& uid) = 0;
-  /// Removes the definition and everything the body kept for it (nvram, managed save, secrets).
+  /// Removes the definition and everything the body kept for it (nvram, managed save, secrets of disks).
   virtual Result<void> undefine(const Uid& uid) = 0;
 
   /// Hot-plug. Attaching what is attached succeeds. Detaching only asks the guest; completion is `device_removed`
   /// and the name's absence from `Domain`.
   virtual Result<void> attach_disk(const Uid& uid, const DomainDisk& disk) = 0;
   virtual Result<void> detach_disk(const Uid& uid, const std::string& name) = 0;
+  /// The guest sees `size_bytes` from now on. A file that is smaller is enlarged; an image on Ceph was enlarged by its owner before.
+  /// `invalid` if the guest sees more already; the same changes nothing.
   virtual Result<void> resize_disk(const Uid& uid, const std::string& name, std::uint64_t size_bytes) = 0;
   virtual Result<void> attach_nic(const Uid& uid, const DomainNic& nic) = 0;
   virtual Result<void> detach_nic(const Uid& uid, const std::string& name) = 0;
+
+  /// Hands over what opens a disk, which needs no domain yet, or replaces it; a disk that is attached goes on with what it has. Starting a domain
+  /// and attaching need them: `forbidden` without. They are lost with the hypervisor's daemon, so hand them over before each start.
+  virtual Result<void> put_secrets(const Uid& uid, const std::string& disk, const DiskSecrets& secrets) = 0;
+  /// Those of a disk; none is there: nothing to do. `undefine` removes all of its domain, also when there is no domain.
+  virtual Result<void> remove_secrets(const Uid& uid, const std::string& disk) = 0;
+  /// For whose disks secrets are there.
+  virtual Result<std::vector<Uid>> secret_owners() = 0;
 
   virtual Result<std::unique_ptr<Console>> console(const Uid& uid) = 0;
 

@@ -2,6 +2,7 @@
 // The Hypervisor seam on libvirt: QEMU on this host, as system or session instance, and libvirt's test driver.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <stop_token>
@@ -50,6 +51,9 @@ struct Options {
   Duration agent_patience = std::chrono::seconds(2);     ///< how long a guest agent may take to answer
   Duration monitor_patience = std::chrono::seconds(10);  ///< how long QEMU may take for what it is asked to do
   Duration switch_patience = std::chrono::seconds(20);   ///< a start waits so long for the switch of a vhost-user NIC
+  /// `libironcore-rbd-namespace.so`, which this library installs in LIBDIR/ironcore: loaded into QEMU with a libvirt before 11.6, which cannot say in
+  /// which RADOS namespace an image is. QEMU's user must be able to read it. Empty, or not there: such disks are `unsupported` with such a libvirt.
+  std::filesystem::path rbd_namespace_library;
 };
 
 /// Opens the first connection; its loss later is repaired by the event loop, and calls fail with `unavailable`
@@ -67,6 +71,7 @@ enum class Driver { qemu, test };
 
 /// The definition that libvirt is given: a pure function of the spec. `automatic` counts as TCG here. Text from people
 /// is escaped, and bytes that XML cannot hold are replaced.
-std::string domain_xml(const DomainSpec& spec, Driver driver = Driver::qemu);
+/// `preload`: a library that is loaded into QEMU before its own.
+std::string domain_xml(const DomainSpec& spec, Driver driver = Driver::qemu, const std::filesystem::path& preload = {});
 
 }  // namespace ironcore::compute::libvirt

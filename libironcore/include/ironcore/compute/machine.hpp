@@ -33,11 +33,45 @@ struct ExistingDisk {
   std::string format = "raw";
 };
 
+/// An image on Ceph, which QEMU reaches over the network. It is attached, never created, enlarged or removed. Names hold neither
+/// `/` nor `@`.
+struct RbdImage {
+  std::vector<std::string> monitors;  ///< `HOST:PORT` or `[IPv6]:PORT`, at least one
+  std::string pool;
+  std::string space;  ///< the RADOS namespace; empty = the default one
+  std::string image;
+  std::string user;           ///< cephx user, without `client.`
+  bool is_encrypted = false;  ///< LUKS2, opened by librbd with the passphrase
+  friend bool operator==(const RbdImage&, const RbdImage&) = default;
+};
+
+/// What opens a disk. They reach the hypervisor's memory and nothing else: no definition, record, log or argument of a process.
+struct DiskSecrets {
+  std::string key;         ///< of the cephx user, as bytes (not base64); at least one
+  std::string passphrase;  ///< of an encrypted image, as bytes
+  friend bool operator==(const DiskSecrets&, const DiskSecrets&) = default;
+};
+
+/// What a disk may do in a second; 0 = as much as it likes. A burst may last for `burst`, and counts only where it is above the limit.
+struct DiskLimits {
+  std::uint64_t iops = 0;
+  std::uint64_t bytes_per_second = 0;
+  std::uint64_t burst_iops = 0;
+  std::uint64_t burst_bytes_per_second = 0;
+  std::chrono::seconds burst{0};
+  friend bool operator==(const DiskLimits&, const DiskLimits&) = default;
+};
+
 struct Disk {
   std::string name;    ///< unique within the machine
   std::string device;  ///< `vda` … `vdzz`; unique within the machine
-  std::string serial;  ///< at most 20 bytes, seen by the guest; empty = derived from device and machine
-  std::variant<LocalDisk, ExistingDisk> source;
+  std::string serial;  ///< at most 20 bytes, seen by the guest; empty = `<device>-<handle>`, cut to 20 bytes
+  std::variant<LocalDisk, ExistingDisk, RbdImage> source;
+  std::string handle{};  ///< what identifies the data; empty = derived from disk and machine
+  std::uint64_t size_bytes =
+      0;                ///< of a disk that exists already: what the guest shall see of it; 0 = all of it. It only grows
+  DiskLimits limits{};  ///< from the next attach or start on
+  DiskSecrets secrets{};  ///< of an RbdImage: from the next attach or start on
 };
 
 struct UserNetwork {};  ///< QEMU's own NAT: no host set-up, no inbound traffic
@@ -113,10 +147,15 @@ enum class MachineState {
 
 struct DeviceStatus {
   std::string name;
-  enum class State { pending, attached } state = State::pending;
+  enum class State {
+    pending,
+    attached,
+    detaching,  ///< still attached: the guest was asked to let go
+  } state = State::pending;
   std::string handle;            ///< what identifies the backing device
   std::uint64_t size_bytes = 0;  ///< disks: size that the guest sees
   std::string mac;               ///< NICs
+  std::string notice{};          ///< disks: what waits for the next attach or start
 };
 
 /// One thing that happened, for the machine's event list.

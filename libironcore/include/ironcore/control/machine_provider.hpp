@@ -18,6 +18,7 @@
 #include "ironcore/base/result.hpp"
 #include "ironcore/compute/host.hpp"
 #include "ironcore/control/managed_by.hpp"
+#include "ironcore/control/volume_access.hpp"
 #include "ironcore/store/store.hpp"
 
 namespace ironcore::control {
@@ -42,9 +43,10 @@ struct MachineProviderOptions {
   /// QEMU removes what is at the path of a vhost-user socket and makes the socket: so only directly in this directory, and only where
   /// nothing else is. Empty = anywhere.
   std::filesystem::path vhost_user_directory;
-  /// Turns what a Volume's provider says about access into a disk of this host; `unsupported` for a driver that it does not know. Empty: only
-  /// `localDisk` and `emptyDisk` can be attached.
-  std::function<Result<compute::ExistingDisk>(const api::VolumeAccess& access)> open_volume;
+  /// Turns what a Volume's provider says about access, and the data of the Secret that it names, into source, limits and secrets of a disk of this
+  /// host; `unsupported` for a driver that it does not know. Empty: only `localDisk` and `emptyDisk` can be attached. `open_volume` of
+  /// ironcore/control/volume_access.hpp knows the drivers of this library.
+  std::function<Result<compute::Disk>(const api::VolumeAccess& access, const VolumeSecrets& secrets)> open_volume;
 };
 
 /// Attribute of a NetworkInterface that selects its device on the host: `user`, `network=NAME` (a libvirt network), `tap=INTERFACE` or

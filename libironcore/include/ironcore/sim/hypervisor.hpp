@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -64,6 +65,9 @@ class Hypervisor final : public compute::Hypervisor {
   Result<void> resize_disk(const Uid& uid, const std::string& name, std::uint64_t size_bytes) override;
   Result<void> attach_nic(const Uid& uid, const compute::DomainNic& nic) override;
   Result<void> detach_nic(const Uid& uid, const std::string& name) override;
+  Result<void> put_secrets(const Uid& uid, const std::string& disk, const compute::DiskSecrets& secrets) override;
+  Result<void> remove_secrets(const Uid& uid, const std::string& disk) override;
+  Result<std::vector<Uid>> secret_owners() override;
   Result<std::unique_ptr<compute::Console>> console(const Uid& uid) override;
   void on_event(std::function<void(const compute::DomainEvent&)> listener) override;
   std::optional<FileOwner> file_owner() override;
@@ -84,6 +88,10 @@ class Hypervisor final : public compute::Hypervisor {
   void set_faults(std::function<std::optional<Fault>(const Call&)> faults);
   std::uint64_t calls() const;
 
+  /// What Ceph says when an image is opened: its size, or why not. Empty = every image is there and has 1 GiB. Must not call back.
+  using OpenImage = std::function<Result<std::uint64_t>(const compute::RbdImage&, const compute::DiskSecrets&)>;
+  void set_images(OpenImage open);
+
   /// The script of this domain's guest, whether it exists already or not; takes effect at once.
   void set_guest(const Uid& uid, Guest guest);
   /// The guest of a running domain does something by itself. `wrong_state` if it does not run.
@@ -96,7 +104,7 @@ class Hypervisor final : public compute::Hypervisor {
 
   /// The hypervisor's daemon is gone: every call fails with `unavailable`; guests and open consoles run on.
   void disconnect();
-  /// It is back: events that happened meanwhile are lost, `reconnected` is delivered.
+  /// It is back: events that happened meanwhile and secrets are lost, `reconnected` is delivered.
   void reconnect();
   /// The machine under all this is switched off and on: nothing runs, why is forgotten, definitions stay.
   void restart_host();
@@ -104,8 +112,11 @@ class Hypervisor final : public compute::Hypervisor {
   /// What a running or defined domain was made of, for assertions. `not_found` if there is none.
   struct Inside {
     compute::DomainSpec definition;
-    std::vector<compute::DomainDisk> disks;  ///< attached now
-    std::vector<compute::DomainNic> nics;    ///< attached now
+    std::vector<compute::DomainDisk> disks;               ///< attached now
+    std::vector<compute::DomainNic> nics;                 ///< attached now
+    std::map<std::string, std::uint64_t> sizes;           ///< of attached disks, as the guest sees them
+    std::map<std::string, compute::DiskSecrets> opened;   ///< with what attached disks on Ceph were opened
+    std::map<std::string, compute::DiskSecrets> secrets;  ///< that are there for the next attach or start
     bool has_booted = false;
     std::uint64_t starts = 0;  ///< processes started in all
     std::uint64_t boots = 0;   ///< starts and reboots in all

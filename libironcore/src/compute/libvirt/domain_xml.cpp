@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "../device_name.hpp"
+#include "secrets.hpp"
 
 namespace ironcore::compute::libvirt {
 
@@ -152,17 +153,75 @@ std::string nic_alias(std::string_view name) {
   return std::string(kNicPrefix) + encode_device_name(name);
 }
 
-std::string disk_xml(const DomainDisk& disk, std::uint32_t vcpus, bool is_first) {
+namespace {
+
+std::string rbd_source(const DomainDisk& disk, const Uid& domain, Opener opener) {
+  const auto& rbd = *disk.rbd;
+  const std::string space = rbd.space.empty() ? "" : rbd.space + "/";
+  std::string out = "<source protocol='rbd' name=" + attr(rbd.pool + "/" + space + rbd.image) + ">";
+  for (const auto& monitor : rbd.monitors) {
+    const auto colon = std::min(monitor.rfind(':'), monitor.size());
+    std::string_view host = std::string_view(monitor).substr(0, colon);
+    if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);  // QEMU puts them around again
+    out += "<host name=" + attr(host) +
+           " port=" + attr(std::string_view(monitor).substr(std::min(colon + 1, monitor.size()))) + "/>";
+  }
+  if (!disk.rbd_settings.empty()) out += "<config file=" + attr(disk.rbd_settings.native()) + "/>";
+  const bool is_preloaded = rbd.is_encrypted && opener == Opener::preload;
+  const auto secret = [&](const char* type, SecretKind kind) {
+    return std::string("<secret type='") + type + "' uuid='" + secret_uid(domain, disk.name, kind).to_text() + "'/>";
+  };
+  out += "<auth username=" + attr(rbd.user) + ">" + secret("ceph", is_preloaded ? SecretKind::both : SecretKind::key) +
+         "</auth>";
+  if (rbd.is_encrypted && !is_preloaded) {
+    out +=
+        "<encryption format='luks2' engine='librbd'>" + secret("passphrase", SecretKind::passphrase) + "</encryption>";
+  }
+  return out + "</source>";
+}
+
+/// A limit and its burst, in QEMU's bounds.
+std::string limit(const char* name, std::uint64_t value, std::uint64_t burst, std::chrono::seconds span) {
+  constexpr std::uint64_t most = 1'000'000'000'000'000;
+  if (value == 0) return {};
+  value = std::min(value, most);
+  const auto element = [&](const char* suffix, std::uint64_t number) {
+    return std::string("<") + name + suffix + ">" + std::to_string(number) + "</" + name + suffix + ">";
+  };
+  std::string out = element("", value);
+  const auto seconds = static_cast<std::uint64_t>(std::max<std::int64_t>(1, span.count()));
+  burst = std::min(burst, most / seconds);
+  if (burst > value) out += element("_max", burst) + element("_max_length", seconds);
+  return out;
+}
+
+std::string limits_xml(const DiskLimits& limits) {
+  const std::string out =
+      limit("total_bytes_sec", limits.bytes_per_second, limits.burst_bytes_per_second, limits.burst) +
+      limit("total_iops_sec", limits.iops, limits.burst_iops, limits.burst);
+  return out.empty() ? out : "<iotune>" + out + "</iotune>";
+}
+
+}  // namespace
+
+std::string disk_xml(const DomainDisk& disk, const Uid& domain, std::uint32_t vcpus, bool is_first, Opener opener) {
   const bool is_block = disk.path.native().rfind("/dev/", 0) == 0;
-  std::string out = std::string("<disk type=") + (is_block ? "'block'" : "'file'") + " device='disk'>";
-  out += "<driver name='qemu' type=" + attr(disk.format) + " discard='unmap' queues='" + std::to_string(vcpus) + "'/>";
-  out += std::string("<source ") + (is_block ? "dev=" : "file=") + attr(disk.path.native()) + "/>";
+  const char* type = disk.rbd ? "'network'" : is_block ? "'block'" : "'file'";
+  std::string out = std::string("<disk type=") + type + " device='disk'>";
+  out += "<driver name='qemu' type=" + attr(disk.rbd ? "raw" : disk.format) + " discard='unmap' queues='" +
+         std::to_string(vcpus) + "'/>";
+  if (disk.rbd) {
+    out += rbd_source(disk, domain, opener);
+  } else {
+    out += std::string("<source ") + (is_block ? "dev=" : "file=") + attr(disk.path.native()) + "/>";
+  }
   if (!disk.backing.empty()) {
     // Said here, so that libvirt neither trusts the disk's header nor hands the shared image to QEMU's user.
     out += "<backingStore type='file'><format type='raw'/><source file=" + attr(disk.backing.native()) +
            "><seclabel model='dac' relabel='no'/></source><backingStore/></backingStore>";
   }
   out += "<target dev=" + attr(disk.target) + " bus='virtio'/>";
+  out += limits_xml(disk.limits);
   if (!disk.serial.empty()) out += "<serial>" + xml_escape(disk.serial) + "</serial>";
   if (is_first) out += "<boot order='1'/>";
   return out + "<alias name=" + attr(disk_alias(disk.name)) + "/></disk>\n";
@@ -194,7 +253,7 @@ std::string nic_xml(const DomainNic& nic) {
       nic.device);
 }
 
-std::string domain_xml(const DomainSpec& spec, Driver driver) {
+std::string domain_xml(const DomainSpec& spec, Driver driver, const std::filesystem::path& preload) {
   std::string out =
       "<domain type=" + attr(domain_type(spec, driver)) + " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n";
   out += "<name>" + xml_escape(spec.name) + "</name>\n<uuid>" + spec.uid.to_text() + "</uuid>\n";
@@ -214,9 +273,12 @@ std::string domain_xml(const DomainSpec& spec, Driver driver) {
   out += "<devices>\n";
   out += fixed_devices(spec, driver);
   for (std::size_t i = 0; i < spec.disks.size(); ++i)
-    out += disk_xml(spec.disks[i], spec.vcpus, i == 0 && !spec.kernel);
+    out += disk_xml(spec.disks[i], spec.uid, spec.vcpus, i == 0 && !spec.kernel);
   for (const auto& nic : spec.nics) out += nic_xml(nic);
   out += "</devices>\n";
+  if (driver == Driver::qemu && !preload.empty()) {
+    out += "<qemu:commandline><qemu:env name='LD_PRELOAD' value=" + attr(preload.native()) + "/></qemu:commandline>\n";
+  }
   if (driver == Driver::qemu) out += overrides(spec);
   return out + "</domain>\n";
 }
@@ -272,13 +334,32 @@ std::string vhost_socket(const XmlElement& domain) {
   return {};
 }
 
-std::string disk_target(const XmlElement& domain, std::string_view name) {
+DiskPlace disk_place(const XmlElement& domain, const Uid& uid, std::string_view name) {
+  constexpr std::uint64_t luks2_header = std::uint64_t{16} << 20;
   const XmlElement* devices = domain.child("devices");
   if (devices == nullptr) return {};
   for (const auto& device : devices->children) {
     if (device.name != "disk" || name_of(device, kDiskPrefix) != name) continue;
-    const XmlElement* target = device.child("target");
-    if (target != nullptr) return std::string(target->attribute("dev"));
+    DiskPlace out;
+    if (const XmlElement* target = device.child("target")) out.target = std::string(target->attribute("dev"));
+    const XmlElement* source = device.child("source");
+    const XmlElement* encryption = source == nullptr ? nullptr : source->child("encryption");
+    const XmlElement* auth = source == nullptr ? nullptr : source->child("auth");
+    const XmlElement* secret = auth == nullptr ? nullptr : auth->child("secret");
+    const bool is_preloaded =
+        secret != nullptr && secret->attribute("uuid") == secret_uid(uid, name, SecretKind::both).to_text();
+    if (is_preloaded || (encryption != nullptr && encryption->attribute("engine") == "librbd"))
+      out.header_bytes = luks2_header;
+    return out;
+  }
+  return {};
+}
+
+std::string preload_of(const XmlElement& domain) {
+  const XmlElement* more = domain.child("qemu:commandline");
+  if (more == nullptr) return {};
+  for (const auto& one : more->children) {
+    if (one.name == "qemu:env" && one.attribute("name") == "LD_PRELOAD") return std::string(one.attribute("value"));
   }
   return {};
 }

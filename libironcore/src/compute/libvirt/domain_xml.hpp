@@ -19,8 +19,12 @@ inline constexpr std::string_view kNamespace = "https://ironcore.dev/libironcore
 std::string disk_alias(std::string_view name);
 std::string nic_alias(std::string_view name);
 
+/// How an encrypted disk on Ceph is opened: by QEMU itself, or by rbd_namespace.cpp, where libvirt is too old to plug one in.
+enum class Opener { qemu, preload };
+
 /// One device, for hot-plug as well. `vcpus`: queues of a disk.
-std::string disk_xml(const DomainDisk& disk, std::uint32_t vcpus, bool is_first);
+std::string disk_xml(const DomainDisk& disk, const Uid& domain, std::uint32_t vcpus, bool is_first,
+                     Opener opener = Opener::qemu);
 std::string nic_xml(const DomainNic& nic);
 
 /// What libvirt's XML of a domain says; state and process are left to the caller. Nothing if the domain does not carry our mark.
@@ -32,7 +36,15 @@ std::string console_path(const XmlElement& domain);
 /// Where the first vhost-user NIC's switch shall connect; empty if there is none.
 std::string vhost_socket(const XmlElement& domain);
 
-/// The target (`vda`) of the disk of that name; empty if there is none.
-std::string disk_target(const XmlElement& domain, std::string_view name);
+/// What a disk of a domain is, as far as its size is concerned.
+struct DiskPlace {
+  std::string target;  ///< `vda`; empty if there is no such disk
+  /// Bytes of the image before those that the guest sees: the header of LUKS2 by librbd, which counts in what QEMU is told.
+  std::uint64_t header_bytes = 0;
+};
+DiskPlace disk_place(const XmlElement& domain, const Uid& uid, std::string_view name);
+
+/// What is put before QEMU's libraries; empty if nothing is.
+std::string preload_of(const XmlElement& domain);
 
 }  // namespace ironcore::compute::libvirt

@@ -17,7 +17,6 @@ ErrorCode code_of(const virError& error) {
   switch (error.code) {
     case VIR_ERR_NO_DOMAIN:
     case VIR_ERR_NO_NETWORK:
-    case VIR_ERR_NO_SECRET:
     case VIR_ERR_DEVICE_MISSING:
       return ErrorCode::not_found;
     case VIR_ERR_DOM_EXIST:
@@ -41,6 +40,7 @@ ErrorCode code_of(const virError& error) {
       return ErrorCode::cancelled;
     case VIR_ERR_NO_MEMORY:
       return ErrorCode::exhausted;
+    case VIR_ERR_NO_SECRET:  // that a disk needs
     case VIR_ERR_AUTH_FAILED:
     case VIR_ERR_AUTH_CANCELLED:
     case VIR_ERR_AUTH_UNAVAILABLE:

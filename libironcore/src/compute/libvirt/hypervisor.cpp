@@ -4,6 +4,7 @@
 #include <libvirt/libvirt-qemu.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -23,6 +24,7 @@
 #include "ironcore/base/unique_fd.hpp"
 #include "monitor.hpp"
 #include "process.hpp"
+#include "secrets.hpp"
 
 namespace ironcore::compute::libvirt {
 
@@ -156,6 +158,15 @@ class LibvirtHypervisor final : public Hypervisor {
     if (driver_ == Driver::qemu) {
       IRONCORE_TRY(const Call call, take_call());
       file_owner_ = read_file_owner(call.get());
+      unsigned long version = 0;  // major * 1,000,000 + minor * 1,000 + release
+      constexpr unsigned long knows_namespaces = 11'006'000;
+      if (virConnectGetLibVersion(call.get(), &version) < 0) return last_error("ask for libvirt's version");
+      if (version >= knows_namespaces) {
+        knows_namespaces_ = true;
+      } else if (!options_.rbd_namespace_library.empty() &&
+                 ::access(options_.rbd_namespace_library.c_str(), R_OK) == 0) {
+        preload_ = options_.rbd_namespace_library;
+      }
     }
     IRONCORE_CHECK(domains());  // learn which ones are ours, so that their events are heard
     return {};
@@ -205,6 +216,7 @@ class LibvirtHypervisor final : public Hypervisor {
       return Error(ErrorCode::invalid, "the hostname and the path of the ignition must not contain a comma");
     }
     if (wanted.memory_bytes == 0) return Error(ErrorCode::invalid, "a domain needs memory");
+    for (const auto& disk : wanted.disks) IRONCORE_CHECK(check_namespace(disk));
     IRONCORE_TRY(const Call call, take_call());
     if (!connection_->is_ours(wanted.uid)) {
       const auto known = lookup(call, wanted.uid);
@@ -221,7 +233,7 @@ class LibvirtHypervisor final : public Hypervisor {
     const bool is_session = options_.uri.find(":///session") != std::string::npos;
     if (!is_session || spec.agent_socket.native().size() > kSocketPathLimit) spec.agent_socket.clear();
     connection_->add_ours(spec.uid);
-    const DomainHandle defined(virDomainDefineXML(call.get(), domain_xml(spec, driver_).c_str()));
+    const DomainHandle defined(virDomainDefineXML(call.get(), domain_xml(spec, driver_, preload_).c_str()));
     if (defined) return {};
     const Error error = last_error("define the domain");
     const DomainHandle other(virDomainLookupByName(call.get(), spec.name.c_str()));
@@ -293,12 +305,15 @@ class LibvirtHypervisor final : public Hypervisor {
   Result<void> undefine(const Uid& uid) override {
     auto found = find(uid);
     if (!found) {
-      if (found.error().code() == ErrorCode::not_found) return {};
-      return found.error();
+      if (found.error().code() != ErrorCode::not_found) return found.error();
+      if (driver_ == Driver::test) return {};
+      IRONCORE_TRY(const Call call, take_call());
+      return remove_all_secrets(call.get(), uid);
     }
     const virDomainPtr domain = found->handle.get();
     IRONCORE_TRY(const bool runs, is_active(domain));
     if (runs) return Error(ErrorCode::wrong_state, "the domain runs: stop it first");
+    if (driver_ == Driver::qemu) IRONCORE_CHECK(remove_all_secrets(found->call.get(), uid));
     constexpr unsigned kEverything = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
                                      VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM;
     if (virDomainUndefineFlags(domain, driver_ == Driver::qemu ? kEverything : 0U) == 0) return {};
@@ -311,7 +326,17 @@ class LibvirtHypervisor final : public Hypervisor {
     IRONCORE_TRY(Found found, find_running(uid));
     IRONCORE_TRY(const Domain seen, describe(found.handle.get()));
     if (std::find(seen.disks.begin(), seen.disks.end(), disk.name) != seen.disks.end()) return {};
-    return attach(uid, std::move(found), disk_xml(disk, 1, false));
+    IRONCORE_CHECK(check_namespace(disk));
+    const bool needs_preload = disk.rbd && !knows_namespaces_ && (!disk.rbd->space.empty() || disk.rbd->is_encrypted);
+    if (needs_preload) {
+      IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
+      if (preload_.empty() || preload_of(xml) != preload_.native()) {
+        return Error(ErrorCode::unsupported,
+                     "the machine was started without libironcore-rbd-namespace.so, with which a libvirt before 11.6 "
+                     "plugs such a disk in: switch its power off and on");
+      }
+    }
+    return attach(uid, std::move(found), disk_xml(disk, uid, 1, false, needs_preload ? Opener::preload : Opener::qemu));
   }
 
   Result<void> attach_nic(const Uid& uid, const DomainNic& nic) override {
@@ -335,13 +360,41 @@ class LibvirtHypervisor final : public Hypervisor {
   Result<void> resize_disk(const Uid& uid, const std::string& name, std::uint64_t size_bytes) override {
     IRONCORE_TRY(Found found, find_running(uid));
     IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
-    const std::string target = disk_target(xml, name);
-    if (target.empty()) return Error(ErrorCode::not_found, "no disk " + name + " is attached");
-    return monitor_.ask(uid, std::move(found), [target, size_bytes](virDomainPtr domain) -> Result<void> {
-      if (virDomainBlockResize(domain, target.c_str(), size_bytes, VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
+    const DiskPlace place = disk_place(xml, uid, name);
+    if (place.target.empty()) return Error(ErrorCode::not_found, "no disk " + name + " is attached");
+    return monitor_.ask(uid, std::move(found), [place, name, size_bytes](virDomainPtr domain) -> Result<void> {
+      virDomainBlockInfo seen{};
+      if (virDomainGetBlockInfo(domain, place.target.c_str(), &seen, 0) < 0)
+        return last_error("ask for the disk's size");
+      if (seen.capacity > size_bytes) {
+        return Error(ErrorCode::invalid,
+                     "disk " + name + " has " + std::to_string(seen.capacity) + " bytes: disks only grow");
+      }
+      if (seen.capacity == size_bytes) return {};
+      // QEMU hands the size on to librbd, which means the whole image: said without its header, it would be cut.
+      if (virDomainBlockResize(domain, place.target.c_str(), size_bytes + place.header_bytes,
+                               VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
         return last_error("enlarge the disk");
       return {};
     });
+  }
+
+  Result<void> put_secrets(const Uid& uid, const std::string& disk, const DiskSecrets& secrets) override {
+    if (driver_ == Driver::test) return Error(ErrorCode::unsupported, "libvirt's test driver keeps no secrets");
+    IRONCORE_TRY(const Call call, take_call());
+    return libvirt::put_secrets(call.get(), uid, disk, secrets);
+  }
+
+  Result<void> remove_secrets(const Uid& uid, const std::string& disk) override {
+    if (driver_ == Driver::test) return {};
+    IRONCORE_TRY(const Call call, take_call());
+    return libvirt::remove_secrets(call.get(), uid, disk);
+  }
+
+  Result<std::vector<Uid>> secret_owners() override {
+    if (driver_ == Driver::test) return std::vector<Uid>();
+    IRONCORE_TRY(const Call call, take_call());
+    return libvirt::secret_owners(call.get());
   }
 
   Result<std::unique_ptr<Console>> console(const Uid& uid) override {
@@ -370,6 +423,14 @@ class LibvirtHypervisor final : public Hypervisor {
   Result<Call> take_call() {
     IRONCORE_CHECK(connection_->check());
     return calls_->take();
+  }
+
+  Result<void> check_namespace(const DomainDisk& disk) const {
+    if (!disk.rbd || disk.rbd->space.empty() || knows_namespaces_ || !preload_.empty()) return {};
+    return Error(ErrorCode::unsupported,
+                 "disk " + disk.name +
+                     " is an image in a RADOS namespace, which this libvirt cannot say to QEMU: use libvirt 11.6, or "
+                     "install libironcore-rbd-namespace.so where rbd-namespace-library names it");
   }
 
   static Result<DomainHandle> lookup(const Call& call, const Uid& uid) {
@@ -504,6 +565,8 @@ class LibvirtHypervisor final : public Hypervisor {
   Monitor monitor_;
   Processes processes_;
   std::optional<FileOwner> file_owner_;
+  bool knows_namespaces_ = false;  ///< of RADOS
+  std::filesystem::path preload_;  ///< what helps a libvirt that does not
 };
 
 }  // namespace
