@@ -68,6 +68,41 @@ TEST_CASE_TEMPLATE_DEFINE("an encrypted volume has the size asked for, and is re
   IRONCORE_BLOCKS_FAIL(not_found, store.open(id, key));
 }
 
+TEST_CASE_TEMPLATE_DEFINE("small changes beside each other in an encrypted volume, all at once, and none is lost",
+                          Fixture, blocks_encrypted_small) {
+  Fixture fixture;
+  if (!fixture.quirks().encrypts) return;
+  auto& store = fixture.store();
+  const auto id = new_id();
+  const Key key = EncryptionKey::random();
+  created(store, id, empty_spec(4 * mib, key));
+  constexpr std::size_t piece = 300, count = 200;  // fourteen in a sector, many across two
+  constexpr std::uint64_t begin = mib - 1000;
+  auto expected = noise(piece * count);
+  put(store, id, begin, noise(piece * count), key);
+  {
+    const auto data = opened(store, id, key);
+    std::vector<std::promise<Result<void>>> done(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto finish = [&done, i](Result<void> result) { done[i].set_value(std::move(result)); };
+      if (i % 5 == 4) {
+        std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(i * piece), piece, std::byte{0});
+        data->discard(begin + i * piece, piece, finish);
+      } else {
+        data->write(begin + i * piece, BytesView(expected).subspan(i * piece, piece), finish);
+      }
+    }
+    for (auto& one : done) IRONCORE_BLOCKS_OK(one.get_future().get());
+    CHECK(read(*data, begin, expected.size()) == expected);
+    IRONCORE_BLOCKS_OK(discard(*data, begin + 100, 3 * 4096));
+    std::fill_n(expected.begin() + 100, 3 * 4096, std::byte{0});
+    IRONCORE_BLOCKS_OK(flush(*data));
+  }
+  CHECK(get(store, id, begin, expected.size(), key) == expected);
+  CHECK(get(store, id, begin - 5000, 5000, key) == zeros(5000));
+  IRONCORE_BLOCKS_OK(store.remove(id));
+}
+
 TEST_CASE_TEMPLATE_DEFINE("an encrypted volume of a plain base image is a copy through the encryption", Fixture,
                           blocks_encrypted_base) {
   Fixture fixture;

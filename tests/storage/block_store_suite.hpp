@@ -34,6 +34,7 @@ namespace ironcore::storage::testing {
   TEST_CASE_TEMPLATE_INVOKE(blocks_restore_sizes, Fixture);         \
   TEST_CASE_TEMPLATE_INVOKE(blocks_snapshot_in_use, Fixture);       \
   TEST_CASE_TEMPLATE_INVOKE(blocks_encrypted, Fixture);             \
+  TEST_CASE_TEMPLATE_INVOKE(blocks_encrypted_small, Fixture);       \
   TEST_CASE_TEMPLATE_INVOKE(blocks_encrypted_base, Fixture);        \
   TEST_CASE_TEMPLATE_INVOKE(blocks_encrypted_snapshot, Fixture);    \
   TEST_CASE_TEMPLATE_INVOKE(blocks_encrypted_restore, Fixture);     \

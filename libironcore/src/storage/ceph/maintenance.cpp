@@ -155,6 +155,33 @@ Result<void> Store::adopt(Turn& turn, const IoContext& io, const ImageName& imag
   return put(table, is_base ? found.header->source : index_key(id), entry_of(*found.header, depth));
 }
 
+Result<bool> Store::prepare_purge(Turn& turn, const IoContext& io, const std::string& id) {
+  const auto image = Image::open_by_id(io, id, Image::Mode::read_only);
+  if (image.has_error()) {
+    if (image.error().code() != ErrorCode::not_found) return image.error();
+    return true;  // its header is gone already: a removal that was cut off
+  }
+  IRONCORE_TRY(const auto children, children_of(*image));
+  for (const ImagePlace& child : children) {
+    if (!child.is_trash) turn.dependents.insert({child.space, child.name});
+  }
+  // Those that can be made independent are counted there; an encrypted snapshot keeps it.
+  if (!children.empty()) return false;
+  IRONCORE_TRY(const auto watchers, watchers_of(*image));
+  if (!watchers.empty()) {
+    ++turn.out.waiting;
+    return false;
+  }
+  IRONCORE_TRY(const auto snapshots, image->snapshots());
+  if (snapshots.empty()) return true;
+  IRONCORE_TRY(const Image writable, Image::open_by_id(io, id, Image::Mode::read_write));
+  for (const std::string& snapshot : snapshots) {
+    const int code = rbd_snap_remove(writable.get(), snapshot.c_str());
+    if (code != -ENOENT) IRONCORE_CHECK(checked(code, "remove a snapshot in the trash"));
+  }
+  return true;
+}
+
 Result<void> Store::purge(Turn& turn, const std::string& space) {
   IRONCORE_TRY(const IoContext io, tenant_io(space));
   IRONCORE_TRY(const auto trash, trash_of(io));
@@ -166,35 +193,10 @@ Result<void> Store::purge(Turn& turn, const std::string& space) {
       ++turn.out.waiting;
       continue;
     }
-    {
-      const auto image = Image::open_by_id(io, one.id, Image::Mode::read_only);
-      if (image.has_error()) {
-        if (image.error().code() != ErrorCode::not_found) return image.error();
-        // Its header is gone already: a removal that was cut off.
-      } else {
-        IRONCORE_TRY(const auto children, children_of(*image));
-        for (const ImagePlace& child : children) {
-          if (!child.is_trash) turn.dependents.insert({child.space, child.name});
-        }
-        // Those that can be made independent are counted there; an encrypted snapshot keeps it.
-        if (!children.empty()) continue;
-        const auto watchers = watchers_of(*image);
-        if (watchers.has_error() && watchers.error().code() == ErrorCode::not_found) continue;  // just removed
-        if (watchers.has_error()) return watchers.error();
-        if (!watchers->empty()) {
-          ++turn.out.waiting;
-          continue;
-        }
-        IRONCORE_TRY(const auto snapshots, image->snapshots());
-        if (!snapshots.empty()) {
-          IRONCORE_TRY(const Image writable, Image::open_by_id(io, one.id, Image::Mode::read_write));
-          for (const std::string& snapshot : snapshots) {
-            IRONCORE_CHECK(
-                checked(rbd_snap_remove(writable.get(), snapshot.c_str()), "remove a snapshot in the trash"));
-          }
-        }
-      }
-    }
+    const auto is_due = prepare_purge(turn, io, one.id);
+    if (is_due.has_error() && is_due.error().code() == ErrorCode::not_found) continue;  // another process was faster
+    if (is_due.has_error()) return is_due.error();
+    if (!*is_due) continue;
     ++turn.out.waiting;
     turn.has_tasks |= give_task("rbd task add trash remove", "image_id_spec", spec);
   }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "data.hpp"
+#include "encrypted_data.hpp"
 #include "errors.hpp"
 #include "ironcore/base/text.hpp"
 #include "luks.hpp"
@@ -207,9 +208,10 @@ Result<std::unique_ptr<BlockData>> Store::open(const BlockId& id, const std::opt
   auto image = is_volume ? Image::open(io, volume_image(id.uid), Image::Mode::read_write)
                          : Image::open(io, snapshot_image(id.uid), Image::Mode::read_only, clone_snapshot);
   if (image.has_error()) return image.error().within(what);
-  if (key) IRONCORE_CHECK(within(load_luks(*image, *key), what));
-  return std::unique_ptr<BlockData>(std::make_unique<ImageData>(
-      std::move(*image), is_volume ? ImageData::Use::read_write : ImageData::Use::read_only));
+  const auto use = is_volume ? ImageData::Use::read_write : ImageData::Use::read_only;
+  if (!key) return std::unique_ptr<BlockData>(std::make_unique<ImageData>(std::move(*image), use));
+  IRONCORE_TRY(auto cipher, within(unlock_luks(*image, *key), what));
+  return std::unique_ptr<BlockData>(std::make_unique<EncryptedData>(std::move(*image), use, std::move(cipher)));
 }
 
 }  // namespace ironcore::storage::ceph

@@ -102,6 +102,8 @@ class Store final : public BlockStore {
   Result<void> adopt(Turn& turn, const IoContext& io, const ImageName& image, const std::string& name,
                      const std::string& space);
   Result<void> purge(Turn& turn, const std::string& space);
+  /// Of an image in the trash: true = nothing needs it, and it has no snapshots any more.
+  Result<bool> prepare_purge(Turn& turn, const IoContext& io, const std::string& id);
   Result<void> separate(Turn& turn, const std::string& space, const std::string& name);
   bool give_task(const char* prefix, const char* key, const std::string& spec);
   void wait_for_tasks(const std::stop_token& stop);

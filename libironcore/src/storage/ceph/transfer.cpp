@@ -18,6 +18,7 @@
 #include "errors.hpp"
 #include "ironcore/base/file.hpp"
 #include "ironcore/base/unique_fd.hpp"
+#include "luks.hpp"
 
 namespace ironcore::storage::ceph {
 
@@ -150,10 +151,14 @@ std::uint64_t next_data(int file, std::uint64_t offset, std::uint64_t end) {
   return errno == ENXIO ? end : offset;  // a file system that does not know: everything is data
 }
 
-/// Runs of blocks that are not all zeros. What was never written must stay so, block by block: in an encrypted image zeros that were written are
-/// ciphertext.
-Result<void> write_blocks(Writes& writes, std::uint64_t offset, BytesView bytes) {
-  constexpr std::size_t kBlock = 4096;
+std::uint64_t front_of(const Side& side) {
+  return side.cipher == nullptr ? 0 : luks_header_size;
+}
+
+/// Runs of blocks that are not all zeros, enciphered if there is a cipher. What was never written must stay so, block by block: librbd takes zeros that were
+/// written for ciphertext.
+Result<void> write_blocks(Writes& writes, const Side& into, std::uint64_t offset, std::span<std::byte> bytes) {
+  constexpr std::size_t kBlock = luks_sector_size;
   const auto is_hole = [&](std::size_t at) { return is_zero(bytes.subspan(at, std::min(kBlock, bytes.size() - at))); };
   for (std::size_t at = 0; at < bytes.size();) {
     if (is_hole(at)) {
@@ -162,7 +167,9 @@ Result<void> write_blocks(Writes& writes, std::uint64_t offset, BytesView bytes)
     }
     const std::size_t begin = at;
     while (at < bytes.size() && !is_hole(at)) at += kBlock;
-    IRONCORE_CHECK(writes.write(offset + begin, bytes.subspan(begin, std::min(at, bytes.size()) - begin)));
+    const auto run = bytes.subspan(begin, std::min(at, bytes.size()) - begin);
+    if (into.cipher != nullptr) into.cipher->encrypt(offset + begin, run);
+    IRONCORE_CHECK(writes.write(front_of(into) + offset + begin, run));
   }
   return {};
 }
@@ -207,25 +214,31 @@ Result<void> fill_from_file(const Image& into, const BaseSource& source, const B
   return {};
 }
 
-Result<void> fill_from_image(const Image& into, const Image& from, const Image& extents, std::uint64_t header_bytes,
-                             const BetweenPieces& between) {
-  IRONCORE_TRY(const std::uint64_t raw_bytes, extents.size());
-  IRONCORE_TRY(const std::uint64_t size_bytes, from.size());
+Result<void> fill_from_image(const Side& into, const Side& from, const BetweenPieces& between) {
+  const std::uint64_t front = front_of(from);
+  IRONCORE_TRY(const std::uint64_t raw_bytes, from.image.size());
+  if (raw_bytes < front) return Error(ErrorCode::corrupt, "an image is smaller than the header of its encryption");
+  const std::uint64_t size_bytes = raw_bytes - front;
   std::vector<Extent> written;
-  IRONCORE_CHECK(checked(rbd_diff_iterate2(extents.get(), nullptr, 0, raw_bytes, 1, 1, &note_extent, &written),
+  IRONCORE_CHECK(checked(rbd_diff_iterate2(from.image.get(), nullptr, 0, raw_bytes, 1, 1, &note_extent, &written),
                          "ask what is written in an image"));
-  Writes writes(into);
+  Writes writes(into.image);
   for (const Extent& extent : written) {
-    const std::uint64_t begin = std::max(extent.offset, header_bytes) - header_bytes;
-    const std::uint64_t end = std::min(std::max(extent.offset + extent.size, header_bytes) - header_bytes, size_bytes);
+    const std::uint64_t begin = std::max(extent.offset, front) - front;
+    const std::uint64_t end = std::min(std::max(extent.offset + extent.size, front) - front, size_bytes);
     for (std::uint64_t offset = begin; offset < end;) {
       const auto size = static_cast<std::size_t>(std::min(object_size, end - offset));
       IRONCORE_TRY(const std::span<std::byte> buffer, writes.buffer());
-      const ssize_t done = rbd_read2(from.get(), offset, size, reinterpret_cast<char*>(buffer.data()),
+      const ssize_t done = rbd_read2(from.image.get(), front + offset, size, reinterpret_cast<char*>(buffer.data()),
                                      LIBRADOS_OP_FLAG_FADVISE_SEQUENTIAL);
       if (done < 0) return ceph_error(static_cast<int>(done), "read");
       if (static_cast<std::size_t>(done) != size) return Error(ErrorCode::internal, "read: an image became shorter");
-      IRONCORE_CHECK(write_blocks(writes, offset, buffer.first(size)));
+      if (from.cipher != nullptr) decrypt_sectors(*from.cipher, offset, buffer.first(size));
+      // The last sector of what does not end with one: what is behind it is zeros.
+      const std::size_t whole =
+          into.cipher == nullptr ? size : (size + luks_sector_size - 1) / luks_sector_size * luks_sector_size;
+      std::ranges::fill(buffer.subspan(size, whole - size), std::byte{0});
+      IRONCORE_CHECK(write_blocks(writes, into, offset, buffer.first(whole)));
       offset += size;
       IRONCORE_CHECK(between({.done_bytes = offset, .total_bytes = size_bytes}));
     }

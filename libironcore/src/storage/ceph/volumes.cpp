@@ -102,17 +102,22 @@ Result<void> Store::make_copy(const IoContext& from_io, const std::string& from,
                               const std::string& name, const VolumeSpec& spec, const BetweenPieces& between) const {
   const std::string doing = "copy " + from;
   IRONCORE_TRY(const Image source, Image::open(from_io, from, Image::Mode::read_only, clone_snapshot));
-  IRONCORE_TRY(const Image raw, Image::open(from_io, from, Image::Mode::read_only, clone_snapshot));
   // Before anything is made: the key may be wrong.
-  if (from_key) IRONCORE_CHECK(within(load_luks(source, *from_key), doing));
+  std::optional<crypto::XtsCipher> from_cipher, into_cipher;
+  if (from_key) {
+    IRONCORE_TRY(from_cipher, within(unlock_luks(source, *from_key), doing));
+  }
   if (is_same(from_key, spec.key)) {
     IRONCORE_TRY(const Image into, make_image(io, name, spec));
-    return within(fill_from_image(into, raw, raw, 0, between), doing);
+    return within(fill_from_image({into}, {source}, between), doing);
   }
   IRONCORE_CHECK(make_empty(io, name, spec));
   IRONCORE_TRY(const Image into, Image::open(io, name, Image::Mode::read_write));
-  if (spec.key) IRONCORE_CHECK(load_luks(into, *spec.key));
-  return within(fill_from_image(into, source, raw, from_key ? luks_header_size : 0, between), doing);
+  if (spec.key) {
+    IRONCORE_TRY(into_cipher, unlock_luks(into, *spec.key));
+  }
+  const auto side = [](const Image& image, const auto& cipher) { return Side{image, cipher ? &*cipher : nullptr}; };
+  return within(fill_from_image(side(into, into_cipher), side(source, from_cipher), between), doing);
 }
 
 Result<std::uint32_t> Store::make(const IoContext& io, const std::string& name, const BlockId& id,
@@ -164,9 +169,10 @@ Result<void> Store::check_same(const IoContext& io, const std::string& name, con
   }
   if (!spec.key) return {};
   IRONCORE_TRY(const Image image, Image::open(io, name, Image::Mode::read_only));
-  const auto loaded = load_luks(image, *spec.key);
-  if (loaded.has_error() && loaded.error().code() == ErrorCode::forbidden) return differs("with another key");
-  return loaded;
+  const auto unlocked = unlock_luks(image, *spec.key);
+  if (unlocked.has_value()) return {};
+  if (unlocked.error().code() == ErrorCode::forbidden) return differs("with another key");
+  return unlocked.error();
 }
 
 Result<Volume> Store::create(const BlockId& id, const VolumeSpec& spec, const Progress& progress,
