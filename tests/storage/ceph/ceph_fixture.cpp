@@ -8,6 +8,7 @@
 
 #include <cstdio>
 #include <stdexcept>
+#include <string_view>
 #include <vector>
 
 namespace ironcore::storage::ceph::testing {
@@ -16,6 +17,7 @@ namespace {
 
 std::unique_ptr<tests::CephCluster> the_cluster;
 std::string provider_key;
+std::string usual_data_pool;  ///< of stores for which a test wants no other
 
 NullLog no_log;
 SystemClock the_clock;
@@ -26,7 +28,7 @@ std::string make_provider() {
   const std::string command =
       R"({"prefix": "auth get-or-create-key", "entity": "client.provider", "caps": [)"
       R"("mon", "profile rbd, allow command \"auth get-or-create\", allow command \"auth rm\"",)"
-      R"("osd", "profile rbd pool=rbd, profile rbd pool=spare", "mgr", "profile rbd"], "format": "plain"})";
+      R"("osd", "profile rbd pool=rbd, profile rbd pool=spare, profile rbd pool=rbd-data", "mgr", "profile rbd"], "format": "plain"})";
   const char* line = command.c_str();
   char* out = nullptr;
   std::size_t size = 0;
@@ -57,8 +59,11 @@ std::unique_ptr<Cluster> provider(std::chrono::seconds patience) {
 }
 
 std::unique_ptr<BlockStore> store_on(Cluster& cluster, const std::string& data_pool) {
-  auto store =
-      open(cluster, {.pool = the_cluster->env("CEPH_POOL"), .data_pool = data_pool, .max_depth = 2}, the_clock, no_log);
+  auto store = open(cluster,
+                    {.pool = the_cluster->env("CEPH_POOL"),
+                     .data_pool = data_pool.empty() ? usual_data_pool : data_pool,
+                     .max_depth = 2},
+                    the_clock, no_log);
   REQUIRE_MESSAGE(store.has_value(), store.error().message());
   return std::move(*store);
 }
@@ -102,18 +107,22 @@ Directory::~Directory() {
 
 }  // namespace ironcore::storage::ceph::testing
 
-/// Arguments: tests/support/ceph-cluster, then doctest's own.
+/// Arguments: tests/support/ceph-cluster, `--ec` for data in an erasure-coded pool, then doctest's own.
 int main(int argc, char** argv) {
   using namespace ironcore::storage::ceph::testing;
   if (argc < 2) {
-    std::fputs("usage: test_storage_ceph CEPH-CLUSTER-SCRIPT [doctest options]\n", stderr);
+    std::fputs("usage: test_storage_ceph CEPH-CLUSTER-SCRIPT [--ec] [doctest options]\n", stderr);
     return 2;
   }
-  the_cluster = ironcore::tests::CephCluster::start(argv[1], {"--no-rgw"});
+  const bool is_coded = argc > 2 && std::string_view(argv[2]) == "--ec";
+  std::vector<std::string> options{"--no-rgw"};
+  if (is_coded) options.push_back("--ec");
+  the_cluster = ironcore::tests::CephCluster::start(argv[1], options);
   if (!the_cluster) return 77;
+  if (is_coded) usual_data_pool = the_cluster->env("CEPH_DATA_POOL");
   provider_key = make_provider();
   std::vector<char*> arguments{argv[0]};
-  arguments.insert(arguments.end(), argv + 2, argv + argc);
+  arguments.insert(arguments.end(), argv + (is_coded ? 3 : 2), argv + argc);
   doctest::Context context(static_cast<int>(arguments.size()), arguments.data());
   const int code = context.run();
   the_cluster.reset();

@@ -263,6 +263,29 @@ TEST_CASE("a tenant's credential reaches its own volumes and base images to read
   REQUIRE_OK(store->remove_base(digest));
 }
 
+TEST_CASE("a base image that another process removed is gone for this one too") {
+  const auto cluster = provider();
+  const auto store = store_on(*cluster), other = store_on(*cluster);
+  const Directory directory;
+  const auto digest = base_in(*store, directory, mib);
+  const auto id = new_id();
+  REQUIRE_OK(create(*store, id, {.size_bytes = 4 * mib, .source = FromBase{digest}}));
+  REQUIRE_OK(store->remove(id));
+  maintain(*store);
+  REQUIRE_OK(other->remove_base(digest));
+  for (const auto& key : {std::optional<EncryptionKey>(), std::optional(EncryptionKey::random())}) {
+    const auto made = create(*store, new_id(), {.size_bytes = 4 * mib, .source = FromBase{digest}, .key = key});
+    REQUIRE(made.has_error());
+    CHECK(made.error().code() == ErrorCode::not_found);
+    CHECK(made.error().message().find("base image " + digest.to_text()) != std::string::npos);
+  }
+  REQUIRE_OK(other->import_base({.path = directory.path() / "base.raw", .digest = digest, .size_bytes = mib}, {}, {}));
+  REQUIRE_OK(create(*store, id, {.size_bytes = 4 * mib, .source = FromBase{digest}}));
+  REQUIRE_OK(store->remove(id));
+  maintain(*store);
+  REQUIRE_OK(store->remove_base(digest));
+}
+
 TEST_CASE("data goes to the data pool, and the tenant's credential reaches it there") {
   const Stranger admin;
   const char* command = R"({"prefix": "osd pool create", "pool": "spare", "pg_num": 1})";

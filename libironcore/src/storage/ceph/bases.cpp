@@ -88,6 +88,10 @@ Result<std::vector<BaseImage>> Store::bases() {
 Result<void> Store::remove_base(const crypto::Digest& digest) {
   const std::string key = digest.to_text(), name = base_image(digest);
   const std::string doing = "remove base image " + key;
+  {
+    const std::lock_guard lock(mutex_);
+    base_bytes_.erase(key);
+  }
   IRONCORE_TRY(const Claim claimed, within(claim("", name), doing));
   IRONCORE_TRY(const Found found, look(bases_io_, name));
   if (found.header) {

@@ -92,7 +92,10 @@ void ImageData::refuse(Done done, Error error) {
 
 Result<void> ImageData::check(std::uint64_t offset, std::uint64_t size, bool is_change) const {
   if (is_change && use_ == Use::read_only) return Error(ErrorCode::invalid, "a snapshot is only to read");
-  const std::uint64_t end = this->size();
+  std::uint64_t end = known_size_.load(std::memory_order_relaxed);
+  if (offset <= end && size <= end - offset) return {};
+  end = this->size();
+  known_size_.store(end, std::memory_order_relaxed);
   if (offset > end || size > end - offset) {
     return Error(ErrorCode::invalid, std::to_string(size) + " bytes at " + std::to_string(offset) +
                                          " are beyond the end of the volume at " + std::to_string(end));

@@ -2,6 +2,7 @@
 // The data of one image, through librbd's asynchronous calls.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -38,6 +39,7 @@ class ImageData final : public BlockData {
 
   Image image_;
   Use use_;
+  mutable std::atomic<std::uint64_t> known_size_{0};  ///< the last seen; volumes only grow
   std::mutex mutex_;
   std::condition_variable idle_;
   std::size_t under_way_ = 0;

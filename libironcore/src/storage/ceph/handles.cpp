@@ -2,6 +2,7 @@
 // Opening and asking images.
 #include "handles.hpp"
 
+#include <array>
 #include <cerrno>
 
 #include "errors.hpp"
@@ -72,6 +73,12 @@ Result<std::uint64_t> Image::size() const {
   std::uint64_t size = 0;
   IRONCORE_CHECK(checked(rbd_get_size(image_, &size), "ask for the size of an image"));
   return size;
+}
+
+Result<std::string> Image::id() const {
+  std::array<char, 128> text{};
+  IRONCORE_CHECK(checked(rbd_get_id(image_, text.data(), text.size()), "ask for the id of an image"));
+  return std::string(text.data());
 }
 
 Result<std::vector<std::string>> Image::snapshots() const {

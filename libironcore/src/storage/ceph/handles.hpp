@@ -42,6 +42,8 @@ class Image {
   rbd_image_t get() const noexcept { return image_; }
 
   Result<std::uint64_t> size() const;
+  /// What its objects are called after, as opposed to its name.
+  Result<std::string> id() const;
   /// Names of the snapshots that users made.
   Result<std::vector<std::string>> snapshots() const;
 

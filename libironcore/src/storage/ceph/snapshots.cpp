@@ -74,7 +74,8 @@ Result<Snapshot> Store::take_snapshot(const BlockId& volume, const Uid& snapshot
               .depth = from->entry.depth + 1,
               .is_pending = true};
   IRONCORE_CHECK(within(put(snapshots_, key, entry), doing));
-  const std::string origin = volume_image(volume.uid);
+  const std::string pending = to_text(entry), origin = volume_image(volume.uid);
+  std::string number;
   {
     auto image = Image::open(io, origin, Image::Mode::read_write);
     if (image.has_error()) {
@@ -91,6 +92,7 @@ Result<Snapshot> Store::take_snapshot(const BlockId& volume, const Uid& snapshot
       IRONCORE_CHECK(checked(
           rbd_snap_create2(clone.get(), clone_snapshot, RBD_SNAP_CREATE_SKIP_QUIESCE, nullptr, nullptr), doing));
       IRONCORE_TRY(entry.size_bytes, clone.size());
+      IRONCORE_TRY(number, clone.id());
     }
     IRONCORE_CHECK(checked(rbd_snap_remove(image->get(), moment.c_str()), doing));
   }
@@ -98,11 +100,12 @@ Result<Snapshot> Store::take_snapshot(const BlockId& volume, const Uid& snapshot
   if (entry.is_encrypted) entry.size_bytes -= luks_header_size;
   auto metadata = whole_metadata(name, entry.source, encryption);
   metadata.merge(limit_metadata({}));  // a clone starts with its volume's
-  IRONCORE_TRY(const auto number, image_id(io, name));
-  if (!number) return Error(ErrorCode::conflict, doing + ": somebody removed it at once: repeat it");
-  IRONCORE_CHECK(within(write_metadata(io, *number, metadata), doing));
+  const auto written = write_metadata(io, number, metadata);
+  if (written.has_error() && written.error().code() == ErrorCode::not_found)
+    return Error(ErrorCode::conflict, doing + ": somebody removed it at once: repeat it");
+  IRONCORE_CHECK(within(written, doing));
   entry.is_pending = false;
-  IRONCORE_CHECK(within(put(snapshots_, key, entry), doing));
+  IRONCORE_CHECK(within(put(snapshots_, key, entry, pending), doing));
   return snapshot_of(id, entry);
 }
 

@@ -137,7 +137,10 @@ Result<std::optional<Store::Listed>> Store::listed(const Table& table, const std
   return std::optional(Listed{std::move(text), std::move(entry)});
 }
 
-Result<void> Store::put(const Table& table, const std::string& key, const Entry& entry) {
+Result<void> Store::put(const Table& table, const std::string& key, const Entry& entry, const std::string& likely) {
+  // Most often nobody was there since: one round trip instead of two.
+  const auto done = table.replace(key, likely, to_text(entry));
+  if (done.has_value() || done.error().code() != ErrorCode::conflict) return done;
   IRONCORE_TRY(const std::string old, table.get(key));
   return table.replace(key, old, to_text(entry));
 }

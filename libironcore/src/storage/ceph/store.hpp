@@ -66,7 +66,9 @@ class Store final : public BlockStore {
   static Result<Found> look(const IoContext& io, const std::string& name);
   /// Nothing if it is not listed, or only begun.
   static Result<std::optional<Listed>> listed(const Table& table, const std::string& key);
-  static Result<void> put(const Table& table, const std::string& key, const Entry& entry);
+  /// In place of whatever is there. `likely` is what that probably is: another text than the entry's, or empty.
+  static Result<void> put(const Table& table, const std::string& key, const Entry& entry,
+                          const std::string& likely = "");
   static Result<void> drop(const Table& table, const std::string& key);
   /// What was begun and not finished: with its snapshots.
   static Result<void> discard_image(const IoContext& io, const std::string& name);
@@ -79,6 +81,8 @@ class Store final : public BlockStore {
   Result<void> ensure_tenant(const std::string& tenant);
   Result<std::uint32_t> make(const IoContext& io, const std::string& name, const BlockId& id, const VolumeSpec& spec,
                              const BetweenPieces& between);
+  /// `not_found` if there is no such base image, as far as this process knows: it may have been removed by another one.
+  Result<std::uint64_t> base_bytes(const crypto::Digest& digest);
   Result<Image> make_image(const IoContext& io, const std::string& name, const VolumeSpec& spec) const;
   Result<void> make_empty(const IoContext& io, const std::string& name, const VolumeSpec& spec) const;
   Result<void> make_clone(const IoContext& from_io, const std::string& from, const IoContext& io,
@@ -120,7 +124,9 @@ class Store final : public BlockStore {
   Log& log_;
 
   std::mutex mutex_;
-  std::set<std::string> tenants_;               ///< whose namespace is known to be there
+  std::set<std::string> tenants_;  ///< whose namespace is known to be there
+  std::map<std::string, std::uint64_t>
+      base_bytes_;  ///< sizes of base images that were there, by digest: one never has another
   std::set<std::string> purging_, separating_;  ///< what the manager has to do, from earlier turns
 };
 

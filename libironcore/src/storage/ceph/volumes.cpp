@@ -67,6 +67,19 @@ Result<void> Store::ensure_tenant(const std::string& tenant) {
   return {};
 }
 
+Result<std::uint64_t> Store::base_bytes(const crypto::Digest& digest) {
+  const std::string key = digest.to_text();
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto known = base_bytes_.find(key); known != base_bytes_.end()) return known->second;
+  }
+  IRONCORE_TRY(const auto found, listed(bases_, key));
+  if (!found) return Error(ErrorCode::not_found, "base image " + key + ": not found: import it first");
+  const std::lock_guard lock(mutex_);
+  base_bytes_[key] = found->entry.size_bytes;
+  return found->entry.size_bytes;
+}
+
 Result<Image> Store::make_image(const IoContext& io, const std::string& name, const VolumeSpec& spec) const {
   const ImageOptions options(options_.data_pool);
   IRONCORE_CHECK(
@@ -124,16 +137,17 @@ Result<std::uint32_t> Store::make(const IoContext& io, const std::string& name, 
                                   const VolumeSpec& spec, const BetweenPieces& between) {
   if (const auto* base = std::get_if<FromBase>(&spec.source)) {
     const std::string what = "base image " + base->digest.to_text();
-    IRONCORE_TRY(const auto found, listed(bases_, base->digest.to_text()));
-    if (!found) return Error(ErrorCode::not_found, what + ": not found: import it first");
-    if (spec.size_bytes < found->entry.size_bytes) return too_small(spec.size_bytes, what, found->entry.size_bytes);
+    IRONCORE_TRY(const std::uint64_t bytes, base_bytes(base->digest));
+    if (spec.size_bytes < bytes) return too_small(spec.size_bytes, what, bytes);
     const std::string from = base_image(base->digest);
-    if (!spec.key) {
-      IRONCORE_CHECK(make_clone(bases_io_, from, io, name, found->entry.size_bytes, spec));
-      return 1U;
+    const auto made = spec.key ? make_copy(bases_io_, from, std::nullopt, io, name, spec, between)
+                               : make_clone(bases_io_, from, io, name, bytes, spec);
+    if (made.has_error() && made.error().code() == ErrorCode::not_found) {
+      const std::lock_guard lock(mutex_);
+      base_bytes_.erase(base->digest.to_text());
     }
-    IRONCORE_CHECK(make_copy(bases_io_, from, std::nullopt, io, name, spec, between));
-    return 0U;
+    IRONCORE_CHECK(within(made, what));
+    return spec.key ? 0U : 1U;
   }
   if (const auto* from = std::get_if<FromSnapshot>(&spec.source)) {
     const BlockId snapshot{id.tenant, from->snapshot};
