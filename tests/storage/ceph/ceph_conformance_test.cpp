@@ -26,7 +26,9 @@ class CephFixture final : public BlockStoreFixture {
   BlockStore& store() override { return *store_; }
   std::unique_ptr<BlockStore> another() override { return ceph::testing::store_on(*cluster_); }
   std::filesystem::path directory() override { return directory_.path(); }
-  BlockStoreQuirks quirks() const override { return {.cheap_bytes = 4 * mib, .generations = 5, .max_depth = 2}; }
+  BlockStoreQuirks quirks() const override {
+    return {.encrypts = !ceph::testing::is_coded(), .cheap_bytes = 4 * mib, .generations = 5, .max_depth = 2};
+  }
 
   Elsewhere open_elsewhere(const BlockId& id, const std::optional<EncryptionKey>& key) override {
     struct Keeper {

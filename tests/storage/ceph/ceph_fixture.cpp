@@ -47,6 +47,10 @@ tests::CephCluster& test_cluster() {
   return *the_cluster;
 }
 
+bool is_coded() {
+  return !usual_data_pool.empty();
+}
+
 std::unique_ptr<Cluster> provider(std::chrono::seconds patience) {
   auto cluster = Cluster::connect({.monitors = {the_cluster->env("CEPH_MONITOR")},
                                    .user = "provider",
@@ -114,15 +118,15 @@ int main(int argc, char** argv) {
     std::fputs("usage: test_storage_ceph CEPH-CLUSTER-SCRIPT [--ec] [doctest options]\n", stderr);
     return 2;
   }
-  const bool is_coded = argc > 2 && std::string_view(argv[2]) == "--ec";
+  const bool wants_coded = argc > 2 && std::string_view(argv[2]) == "--ec";
   std::vector<std::string> options{"--no-rgw"};
-  if (is_coded) options.push_back("--ec");
+  if (wants_coded) options.push_back("--ec");
   the_cluster = ironcore::tests::CephCluster::start(argv[1], options);
   if (!the_cluster) return 77;
-  if (is_coded) usual_data_pool = the_cluster->env("CEPH_DATA_POOL");
+  if (wants_coded) usual_data_pool = the_cluster->env("CEPH_DATA_POOL");
   provider_key = make_provider();
   std::vector<char*> arguments{argv[0]};
-  arguments.insert(arguments.end(), argv + (is_coded ? 3 : 2), argv + argc);
+  arguments.insert(arguments.end(), argv + (wants_coded ? 3 : 2), argv + argc);
   doctest::Context context(static_cast<int>(arguments.size()), arguments.data());
   const int code = context.run();
   the_cluster.reset();

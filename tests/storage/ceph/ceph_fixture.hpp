@@ -16,6 +16,9 @@ namespace ironcore::storage::ceph::testing {
 /// The program's cluster; started by `main`.
 tests::CephCluster& test_cluster();
 
+/// Whether data goes to an erasure-coded pool (`--ec`).
+bool is_coded();
+
 /// A connection as the provider has it: a user with no more rights than docs/storage-ceph.md asks for.
 std::unique_ptr<Cluster> provider(std::chrono::seconds patience = std::chrono::seconds(30));
 

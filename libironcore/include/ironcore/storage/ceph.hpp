@@ -46,8 +46,9 @@ class Cluster {
 };
 
 struct StoreOptions {
-  std::string pool;       ///< must exist, with application `rbd`; letters, digits, `.`, `_`, `-`
-  std::string data_pool;  ///< where the data of new images goes, for example an erasure-coded pool; empty = `pool`
+  std::string pool;  ///< must exist, with application `rbd`; letters, digits, `.`, `_`, `-`
+  /// Where the data of new images goes; empty = `pool`. In an erasure-coded one encrypted volumes are `unsupported`.
+  std::string data_pool;
   /// A clone of a clone of ... deeper than this is made independent by `maintain`: reading through many images is slow.
   std::uint32_t max_depth = 4;
   /// A call that finds another one at work on the same volume fails with `conflict`; one that was cut off is forgotten after so long.

@@ -54,24 +54,38 @@ const boost::json::value* find_by(const boost::json::value& list, std::string_vi
   return found == array->end() ? nullptr : &*found;
 }
 
+/// Whether its OSDs tell what was never written inside an object. Those of an erasure-coded pool answer with zeros, and librbd takes them for ciphertext.
+Result<bool> tells_holes(const Cluster::Impl& cluster, const std::string& pool) {
+  constexpr std::uint64_t replicated = 1;
+  IRONCORE_TRY(const auto pools, cluster.ask_monitor({{"prefix", "osd pool ls"}, {"detail", "detail"}},
+                                                     "ask for the kind of pool " + pool));
+  const auto* state = find_by(pools, "pool_name", pool);
+  if (state == nullptr) return Error(ErrorCode::not_found, "pool " + pool + ": not found");
+  return number(at(*state, {"type"})) == replicated;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<BlockStore>> open(Cluster& cluster, StoreOptions options, Clock& clock, Log& log) {
   IRONCORE_CHECK(check_pool(options.pool));
   if (options.data_pool == options.pool) options.data_pool.clear();
+  bool may_encrypt = true;
   if (!options.data_pool.empty()) {
     IRONCORE_CHECK(check_pool(options.data_pool));
     IRONCORE_CHECK(within(IoContext::open(cluster.impl().rados, options.data_pool, ""), "data pool"));
+    IRONCORE_TRY(may_encrypt, tells_holes(cluster.impl(), options.data_pool));
   }
   IRONCORE_TRY(IoContext own, IoContext::open(cluster.impl().rados, options.pool, own_space));
   IRONCORE_TRY(IoContext bases, IoContext::open(cluster.impl().rados, options.pool, base_space));
-  return std::unique_ptr<BlockStore>(
-      std::make_unique<Store>(cluster.impl(), std::move(options), std::move(own), std::move(bases), clock, log));
+  return std::unique_ptr<BlockStore>(std::make_unique<Store>(cluster.impl(), std::move(options), may_encrypt,
+                                                             std::move(own), std::move(bases), clock, log));
 }
 
-Store::Store(Cluster::Impl& cluster, StoreOptions options, IoContext own, IoContext bases, Clock& clock, Log& log)
+Store::Store(Cluster::Impl& cluster, StoreOptions options, bool may_encrypt, IoContext own, IoContext bases,
+             Clock& clock, Log& log)
     : cluster_(cluster),
       options_(std::move(options)),
+      may_encrypt_(may_encrypt),
       own_(std::move(own)),
       bases_io_(std::move(bases)),
       clock_(clock),
@@ -158,8 +172,10 @@ Result<void> Store::discard_image(const IoContext& io, const std::string& name) 
     if (image.has_error() && image.error().code() != ErrorCode::not_found) return image.error().within(doing);
     if (image.has_value()) {
       IRONCORE_TRY(const auto snapshots, image->snapshots());
-      for (const std::string& one : snapshots)
-        IRONCORE_CHECK(checked(rbd_snap_remove(image->get(), one.c_str()), doing));
+      for (const std::string& one : snapshots) {
+        const int code = rbd_snap_remove(image->get(), one.c_str());
+        if (code != -ENOENT) IRONCORE_CHECK(checked(code, doing));
+      }
     }
   }
   int code = rbd_remove(io.get(), name.c_str());

@@ -21,7 +21,8 @@ namespace ironcore::storage::ceph {
 
 class Store final : public BlockStore {
  public:
-  Store(Cluster::Impl& cluster, StoreOptions options, IoContext own, IoContext bases, Clock& clock, Log& log);
+  Store(Cluster::Impl& cluster, StoreOptions options, bool may_encrypt, IoContext own, IoContext bases, Clock& clock,
+        Log& log);
 
   Result<Capacity> capacity() override;
   Result<BaseImage> import_base(const BaseSource& source, const Progress& progress, std::stop_token stop) override;
@@ -114,6 +115,8 @@ class Store final : public BlockStore {
 
   Cluster::Impl& cluster_;
   const StoreOptions options_;
+  /// False for an erasure-coded data pool: hypervisors would read noise where nothing was written.
+  const bool may_encrypt_;
   const IoContext own_;
   const IoContext bases_io_;
   const Table volumes_{own_, "volumes"};

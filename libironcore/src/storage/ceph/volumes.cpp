@@ -135,6 +135,11 @@ Result<void> Store::make_copy(const IoContext& from_io, const std::string& from,
 
 Result<std::uint32_t> Store::make(const IoContext& io, const std::string& name, const BlockId& id,
                                   const VolumeSpec& spec, const BetweenPieces& between) {
+  if (spec.key && !may_encrypt_) {
+    return Error(ErrorCode::unsupported, "data pool " + options_.data_pool +
+                                             " is erasure-coded, which cannot hold encrypted volumes: ask for a class "
+                                             "of a replicated pool, or for no encryption");
+  }
   if (const auto* base = std::get_if<FromBase>(&spec.source)) {
     const std::string what = "base image " + base->digest.to_text();
     IRONCORE_TRY(const std::uint64_t bytes, base_bytes(base->digest));
