@@ -59,7 +59,7 @@ class Quickstart(unittest.TestCase):
         second = subprocess.run(self.command(), text=True, capture_output=True, timeout=240)
         self.assertEqual(second.returncode, 0, second.stdout + second.stderr)
         self.assertIn("removed what an earlier run had left", second.stdout)
-        for promised in ("hostname web-1", "machine/web-1 unchanged", "machine/web-1 shut down", "machine/web-1 deleted", "no domain, no file"):
+        for promised in ("hostname web-1", "machine/web-1 unchanged", "machine/web-1 shut down", "machine/web-1 deleted", "volume/web-1-data deleted", "no domain, no file"):
             self.assertIn(promised, second.stdout)
         print(f"the second run took {time.monotonic() - begin:.1f} s")
         self.assertEqual(processes_below(self.directory), [])
@@ -70,4 +70,4 @@ if __name__ == "__main__":
     if not (IMAGE / "index.json").exists():
         print(f"skipped: {IMAGE} was not built; run ./dev setup")
         sys.exit(cloud.SKIPPED)
-    cloud.main("ironcorectl", "ironcored", "libvirt-providerd")
+    cloud.main("ironcorectl", "ironcored", "libvirt-providerd", "ceph-providerd")
