@@ -3,6 +3,8 @@
 #include "ironcore/control/volume_provider.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <set>
 
 #include "base_images.hpp"
@@ -178,19 +180,24 @@ class VolumeProvider::Body {
 
   // ---- what hurries nobody ----------------------------------------------------------------------------------------
 
+  using Removal = Result<void> (storage::BlockStore::*)(const storage::BlockId&);
+  /// What lies in a store without an object, as `namespace/uid`, and what removes it.
+  using Strays = std::map<std::string, std::function<Result<void>()>>;
+
   bool maintain(std::stop_token stop) {
     if (clock_.now() < next_maintenance_ || !announcer_.is_ours()) return false;
     next_maintenance_ = clock_.now() + options_.maintain_every;
-    std::set<std::string> found;
+    Strays found;
     for (auto* store : stores_) {
       const auto before = known();
-      const auto add = [&](const storage::BlockId& id) {
-        if (!before.contains(text_of(id))) found.insert(text_of(id));
+      const auto add = [&](const storage::BlockId& id, Removal removal) {
+        if (!before.contains(text_of(id)))
+          found.emplace(text_of(id), [store, id, removal] { return (store->*removal)(id); });
       };
       if (const auto volumes = store->volumes())
-        for (const auto& volume : *volumes) add(volume.id);
+        for (const auto& volume : *volumes) add(volume.id, &storage::BlockStore::remove);
       if (const auto snapshots = store->snapshots())
-        for (const auto& snapshot : *snapshots) add(snapshot.id);
+        for (const auto& snapshot : *snapshots) add(snapshot.id, &storage::BlockStore::remove_snapshot);
       const auto maintained = store->maintain(stop);
       if (!maintained) {
         if (!stop.stop_requested())
@@ -199,7 +206,7 @@ class VolumeProvider::Body {
       }
       for (const auto& id : maintained->unfinished) {
         if (!id.tenant.empty())
-          add(id);
+          add(id, &storage::BlockStore::remove_unfinished);
         else if (!images_.is_busy(*store))
           remove_half_image(*store, id);
       }
@@ -223,18 +230,44 @@ class VolumeProvider::Body {
     return all;
   }
 
-  /// Told once each, never touched, because the store of objects may have been restored.
-  void report_orphans(std::set<std::string> found) {
+  /// Told once each, and touched only on request, because the store of objects may have been restored.
+  void report_orphans(Strays found) {
     const auto pool = pools_.get(options_.pool);
     if (!pool) return;
     for (const auto& object : known()) found.erase(object);  // come in the meantime
-    const auto fresh = orphans_.news(std::move(found));
+    remove_on_request(*pool, found);
+    std::set<std::string> left;
+    for (const auto& [name, remove] : found) left.insert(name);
+    const auto fresh = orphans_.news(std::move(left));
     if (!fresh.empty())
       events_.record(
           reference_to(*pool), api::EventType::warning, "OrphanedVolume",
-          "volumes or snapshots in the store, as NAMESPACE/UID, that belong to no object of this pool; remove "
-          "them by hand if they are not wanted: " +
-              fresh);
+          "volumes or snapshots in the store, as NAMESPACE/UID, that belong to no object of this pool; name those "
+          "that are not wanted in the annotation " +
+              std::string(remove_orphans_annotation) + " of the pool, and they are removed: " + fresh);
+  }
+
+  void remove_on_request(const api::VolumePool& pool, Strays& found) {
+    const auto wanted = annotation_of(pool.metadata, remove_orphans_annotation);
+    std::string removed;
+    for (std::size_t at = 0; at < wanted.size();) {
+      const auto end = std::min(wanted.find(',', at), wanted.size());
+      const auto first = std::min(wanted.find_first_not_of(' ', at), end);  // people copy lists with spaces
+      const auto name = wanted.substr(first, end - first);
+      at = end + 1;
+      const auto stray = found.find(name);
+      if (stray == found.end()) continue;
+      if (const auto done = stray->second(); !done) {
+        events_.record(reference_to(pool), api::EventType::warning, "OrphanNotRemoved",
+                       name + " is tried again: " + done.error().message());
+        continue;
+      }
+      log_.info("orphan removed on request", {{"volume", name}, {"pool", options_.pool}});
+      removed += (removed.empty() ? "" : ", ") + name;
+      found.erase(stray);
+    }
+    if (!removed.empty())
+      events_.record(reference_to(pool), api::EventType::normal, "OrphanRemoved", "removed on request: " + removed);
   }
 
   void keep_maintaining(std::stop_token stop) {
