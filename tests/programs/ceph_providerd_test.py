@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """ceph-providerd on files of this host: volumes and snapshots, bad settings, crashes, two providers for one pool."""
 import os
+import re
 import subprocess
+import urllib.request
 
 import cloud
 from cloud import Daemon, WithServer, program, run, wait_until
+from metalbondd_test import free_port
 
 CLASSES = """
 apiVersion: storage.ironcore.dev/v1alpha1
@@ -93,10 +96,10 @@ class Local(WithServer):
         self.provider = self.start_provider()
         self.wait_pool()
 
-    def start_provider(self, name="ceph-providerd", directory="provider"):
+    def start_provider(self, name="ceph-providerd", directory="provider", more=()):
         daemon = Daemon(name, [program("ceph-providerd"), "--server", self.endpoint, "--volume-pool", "here", "--store", f"disk,local={self.volumes}",
                                "--volume-class", "fast=disk", "--volume-class", "fixed=disk", "--directory", self.directory / directory,
-                               "--heartbeat", "200ms", "--lease", "2s"], self.directory)
+                               "--heartbeat", "200ms", "--lease", "2s", *more], self.directory)
         self.addCleanup(daemon.kill)
         return daemon.wait_ready()
 
@@ -219,6 +222,59 @@ class Local(WithServer):
         self.provider = self.start_provider()
         wait_until("VolumeLost", lambda: self.condition("data", "Ready").get("reason") == "VolumeLost", seconds=60)
         self.assertFalse(path.exists())
+
+    def test_what_has_no_object_is_told_and_removed_when_it_is_named(self):
+        self.make(volume("data") + "---" + volume("kept"))
+        made, kept = self.wait_available("data")["metadata"]["uid"], self.wait_available("kept")["metadata"]["uid"]
+        self.assertEqual(self.provider.stop(), 0)
+        # As after the restore of an old backup: the object is gone, the data is there.
+        self.ok("delete", "volume", "data", "--now")
+        editor = self.write("editor", "#!/bin/sh\nexec sed -i '/finalizers:/,+1d' \"$1\"\n")
+        editor.chmod(0o755)
+        result = self.ctl("edit", "volume", "data", environment={"EDITOR": str(editor)})
+        self.assertEqual(result.code, 0, result)
+        self.assertNotEqual(self.ctl("get", "volume", "data").code, 0)
+
+        self.provider = self.start_provider()
+        wait_until("it is told", lambda: f"default/{made}" in self.ok("describe", "volumepool", "here"))
+        self.assertTrue(self.file(made).exists())
+        self.assertEqual(self.provider.stop(), 0)
+        self.make(f"""
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: VolumePool
+metadata:
+  name: here
+  annotations: {{storage.ironcore.dev/remove-orphans: "default/{made}, default/{kept}"}}
+spec: {{providerID: "local://here"}}
+""")
+        self.provider = self.start_provider()
+        wait_until("it is removed", lambda: self.file(made) is None)
+        wait_until("that is told", lambda: "OrphanRemoved" in self.ok("describe", "volumepool", "here"))
+        self.assertTrue(self.file(kept).exists(), "what has an object stays")
+        self.wait_available("kept")
+
+    def test_prometheus_is_told(self):
+        self.assertEqual(self.provider.stop(), 0)
+        port = free_port(1)
+        self.provider = self.start_provider(more=["--metrics", f"127.0.0.1:{port}"])
+
+        def metrics():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                text = answer.read().decode()
+            return {name: float(value) for name, value in re.findall(r"^(ironcore_provider_\S+) (\S+)$", text, re.M)}
+
+        self.make(volume("data"))
+        self.make(volume("late", volume_class="late"))
+        self.wait_available("data")
+        waited = wait_until("both are counted", lambda: (lambda m: m if m.get(
+            'ironcore_provider_volumes{pool="here",state="available"}') == 1 and m.get('ironcore_provider_volumes{pool="here",state="pending"}') == 1
+            else None)(metrics()))
+        wait_until("the reason is told", lambda: metrics().get('ironcore_provider_volumes_not_ready{pool="here",reason="VolumeClassNotReady"}') == 1)
+        self.assertEqual(waited['ironcore_provider_volume_pool_is_ours{pool="here"}'], 1)
+        self.assertEqual(waited['ironcore_provider_volume_orphans{pool="here"}'], 0)
+        self.assertGreater(waited['ironcore_provider_volume_pool_allocatable_bytes{pool="here",resource="storage"}'], 64 << 20)
+        wait_until("maintenance is counted", lambda: metrics()['ironcore_provider_volume_maintenances_total{pool="here",result="done"}'] >= 1)
+        self.assertEqual(waited['ironcore_provider_volumes_waiting{pool="here"}'], 0)
 
     def test_it_ends_orderly_and_goes_on_where_it_was(self):
         self.make(volume("data"))

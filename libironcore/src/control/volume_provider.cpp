@@ -12,6 +12,7 @@
 #include "ironcore/control/event_recorder.hpp"
 #include "ironcore/control/informer.hpp"
 #include "pool_provider.hpp"
+#include "provider_counting.hpp"
 #include "volume_credentials.hpp"
 #include "volume_keys.hpp"
 #include "volume_pool_status.hpp"
@@ -117,6 +118,28 @@ class VolumeProvider::Body {
     return did;
   }
 
+  std::vector<ProviderCount> counts() {
+    std::vector<ProviderCount> all;
+    all.push_back({"volume_pool_is_ours",
+                   "Whether this process holds the pool's lease.",
+                   ProviderCount::Kind::gauge,
+                   announcer_.is_ours() ? 1.0 : 0.0,
+                   {{"pool", options_.pool}}});
+    count_objects<api::VolumeState>(all, volumes_, "volumes", options_.pool);
+    count_queue(all, volume_controller_.queue(), "volumes", options_.pool);
+    count_objects<api::VolumeSnapshotState>(all, snapshots_, "volume_snapshots", options_.pool);
+    count_queue(all, snapshot_controller_.queue(), "volume_snapshots", options_.pool);
+    counting_.add_to(all, "volume", options_.pool);
+    if (const auto pool = pools_.get(options_.pool))
+      for (const auto& [name, bytes] : pool->status.allocatable)
+        all.push_back({"volume_pool_allocatable_bytes",
+                       "What the pool says it can take, with what it was promised: of each class, and storage for all.",
+                       ProviderCount::Kind::gauge,
+                       static_cast<double>(bytes.value()),
+                       {{"pool", options_.pool}, {"resource", name}}});
+    return all;
+  }
+
  private:
   ControllerOptions controlling(const char* name) const {
     return {.name = name,
@@ -127,7 +150,9 @@ class VolumeProvider::Body {
   Reconcile reconciling(Reconciler& reconciler) {
     return [this, &reconciler](const std::string& key, std::stop_token stop) -> Result<Requeue> {
       if (!announcer_.is_ours()) return Requeue{};  // on_ours brings all of them back
-      return reconciler.reconcile(key, std::move(stop));
+      auto done = reconciler.reconcile(key, stop);
+      if (!done && !stop.stop_requested()) counting_.failed(done.error().code());
+      return done;
     };
   }
 
@@ -199,6 +224,7 @@ class VolumeProvider::Body {
       if (const auto snapshots = store->snapshots())
         for (const auto& snapshot : *snapshots) add(snapshot.id, &storage::BlockStore::remove_snapshot);
       const auto maintained = store->maintain(stop);
+      counting_.maintained(maintained.has_value());
       if (!maintained) {
         if (!stop.stop_requested())
           log_.warning("a store of volumes is not maintained", {{"error", maintained.error().message()}});
@@ -238,6 +264,7 @@ class VolumeProvider::Body {
     remove_on_request(*pool, found);
     std::set<std::string> left;
     for (const auto& [name, remove] : found) left.insert(name);
+    counting_.found_orphans(left.size());
     const auto fresh = orphans_.news(std::move(left));
     if (!fresh.empty())
       events_.record(
@@ -296,6 +323,7 @@ class VolumeProvider::Body {
   Controller volume_controller_;
   Controller snapshot_controller_;
   Orphans orphans_;
+  ProviderCounting counting_;
   Instant next_maintenance_{};
 };
 
@@ -315,6 +343,9 @@ void VolumeProvider::run(std::stop_token stop) {
 }
 bool VolumeProvider::step() {
   return body_->step();
+}
+std::vector<ProviderCount> VolumeProvider::counts() const {
+  return body_->counts();
 }
 
 }  // namespace ironcore::control

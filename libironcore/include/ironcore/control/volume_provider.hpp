@@ -7,11 +7,13 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ironcore/api/storage.hpp"
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
 #include "ironcore/base/result.hpp"
+#include "ironcore/control/provider_counts.hpp"
 #include "ironcore/crypto/key_management.hpp"
 #include "ironcore/image/cache.hpp"
 #include "ironcore/storage/block_store.hpp"
@@ -70,6 +72,8 @@ class VolumeProvider {
   void run(std::stop_token stop);
   /// Does what is due now; false if that was nothing. For those who own the loop: tests, simulations.
   bool step();
+  /// What it counts: objects by state, failures by kind, what waits, capacity, orphans. Thread: any, also while it runs.
+  std::vector<ProviderCount> counts() const;
 
  private:
   class Body;
