@@ -102,9 +102,9 @@ TEST_CASE("a volume that its provider hands over is claimed first, and opened wh
   const auto file = world.directory.path() / "volume.raw";
   tests::write_text(file, std::string(1 << 20, 'v'));
   int opened = 0;
-  world.options.open_volume = [&](const api::VolumeAccess&) -> Result<compute::ExistingDisk> {
+  world.options.open_volume = [&](const api::VolumeAccess&, const VolumeSecrets&) -> Result<compute::Disk> {
     ++opened;
-    return compute::ExistingDisk{.path = file};
+    return compute::Disk{.source = compute::ExistingDisk{.path = file}};
   };
   world.start();
   api::Volume volume;

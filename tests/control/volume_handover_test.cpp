@@ -314,12 +314,12 @@ TEST_CASE("the provider of machines opens a volume only when the provider of vol
           .value();
   int opened = 0;
   MachineProviderOptions options{.pool = "host-1", .provider_id = "libvirt://host-1"};
-  options.open_volume = [&](const api::VolumeAccess& access) -> Result<compute::ExistingDisk> {
+  options.open_volume = [&](const api::VolumeAccess& access, const VolumeSecrets&) -> Result<compute::Disk> {
     const auto secret = world.get<api::Secret>(access.secret_ref->name, "default");
     CHECK(secret->data.contains("encryptionKey"));
     CHECK(secret->data.contains("userKey"));
     ++opened;
-    return compute::ExistingDisk{.path = file};
+    return compute::Disk{.source = compute::ExistingDisk{.path = file}};
   };
   const auto machines = MachineProvider::create(world.store, *host, options, world.clock, world.log).value();
   world.on_step = [&] {

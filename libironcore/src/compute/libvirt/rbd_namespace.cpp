@@ -52,6 +52,17 @@ void forget(void* cluster) {
   }
 }
 
+int remember(void* cluster, const unsigned char* passphrase, std::size_t size) {
+  forget(cluster);
+  const std::lock_guard guard(mutex);
+  Waiting* const one = place_of(nullptr);
+  if (one == nullptr) return -EAGAIN;
+  one->cluster = cluster;
+  one->size = size;
+  std::memcpy(one->passphrase, passphrase, size);
+  return 0;
+}
+
 int digit_value(char c) {
   if (c >= 'A' && c <= 'Z') return c - 'A';
   if (c >= 'a' && c <= 'z') return c - 'a' + 26;
@@ -116,18 +127,13 @@ IRONCORE_EXPORT int rados_conf_set(void* cluster, const char* option, const char
   if (size <= key) {
     result = set(cluster, option, value);
   } else if (key <= longest && size - key <= longest) {
-    {
-      const std::lock_guard guard(mutex);
-      Waiting* const one = place_of(nullptr);
-      if (one == nullptr) return -EAGAIN;
-      one->cluster = cluster;
-      one->size = size - key;
-      std::memcpy(one->passphrase, bytes + key, one->size);
+    result = remember(cluster, bytes + key, size - key);
+    if (result == 0) {
+      char text[longest / 3 * 4 + 8];
+      encode(bytes, key, text);
+      result = set(cluster, option, text);
+      ::explicit_bzero(text, sizeof text);
     }
-    char text[longest / 3 * 4 + 8];
-    encode(bytes, key, text);
-    result = set(cluster, option, text);
-    ::explicit_bzero(text, sizeof text);
     if (result < 0) forget(cluster);
   }
   ::explicit_bzero(bytes, sizeof bytes);
