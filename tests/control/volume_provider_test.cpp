@@ -609,8 +609,11 @@ TEST_CASE("orphans that an operator names are removed, and nothing else is") {
   REQUIRE(world.events("ceph", "OrphanNotRemoved").size() == 1);
   CHECK(world.events("ceph", "OrphanNotRemoved").front()->message.find(name_of(open)) != std::string::npos);
 
+  CHECK(world.count(*world.provider, "volume_orphans") == 3);
+
   data.reset();
   world.run_for(3min, 5s);
+  CHECK(world.count(*world.provider, "volume_orphans") == 2);
   CHECK(!is_there(open));
   CHECK(is_there(kept));
   CHECK(world.events("ceph", "OrphanedVolume").front()->count == 1);
