@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // ceph-providerd: the volumes and buckets of one pool each, from the store to where they are kept and back.
+#include <algorithm>
+#include <iterator>
+
+#ifdef IRONCORE_HAS_PROMETHEUS
+#include "ironcore/control/prometheus.hpp"
+#endif
 #include "ceph-providerd/options.hpp"
 #include "ceph-providerd/places.hpp"
 #include "program/daemon.hpp"
@@ -44,6 +50,22 @@ Result<void> serve(const ceph_providerd::Options& options, program::Daemon& daem
     IRONCORE_TRY(buckets, control::BucketProvider::create(*store, std::move(provider), clock, log));
     parts.push_back(program::endless("buckets", [&](std::stop_token stop) { buckets->run(std::move(stop)); }));
   }
+#ifdef IRONCORE_HAS_PROMETHEUS
+  std::unique_ptr<control::prometheus::Exporter> exporter;
+  if (!options.metrics.empty()) {
+    const auto counts = [&] {
+      auto all = volumes ? volumes->counts() : std::vector<control::ProviderCount>();
+      if (buckets) std::ranges::move(buckets->counts(), std::back_inserter(all));
+      return all;
+    };
+    IRONCORE_TRY(exporter, within(control::prometheus::Exporter::create(options.metrics, counts), "metrics"));
+    log.info("counters are served", {{"address", options.metrics}, {"port", std::to_string(exporter->port())}});
+  }
+#else
+  if (!options.metrics.empty())
+    return Error(ErrorCode::unsupported,
+                 "metrics: this program was built without Prometheus: install prometheus-cpp-dev, and build again");
+#endif
   const program::OnHangup reload(daemon.signals, [&] {
     if (!places->keys) return;
     const auto reloaded = places->keys->reload();

@@ -229,7 +229,8 @@ program::Command grammar(Options& o) {
                "identity of this place; from the pool's name when not given"),
           duration("heartbeat", o.heartbeat, "how often the pools say that they are alive"),
           duration("lease", o.lease, "another process may take a pool over after this; more than twice heartbeat"),
-          count("workers", o.workers, "volumes that are worked on at the same time, and buckets")}};
+          count("workers", o.workers, "volumes that are worked on at the same time, and buckets"),
+          text("metrics", o.metrics, "ADDRESS:PORT", "where Prometheus fetches counters; nowhere when not given")}};
   auto client = settings_of(o.client);
   program.settings.insert(program.settings.begin(), std::make_move_iterator(client.begin()),
                           std::make_move_iterator(client.end()));
@@ -287,6 +288,7 @@ Result<void> check(Options& options) {
     IRONCORE_CHECK(within(read_gateway_keys(gateway["key-file"]), "gateway: " + gateway.name));
   if (!options.encryption_key_file.empty())
     IRONCORE_CHECK(within(crypto::KeyFile::open(options.encryption_key_file), "encryption-key-file"));
+  if (!options.metrics.empty()) IRONCORE_CHECK(within(program::parse_tcp_address(options.metrics), "metrics"));
   IRONCORE_CHECK(program::client_options(options.client, "ceph-providerd"));  // reads our key
   return {};
 }

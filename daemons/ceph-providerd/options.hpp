@@ -28,6 +28,7 @@ struct Options {
   program::StoreClient client;
   std::filesystem::path directory;
   std::vector<std::string> image_roots;
+  std::string metrics;       ///< address of the Prometheus endpoint; empty = none
   std::string region, zone;  ///< topology labels of the pools
   std::map<std::string, std::string> labels;
   std::string provider_id;

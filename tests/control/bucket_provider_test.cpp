@@ -547,6 +547,27 @@ TEST_CASE("what lies in the store without an object is reported once and left al
   CHECK(told.front()->count == 1);
   CHECK(told.front()->message.find("stray (" + stray.to_text() + ")") != std::string::npos);
   CHECK(told.front()->message.find(world.get_bucket("pictures")->metadata.uid) == std::string::npos);
+  CHECK(world.count(*world.provider, "bucket_orphans") == 1);
+}
+
+TEST_CASE("a provider counts its buckets, what fails, and what waits") {
+  BucketWorld world;
+  world.start();
+  world.create(BucketWorld::here("pictures"));
+  world.create(BucketWorld::here("late", "late"));
+  world.run_for(2min, 1s);
+  const auto count = [&](const char* name, const char* label = "") {
+    return world.count(*world.provider, name, label);
+  };
+  CHECK(count("bucket_pool_is_ours") == 1);
+  CHECK(count("buckets", "available") == 1);
+  CHECK(count("buckets", "pending") == 1);
+  CHECK(count("buckets", "error") == 0);
+  CHECK(count("buckets_not_ready", "BucketClassNotReady") == 1);
+  CHECK(count("bucket_maintenances", "done") >= 1);
+  CHECK(count("bucket_maintenances", "failed") == 0);
+  CHECK(count("bucket_orphans") == 0);
+  CHECK(count("buckets_waiting") == 0);
 }
 
 TEST_CASE("a Secret of its name that somebody else made is not touched") {

@@ -570,6 +570,55 @@ TEST_CASE("what lies in the store without an object is reported once and left al
   CHECK(told.front()->message.find(world.get_volume("data")->metadata.uid) == std::string::npos);
 }
 
+TEST_CASE("orphans that an operator names are removed, and nothing else is") {
+  VolumeWorld world;
+  const auto stray = [&](const std::string& tenant) {
+    const storage::BlockId id{.tenant = tenant, .uid = Uid::random(world.random)};
+    REQUIRE(
+        world.blocks.create(id, {.size_bytes = 1 << 20, .source = storage::Empty{}, .key = {}, .limits = {}}, {}, {}));
+    return id;
+  };
+  const auto name_of = [](const storage::BlockId& id) { return id.tenant + "/" + id.uid.to_text(); };
+  const auto gone = stray("default"), open = stray("default"), kept = stray("default"), source = stray("other");
+  const storage::BlockId snapshot{.tenant = "other", .uid = Uid::random(world.random)};
+  REQUIRE(world.blocks.take_snapshot(source, snapshot.uid, {}));
+  auto data = world.blocks.open(open, {}).value();
+  world.start();
+  world.create(VolumeWorld::here("data"));
+  world.run_for(2min, 5s);
+  const auto uid = world.get_volume("data")->metadata.uid;
+  CHECK(world.events("ceph", "OrphanedVolume").front()->message.find(std::string(remove_orphans_annotation)) !=
+        std::string::npos);
+
+  const auto request = "default/" + uid + ", " + name_of(gone) + ", " + name_of(open) + "," + name_of(snapshot) +
+                       ",other/" + gone.uid.to_text() + ",,nonsense";
+  world.change<api::VolumePool>("ceph", [&](api::VolumePool& pool) {
+    pool.metadata.annotations[std::string(remove_orphans_annotation)] = request;
+  });
+  world.run_for(3min, 5s);
+  const auto is_there = [&](const storage::BlockId& id) { return world.blocks.volume(id).has_value(); };
+  CHECK(!is_there(gone));
+  CHECK(is_there(open));
+  CHECK(is_there(kept));
+  CHECK(is_there(source));
+  CHECK(!world.blocks.snapshot(snapshot));
+  CHECK(is_there({.tenant = "default", .uid = Uid::parse(uid).value()}));
+  CHECK(world.state_of("data") == VolumeState::available);
+  REQUIRE(world.events("ceph", "OrphanRemoved").size() == 1);
+  CHECK(world.events("ceph", "OrphanRemoved").front()->message.find(name_of(kept)) == std::string::npos);
+  REQUIRE(world.events("ceph", "OrphanNotRemoved").size() == 1);
+  CHECK(world.events("ceph", "OrphanNotRemoved").front()->message.find(name_of(open)) != std::string::npos);
+
+  CHECK(world.count(*world.provider, "volume_orphans") == 3);
+
+  data.reset();
+  world.run_for(3min, 5s);
+  CHECK(world.count(*world.provider, "volume_orphans") == 2);
+  CHECK(!is_there(open));
+  CHECK(is_there(kept));
+  CHECK(world.events("ceph", "OrphanedVolume").front()->count == 1);
+}
+
 TEST_CASE("wrong options are refused, each by name") {
   VolumeWorld world;
   const auto refused = VolumeProvider::create(world.store, nullptr,

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -129,6 +130,16 @@ struct World {
   void remove(const std::string& name) {
     const auto removed = store::remove<T>(*real, T::info.scope == api::Scope::namespaced ? "default" : "", name);
     if (!removed) FAIL(removed.error().message());
+  }
+
+  /// What a provider counts under a name and, if it has such a label, this value of it; -1 if that is not there.
+  template <class Provider>
+  static double count(const Provider& provider, const std::string& name, const std::string& label = "") {
+    for (const auto& one : provider.counts())
+      if (one.name == name &&
+          (label.empty() || std::ranges::any_of(one.labels, [&](const auto& entry) { return entry.second == label; })))
+        return one.value;
+    return -1;
   }
 
   /// A ready pool that says what it has, and that it offers all classes of these tests.

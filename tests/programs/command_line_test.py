@@ -38,7 +38,7 @@ class CommandLine(TempDirectory):
         self.assertSays(run("ironcorectl", "delete", "-f", "x.yaml", "--all"), 2, "-f takes neither -l nor --all")
 
     def test_two_dashes_abort_nothing(self):
-        for name in ("ironcored", "libvirt-providerd", "ironcorectl"):
+        for name in ("ironcored", "libvirt-providerd", "ceph-providerd", "ironcorectl"):
             for words in (["--", "x"], ["---"], ["--", "--"]):
                 with self.subTest(name, words=words):
                     self.assertEqual(run(name, *words).code, 2)
@@ -61,7 +61,7 @@ class CommandLine(TempDirectory):
         self.assertSays(run("libvirt-providerd", "--pool-name", "Host 1"), 2, "pool-name")
 
     def test_help_teaches_by_example(self):
-        for name in ("ironcored", "libvirt-providerd", "ironcorectl"):
+        for name in ("ironcored", "libvirt-providerd", "ceph-providerd", "ironcorectl"):
             result = run(name, "--help")
             self.assertEqual((result.code, result.err), (0, ""), result)
             self.assertIn("Examples:\n  " + name, result.out)
@@ -71,7 +71,7 @@ class CommandLine(TempDirectory):
             self.assertIn(f"ironcorectl {command}", result.out)
 
     def test_every_program_says_its_version(self):
-        for name in ("ironcored", "libvirt-providerd"):
+        for name in ("ironcored", "libvirt-providerd", "ceph-providerd"):
             result = run(name, "--version")
             self.assertRegex(result.out, rf"^{name} \d+\.\d+\.\d+\n$")
         self.assertRegex(run("ironcorectl", "version", "--client").out, r"^client +\d+\.\d+\.\d+\n$")
@@ -230,4 +230,4 @@ class ConfigFile(TempDirectory):
 
 
 if __name__ == "__main__":
-    cloud.main("ironcorectl", "ironcored", "libvirt-providerd")
+    cloud.main("ironcorectl", "ironcored", "libvirt-providerd", "ceph-providerd")

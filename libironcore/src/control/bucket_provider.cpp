@@ -7,6 +7,7 @@
 
 #include "bucket_pool_status.hpp"
 #include "bucket_reconciler.hpp"
+#include "provider_counting.hpp"
 
 namespace ironcore::control {
 
@@ -58,7 +59,9 @@ class BucketProvider::Body {
              .queue = {.longest_delay = std::chrono::minutes(1)}},
             [this](const std::string& key, std::stop_token stop) -> Result<Requeue> {
               if (!announcer_.is_ours()) return Requeue{};  // on_ours brings all of them back
-              return reconciler_.reconcile(key, std::move(stop));
+              auto done = reconciler_.reconcile(key, stop);
+              if (!done && !stop.stop_requested()) counting_.failed(done.error().code());
+              return done;
             },
             clock, log) {
     connect();
@@ -93,6 +96,19 @@ class BucketProvider::Body {
     }
     did = events_.step() || did;
     return did;
+  }
+
+  std::vector<ProviderCount> counts() {
+    std::vector<ProviderCount> all;
+    all.push_back({"bucket_pool_is_ours",
+                   "Whether this process holds the pool's lease.",
+                   ProviderCount::Kind::gauge,
+                   announcer_.is_ours() ? 1.0 : 0.0,
+                   {{"pool", options_.pool}}});
+    count_objects<api::BucketState>(all, buckets_, "buckets", options_.pool);
+    count_queue(all, controller_.queue(), "buckets", options_.pool);
+    counting_.add_to(all, "bucket", options_.pool);
+    return all;
   }
 
  private:
@@ -153,6 +169,7 @@ class BucketProvider::Body {
     for (auto* store : stores_) {
       const auto before = buckets_.list();
       const auto seen = store->buckets();
+      counting_.maintained(seen.has_value());
       if (!seen) {
         log_.warning("buckets of a store are not looked through", {{"error", seen.error().message()}});
         continue;
@@ -193,6 +210,7 @@ class BucketProvider::Body {
     std::set<std::string> orphans;
     for (const auto& [uid, name] : found)
       if (buckets_.by_index(by_uid, uid).empty()) orphans.insert(name + " (" + uid + ")");
+    counting_.found_orphans(orphans.size());
     const auto fresh = orphans_.news(std::move(orphans));
     if (!fresh.empty())
       events_.record(reference_to(*pool), api::EventType::warning, "OrphanedBucket",
@@ -222,6 +240,7 @@ class BucketProvider::Body {
   BucketReconciler reconciler_;
   Controller controller_;
   Orphans orphans_;
+  ProviderCounting counting_;
   Instant next_maintenance_{};
   Instant next_question_{};
 };
@@ -242,6 +261,9 @@ void BucketProvider::run(std::stop_token stop) {
 }
 bool BucketProvider::step() {
   return body_->step();
+}
+std::vector<ProviderCount> BucketProvider::counts() const {
+  return body_->counts();
 }
 
 }  // namespace ironcore::control

@@ -3,6 +3,8 @@
 #include "ironcore/control/volume_provider.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <set>
 
 #include "base_images.hpp"
@@ -10,6 +12,7 @@
 #include "ironcore/control/event_recorder.hpp"
 #include "ironcore/control/informer.hpp"
 #include "pool_provider.hpp"
+#include "provider_counting.hpp"
 #include "volume_credentials.hpp"
 #include "volume_keys.hpp"
 #include "volume_pool_status.hpp"
@@ -115,6 +118,28 @@ class VolumeProvider::Body {
     return did;
   }
 
+  std::vector<ProviderCount> counts() {
+    std::vector<ProviderCount> all;
+    all.push_back({"volume_pool_is_ours",
+                   "Whether this process holds the pool's lease.",
+                   ProviderCount::Kind::gauge,
+                   announcer_.is_ours() ? 1.0 : 0.0,
+                   {{"pool", options_.pool}}});
+    count_objects<api::VolumeState>(all, volumes_, "volumes", options_.pool);
+    count_queue(all, volume_controller_.queue(), "volumes", options_.pool);
+    count_objects<api::VolumeSnapshotState>(all, snapshots_, "volume_snapshots", options_.pool);
+    count_queue(all, snapshot_controller_.queue(), "volume_snapshots", options_.pool);
+    counting_.add_to(all, "volume", options_.pool);
+    if (const auto pool = pools_.get(options_.pool))
+      for (const auto& [name, bytes] : pool->status.allocatable)
+        all.push_back({"volume_pool_allocatable_bytes",
+                       "What the pool says it can take, with what it was promised: of each class, and storage for all.",
+                       ProviderCount::Kind::gauge,
+                       static_cast<double>(bytes.value()),
+                       {{"pool", options_.pool}, {"resource", name}}});
+    return all;
+  }
+
  private:
   ControllerOptions controlling(const char* name) const {
     return {.name = name,
@@ -125,7 +150,9 @@ class VolumeProvider::Body {
   Reconcile reconciling(Reconciler& reconciler) {
     return [this, &reconciler](const std::string& key, std::stop_token stop) -> Result<Requeue> {
       if (!announcer_.is_ours()) return Requeue{};  // on_ours brings all of them back
-      return reconciler.reconcile(key, std::move(stop));
+      auto done = reconciler.reconcile(key, stop);
+      if (!done && !stop.stop_requested()) counting_.failed(done.error().code());
+      return done;
     };
   }
 
@@ -178,20 +205,26 @@ class VolumeProvider::Body {
 
   // ---- what hurries nobody ----------------------------------------------------------------------------------------
 
+  using Removal = Result<void> (storage::BlockStore::*)(const storage::BlockId&);
+  /// What lies in a store without an object, as `namespace/uid`, and what removes it.
+  using Strays = std::map<std::string, std::function<Result<void>()>>;
+
   bool maintain(std::stop_token stop) {
     if (clock_.now() < next_maintenance_ || !announcer_.is_ours()) return false;
     next_maintenance_ = clock_.now() + options_.maintain_every;
-    std::set<std::string> found;
+    Strays found;
     for (auto* store : stores_) {
       const auto before = known();
-      const auto add = [&](const storage::BlockId& id) {
-        if (!before.contains(text_of(id))) found.insert(text_of(id));
+      const auto add = [&](const storage::BlockId& id, Removal removal) {
+        if (!before.contains(text_of(id)))
+          found.emplace(text_of(id), [store, id, removal] { return (store->*removal)(id); });
       };
       if (const auto volumes = store->volumes())
-        for (const auto& volume : *volumes) add(volume.id);
+        for (const auto& volume : *volumes) add(volume.id, &storage::BlockStore::remove);
       if (const auto snapshots = store->snapshots())
-        for (const auto& snapshot : *snapshots) add(snapshot.id);
+        for (const auto& snapshot : *snapshots) add(snapshot.id, &storage::BlockStore::remove_snapshot);
       const auto maintained = store->maintain(stop);
+      counting_.maintained(maintained.has_value());
       if (!maintained) {
         if (!stop.stop_requested())
           log_.warning("a store of volumes is not maintained", {{"error", maintained.error().message()}});
@@ -199,7 +232,7 @@ class VolumeProvider::Body {
       }
       for (const auto& id : maintained->unfinished) {
         if (!id.tenant.empty())
-          add(id);
+          add(id, &storage::BlockStore::remove_unfinished);
         else if (!images_.is_busy(*store))
           remove_half_image(*store, id);
       }
@@ -223,18 +256,45 @@ class VolumeProvider::Body {
     return all;
   }
 
-  /// Told once each, never touched, because the store of objects may have been restored.
-  void report_orphans(std::set<std::string> found) {
+  /// Told once each, and touched only on request, because the store of objects may have been restored.
+  void report_orphans(Strays found) {
     const auto pool = pools_.get(options_.pool);
     if (!pool) return;
     for (const auto& object : known()) found.erase(object);  // come in the meantime
-    const auto fresh = orphans_.news(std::move(found));
+    remove_on_request(*pool, found);
+    std::set<std::string> left;
+    for (const auto& [name, remove] : found) left.insert(name);
+    counting_.found_orphans(left.size());
+    const auto fresh = orphans_.news(std::move(left));
     if (!fresh.empty())
       events_.record(
           reference_to(*pool), api::EventType::warning, "OrphanedVolume",
-          "volumes or snapshots in the store, as NAMESPACE/UID, that belong to no object of this pool; remove "
-          "them by hand if they are not wanted: " +
-              fresh);
+          "volumes or snapshots in the store, as NAMESPACE/UID, that belong to no object of this pool; name those "
+          "that are not wanted in the annotation " +
+              std::string(remove_orphans_annotation) + " of the pool, and they are removed: " + fresh);
+  }
+
+  void remove_on_request(const api::VolumePool& pool, Strays& found) {
+    const auto wanted = annotation_of(pool.metadata, remove_orphans_annotation);
+    std::string removed;
+    for (std::size_t at = 0; at < wanted.size();) {
+      const auto end = std::min(wanted.find(',', at), wanted.size());
+      const auto first = std::min(wanted.find_first_not_of(' ', at), end);  // people copy lists with spaces
+      const auto name = wanted.substr(first, end - first);
+      at = end + 1;
+      const auto stray = found.find(name);
+      if (stray == found.end()) continue;
+      if (const auto done = stray->second(); !done) {
+        events_.record(reference_to(pool), api::EventType::warning, "OrphanNotRemoved",
+                       name + " is tried again: " + done.error().message());
+        continue;
+      }
+      log_.info("orphan removed on request", {{"volume", name}, {"pool", options_.pool}});
+      removed += (removed.empty() ? "" : ", ") + name;
+      found.erase(stray);
+    }
+    if (!removed.empty())
+      events_.record(reference_to(pool), api::EventType::normal, "OrphanRemoved", "removed on request: " + removed);
   }
 
   void keep_maintaining(std::stop_token stop) {
@@ -263,6 +323,7 @@ class VolumeProvider::Body {
   Controller volume_controller_;
   Controller snapshot_controller_;
   Orphans orphans_;
+  ProviderCounting counting_;
   Instant next_maintenance_{};
 };
 
@@ -282,6 +343,9 @@ void VolumeProvider::run(std::stop_token stop) {
 }
 bool VolumeProvider::step() {
   return body_->step();
+}
+std::vector<ProviderCount> VolumeProvider::counts() const {
+  return body_->counts();
 }
 
 }  // namespace ironcore::control

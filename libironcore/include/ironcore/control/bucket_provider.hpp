@@ -6,11 +6,13 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "ironcore/api/storage.hpp"
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
 #include "ironcore/base/result.hpp"
+#include "ironcore/control/provider_counts.hpp"
 #include "ironcore/storage/bucket_store.hpp"
 #include "ironcore/store/store.hpp"
 
@@ -52,6 +54,8 @@ class BucketProvider {
   void run(std::stop_token stop);
   /// Does what is due now; false if that was nothing. For those who own the loop: tests, simulations.
   bool step();
+  /// What it counts: objects by state, failures by kind, what waits, capacity, orphans. Thread: any, also while it runs.
+  std::vector<ProviderCount> counts() const;
 
  private:
   class Body;

@@ -6,17 +6,24 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "ironcore/api/storage.hpp"
 #include "ironcore/base/clock.hpp"
 #include "ironcore/base/log.hpp"
 #include "ironcore/base/result.hpp"
+#include "ironcore/control/provider_counts.hpp"
 #include "ironcore/crypto/key_management.hpp"
 #include "ironcore/image/cache.hpp"
 #include "ironcore/storage/block_store.hpp"
 #include "ironcore/store/store.hpp"
 
 namespace ironcore::control {
+
+/// Annotation of a VolumePool: `NAMESPACE/UID` of what the event OrphanedVolume named, with commas between several. It is removed, data and all, unless an
+/// object has that uid; what cannot be removed yet is tried again for as long as the annotation is there.
+inline constexpr std::string_view remove_orphans_annotation = "storage.ironcore.dev/remove-orphans";
 
 struct VolumeProviderOptions {
   std::string pool;         ///< name of the VolumePool; made when absent
@@ -51,7 +58,7 @@ struct VolumeProviderOptions {
 /// and tells events. A volume is handed to the machine that claims it (`status.use`) when nobody else has it open any more; clients of a host that is dead are
 /// fenced before. Wraps keys, replaces old credentials (docs/storage-keys.md). What is made is named by the object's uid, so every step can be repeated. A volume that was there and is not any more is never
 /// made anew. What is deleted goes when nobody has claimed it or has it open. While another process holds the lease, nothing is touched. What lies in
-/// a store without an object is reported, never removed. Thread: any.
+/// a store without an object is reported, and removed only on request (`remove_orphans_annotation`). Thread: any.
 class VolumeProvider {
  public:
   /// Everything given by reference or pointer must outlive it. `images` is this provider's own: what it does not need is removed there; null = no volumes
@@ -65,6 +72,8 @@ class VolumeProvider {
   void run(std::stop_token stop);
   /// Does what is due now; false if that was nothing. For those who own the loop: tests, simulations.
   bool step();
+  /// What it counts: objects by state, failures by kind, what waits, capacity, orphans. Thread: any, also while it runs.
+  std::vector<ProviderCount> counts() const;
 
  private:
   class Body;

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ceph-providerd on files of this host: volumes and snapshots, bad settings, crashes, two providers for one pool."""
+import os
+import re
+import subprocess
+import urllib.request
+
+import cloud
+from cloud import Daemon, WithServer, program, run, wait_until
+from metalbondd_test import free_port
+
+CLASSES = """
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: VolumeClass
+metadata: {name: fast}
+capabilities: {tps: 200Mi, iops: 15k}
+resizePolicy: ExpandOnly
+---
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: VolumeClass
+metadata: {name: fixed}
+capabilities: {tps: 100Mi, iops: 1k}
+"""
+
+
+def volume(name, size="64Mi", volume_class="fast", more=""):
+    return f"""
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: Volume
+metadata: {{name: {name}}}
+spec:
+  volumeClassRef: {{name: {volume_class}}}
+  volumePoolRef: {{name: here}}
+  resources: {{storage: {size}}}
+{more}"""
+
+
+def snapshot(name, of):
+    return f"""
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: VolumeSnapshot
+metadata: {{name: {name}}}
+spec: {{volumeRef: {{name: {of}}}}}
+"""
+
+
+class Settings(cloud.TempDirectory):
+    """What is wrong is said before anything starts, and names the setting."""
+
+    def check(self, *arguments):
+        return run("ceph-providerd", *arguments, "--check-config", environment={"XDG_RUNTIME_DIR": str(self.directory)})
+
+    def wrong(self, arguments, *texts):
+        self.assertSays(self.check(*arguments), 2, *texts)
+
+    def test_settings_that_fit_are_accepted_from_flags_and_from_a_file(self):
+        self.assertEqual(self.check("--volume-pool", "here", "--store", f"disk,local={self.directory}/v", "--volume-class", "fast=disk").code, 0)
+        file = self.write("c.yaml", f"volume-pool: here\nstore: ['disk,local={self.directory}/v']\nvolume-class: {{fast: disk}}\n")
+        result = self.check("--config", file)
+        self.assertEqual(result.code, 0, result)
+        self.assertFalse((self.directory / "v").exists(), "checking makes nothing")
+
+    def test_what_does_not_fit_together_is_named(self):
+        disk = ["--store", f"disk,local={self.directory}/v"]
+        pool = ["--volume-pool", "here"]
+        fast = ["--volume-class", "fast=disk"]
+        self.wrong([], "volume-pool or bucket-pool is missing")
+        self.wrong([*pool, *disk], "no class is kept in disk")
+        self.wrong([*pool, *disk, "--volume-class", "fast=dusk"], "there is no store", "dusk")
+        self.wrong(["--bucket-pool", "b", *disk, *fast], "volume-pool is missing")
+        self.wrong([*pool, "--store", "disk,local=relative", *fast], "expected an absolute path")
+        self.wrong([*pool, "--store", "disk,local=/a,pool=b", *fast], "either local=DIRECTORY")
+        self.wrong([*pool, "--store", "disk,pool=b,cluster=c", *fast], "there is no cluster", "add --cluster c")
+        self.wrong([*pool, "--store", "disk,lokal=/a", *fast], "unknown word", "lokal", "local")
+        self.wrong([*pool, *disk, *fast, "--thin-provision-percent", "99"], "thin-provision-percent")
+        self.wrong([*pool, *disk, *fast, "--heartbeat", "10s", "--lease", "15s"], "lease")
+        self.wrong([*pool, *disk, "--store", f"two,local={self.directory}/v", *fast, "--volume-class", "slow=two"], "the same place")
+
+    def test_a_key_that_others_may_read_is_refused_and_never_printed(self):
+        key = self.write("c1.key", "AQBsecretsecretsecret==\n")
+        arguments = ["--volume-pool", "here", "--cluster", f"c1,monitors=127.0.0.1:1,user=u,key-file={key}", "--store", "ssd,cluster=c1,pool=p",
+                     "--volume-class", "fast=ssd"]
+        key.chmod(0o644)
+        result = self.check(*arguments)
+        self.assertSays(result, 2, "cluster: c1", str(key))
+        self.assertNotIn("secretsecret", result.out + result.err)
+        key.chmod(0o600)
+        self.assertEqual(self.check(*arguments).code, 0)
+
+
+class Local(WithServer):
+    def setUp(self):
+        super().setUp()
+        self.volumes = self.directory / "volumes"
+        self.assertEqual(self.apply(CLASSES).code, 0)
+        self.provider = self.start_provider()
+        self.wait_pool()
+
+    def start_provider(self, name="ceph-providerd", directory="provider", more=()):
+        daemon = Daemon(name, [program("ceph-providerd"), "--server", self.endpoint, "--volume-pool", "here", "--store", f"disk,local={self.volumes}",
+                               "--volume-class", "fast=disk", "--volume-class", "fixed=disk", "--directory", self.directory / directory,
+                               "--heartbeat", "200ms", "--lease", "2s", *more], self.directory)
+        self.addCleanup(daemon.kill)
+        return daemon.wait_ready()
+
+    def wait_pool(self):
+        # A provider serves a moment before it has made its pool.
+        wait_until("the pool is there", lambda: self.ctl("get", "volumepool", "here").code == 0)
+        self.ok("wait", "volumepool/here", "--for", "condition=Ready", "--timeout", "30s")
+
+    def make(self, text):
+        result = self.apply(text)
+        self.assertEqual(result.code, 0, result)
+
+    def wait_available(self, name):
+        result = self.ctl("wait", f"volume/{name}", "--for", "state=Available", "--timeout", "30s")
+        self.assertEqual(result.code, 0, f"{result}\n{self.ctl('describe', 'volume', name)}\n{self.provider.tail()}")
+        return self.get("volume", name)
+
+    def wait_snapshot(self, name):
+        wait_until(f"{name} is ready", lambda: self.get("volumesnapshot", name).get("status", {}).get("state") == "Ready")
+        return self.get("volumesnapshot", name)
+
+    def file(self, uid):
+        return self.one_file("volumes", uid)
+
+    def one_file(self, folder, uid):
+        found = [path for path in (self.volumes / folder).rglob(f"{uid}.*") if path.suffix in (".raw", ".qcow2")]
+        self.assertLessEqual(len(found), 1, found)
+        return found[0] if found else None
+
+    def condition(self, name, kind):
+        conditions = self.get("volume", name).get("status", {}).get("conditions", [])
+        return next((one for one in conditions if one["type"] == kind), {})
+
+    def test_a_volume_is_made_grows_and_goes(self):
+        self.make(volume("data"))
+        made = self.wait_available("data")
+        uid = made["metadata"]["uid"]
+        path = self.file(uid)
+        self.assertEqual(path.stat().st_size, 64 << 20)
+        self.assertEqual(path.stat().st_mode & 0o077, 0, "the data is for nobody else")
+        self.assertIn("local://", made["status"]["volumeID"])
+
+        self.make(volume("data", size="96Mi"))
+        wait_until("it has grown", lambda: path.stat().st_size == 96 << 20)
+        self.assertNotEqual(self.apply(volume("data", size="32Mi")).code, 0, "a volume never shrinks")
+
+        self.ok("delete", "volume", "data")
+        self.assertNotEqual(self.ctl("get", "volume", "data").code, 0)
+        self.assertIsNone(self.file(uid))
+
+    def test_a_class_without_a_resize_policy_keeps_its_size(self):
+        self.make(volume("data", volume_class="fixed"))
+        path = self.file(self.wait_available("data")["metadata"]["uid"])
+        self.assertNotEqual(self.apply(volume("data", size="96Mi", volume_class="fixed")).code, 0)
+        self.assertEqual(path.stat().st_size, 64 << 20)
+
+    def test_a_snapshot_outlives_its_volume_and_is_restored(self):
+        self.make(volume("data"))
+        path = self.file(self.wait_available("data")["metadata"]["uid"])
+        self.assertEqual(path.suffix, ".raw")
+        marker = os.urandom(4096)
+        with open(path, "r+b") as file:
+            file.seek(1 << 20)
+            file.write(marker)
+        self.make(snapshot("before", "data"))
+        self.wait_snapshot("before")
+        self.ok("delete", "volume", "data")
+        self.make(volume("again", more="  dataSource: {volumeSnapshotRef: {name: before}}\n"))
+        restored = self.file(self.wait_available("again")["metadata"]["uid"])
+        raw = self.directory / "read.raw"
+        if restored.suffix == ".raw":
+            raw.write_bytes(restored.read_bytes())
+        else:
+            subprocess.run(["qemu-img", "convert", "-O", "raw", restored, raw], check=True, timeout=60)
+        with open(raw, "rb") as file:
+            file.seek(1 << 20)
+            self.assertEqual(file.read(4096), marker)
+
+    def test_a_class_that_is_not_there_is_told_and_heals(self):
+        self.make(volume("data", volume_class="late"))
+        told = wait_until("the condition", lambda: self.condition("data", "Ready").get("reason"))
+        self.assertIn("VolumeClass", told)
+        self.assertNotEqual(self.get("volume", "data")["status"].get("state"), "Available")
+        self.assertFalse([path for path in self.volumes.rglob("*.raw")])
+
+    def test_killed_while_it_works_it_leaves_nothing_twice_and_nothing_behind(self):
+        names = [f"v{number}" for number in range(12)]
+        for round_number in range(3):
+            self.make("---".join(volume(name, size="1Mi") for name in names))
+            wait_until("it has begun", lambda: len(list((self.volumes / "volumes").rglob("*.raw"))) > 4 * round_number)
+            self.provider.kill()
+            self.provider = self.start_provider()
+            uids = {self.wait_available(name)["metadata"]["uid"] for name in names}
+            kept = {path.stem for path in (self.volumes / "volumes").rglob("*.raw")}
+            self.assertEqual(kept, uids)
+            self.ok("delete", "volume", *names)
+            self.assertEqual([path for path in (self.volumes / "volumes").rglob("*") if path.is_file()], [])
+
+    def test_the_second_provider_of_a_pool_waits_and_takes_over(self):
+        second = self.start_provider("second", "second-provider")
+        self.make(volume("one"))
+        self.wait_available("one")
+        self.provider.kill()
+        self.make(volume("two"))
+        self.wait_available("two")
+        self.assertIsNone(second.process.poll())
+
+    def test_two_providers_never_share_a_directory(self):
+        result = run("ceph-providerd", "--server", self.endpoint, "--volume-pool", "here", "--store", f"disk,local={self.volumes}",
+                     "--volume-class", "fast=disk", "--directory", self.directory / "provider")
+        self.assertNotEqual(result.code, 0, result)
+        self.assertIn("error: ", result.err)
+
+    def test_what_is_lost_is_told_and_never_made_anew(self):
+        self.make(volume("data"))
+        path = self.file(self.wait_available("data")["metadata"]["uid"])
+        self.provider.stop()
+        for file in path.parent.glob(path.stem + "*"):
+            file.unlink()
+        self.provider = self.start_provider()
+        wait_until("VolumeLost", lambda: self.condition("data", "Ready").get("reason") == "VolumeLost", seconds=60)
+        self.assertFalse(path.exists())
+
+    def test_what_has_no_object_is_told_and_removed_when_it_is_named(self):
+        self.make(volume("data") + "---" + volume("kept"))
+        made, kept = self.wait_available("data")["metadata"]["uid"], self.wait_available("kept")["metadata"]["uid"]
+        self.assertEqual(self.provider.stop(), 0)
+        # As after the restore of an old backup: the object is gone, the data is there.
+        self.ok("delete", "volume", "data", "--now")
+        editor = self.write("editor", "#!/bin/sh\nexec sed -i '/finalizers:/,+1d' \"$1\"\n")
+        editor.chmod(0o755)
+        result = self.ctl("edit", "volume", "data", environment={"EDITOR": str(editor)})
+        self.assertEqual(result.code, 0, result)
+        self.assertNotEqual(self.ctl("get", "volume", "data").code, 0)
+
+        self.provider = self.start_provider()
+        wait_until("it is told", lambda: f"default/{made}" in self.ok("describe", "volumepool", "here"))
+        self.assertTrue(self.file(made).exists())
+        self.assertEqual(self.provider.stop(), 0)
+        self.make(f"""
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: VolumePool
+metadata:
+  name: here
+  annotations: {{storage.ironcore.dev/remove-orphans: "default/{made}, default/{kept}"}}
+spec: {{providerID: "local://here"}}
+""")
+        self.provider = self.start_provider()
+        wait_until("it is removed", lambda: self.file(made) is None)
+        wait_until("that is told", lambda: "OrphanRemoved" in self.ok("describe", "volumepool", "here"))
+        self.assertTrue(self.file(kept).exists(), "what has an object stays")
+        self.wait_available("kept")
+
+    def test_prometheus_is_told(self):
+        self.assertEqual(self.provider.stop(), 0)
+        port = free_port(1)
+        self.provider = self.start_provider(more=["--metrics", f"127.0.0.1:{port}"])
+
+        def metrics():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                text = answer.read().decode()
+            return {name: float(value) for name, value in re.findall(r"^(ironcore_provider_\S+) (\S+)$", text, re.M)}
+
+        self.make(volume("data"))
+        self.make(volume("late", volume_class="late"))
+        self.wait_available("data")
+        waited = wait_until("both are counted", lambda: (lambda m: m if m.get(
+            'ironcore_provider_volumes{pool="here",state="available"}') == 1 and m.get('ironcore_provider_volumes{pool="here",state="pending"}') == 1
+            else None)(metrics()))
+        wait_until("the reason is told", lambda: metrics().get('ironcore_provider_volumes_not_ready{pool="here",reason="VolumeClassNotReady"}') == 1)
+        self.assertEqual(waited['ironcore_provider_volume_pool_is_ours{pool="here"}'], 1)
+        self.assertEqual(waited['ironcore_provider_volume_orphans{pool="here"}'], 0)
+        self.assertGreater(waited['ironcore_provider_volume_pool_allocatable_bytes{pool="here",resource="storage"}'], 64 << 20)
+        wait_until("maintenance is counted", lambda: metrics()['ironcore_provider_volume_maintenances_total{pool="here",result="done"}'] >= 1)
+        self.assertEqual(waited['ironcore_provider_volumes_waiting{pool="here"}'], 0)
+
+    def test_it_ends_orderly_and_goes_on_where_it_was(self):
+        self.make(volume("data"))
+        self.wait_available("data")
+        self.assertEqual(self.provider.stop(), 0)
+        self.make(volume("data", size="96Mi"))
+        self.provider = self.start_provider()
+        path = self.file(self.get("volume", "data")["metadata"]["uid"])
+        wait_until("it has grown", lambda: path.stat().st_size == 96 << 20)
+
+    def test_it_waits_for_a_server_that_comes_later(self):
+        self.assertEqual(self.provider.stop(), 0)
+        self.server.stop()
+        self.provider = Daemon("ceph-providerd", [program("ceph-providerd"), "--server", self.endpoint, "--volume-pool", "here", "--store",
+                                                  f"disk,local={self.volumes}", "--volume-class", "fast=disk", "--directory",
+                                                  self.directory / "provider"], self.directory)
+        self.addCleanup(self.provider.kill)
+        wait_until("it waits", lambda: "waiting" in self.provider.tail())
+        self.server = self.start_server()
+        self.provider.wait_ready()
+        self.make(volume("data"))
+        self.wait_available("data")
+
+
+if __name__ == "__main__":
+    cloud.main("ceph-providerd", "ironcored", "ironcorectl")
