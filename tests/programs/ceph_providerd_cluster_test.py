@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ceph-providerd on a real Ceph cluster and its gateway: volumes, snapshots, keys, buckets."""
+"""ceph-providerd on a real Ceph cluster and its gateway: volumes, snapshots, keys, buckets, crashes."""
 import base64
 import json
 import os
@@ -162,6 +162,20 @@ class Cluster(WithServer):
         wait_until("it says why it stays", lambda: "HasContent" in self.ok("describe", "bucket", "pictures"))
         self.assertEqual(self.s3(access, "rm", place).returncode, 0)
         wait_until("it goes", lambda: self.ctl("get", "bucket", "pictures").code != 0, seconds=60)
+
+    def test_killed_while_it_works_it_leaves_nothing_twice_and_nothing_behind(self):
+        names = [f"v{number}" for number in range(12)]
+        self.make("---".join(volume(name, size="4Mi") for name in names))
+        wait_until("it has begun", lambda: len(self.images()) > 2)
+        self.provider.kill()
+        self.provider = self.start_provider()
+        uids = {self.wait_state(f"volume/{name}", "Available")["metadata"]["uid"] for name in names}
+        self.assertEqual(self.images(), uids)
+        self.ok("delete", "volume", *names, "--now")
+        wait_until("it has begun to delete", lambda: len(self.images()) < len(names))
+        self.provider.kill()
+        self.provider = self.start_provider()
+        wait_until("all are gone", lambda: not self.images() and not self.ok("get", "volumes", "-o", "name").strip(), seconds=90)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,41 @@ void remove_key(const Stranger& admin, const std::string& object, const std::str
 
 }  // namespace
 
+TEST_CASE(
+    "a name that librbd entered before its process died keeps no volume, snapshot or base image from being made") {
+  const auto cluster = provider();
+  const auto store = store_on(*cluster);
+  const Stranger admin;
+  // What rbd_create4 and rbd_clone3 do first: the name and an id in the list of the namespace.
+  const auto enter = [&](const std::string& space, const std::string& name) {
+    std::string in;
+    for (const std::string& text : {name, std::string("f00d") + name.substr(5, 6)}) {
+      for (int shift = 0; shift < 32; shift += 8) in += static_cast<char>(text.size() >> shift & 0xff);
+      in += text;
+    }
+    rados_ioctx_t io = admin.space(space);
+    char out[16];
+    CHECK(rados_exec(io, "rbd_directory", "rbd", "dir_add_image", in.data(), in.size(), out, sizeof out) >= 0);
+    rados_ioctx_destroy(io);
+  };
+  const auto first = new_id();
+  REQUIRE_OK(create(*store, first, {.size_bytes = mib}));  // the namespace is there from now on
+  const auto empty = new_id();
+  enter(tenant, image_of(empty));
+  REQUIRE_OK(create(*store, empty, {.size_bytes = mib}));
+  const auto encrypted = new_id();
+  enter(tenant, image_of(encrypted));
+  REQUIRE_OK(create(*store, encrypted, {.size_bytes = mib, .key = EncryptionKey::random()}));
+  const auto snapshot = Uid::random();
+  enter(tenant, "snap_" + snapshot.to_text());
+  REQUIRE_OK(store->take_snapshot(empty, snapshot, {}));
+  const auto restored = new_id();
+  enter(tenant, image_of(restored));
+  REQUIRE_OK(create(*store, restored, {.size_bytes = mib, .source = FromSnapshot{snapshot, {}}}));
+  for (const auto& id : {first, empty, encrypted, restored}) REQUIRE_OK(store->remove(id));
+  REQUIRE_OK(store->remove_snapshot({tenant, snapshot}));
+}
+
 TEST_CASE("a volume is an image of the tenant's namespace, with librbd's limits on it") {
   const auto cluster = provider();
   const auto store = store_on(*cluster);

@@ -41,7 +41,9 @@ Result<BaseImage> Store::import_base(const BaseSource& source, const Progress& p
   }
   if (found.is_there) IRONCORE_CHECK(within(discard_image(bases_io_, name), doing));
   const ImageOptions options(options_.data_pool);
-  IRONCORE_CHECK(checked(rbd_create4(bases_io_.get(), name.c_str(), source.size_bytes, options.get()), doing));
+  IRONCORE_CHECK(make_named(bases_io_, name, doing, [&] {
+    return rbd_create4(bases_io_.get(), name.c_str(), source.size_bytes, options.get());
+  }));
   const auto filled = [&]() -> Result<void> {
     IRONCORE_TRY(const Image image, Image::open(bases_io_, name, Image::Mode::read_write));
     IRONCORE_CHECK(fill_from_file(image, source, keeper(claimed, progress, std::move(stop))));

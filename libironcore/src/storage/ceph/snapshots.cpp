@@ -85,8 +85,9 @@ Result<Snapshot> Store::take_snapshot(const BlockId& volume, const Uid& snapshot
     const int made = rbd_snap_create2(image->get(), moment.c_str(), RBD_SNAP_CREATE_SKIP_QUIESCE, nullptr, nullptr);
     if (made != -EEXIST) IRONCORE_CHECK(checked(made, doing));
     const ImageOptions options(options_.data_pool);
-    IRONCORE_CHECK(
-        checked(rbd_clone3(io.get(), origin.c_str(), moment.c_str(), io.get(), name.c_str(), options.get()), doing));
+    IRONCORE_CHECK(make_named(io, name, doing, [&] {
+      return rbd_clone3(io.get(), origin.c_str(), moment.c_str(), io.get(), name.c_str(), options.get());
+    }));
     {
       IRONCORE_TRY(const Image clone, Image::open(io, name, Image::Mode::read_write));
       IRONCORE_CHECK(checked(

@@ -183,6 +183,18 @@ Result<void> Store::discard_image(const IoContext& io, const std::string& name) 
   return code == -ENOENT ? Result<void>() : checked(code, doing);
 }
 
+Result<void> Store::make_named(const IoContext& io, const std::string& name, const std::string& doing,
+                               const std::function<int()>& call) {
+  int code = call();
+  if (code == -EEXIST) {
+    IRONCORE_TRY(const auto id, image_id(io, name));
+    if (id) return checked(code, doing);
+    IRONCORE_CHECK(within(discard_image(io, name), doing));
+    code = call();
+  }
+  return checked(code, doing);
+}
+
 Result<std::uint32_t> Store::depth_of(const IoContext& io, const std::string& name) const {
   IRONCORE_TRY(const Image image, Image::open(io, name, Image::Mode::read_only));
   IRONCORE_TRY(auto parent, parent_of(image));

@@ -2,6 +2,7 @@
 // BlockStore on one pool; its functions are in several files by topic.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -71,6 +72,9 @@ class Store final : public BlockStore {
   static Result<void> put(const Table& table, const std::string& key, const Entry& entry,
                           const std::string& likely = "");
   static Result<void> drop(const Table& table, const std::string& key);
+  /// Makes the image by `call`. librbd enters the name first: of a call that was cut off right after, only the name is there, which is removed here.
+  static Result<void> make_named(const IoContext& io, const std::string& name, const std::string& doing,
+                                 const std::function<int()>& call);
   /// What was begun and not finished: with its snapshots.
   static Result<void> discard_image(const IoContext& io, const std::string& name);
   /// Of the image: how many others it is read through.

@@ -82,9 +82,9 @@ Result<std::uint64_t> Store::base_bytes(const crypto::Digest& digest) {
 
 Result<Image> Store::make_image(const IoContext& io, const std::string& name, const VolumeSpec& spec) const {
   const ImageOptions options(options_.data_pool);
-  IRONCORE_CHECK(
-      checked(rbd_create4(io.get(), name.c_str(), raw_bytes(spec.size_bytes, encryption_of(spec.key)), options.get()),
-              "make image " + name));
+  IRONCORE_CHECK(make_named(io, name, "make image " + name, [&] {
+    return rbd_create4(io.get(), name.c_str(), raw_bytes(spec.size_bytes, encryption_of(spec.key)), options.get());
+  }));
   return Image::open(io, name, Image::Mode::read_write);
 }
 
@@ -94,14 +94,16 @@ Result<void> Store::make_empty(const IoContext& io, const std::string& name, con
     return format_luks(image, *spec.key);
   }
   const ImageOptions options(options_.data_pool);
-  return checked(rbd_create4(io.get(), name.c_str(), spec.size_bytes, options.get()), "make image " + name);
+  return make_named(io, name, "make image " + name,
+                    [&] { return rbd_create4(io.get(), name.c_str(), spec.size_bytes, options.get()); });
 }
 
 Result<void> Store::make_clone(const IoContext& from_io, const std::string& from, const IoContext& io,
                                const std::string& name, std::uint64_t from_bytes, const VolumeSpec& spec) const {
   const ImageOptions options(options_.data_pool);
-  IRONCORE_CHECK(checked(rbd_clone3(from_io.get(), from.c_str(), clone_snapshot, io.get(), name.c_str(), options.get()),
-                         "clone " + from + " as " + name));
+  IRONCORE_CHECK(make_named(io, name, "clone " + from + " as " + name, [&] {
+    return rbd_clone3(from_io.get(), from.c_str(), clone_snapshot, io.get(), name.c_str(), options.get());
+  }));
   if (spec.size_bytes == from_bytes) return {};
   IRONCORE_TRY(const Image image, Image::open(io, name, Image::Mode::read_write));
   return checked(rbd_resize(image.get(), spec.size_bytes), "enlarge " + name);
