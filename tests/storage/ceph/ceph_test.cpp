@@ -6,8 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <future>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <thread>
@@ -110,6 +113,69 @@ void remove_key(const Stranger& admin, const std::string& object, const std::str
 }
 
 }  // namespace
+
+TEST_CASE("a guest reads what we enciphered, and we read what a guest enciphers") {
+  if (std::system("qemu-io --version > /dev/null 2>&1") != 0) return;  // a host without QEMU
+  const auto cluster = provider();
+  const auto store = store_on(*cluster);
+  const Directory directory;
+  const auto key = EncryptionKey::random();
+  const auto key_file = directory.path() / "key";
+  std::ofstream(key_file, std::ios::binary)
+      .write(reinterpret_cast<const char*>(key.bytes().data()), static_cast<std::streamsize>(key.bytes().size()));
+  const auto digest = base_in(*store, directory, mib + 1000);  // ends within a sector
+  const auto empty = new_id(), copied = new_id();
+  REQUIRE_OK(create(*store, empty, {.size_bytes = 8 * mib, .key = key}));
+  REQUIRE_OK(create(*store, copied, {.size_bytes = 8 * mib, .source = FromBase{digest}, .key = key}));
+
+  const auto finish = [](const std::function<void(BlockData::Done)>& begin) {
+    std::promise<Result<void>> done;
+    begin([&](Result<void> result) { done.set_value(std::move(result)); });
+    REQUIRE_OK(done.get_future().get());
+  };
+  Bytes expected(8 * mib);
+  const auto put = [&](std::uint64_t offset, std::size_t size) {
+    const auto part = std::span(expected).subspan(offset, size);
+    SystemRandom().fill(part);
+    const auto data = store->open(empty, key).value();
+    finish([&](auto done) { data->write(offset, part, std::move(done)); });
+    finish([&](auto done) { data->flush(std::move(done)); });
+  };
+  put(0, 512);
+  put(4096 * 3 + 100, 9000);
+  put(5 * mib - 77, 200'000);
+  const auto image = [&](const BlockId& id) {
+    return "--object secret,id=k,format=raw,file=" + key_file.string() +
+           " --image-opts driver=rbd,pool=rbd,namespace=" + tenant + ",image=" + image_of(id) +
+           ",conf=" + test_cluster().env("CEPH_CONF") + ",encrypt.format=luks2,encrypt.key-secret=k";
+  };
+  const auto as_guest = [&](const BlockId& id) {
+    const auto out = directory.path() / "out.raw";
+    CHECK(std::system(("qemu-img convert -O raw " + image(id) + " " + out.string()).c_str()) == 0);
+    std::ifstream file(out, std::ios::binary);
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    const auto bytes = as_bytes(text);
+    return Bytes(bytes.begin(), bytes.end());
+  };
+  CHECK(as_guest(empty) == expected);
+  const auto base = as_guest(copied);
+  REQUIRE(base.size() == 8 * mib);
+  CHECK(crypto::sha256(BytesView(base).first(mib + 1000)) == digest);
+  CHECK(std::ranges::all_of(BytesView(base).subspan(mib + 1000), [](std::byte byte) { return byte == std::byte{0}; }));
+
+  const auto write = "qemu-io -c 'write -P 0x5a 1000448 70144' -c 'write -P 0x11 7340032 4096' -c flush " +
+                     image(empty) + " > /dev/null";
+  CHECK(std::system(write.c_str()) == 0);
+  std::fill_n(expected.begin() + 1'000'448, 70'144, std::byte{0x5a});
+  std::fill_n(expected.begin() + 7 * static_cast<std::ptrdiff_t>(mib), 4096, std::byte{0x11});
+  Bytes seen(8 * mib);
+  {
+    const auto data = store->open(empty, key).value();
+    finish([&](auto done) { data->read(0, seen, std::move(done)); });
+  }
+  CHECK(seen == expected);
+  for (const auto& id : {empty, copied}) REQUIRE_OK(store->remove(id));
+}
 
 TEST_CASE(
     "a name that librbd entered before its process died keeps no volume, snapshot or base image from being made") {
