@@ -8,6 +8,7 @@
 #include <iterator>
 #include <set>
 #include <string_view>
+#include <system_error>
 
 #include "ironcore/base/file.hpp"
 #include "ironcore/base/names.hpp"
@@ -82,6 +83,13 @@ Result<void> check_number(const Named& named, const char* word, std::uint64_t le
   return {};
 }
 
+/// However it is written, also through links: two stores in one directory would promise its room twice.
+std::string place_of(const std::filesystem::path& directory) {
+  std::error_code failed;
+  const auto real = std::filesystem::weakly_canonical((directory / "").lexically_normal(), failed);
+  return (failed ? directory.lexically_normal() : real).string();
+}
+
 Result<void> check_stores(const Options& options) {
   std::set<std::string> places;
   for (const auto& store : options.store_list) {
@@ -97,7 +105,7 @@ Result<void> check_stores(const Options& options) {
       return wrong("store: " + store.name + ": there is no cluster " + in_quotes(store["cluster"]) +
                    ": add --cluster " + (store["cluster"].empty() ? "NAME" : store["cluster"]) + ",monitors=…");
     IRONCORE_CHECK(within(check_number(store, "max-depth", 1, 16), "store"));
-    if (!places.insert(is_local ? store["local"] : store["cluster"] + '/' + store["pool"]).second)
+    if (!places.insert(is_local ? place_of(store["local"]) : store["cluster"] + '/' + store["pool"]).second)
       return wrong("store: " + store.name + ": another store is kept in the same place");
   }
   return {};

@@ -74,7 +74,10 @@ class Settings(cloud.TempDirectory):
         self.wrong([*pool, "--store", "disk,lokal=/a", *fast], "unknown word", "lokal", "local")
         self.wrong([*pool, *disk, *fast, "--thin-provision-percent", "99"], "thin-provision-percent")
         self.wrong([*pool, *disk, *fast, "--heartbeat", "10s", "--lease", "15s"], "lease")
-        self.wrong([*pool, *disk, "--store", f"two,local={self.directory}/v", *fast, "--volume-class", "slow=two"], "the same place")
+        (self.directory / "v").mkdir()
+        (self.directory / "link").symlink_to(self.directory / "v")
+        for same in ("v", "v/", "./v", "x/../v", "link"):
+            self.wrong([*pool, *disk, "--store", f"two,local={self.directory}/{same}", *fast, "--volume-class", "slow=two"], "the same place")
 
     def test_a_key_that_others_may_read_is_refused_and_never_printed(self):
         key = self.write("c1.key", "AQBsecretsecretsecret==\n")
