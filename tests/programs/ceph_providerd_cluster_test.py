@@ -177,6 +177,27 @@ class Cluster(WithServer):
         self.provider = self.start_provider()
         wait_until("all are gone", lambda: not self.images() and not self.ok("get", "volumes", "-o", "name").strip(), seconds=90)
 
+    def test_while_the_monitor_is_down_a_volume_waits_and_the_pool_offers_nothing(self):
+        def offers():
+            return self.get("volumepool", "here")["status"].get("availableVolumeClasses", [])
+
+        self.make(volume("before", size="16Mi"))
+        self.wait_state("volume/before", "Available")
+        self.assertNotEqual(offers(), [])
+        self.cluster.do("stop", "mon")
+        try:
+            self.make(volume("meanwhile", size="16Mi"))
+            wait_until("the volume says why it waits",
+                       lambda: "StoreUnavailable" in self.ok("describe", "volume", "meanwhile"), seconds=60)
+            self.assertIn("the cluster does not answer: look at `ceph -s`", self.ok("describe", "volume", "meanwhile"))
+            wait_until("the pool offers no class", lambda: not offers(), seconds=60)
+        finally:
+            self.cluster.do("start", "mon")
+        self.wait_state("volume/meanwhile", "Available", seconds=90)
+        self.assertIsNone(self.provider.process.poll(), self.provider.tail())
+        wait_until("the pool offers its classes", offers, seconds=60)
+        self.ok("delete", "volume", "before", "meanwhile", seconds=90)
+
 
 if __name__ == "__main__":
     if not shutil.which("s3cmd"):
