@@ -6,6 +6,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,13 +68,13 @@ class Cluster(WithServer):
         path.chmod(0o600)
         return path
 
-    def start_provider(self):
+    def start_provider(self, *more):
         daemon = Daemon("ceph-providerd", [
             program("ceph-providerd"), "--server", self.endpoint, "--directory", self.directory / "provider", "--heartbeat", "200ms", "--lease", "2s",
             "--volume-pool", "here", "--cluster", f"c1,monitors={self.cluster.env['CEPH_MONITOR']},user=provider,key-file={self.cluster_key}",
             "--store", f"ssd,cluster=c1,pool={POOL}", "--volume-class", "fast=ssd", "--volume-class", "fixed=ssd",
             "--encryption-key-file", self.wrapping, "--bucket-pool", "here",
-            "--gateway", f"gw,endpoint={self.cluster.env['S3_ENDPOINT']},key-file={self.gateway_keys}", "--bucket-class", "standard=gw",
+            "--gateway", f"gw,endpoint={self.cluster.env['S3_ENDPOINT']},key-file={self.gateway_keys}", "--bucket-class", "standard=gw", *more,
         ], self.directory)
         self.addCleanup(daemon.kill)
         return daemon.wait_ready(60)
@@ -197,6 +198,75 @@ class Cluster(WithServer):
         self.assertIsNone(self.provider.process.poll(), self.provider.tail())
         wait_until("the pool offers its classes", offers, seconds=60)
         self.ok("delete", "volume", "before", "meanwhile", seconds=90)
+
+    def ready_of(self, pool):
+        return next(one for one in self.get(pool, "here")["status"]["conditions"] if one["type"] == "Ready")
+
+    def wait_pool(self, pool, status, *texts):
+        """The condition Ready of a pool has this status, and says this."""
+        def look():
+            ready = self.ready_of(pool)
+            return ready["status"] == status and all(text in ready["message"] for text in texts)
+        try:
+            wait_until(f"{pool} is {status}", look, seconds=60)
+        except TimeoutError as late:
+            self.fail(f"{late}: {self.ready_of(pool)}\n{self.provider.tail()}")
+
+    def test_a_cluster_that_answers_later_is_taken_up(self):
+        self.assertEqual(self.provider.stop(), 0)
+        self.addCleanup(lambda: "mon" in self.cluster.processes() or self.cluster.do("start", "mon"))
+        self.cluster.do("stop", "mon")
+        disk = self.directory / "volumes"
+        self.provider = self.start_provider("--store", f"disk,local={disk}", "--volume-class", "here=disk")
+        self.make("""
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: VolumeClass
+metadata: {name: here}
+capabilities: {tps: 200Mi, iops: 15k}
+""")
+        self.wait_pool("volumepool", "True", "fast, fixed: cluster c1")
+        self.make(volume("beside", size="4Mi", volume_class="here"))
+        self.wait_state("volume/beside", "Available", seconds=20)
+        self.make(volume("late", size="4Mi"))
+        self.cluster.do("start", "mon")
+        uid = self.wait_state("volume/late", "Available", seconds=120)["metadata"]["uid"]
+        self.assertIn(uid, self.images())
+        self.wait_pool("volumepool", "True", "reaches its stores")
+        self.ok("delete", "volume", "late", "beside", seconds=90)
+
+    def test_new_keys_are_taken_while_it_works(self):
+        def rekey():
+            keyring = self.ceph("auth", "get", "client.provider")
+            key = self.cluster.tool("ceph-authtool", "--gen-print-key").strip()
+            self.ceph("auth", "import", "-i", self.private("keyring", keyring.replace(type(self).key, key)))
+            type(self).key = key
+        connected = "cluster connected"
+        rekey()
+        self.private("cluster.key", "no key at all")
+        os.kill(self.provider.pid, signal.SIGHUP)
+        wait_until("a wrong key is told", lambda: 'what="cluster c1"' in self.provider.log.read_text())
+        self.make(volume("meanwhile", size="4Mi"))
+        self.wait_state("volume/meanwhile", "Available")
+        self.assertEqual(self.provider.log.read_text().count(connected), 1)
+        self.private("cluster.key", self.key)  # what failed is tried again, so no other signal is needed
+        wait_until("it is connected anew", lambda: self.provider.log.read_text().count(connected) == 2)
+        self.make(volume("after", size="4Mi"))
+        self.wait_state("volume/after", "Available")
+        self.ok("delete", "volume", "meanwhile", "after", seconds=90)
+
+        self.assertEqual(self.provider.stop(), 0)
+        good = self.gateway_keys.read_text()
+        self.private("gateway.keys", "NOBODY\nnothing")
+        self.private("cluster.key", self.cluster.tool("ceph-authtool", "--gen-print-key").strip())
+        self.provider = self.start_provider()
+        self.wait_pool("bucketpool", "False", "403")
+        self.wait_pool("volumepool", "False", "cluster c1", "not allowed")
+        self.private("gateway.keys", good)
+        self.private("cluster.key", self.key)
+        os.kill(self.provider.pid, signal.SIGHUP)
+        self.wait_pool("bucketpool", "True")
+        self.wait_pool("volumepool", "True")
+        self.assertNotIn(self.key, self.provider.log.read_text())
 
 
 if __name__ == "__main__":

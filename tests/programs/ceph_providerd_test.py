@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """ceph-providerd on files of this host: volumes and snapshots, bad settings, crashes, two providers for one pool."""
+import base64
 import os
 import re
+import secrets
+import struct
 import subprocess
 import urllib.request
 
@@ -42,6 +45,12 @@ kind: VolumeSnapshot
 metadata: {{name: {name}}}
 spec: {{volumeRef: {{name: {of}}}}}
 """
+
+
+def metrics_at(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return {name: float(value) for name, value in re.findall(r"^(ironcore_provider_\S+(?: \S+)*) (\S+)$", text, re.M)}
 
 
 class Settings(cloud.TempDirectory):
@@ -262,9 +271,7 @@ spec: {{providerID: "local://here"}}
         self.provider = self.start_provider(more=["--metrics", f"127.0.0.1:{port}"])
 
         def metrics():
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-                text = answer.read().decode()
-            return {name: float(value) for name, value in re.findall(r"^(ironcore_provider_\S+) (\S+)$", text, re.M)}
+            return metrics_at(port)
 
         self.make(volume("data"))
         self.make(volume("late", volume_class="late"))
@@ -300,6 +307,73 @@ spec: {{providerID: "local://here"}}
         self.provider.wait_ready()
         self.make(volume("data"))
         self.wait_available("data")
+
+
+class Silent(WithServer):
+    """A cluster and a gateway that do not answer keep nobody else waiting."""
+
+    def private(self, name, text):
+        path = self.write(name, text + "\n")
+        path.chmod(0o600)
+        return path
+
+    def start_provider(self, *more):
+        daemon = Daemon("ceph-providerd", [program("ceph-providerd"), "--server", self.endpoint, "--directory", self.directory / "provider",
+                                           "--heartbeat", "200ms", "--lease", "2s", *more], self.directory)
+        self.addCleanup(daemon.kill)
+        try:
+            return daemon.wait_ready()
+        except RuntimeError as ended:
+            if "built without" in str(ended):
+                self.skipTest(str(ended))
+            raise
+
+    def ready_of(self, pool):
+        """The condition Ready of a pool, once it is there."""
+        def look():
+            if self.ctl("get", pool, "here").code != 0:
+                return None
+            return next((one for one in self.get(pool, "here").get("status", {}).get("conditions", []) if one["type"] == "Ready"), None)
+        return wait_until(f"{pool} tells", look)
+
+    def test_what_is_there_works_and_what_is_not_is_named(self):
+        dead, metrics = free_port(2), free_port(1)
+        self.assertEqual(self.apply(CLASSES).code, 0)
+        cluster_key = base64.b64encode(struct.pack("<HIIH", 1, 0, 0, 16) + secrets.token_bytes(16)).decode()  # as Ceph writes one
+        provider = self.start_provider(
+            "--volume-pool", "here", "--store", f"disk,local={self.directory}/volumes", "--volume-class", "fast=disk",
+            "--cluster", f"c1,monitors=127.0.0.1:{dead},user=u,key-file={self.private('c1.key', cluster_key)}",
+            "--store", "ssd,cluster=c1,pool=p", "--volume-class", "fixed=ssd",
+            "--bucket-pool", "here", "--gateway", f"gw,endpoint=http://127.0.0.1:{dead + 1},key-file={self.private('gw.keys', 'ID' + chr(10) + 'verysecret')}",
+            "--bucket-class", "standard=gw", "--metrics", f"127.0.0.1:{metrics}")
+        ready = self.ready_of("volumepool")
+        self.assertEqual(ready["status"], "True")
+        self.assertIn("fixed: cluster c1", ready["message"])
+        self.assertEqual(self.apply(volume("data")).code, 0)
+        made = self.ctl("wait", "volume/data", "--for", "state=Available", "--timeout", "10s")
+        self.assertEqual(made.code, 0, f"{made}\n{provider.tail()}")
+        self.assertEqual(self.get("volumepool", "here")["status"]["availableVolumeClasses"], [{"name": "fast"}])
+
+        self.assertEqual(self.apply(volume("later", volume_class="fixed")).code, 0)
+        told = wait_until("why it waits", lambda: next(
+            (one for one in self.get("volume", "later").get("status", {}).get("conditions", []) if one["type"] == "Ready"), None))
+        self.assertEqual((told["status"], told["reason"]), ("False", "StoreUnavailable"))
+        self.assertIn("cluster c1", told["message"])
+        # The cluster is told to be silent when connecting has failed, which takes 10 s.
+        wait_until("its address is named", lambda: f"127.0.0.1:{dead}" in self.ready_of("volumepool")["message"])
+        self.assertIn("cluster c1", provider.log.read_text())
+        buckets = self.ready_of("bucketpool")
+        self.assertEqual(buckets["status"], "False")
+        self.assertIn(f"127.0.0.1:{dead + 1}", buckets["message"])
+
+        counted = metrics_at(metrics)
+        answers = {place: counted[f'ironcore_provider_place_answers{{place="{place}"}}'] for place in ("store disk", "store ssd", "gateway gw")}
+        self.assertEqual(answers, {"store disk": 1, "store ssd": 0, "gateway gw": 0})
+        self.assertEqual(counted['ironcore_provider_places_silent{kind="unavailable",place="store ssd"}'], 1)
+        self.assertEqual(counted['ironcore_provider_places_silent{kind="unavailable",place="gateway gw"}'], 1)
+        self.assertNotIn('ironcore_provider_places_silent{kind="unavailable",place="store disk"}', counted)
+        self.assertEqual(provider.stop(seconds=20), 0, "an attempt to connect takes 10 s at most")
+        self.assertNotIn(cluster_key, provider.log.read_text())
 
 
 if __name__ == "__main__":
