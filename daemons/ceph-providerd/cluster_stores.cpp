@@ -17,8 +17,35 @@ constexpr auto long_time = std::chrono::hours(1);
 
 }  // namespace
 
-ClusterStores::ClusterStores(Named cluster, std::vector<Store> stores, program::Daemon& daemon)
-    : settings_(std::move(cluster)), stores_(std::move(stores)), clock_(daemon.clock), log_(daemon.log) {
+Result<void> PoolOwners::take(const std::string& cluster_id, const Named& store) {
+  const auto pool = store["pool"];
+  const auto data_pool = store["data-pool"].empty() ? pool : store["data-pool"];
+  const std::lock_guard lock(mutex_);
+  for (auto* owners : {&pools_, &data_pools_})
+    std::erase_if(*owners, [&](const auto& entry) { return entry.second.store == store.name; });
+  const auto refused = [&](const Owner& other, const std::string& of, const std::string& advice) {
+    return Error(ErrorCode::conflict, "store " + store.name + " of cluster " + store["cluster"] + ": pool " + of +
+                                          " is taken by store " + other.store + " of cluster " + other.cluster +
+                                          (other.cluster == store["cluster"] ? "" : ", which is the same cluster") +
+                                          " (fsid " + cluster_id + "): " + advice);
+  };
+  const auto key = [&](const std::string& name) { return cluster_id + "/" + name; };
+  if (const auto other = pools_.find(key(pool)); other != pools_.end())
+    return refused(other->second, pool, "name it once");
+  if (const auto other = data_pools_.find(key(data_pool)); other != data_pools_.end())
+    return refused(other->second, data_pool, "its room would count twice; give one of them another pool for its data");
+  const Owner owner{.store = store.name, .cluster = store["cluster"]};
+  pools_.emplace(key(pool), owner);
+  data_pools_.emplace(key(data_pool), owner);
+  return {};
+}
+
+ClusterStores::ClusterStores(Named cluster, std::vector<Store> stores, PoolOwners& owners, program::Daemon& daemon)
+    : settings_(std::move(cluster)),
+      stores_(std::move(stores)),
+      owners_(owners),
+      clock_(daemon.clock),
+      log_(daemon.log) {
   for (const auto& store : stores_)
     store.late->set_reason({ErrorCode::unavailable, "cluster " + settings_.name + " has not answered yet"});
   thread_ = std::jthread([this](std::stop_token stop) { run(stop); });
@@ -86,11 +113,12 @@ Result<void> ClusterStores::connect() {
   IRONCORE_TRY(cluster_, std::move(connected));
   key_ = key;
   open_.clear();
-  log_.info("cluster connected", {{"cluster", settings_.name}});
+  log_.info("cluster connected", {{"cluster", settings_.name}, {"fsid", cluster_->id()}});
   return {};
 }
 
 Result<void> ClusterStores::open(const Store& store) {
+  IRONCORE_CHECK(owners_.take(cluster_->id(), store.settings));
   storage::ceph::StoreOptions options{.pool = store.settings["pool"], .data_pool = store.settings["data-pool"]};
   if (const auto depth = store.settings["max-depth"]; !depth.empty())
     std::from_chars(depth.data(), depth.data() + depth.size(), options.max_depth);

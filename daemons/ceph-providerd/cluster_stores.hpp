@@ -20,6 +20,20 @@
 
 namespace ironcore::ceph_providerd {
 
+/// Which store has which pool of which cluster, however the cluster is named in the settings. Thread: any.
+class PoolOwners {
+ public:
+  /// `conflict` names the other store, if one has the pool or keeps its data in the same one: room would count twice. What the store had before is given up.
+  Result<void> take(const std::string& cluster_id, const Named& store);
+
+ private:
+  struct Owner {
+    std::string store, cluster;
+  };
+  std::mutex mutex_;
+  std::map<std::string, Owner> pools_, data_pools_;  ///< by id of the cluster and name of the pool
+};
+
 /// Starts a thread, which connects, opens what is not open, and tries again what failed. Destroying it waits for an attempt: for as long as it takes to
 /// connect, 10 s at most.
 class ClusterStores {
@@ -28,7 +42,7 @@ class ClusterStores {
     Named settings;
     LateBlockStore* late = nullptr;
   };
-  ClusterStores(Named cluster, std::vector<Store> stores, program::Daemon& daemon);
+  ClusterStores(Named cluster, std::vector<Store> stores, PoolOwners& owners, program::Daemon& daemon);
 
   /// Looks whether the file has another key. Thread: any.
   void reload();
@@ -42,6 +56,7 @@ class ClusterStores {
 
   const Named settings_;
   const std::vector<Store> stores_;
+  PoolOwners& owners_;
   Clock& clock_;
   Log& log_;
   std::shared_ptr<storage::ceph::Cluster> cluster_;

@@ -99,7 +99,7 @@ class OpenPlaces final : public Places {
     std::vector<ClusterStores::Store> there;
     for (const auto& store : options_.store_list)
       if (store["cluster"] == cluster.name) there.push_back({store, &stores_.at(store.name)});
-    clusters_.push_back(std::make_unique<ClusterStores>(cluster, std::move(there), daemon_));
+    clusters_.push_back(std::make_unique<ClusterStores>(cluster, std::move(there), owners_, daemon_));
     return {};
   }
 #else
@@ -137,6 +137,7 @@ class OpenPlaces final : public Places {
   std::map<std::string, LateBlockStore> stores_;
   std::map<std::string, LateBucketStore> gateways_;
 #ifdef IRONCORE_HAS_CEPH
+  PoolOwners owners_;
   std::vector<std::unique_ptr<ClusterStores>> clusters_;
 #endif
 };

@@ -234,6 +234,18 @@ capabilities: {tps: 200Mi, iops: 15k}
         self.wait_pool("volumepool", "True", "reaches its stores")
         self.ok("delete", "volume", "late", "beside", seconds=90)
 
+    def test_one_cluster_under_two_names_is_one(self):
+        self.assertEqual(self.provider.stop(), 0)
+        self.provider = self.start_provider(
+            "--cluster", f"c2,monitors={self.cluster.env['CEPH_MONITOR']},user=provider,key-file={self.cluster_key}",
+            "--store", f"two,cluster=c2,pool={POOL}", "--volume-class", "twice=two")
+        one, other = "store ssd of cluster c1", "store two of cluster c2"
+        # The one that came first works, the other is not offered.
+        self.wait_pool("volumepool", "True", one, other, "which is the same cluster", self.ceph("fsid").strip())
+        refused = self.ready_of("volumepool")["message"]
+        offered = {one["name"] for one in self.get("volumepool", "here")["status"].get("availableVolumeClasses", [])}
+        self.assertEqual(offered, {"fast", "fixed"} if "twice: store two: " in refused else set())  # there is no object `twice`
+
     def test_new_keys_are_taken_while_it_works(self):
         def rekey():
             keyring = self.ceph("auth", "get", "client.provider")

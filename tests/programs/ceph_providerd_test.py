@@ -6,6 +6,7 @@ import re
 import secrets
 import struct
 import subprocess
+import sys
 import urllib.request
 
 import cloud
@@ -86,7 +87,31 @@ class Settings(cloud.TempDirectory):
         (self.directory / "v").mkdir()
         (self.directory / "link").symlink_to(self.directory / "v")
         for same in ("v", "v/", "./v", "x/../v", "link"):
-            self.wrong([*pool, *disk, "--store", f"two,local={self.directory}/{same}", *fast, "--volume-class", "slow=two"], "the same place")
+            self.wrong([*pool, *disk, "--store", f"two,local={self.directory}/{same}", *fast, "--volume-class", "slow=two"], "two and disk", "the same place")
+        key = self.write("c.key", "AQB\n")
+        key.chmod(0o600)
+        cluster = [*pool, "--cluster", f"c,monitors=127.0.0.1:1,user=u,key-file={key}", "--volume-class", "fast=a", "--volume-class", "slow=b", "--store"]
+        self.wrong([*cluster, "a,cluster=c,pool=p", "--store", "b,cluster=c,pool=p"], "b and a", "the same place")
+        self.wrong([*cluster, "a,cluster=c,pool=p,data-pool=q", "--store", "b,cluster=c,pool=r,data-pool=q"], "b and a", "in one pool, q")
+        self.wrong([*cluster, "a,cluster=c,pool=p", "--store", "b,cluster=c,pool=r,data-pool=p"], "b and a", "in one pool, p")
+        self.assertEqual(self.check(*cluster, "a,cluster=c,pool=p", "--store", "b,cluster=c,pool=r").code, 0)
+        self.assertEqual(self.check(*cluster, "a,cluster=c,pool=p", "--store", f"b,local={self.directory}/v").code, 0)
+
+    def test_another_mount_of_a_directory_is_the_same_place(self):
+        take_own_mounts = "import sys; sys.path.insert(0, sys.argv[1]); import cloud, os; cloud.take_own_mounts(); "
+        (self.directory / "v").mkdir()
+        (self.directory / "again").mkdir()
+        mount = "import subprocess; subprocess.run(['mount', '--bind', sys.argv[2], sys.argv[3]], check=True); os.execv(sys.argv[4], sys.argv[4:])"
+        for below in ("", "/not/yet"):
+            result = subprocess.run(
+                [sys.executable, "-c", take_own_mounts + mount, os.path.dirname(__file__), self.directory / "v", self.directory / "again",
+                 program("ceph-providerd"), "--volume-pool", "here", "--store", f"a,local={self.directory}/v{below}", "--store",
+                 f"b,local={self.directory}/again{below}", "--volume-class", "fast=a", "--volume-class", "slow=b", "--check-config"],
+                text=True, capture_output=True, timeout=60)
+            if result.returncode == cloud.SKIPPED:
+                self.skipTest(result.stdout)
+            self.assertEqual(result.returncode, 2, result)
+            self.assertIn("b and a are kept in the same place", result.stderr)
 
     def test_a_key_that_others_may_read_is_refused_and_never_printed(self):
         key = self.write("c1.key", "AQBsecretsecretsecret==\n")

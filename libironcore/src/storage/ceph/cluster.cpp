@@ -168,6 +168,12 @@ std::string Cluster::address() const {
   return impl_->address;
 }
 
+std::string Cluster::id() const {
+  std::array<char, 64> text{};  // a UUID
+  const int size = rados_cluster_fsid(impl_->rados, text.data(), text.size());
+  return {text.data(), static_cast<std::size_t>(std::max(0, size))};
+}
+
 Result<std::unique_ptr<Cluster>> Cluster::connect(const ClusterOptions& options) {
   if (options.monitors.empty() || !std::all_of(options.monitors.begin(), options.monitors.end(), is_monitor)) {
     return Error(ErrorCode::invalid, "connect to Ceph: monitors must be given as host:port, at least one");
