@@ -15,6 +15,7 @@ import cloud
 from ceph_cluster import CephCluster
 from ceph_providerd_test import CLASSES, snapshot, volume
 from cloud import Daemon, WithServer, program, wait_until
+from over_tcp import OverTcp
 
 POOL = "provided"
 MIB = 1 << 20
@@ -33,7 +34,7 @@ spec:
 """
 
 
-class Cluster(WithServer):
+class WithCluster:
     @classmethod
     def setUpClass(cls):
         parent = pathlib.Path(tempfile.mkdtemp(prefix="ic-", dir="/var/tmp"))
@@ -52,30 +53,39 @@ class Cluster(WithServer):
     def ceph(cls, *arguments):
         return cls.cluster.tool("ceph", *arguments)
 
-    def setUp(self):
-        super().setUp()
-        self.assertEqual(self.apply(CLASSES).code, 0)
+    def private(self, name, text):
+        path = self.directory / name
+        path.write_text(text + "\n")
+        path.chmod(0o600)
+        return path
+
+    def write_keys(self):
         self.cluster_key = self.private("cluster.key", self.key)
         self.gateway_keys = self.private("gateway.keys", f"{self.cluster.env['S3_ACCESS_KEY']}\n{self.cluster.env['S3_SECRET_KEY']}")
         self.wrapping = self.private("wrapping.keys", f"id test\n1 {base64.b64encode(secrets.token_bytes(32)).decode()}")
+
+    def places(self):
+        """What a provider is told about volumes and buckets."""
+        return ["--cluster", f"c1,monitors={self.cluster.env['CEPH_MONITOR']},user=provider,key-file={self.cluster_key}",
+                "--store", f"ssd,cluster=c1,pool={POOL}", "--volume-class", "fast=ssd", "--volume-class", "fixed=ssd",
+                "--encryption-key-file", self.wrapping,
+                "--gateway", f"gw,endpoint={self.cluster.env['S3_ENDPOINT']},key-file={self.gateway_keys}", "--bucket-class", "standard=gw"]
+
+
+class Cluster(WithCluster, WithServer):
+    def setUp(self):
+        super().setUp()
+        self.assertEqual(self.apply(CLASSES).code, 0)
+        self.write_keys()
         self.provider = self.start_provider()
         for pool in ("volumepool", "bucketpool"):
             wait_until(f"the {pool} is there", lambda pool=pool: self.ctl("get", pool, "here").code == 0)
             self.ok("wait", f"{pool}/here", "--for", "condition=Ready", "--timeout", "30s")
 
-    def private(self, name, text):
-        path = self.write(name, text + "\n")
-        path.chmod(0o600)
-        return path
-
     def start_provider(self, *more):
         daemon = Daemon("ceph-providerd", [
             program("ceph-providerd"), "--server", self.endpoint, "--directory", self.directory / "provider", "--heartbeat", "200ms", "--lease", "2s",
-            "--volume-pool", "here", "--cluster", f"c1,monitors={self.cluster.env['CEPH_MONITOR']},user=provider,key-file={self.cluster_key}",
-            "--store", f"ssd,cluster=c1,pool={POOL}", "--volume-class", "fast=ssd", "--volume-class", "fixed=ssd",
-            "--encryption-key-file", self.wrapping, "--bucket-pool", "here",
-            "--gateway", f"gw,endpoint={self.cluster.env['S3_ENDPOINT']},key-file={self.gateway_keys}", "--bucket-class", "standard=gw", *more,
-        ], self.directory)
+            "--volume-pool", "here", "--bucket-pool", "here", *self.places(), *more], self.directory)
         self.addCleanup(daemon.kill)
         return daemon.wait_ready(60)
 
@@ -279,6 +289,38 @@ capabilities: {tps: 200Mi, iops: 15k}
         self.wait_pool("bucketpool", "True")
         self.wait_pool("volumepool", "True")
         self.assertNotIn(self.key, self.provider.log.read_text())
+
+
+class Role(WithCluster, OverTcp):
+    """Over TCP, with the rights of examples/identities.json: what files of a host do not need (storage_provider_tcp_test.py)."""
+
+    def setUp(self):
+        super().setUp()
+        self.write_keys()
+        self.start_provider("ceph-providerd", "storage-1", "--volume-pool", "rack-1", "--bucket-pool", "rack-1", *self.places())
+        for pool in ("volumepool", "bucketpool"):
+            wait_until(f"the {pool} is there", lambda pool=pool: self.ctl("get", pool, "rack-1").code == 0)
+
+    def make(self, *manifests):
+        self.ok("apply", "-f", "-", stdin="---".join(manifests).replace("name: here", "name: rack-1"))
+
+    def test_secrets_of_volumes_snapshots_and_buckets_are_made_and_go(self):
+        key = base64.b64encode(secrets.token_bytes(32)).decode()
+        self.make(CLASSES, BUCKET, f"\napiVersion: v1\nkind: Secret\nmetadata: {{name: my-key}}\nstringData: {{encryptionKey: '{key}'}}\n",
+                  volume("plain", size="16Mi"), volume("safe", size="16Mi", more="  encryption: {}\n"),
+                  volume("own", size="16Mi", more="  encryption: {secretRef: {name: my-key}}\n"))
+        for what in ("volume/plain", "volume/safe", "volume/own", "bucket/pictures"):
+            self.ok("wait", what, "--for", "state=Available", "--timeout", "60s")
+        self.make(snapshot("before", "safe"))
+        wait_until("the snapshot", lambda: "Ready" in self.ok("get", "volumesnapshot", "before"), seconds=60)
+        made = set(self.ok("get", "secrets", "-o", "name").split()) - {"secret/my-key"}
+        kinds = sorted(name.removeprefix("secret/").split("-")[0] for name in made)
+        self.assertEqual(kinds, ["bucket", "volume", "volume", "volume", "volumekey", "volumekey", "volumekey"])
+        self.assert_nothing_was_refused()
+        self.ok("delete", "volumesnapshot", "before")
+        self.ok("delete", "volume", "plain", "safe", "own")
+        self.ok("delete", "bucket", "pictures")
+        self.assertEqual(self.ok("get", "secrets", "-o", "name").split(), ["secret/my-key"])
 
 
 if __name__ == "__main__":
