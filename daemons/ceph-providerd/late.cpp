@@ -127,8 +127,8 @@ Result<storage::Bucket> LateBucketStore::bucket(const Uid& id) {
 Result<std::vector<storage::Bucket>> LateBucketStore::buckets() {
   return pass(&BucketStore::buckets);
 }
-Result<void> LateBucketStore::remove(const Uid& id, storage::Content content) {
-  return pass(&BucketStore::remove, id, content);
+Result<void> LateBucketStore::remove(const Uid& id, storage::Content content, std::stop_token stop) {
+  return pass(&BucketStore::remove, id, content, std::move(stop));
 }
 Result<void> LateBucketStore::set_quota(const Uid& id, const storage::BucketQuota& quota) {
   return pass(&BucketStore::set_quota, id, quota);

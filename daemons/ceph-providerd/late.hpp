@@ -96,7 +96,7 @@ class LateBucketStore final : public Late<storage::BucketStore> {
   Result<storage::Bucket> create(const Uid& id, const storage::BucketSpec& spec) override;
   Result<storage::Bucket> bucket(const Uid& id) override;
   Result<std::vector<storage::Bucket>> buckets() override;
-  Result<void> remove(const Uid& id, storage::Content content) override;
+  Result<void> remove(const Uid& id, storage::Content content, std::stop_token stop) override;
   Result<void> set_quota(const Uid& id, const storage::BucketQuota& quota) override;
   Result<void> set_limits(const Uid& id, const storage::BucketLimits& limits) override;
   Result<storage::BucketSettings> settings(const Uid& id) override;
