@@ -236,7 +236,7 @@ capabilities: {tps: 200Mi, iops: 15k}
 """)
         self.wait_pool("volumepool", "True", "fast, fixed: cluster c1")
         self.make(volume("beside", size="4Mi", volume_class="here"))
-        self.wait_state("volume/beside", "Available", seconds=20)
+        self.wait_state("volume/beside", "Available")
         self.make(volume("late", size="4Mi"))
         self.cluster.do("start", "mon")
         uid = self.wait_state("volume/late", "Available", seconds=120)["metadata"]["uid"]

@@ -375,7 +375,7 @@ class Silent(WithServer):
         self.assertEqual(ready["status"], "True")
         self.assertIn("fixed: cluster c1", ready["message"])
         self.assertEqual(self.apply(volume("data")).code, 0)
-        made = self.ctl("wait", "volume/data", "--for", "state=Available", "--timeout", "10s")
+        made = self.ctl("wait", "volume/data", "--for", "state=Available", "--timeout", "30s")
         self.assertEqual(made.code, 0, f"{made}\n{provider.tail()}")
         self.assertEqual(self.get("volumepool", "here")["status"]["availableVolumeClasses"], [{"name": "fast"}])
 
@@ -397,7 +397,7 @@ class Silent(WithServer):
         self.assertEqual(counted['ironcore_provider_places_silent{kind="unavailable",place="store ssd"}'], 1)
         self.assertEqual(counted['ironcore_provider_places_silent{kind="unavailable",place="gateway gw"}'], 1)
         self.assertNotIn('ironcore_provider_places_silent{kind="unavailable",place="store disk"}', counted)
-        self.assertEqual(provider.stop(seconds=20), 0, "an attempt to connect takes 10 s at most")
+        self.assertEqual(provider.stop(), 0)  # within 30 s: an attempt to connect takes 10 s
         self.assertNotIn(cluster_key, provider.log.read_text())
 
 
