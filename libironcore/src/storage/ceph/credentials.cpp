@@ -163,7 +163,7 @@ Result<std::vector<Client>> Store::clients(const BlockId& id) {
   IRONCORE_TRY(const Volume found, volume(id));
   IRONCORE_TRY(const IoContext io, tenant_io(id.tenant));
   IRONCORE_TRY(const Image image, Image::open(io, volume_image(id.uid), Image::Mode::read_only));
-  IRONCORE_TRY(const auto watchers, watchers_of(image));
+  IRONCORE_TRY(const auto watchers, live_watchers_of(io, image));
   std::vector<Client> out;
   for (const Watcher& one : watchers) {
     if (one.address == cluster_.address) continue;

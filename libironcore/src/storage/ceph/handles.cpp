@@ -2,6 +2,7 @@
 // Opening and asking images.
 #include "handles.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -132,9 +133,39 @@ Result<std::vector<Watcher>> watchers_of(const Image& image) {
   if (code < 0) return ceph_error(code, "ask who has an image open");
   std::vector<Watcher> out;
   out.reserve(found.size());
-  for (const rbd_image_watcher_t& one : found) out.push_back({.address = text(one.addr), .client = one.id});
+  for (const rbd_image_watcher_t& one : found)
+    out.push_back({.address = text(one.addr), .client = one.id, .cookie = one.cookie});
   rbd_watchers_list_cleanup(found.data(), found.size());
   return out;
+}
+
+Result<std::vector<Watcher>> live_watchers_of(const IoContext& io, const Image& image) {
+  IRONCORE_TRY(auto watchers, watchers_of(image));
+  if (watchers.empty()) return watchers;
+  IRONCORE_TRY(const std::string id, image.id());
+  constexpr std::uint64_t patience_ms = 2000;
+  char* reply = nullptr;
+  std::size_t size = 0;
+  // librbd takes an empty call for "the header has changed", and looks at it.
+  const int code = rados_notify2(io.get(), ("rbd_header." + id).c_str(), nullptr, 0, patience_ms, &reply, &size);
+  notify_ack_t* answered = nullptr;
+  notify_timeout_t* silent = nullptr;
+  std::size_t answered_size = 0, silent_size = 0;
+  const bool is_known =
+      (code == 0 || code == -ETIMEDOUT) && reply != nullptr &&
+      rados_decode_notify_response(reply, size, &answered, &answered_size, &silent, &silent_size) == 0;
+  if (is_known) {
+    std::erase_if(watchers, [&](const Watcher& one) {
+      const auto is_it = [&](const auto& other) {
+        return other.notifier_id == static_cast<std::uint64_t>(one.client) && other.cookie == one.cookie;
+      };
+      return std::none_of(answered, answered + answered_size, is_it) &&
+             std::none_of(silent, silent + silent_size, is_it);
+    });
+    rados_free_notify_response(answered, answered_size, silent);
+  }
+  if (reply != nullptr) rados_buffer_free(reply);
+  return watchers;
 }
 
 ImageOptions::ImageOptions(const std::string& data_pool) {

@@ -67,8 +67,12 @@ Result<std::vector<ImagePlace>> children_of(const Image& image);
 struct Watcher {
   std::string address;
   std::int64_t client = 0;
+  std::uint64_t cookie = 0;
 };
+/// As Ceph lists them. After a client was fenced Ceph may list its watch for as long as the OSD runs.
 Result<std::vector<Watcher>> watchers_of(const Image& image);
+/// Those that the OSD still waits for when all are called: without the ones that it only lists. Calling takes time (2 s at most) when one does not answer.
+Result<std::vector<Watcher>> live_watchers_of(const IoContext& io, const Image& image);
 
 /// The options that new images and clones have.
 class ImageOptions {

@@ -326,7 +326,7 @@ Result<void> Store::remove(const BlockId& id) {
   } else if (found.is_there) {
     {
       IRONCORE_TRY(const Image image, Image::open(io, name, Image::Mode::read_only));
-      IRONCORE_TRY(const auto watchers, watchers_of(image));
+      IRONCORE_TRY(const auto watchers, live_watchers_of(io, image));
       if (!watchers.empty()) {
         const bool is_own = watchers.front().address == cluster_.address;
         return Error(ErrorCode::wrong_state,
