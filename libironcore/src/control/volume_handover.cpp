@@ -235,17 +235,18 @@ Result<void> VolumeHandover::fill(Step& step, const storage::Access& access) {
   return {};
 }
 
-Result<void> VolumeHandover::write(const Step& step) {
+Result<void> VolumeHandover::write(const Step& step, const Amend& amend) {
   const auto& volume = *step.volume;
   store::Transaction transaction;
   if (step.found || !step.data.empty())
     if (auto operation = secret_operation(step.own, step.found, step.data))
       transaction.operations.push_back(std::move(*operation));
-  const bool is_told = volume.status.use != step.use;
+  auto after = volume;
+  after.status.use = step.use;
+  if (amend) amend(after.status);
+  const bool is_told = volume.status != after.status;
   const auto before = store::Object::of(volume);
   if (is_told) {
-    auto after = volume;
-    after.status.use = step.use;
     transaction.operations.emplace_back(store::Patch{
         store::key_of(before), api::merge_patch(before, store::Object::of(std::move(after))), store::Part::status});
   }
@@ -259,7 +260,7 @@ Result<void> VolumeHandover::write(const Step& step) {
 }
 
 Result<void> VolumeHandover::turn(const api::Volume& volume, storage::BlockStore& store, const storage::Volume& seen,
-                                  Outcome& outcome) {
+                                  Outcome& outcome, const Amend& amend) {
   auto newest = parts_.writes.newest_of(volume);
   if (!newest) return {};
   Step step{.volume = std::move(newest),
@@ -282,13 +283,16 @@ Result<void> VolumeHandover::turn(const api::Volume& volume, storage::BlockStore
   }
   IRONCORE_TRY(step.found, read_secret(parts_.store, step.own));
   IRONCORE_CHECK(fill(step, *access));
-  IRONCORE_CHECK(write(step));
   api::VolumeAccess told;
   told.driver = access->driver;
   told.handle = access->handle;
   told.volume_attributes = access->attributes;
   if (!access->secrets.empty() || step.seen.is_encrypted) told.secret_ref = api::LocalReference{.name = step.own.name};
   outcome.access = std::move(told);
+  if (const auto written = write(step, amend); !written) {
+    outcome.access.reset();
+    return written.error();
+  }
   if (step.later) return *step.later;
   return {};
 }

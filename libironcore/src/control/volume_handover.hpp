@@ -2,6 +2,7 @@
 // Who may use a volume, and what opens it: written together, so that neither is ahead of the other.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <shared_mutex>
@@ -38,9 +39,11 @@ class VolumeHandover {
     std::optional<Trouble> trouble;     ///< of the key
     std::optional<Duration> look_again;
   };
-  /// One turn for a volume that is there. `outcome` is right as far as it came, also after an error.
+  /// What else there is to say about the volume, once `outcome` is known; written with the rest.
+  using Amend = std::function<void(api::VolumeStatus&)>;
+  /// One turn for a volume that is there. `outcome` is right as far as it came, also after an error. `amend` may be empty.
   Result<void> turn(const api::Volume& volume, storage::BlockStore& store, const storage::Volume& seen,
-                    Outcome& outcome);
+                    Outcome& outcome, const Amend& amend);
 
   /// Fences those who have a volume open that nobody claims, if the host of the last holder is dead. True if the volume is free now.
   Result<bool> clear_way(const api::Volume& volume, storage::BlockStore& store, const storage::BlockId& id);
@@ -59,7 +62,7 @@ class VolumeHandover {
   Result<void> decide_holder(Step& step);
   Result<void> add_key(Step& step);
   Result<void> fill(Step& step, const storage::Access& access);
-  Result<void> write(const Step& step);
+  Result<void> write(const Step& step, const Amend& amend);
   WallTime since(const Step& step, const std::string& credential);
 
   Parts parts_;

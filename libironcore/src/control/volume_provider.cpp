@@ -73,7 +73,9 @@ class VolumeProvider::Body {
               return status;
             },
             clock, log),
-        volume_reconciler_({store, volumes_, classes_, snapshots_, images_, keys_, events_, options_, clock}),
+        volume_reconciler_({store, volumes_, classes_, snapshots_, images_, keys_, events_, options_,
+                            [this](const auto& before, const auto& after) { wake(volume_controller_, before, after); },
+                            clock}),
         snapshot_reconciler_({store, volumes_, snapshots_, keys_, events_, options_, clock}),
         credentials_({store, volumes_, pools_, events_, options_, volume_reconciler_.handover().handing_out(),
                       [this](const std::string& key) { volume_controller_.queue().add(key); }, clock, log}),
@@ -175,7 +177,7 @@ class VolumeProvider::Body {
     });
     volumes_.on_change([this](const auto& before, const auto& after) {
       if (!after) volume_reconciler_.forget(before->metadata.uid);
-      wake(volume_controller_, before, after);
+      if (!volume_reconciler_.is_expected(before, after)) wake(volume_controller_, before, after);
       for (const auto& snapshot : snapshots_.by_index(by_volume, key_of(after ? *after : *before)))
         if (snapshot->status.state == api::VolumeSnapshotState::pending)
           snapshot_controller_.queue().add(key_of(*snapshot));

@@ -211,6 +211,13 @@ Result<bool> VolumeReconciler::add_key(const api::Volume& volume, const api::Vol
   return true;
 }
 
+void VolumeReconciler::Findings::take(const VolumeHandover::Outcome& outcome) {
+  access = outcome.access;
+  in_the_way = outcome.in_the_way;
+  if (outcome.trouble) trouble = outcome.trouble;
+  if (outcome.look_again) look_again = outcome.look_again;
+}
+
 // ---- the store ----------------------------------------------------------------------------------------------------
 
 Result<void> VolumeReconciler::create(const api::Volume& volume, const Offer& offer, storage::VolumeSpec spec,
@@ -272,7 +279,16 @@ Result<void> VolumeReconciler::adjust(const api::Volume& volume, const Offer& of
 /// What a hypervisor needs: in the status, and what is secret in the volume's own Secret.
 Result<void> VolumeReconciler::publish(const api::Volume& volume, const Offer& offer, Findings& findings) {
   VolumeHandover::Outcome outcome;
-  auto handed = handover_.turn(volume, *offer.store, *findings.seen, outcome);
+  // What is as it shall be is said at once. Trouble is told once, when it is clear how far the turn came.
+  const auto say = [&](api::VolumeStatus& status) {
+    auto known = findings;
+    known.take(outcome);
+    if (known.trouble || known.in_the_way) return;
+    auto current = volume;
+    current.status = status;
+    status = status_of(current, known);
+  };
+  auto handed = handover_.turn(volume, *offer.store, *findings.seen, outcome, say);
   const auto& encryption = volume.spec.encryption;
   if (!handed && outcome.trouble && outcome.trouble->reason == key_is_lost && encryption &&
       !encryption->secret_ref.name.empty()) {
@@ -281,12 +297,9 @@ Result<void> VolumeReconciler::publish(const api::Volume& volume, const Offer& o
     if (!key) return {};
     IRONCORE_CHECK(parts_.keys.keep(volume, *key, findings.trouble));
     outcome = {};
-    handed = handover_.turn(volume, *offer.store, *findings.seen, outcome);
+    handed = handover_.turn(volume, *offer.store, *findings.seen, outcome, say);
   }
-  findings.access = std::move(outcome.access);
-  findings.in_the_way = std::move(outcome.in_the_way);
-  if (outcome.trouble) findings.trouble = std::move(outcome.trouble);
-  if (outcome.look_again) findings.look_again = outcome.look_again;
+  findings.take(outcome);
   return handed;
 }
 
@@ -374,7 +387,7 @@ Result<void> VolumeReconciler::hand_over_last(const api::Volume& volume, Finding
   IRONCORE_TRY(const auto id, block_id(volume.metadata));
   IRONCORE_TRY(const auto seen, offered->second->volume(id));
   VolumeHandover::Outcome outcome;
-  const auto handed = handover_.turn(volume, *offered->second, seen, outcome);
+  const auto handed = handover_.turn(volume, *offered->second, seen, outcome, {});
   findings.look_again = outcome.look_again;
   return handed;
 }
@@ -398,13 +411,11 @@ Result<Requeue> VolumeReconciler::tear_down(const api::Volume& volume) {
 
 // ---- what is told -------------------------------------------------------------------------------------------------
 
-Result<void> VolumeReconciler::write_status(const api::Volume& volume, const Findings& findings) {
-  const auto current = writes_.newest_of(volume);
-  if (!current) return {};
-  StatusDraft<api::Volume> draft(*current, parts_.events, parts_.clock.wall());
+api::VolumeStatus VolumeReconciler::status_of(const api::Volume& current, const Findings& findings) {
+  StatusDraft<api::Volume> draft(current, parts_.events, parts_.clock.wall());
   auto& status = draft.object.status;
   if (findings.seen) {
-    status.volume_id = parts_.options.type + "://" + volume.metadata.uid;
+    status.volume_id = parts_.options.type + "://" + current.metadata.uid;
     status.resources = {{"storage", Quantity::bytes(static_cast<std::int64_t>(findings.seen->size_bytes))}};
   }
   if (findings.access) status.access = findings.access;
@@ -420,10 +431,19 @@ Result<void> VolumeReconciler::write_status(const api::Volume& volume, const Fin
     draft.condition("Ready", findings.trouble, "", "");
   }
   if (!findings.kept) draft.state(is_usable, findings.trouble);
-  return writes_.write_status(*current, std::move(draft.object));
+  return std::move(draft.object.status);
+}
+
+Result<void> VolumeReconciler::write_status(const api::Volume& volume, const Findings& findings) {
+  const auto current = writes_.newest_of(volume);
+  if (!current) return {};
+  auto after = *current;
+  after.status = status_of(*current, findings);
+  return writes_.write_status(*current, std::move(after));
 }
 
 Result<Requeue> VolumeReconciler::reconcile(const std::string& key, std::stop_token stop) {
+  const OwnWrites<api::Volume>::Turn turn(writes_, key, parts_.wake);
   auto volume = writes_.newest(key);
   if (!volume || !is_provided_here(*volume, api::volume_finalizer)) return Requeue{};
   if (volume->metadata.deletion_timestamp) return tear_down(*volume);

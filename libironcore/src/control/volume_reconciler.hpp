@@ -28,6 +28,7 @@ class VolumeReconciler {
     VolumeKeys& keys;
     EventRecorder& events;
     const VolumeProviderOptions& options;
+    OwnWrites<api::Volume>::Changed wake;  ///< for changes that others made during a turn
     Clock& clock;
   };
   explicit VolumeReconciler(Parts parts)
@@ -38,6 +39,10 @@ class VolumeReconciler {
   Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
   /// The volume is gone from the store of objects.
   void forget(const std::string& uid) { writes_.forget(uid); }
+  /// Whether a change that the cache tells needs no turn.
+  bool is_expected(const store::Shared<api::Volume>& before, const store::Shared<api::Volume>& after) {
+    return writes_.is_expected(before, after);
+  }
   VolumeHandover& handover() noexcept { return handover_; }
 
  private:
@@ -50,6 +55,8 @@ class VolumeReconciler {
     std::optional<Trouble> kept;        ///< why it is not removed although it was deleted
     bool is_lost = false;               ///< it was there, and is not any more
     std::optional<Duration> look_again;
+
+    void take(const VolumeHandover::Outcome& outcome);
   };
   using Offer = ClassOffer<api::Volume, VolumeProviderOptions>;
 
@@ -74,6 +81,8 @@ class VolumeReconciler {
   Result<void> hand_over_last(const api::Volume& volume, Findings& findings);
   Result<Requeue> tear_down(const api::Volume& volume);
   Result<void> remove_data(const api::Volume& volume, const storage::BlockId& id, Findings& findings);
+  /// Of `current`, as it shall be. Trouble that is news is told as an event too.
+  api::VolumeStatus status_of(const api::Volume& current, const Findings& findings);
   Result<void> write_status(const api::Volume& volume, const Findings& findings);
   void tell(const api::Volume& volume, api::EventType type, std::string reason, std::string message,
             std::string action);

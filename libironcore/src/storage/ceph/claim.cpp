@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "encoding.hpp"
 #include "errors.hpp"
 #include "ironcore/base/random.hpp"
 
@@ -22,17 +23,10 @@ std::string object_of(const std::string& name) {
 /// Ceph's encoding of what cls_lock's `unlock` is given: versions, the length of the rest, then name and cookie.
 std::string unlock_input(const std::string& cookie) {
   std::string body;
-  const auto number = [](std::string& out, std::size_t value) {
-    for (int shift = 0; shift < 32; shift += 8) out += static_cast<char>(value >> shift & 0xff);
-  };
-  const auto text = [&](std::string_view words) {
-    number(body, words.size());
-    body += words;
-  };
-  text(kLock);
-  text(cookie);
+  append(body, std::string_view(kLock));
+  append(body, cookie);
   std::string out = "\x01\x01";
-  number(out, body.size());
+  append(out, static_cast<std::uint32_t>(body.size()));
   return out + body;
 }
 

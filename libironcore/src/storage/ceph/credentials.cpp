@@ -94,8 +94,25 @@ Result<std::string> Store::credential_key(const std::string& name, const std::st
   return std::string(key->get_string());
 }
 
+Result<std::string> Store::recent_key(const std::string& name, const std::string& tenant) {
+  constexpr auto kSpan = std::chrono::seconds(1);
+  const Instant now = clock_.now();
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(recent_keys_, [&](const auto& one) { return one.second.until <= now; });
+    if (const auto known = recent_keys_.find(name); known != recent_keys_.end()) return known->second.key;
+  }
+  IRONCORE_TRY(std::string key, credential_key(name, tenant));
+  const std::lock_guard lock(mutex_);
+  recent_keys_[name] = {.key = key, .until = now + kSpan};
+  return key;
+}
+
 Result<Access> Store::access(const BlockId& id) {
-  IRONCORE_TRY(const Volume found, volume(id));
+  IRONCORE_CHECK(check(id));
+  // Whether its image is still there is not asked again: who asks for access has just seen the volume.
+  IRONCORE_TRY(const auto found, listed(volumes_, index_key(id)));
+  if (!found) return Error(ErrorCode::not_found, words(Kind::volume, id) + ": not found");
   const std::string doing = "give access to " + words(Kind::volume, id);
   // Noted before it is made, so that none is forgotten.
   IRONCORE_TRY(const Numbers numbers, within(change_numbers(credentials_, id.tenant,
@@ -106,7 +123,7 @@ Result<Access> Store::access(const BlockId& id) {
                                                             }),
                                              doing));
   const std::string user = user_of(options_.pool, id.tenant, numbers.current);
-  IRONCORE_TRY(std::string key, within(credential_key(user, id.tenant), doing));
+  IRONCORE_TRY(std::string key, within(recent_key(user, id.tenant), doing));
   Access out{.driver = "ceph", .handle = disk_handle(id), .attributes = {}, .secrets = {}, .credential = user};
   out.attributes = {{"monitors", cluster_.monitors},
                     {"image", options_.pool + "/" + id.tenant + "/" + volume_image(id.uid)}};

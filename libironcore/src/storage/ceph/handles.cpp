@@ -169,13 +169,9 @@ Result<std::vector<Watcher>> live_watchers_of(const IoContext& io, const Image& 
 }
 
 ImageOptions::ImageOptions(const std::string& data_pool) {
-  constexpr std::uint64_t kFeatures = RBD_FEATURE_LAYERING | RBD_FEATURE_EXCLUSIVE_LOCK | RBD_FEATURE_OBJECT_MAP |
-                                      RBD_FEATURE_FAST_DIFF | RBD_FEATURE_DEEP_FLATTEN;
-  constexpr std::uint64_t kOrder = 22;
-  static_assert(std::uint64_t{1} << kOrder == object_size);
   rbd_image_options_create(&options_);
-  rbd_image_options_set_uint64(options_, RBD_IMAGE_OPTION_FEATURES, kFeatures);
-  rbd_image_options_set_uint64(options_, RBD_IMAGE_OPTION_ORDER, kOrder);
+  rbd_image_options_set_uint64(options_, RBD_IMAGE_OPTION_FEATURES, image_features);
+  rbd_image_options_set_uint64(options_, RBD_IMAGE_OPTION_ORDER, image_order);
   if (!data_pool.empty()) rbd_image_options_set_string(options_, RBD_IMAGE_OPTION_DATA_POOL, data_pool.c_str());
 }
 

@@ -87,7 +87,11 @@ class ImageOptions {
   rbd_image_options_t options_ = nullptr;
 };
 
+/// What new images can, and clones: as librbd has it by default.
+constexpr std::uint64_t image_features = RBD_FEATURE_LAYERING | RBD_FEATURE_EXCLUSIVE_LOCK | RBD_FEATURE_OBJECT_MAP |
+                                         RBD_FEATURE_FAST_DIFF | RBD_FEATURE_DEEP_FLATTEN;
+constexpr std::uint8_t image_order = 22;
 /// Bytes of one object of an image, the unit of copying.
-constexpr std::uint64_t object_size = std::uint64_t{4} << 20;
+constexpr std::uint64_t object_size = std::uint64_t{1} << image_order;
 
 }  // namespace ironcore::storage::ceph

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "encoding.hpp"
 #include "errors.hpp"
 #include "ironcore/base/bytes.hpp"
 #include "luks.hpp"
@@ -19,15 +20,6 @@ namespace {
 
 constexpr std::string_view kName = "ironcore.whole", kSource = "ironcore.source", kEncryption = "ironcore.encryption";
 constexpr std::string_view kPlain = "none", kLuks2 = "luks2";
-
-/// Ceph's encoding: little endian, each text after its length.
-void append(std::string& out, std::uint32_t number) {
-  for (int shift = 0; shift < 32; shift += 8) out += static_cast<char>(number >> shift & 0xff);
-}
-void append(std::string& out, std::string_view text) {
-  append(out, static_cast<std::uint32_t>(text.size()));
-  out += text;
-}
 
 std::uint64_t number_of(const std::map<std::string, std::string>& entries, const std::string& key) {
   const auto found = entries.find(key);
@@ -104,14 +96,19 @@ std::map<std::string, std::string> limit_metadata(const Limits& limits) {
   return out;
 }
 
+std::string encoded(const std::map<std::string, std::string>& metadata) {
+  std::string out;
+  append(out, static_cast<std::uint32_t>(metadata.size()));
+  for (const auto& [key, value] : metadata) {
+    append(out, key);
+    append(out, value);
+  }
+  return out;
+}
+
 Result<void> write_metadata(const IoContext& io, const std::string& id,
                             const std::map<std::string, std::string>& entries) {
-  std::string input;
-  append(input, static_cast<std::uint32_t>(entries.size()));
-  for (const auto& [key, value] : entries) {
-    append(input, key);
-    append(input, value);
-  }
+  const std::string input = encoded(entries);
   const rados_write_op_t operation = rados_create_write_op();
   rados_write_op_assert_exists(operation);
   rados_write_op_exec(operation, "rbd", "metadata_set", input.data(), input.size(), nullptr);

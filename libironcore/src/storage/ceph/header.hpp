@@ -30,6 +30,9 @@ std::map<std::string, std::string> whole_metadata(const std::string& name, const
 /// librbd's own settings, read by every client that opens the image; zeros lift what was there. Formula: those of the reference.
 std::map<std::string, std::string> limit_metadata(const Limits& limits);
 
+/// As the class method `metadata_set` is given them.
+std::string encoded(const std::map<std::string, std::string>& metadata);
+
 /// Writes several entries in one step, on the image of this id, or none. librbd does it with an operation each.
 Result<void> write_metadata(const IoContext& io, const std::string& id,
                             const std::map<std::string, std::string>& entries);

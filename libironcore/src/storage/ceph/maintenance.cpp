@@ -149,10 +149,13 @@ Result<void> Store::adopt(Turn& turn, const IoContext& io, const ImageName& imag
   const bool is_base = image.kind == Kind::base;
   if (is_base && crypto::Digest::parse(found.header->source).has_error()) return {};
   const Table& table = is_base ? bases_ : image.kind == Kind::volume ? volumes_ : snapshots_;
+  const std::string key = is_base ? found.header->source : index_key(id);
+  IRONCORE_TRY(const auto known, listed(table, key));
+  if (known) return {};  // made since the lists were read
   IRONCORE_TRY(const std::uint32_t depth, depth_of(io, name));
   log_.warning("an image that was missing in the index is listed again",
                {{"image", spec_of(options_.pool, space, name)}});
-  return put(table, is_base ? found.header->source : index_key(id), entry_of(*found.header, depth));
+  return put(table, key, entry_of(*found.header, depth));
 }
 
 Result<bool> Store::prepare_purge(Turn& turn, const IoContext& io, const std::string& id) {

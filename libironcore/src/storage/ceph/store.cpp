@@ -12,6 +12,7 @@
 #include "errors.hpp"
 #include "ironcore/base/text.hpp"
 #include "luks.hpp"
+#include "whole_image.hpp"
 
 namespace ironcore::storage::ceph {
 
@@ -176,6 +177,9 @@ Result<void> Store::discard_image(const IoContext& io, const std::string& name) 
         const int code = rbd_snap_remove(image->get(), one.c_str());
         if (code != -ENOENT) IRONCORE_CHECK(checked(code, doing));
       }
+    } else {
+      IRONCORE_TRY(const auto id, image_id(io, name));
+      if (id) IRONCORE_CHECK(within(remove_object_map(io, *id), doing));
     }
   }
   int code = rbd_remove(io.get(), name.c_str());

@@ -2,6 +2,7 @@
 // BlockStore on one pool; its functions are in several files by topic.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -95,6 +96,7 @@ class Store final : public BlockStore {
   Result<void> make_copy(const IoContext& from_io, const std::string& from,
                          const std::optional<EncryptionKey>& from_key, const IoContext& io, const std::string& name,
                          const VolumeSpec& spec, const BetweenPieces& between) const;
+  bool is_simple(const VolumeSpec& spec) const;
   Result<void> check_same(const IoContext& io, const std::string& name, const Header& header,
                           const VolumeSpec& spec) const;
 
@@ -104,6 +106,9 @@ class Store final : public BlockStore {
 
   // --- credentials.cpp
   Result<std::string> credential_key(const std::string& name, const std::string& tenant) const;
+  /// As the monitor said a second ago at most: asking it takes as long as making a volume, and a thousand new volumes of a tenant have the same user.
+  /// Which user that is, is not remembered, and no name of a user is used twice.
+  Result<std::string> recent_key(const std::string& name, const std::string& tenant);
 
   // --- maintenance.cpp
   struct Turn;
@@ -130,11 +135,17 @@ class Store final : public BlockStore {
   Clock& clock_;
   Log& log_;
 
+  std::atomic<bool> has_made_image_ = false;
   std::mutex mutex_;
   std::set<std::string> tenants_;  ///< whose namespace is known to be there
   std::map<std::string, std::uint64_t>
       base_bytes_;  ///< sizes of base images that were there, by digest: one never has another
-  std::set<std::string> purging_, separating_;  ///< what the manager has to do, from earlier turns
+  struct RecentKey {
+    std::string key;
+    Instant until;
+  };
+  std::map<std::string, RecentKey> recent_keys_;  ///< by user
+  std::set<std::string> purging_, separating_;    ///< what the manager has to do, from earlier turns
 };
 
 }  // namespace ironcore::storage::ceph

@@ -5,6 +5,7 @@
 #include "errors.hpp"
 #include "luks.hpp"
 #include "store.hpp"
+#include "whole_image.hpp"
 
 namespace ironcore::storage::ceph {
 
@@ -196,6 +197,11 @@ Result<void> Store::check_same(const IoContext& io, const std::string& name, con
   return unlocked.error();
 }
 
+/// librbd makes the first image of a store: it looks whether the pool can hold any. Images with a data pool are left to it.
+bool Store::is_simple(const VolumeSpec& spec) const {
+  return has_made_image_ && std::holds_alternative<Empty>(spec.source) && !spec.key && options_.data_pool.empty();
+}
+
 Result<Volume> Store::create(const BlockId& id, const VolumeSpec& spec, const Progress& progress,
                              std::stop_token stop) {
   IRONCORE_CHECK(check(id));
@@ -206,34 +212,42 @@ Result<Volume> Store::create(const BlockId& id, const VolumeSpec& spec, const Pr
   const std::string name = volume_image(id.uid);
   IRONCORE_TRY(const IoContext io, tenant_io(id.tenant));
   IRONCORE_TRY(const Claim claimed, within(claim(id.tenant, name), doing));
+  auto metadata = whole_metadata(name, source_text(spec.source), encryption_of(spec.key));
+  // A restored one starts with the limits that its snapshot's volume had.
+  if (spec.limits != Limits{} || std::holds_alternative<FromSnapshot>(spec.source)) {
+    metadata.merge(limit_metadata(spec.limits));
+  }
+  Entry entry{.size_bytes = spec.size_bytes,
+              .is_encrypted = spec.key.has_value(),
+              .limits = spec.limits,
+              .source = source_text(spec.source),
+              .depth = 0};
+  if (is_simple(spec)) {
+    const auto made = make_whole_image(io, name, spec.size_bytes, metadata);
+    if (made.has_value()) {
+      IRONCORE_CHECK(within(put(volumes_, index_key(id), entry), doing));
+      return volume_of(id, entry);
+    }
+    if (made.error().code() != ErrorCode::already_exists) return made.error().within(doing);
+  }
   IRONCORE_TRY(const Found found, look(io, name));
   if (found.header) {
     IRONCORE_CHECK(within(check_same(io, name, *found.header, spec), doing));
     IRONCORE_TRY(const auto known, listed(volumes_, index_key(id)));
     if (known && known->entry.size_bytes == found.header->size_bytes) return volume_of(id, known->entry);
     IRONCORE_TRY(const std::uint32_t depth, depth_of(io, name));
-    const Entry entry = entry_of(*found.header, depth);
+    entry = entry_of(*found.header, depth);
     IRONCORE_CHECK(put(volumes_, index_key(id), entry));
     return volume_of(id, entry);
   }
   if (found.is_there) IRONCORE_CHECK(within(discard_image(io, name), doing));
 
-  IRONCORE_TRY(const std::uint32_t depth,
-               within(make(io, name, id, spec, keeper(claimed, progress, std::move(stop))), doing));
+  IRONCORE_TRY(entry.depth, within(make(io, name, id, spec, keeper(claimed, progress, std::move(stop))), doing));
   IRONCORE_TRY(const auto number, image_id(io, name));
   if (!number) return Error(ErrorCode::conflict, doing + ": somebody removed it at once: repeat it");
-  auto metadata = whole_metadata(name, source_text(spec.source), encryption_of(spec.key));
-  // A restored one starts with the limits that its snapshot's volume had.
-  if (spec.limits != Limits{} || std::holds_alternative<FromSnapshot>(spec.source)) {
-    metadata.merge(limit_metadata(spec.limits));
-  }
   IRONCORE_CHECK(within(write_metadata(io, *number, metadata), doing));
-  const Entry entry{.size_bytes = spec.size_bytes,
-                    .is_encrypted = spec.key.has_value(),
-                    .limits = spec.limits,
-                    .source = source_text(spec.source),
-                    .depth = depth};
   IRONCORE_CHECK(within(put(volumes_, index_key(id), entry), doing));
+  has_made_image_ = true;
   return volume_of(id, entry);
 }
 
