@@ -409,6 +409,20 @@ TEST_CASE("a bucket that vanished from its store is found out, and never made an
   CHECK_FALSE(world.get_bucket("pictures"));
 }
 
+TEST_CASE("another bucket in its place is not taken for it") {
+  BucketWorld world;
+  world.start();
+  world.create(BucketWorld::here("pictures"));
+  world.run_for(5s);
+  const auto before = world.get_bucket("pictures")->status.access->endpoint;
+  world.gateway.replace(world.id_of("pictures"), "another");
+  world.run_for(3min, 1s);
+  CHECK(world.state_of("pictures") == BucketState::error);
+  CHECK(world.condition("pictures", "Ready").reason == "BucketLost");
+  CHECK(world.condition("pictures", "Ready").message.find("another") != std::string::npos);
+  CHECK(world.get_bucket("pictures")->status.access->endpoint == before);
+}
+
 TEST_CASE("what somebody else has under its name or user is left alone, and told") {
   BucketWorld world;
   const auto taken = world.create(BucketWorld::here("taken"));

@@ -142,6 +142,11 @@ TEST_CASE("an image that cannot be had is tried again, and no other volume minds
   tests::make_image(world.directory.path() / "large", {.rootfs = std::string(3 << 20, 'l')});
   tiny.spec.data_source->os_image->image = "oci:" + (world.directory.path() / "large").string() + ":test";
   world.create(tiny);
+  auto packed = world.from_image("packed");
+  tests::make_image(world.directory.path() / "qcow2",
+                    {.rootfs = std::string("QFI\xfb", 4) + std::string(1 << 20, 'x')});
+  packed.spec.data_source->os_image->image = "oci:" + (world.directory.path() / "qcow2").string() + ":test";
+  world.create(packed);
   world.create(world.from_image("good"));
   world.run_for(1min, 1s);
   CHECK(world.state_of("good") == VolumeState::available);
@@ -150,6 +155,8 @@ TEST_CASE("an image that cannot be had is tried again, and no other volume minds
   CHECK(world.events("missing", "ImagePullFailed").size() == 1);
   CHECK(world.condition("foreign", "Ready").reason == "ImagePullFailed");
   CHECK(world.condition("foreign", "Ready").message.find("pdp11") != std::string::npos);
+  CHECK(world.condition("packed", "Ready").reason == "ImagePullFailed");
+  CHECK(world.condition("packed", "Ready").message.find("qemu-img convert") != std::string::npos);
   CHECK(world.state_of("small") == VolumeState::error);
   CHECK(world.condition("small", "Ready").reason == "ImageSizeIsSmallerThanSnapshotSize");
   CHECK(world.condition("small", "Ready").message.find("3Mi") != std::string::npos);

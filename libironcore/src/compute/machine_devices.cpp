@@ -201,7 +201,8 @@ Result<MachineFiles::DiskFile> MachineDriver::create_disk(const Disk& disk, cons
   if (is_qcow2) {
     // Taken as qcow2 it could name any file of this host as its parent.
     return Error(ErrorCode::unsupported,
-                 "the root disk of image " + local.image + " is a qcow2 file: pack it as a raw disk");
+                 "the root disk of image " + local.image +
+                     " is a qcow2 file: make the image anew from what `qemu-img convert -O raw` makes of it");
   }
   const auto file = files_.new_disk(disk.name, image::DiskFormat::qcow2);
   IRONCORE_CHECK(

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "ironcore/image/disk_file.hpp"
 #include "ironcore/image/reference.hpp"
 
 namespace ironcore::control {
@@ -31,6 +32,11 @@ Result<storage::BaseImage> BaseImages::bring(storage::BlockStore& store, const a
   IRONCORE_TRY(const auto cached, cache_->ensure(reference, platform, copying, stop));
   if (!cached.rootfs)
     return Error(ErrorCode::invalid, "image " + image.image + " has no rootfs layer; a volume needs one");
+  IRONCORE_TRY(const bool is_qcow2, image::looks_like_qcow2(cached.rootfs->path));
+  if (is_qcow2)
+    return Error(ErrorCode::unsupported, "the root disk of image " + image.image +
+                                             " is a qcow2 file: make the image anew from what `qemu-img convert -O "
+                                             "raw` makes of it");
   return within(
       store.import_base(
           {.path = cached.rootfs->path, .digest = cached.rootfs->digest, .size_bytes = cached.rootfs->size_bytes},

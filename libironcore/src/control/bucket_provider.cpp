@@ -174,9 +174,9 @@ class BucketProvider::Body {
         log_.warning("buckets of a store are not looked through", {{"error", seen.error().message()}});
         continue;
       }
-      std::set<std::string> there;
+      std::set<std::string> there;  // their names
       for (const auto& bucket : *seen) {
-        there.insert(bucket.id.to_text());
+        there.insert(bucket.name);
         compare(bucket, found);
       }
       for (const auto& bucket : before)
@@ -186,16 +186,22 @@ class BucketProvider::Body {
     return true;
   }
 
+  static std::string name_of(const api::Bucket& bucket) {
+    const auto id = Uid::parse(bucket.metadata.uid);
+    return id ? storage::bucket_name(bucket.metadata.name, *id) : std::string();
+  }
+
   bool is_missing(const api::Bucket& bucket, const storage::BucketStore* store, const std::set<std::string>& there) {
     if (bucket.status.bucket_id.empty() || !bucket.spec.bucket_class_ref) return false;
     const auto offered = options_.classes.find(bucket.spec.bucket_class_ref->name);
-    return offered != options_.classes.end() && offered->second == store && !there.contains(bucket.metadata.uid);
+    return offered != options_.classes.end() && offered->second == store && !there.contains(name_of(bucket));
   }
 
   void compare(const storage::Bucket& seen, std::map<std::string, std::string>& found) {
     const auto objects = buckets_.by_index(by_uid, seen.id.to_text());
     if (objects.empty()) found.emplace(seen.id.to_text(), seen.name);
     for (const auto& bucket : objects) {
+      if (name_of(*bucket) != seen.name) continue;
       // For people only: what cannot be written now is soon overtaken.
       (void)reconciler_.tell_usage(*bucket, seen);
       const auto of_class = bucket->spec.bucket_class_ref ? classes_.get(bucket->spec.bucket_class_ref->name) : nullptr;

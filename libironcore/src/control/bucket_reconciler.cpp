@@ -65,6 +65,10 @@ Result<void> BucketReconciler::look(const api::Bucket& bucket, const Uid& id, st
     return {};
   }
   auto seen = store.bucket(id);
+  const auto name = storage::bucket_name(bucket.metadata.name, id);
+  // Whoever has its keys may remove it and make another one.
+  if (seen && seen->name != name)
+    seen = Error(ErrorCode::not_found, "bucket " + name + " is gone, and its user has bucket " + seen->name);
   if (seen) {
     findings.seen = std::move(*seen);
     return {};
@@ -73,10 +77,10 @@ Result<void> BucketReconciler::look(const api::Bucket& bucket, const Uid& id, st
   if (seen.error().code() == ErrorCode::not_found) {
     // A new one in its place would be empty, and nobody would notice.
     findings.is_lost = true;
-    findings.trouble = {
-        "BucketLost",
-        "the bucket was there and is not in its store any more; bring its content back, or delete the bucket",
-        Trouble::Kind::fault};
+    findings.trouble = {"BucketLost",
+                        "the bucket was there and is not in its store any more (" + seen.error().message() +
+                            "); bring its content back, or delete the bucket",
+                        Trouble::Kind::fault};
   }
   return seen.error();
 }

@@ -242,6 +242,13 @@ std::uint64_t BucketStore::held() const {
   return held_;
 }
 
+void BucketStore::replace(const Uid& id, const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  auto& entry = entries_.at(id);
+  entry.bucket = {.id = id, .name = name};
+  entry.objects.clear();
+}
+
 void BucketStore::fail(std::size_t calls, ErrorCode code) {
   set_faults([calls, code]() mutable -> std::optional<ErrorCode> {
     if (calls == 0) return std::nullopt;

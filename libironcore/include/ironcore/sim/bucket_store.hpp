@@ -47,6 +47,8 @@ class BucketStore final : public storage::BucketStore {
   void hold_removals();
   /// Removals that take so long right now.
   std::uint64_t held() const;
+  /// As if its user had removed the bucket and made another one. It must be there.
+  void replace(const Uid& id, const std::string& name);
   /// The next `calls` fail with `code`.
   void fail(std::size_t calls, ErrorCode code = ErrorCode::unavailable);
   /// This server cannot limit rates, for this reason; empty = it can.
