@@ -91,7 +91,9 @@ Result<bool> VolumeHandover::is_clear(const api::Volume& volume, storage::BlockS
   std::vector<std::string> addresses;
   for (const auto& client : *clients) addresses.push_back(client.address);
   const auto fenced = store.fence(addresses);
-  if (!fenced) return fail(fenced.error());
+  if (!fenced)
+    return fail(fenced.error().within(names + " cannot be shut out, who had the volume open for " + holder_text(use) +
+                                      ", which shows no sign of life"));
   parts_.events.record(reference_to(volume), api::EventType::warning, "ClientsFenced",
                        names + " had the volume open for " + holder_text(use) +
                            ", which shows no sign of life: they were shut out, and nothing they still write arrives",
