@@ -373,6 +373,54 @@ TEST_CASE("a tenant's credential reaches its own volumes and base images to read
   REQUIRE_OK(store->remove_base(digest));
 }
 
+TEST_CASE("the namespace of a tenant goes with its last volume, and comes back with the next one") {
+  const auto cluster = provider();
+  const auto store = store_on(*cluster), other = store_on(*cluster);
+  const Stranger admin;
+  const rados_ioctx_t pool = admin.space("");
+  const auto is_there = [&](const std::string& name) {
+    bool is = false;
+    CHECK(rbd_namespace_exists(pool, name.c_str(), &is) == 0);
+    return is;
+  };
+  const BlockId first{"team-e", Uid::random()}, second{"team-e", Uid::random()};
+  CHECK(rbd_namespace_create(pool, "not-ours") == 0);
+  for (const BlockId& id : {first, second}) {
+    REQUIRE_OK(create(*store, id, {.size_bytes = mib}));
+    REQUIRE_OK(store->access(id));
+  }
+  const auto snapshot = Uid::random();
+  REQUIRE_OK(store->take_snapshot(first, snapshot, {}));
+  const auto look_often = [&] {
+    maintain(*other);
+    for (int i = 0; i < 3; ++i) REQUIRE_OK(other->maintain({}));
+  };
+  REQUIRE_OK(store->remove(first));
+  REQUIRE_OK(store->remove(second));
+  look_often();
+  CHECK(is_there("team-e"));  // the snapshot is in it
+  REQUIRE_OK(store->remove_snapshot({"team-e", snapshot}));
+  look_often();
+  CHECK_FALSE(is_there("team-e"));
+  CHECK(is_there("not-ours"));
+  // Nobody tells the one that has just used it.
+  for (int round = 0; round < 3; ++round) {
+    CAPTURE(round);
+    const BlockId id{"team-e", Uid::random()};
+    REQUIRE_OK(create(*store, id, {.size_bytes = mib}));
+    CHECK(is_there("team-e"));
+    CHECK(is_listed(*other, id));
+    REQUIRE_OK(store->open(id, std::nullopt));
+    look_often();
+    CHECK(is_there("team-e"));
+    REQUIRE_OK(store->remove(id));
+    look_often();
+    CHECK_FALSE(is_there("team-e"));
+  }
+  CHECK(rbd_namespace_remove(pool, "not-ours") == 0);
+  rados_ioctx_destroy(pool);
+}
+
 TEST_CASE("a base image that another process removed is gone for this one too") {
   const auto cluster = provider();
   const auto store = store_on(*cluster), other = store_on(*cluster);
