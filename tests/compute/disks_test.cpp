@@ -309,7 +309,7 @@ TEST_CASE(
   CHECK_FALSE(host.inside(spec.uid).secrets.contains("more"));
 }
 
-TEST_CASE("limits of a disk are those of its next start") {
+TEST_CASE("limits of a disk change while the guest has it, and are told the hypervisor once") {
   SimHost host;
   auto spec = host.spec();
   auto& disk = spec.disks.emplace_back(on_ceph("data", "vdb"));
@@ -317,9 +317,25 @@ TEST_CASE("limits of a disk are those of its next start") {
   host.run(spec);
   CHECK(host.inside(spec.uid).disks[1].limits == disk.limits);
   disk.limits.iops = 200;
-  host.apply(spec);
+  host.hypervisor.set_faults([&](const sim::Hypervisor::Call& call) -> std::optional<sim::Hypervisor::Fault> {
+    if (call.name != "limit_disk") return std::nullopt;
+    return sim::Hypervisor::Fault{Error(ErrorCode::timeout, "no answer")};
+  });
+  CHECK(host.host->apply(spec).error().message() == "machine web-1: change the limits of disk data: no answer");
   CHECK(host.inside(spec.uid).disks[1].limits.iops == 100);
-  CHECK(host.inside(spec.uid).definition.disks[1].limits.iops == 200);
+  std::size_t told = 0;
+  host.hypervisor.set_faults([&](const sim::Hypervisor::Call& call) -> std::optional<sim::Hypervisor::Fault> {
+    if (call.name == "limit_disk") ++told;
+    return std::nullopt;
+  });
+  for (int i = 0; i < 3; ++i) host.apply(spec);
+  CHECK(host.inside(spec.uid).disks[1].limits == disk.limits);
+  CHECK(host.inside(spec.uid).definition.disks[1].limits == disk.limits);
+  CHECK(told == 1);
+  disk.limits = {};
+  for (int i = 0; i < 3; ++i) host.apply(spec);
+  CHECK(host.inside(spec.uid).disks[1].limits == disk.limits);
+  CHECK(told == 2);
 }
 
 TEST_CASE("what is wrong with a disk on Ceph is said by name, and secrets are not shown") {

@@ -52,6 +52,8 @@ class HypervisorBody {
   /// As its owner does.
   virtual void enlarge(const Image&, std::uint64_t) {}
 
+  /// What the hypervisor itself says about a disk that is attached.
+  virtual compute::DiskLimits limits(const Uid& uid, const std::string& target) = 0;
   /// False for bodies that cannot plug devices into a running domain.
   virtual bool has_hot_plug() const { return true; }
 };
@@ -104,6 +106,34 @@ inline bool wait_for_state(HypervisorBody& body, const Uid& uid, compute::Domain
     return domain && domain->state == state;
   });
 }
+/// From any limits to any others, twice each.
+inline void check_limits(HypervisorBody& body, const Uid& uid, const compute::DomainDisk& disk) {
+  using std::chrono::seconds;
+  CHECK(body.limits(uid, disk.target) == disk.limits);
+  for (const compute::DiskLimits& one : std::initializer_list<compute::DiskLimits>{
+           {.iops = 100, .burst_iops = 1000, .burst = seconds(15)},
+           {.iops = 200, .bytes_per_second = 1 << 20},
+           {.bytes_per_second = 1 << 20, .burst_bytes_per_second = 2 << 20, .burst = seconds(1)},
+           {},
+           {.iops = 10,
+           .bytes_per_second = 1 << 20,
+           .burst_iops = 20,
+           .burst_bytes_per_second = 2 << 20,
+           .burst = seconds(5)},
+           {.iops = 5000,
+           .bytes_per_second = 8 << 20,
+           .burst_iops = 9000,
+           .burst_bytes_per_second = 9 << 20,
+           .burst = seconds(3)},
+           {}}) {
+    for (int i = 0; i < 2; ++i) {
+      const auto limited = body.hypervisor().limit_disk(uid, disk.name, one);
+      CHECK_MESSAGE(limited.has_value(), limited.error().message());
+      CHECK(body.limits(uid, disk.target) == one);
+    }
+  }
+}
+
 inline bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -138,6 +168,7 @@ TEST_CASE_TEMPLATE_DEFINE("a domain that is not there", Body, hypervisor_absent)
   IRONCORE_CHECK_FAILS(not_found, hypervisor.detach_disk(uid, "x"));
   IRONCORE_CHECK_FAILS(not_found, hypervisor.detach_nic(uid, "x"));
   IRONCORE_CHECK_FAILS(not_found, hypervisor.resize_disk(uid, "x", 1 << 20));
+  IRONCORE_CHECK_FAILS(not_found, hypervisor.limit_disk(uid, "x", {}));
   IRONCORE_CHECK_FAILS(not_found, hypervisor.console(uid));
   IRONCORE_REQUIRE_OK(hypervisor.undefine(uid));
 }
@@ -200,6 +231,7 @@ TEST_CASE_TEMPLATE_DEFINE("a domain is defined, started, forced to stop and unde
   IRONCORE_CHECK_FAILS(wrong_state, hypervisor.resume(spec.uid));
   IRONCORE_CHECK_FAILS(wrong_state, hypervisor.console(spec.uid));
   IRONCORE_CHECK_FAILS(wrong_state, hypervisor.resize_disk(spec.uid, "x", 1 << 20));
+  IRONCORE_CHECK_FAILS(wrong_state, hypervisor.limit_disk(spec.uid, "x", {}));
 
   IRONCORE_REQUIRE_OK(hypervisor.undefine(spec.uid));
   IRONCORE_REQUIRE_OK(hypervisor.undefine(spec.uid));
@@ -345,6 +377,8 @@ TEST_CASE_TEMPLATE_DEFINE("disks and NICs come and go while the guest runs", Bod
   IRONCORE_REQUIRE_OK(hypervisor.resize_disk(spec.uid, disk.name, 16 << 20));
   CHECK(image::disk_size(disk.path, image::DiskFormat::raw).value() == 16 << 20);
   IRONCORE_CHECK_FAILS(not_found, hypervisor.resize_disk(spec.uid, "absent", 16 << 20));
+  check_limits(body, spec.uid, disk);
+  IRONCORE_CHECK_FAILS(not_found, hypervisor.limit_disk(spec.uid, "absent", {}));
 
   IRONCORE_REQUIRE_OK(hypervisor.detach_disk(spec.uid, "absent"));
   IRONCORE_REQUIRE_OK(hypervisor.detach_nic(spec.uid, "absent"));
@@ -525,6 +559,7 @@ TEST_CASE_TEMPLATE_DEFINE("a disk on Ceph needs its secrets, comes and goes whil
     body.enlarge(*image, larger);
     for (int i = 0; i < 2; ++i) IRONCORE_REQUIRE_OK(hypervisor.resize_disk(spec.uid, image->disk.name, larger));
     IRONCORE_CHECK_FAILS(invalid, hypervisor.resize_disk(spec.uid, image->disk.name, image->size_bytes));
+    check_limits(body, spec.uid, image->disk);
 
     // What an attached disk was opened with is not asked for again.
     IRONCORE_REQUIRE_OK(hypervisor.remove_secrets(spec.uid, image->disk.name));

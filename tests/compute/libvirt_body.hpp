@@ -4,6 +4,8 @@
 
 #include <libvirt/libvirt.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <vector>
@@ -33,6 +35,31 @@ class LibvirtBody : public HypervisorBody {
     virConnectClose(connection);
   }
   bool wait_until(const std::function<bool()>& done) override { return environment_.wait_until(done); }
+
+  compute::DiskLimits limits(const Uid& uid, const std::string& target) override {
+    const virConnectPtr connection = virConnectOpen(environment_.uri().c_str());
+    REQUIRE(connection != nullptr);
+    const virDomainPtr domain = virDomainLookupByUUID(connection, uid.bytes().data());
+    std::array<virTypedParameter, 32> all{};
+    int count = static_cast<int>(all.size());
+    CHECK(virDomainGetBlockIoTune(domain, target.c_str(), all.data(), &count, VIR_DOMAIN_AFFECT_LIVE) == 0);
+    const auto number = [&](const char* name) {
+      unsigned long long value = 0;
+      virTypedParamsGetULLong(all.data(), count, name, &value);
+      return value;
+    };
+    compute::DiskLimits out{.iops = number(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC),
+                            .bytes_per_second = number(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC),
+                            .burst_iops = number(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC_MAX),
+                            .burst_bytes_per_second = number(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC_MAX)};
+    if (out.burst_iops != 0 || out.burst_bytes_per_second != 0)
+      out.burst = std::chrono::seconds(std::max(number(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC_MAX_LENGTH),
+                                                number(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC_MAX_LENGTH)));
+    virTypedParamsClear(all.data(), count);
+    virDomainFree(domain);
+    virConnectClose(connection);
+    return out;
+  }
 
   compute::DomainSpec spec(Guest guest) override {
     compute::DomainSpec spec;

@@ -29,6 +29,7 @@ class TestDriverBody final : public HypervisorBody {
   std::filesystem::path directory() override { return directory_.path(); }
   bool has_guests() const override { return false; }
   bool has_hot_plug() const override { return false; }
+  compute::DiskLimits limits(const Uid&, const std::string&) override { return {}; }
 
   bool wait_until(const std::function<bool()>& done) override {
     const Instant end = clock_.now() + std::chrono::seconds(60);

@@ -35,6 +35,14 @@ class SimBody final : public HypervisorBody {
     return out;
   }
 
+  compute::DiskLimits limits(const Uid& uid, const std::string& target) override {
+    const auto inside = hypervisor_.inside(uid);
+    REQUIRE(inside.has_value());
+    const auto found = std::ranges::find(inside->disks, target, &compute::DomainDisk::target);
+    REQUIRE(found != inside->disks.end());
+    return found->limits;
+  }
+
   compute::DomainSpec spec(Guest guest) override {
     compute::DomainSpec spec;
     spec.uid = Uid::random();

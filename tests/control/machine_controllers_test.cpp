@@ -411,13 +411,15 @@ struct Claims : World {
   Informer<api::Machine> machines{store, clock, log};
   Informer<api::NetworkInterface> interfaces{store, clock, log};
   Informer<api::Volume> volumes{store, clock, log};
-  ClaimRelease release{store, machines, interfaces, volumes, clock, log};
+  EventRecorder events_written{store, {.component = "claim-release"}, clock, log};
+  ClaimRelease release{store, machines, interfaces, volumes, events_written, clock, log};
 
   Claims() { release.activate(); }
-  void run_to_rest() {
-    settle({[&] { return machines.step(); }, [&] { return interfaces.step(); }, [&] { return volumes.step(); },
-            [&] { return release.step(); }});
+  std::vector<std::function<bool()>> parts() {
+    return {[&] { return machines.step(); }, [&] { return interfaces.step(); }, [&] { return volumes.step(); },
+            [&] { return release.step(); }, [&] { return events_written.step(); }};
   }
+  void run_to_rest() { settle(parts()); }
 };
 
 }  // namespace
@@ -456,6 +458,55 @@ TEST_CASE("a claim ends with the machine that made it, not with its name") {
   CHECK(world.get<api::NetworkInterface>("held", "default")->spec.provider_id.empty());
   CHECK_FALSE(world.get<api::Volume>("data", "default")->spec.claim_ref);
   CHECK(claim("planned"));
+}
+
+TEST_CASE("a machine that is deleted gives its volumes back as soon as its host is dead, and not before") {
+  Claims world;
+  world.create(machine_class("small"));
+  world.create_pool("host-1", {});
+  auto made = machine("web");
+  made.spec.machine_pool_ref = api::LocalReference{.name = "host-1"};
+  made.metadata.finalizers = {std::string(api::machine_finalizer)};
+  const auto web = world.create(made);
+  const api::LocalUidReference claim{.name = "web", .uid = web->metadata.uid};
+  auto data = volume("data");
+  data.spec.claim_ref = claim;
+  world.create(data);
+  api::NetworkInterface interface;
+  interface.metadata.namespace_ = "default";
+  interface.metadata.name = "net";
+  interface.spec.machine_ref = claim;
+  world.create(interface);
+  const auto is_claimed = [&] { return world.get<api::Volume>("data", "default")->spec.claim_ref.has_value(); };
+  const auto beat = [&] { REQUIRE(world.real->acquire_lease(pool_lease<api::Machine>("host-1"), "host-1", 40s)); };
+  const auto mark = [&](api::ConditionStatus status) {
+    world.change<api::MachinePool>(
+        "host-1",
+        [&](api::MachinePool& p) {
+          api::set_condition(p.status.conditions, {.type = "Ready", .status = status, .reason = "Test"},
+                             world.clock.wall());
+        },
+        store::Part::status);
+  };
+  // Dead, but not deleted: it may come back with its host.
+  mark(api::ConditionStatus::unknown);
+  world.pass(1min, world.parts(), 1s);
+  CHECK(is_claimed());
+  // Deleted, and its host lives: its provider ends it and gives everything back.
+  beat();
+  world.remove<api::Machine>("web");
+  world.pass(30s, world.parts(), 1s);
+  CHECK(is_claimed());
+  mark(api::ConditionStatus::true_);
+  world.pass(1min, world.parts(), 1s);  // the lease runs out, which is not enough
+  CHECK(is_claimed());
+  mark(api::ConditionStatus::unknown);
+  world.pass(20s, world.parts(), 1s);
+  CHECK_FALSE(is_claimed());
+  CHECK(world.get<api::NetworkInterface>("net", "default")->spec.machine_ref);
+  CHECK(world.get_machine("web"));
+  REQUIRE(world.events("web", "VolumeReleased").size() == 1);
+  CHECK(world.events("web", "VolumeReleased").front()->message.find("volume data") != std::string::npos);
 }
 
 TEST_CASE("a volume that is deleted while a machine uses it goes when the claim is released") {

@@ -2,6 +2,8 @@
 // Who may use a volume: from machine to machine, away from dead hosts, and with which credential.
 #include <doctest/doctest.h>
 
+#include <unistd.h>
+
 #include <map>
 #include <set>
 #include <utility>
@@ -10,6 +12,7 @@
 #include "ironcore/control/machine_provider.hpp"
 #include "ironcore/control/volume_provider.hpp"
 #include "ironcore/sim/hypervisor.hpp"
+#include "ironcore/storage/local.hpp"
 
 using namespace ironcore;
 using namespace ironcore::control;
@@ -295,10 +298,43 @@ TEST_CASE("a store that cannot fence says so, and the volume waits") {
   world.run_for(5min, 1s);
   CHECK(world.holder_of("data") == "web");
   CHECK(world.condition("data", "Attachable").reason == "FencingFailed");
-  CHECK(world.condition("data", "Attachable").message == "end the process by hand");
+  const auto message = world.condition("data", "Attachable").message;
+  CHECK_MESSAGE(message.find("for machine web on machine pool host-1, which") != std::string::npos, message);
+  CHECK_MESSAGE(message.find("end the process by hand") != std::string::npos, message);
   old.reset();
   world.run_for(2min, 1s);
   CHECK(world.holder_of("data") == "db");
+}
+
+TEST_CASE("a volume on local files that a process of a dead host has open waits for its end, and says which one") {
+  HostWorld world;
+  const auto executor = [](const std::function<void()>& job) { job(); };
+  const storage::LocalOptions options{.directory = world.directory.path() / "local", .executor = executor};
+  const auto local = storage::LocalStore::open(options, world.clock).value();
+  const auto elsewhere = storage::LocalStore::open(options, world.clock).value();
+  world.options.classes = {{"fast", local.get()}};
+  world.start();
+  world.create(VolumeWorld::here("data", 1 << 20));
+  world.create_machine("web", "host-1");
+  world.create_machine("db", "host-2");
+  world.run_for(5s);
+  world.claim("data", "web");
+  world.run_for(5s);
+  auto open = elsewhere->open(world.id_of(world.get_volume("data")), std::nullopt).value();
+  world.alive.erase("host-1");
+  world.claim("data", "db");
+  world.run_for(5min, 1s);
+  CHECK(world.holder_of("data") == "web");
+  const auto told = world.condition("data", "Attachable");
+  CHECK(told.reason == "FencingFailed");
+  const auto process = "pid:" + std::to_string(::getpid());
+  CHECK_MESSAGE(told.message.find("for machine web on machine pool host-1, which") != std::string::npos, told.message);
+  CHECK_MESSAGE(told.message.find("end the process " + process + " instead") != std::string::npos, told.message);
+  REQUIRE(world.events("data", "FencingFailed").size() == 1);
+  open.reset();
+  world.run_for(1min, 1s);
+  CHECK(world.holder_of("data") == "db");
+  world.provider.reset();
 }
 
 TEST_CASE("the provider of machines opens a volume only when the provider of volumes has handed it over") {
@@ -366,8 +402,16 @@ TEST_CASE("an old credential gets a successor for the next attach, and goes when
   for (const auto* name : {"held", "also"}) world.claim(name, "web");
   world.run_for(23h, 1min);
   CHECK(credentials_of(world) == Names{"default-1"});
-  const auto open = world.attach("held", "host-1").value();
+  auto open = world.attach("held", "host-1").value();
+  const auto current = [&] {
+    const auto pool = world.pool();
+    const auto* found = api::find_condition(pool->status.conditions, "CredentialsCurrent");
+    return found == nullptr ? api::Condition{} : *found;
+  };
+  CHECK(current().reason.empty());
   world.run_for(2h, 1min);
+  CHECK(current().status == ConditionStatus::true_);
+  CHECK(current().message.find("default-1 of default is still used by") != std::string::npos);
   CHECK(credentials_of(world) == Names{"default-1", "default-2"});
   CHECK(world.events("ceph", "CredentialRotated").size() == 1);
   CHECK(world.secret_entry("free", "userID") == "default-2");
@@ -390,13 +434,24 @@ TEST_CASE("an old credential gets a successor for the next attach, and goes when
   CHECK(credentials_of(world) == Names{"default-1", "default-2"});
   REQUIRE(world.events("ceph", "CredentialInUse").size() == 1);
   CHECK(world.events("ceph", "CredentialInUse").front()->count == 1);
-  CHECK(world.events("ceph", "CredentialInUse").front()->message.find("default-1 is still used by held") !=
+  CHECK(world.events("ceph", "CredentialInUse").front()->message.find("default-1 of default is still used by held") !=
         std::string::npos);
+  REQUIRE(world.events("held", "CredentialInUse").size() == 1);
+  CHECK(world.events("held", "CredentialInUse").front()->count == 1);
+  CHECK(world.events("held", "CredentialInUse").front()->message.find("detach the volume") != std::string::npos);
+  CHECK(current().status == ConditionStatus::false_);
+  CHECK(current().reason == "CredentialInUse");
+  CHECK(current().message.find("default-1 of default is still used by held; detach") != std::string::npos);
   // Released, but still open: it counts.
   world.release("held");
   world.run_for(10min, 1s);
   CHECK(credentials_of(world).contains("default-1"));
   VolumeWorld::wait_for([&](auto done) { open->flush(done); });
+  open.reset();
+  world.run_for(10min, 1s);
+  CHECK(credentials_of(world) == Names{"default-3"});
+  CHECK(current().status == ConditionStatus::true_);
+  CHECK(current().message == "no older credential is in use");
 }
 
 TEST_CASE("when nobody has an old credential any more it opens nothing, and the next one is as young as it is") {

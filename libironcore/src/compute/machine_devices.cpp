@@ -66,6 +66,14 @@ std::uint64_t whole_sectors(std::uint64_t bytes) {
   return bytes + (kSector - bytes % kSector) % kSector;
 }
 
+/// Empty if there are none.
+std::string text_of(const DiskLimits& limits) {
+  if (limits == DiskLimits{}) return {};
+  return std::to_string(limits.iops) + "/" + std::to_string(limits.bytes_per_second) + "/" +
+         std::to_string(limits.burst_iops) + "/" + std::to_string(limits.burst_bytes_per_second) + "/" +
+         std::to_string(limits.burst.count());
+}
+
 std::string source_of(const DomainNic& nic) {
   return std::visit(overloaded{
                         [](const UserNetwork&) { return std::string("user"); },
@@ -256,6 +264,7 @@ Result<MachineDriver::PreparedDisk> MachineDriver::prepare_disk(const Disk& disk
   out.domain.serial =
       disk.serial.empty() ? (disk.device + "-" + out.record.handle).substr(0, kSerialLimit) : disk.serial;
   out.domain.limits = disk.limits;
+  out.record.limits = text_of(disk.limits);
   out.record.source = source_of(disk);
   out.wished_bytes = whole_sectors(disk.size_bytes);
   if (const auto* local = std::get_if<LocalDisk>(&disk.source)) {
@@ -428,7 +437,7 @@ Result<void> MachineDriver::unplug_nic(const std::string& name) {
   return within(around_.hypervisor.detach_nic(uid_, name), "detach NIC " + name);
 }
 
-/// A disk that the guest has and shall have: only its size can change.
+/// A disk that the guest has and shall have: only its size and its limits can change.
 Result<void> MachineDriver::keep_disk(const PreparedDisk& disk) {
   const std::string& name = disk.domain.name;
   memory_.detaching.erase("disk/" + name);
@@ -439,6 +448,7 @@ Result<void> MachineDriver::keep_disk(const PreparedDisk& disk) {
     now.next_access = known->second.next_access;
     now.has_secrets = known->second.has_secrets;
   }
+  now.limits = known == record_.disks.end() ? "" : known->second.limits;
   // The file may be larger than what the guest has seen of it so far.
   if (disk.record.source != kLocal && known != record_.disks.end()) {
     now.size_bytes = known->second.size_bytes;
@@ -462,6 +472,13 @@ Result<void> MachineDriver::keep_disk(const PreparedDisk& disk) {
     if (now.size_bytes != 0)
       event(EventType::normal, "DiskResized", "disk " + name + " has " + std::to_string(wished) + " bytes now");
     now.size_bytes = wished;
+  }
+  if (now.limits != disk.record.limits) {
+    record_.disks[name] = now;
+    IRONCORE_CHECK(
+        within(around_.hypervisor.limit_disk(uid_, name, disk.domain.limits), "change the limits of disk " + name));
+    event(EventType::normal, "DiskLimitsChanged", "the limits of disk " + name + " are as its volume says now");
+    now.limits = disk.record.limits;
   }
   record_.disks[name] = std::move(now);
   return {};

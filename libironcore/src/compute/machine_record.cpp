@@ -113,6 +113,7 @@ std::string MachineRecord::to_text() const {
     if (!disk.access.empty()) value["access"] = disk.access;
     if (!disk.next_access.empty()) value["nextAccess"] = disk.next_access;
     if (disk.has_secrets) value["hasSecrets"] = true;
+    if (!disk.limits.empty()) value["limits"] = disk.limits;
     disk_values[name] = std::move(value);
   }
   json::object nic_values;
@@ -173,9 +174,9 @@ Result<MachineRecord> MachineRecord::parse(std::string_view text) {
   record.not_before = reader.time("notBefore");
   record.defined = reader.string("defined");
   reader.objects("disks", [&](std::string name, Reader& disk) {
-    record.disks[std::move(name)] = {disk.string("source"),     disk.string("handle"), disk.number("size"),
-                                     disk.string("backing"),    disk.string("access"), disk.string("nextAccess"),
-                                     disk.boolean("hasSecrets")};
+    record.disks[std::move(name)] = {disk.string("source"),      disk.string("handle"), disk.number("size"),
+                                     disk.string("backing"),     disk.string("access"), disk.string("nextAccess"),
+                                     disk.boolean("hasSecrets"), disk.string("limits")};
   });
   reader.objects("nics", [&](std::string name, Reader& nic) {
     record.nics[std::move(name)] = {nic.string("source"), nic.string("mac")};

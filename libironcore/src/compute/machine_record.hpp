@@ -42,6 +42,7 @@ struct MachineRecord {
     std::string access{};       ///< of an image on Ceph: digest of what it was opened with
     std::string next_access{};  ///< the same for the next time, if that is something else and was told
     bool has_secrets = false;   ///< secrets may be with the hypervisor
+    std::string limits{};       ///< that the hypervisor was told, as a text; empty = none
     friend bool operator==(const Disk&, const Disk&) = default;
   };
   struct Nic {

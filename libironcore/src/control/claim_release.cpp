@@ -2,6 +2,8 @@
 // Claims without a claimer.
 #include "ironcore/control/claim_release.hpp"
 
+#include "ironcore/control/pool_health.hpp"
+
 namespace ironcore::control {
 
 namespace {
@@ -10,6 +12,12 @@ constexpr const char* by_claimer = "claimer-uid";
 // Keys of both kinds share one queue.
 constexpr char interface_mark = 'i';
 constexpr char volume_mark = 'v';
+/// While a machine goes: whether its host has died.
+constexpr auto look_again = std::chrono::seconds(10);
+
+bool has_claim(const std::optional<api::LocalUidReference>& claim) {
+  return claim && !claim->uid.empty();
+}
 
 template <class T>
 std::string marked(char mark, const T& object) {
@@ -30,12 +38,13 @@ Result<Requeue> write(store::Store& store, const T& before, T after) {
 }  // namespace
 
 ClaimRelease::ClaimRelease(store::Store& store, Informer<api::Machine>& machines,
-                           Informer<api::NetworkInterface>& interfaces, Informer<api::Volume>& volumes, Clock& clock,
-                           Log& log)
+                           Informer<api::NetworkInterface>& interfaces, Informer<api::Volume>& volumes,
+                           EventRecorder& events, Clock& clock, Log& log)
     : store_(store),
       machines_(machines),
       interfaces_(interfaces),
       volumes_(volumes),
+      events_(events),
       controller_(
           {.name = "claim-release"},
           [this](const std::string& key, std::stop_token) {
@@ -58,29 +67,30 @@ ClaimRelease::ClaimRelease(store::Store& store, Informer<api::Machine>& machines
     if (after && after->spec.claim_ref) controller_.queue().add(marked(volume_mark, *after));
   });
   machines_.on_change([this](const auto& before, const auto& after) {
-    if (after) return;
-    for (const auto& each : interfaces_.by_index(by_claimer, before->metadata.uid))
-      controller_.queue().add(marked(interface_mark, *each));
-    for (const auto& each : volumes_.by_index(by_claimer, before->metadata.uid))
-      controller_.queue().add(marked(volume_mark, *each));
+    if (after && !after->metadata.deletion_timestamp) return;
+    const auto& uid = (after ? after : before)->metadata.uid;
+    if (!after)
+      for (const auto& each : interfaces_.by_index(by_claimer, uid))
+        controller_.queue().add(marked(interface_mark, *each));
+    for (const auto& each : volumes_.by_index(by_claimer, uid)) controller_.queue().add(marked(volume_mark, *each));
   });
 }
 
-Result<bool> ClaimRelease::is_orphaned(const std::string& namespace_, const api::LocalUidReference& claim) {
-  if (claim.uid.empty()) return false;
+Result<store::Shared<api::Machine>> ClaimRelease::claimer(const std::string& namespace_,
+                                                          const api::LocalUidReference& claim) {
   const auto cached = machines_.get(cache_key(namespace_, claim.name));
-  if (cached && cached->metadata.uid == claim.uid) return false;
+  if (cached && cached->metadata.uid == claim.uid) return cached;
   const auto machine = store::get<api::Machine>(store_, namespace_, claim.name);
-  if (machine) return (*machine)->metadata.uid != claim.uid;
-  if (machine.error().code() == ErrorCode::not_found) return true;
+  if (machine) return (*machine)->metadata.uid == claim.uid ? *machine : nullptr;
+  if (machine.error().code() == ErrorCode::not_found) return store::Shared<api::Machine>();
   return machine.error();
 }
 
 Result<Requeue> ClaimRelease::release_interface(const std::string& key) {
   const auto interface = interfaces_.get(key);
-  if (!interface || !interface->spec.machine_ref) return Requeue{};
-  IRONCORE_TRY(const bool is_free, is_orphaned(interface->metadata.namespace_, *interface->spec.machine_ref));
-  if (!is_free) return Requeue{};
+  if (!interface || !has_claim(interface->spec.machine_ref)) return Requeue{};
+  IRONCORE_TRY(const auto machine, claimer(interface->metadata.namespace_, *interface->spec.machine_ref));
+  if (machine) return Requeue{};
   auto released = *interface;
   released.spec.machine_ref.reset();
   released.spec.provider_id.clear();
@@ -89,12 +99,25 @@ Result<Requeue> ClaimRelease::release_interface(const std::string& key) {
 
 Result<Requeue> ClaimRelease::release_volume(const std::string& key) {
   const auto volume = volumes_.get(key);
-  if (!volume || !volume->spec.claim_ref) return Requeue{};
-  IRONCORE_TRY(const bool is_free, is_orphaned(volume->metadata.namespace_, *volume->spec.claim_ref));
-  if (!is_free) return Requeue{};
+  if (!volume || !has_claim(volume->spec.claim_ref)) return Requeue{};
+  IRONCORE_TRY(const auto machine, claimer(volume->metadata.namespace_, *volume->spec.claim_ref));
+  if (machine) {
+    if (!machine->metadata.deletion_timestamp || !machine->spec.machine_pool_ref) return Requeue{};
+    IRONCORE_TRY(const bool is_dead, is_host_dead(store_, machine->spec.machine_pool_ref->name));
+    if (!is_dead) return Requeue{.after = look_again};
+  }
   auto released = *volume;
   released.spec.claim_ref.reset();
-  return write(store_, *volume, std::move(released));
+  IRONCORE_TRY(const auto done, write(store_, *volume, std::move(released)));
+  if (machine)
+    events_.record(
+        reference_to(*machine), api::EventType::warning, "VolumeReleased",
+        "volume " + volume->metadata.name + " is free for others: the machine is being deleted, and machine pool " +
+            machine->spec.machine_pool_ref->name +
+            " shows no sign of life; the machine goes when its host is back, or when somebody who knows that it does "
+            "not run any more takes off its finalizers",
+        "Release");
+  return done;
 }
 
 bool ClaimRelease::step() {

@@ -94,15 +94,16 @@ class ControlPlane::Body {
         interfaces_(store, clock, log),
         eviction_events_(store, {.component = "machine-eviction"}, clock, log),
         ephemeral_events_(store, {.component = "machine-ephemerals"}, clock, log),
+        release_events_(store, {.component = "claim-release"}, clock, log),
         eviction_(fenced_, machines_.pools, machines_.objects, eviction_events_, clock, log),
         ephemerals_(fenced_, machines_.objects, interfaces_, volumes_.objects, ephemeral_events_, clock, log),
-        release_(fenced_, machines_.objects, interfaces_, volumes_.objects, clock, log),
+        release_(fenced_, machines_.objects, interfaces_, volumes_.objects, release_events_, clock, log),
         leadership_(store, leader_, clock, log) {}
 
   void run(std::stop_token stop) {
     Parts parts{
         [this](std::stop_token s) { interfaces_.run(s); }, [this](std::stop_token s) { eviction_events_.run(s); },
-        [this](std::stop_token s) { ephemeral_events_.run(s); },
+        [this](std::stop_token s) { ephemeral_events_.run(s); }, [this](std::stop_token s) { release_events_.run(s); },
         [this](std::stop_token s) {
           run_while_active(
               store_, leader_, clock_, log_, s,
@@ -133,6 +134,7 @@ class ControlPlane::Body {
     for_each_kind([&](auto& placing) { did = placing.events.step() || did; });
     did = eviction_events_.step() || did;
     did = ephemeral_events_.step() || did;
+    did = release_events_.step() || did;
     return did;
   }
 
@@ -189,6 +191,7 @@ class ControlPlane::Body {
   Informer<api::NetworkInterface> interfaces_;
   EventRecorder eviction_events_;
   EventRecorder ephemeral_events_;
+  EventRecorder release_events_;
   MachineEviction eviction_;
   MachineEphemerals ephemerals_;
   ClaimRelease release_;

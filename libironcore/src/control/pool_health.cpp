@@ -35,6 +35,19 @@ std::string pool_word() {
 
 }  // namespace
 
+Result<bool> is_host_dead(store::Store& store, const std::string& machine_pool) {
+  if (machine_pool.empty()) return false;
+  const auto name = pool_lease<api::Machine>(machine_pool);
+  IRONCORE_TRY(const auto leases, store.leases(name));
+  for (const auto& lease : leases)
+    if (lease.name == name && lease.is_held) return false;
+  const auto pool = store::get<api::MachinePool>(store, "", machine_pool);
+  if (!pool && pool.error().code() == ErrorCode::not_found) return true;
+  if (!pool) return pool.error();
+  const auto* ready = api::find_condition((*pool)->status.conditions, "Ready");
+  return ready != nullptr && ready->status == api::ConditionStatus::unknown;
+}
+
 template <class T>
 PoolHealth<T>::PoolHealth(store::Store& store, Informer<Pool>& pools, PoolHealthOptions options, Clock& clock, Log& log)
     : store_(store), pools_(pools), options_(options), clock_(clock), log_(log) {}

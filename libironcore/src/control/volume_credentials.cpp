@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "pool_provider.hpp"
+#include "trouble.hpp"
 #include "volume_handover.hpp"
 #include "volume_reconciler.hpp"
 
@@ -23,6 +24,18 @@ std::string_view credential_of(const api::Volume& volume) {
 bool is_free(const api::Volume& volume) {
   return volume.status.use && !volume.status.use->machine;
 }
+
+/// The first few.
+std::string names_of(const std::vector<store::Shared<api::Volume>>& volumes) {
+  constexpr std::size_t most = 10;
+  std::string names;
+  for (std::size_t i = 0; i < std::min(most, volumes.size()); ++i)
+    names += (names.empty() ? "" : ", ") + volumes[i]->metadata.name;
+  if (volumes.size() > most) names += " and " + std::to_string(volumes.size() - most) + " more";
+  return names;
+}
+
+constexpr const char* what_to_do = "; detach them, or stop their machines and release them";
 
 storage::BlockStore* store_of(const api::Volume& volume, const VolumeProviderOptions& options) {
   const auto* name = PlacedKind<api::Volume>::class_of(volume);
@@ -65,24 +78,66 @@ WallTime VolumeCredentials::due_before(const api::VolumePool& pool) {
 }
 
 /// Who uses it; empty if nobody did, and then it is revoked.
-Result<std::string> VolumeCredentials::revoke_unused(const Tenant& tenant, const std::string& name) {
+auto VolumeCredentials::revoke_unused(const Tenant& tenant, const std::string& name) -> Result<Volumes> {
   // What is handed out right now is not in any cache yet.
   const std::unique_lock lock(parts_.handing_out);
   IRONCORE_TRY(auto query, pool_queries<api::Volume>(parts_.options.pool));
   query.on_pool.namespace_ = tenant.first;
   IRONCORE_TRY(const auto volumes, store::list<api::Volume>(parts_.store, std::move(query.on_pool)));
-  std::string users;
+  Volumes users;
   for (const auto& volume : volumes)
     // One of a class that is not offered any more may be in any store.
     if (auto* store = store_of(*volume, parts_.options);
         (store == nullptr || store == tenant.second) &&
         (credential_of(*volume) == name || has_unknown_credential(*volume)))
-      users += (users.empty() ? "" : ", ") + volume->metadata.name;
+      users.push_back(volume);
   if (!users.empty()) return users;
   IRONCORE_CHECK(tenant.second->revoke_credential(tenant.first, name));
   tell(api::EventType::normal, "CredentialRevoked",
        "credential " + name + " of " + tenant.first + " is not used any more, and opens nothing now");
   return users;
+}
+
+/// Remembered for the condition, and told once.
+void VolumeCredentials::note(const Tenant& tenant, const std::string& current, const std::string& old,
+                             const Volumes& users, bool is_due) {
+  Older now{.is_in_the_way = is_due};
+  if (!users.empty()) now.users = old + " of " + tenant.first + " is still used by " + names_of(users);
+  {
+    const std::lock_guard lock(mutex_);
+    const auto before = older_.extract(tenant);
+    if (users.empty()) return;
+    older_[tenant] = now;
+    if (!is_due || (!before.empty() && before.mapped() == now)) return;
+  }
+  tell(api::EventType::warning, "CredentialInUse",
+       "credential " + current + " of " + tenant.first +
+           " is old, but cannot have a successor before the one before it is revoked: " + now.users + what_to_do);
+  for (const auto& volume : users)
+    parts_.events.record(reference_to(*volume), api::EventType::warning, "CredentialInUse",
+                         "credential " + old +
+                             ", with which the volume is attached, shall be revoked: detach the volume, or "
+                             "stop its machine and release it; from the next attach on it has a newer one",
+                         "RotateCredentials");
+}
+
+void VolumeCredentials::tell(api::VolumePoolStatus& status) {
+  const std::lock_guard lock(mutex_);
+  if (!has_looked_) return;
+  if (older_.empty() && api::find_condition(status.conditions, "CredentialsCurrent") == nullptr) return;
+  std::string all, in_the_way;
+  for (const auto& [tenant, older] : older_) {
+    all += (all.empty() ? "" : "; ") + older.users;
+    if (older.is_in_the_way) in_the_way += (in_the_way.empty() ? "" : "; ") + older.users;
+  }
+  std::optional<Trouble> trouble;
+  if (!in_the_way.empty())
+    trouble = {"CredentialInUse", "no successor while an older credential is in use: " + in_the_way + what_to_do,
+               Trouble::Kind::fault};
+  const auto message = all.empty() ? std::string("no older credential is in use")
+                                   : "older credentials are revoked when their volumes are released: " + all;
+  (void)set_condition(status.conditions, "CredentialsCurrent", trouble, "CredentialsCurrent", message.c_str(),
+                      parts_.clock.wall());
 }
 
 Result<void> VolumeCredentials::look_at(const Tenant& tenant, const Volumes& volumes, WallTime due_before) {
@@ -98,14 +153,17 @@ Result<void> VolumeCredentials::look_at(const Tenant& tenant, const Volumes& vol
   settled_.erase(tenant);
   auto& [name, store] = tenant;
   IRONCORE_TRY(const auto credentials, store->credentials(name));
-  std::string current, users;
+  std::string current, old;
+  Volumes users;  // of the old one
   for (const auto& credential : credentials) {
     if (credential.is_current) {
       current = credential.name;
       continue;
     }
-    IRONCORE_TRY(const auto found, revoke_unused(tenant, credential.name));
-    if (!found.empty()) users = credential.name + " is still used by " + found;
+    IRONCORE_TRY(auto found, revoke_unused(tenant, credential.name));
+    if (found.empty()) continue;
+    old = credential.name;
+    users = std::move(found);
   }
   // The next one for those who have none yet; who has a volume gets it when the machine has let go.
   for (const auto& volume : volumes)
@@ -118,15 +176,8 @@ Result<void> VolumeCredentials::look_at(const Tenant& tenant, const Volumes& vol
     return credential_of(*volume) == current && volume->status.use->credential_since &&
            *volume->status.use->credential_since < due_before;
   });
-  if (is_current_due && !users.empty()) {
-    if (std::exchange(told_[tenant], users) != users)
-      tell(api::EventType::warning, "CredentialInUse",
-           "credential " + current + " of " + name +
-               " is old, but cannot have a successor before the one before it is " + "revoked: " + users +
-               "; detach them, or stop their machines and release them");
-    return {};
-  }
-  told_.erase(tenant);
+  note(tenant, current, old, users, is_current_due);
+  if (is_current_due && !users.empty()) return {};
   if (is_current_due) {
     IRONCORE_CHECK(store->rotate_credential(name));
     tell(api::EventType::normal, "CredentialRotated",
@@ -145,13 +196,21 @@ void VolumeCredentials::look(std::stop_token stop) {
   const auto due = due_before(*pool);
   const auto all = tenants();
   std::erase_if(settled_, [&](const Tenant& tenant) { return !all.contains(tenant); });
-  std::erase_if(told_, [&](const auto& entry) { return !all.contains(entry.first); });
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(older_, [&](const auto& entry) { return !all.contains(entry.first); });
+  }
+  bool is_complete = true;
   for (const auto& [tenant, volumes] : all) {
     if (stop.stop_requested()) return;
-    if (const auto looked = look_at(tenant, volumes, due); !looked)
-      parts_.log.warning("the credentials of a tenant are not looked after",
-                         {{"tenant", tenant.first}, {"error", looked.error().message()}});
+    const auto looked = look_at(tenant, volumes, due);
+    if (looked) continue;
+    is_complete = false;
+    parts_.log.warning("the credentials of a tenant are not looked after",
+                       {{"tenant", tenant.first}, {"error", looked.error().message()}});
   }
+  const std::lock_guard lock(mutex_);
+  has_looked_ = has_looked_ || is_complete;
 }
 
 }  // namespace ironcore::control

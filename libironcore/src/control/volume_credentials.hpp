@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <mutex>
 #include <set>
 #include <shared_mutex>
 #include <stop_token>
@@ -37,6 +38,9 @@ class VolumeCredentials {
   /// One look at all tenants.
   void look(std::stop_token stop);
 
+  /// Condition `CredentialsCurrent` of the pool: none before all were looked at and an older credential was found in use. Thread: any.
+  void tell(api::VolumePoolStatus& status);
+
  private:
   using Tenant = std::pair<std::string, storage::BlockStore*>;
   using Volumes = std::vector<store::Shared<api::Volume>>;
@@ -44,12 +48,21 @@ class VolumeCredentials {
   std::map<Tenant, Volumes> tenants() const;
   WallTime due_before(const api::VolumePool& pool);
   Result<void> look_at(const Tenant& tenant, const Volumes& volumes, WallTime due_before);
-  Result<std::string> revoke_unused(const Tenant& tenant, const std::string& name);
+  Result<Volumes> revoke_unused(const Tenant& tenant, const std::string& name);
+  void note(const Tenant& tenant, const std::string& current, const std::string& old, const Volumes& users,
+            bool is_due);
   void tell(api::EventType type, const char* reason, std::string message);
 
   Parts parts_;
   std::set<Tenant> settled_;  ///< have one credential
-  std::map<Tenant, std::string> told_;
+  struct Older {
+    std::string users;           ///< which credential, of whom, is used by which volumes
+    bool is_in_the_way = false;  ///< of a successor that is due
+    friend bool operator==(const Older&, const Older&) = default;
+  };
+  std::mutex mutex_;
+  std::map<Tenant, Older> older_;  ///< that are still used
+  bool has_looked_ = false;        ///< at all of them
   std::string refused_request_;
 };
 

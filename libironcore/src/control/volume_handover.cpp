@@ -71,21 +71,6 @@ Result<std::string> VolumeHandover::pool_of(const std::string& namespace_, const
   return (*found)->spec.machine_pool_ref->name;
 }
 
-/// A host is dead when its provider does not hold the pool's lease any more, and the pool was found without signs of life, or was deleted. Either alone is no
-/// evidence: a lease runs out before the grace of the pool, and a pool is made anew by a provider that lives.
-Result<bool> VolumeHandover::is_dead(const std::string& machine_pool) {
-  if (machine_pool.empty()) return false;
-  const auto name = pool_lease<api::Machine>(machine_pool);
-  IRONCORE_TRY(const auto leases, parts_.store.leases(name));
-  for (const auto& lease : leases)
-    if (lease.name == name && lease.is_held) return false;
-  const auto pool = store::get<api::MachinePool>(parts_.store, "", machine_pool);
-  if (!pool && pool.error().code() == ErrorCode::not_found) return true;
-  if (!pool) return pool.error();
-  const auto* ready = api::find_condition((*pool)->status.conditions, "Ready");
-  return ready != nullptr && ready->status == api::ConditionStatus::unknown;
-}
-
 Result<bool> VolumeHandover::is_clear(const api::Volume& volume, storage::BlockStore& store, const storage::BlockId& id,
                                       const api::VolumeUse& use, std::optional<Trouble>& in_the_way) {
   const auto fail = [&](const Error& error) {
@@ -100,13 +85,15 @@ Result<bool> VolumeHandover::is_clear(const api::Volume& volume, storage::BlockS
                              " had it last, and must let go of it"};
   // Nobody wants it: whoever has it open does no harm.
   if (!is_claimed(volume) && !volume.metadata.deletion_timestamp) return false;
-  const auto dead = is_dead(use.machine_pool);
+  const auto dead = is_host_dead(parts_.store, use.machine_pool);
   if (!dead) return fail(dead.error());
   if (!*dead) return false;
   std::vector<std::string> addresses;
   for (const auto& client : *clients) addresses.push_back(client.address);
   const auto fenced = store.fence(addresses);
-  if (!fenced) return fail(fenced.error());
+  if (!fenced)
+    return fail(fenced.error().within(names + " cannot be shut out, who had the volume open for " + holder_text(use) +
+                                      ", which shows no sign of life"));
   parts_.events.record(reference_to(volume), api::EventType::warning, "ClientsFenced",
                        names + " had the volume open for " + holder_text(use) +
                            ", which shows no sign of life: they were shut out, and nothing they still write arrives",

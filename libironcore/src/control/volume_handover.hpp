@@ -56,7 +56,6 @@ class VolumeHandover {
   struct Step;
 
   Result<std::string> pool_of(const std::string& namespace_, const api::LocalUidReference& machine);
-  Result<bool> is_dead(const std::string& machine_pool);
   Result<bool> is_clear(const api::Volume& volume, storage::BlockStore& store, const storage::BlockId& id,
                         const api::VolumeUse& use, std::optional<Trouble>& in_the_way);
   Result<void> decide_holder(Step& step);

@@ -70,6 +70,7 @@ class VolumeProvider::Body {
             [this](const api::VolumePool& pool) {
               auto status = volume_pool_status(pool, volumes_, classes_, options_, clock_.wall());
               keys_.tell(pool, status);
+              credentials_.tell(status);
               return status;
             },
             clock, log),

@@ -590,6 +590,16 @@ Result<void> Hypervisor::resize_disk(const Uid& uid, const std::string& name, st
   });
 }
 
+Result<void> Hypervisor::limit_disk(const Uid& uid, const std::string& name, const compute::DiskLimits& limits) {
+  return state_->call("limit_disk", uid, [&]() -> Result<void> {
+    IRONCORE_TRY(SimDomain * domain, state_->find_running(uid));
+    const auto disk = find_named(domain->disks, name);
+    if (disk == domain->disks.end()) return Error(ErrorCode::not_found, "no disk " + name + " is attached");
+    disk->limits = limits;
+    return {};
+  });
+}
+
 Result<void> Hypervisor::put_secrets(const Uid& uid, const std::string& disk, const DiskSecrets& secrets) {
   return state_->call("put_secrets", uid, [&]() -> Result<void> {
     state_->secrets[{uid, disk}] = secrets;

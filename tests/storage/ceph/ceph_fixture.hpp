@@ -3,7 +3,9 @@
 #pragma once
 
 #include <rados/librados.h>
+#include <rbd/librbd.h>
 
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -35,12 +37,41 @@ class Stranger {
   Stranger& operator=(const Stranger&) = delete;
   ~Stranger();
   bool is_connected() const { return code_ == 0; }
+  int code() const { return code_; }
   rados_t get() const { return rados_; }
   /// In the cluster's pool. To be destroyed by the caller.
   rados_ioctx_t space(const std::string& name) const;
 
  private:
   rados_t rados_ = nullptr;
+  int code_ = 0;
+};
+
+/// An image that is open beside the store.
+class OpenImage {
+ public:
+  enum class Mode { read_write, read_only };
+  OpenImage(const Stranger& who, const std::string& space, const std::string& name, Mode mode = Mode::read_write)
+      : io_(who.space(space)) {
+    code_ = (mode == Mode::read_only ? rbd_open_read_only : rbd_open)(io_, name.c_str(), &image_, nullptr);
+  }
+  OpenImage(const OpenImage&) = delete;
+  OpenImage& operator=(const OpenImage&) = delete;
+  ~OpenImage() {
+    if (code_ == 0) rbd_close(image_);
+    rados_ioctx_destroy(io_);
+  }
+  int code() const { return code_; }
+  rbd_image_t get() const { return image_; }
+  std::string metadata(const std::string& key) const {
+    std::array<char, 256> value{};
+    std::size_t size = value.size();
+    return rbd_metadata_get(image_, key.c_str(), value.data(), &size) == 0 ? value.data() : "";
+  }
+
+ private:
+  rados_ioctx_t io_;
+  rbd_image_t image_ = nullptr;
   int code_ = 0;
 };
 

@@ -53,32 +53,6 @@ crypto::Digest base_in(BlockStore& store, const Directory& directory, std::uint6
   return digest;
 }
 
-/// An image that is open beside the store.
-class OpenImage {
- public:
-  OpenImage(const Stranger& who, const std::string& space, const std::string& name) : io_(who.space(space)) {
-    code_ = rbd_open(io_, name.c_str(), &image_, nullptr);
-  }
-  OpenImage(const OpenImage&) = delete;
-  OpenImage& operator=(const OpenImage&) = delete;
-  ~OpenImage() {
-    if (code_ == 0) rbd_close(image_);
-    rados_ioctx_destroy(io_);
-  }
-  int code() const { return code_; }
-  rbd_image_t get() const { return image_; }
-  std::string metadata(const std::string& key) const {
-    std::array<char, 256> value{};
-    std::size_t size = value.size();
-    return rbd_metadata_get(image_, key.c_str(), value.data(), &size) == 0 ? value.data() : "";
-  }
-
- private:
-  rados_ioctx_t io_;
-  rbd_image_t image_ = nullptr;
-  int code_ = 0;
-};
-
 std::optional<BaseImage> listed_base(BlockStore& store, const crypto::Digest& digest) {
   const auto all = store.bases();
   REQUIRE_OK(all);
@@ -100,6 +74,28 @@ void maintain(BlockStore& store) {
     if (done->waiting == 0) return;
   }
   FAIL("maintain never comes to an end");
+}
+
+/// The object of its first bytes.
+std::string data_object(const OpenImage& image) {
+  REQUIRE(image.code() == 0);
+  std::array<char, 256> prefix{};
+  REQUIRE(rbd_get_block_name_prefix(image.get(), prefix.data(), prefix.size()) == 0);
+  return prefix.data() + std::string(".0000000000000000");
+}
+
+/// Below librbd, where only the cluster itself says no.
+void touch_objects(const Stranger& who, const std::string& space, const std::string& object, int reading, int writing) {
+  const rados_ioctx_t io = who.space(space);
+  CAPTURE(space);
+  CAPTURE(object);
+  std::uint64_t size = 0;
+  char byte = 0;
+  CHECK(rados_stat(io, object.c_str(), &size, nullptr) == reading);
+  CHECK(std::min(rados_read(io, object.c_str(), &byte, 1, 0), 0) == reading);
+  CHECK(rados_write(io, object.c_str(), "x", 1, 0) == writing);
+  CHECK(rados_remove(io, object.c_str()) == writing);
+  rados_ioctx_destroy(io);
 }
 
 void remove_key(const Stranger& admin, const std::string& object, const std::string& key) {
@@ -352,8 +348,21 @@ TEST_CASE("a tenant's credential reaches its own volumes and base images to read
     CHECK(rbd_write(image.get(), 0, bytes.size(), bytes.data()) == static_cast<ssize_t>(bytes.size()));
     CHECK(rbd_flush(image.get()) == 0);
   }
+  // Neither images of another tenant nor the objects that they are made of.
+  const Stranger admin;
   CHECK(OpenImage(user, "team-d", image_of(other)).code() == -EPERM);
-  CHECK(OpenImage(user, "", "base_" + digest.hex()).code() == -EPERM);  // to write
+  CHECK(OpenImage(user, "team-d", image_of(other), OpenImage::Mode::read_only).code() == -EPERM);
+  touch_objects(user, "team-d", data_object(OpenImage(admin, "team-d", image_of(other))), -EPERM, -EPERM);
+  touch_objects(user, "team-d", "rbd_directory", -EPERM, -EPERM);
+  // What its volumes are clones of is there to read.
+  const auto base = "base_" + digest.hex();
+  CHECK(OpenImage(user, "", base).code() == -EPERM);
+  {
+    const OpenImage image(user, "", base, OpenImage::Mode::read_only);
+    REQUIRE(image.code() == 0);
+    touch_objects(user, "", data_object(image), 0, -EPERM);
+  }
+  touch_objects(user, "", "rbd_directory", 0, -EPERM);
   const rados_ioctx_t index = user.space(".ironcore");
   std::uint64_t size = 0;
   CHECK(rados_stat(index, "volumes", &size, nullptr) == -EPERM);
@@ -362,6 +371,54 @@ TEST_CASE("a tenant's credential reaches its own volumes and base images to read
   for (const BlockId& id : {mine, other}) REQUIRE_OK(store->remove(id));
   maintain(*store);
   REQUIRE_OK(store->remove_base(digest));
+}
+
+TEST_CASE("the namespace of a tenant goes with its last volume, and comes back with the next one") {
+  const auto cluster = provider();
+  const auto store = store_on(*cluster), other = store_on(*cluster);
+  const Stranger admin;
+  const rados_ioctx_t pool = admin.space("");
+  const auto is_there = [&](const std::string& name) {
+    bool is = false;
+    CHECK(rbd_namespace_exists(pool, name.c_str(), &is) == 0);
+    return is;
+  };
+  const BlockId first{"team-e", Uid::random()}, second{"team-e", Uid::random()};
+  CHECK(rbd_namespace_create(pool, "not-ours") == 0);
+  for (const BlockId& id : {first, second}) {
+    REQUIRE_OK(create(*store, id, {.size_bytes = mib}));
+    REQUIRE_OK(store->access(id));
+  }
+  const auto snapshot = Uid::random();
+  REQUIRE_OK(store->take_snapshot(first, snapshot, {}));
+  const auto look_often = [&] {
+    maintain(*other);
+    for (int i = 0; i < 3; ++i) REQUIRE_OK(other->maintain({}));
+  };
+  REQUIRE_OK(store->remove(first));
+  REQUIRE_OK(store->remove(second));
+  look_often();
+  CHECK(is_there("team-e"));  // the snapshot is in it
+  REQUIRE_OK(store->remove_snapshot({"team-e", snapshot}));
+  look_often();
+  CHECK_FALSE(is_there("team-e"));
+  CHECK(is_there("not-ours"));
+  // Nobody tells the one that has just used it.
+  for (int round = 0; round < 3; ++round) {
+    CAPTURE(round);
+    const BlockId id{"team-e", Uid::random()};
+    REQUIRE_OK(create(*store, id, {.size_bytes = mib}));
+    CHECK(is_there("team-e"));
+    CHECK(is_listed(*other, id));
+    REQUIRE_OK(store->open(id, std::nullopt));
+    look_often();
+    CHECK(is_there("team-e"));
+    REQUIRE_OK(store->remove(id));
+    look_often();
+    CHECK_FALSE(is_there("team-e"));
+  }
+  CHECK(rbd_namespace_remove(pool, "not-ours") == 0);
+  rados_ioctx_destroy(pool);
 }
 
 TEST_CASE("a base image that another process removed is gone for this one too") {

@@ -165,6 +165,8 @@ class Hypervisor {
   /// The guest sees `size_bytes` from now on. A file that is smaller is enlarged; an image on Ceph was enlarged by its owner before.
   /// `invalid` if the guest sees more already; the same changes nothing.
   virtual Result<void> resize_disk(const Uid& uid, const std::string& name, std::uint64_t size_bytes) = 0;
+  /// What an attached disk may do from now on, in place of what it was attached with.
+  virtual Result<void> limit_disk(const Uid& uid, const std::string& name, const DiskLimits& limits) = 0;
   virtual Result<void> attach_nic(const Uid& uid, const DomainNic& nic) = 0;
   virtual Result<void> detach_nic(const Uid& uid, const std::string& name) = 0;
 

@@ -70,7 +70,7 @@ struct Disk {
   std::string handle{};  ///< what identifies the data; empty = derived from disk and machine
   std::uint64_t size_bytes =
       0;                ///< of a disk that exists already: what the guest shall see of it; 0 = all of it. It only grows
-  DiskLimits limits{};  ///< from the next attach or start on
+  DiskLimits limits{};  ///< also of a disk that is in use
   DiskSecrets secrets{};  ///< of an RbdImage: from the next attach or start on
 };
 

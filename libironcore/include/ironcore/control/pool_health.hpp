@@ -19,6 +19,11 @@ std::string pool_lease(const std::string& pool) {
   return std::string(PlacedKind<T>::subject.word) + "pool/" + pool;
 }
 
+/// Whether the host of a machine pool is dead: its provider does not hold the pool's lease any more, and the pool was found without signs of life, or was
+/// deleted. Either alone is no evidence: a lease runs out before the grace of the pool, and a pool is made anew by a provider that lives. The pool without a name
+/// is not. Thread: any.
+Result<bool> is_host_dead(store::Store& store, const std::string& machine_pool);
+
 struct PoolHealthOptions {
   Duration grace = std::chrono::seconds(50);      ///< without progress for so long: unknown
   Duration look_every = std::chrono::seconds(5);  ///< between two looks at the leases

@@ -63,6 +63,7 @@ class Hypervisor final : public compute::Hypervisor {
   Result<void> attach_disk(const Uid& uid, const compute::DomainDisk& disk) override;
   Result<void> detach_disk(const Uid& uid, const std::string& name) override;
   Result<void> resize_disk(const Uid& uid, const std::string& name, std::uint64_t size_bytes) override;
+  Result<void> limit_disk(const Uid& uid, const std::string& name, const compute::DiskLimits& limits) override;
   Result<void> attach_nic(const Uid& uid, const compute::DomainNic& nic) override;
   Result<void> detach_nic(const Uid& uid, const std::string& name) override;
   Result<void> put_secrets(const Uid& uid, const std::string& disk, const compute::DiskSecrets& secrets) override;

@@ -180,29 +180,34 @@ std::string rbd_source(const DomainDisk& disk, const Uid& domain, Opener opener)
   return out + "</source>";
 }
 
-/// A limit and its burst, in QEMU's bounds.
-std::string limit(const char* name, std::uint64_t value, std::uint64_t burst, std::chrono::seconds span) {
-  constexpr std::uint64_t most = 1'000'000'000'000'000;
-  if (value == 0) return {};
-  value = std::min(value, most);
+std::string limit(const char* name, const Throttle& wanted) {
   const auto element = [&](const char* suffix, std::uint64_t number) {
+    if (number == 0) return std::string();
     return std::string("<") + name + suffix + ">" + std::to_string(number) + "</" + name + suffix + ">";
   };
-  std::string out = element("", value);
-  const auto seconds = static_cast<std::uint64_t>(std::max<std::int64_t>(1, span.count()));
-  burst = std::min(burst, most / seconds);
-  if (burst > value) out += element("_max", burst) + element("_max_length", seconds);
-  return out;
+  return element("", wanted.value) + element("_max", wanted.burst) + element("_max_length", wanted.burst_seconds);
 }
 
 std::string limits_xml(const DiskLimits& limits) {
   const std::string out =
-      limit("total_bytes_sec", limits.bytes_per_second, limits.burst_bytes_per_second, limits.burst) +
-      limit("total_iops_sec", limits.iops, limits.burst_iops, limits.burst);
+      limit("total_bytes_sec", throttle(limits.bytes_per_second, limits.burst_bytes_per_second, limits.burst)) +
+      limit("total_iops_sec", throttle(limits.iops, limits.burst_iops, limits.burst));
   return out.empty() ? out : "<iotune>" + out + "</iotune>";
 }
 
 }  // namespace
+
+Throttle throttle(std::uint64_t value, std::uint64_t burst, std::chrono::seconds span) {
+  constexpr std::uint64_t most = 1'000'000'000'000'000;
+  if (value == 0) return {};
+  Throttle out{.value = std::min(value, most)};
+  const auto seconds = static_cast<std::uint64_t>(std::max<std::int64_t>(1, span.count()));
+  burst = std::min(burst, most / seconds);
+  if (burst <= out.value) return out;
+  out.burst = burst;
+  out.burst_seconds = seconds;
+  return out;
+}
 
 std::string disk_xml(const DomainDisk& disk, const Uid& domain, std::uint32_t vcpus, bool is_first, Opener opener) {
   const bool is_block = disk.path.native().rfind("/dev/", 0) == 0;

@@ -2,6 +2,8 @@
 // Definitions of domains and devices as libvirt's XML, and back again.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +23,14 @@ std::string nic_alias(std::string_view name);
 
 /// How an encrypted disk on Ceph is opened: by QEMU itself, or by rbd_namespace.cpp, where libvirt is too old to plug one in.
 enum class Opener { qemu, preload };
+
+/// A limit of a disk in QEMU's bounds; zeros = none. A burst lasts `burst_seconds`.
+struct Throttle {
+  std::uint64_t value = 0;
+  std::uint64_t burst = 0;
+  std::uint64_t burst_seconds = 0;
+};
+Throttle throttle(std::uint64_t value, std::uint64_t burst, std::chrono::seconds span);
 
 /// One device, for hot-plug as well. `vcpus`: queues of a disk.
 std::string disk_xml(const DomainDisk& disk, const Uid& domain, std::uint32_t vcpus, bool is_first,

@@ -35,6 +35,19 @@ struct FreeText {
 };
 using Text = std::unique_ptr<char, FreeText>;
 
+/// libvirt's list of named numbers.
+struct Parameters {
+  Parameters() = default;
+  Parameters(const Parameters&) = delete;
+  Parameters& operator=(const Parameters&) = delete;
+  ~Parameters() { virTypedParamsFree(list, count); }
+  void add(const char* name, std::uint64_t value) { virTypedParamsAddULLong(&list, &count, &room, name, value); }
+
+  virTypedParameterPtr list = nullptr;
+  int count = 0;
+  int room = 0;
+};
+
 Error no_domain(const Uid& uid) {
   return {ErrorCode::not_found, "no domain " + uid.to_text()};
 }
@@ -375,6 +388,28 @@ class LibvirtHypervisor final : public Hypervisor {
       if (virDomainBlockResize(domain, place.target.c_str(), size_bytes + place.header_bytes,
                                VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
         return last_error("enlarge the disk");
+      return {};
+    });
+  }
+
+  Result<void> limit_disk(const Uid& uid, const std::string& name, const DiskLimits& limits) override {
+    IRONCORE_TRY(Found found, find_running(uid));
+    IRONCORE_TRY(const XmlElement xml, xml_of(found.handle.get()));
+    const std::string target = disk_place(xml, uid, name).target;
+    if (target.empty()) return Error(ErrorCode::not_found, "no disk " + name + " is attached");
+    return monitor_.ask(uid, std::move(found), [target, limits](virDomainPtr domain) -> Result<void> {
+      Parameters all;
+      const auto bytes = throttle(limits.bytes_per_second, limits.burst_bytes_per_second, limits.burst);
+      const auto operations = throttle(limits.iops, limits.burst_iops, limits.burst);
+      // What is not said stays as it was.
+      all.add(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC, bytes.value);
+      all.add(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC_MAX, bytes.burst);
+      all.add(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC_MAX_LENGTH, bytes.burst_seconds);
+      all.add(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC, operations.value);
+      all.add(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC_MAX, operations.burst);
+      all.add(VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC_MAX_LENGTH, operations.burst_seconds);
+      if (virDomainSetBlockIoTune(domain, target.c_str(), all.list, all.count, VIR_DOMAIN_AFFECT_LIVE) < 0)
+        return last_error("limit the disk");
       return {};
     });
   }

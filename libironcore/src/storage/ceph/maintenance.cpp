@@ -89,6 +89,7 @@ struct Store::Turn {
   std::unordered_set<Uid> base_uids;
   /// Images whose dependence shall end, or be looked at: namespace and name.
   std::set<std::pair<std::string, std::string>> dependents;
+  std::set<std::string> empty;  ///< namespaces
   bool has_tasks = false;
   std::set<std::string> purging, separating;  ///< found to be still there
 };
@@ -206,6 +207,29 @@ Result<void> Store::purge(Turn& turn, const std::string& space) {
   return {};
 }
 
+/// The last image of a tenant is gone, and was at the last turn: one that is made for a new image is not taken away at once. No image can be entered
+/// while librbd removes the namespace, and who comes later makes it again.
+Result<void> Store::remove_if_empty(Turn& turn, const std::string& space) {
+  if (space == base_space) return {};
+  const auto is_of_space = [&](const auto& entry) { return entry.first.starts_with(space + "/"); };
+  if (std::ranges::any_of(turn.volumes, is_of_space) || std::ranges::any_of(turn.snapshots, is_of_space)) return {};
+  IRONCORE_TRY(const IoContext io, tenant_io(space));
+  IRONCORE_TRY(const auto images, images_of(io));
+  IRONCORE_TRY(const auto trash, trash_of(io));
+  if (!images.empty() || !trash.empty()) return {};
+  IRONCORE_TRY(const std::string numbers, credentials_.get(space));
+  if (numbers.empty()) return {};  // somebody else's: no volume of ours was ever used there
+  turn.empty.insert(space);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!empty_.contains(space)) return {};
+    tenants_.erase(space);
+  }
+  const int code = rbd_namespace_remove(bases_io_.get(), space.c_str());
+  if (code == -EBUSY || code == -ENOENT) return {};  // somebody was faster
+  return checked(code, "remove the empty namespace " + space);
+}
+
 Result<void> Store::separate(Turn& turn, const std::string& space, const std::string& name) {
   const auto image_name = parse_image_name(name);
   if (!image_name || image_name->kind == Kind::base) return {};
@@ -298,6 +322,7 @@ Result<Maintenance> Store::maintain(std::stop_token stop) {
     if (stop.stop_requested()) return Error(ErrorCode::cancelled, "maintain: stopped");
     IRONCORE_CHECK(within(compare_with_index(turn, space), "maintain"));
     IRONCORE_CHECK(within(purge(turn, space), "maintain"));
+    IRONCORE_CHECK(within(remove_if_empty(turn, space), "maintain"));
   }
   // Those that were given to the manager: their entries say so when it is done.
   for (const std::string& spec : separating) {
@@ -316,6 +341,7 @@ Result<Maintenance> Store::maintain(std::stop_token stop) {
   turn.out.separated = gone(separating, turn.separating);
   {
     const std::lock_guard lock(mutex_);
+    empty_ = std::move(turn.empty);
     purging_ = std::move(turn.purging);
     separating_ = std::move(turn.separating);
   }

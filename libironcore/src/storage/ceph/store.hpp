@@ -85,6 +85,9 @@ class Store final : public BlockStore {
 
   // --- volumes.cpp
   Result<void> ensure_tenant(const std::string& tenant);
+  /// True if its namespace is not there any more: `maintain` of another process removed it.
+  bool forget_lost(const std::string& tenant);
+  Result<Volume> create_once(const BlockId& id, const VolumeSpec& spec, const Progress& progress, std::stop_token stop);
   Result<std::uint32_t> make(const IoContext& io, const std::string& name, const BlockId& id, const VolumeSpec& spec,
                              const BetweenPieces& between);
   /// `not_found` if there is no such base image, as far as this process knows: it may have been removed by another one.
@@ -113,6 +116,7 @@ class Store final : public BlockStore {
   // --- maintenance.cpp
   struct Turn;
   Result<void> compare_with_index(Turn& turn, const std::string& space);
+  Result<void> remove_if_empty(Turn& turn, const std::string& space);
   Result<void> adopt(Turn& turn, const IoContext& io, const ImageName& image, const std::string& name,
                      const std::string& space);
   Result<void> purge(Turn& turn, const std::string& space);
@@ -138,6 +142,7 @@ class Store final : public BlockStore {
   std::atomic<bool> has_made_image_ = false;
   std::mutex mutex_;
   std::set<std::string> tenants_;  ///< whose namespace is known to be there
+  std::set<std::string> empty_;    ///< namespaces that the last `maintain` found so
   std::map<std::string, std::uint64_t>
       base_bytes_;  ///< sizes of base images that were there, by digest: one never has another
   struct RecentKey {

@@ -68,6 +68,14 @@ Result<void> Store::ensure_tenant(const std::string& tenant) {
   return {};
 }
 
+bool Store::forget_lost(const std::string& tenant) {
+  bool is_there = true;
+  if (rbd_namespace_exists(bases_io_.get(), tenant.c_str(), &is_there) < 0 || is_there) return false;
+  const std::lock_guard lock(mutex_);
+  tenants_.erase(tenant);
+  return true;
+}
+
 Result<std::uint64_t> Store::base_bytes(const crypto::Digest& digest) {
   const std::string key = digest.to_text();
   {
@@ -204,6 +212,13 @@ bool Store::is_simple(const VolumeSpec& spec) const {
 
 Result<Volume> Store::create(const BlockId& id, const VolumeSpec& spec, const Progress& progress,
                              std::stop_token stop) {
+  auto made = create_once(id, spec, progress, stop);
+  if (made.has_value() || made.error().code() != ErrorCode::not_found || !forget_lost(id.tenant)) return made;
+  return create_once(id, spec, progress, std::move(stop));
+}
+
+Result<Volume> Store::create_once(const BlockId& id, const VolumeSpec& spec, const Progress& progress,
+                                  std::stop_token stop) {
   IRONCORE_CHECK(check(id));
   IRONCORE_CHECK(check_size(spec.size_bytes));
   const std::string doing = "create " + words(Kind::volume, id);
