@@ -70,6 +70,9 @@ struct Watcher {
 };
 Result<std::vector<Watcher>> watchers_of(const Image& image);
 
+/// Makes the object where librbd keeps the list of what is in the trash. A full pool takes no new object, and nothing could be removed from it.
+Result<void> prepare_trash(const IoContext& io);
+
 /// The options that new images and clones have.
 class ImageOptions {
  public:

@@ -137,7 +137,7 @@ Result<void> Store::remove_snapshot(const BlockId& id) {
   const std::string doing = "remove " + words(Kind::snapshot, id);
   const std::string name = snapshot_image(id.uid);
   IRONCORE_TRY(const IoContext io, tenant_io(id.tenant));
-  IRONCORE_TRY(const Claim claimed, within(claim(id.tenant, name), doing));
+  IRONCORE_TRY(const auto claimed, within(claim_to_remove(id.tenant, name), doing));
   IRONCORE_TRY(const Found found, look(io, name));
   if (found.header) {
     const int code = rbd_trash_move(io.get(), name.c_str(), 0);
