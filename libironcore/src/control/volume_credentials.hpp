@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <shared_mutex>
 #include <stop_token>
@@ -44,12 +45,15 @@ class VolumeCredentials {
   std::map<Tenant, Volumes> tenants() const;
   WallTime due_before(const api::VolumePool& pool);
   Result<void> look_at(const Tenant& tenant, const Volumes& volumes, WallTime due_before);
+  void compare_some(const std::map<Tenant, Volumes>& all);
+  Result<void> compare(const Tenant& tenant, const Volumes& volumes);
   Result<std::string> revoke_unused(const Tenant& tenant, const std::string& name);
   void tell(api::EventType type, const char* reason, std::string message);
 
   Parts parts_;
   std::set<Tenant> settled_;  ///< have one credential
   std::map<Tenant, std::string> told_;
+  std::optional<Tenant> compared_;  ///< the last one
   std::string refused_request_;
 };
 
