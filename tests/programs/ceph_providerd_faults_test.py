@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What users of volumes and buckets see when something of a real Ceph cluster fails, that nothing is lost, and that it heals."""
 import contextlib
+import hashlib
+import json
 import os
+import random
 import subprocess
+import time
 
 import cloud
 from ceph_cloud import BUCKET, MIB, POOL, WithProvider
@@ -254,6 +258,101 @@ spec: {{providerID: "ceph://there"}}
                                              for reason, message in self.events("volumepool/there")))
         self.assertEqual({reason for reason, _ in self.events("volumepool/there")} & {"OrphanedVolume", "OrphanRemoved"}, set())
         self.assertEqual(self.images(), {uid, beside})
+
+    def write_image(self, data):
+        """An OCI layout with this disk; what a volume calls it."""
+        layout = self.directory / "image"
+        (layout / "blobs/sha256").mkdir(parents=True)
+
+        def blob(content, media_type):
+            digest = hashlib.sha256(content).hexdigest()
+            (layout / "blobs/sha256" / digest).write_bytes(content)
+            return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+        config = blob(b"{}", "application/vnd.ironcore.image.config.v1alpha1+json")
+        disk = blob(data, "application/vnd.ironcore.image.rootfs")
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        manifest = {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [disk]}
+        index = {"schemaVersion": 2, "manifests": [blob(json.dumps(manifest).encode(), kind)]}
+        (layout / "index.json").write_text(json.dumps(index))
+        (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        return f"oci:{layout}@{index['manifests'][0]['digest']}"
+
+    def keys_of(self, table):
+        """Of a list of the provider's own."""
+        return set(self.cluster.tool("rados", "-p", POOL, "-N", ".ironcore", "listomapkeys", table).split())
+
+    def names_in(self, *command):
+        return sorted(entry if isinstance(entry, str) else entry["name"]
+                      for entry in json.loads(self.cluster.tool("rbd", *command, "--format", "json")))
+
+    def test_killed_at_any_moment_it_ends_with_what_was_asked_for_exactly_once(self):
+        seed = int(os.environ.get("IRONCORE_SEED") or random.SystemRandom().randrange(1 << 32))
+        print(f"IRONCORE_SEED={seed} repeats it", flush=True)
+        moments = random.Random(seed)
+        disk = os.urandom(2 * MIB) + bytes(4 * MIB) + os.urandom(2 * MIB)
+        from_image = f"  dataSource: {{osImage: {{image: '{self.write_image(disk)}'}}}}\n"
+        from_snapshot = "  dataSource: {volumeSnapshotRef: {name: taken}}\n"
+        data = os.urandom(4 * MIB)
+        self.provider.kill()
+        self.provider = self.start_provider("--image-root", self.directory)
+        self.make("---".join([volume("source", size="4Mi"), *(volume(f"gone{number}", size="4Mi") for number in range(8))]))
+        source = self.wait_state("volume/source", "Available")["metadata"]["uid"]
+        for number in range(8):
+            self.wait_state(f"volume/gone{number}", "Available")
+        self.write_data(source, data)
+        self.make(snapshot("taken", "source"))
+        self.wait_state("volumesnapshot/taken", "Ready")
+
+        # Each step is begun, and the provider ends somewhere in it.
+        sizes, snapshots, deleted = {"source": 4}, {"taken"}, list(range(8))
+
+        def make(kind, size, **more):
+            sizes[f"{kind}{len(sizes)}"] = size
+            self.make(volume(list(sizes)[-1], size=f"{size}Mi", **more))
+
+        def take():
+            snapshots.add(f"s{len(snapshots)}")
+            self.make(snapshot(f"s{len(snapshots) - 1}", "source"))
+
+        def expand():
+            sizes["source"] += 4
+            self.make(volume("source", size=f"{sizes['source']}Mi"))
+
+        def delete():
+            self.ok("delete", "volume", f"gone{deleted.pop()}", f"gone{deleted.pop()}", "--now")
+        steps = [lambda: make("empty", 4), lambda: make("image", 8, more=from_image), take, expand, delete,
+                 lambda: make("copy", 4, more=from_snapshot)] * 2
+        moments.shuffle(steps)
+        for step in steps:
+            step()
+            time.sleep(moments.uniform(0, 0.4))  # a moment, not a condition
+            self.provider.kill()
+            self.provider = self.start_provider("--image-root", self.directory)
+        while deleted:
+            delete()
+
+        uids = {name: self.wait_state(f"volume/{name}", "Available", 90)["metadata"]["uid"] for name in sizes}
+        taken = {self.wait_state(f"volumesnapshot/{name}", "Ready", 90)["metadata"]["uid"] for name in snapshots}
+        for number in range(8):
+            self.wait_gone(f"volume/gone{number}", 90)
+        wait_until("it has grown", lambda: self.size(source) == sizes["source"] * MIB, 90)
+        self.provider.kill()
+        self.provider = self.start_provider("--image-root", self.directory)  # begins with maintenance
+        wanted = {f"img_{uid}" for uid in uids.values()} | {f"snap_{uid}" for uid in taken}
+        self.assertEqual(self.names_in("ls", f"{POOL}/default"), sorted(wanted))
+        self.assertEqual(len(self.names_in("ls", POOL)), 1, "one base image")
+        self.assertEqual(self.keys_of("volumes"), {f"default/{uid}" for uid in uids.values()})
+        self.assertEqual(self.keys_of("snapshots"), {f"default/{uid}" for uid in taken})
+        self.assertEqual(len(self.keys_of("bases")), 1)
+        self.assertEqual(self.names_in("snap", "ls", f"{POOL}/default/img_{source}"), [], "nothing is left of taking snapshots")
+        for name, uid in uids.items():
+            self.assertEqual(self.size(uid), sizes[name] * MIB)
+            if name.startswith("image"):
+                self.assertEqual(self.read_data(uid), disk)
+            elif not name.startswith("empty"):
+                self.assertEqual(self.read_data(uid)[:4 * MIB], data, name)
+        wait_until("the trash is empty", lambda: not self.names_in("trash", "ls", f"{POOL}/default"), 90)
+        self.assertEqual([event for event in self.events("volumepool/here") if event[0].startswith("Orphan")], [])
 
 
 if __name__ == "__main__":
