@@ -570,6 +570,29 @@ TEST_CASE("a credential that was revoked by hand is replaced, also for a machine
   CHECK(world.attach("data"));
 }
 
+TEST_CASE(
+    "a credential that was revoked by hand is noticed while nothing else happens, and told to who has to attach "
+    "again") {
+  HostWorld world;
+  world.start();
+  world.create(VolumeWorld::here("data"));
+  world.create(VolumeWorld::here("free"));
+  world.run_for(5s);
+  world.claim("data", "web");
+  world.run_for(5min, 1s);
+  CHECK(world.events("ceph", "CredentialReplaced").empty());
+  REQUIRE(world.blocks.revoke_credential("default", "default-1"));
+  world.run_for(3min, 1s);
+  CHECK(world.secret_entry("data", "userID") == "default-2");
+  CHECK(world.secret_entry("free", "userID") == "default-2");
+  CHECK(world.attach("data"));
+  REQUIRE(world.events("ceph", "CredentialReplaced").size() == 1);
+  CHECK(world.events("ceph", "CredentialReplaced").front()->count == 1);
+  REQUIRE(world.events("data", "CredentialReplaced").size() == 1);
+  CHECK(world.events("data", "CredentialReplaced").front()->message.find("must attach it again") != std::string::npos);
+  CHECK(world.events("free", "CredentialReplaced").empty());
+}
+
 TEST_CASE("a Secret that somebody removed or changed is made again, and what was attached with it still counts") {
   HostWorld world;
   world.start();

@@ -3,112 +3,20 @@
 import base64
 import json
 import os
-import pathlib
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 
 import cloud
-from ceph_cluster import CephCluster
+from ceph_cloud import BUCKET, MIB, POOL, WithCluster, WithProvider
 from ceph_providerd_test import CLASSES, snapshot, volume
-from cloud import Daemon, WithServer, program, wait_until
+from cloud import wait_until
 from over_tcp import OverTcp
 
-POOL = "provided"
-MIB = 1 << 20
-BUCKET = """
-apiVersion: storage.ironcore.dev/v1alpha1
-kind: BucketClass
-metadata: {name: standard}
-capabilities: {tps: 50Mi, iops: 1k, storage: 20Mi}
----
-apiVersion: storage.ironcore.dev/v1alpha1
-kind: Bucket
-metadata: {name: pictures}
-spec:
-  bucketClassRef: {name: standard}
-  bucketPoolRef: {name: here}
-"""
 
-
-class WithCluster:
-    @classmethod
-    def setUpClass(cls):
-        parent = pathlib.Path(tempfile.mkdtemp(prefix="ic-", dir="/var/tmp"))
-        cls.addClassCleanup(shutil.rmtree, parent, ignore_errors=True)
-        cls.cluster = CephCluster(parent / "ceph")
-        cls.addClassCleanup(cls.cluster.close)
-        cls.ceph("osd", "set-require-min-compat-client", "mimic", "--yes-i-really-mean-it")
-        cls.ceph("osd", "pool", "create", POOL, "8")
-        cls.ceph("osd", "pool", "application", "enable", POOL, "rbd")
-        # No more than docs/storage-ceph.md says.
-        cls.key = cls.ceph("auth", "get-or-create-key", "client.provider", "mon",
-                           'profile rbd, allow command "auth get-or-create", allow command "auth rm"', "osd", f"profile rbd pool={POOL}",
-                           "mgr", "profile rbd").strip()
-
-    @classmethod
-    def ceph(cls, *arguments):
-        return cls.cluster.tool("ceph", *arguments)
-
-    def private(self, name, text):
-        path = self.directory / name
-        path.write_text(text + "\n")
-        path.chmod(0o600)
-        return path
-
-    def write_keys(self):
-        self.cluster_key = self.private("cluster.key", self.key)
-        self.gateway_keys = self.private("gateway.keys", f"{self.cluster.env['S3_ACCESS_KEY']}\n{self.cluster.env['S3_SECRET_KEY']}")
-        self.wrapping = self.private("wrapping.keys", f"id test\n1 {base64.b64encode(secrets.token_bytes(32)).decode()}")
-
-    def places(self):
-        """What a provider is told about volumes and buckets."""
-        return ["--cluster", f"c1,monitors={self.cluster.env['CEPH_MONITOR']},user=provider,key-file={self.cluster_key}",
-                "--store", f"ssd,cluster=c1,pool={POOL}", "--volume-class", "fast=ssd", "--volume-class", "fixed=ssd",
-                "--encryption-key-file", self.wrapping,
-                "--gateway", f"gw,endpoint={self.cluster.env['S3_ENDPOINT']},key-file={self.gateway_keys}", "--bucket-class", "standard=gw"]
-
-
-class Cluster(WithCluster, WithServer):
-    def setUp(self):
-        super().setUp()
-        self.assertEqual(self.apply(CLASSES).code, 0)
-        self.write_keys()
-        self.provider = self.start_provider()
-        for pool in ("volumepool", "bucketpool"):
-            wait_until(f"the {pool} is there", lambda pool=pool: self.ctl("get", pool, "here").code == 0)
-            self.ok("wait", f"{pool}/here", "--for", "condition=Ready", "--timeout", "30s")
-
-    def start_provider(self, *more):
-        daemon = Daemon("ceph-providerd", [
-            program("ceph-providerd"), "--server", self.endpoint, "--directory", self.directory / "provider", "--heartbeat", "200ms", "--lease", "2s",
-            "--volume-pool", "here", "--bucket-pool", "here", *self.places(), *more], self.directory)
-        self.addCleanup(daemon.kill)
-        return daemon.wait_ready(60)
-
-    def make(self, text):
-        result = self.apply(text)
-        self.assertEqual(result.code, 0, result)
-
-    def wait_state(self, what, state, seconds=60):
-        result = self.ctl("wait", what, "--for", f"state={state}", "--timeout", f"{seconds}s", seconds=seconds + 30)
-        self.assertEqual(result.code, 0, f"{result}\n{self.ctl('describe', *what.split('/'))}\n{self.provider.tail()}")
-        return self.get(*what.split("/"))
-
-    def secret(self, name):
-        return {key: base64.b64decode(value).decode() for key, value in self.get("secret", name)["data"].items()}
-
-    def images(self):
-        """Uids of volumes in the tenant's namespace."""
-        listed = json.loads(self.cluster.tool("rbd", "ls", "--format", "json", f"{POOL}/default"))
-        return {name.removeprefix("img_") for name in listed if name.startswith("img_")}
-
-    def size(self, uid):
-        return json.loads(self.cluster.tool("rbd", "info", "--format", "json", f"{POOL}/default/img_{uid}"))["size"]
-
+class Cluster(WithProvider):
     def test_a_volume_grows_is_snapshotted_and_restored(self):
         self.make(volume("data", size="16Mi"))
         made = self.wait_state("volume/data", "Available")
@@ -120,10 +28,7 @@ class Cluster(WithCluster, WithServer):
         self.assertNotIn(opened["userKey"], self.provider.log.read_text())
 
         marker = os.urandom(4096)
-        raw = self.directory / "raw"
-        raw.write_bytes(bytes(MIB) + marker + bytes(15 * MIB - 4096))
-        subprocess.run(["qemu-img", "convert", "-n", "-O", "raw", raw,
-                        f"rbd:{POOL}/default/img_{uid}:conf={self.cluster.env['CEPH_CONF']}"], check=True, timeout=60)
+        self.write_data(uid, bytes(MIB) + marker + bytes(15 * MIB - 4096))
         self.make(snapshot("before", "data"))
         self.wait_state("volumesnapshot/before", "Ready")
         self.make(volume("data", size="24Mi"))
@@ -133,9 +38,7 @@ class Cluster(WithCluster, WithServer):
         self.assertNotIn(uid, self.images())
         self.make(volume("again", size="16Mi", more="  dataSource: {volumeSnapshotRef: {name: before}}\n"))
         restored = self.wait_state("volume/again", "Available")["metadata"]["uid"]
-        back = self.directory / "back"
-        self.cluster.tool("rbd", "export", "--no-progress", f"{POOL}/default/img_{restored}", back)
-        self.assertEqual(back.read_bytes()[MIB:MIB + 4096], marker)
+        self.assertEqual(self.read_data(restored)[MIB:MIB + 4096], marker)
         self.ok("delete", "volumesnapshot", "before", seconds=90)
         self.ok("delete", "volume", "again", seconds=90)
 

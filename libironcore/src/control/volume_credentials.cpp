@@ -10,6 +10,7 @@
 #include "trouble.hpp"
 #include "volume_handover.hpp"
 #include "volume_reconciler.hpp"
+#include "volume_secrets.hpp"
 
 namespace ironcore::control {
 
@@ -190,6 +191,52 @@ Result<void> VolumeCredentials::look_at(const Tenant& tenant, const Volumes& vol
   return {};
 }
 
+/// Whether the Secrets of a tenant have what opens its volumes. One that somebody revoked by hand opens nothing any more, and only the store knows.
+Result<void> VolumeCredentials::compare(const Tenant& tenant, const Volumes& volumes) {
+  auto& [name, store] = tenant;
+  for (const auto& volume : volumes) {
+    if (credential_of(*volume).empty()) continue;
+    IRONCORE_TRY(const auto id, block_id(volume->metadata));
+    const auto access = store->access(id);
+    if (!access && access.error().code() == ErrorCode::not_found) continue;
+    if (!access) return access.error();
+    IRONCORE_TRY(const auto secret, read_secret(parts_.store, owned_secret_of(*volume)));
+    const auto differs = [&](const auto& entry) { return secret->data.at(entry.first).value != entry.second; };
+    const auto is_missing = [&](const auto& entry) { return !secret->data.contains(entry.first); };
+    // Nobody finds anything there while a volume goes from one machine to the next.
+    if (!secret || std::any_of(access->secrets.begin(), access->secrets.end(), is_missing)) continue;
+    if (std::none_of(access->secrets.begin(), access->secrets.end(), differs)) return {};
+    const auto what = "credential " + std::string(credential_of(*volume)) + " of " + name +
+                      " opened nothing any more, because somebody removed it from the store; the Secrets of its "
+                      "volumes get another one";
+    tell(api::EventType::warning, "CredentialReplaced", what);
+    for (const auto& each : volumes) {
+      if (!is_free(*each))
+        parts_.events.record(reference_to(*each), api::EventType::warning, "CredentialReplaced",
+                             what + "; what has the volume open must attach it again", "ReplaceCredential");
+      parts_.wake(key_of(*each));
+    }
+    return {};
+  }
+  return {};
+}
+
+/// A few each time, because each costs a question to the store.
+void VolumeCredentials::compare_some(const std::map<Tenant, Volumes>& all) {
+  constexpr std::size_t at_once = 100;
+  auto next = compared_ ? all.upper_bound(*compared_) : all.begin();
+  for (auto left = std::min(at_once, all.size()); left > 0; --left) {
+    if (next == all.end()) next = all.begin();
+    compared_ = next->first;
+    // The Secrets of others change in these days.
+    if (settled_.contains(next->first))
+      if (const auto compared = compare(next->first, next->second); !compared)
+        parts_.log.warning("whether the credential of a tenant opens its volumes is not known",
+                           {{"tenant", next->first.first}, {"error", compared.error().message()}});
+    ++next;
+  }
+}
+
 void VolumeCredentials::look(std::stop_token stop) {
   const auto pool = parts_.pools.get(parts_.options.pool);
   if (!pool) return;
@@ -209,6 +256,7 @@ void VolumeCredentials::look(std::stop_token stop) {
     parts_.log.warning("the credentials of a tenant are not looked after",
                        {{"tenant", tenant.first}, {"error", looked.error().message()}});
   }
+  compare_some(all);
   const std::lock_guard lock(mutex_);
   has_looked_ = has_looked_ || is_complete;
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <shared_mutex>
 #include <stop_token>
@@ -48,6 +49,8 @@ class VolumeCredentials {
   std::map<Tenant, Volumes> tenants() const;
   WallTime due_before(const api::VolumePool& pool);
   Result<void> look_at(const Tenant& tenant, const Volumes& volumes, WallTime due_before);
+  void compare_some(const std::map<Tenant, Volumes>& all);
+  Result<void> compare(const Tenant& tenant, const Volumes& volumes);
   Result<Volumes> revoke_unused(const Tenant& tenant, const std::string& name);
   void note(const Tenant& tenant, const std::string& current, const std::string& old, const Volumes& users,
             bool is_due);
@@ -61,8 +64,9 @@ class VolumeCredentials {
     friend bool operator==(const Older&, const Older&) = default;
   };
   std::mutex mutex_;
-  std::map<Tenant, Older> older_;  ///< that are still used
-  bool has_looked_ = false;        ///< at all of them
+  std::map<Tenant, Older> older_;   ///< that are still used
+  bool has_looked_ = false;         ///< at all of them
+  std::optional<Tenant> compared_;  ///< the last one
   std::string refused_request_;
 };
 

@@ -73,6 +73,7 @@ api::VolumePoolStatus volume_pool_status(const api::VolumePool& pool, const Info
   std::size_t answering = 0;
   std::string silent;  // what the stores say that do not answer
   std::string full;
+  bool is_any_full = false;
   const auto stores = stores_of(options);
   for (auto* store : stores) {
     const auto capacity = store->capacity();
@@ -82,6 +83,7 @@ api::VolumePoolStatus volume_pool_status(const api::VolumePool& pool, const Info
       continue;
     }
     ++answering;
+    is_any_full = is_any_full || capacity->is_full;
     if (capacity->is_full || capacity->is_near_full)
       full += (full.empty() ? "" : "; ") + names +
               (capacity->is_full ? ": the store is full" : ": the store is nearly full");
@@ -109,7 +111,7 @@ api::VolumePoolStatus volume_pool_status(const api::VolumePool& pool, const Info
   set_reach(status, answering > 0, silent, now);
   api::Condition room{.type = "HasRoom"};
   room.status = full.empty() ? api::ConditionStatus::true_ : api::ConditionStatus::false_;
-  room.reason = full.empty() ? "HasRoom" : "NearlyFull";
+  room.reason = full.empty() ? "HasRoom" : is_any_full ? "Full" : "NearlyFull";
   room.message = full.empty() ? "no store is nearly full" : full + "; add storage or delete volumes and snapshots";
   api::set_condition(status.conditions, std::move(room), now);
   return status;

@@ -52,7 +52,8 @@ class VolumeProvider::Body {
  public:
   Body(store::Store& store, image::Cache* images, VolumeProviderOptions options, PoolQueries queries, Clock& clock,
        Log& log)
-      : options_(std::move(options)),
+      : store_(store),
+        options_(std::move(options)),
         stores_(stores_of(options_)),
         clock_(clock),
         log_(log),
@@ -71,6 +72,7 @@ class VolumeProvider::Body {
               auto status = volume_pool_status(pool, volumes_, classes_, options_, clock_.wall());
               keys_.tell(pool, status);
               credentials_.tell(status);
+              tell_room(pool, status);
               return status;
             },
             clock, log),
@@ -264,6 +266,7 @@ class VolumeProvider::Body {
     const auto pool = pools_.get(options_.pool);
     if (!pool) return;
     for (const auto& object : known()) found.erase(object);  // come in the meantime
+    leave_to_others(*pool, found);
     remove_on_request(*pool, found);
     std::set<std::string> left;
     for (const auto& [name, remove] : found) left.insert(name);
@@ -275,6 +278,35 @@ class VolumeProvider::Body {
           "volumes or snapshots in the store, as NAMESPACE/UID, that belong to no object of this pool; name those "
           "that are not wanted in the annotation " +
               std::string(remove_orphans_annotation) + " of the pool, and they are removed: " + fresh);
+  }
+
+  /// Two pools that are given the same store see each other's volumes there.
+  void leave_to_others(const api::VolumePool& pool, Strays& found) {
+    if (found.empty()) return;
+    const auto all = store::list<api::Volume>(store_, {});
+    if (!all) {
+      found.clear();  // whose they are is not known
+      return;
+    }
+    std::set<std::string> names;
+    for (const auto& volume : *all)
+      if (found.erase(text_of(volume->metadata)) > 0 && volume->spec.volume_pool_ref)
+        names.insert(volume->spec.volume_pool_ref->name);
+    std::string others;
+    for (const auto& name : names) others += (others.empty() ? "" : ", ") + name;
+    if (std::exchange(sharing_, others) != others && !others.empty())
+      events_.record(reference_to(pool), api::EventType::warning, "StoreShared",
+                     "volumes of pool " + others +
+                         " lie in a store of this pool too, and its room is promised twice: give each pool a store "
+                         "of its own");
+  }
+
+  /// A store without room is told on the pool, in whose volumes it may be no trouble yet.
+  void tell_room(const api::VolumePool& pool, const api::VolumePoolStatus& status) {
+    const auto* before = api::find_condition(pool.status.conditions, "HasRoom");
+    const auto* room = api::find_condition(status.conditions, "HasRoom");
+    if (room->status == api::ConditionStatus::false_ && (before == nullptr || before->reason != room->reason))
+      events_.record(reference_to(pool), api::EventType::warning, room->reason, room->message);
   }
 
   void remove_on_request(const api::VolumePool& pool, Strays& found) {
@@ -308,6 +340,7 @@ class VolumeProvider::Body {
     }
   }
 
+  store::Store& store_;
   const VolumeProviderOptions options_;
   const std::vector<storage::BlockStore*> stores_;
   Clock& clock_;
@@ -326,6 +359,7 @@ class VolumeProvider::Body {
   Controller volume_controller_;
   Controller snapshot_controller_;
   Orphans orphans_;
+  std::string sharing_;  ///< names of other pools
   ProviderCounting counting_;
   Instant next_maintenance_{};
 };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
@@ -276,6 +277,39 @@ TEST_CASE("a half volume is not listed, is reported, and is finished by the next
   REQUIRE_OK(now);
   CHECK(now->unfinished.empty());
   CHECK(store->remove_unfinished(first).error().code() == ErrorCode::wrong_state);
+}
+
+TEST_CASE("a snapshot whose making was cut off before it had an object map is made anew") {
+  const auto cluster = provider();
+  const auto store = store_on(*cluster);
+  const BlockId volume = new_id(), snapshot = new_id();
+  REQUIRE_OK(create(*store, volume, {.size_bytes = 8 * mib}));
+  const Stranger admin;
+  const rados_ioctx_t io = admin.space(tenant);
+  rbd_image_t image = nullptr;
+  REQUIRE(rbd_open(io, image_of(volume).c_str(), &image, nullptr) == 0);
+  REQUIRE(rbd_snap_create(image, snapshot.uid.to_text().c_str()) == 0);
+  std::array<rbd_snap_info_t, 4> found{};
+  auto count = static_cast<int>(found.size());
+  REQUIRE(rbd_snap_list(image, found.data(), &count) == 1);
+  std::array<char, 64> id{};
+  REQUIRE(rbd_get_id(image, id.data(), id.size()) == 0);
+  std::array<char, 128> map{};
+  std::snprintf(map.data(), map.size(), "rbd_object_map.%s.%016lx", id.data(),
+                static_cast<unsigned long>(found.front().id));
+  rbd_snap_list_end(found.data());
+  REQUIRE(rbd_close(image) == 0);
+  REQUIRE(rados_remove(io, map.data()) == 0);
+  rados_ioctx_destroy(io);
+
+  const auto refused = store->take_snapshot(volume, snapshot.uid, {});
+  REQUIRE(refused.has_error());
+  CHECK(refused.error().code() == ErrorCode::conflict);
+  const auto taken = store->take_snapshot(volume, snapshot.uid, {});
+  REQUIRE_OK(taken);
+  CHECK(taken->size_bytes == 8 * mib);
+  REQUIRE_OK(store->remove_snapshot(snapshot));
+  REQUIRE_OK(store->remove(volume));
 }
 
 TEST_CASE("the index is made anew from the images, and what is gone goes from it") {

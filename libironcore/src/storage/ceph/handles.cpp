@@ -45,6 +45,8 @@ Result<IoContext> IoContext::open(rados_t rados, const std::string& pool, const 
   rados_ioctx_t io = nullptr;
   IRONCORE_CHECK(checked(rados_ioctx_create(rados, pool.c_str(), &io), "open pool " + pool));
   rados_ioctx_set_namespace(io, space.c_str());
+  // A full pool refuses what takes room at once, and lets happen what does not. Else all of it would wait for room, also what makes some.
+  rados_set_pool_full_try(io);
   return IoContext(io);
 }
 
@@ -166,6 +168,15 @@ Result<std::vector<Watcher>> live_watchers_of(const IoContext& io, const Image& 
   }
   if (reply != nullptr) rados_buffer_free(reply);
   return watchers;
+}
+
+Result<void> prepare_trash(const IoContext& io) {
+  constexpr const char* list = "rbd_trash";
+  const rados_write_op_t operation = rados_create_write_op();
+  rados_write_op_create(operation, LIBRADOS_CREATE_IDEMPOTENT, nullptr);
+  const int code = rados_write_op_operate(operation, io.get(), list, nullptr, 0);
+  rados_release_write_op(operation);
+  return checked(code, "make the list of the trash");
 }
 
 ImageOptions::ImageOptions(const std::string& data_pool) {

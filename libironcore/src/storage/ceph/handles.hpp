@@ -74,6 +74,9 @@ Result<std::vector<Watcher>> watchers_of(const Image& image);
 /// Those that the OSD still waits for when all are called: without the ones that it only lists. Calling takes time (2 s at most) when one does not answer.
 Result<std::vector<Watcher>> live_watchers_of(const IoContext& io, const Image& image);
 
+/// Makes the object where librbd keeps the list of what is in the trash. A full pool takes no new object, and nothing could be removed from it.
+Result<void> prepare_trash(const IoContext& io);
+
 /// The options that new images and clones have.
 class ImageOptions {
  public:

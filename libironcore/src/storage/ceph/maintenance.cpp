@@ -91,6 +91,7 @@ struct Store::Turn {
   std::set<std::pair<std::string, std::string>> dependents;
   std::set<std::string> empty;  ///< namespaces
   bool has_tasks = false;
+  bool is_full = false;                       ///< the manager would wait for room, also with what makes some
   std::set<std::string> purging, separating;  ///< found to be still there
 };
 
@@ -201,6 +202,11 @@ Result<void> Store::purge(Turn& turn, const std::string& space) {
     if (is_due.has_error() && is_due.error().code() == ErrorCode::not_found) continue;  // another process was faster
     if (is_due.has_error()) return is_due.error();
     if (!*is_due) continue;
+    if (turn.is_full) {
+      const int code = rbd_trash_remove(io.get(), one.id.c_str(), false);
+      if (code != -ENOENT) IRONCORE_CHECK(checked(code, "purge " + spec));
+      continue;
+    }
     ++turn.out.waiting;
     turn.has_tasks |= give_task("rbd task add trash remove", "image_id_spec", spec);
   }
@@ -275,6 +281,7 @@ Result<void> Store::separate(Turn& turn, const std::string& space, const std::st
   ++turn.out.waiting;
   const std::string spec = spec_of(options_.pool, space, name);
   turn.separating.insert(spec);
+  if (turn.is_full) return {};
   // Of a long chain the first that is too deep: the others may not be any more after it.
   if (!parent->is_trash && depth > options_.max_depth + 1) return {};
   turn.has_tasks |= give_task("rbd task add flatten", "image_spec", spec);
@@ -304,6 +311,11 @@ void Store::wait_for_tasks(const std::stop_token& stop) {
 Result<Maintenance> Store::maintain(std::stop_token stop) {
   Turn turn;
   turn.end = clock_.now() + std::chrono::seconds(3);
+  for (const std::string& pool : {options_.pool, options_.data_pool}) {
+    if (pool.empty()) continue;
+    IRONCORE_TRY(const std::string flags, within(flags_of(pool), "maintain"));
+    turn.is_full = turn.is_full || is_full(flags);
+  }
   // The lists before the images: what is made meanwhile is then looked at twice, not missed.
   IRONCORE_TRY(turn.volumes, lines_of(volumes_));
   IRONCORE_TRY(turn.snapshots, lines_of(snapshots_));

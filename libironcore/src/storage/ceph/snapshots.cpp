@@ -83,19 +83,27 @@ Result<Snapshot> Store::take_snapshot(const BlockId& volume, const Uid& snapshot
       return image.error().within(doing);
     }
     const int made = rbd_snap_create2(image->get(), moment.c_str(), RBD_SNAP_CREATE_SKIP_QUIESCE, nullptr, nullptr);
-    if (made != -EEXIST) IRONCORE_CHECK(checked(made, doing));
+    if (made != -EEXIST) IRONCORE_CHECK(checked(made, doing + ": snapshot of the volume"));
     const ImageOptions options(options_.data_pool);
-    IRONCORE_CHECK(make_named(io, name, doing, [&] {
+    const auto cloned = make_named(io, name, doing + ": clone", [&] {
       return rbd_clone3(io.get(), origin.c_str(), moment.c_str(), io.get(), name.c_str(), options.get());
-    }));
+    });
+    if (made == -EEXIST && cloned.has_error() && cloned.error().code() == ErrorCode::not_found) {
+      // A call was cut off after librbd had entered it and before it had its object map: nothing can ever be cloned from it.
+      IRONCORE_CHECK(checked(rbd_snap_remove(image->get(), moment.c_str()), doing + ": remove half a snapshot"));
+      return Error(ErrorCode::conflict, doing + ": an earlier call left half of it, which was removed: repeat it");
+    }
+    IRONCORE_CHECK(cloned);
     {
       IRONCORE_TRY(const Image clone, Image::open(io, name, Image::Mode::read_write));
-      IRONCORE_CHECK(checked(
-          rbd_snap_create2(clone.get(), clone_snapshot, RBD_SNAP_CREATE_SKIP_QUIESCE, nullptr, nullptr), doing));
+      IRONCORE_CHECK(
+          checked(rbd_snap_create2(clone.get(), clone_snapshot, RBD_SNAP_CREATE_SKIP_QUIESCE, nullptr, nullptr),
+                  doing + ": snapshot of the clone"));
       IRONCORE_TRY(entry.size_bytes, clone.size());
       IRONCORE_TRY(number, clone.id());
     }
-    IRONCORE_CHECK(checked(rbd_snap_remove(image->get(), moment.c_str()), doing));
+    IRONCORE_CHECK(
+        checked(rbd_snap_remove(image->get(), moment.c_str()), doing + ": remove the snapshot of the volume"));
   }
   const auto encryption = entry.is_encrypted ? Encryption::luks2 : Encryption::none;
   if (entry.is_encrypted) entry.size_bytes -= luks_header_size;
@@ -137,7 +145,7 @@ Result<void> Store::remove_snapshot(const BlockId& id) {
   const std::string doing = "remove " + words(Kind::snapshot, id);
   const std::string name = snapshot_image(id.uid);
   IRONCORE_TRY(const IoContext io, tenant_io(id.tenant));
-  IRONCORE_TRY(const Claim claimed, within(claim(id.tenant, name), doing));
+  IRONCORE_TRY(const auto claimed, within(claim_to_remove(id.tenant, name), doing));
   IRONCORE_TRY(const Found found, look(io, name));
   if (found.header) {
     const int code = rbd_trash_move(io.get(), name.c_str(), 0);

@@ -109,18 +109,24 @@ Result<Capacity> Store::capacity() {
   if (quota != 0) out.available_bytes = std::min(out.available_bytes, quota - std::min(quota, out.used_bytes));
   out.total_bytes = out.used_bytes + out.available_bytes;
 
-  IRONCORE_TRY(const auto pools,
-               cluster_.ask_monitor({{"prefix", "osd pool ls"}, {"detail", "detail"}}, "ask for the state of pools"));
-  if (const auto* state = find_by(pools, "pool_name", pool)) {
-    if (const auto* words = at(*state, {"flags_names"}).if_string()) {
-      const std::string flags = "," + std::string(*words) + ",";
-      out.is_full = flags.find(",full,") != std::string::npos || flags.find(",full_quota,") != std::string::npos;
-      out.is_near_full = out.is_full || flags.find(",nearfull,") != std::string::npos ||
-                         flags.find(",backfillfull,") != std::string::npos;
-    }
-  }
+  IRONCORE_TRY(const std::string flags, flags_of(pool));
+  out.is_full = is_full(flags);
+  out.is_near_full =
+      out.is_full || flags.find(",nearfull,") != std::string::npos || flags.find(",backfillfull,") != std::string::npos;
   if (out.is_full) out.available_bytes = 0;
   return out;
+}
+
+Result<std::string> Store::flags_of(const std::string& pool) const {
+  IRONCORE_TRY(const auto pools,
+               cluster_.ask_monitor({{"prefix", "osd pool ls"}, {"detail", "detail"}}, "ask for the state of pools"));
+  const auto* state = find_by(pools, "pool_name", pool);
+  const auto* words = state == nullptr ? nullptr : at(*state, {"flags_names"}).if_string();
+  return words == nullptr ? std::string() : "," + std::string(*words) + ",";
+}
+
+bool Store::is_full(const std::string& flags) {
+  return flags.find(",full,") != std::string::npos || flags.find(",full_quota,") != std::string::npos;
 }
 
 Result<IoContext> Store::tenant_io(const std::string& tenant) const {
@@ -129,6 +135,13 @@ Result<IoContext> Store::tenant_io(const std::string& tenant) const {
 
 Result<Claim> Store::claim(const std::string& tenant, const std::string& image) const {
   return Claim::take(own_, tenant + "." + image, options_.claim);
+}
+
+Result<std::optional<Claim>> Store::claim_to_remove(const std::string& tenant, const std::string& image) const {
+  auto claimed = claim(tenant, image);
+  if (claimed.has_error() && claimed.error().code() == ErrorCode::exhausted) return std::optional<Claim>();
+  if (claimed.has_error()) return claimed.error();
+  return std::optional<Claim>(std::move(*claimed));
 }
 
 Result<Store::Found> Store::look(const IoContext& io, const std::string& name) {

@@ -66,6 +66,11 @@ class Store final : public BlockStore {
   // --- store.cpp: what all topics need
   Result<IoContext> tenant_io(const std::string& tenant) const;
   Result<Claim> claim(const std::string& tenant, const std::string& image) const;
+  /// None in a full pool, which takes no new one: nobody begins anything there, and removing can be repeated.
+  Result<std::optional<Claim>> claim_to_remove(const std::string& tenant, const std::string& image) const;
+  /// As the monitors see it: `,full,nearfull,`.
+  Result<std::string> flags_of(const std::string& pool) const;
+  static bool is_full(const std::string& flags);
   static Result<Found> look(const IoContext& io, const std::string& name);
   /// Nothing if it is not listed, or only begun.
   static Result<std::optional<Listed>> listed(const Table& table, const std::string& key);

@@ -63,6 +63,8 @@ Result<void> Store::ensure_tenant(const std::string& tenant) {
   }
   const int code = rbd_namespace_create(bases_io_.get(), tenant.c_str());
   if (code != -EEXIST) IRONCORE_CHECK(checked(code, "make namespace " + tenant + " in pool " + options_.pool));
+  IRONCORE_TRY(const IoContext io, tenant_io(tenant));
+  IRONCORE_CHECK(within(prepare_trash(io), "make the trash of " + tenant + " in pool " + options_.pool));
   const std::lock_guard lock(mutex_);
   tenants_.insert(tenant);
   return {};
@@ -348,7 +350,7 @@ Result<void> Store::remove(const BlockId& id) {
   const std::string doing = "remove " + words(Kind::volume, id);
   const std::string name = volume_image(id.uid);
   IRONCORE_TRY(const IoContext io, tenant_io(id.tenant));
-  IRONCORE_TRY(const Claim claimed, within(claim(id.tenant, name), doing));
+  IRONCORE_TRY(const auto claimed, within(claim_to_remove(id.tenant, name), doing));
   IRONCORE_TRY(const auto found, look(io, name));
   if (found.is_there && !found.header) {
     IRONCORE_CHECK(within(discard_image(io, name), doing));
