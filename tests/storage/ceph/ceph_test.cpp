@@ -383,7 +383,7 @@ TEST_CASE("the namespace of a tenant goes with its last volume, and comes back w
     CHECK(rbd_namespace_exists(pool, name.c_str(), &is) == 0);
     return is;
   };
-  const BlockId first{"team-e", Uid::random()}, second{"team-e", Uid::random()};
+  const BlockId first{"team-g", Uid::random()}, second{"team-g", Uid::random()};
   CHECK(rbd_namespace_create(pool, "not-ours") == 0);
   for (const BlockId& id : {first, second}) {
     REQUIRE_OK(create(*store, id, {.size_bytes = mib}));
@@ -398,24 +398,24 @@ TEST_CASE("the namespace of a tenant goes with its last volume, and comes back w
   REQUIRE_OK(store->remove(first));
   REQUIRE_OK(store->remove(second));
   look_often();
-  CHECK(is_there("team-e"));  // the snapshot is in it
-  REQUIRE_OK(store->remove_snapshot({"team-e", snapshot}));
+  CHECK(is_there("team-g"));  // the snapshot is in it
+  REQUIRE_OK(store->remove_snapshot({"team-g", snapshot}));
   look_often();
-  CHECK_FALSE(is_there("team-e"));
+  CHECK_FALSE(is_there("team-g"));
   CHECK(is_there("not-ours"));
   // Nobody tells the one that has just used it.
   for (int round = 0; round < 3; ++round) {
     CAPTURE(round);
-    const BlockId id{"team-e", Uid::random()};
+    const BlockId id{"team-g", Uid::random()};
     REQUIRE_OK(create(*store, id, {.size_bytes = mib}));
-    CHECK(is_there("team-e"));
+    CHECK(is_there("team-g"));
     CHECK(is_listed(*other, id));
     REQUIRE_OK(store->open(id, std::nullopt));
     look_often();
-    CHECK(is_there("team-e"));
+    CHECK(is_there("team-g"));
     REQUIRE_OK(store->remove(id));
     look_often();
-    CHECK_FALSE(is_there("team-e"));
+    CHECK_FALSE(is_there("team-g"));
   }
   CHECK(rbd_namespace_remove(pool, "not-ours") == 0);
   rados_ioctx_destroy(pool);
