@@ -417,7 +417,7 @@ TEST_CASE("the namespace of a tenant goes with its last volume, and comes back w
     CHECK(rbd_namespace_exists(pool, name.c_str(), &is) == 0);
     return is;
   };
-  const BlockId first{"team-g", Uid::random()}, second{"team-e", Uid::random()};
+  const BlockId first{"team-g", Uid::random()}, second{"team-g", Uid::random()};
   CHECK(rbd_namespace_create(pool, "not-ours") == 0);
   for (const BlockId& id : {first, second}) {
     REQUIRE_OK(create(*store, id, {.size_bytes = mib}));

@@ -190,6 +190,23 @@ TEST_CASE("a deleted volume that only a dead host has open is removed from the c
   CHECK(world.ceph->volumes().value().empty());
 }
 
+TEST_CASE("new limits of a volume reach a client that has it open") {
+  CephWorld world;
+  world.begin({"data"});
+  world.hand_to("data", "web");
+  Guest guest(world, "data");
+  const auto id = world.id_of(world.get_volume("data"));
+  SystemClock real;
+  const auto thirty_writes = [&] {
+    const auto begin = real.now();
+    for (int i = 0; i < 30; ++i) REQUIRE(guest.write("x") == 0);
+    return real.now() - begin;
+  };
+  (void)thirty_writes();
+  REQUIRE(world.ceph->set_limits(id, {.iops = 10}));
+  CHECK(thirty_writes() > 1s);  // it cannot be faster, whatever the machine
+}
+
 TEST_CASE("a new credential is used from the next attach on, and the old one opens until the last volume has let go") {
   CephWorld world;
   world.begin({"free", "held", "also"});
