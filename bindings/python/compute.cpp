@@ -51,24 +51,6 @@ auto without_gil(Call call) {
 }  // namespace
 
 void bind_compute(py::module_& module) {
-  py::class_<LocalDisk>(module, "LocalDisk", "A disk in a file of this host, from an OCI image or empty.")
-      .def(py::init([](std::uint64_t size_bytes, std::string image) {
-             return LocalDisk{size_bytes, std::move(image)};
-           }),
-           py::arg("size_bytes") = 0, py::arg("image") = "")
-      .def_readwrite("size_bytes", &LocalDisk::size_bytes)
-      .def_readwrite("image", &LocalDisk::image);
-
-  py::class_<Disk>(module, "Disk")
-      .def(py::init([](std::string disk_name, std::string device, LocalDisk source) {
-             return Disk{
-                 .name = std::move(disk_name), .device = std::move(device), .serial = "", .source = std::move(source)};
-           }),
-           py::arg("name"), py::arg("device"), py::arg("source"))
-      .def_readwrite("name", &Disk::name)
-      .def_readwrite("device", &Disk::device)
-      .def_readwrite("serial", &Disk::serial);
-
   py::class_<MachineSpec>(module, "MachineSpec", "What a virtual machine shall be.")
       .def(py::init([](Uid uid, std::string machine_name, std::uint32_t vcpus, std::uint64_t memory_bytes,
                        std::vector<Disk> disks) {
@@ -101,6 +83,7 @@ void bind_compute(py::module_& module) {
   py::class_<MachineStatus>(module, "MachineStatus", "What a virtual machine is.")
       .def_property_readonly("state", [](const MachineStatus& status) { return word(status.state); })
       .def_readonly("message", &MachineStatus::message)
+      .def_readonly("disks", &MachineStatus::disks)
       .def_readonly("reboot_token", &MachineStatus::reboot_token)
       .def("__repr__", [](const MachineStatus& status) {
         return std::string("MachineStatus(state='") + word(status.state) + "', message='" + status.message + "')";

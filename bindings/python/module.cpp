@@ -42,6 +42,7 @@ PYBIND11_MODULE(ironcore, module) {
 
   bind_values(module);
   bind_store(module);
+  bind_disks(module);
   bind_compute(module);
   bind_routing(module);
 }

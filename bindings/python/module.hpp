@@ -18,6 +18,7 @@ namespace py = pybind11;
 
 void bind_values(py::module_& module);
 void bind_store(py::module_& module);
+void bind_disks(py::module_& module);
 void bind_compute(py::module_& module);
 void bind_routing(py::module_& module);
 

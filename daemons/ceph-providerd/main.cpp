@@ -54,7 +54,8 @@ Result<void> serve(const ceph_providerd::Options& options, program::Daemon& daem
   std::unique_ptr<control::prometheus::Exporter> exporter;
   if (!options.metrics.empty()) {
     const auto counts = [&] {
-      auto all = volumes ? volumes->counts() : std::vector<control::ProviderCount>();
+      auto all = places->counts();
+      if (volumes) std::ranges::move(volumes->counts(), std::back_inserter(all));
       if (buckets) std::ranges::move(buckets->counts(), std::back_inserter(all));
       return all;
     };
@@ -66,14 +67,7 @@ Result<void> serve(const ceph_providerd::Options& options, program::Daemon& daem
     return Error(ErrorCode::unsupported,
                  "metrics: this program was built without Prometheus: install prometheus-cpp-dev, and build again");
 #endif
-  const program::OnHangup reload(daemon.signals, [&] {
-    if (!places->keys) return;
-    const auto reloaded = places->keys->reload();
-    if (reloaded.has_error())
-      log.error("encryption keys not reloaded", {{"error", reloaded.error().message()}});
-    else
-      log.info("encryption keys reloaded");
-  });
+  const program::OnHangup reload(daemon.signals, [&] { places->reload(); });
   return program::run_together(daemon.signals, std::move(parts), [&] { return daemon.readiness.ready(); });
 }
 

@@ -2,11 +2,12 @@
 // Settings of ceph-providerd: defaults, names, and what fits together.
 #include "ceph-providerd/options.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <charconv>
 #include <initializer_list>
 #include <iterator>
-#include <set>
 #include <string_view>
 #include <system_error>
 
@@ -83,15 +84,24 @@ Result<void> check_number(const Named& named, const char* word, std::uint64_t le
   return {};
 }
 
-/// However it is written, also through links: two stores in one directory would promise its room twice.
+/// However it is written, also through links and other mounts of the same: two stores in one directory would promise its room twice. What is there is
+/// known by its device and inode, and what is not there yet by its name below that.
 std::string place_of(const std::filesystem::path& directory) {
   std::error_code failed;
-  const auto real = std::filesystem::weakly_canonical((directory / "").lexically_normal(), failed);
-  return (failed ? directory.lexically_normal() : real).string();
+  auto there = std::filesystem::weakly_canonical((directory / "").lexically_normal(), failed);
+  if (failed) there = directory.lexically_normal();
+  std::string below;
+  struct ::stat found {};
+  while (::stat(there.c_str(), &found) != 0) {
+    if (there == there.parent_path()) return there.string() + below;
+    below.insert(0, '/' + there.filename().string());
+    there = there.parent_path();
+  }
+  return std::to_string(found.st_dev) + ':' + std::to_string(found.st_ino) + below;
 }
 
 Result<void> check_stores(const Options& options) {
-  std::set<std::string> places;
+  std::map<std::string, std::string> places, data_places;  // to the name of the store
   for (const auto& store : options.store_list) {
     const bool is_local = !store["local"].empty();
     if (is_local == !store["pool"].empty())
@@ -105,8 +115,15 @@ Result<void> check_stores(const Options& options) {
       return wrong("store: " + store.name + ": there is no cluster " + in_quotes(store["cluster"]) +
                    ": add --cluster " + (store["cluster"].empty() ? "NAME" : store["cluster"]) + ",monitors=…");
     IRONCORE_CHECK(within(check_number(store, "max-depth", 1, 16), "store"));
-    if (!places.insert(is_local ? place_of(store["local"]) : store["cluster"] + '/' + store["pool"]).second)
-      return wrong("store: " + store.name + ": another store is kept in the same place");
+    // Clusters that are one under two names are found out when they are connected.
+    const auto place = is_local ? place_of(store["local"]) : store["cluster"] + '/' + store["pool"];
+    if (const auto other = places.emplace(place, store.name); !other.second)
+      return wrong("store: " + store.name + " and " + other.first->second + " are kept in the same place");
+    if (is_local) continue;
+    const auto data_pool = store["data-pool"].empty() ? store["pool"] : store["data-pool"];
+    if (const auto other = data_places.emplace(store["cluster"] + '/' + data_pool, store.name); !other.second)
+      return wrong("store: " + store.name + " and " + other.first->second + " keep their data in one pool, " +
+                   data_pool + ": its room would count twice; give one of them another");
   }
   return {};
 }

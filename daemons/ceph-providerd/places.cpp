@@ -5,125 +5,148 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 
-#include <charconv>
 #include <utility>
 
-#include "ironcore/crypto/secret.hpp"
+#include "ceph-providerd/late.hpp"
 #include "ironcore/storage/local.hpp"
 #ifdef IRONCORE_HAS_CEPH
-#include "ironcore/storage/ceph.hpp"
+#include "ceph-providerd/cluster_stores.hpp"
 #endif
 #ifdef IRONCORE_HAS_RGW
 #include "ironcore/storage/rgw.hpp"
 #endif
-#include "program/store_client.hpp"
 
 namespace ironcore::ceph_providerd {
 namespace {
 
 class OpenPlaces final : public Places {
  public:
+  OpenPlaces(const Options& options, program::Daemon& daemon) : options_(options), daemon_(daemon) {}
   ~OpenPlaces() override {
+#ifdef IRONCORE_HAS_CEPH
+    clusters_.clear();
+#endif
     stores_.clear();
     threads_.join();
   }
 
-  Result<void> open_all(const Options& options, program::Daemon& daemon) {
-    if (!options.encryption_key_file.empty()) {
-      IRONCORE_TRY(keys, within(crypto::KeyFile::open(options.encryption_key_file), "encryption-key-file"));
+  Result<void> open_all() {
+    if (!options_.encryption_key_file.empty()) {
+      IRONCORE_TRY(keys, within(crypto::KeyFile::open(options_.encryption_key_file), "encryption-key-file"));
     }
-    for (const auto& cluster : options.cluster_list) IRONCORE_CHECK(connect(cluster, daemon));
-    for (const auto& store : options.store_list) {
-      IRONCORE_TRY(stores_[store.name],
-                   store["local"].empty() ? open_pool(store, daemon) : open_directory(store, daemon));
+    for (const auto& store : options_.store_list) {
+      auto& late = stores_[store.name];
+      if (!store["local"].empty()) IRONCORE_CHECK(within(open_directory(store, late), "store: " + store.name));
     }
-    for (const auto& gateway : options.gateway_list) IRONCORE_CHECK(open_gateway(gateway, daemon));
-    for (const auto& [name, at] : options.volume_classes) volume_classes[name] = stores_.at(at).get();
-    for (const auto& [name, at] : options.bucket_classes) bucket_classes[name] = gateways_.at(at).get();
+    for (const auto& gateway : options_.gateway_list)
+      IRONCORE_CHECK(within(open_gateway(gateway), "gateway: " + gateway.name));
+    for (const auto& [name, at] : options_.volume_classes) volume_classes[name] = &stores_.at(at);
+    for (const auto& [name, at] : options_.bucket_classes) bucket_classes[name] = &gateways_.at(at);
+    for (const auto& cluster : options_.cluster_list)
+      IRONCORE_CHECK(within(begin_connecting(cluster), "cluster: " + cluster.name));
     return {};
+  }
+
+  void reload() override {
+    auto& log = daemon_.log;
+    if (keys) {
+      if (const auto reloaded = keys->reload(); !reloaded)
+        log.error("encryption keys not reloaded", {{"error", reloaded.error().message()}});
+      else
+        log.info("encryption keys reloaded");
+    }
+    for (const auto& gateway : options_.gateway_list) {
+      if (const auto opened = within(open_gateway(gateway), "gateway: " + gateway.name); !opened)
+        log.error("keys of a gateway not reloaded", {{"error", opened.error().message()}});
+      else
+        log.info("keys of a gateway reloaded", {{"gateway", gateway.name}});
+    }
+#ifdef IRONCORE_HAS_CEPH
+    for (const auto& cluster : clusters_) cluster->reload();
+#endif
+  }
+
+  std::vector<control::ProviderCount> counts() const override {
+    std::vector<std::pair<std::string, std::optional<ErrorCode>>> places;
+    for (const auto& [name, store] : stores_) places.emplace_back("store " + name, store.silence());
+    for (const auto& [name, gateway] : gateways_) places.emplace_back("gateway " + name, gateway.silence());
+    std::vector<control::ProviderCount> all;
+    for (const auto& [place, silence] : places)
+      all.push_back({.name = "place_answers",
+                     .help = "Whether a store or gateway answers.",
+                     .value = silence ? 0.0 : 1.0,
+                     .labels = {{"place", place}}});
+    for (const auto& [place, silence] : places)
+      if (silence)
+        all.push_back({.name = "places_silent",
+                       .help = "Stores and gateways that do not answer, by kind of error.",
+                       .value = 1,
+                       .labels = {{"place", place}, {"kind", std::string(name(*silence))}}});
+    return all;
   }
 
  private:
-  using Store = std::unique_ptr<storage::BlockStore>;
-
-  Result<Store> open_directory(const Named& store, program::Daemon& daemon) {
+  Result<void> open_directory(const Named& store, LateBlockStore& late) {
     const auto executor = [this](std::function<void()> job) { boost::asio::post(threads_, std::move(job)); };
-    return within(storage::LocalStore::open({.directory = store["local"], .executor = executor}, daemon.clock),
-                  "store: " + store.name);
+    IRONCORE_TRY(auto opened,
+                 storage::LocalStore::open({.directory = store["local"], .executor = executor}, daemon_.clock));
+    late.set_store(std::move(opened));
+    return {};
   }
 
 #ifdef IRONCORE_HAS_CEPH
-  Result<void> connect(const Named& cluster, program::Daemon& daemon) {
-    storage::ceph::ClusterOptions options{.monitors = {}, .user = cluster["user"], .key = {}};
-    const auto monitors = cluster["monitors"];
-    for (std::size_t at = 0; at <= monitors.size();) {
-      const auto end = std::min(monitors.find('+', at), monitors.size());
-      options.monitors.push_back(monitors.substr(at, end - at));
-      at = end + 1;
-    }
-    IRONCORE_TRY(options.key, within(read_key(cluster["key-file"]), "cluster: " + cluster.name));
-    auto connected = program::when_available(daemon, "cluster " + cluster.name,
-                                             [&] { return storage::ceph::Cluster::connect(options); });
-    crypto::wipe(options.key);
-    IRONCORE_TRY(clusters_[cluster.name], std::move(connected));
+  Result<void> begin_connecting(const Named& cluster) {
+    std::vector<ClusterStores::Store> there;
+    for (const auto& store : options_.store_list)
+      if (store["cluster"] == cluster.name) there.push_back({store, &stores_.at(store.name)});
+    clusters_.push_back(std::make_unique<ClusterStores>(cluster, std::move(there), owners_, daemon_));
     return {};
   }
-  Result<Store> open_pool(const Named& store, program::Daemon& daemon) {
-    storage::ceph::StoreOptions options{.pool = store["pool"], .data_pool = store["data-pool"]};
-    if (const auto depth = store["max-depth"]; !depth.empty())
-      std::from_chars(depth.data(), depth.data() + depth.size(), options.max_depth);
-    return program::when_available(daemon, "store " + store.name, [&] {
-      return storage::ceph::open(*clusters_.at(store["cluster"]), options, daemon.clock, daemon.log);
-    });
-  }
 #else
-  Result<void> connect(const Named& cluster, program::Daemon&) {
-    return without_ceph("cluster: " + cluster.name);
-  }
-  Result<Store> open_pool(const Named& store, program::Daemon&) {
-    return without_ceph("store: " + store.name);
-  }
-  static Error without_ceph(const std::string& what) {
-    return {ErrorCode::unsupported, what +
-                                        ": this program was built without Ceph: install librados-dev, librbd-dev and "
-                                        "libcryptsetup-dev, and build again"};
+  Result<void> begin_connecting(const Named&) {
+    return Error(
+        ErrorCode::unsupported,
+        "this program was built without Ceph: install librados-dev, librbd-dev and libcryptsetup-dev, and build "
+        "again");
   }
 #endif
 
 #ifdef IRONCORE_HAS_RGW
-  Result<void> open_gateway(const Named& gateway, program::Daemon& daemon) {
-    IRONCORE_TRY(auto user, within(read_gateway_keys(gateway["key-file"]), "gateway: " + gateway.name));
+  /// Connects with the first call.
+  Result<void> open_gateway(const Named& gateway) {
+    IRONCORE_TRY(auto user, read_gateway_keys(gateway["key-file"]));
     storage::rgw::Options options{.endpoint = gateway["endpoint"],
                                   .key_id = std::move(user.id),
                                   .secret = std::move(user.secret),
                                   .ca_file = gateway["ca-file"]};
     if (const auto region = gateway["region"]; !region.empty()) options.region = region;
-    IRONCORE_TRY(gateways_[gateway.name],
-                 within(storage::rgw::open(std::move(options), daemon.clock), "gateway: " + gateway.name));
+    IRONCORE_TRY(auto opened, storage::rgw::open(std::move(options), daemon_.clock));
+    gateways_[gateway.name].set_store(std::move(opened));
     return {};
   }
 #else
-  Result<void> open_gateway(const Named& gateway, program::Daemon&) {
-    return Error(
-        ErrorCode::unsupported,
-        "gateway: " + gateway.name +
-            ": this program was built without gateways: install libssl-dev and libexpat1-dev, and build again");
+  Result<void> open_gateway(const Named&) {
+    return Error(ErrorCode::unsupported,
+                 "this program was built without gateways: install libssl-dev and libexpat1-dev, and build again");
   }
 #endif
 
+  const Options& options_;
+  program::Daemon& daemon_;
   boost::asio::thread_pool threads_{2};  ///< for the data of local stores
+  std::map<std::string, LateBlockStore> stores_;
+  std::map<std::string, LateBucketStore> gateways_;
 #ifdef IRONCORE_HAS_CEPH
-  std::map<std::string, std::unique_ptr<storage::ceph::Cluster>> clusters_;
+  PoolOwners owners_;
+  std::vector<std::unique_ptr<ClusterStores>> clusters_;
 #endif
-  std::map<std::string, Store> stores_;
-  std::map<std::string, std::unique_ptr<storage::BucketStore>> gateways_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Places>> Places::open(const Options& options, program::Daemon& daemon) {
-  auto places = std::make_unique<OpenPlaces>();
-  IRONCORE_CHECK(places->open_all(options, daemon));
+  auto places = std::make_unique<OpenPlaces>(options, daemon);
+  IRONCORE_CHECK(places->open_all());
   return std::unique_ptr<Places>(std::move(places));
 }
 

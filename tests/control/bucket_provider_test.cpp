@@ -363,7 +363,7 @@ TEST_CASE("a deleted bucket with content waits until it is empty, or until its c
   CHECK(world.get_bucket("kept"));
   CHECK(world.gateway.buckets().value().size() == 1);
   // Somebody else has removed all of it.
-  REQUIRE(world.gateway.remove(world.id_of("kept"), storage::Content::remove));
+  REQUIRE(world.gateway.remove(world.id_of("kept"), storage::Content::remove, {}));
   world.run_for(1min, 1s);
   CHECK_FALSE(world.get_bucket("kept"));
   CHECK(world.count_secrets() == 0);
@@ -398,7 +398,7 @@ TEST_CASE("a bucket that vanished from its store is found out, and never made an
   world.start();
   world.create(BucketWorld::here("pictures"));
   world.run_for(5s);
-  REQUIRE(world.gateway.remove(world.id_of("pictures"), storage::Content::remove));
+  REQUIRE(world.gateway.remove(world.id_of("pictures"), storage::Content::remove, {}));
   world.run_for(3min, 1s);
   CHECK(world.gateway.buckets().value().empty());
   CHECK(world.state_of("pictures") == BucketState::error);
@@ -430,7 +430,7 @@ TEST_CASE("what somebody else has under its name or user is left alone, and told
   CHECK(world.count_secrets() == 0);
   CHECK(world.gateway.access(id(used)).value().key_id == key);
   // What is in the way goes: it is made after all.
-  REQUIRE(world.gateway.remove(other, storage::Content::remove));
+  REQUIRE(world.gateway.remove(other, storage::Content::remove, {}));
   world.run_for(2min, 1s);
   CHECK(world.state_of("taken") == BucketState::available);
 }
@@ -746,4 +746,35 @@ TEST_CASE("running on its own threads, buckets come and go") {
   for (int i = 0; i < 20; ++i) REQUIRE(store::remove<api::Bucket>(*store, "default", "b" + std::to_string(i)));
   CHECK(eventually(clock, [&] { return store::list<api::Bucket>(*store).value().empty(); }));
   CHECK(gateway.buckets().value().empty());
+}
+
+TEST_CASE("a stop does not wait for a gateway that removes much content, and the bucket stays for the next start") {
+  SystemClock clock;
+  NullLog log;
+  sim::BucketStore gateway;
+  const auto store = store::memory_store(clock, log);
+  const auto provider =
+      BucketProvider::create(*store, {.pool = "rgw", .provider_id = "ceph://one", .classes = {{"standard", &gateway}}},
+                             clock, log)
+          .value();
+  api::BucketClass standard;
+  standard.metadata.name = "standard";
+  standard.capabilities = {{"tps", Quantity(1)}, {"iops", Quantity(1)}};
+  REQUIRE(store::create(*store, standard));
+  auto full = BucketWorld::here("full");
+  full.metadata.annotations[std::string(api::remove_content_annotation)] = "true";
+  REQUIRE(store::create(*store, full));
+  std::jthread runner([&](std::stop_token stop) { provider->run(stop); });
+  REQUIRE(eventually(clock, [&] {
+    return (*store::get<api::Bucket>(*store, "default", "full"))->status.state == BucketState::available;
+  }));
+  gateway.hold_removals();
+  REQUIRE(store::remove<api::Bucket>(*store, "default", "full"));
+  REQUIRE(eventually(clock, [&] { return gateway.held() == 1; }));
+  runner.request_stop();
+  runner.join();  // would not end
+  CHECK(gateway.buckets().value().size() == 1);
+  const auto left = store::get<api::Bucket>(*store, "default", "full");
+  REQUIRE(left);
+  CHECK((*left)->metadata.finalizers.size() == 1);
 }

@@ -6,6 +6,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import cloud
 from ceph_cluster import CephCluster
 from ceph_providerd_test import CLASSES, snapshot, volume
 from cloud import Daemon, WithServer, program, wait_until
+from over_tcp import OverTcp
 
 POOL = "provided"
 MIB = 1 << 20
@@ -32,7 +34,7 @@ spec:
 """
 
 
-class Cluster(WithServer):
+class WithCluster:
     @classmethod
     def setUpClass(cls):
         parent = pathlib.Path(tempfile.mkdtemp(prefix="ic-", dir="/var/tmp"))
@@ -51,30 +53,39 @@ class Cluster(WithServer):
     def ceph(cls, *arguments):
         return cls.cluster.tool("ceph", *arguments)
 
-    def setUp(self):
-        super().setUp()
-        self.assertEqual(self.apply(CLASSES).code, 0)
+    def private(self, name, text):
+        path = self.directory / name
+        path.write_text(text + "\n")
+        path.chmod(0o600)
+        return path
+
+    def write_keys(self):
         self.cluster_key = self.private("cluster.key", self.key)
         self.gateway_keys = self.private("gateway.keys", f"{self.cluster.env['S3_ACCESS_KEY']}\n{self.cluster.env['S3_SECRET_KEY']}")
         self.wrapping = self.private("wrapping.keys", f"id test\n1 {base64.b64encode(secrets.token_bytes(32)).decode()}")
+
+    def places(self):
+        """What a provider is told about volumes and buckets."""
+        return ["--cluster", f"c1,monitors={self.cluster.env['CEPH_MONITOR']},user=provider,key-file={self.cluster_key}",
+                "--store", f"ssd,cluster=c1,pool={POOL}", "--volume-class", "fast=ssd", "--volume-class", "fixed=ssd",
+                "--encryption-key-file", self.wrapping,
+                "--gateway", f"gw,endpoint={self.cluster.env['S3_ENDPOINT']},key-file={self.gateway_keys}", "--bucket-class", "standard=gw"]
+
+
+class Cluster(WithCluster, WithServer):
+    def setUp(self):
+        super().setUp()
+        self.assertEqual(self.apply(CLASSES).code, 0)
+        self.write_keys()
         self.provider = self.start_provider()
         for pool in ("volumepool", "bucketpool"):
             wait_until(f"the {pool} is there", lambda pool=pool: self.ctl("get", pool, "here").code == 0)
             self.ok("wait", f"{pool}/here", "--for", "condition=Ready", "--timeout", "30s")
 
-    def private(self, name, text):
-        path = self.write(name, text + "\n")
-        path.chmod(0o600)
-        return path
-
-    def start_provider(self):
+    def start_provider(self, *more):
         daemon = Daemon("ceph-providerd", [
             program("ceph-providerd"), "--server", self.endpoint, "--directory", self.directory / "provider", "--heartbeat", "200ms", "--lease", "2s",
-            "--volume-pool", "here", "--cluster", f"c1,monitors={self.cluster.env['CEPH_MONITOR']},user=provider,key-file={self.cluster_key}",
-            "--store", f"ssd,cluster=c1,pool={POOL}", "--volume-class", "fast=ssd", "--volume-class", "fixed=ssd",
-            "--encryption-key-file", self.wrapping, "--bucket-pool", "here",
-            "--gateway", f"gw,endpoint={self.cluster.env['S3_ENDPOINT']},key-file={self.gateway_keys}", "--bucket-class", "standard=gw",
-        ], self.directory)
+            "--volume-pool", "here", "--bucket-pool", "here", *self.places(), *more], self.directory)
         self.addCleanup(daemon.kill)
         return daemon.wait_ready(60)
 
@@ -176,6 +187,140 @@ class Cluster(WithServer):
         self.provider.kill()
         self.provider = self.start_provider()
         wait_until("all are gone", lambda: not self.images() and not self.ok("get", "volumes", "-o", "name").strip(), seconds=90)
+
+    def test_while_the_monitor_is_down_a_volume_waits_and_the_pool_offers_nothing(self):
+        def offers():
+            return self.get("volumepool", "here")["status"].get("availableVolumeClasses", [])
+
+        self.make(volume("before", size="16Mi"))
+        self.wait_state("volume/before", "Available")
+        self.assertNotEqual(offers(), [])
+        self.cluster.do("stop", "mon")
+        try:
+            self.make(volume("meanwhile", size="16Mi"))
+            wait_until("the volume says why it waits",
+                       lambda: "StoreUnavailable" in self.ok("describe", "volume", "meanwhile"), seconds=60)
+            self.assertIn("the cluster does not answer: look at `ceph -s`", self.ok("describe", "volume", "meanwhile"))
+            wait_until("the pool offers no class", lambda: not offers(), seconds=60)
+        finally:
+            self.cluster.do("start", "mon")
+        self.wait_state("volume/meanwhile", "Available", seconds=90)
+        self.assertIsNone(self.provider.process.poll(), self.provider.tail())
+        wait_until("the pool offers its classes", offers, seconds=60)
+        self.ok("delete", "volume", "before", "meanwhile", seconds=90)
+
+    def ready_of(self, pool):
+        return next(one for one in self.get(pool, "here")["status"]["conditions"] if one["type"] == "Ready")
+
+    def wait_pool(self, pool, status, *texts):
+        """The condition Ready of a pool has this status, and says this."""
+        def look():
+            ready = self.ready_of(pool)
+            return ready["status"] == status and all(text in ready["message"] for text in texts)
+        try:
+            wait_until(f"{pool} is {status}", look, seconds=60)
+        except TimeoutError as late:
+            self.fail(f"{late}: {self.ready_of(pool)}\n{self.provider.tail()}")
+
+    def test_a_cluster_that_answers_later_is_taken_up(self):
+        self.assertEqual(self.provider.stop(), 0)
+        self.addCleanup(lambda: "mon" in self.cluster.processes() or self.cluster.do("start", "mon"))
+        self.cluster.do("stop", "mon")
+        disk = self.directory / "volumes"
+        self.provider = self.start_provider("--store", f"disk,local={disk}", "--volume-class", "here=disk")
+        self.make("""
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: VolumeClass
+metadata: {name: here}
+capabilities: {tps: 200Mi, iops: 15k}
+""")
+        self.wait_pool("volumepool", "True", "fast, fixed: cluster c1")
+        self.make(volume("beside", size="4Mi", volume_class="here"))
+        self.wait_state("volume/beside", "Available")
+        self.make(volume("late", size="4Mi"))
+        self.cluster.do("start", "mon")
+        uid = self.wait_state("volume/late", "Available", seconds=120)["metadata"]["uid"]
+        self.assertIn(uid, self.images())
+        self.wait_pool("volumepool", "True", "reaches its stores")
+        self.ok("delete", "volume", "late", "beside", seconds=90)
+
+    def test_one_cluster_under_two_names_is_one(self):
+        self.assertEqual(self.provider.stop(), 0)
+        self.provider = self.start_provider(
+            "--cluster", f"c2,monitors={self.cluster.env['CEPH_MONITOR']},user=provider,key-file={self.cluster_key}",
+            "--store", f"two,cluster=c2,pool={POOL}", "--volume-class", "twice=two")
+        one, other = "store ssd of cluster c1", "store two of cluster c2"
+        # The one that came first works, the other is not offered.
+        self.wait_pool("volumepool", "True", one, other, "which is the same cluster", self.ceph("fsid").strip())
+        refused = self.ready_of("volumepool")["message"]
+        offered = {one["name"] for one in self.get("volumepool", "here")["status"].get("availableVolumeClasses", [])}
+        self.assertEqual(offered, {"fast", "fixed"} if "twice: store two: " in refused else set())  # there is no object `twice`
+
+    def test_new_keys_are_taken_while_it_works(self):
+        def rekey():
+            keyring = self.ceph("auth", "get", "client.provider")
+            key = self.cluster.tool("ceph-authtool", "--gen-print-key").strip()
+            self.ceph("auth", "import", "-i", self.private("keyring", keyring.replace(type(self).key, key)))
+            type(self).key = key
+        connected = "cluster connected"
+        rekey()
+        self.private("cluster.key", "no key at all")
+        os.kill(self.provider.pid, signal.SIGHUP)
+        wait_until("a wrong key is told", lambda: 'what="cluster c1"' in self.provider.log.read_text())
+        self.make(volume("meanwhile", size="4Mi"))
+        self.wait_state("volume/meanwhile", "Available")
+        self.assertEqual(self.provider.log.read_text().count(connected), 1)
+        self.private("cluster.key", self.key)  # what failed is tried again, so no other signal is needed
+        wait_until("it is connected anew", lambda: self.provider.log.read_text().count(connected) == 2)
+        self.make(volume("after", size="4Mi"))
+        self.wait_state("volume/after", "Available")
+        self.ok("delete", "volume", "meanwhile", "after", seconds=90)
+
+        self.assertEqual(self.provider.stop(), 0)
+        good = self.gateway_keys.read_text()
+        self.private("gateway.keys", "NOBODY\nnothing")
+        self.private("cluster.key", self.cluster.tool("ceph-authtool", "--gen-print-key").strip())
+        self.provider = self.start_provider()
+        self.wait_pool("bucketpool", "False", "403")
+        self.wait_pool("volumepool", "False", "cluster c1", "not allowed")
+        self.private("gateway.keys", good)
+        self.private("cluster.key", self.key)
+        os.kill(self.provider.pid, signal.SIGHUP)
+        self.wait_pool("bucketpool", "True")
+        self.wait_pool("volumepool", "True")
+        self.assertNotIn(self.key, self.provider.log.read_text())
+
+
+class Role(WithCluster, OverTcp):
+    """Over TCP, with the rights of examples/identities.json: what files of a host do not need (storage_provider_tcp_test.py)."""
+
+    def setUp(self):
+        super().setUp()
+        self.write_keys()
+        self.start_provider("ceph-providerd", "storage-1", "--volume-pool", "rack-1", "--bucket-pool", "rack-1", *self.places())
+        for pool in ("volumepool", "bucketpool"):
+            wait_until(f"the {pool} is there", lambda pool=pool: self.ctl("get", pool, "rack-1").code == 0)
+
+    def make(self, *manifests):
+        self.ok("apply", "-f", "-", stdin="---".join(manifests).replace("name: here", "name: rack-1"))
+
+    def test_secrets_of_volumes_snapshots_and_buckets_are_made_and_go(self):
+        key = base64.b64encode(secrets.token_bytes(32)).decode()
+        self.make(CLASSES, BUCKET, f"\napiVersion: v1\nkind: Secret\nmetadata: {{name: my-key}}\nstringData: {{encryptionKey: '{key}'}}\n",
+                  volume("plain", size="16Mi"), volume("safe", size="16Mi", more="  encryption: {}\n"),
+                  volume("own", size="16Mi", more="  encryption: {secretRef: {name: my-key}}\n"))
+        for what in ("volume/plain", "volume/safe", "volume/own", "bucket/pictures"):
+            self.ok("wait", what, "--for", "state=Available", "--timeout", "60s")
+        self.make(snapshot("before", "safe"))
+        wait_until("the snapshot", lambda: "Ready" in self.ok("get", "volumesnapshot", "before"), seconds=60)
+        made = set(self.ok("get", "secrets", "-o", "name").split()) - {"secret/my-key"}
+        kinds = sorted(name.removeprefix("secret/").split("-")[0] for name in made)
+        self.assertEqual(kinds, ["bucket", "volume", "volume", "volume", "volumekey", "volumekey", "volumekey"])
+        self.assert_nothing_was_refused()
+        self.ok("delete", "volumesnapshot", "before")
+        self.ok("delete", "volume", "plain", "safe", "own")
+        self.ok("delete", "bucket", "pictures")
+        self.assertEqual(self.ok("get", "secrets", "-o", "name").split(), ["secret/my-key"])
 
 
 if __name__ == "__main__":

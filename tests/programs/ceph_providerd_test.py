@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """ceph-providerd on files of this host: volumes and snapshots, bad settings, crashes, two providers for one pool."""
+import base64
 import os
 import re
+import secrets
+import struct
 import subprocess
+import sys
 import urllib.request
 
 import cloud
@@ -44,6 +48,12 @@ spec: {{volumeRef: {{name: {of}}}}}
 """
 
 
+def metrics_at(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return {name: float(value) for name, value in re.findall(r"^(ironcore_provider_\S+(?: \S+)*) (\S+)$", text, re.M)}
+
+
 class Settings(cloud.TempDirectory):
     """What is wrong is said before anything starts, and names the setting."""
 
@@ -77,7 +87,31 @@ class Settings(cloud.TempDirectory):
         (self.directory / "v").mkdir()
         (self.directory / "link").symlink_to(self.directory / "v")
         for same in ("v", "v/", "./v", "x/../v", "link"):
-            self.wrong([*pool, *disk, "--store", f"two,local={self.directory}/{same}", *fast, "--volume-class", "slow=two"], "the same place")
+            self.wrong([*pool, *disk, "--store", f"two,local={self.directory}/{same}", *fast, "--volume-class", "slow=two"], "two and disk", "the same place")
+        key = self.write("c.key", "AQB\n")
+        key.chmod(0o600)
+        cluster = [*pool, "--cluster", f"c,monitors=127.0.0.1:1,user=u,key-file={key}", "--volume-class", "fast=a", "--volume-class", "slow=b", "--store"]
+        self.wrong([*cluster, "a,cluster=c,pool=p", "--store", "b,cluster=c,pool=p"], "b and a", "the same place")
+        self.wrong([*cluster, "a,cluster=c,pool=p,data-pool=q", "--store", "b,cluster=c,pool=r,data-pool=q"], "b and a", "in one pool, q")
+        self.wrong([*cluster, "a,cluster=c,pool=p", "--store", "b,cluster=c,pool=r,data-pool=p"], "b and a", "in one pool, p")
+        self.assertEqual(self.check(*cluster, "a,cluster=c,pool=p", "--store", "b,cluster=c,pool=r").code, 0)
+        self.assertEqual(self.check(*cluster, "a,cluster=c,pool=p", "--store", f"b,local={self.directory}/v").code, 0)
+
+    def test_another_mount_of_a_directory_is_the_same_place(self):
+        take_own_mounts = "import sys; sys.path.insert(0, sys.argv[1]); import cloud, os; cloud.take_own_mounts(); "
+        (self.directory / "v").mkdir()
+        (self.directory / "again").mkdir()
+        mount = "import subprocess; subprocess.run(['mount', '--bind', sys.argv[2], sys.argv[3]], check=True); os.execv(sys.argv[4], sys.argv[4:])"
+        for below in ("", "/not/yet"):
+            result = subprocess.run(
+                [sys.executable, "-c", take_own_mounts + mount, os.path.dirname(__file__), self.directory / "v", self.directory / "again",
+                 program("ceph-providerd"), "--volume-pool", "here", "--store", f"a,local={self.directory}/v{below}", "--store",
+                 f"b,local={self.directory}/again{below}", "--volume-class", "fast=a", "--volume-class", "slow=b", "--check-config"],
+                text=True, capture_output=True, timeout=60)
+            if result.returncode == cloud.SKIPPED:
+                self.skipTest(result.stdout)
+            self.assertEqual(result.returncode, 2, result)
+            self.assertIn("b and a are kept in the same place", result.stderr)
 
     def test_a_key_that_others_may_read_is_refused_and_never_printed(self):
         key = self.write("c1.key", "AQBsecretsecretsecret==\n")
@@ -262,9 +296,7 @@ spec: {{providerID: "local://here"}}
         self.provider = self.start_provider(more=["--metrics", f"127.0.0.1:{port}"])
 
         def metrics():
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-                text = answer.read().decode()
-            return {name: float(value) for name, value in re.findall(r"^(ironcore_provider_\S+) (\S+)$", text, re.M)}
+            return metrics_at(port)
 
         self.make(volume("data"))
         self.make(volume("late", volume_class="late"))
@@ -300,6 +332,73 @@ spec: {{providerID: "local://here"}}
         self.provider.wait_ready()
         self.make(volume("data"))
         self.wait_available("data")
+
+
+class Silent(WithServer):
+    """A cluster and a gateway that do not answer keep nobody else waiting."""
+
+    def private(self, name, text):
+        path = self.write(name, text + "\n")
+        path.chmod(0o600)
+        return path
+
+    def start_provider(self, *more):
+        daemon = Daemon("ceph-providerd", [program("ceph-providerd"), "--server", self.endpoint, "--directory", self.directory / "provider",
+                                           "--heartbeat", "200ms", "--lease", "2s", *more], self.directory)
+        self.addCleanup(daemon.kill)
+        try:
+            return daemon.wait_ready()
+        except RuntimeError as ended:
+            if "built without" in str(ended):
+                self.skipTest(str(ended))
+            raise
+
+    def ready_of(self, pool):
+        """The condition Ready of a pool, once it is there."""
+        def look():
+            if self.ctl("get", pool, "here").code != 0:
+                return None
+            return next((one for one in self.get(pool, "here").get("status", {}).get("conditions", []) if one["type"] == "Ready"), None)
+        return wait_until(f"{pool} tells", look)
+
+    def test_what_is_there_works_and_what_is_not_is_named(self):
+        dead, metrics = free_port(2), free_port(1)
+        self.assertEqual(self.apply(CLASSES).code, 0)
+        cluster_key = base64.b64encode(struct.pack("<HIIH", 1, 0, 0, 16) + secrets.token_bytes(16)).decode()  # as Ceph writes one
+        provider = self.start_provider(
+            "--volume-pool", "here", "--store", f"disk,local={self.directory}/volumes", "--volume-class", "fast=disk",
+            "--cluster", f"c1,monitors=127.0.0.1:{dead},user=u,key-file={self.private('c1.key', cluster_key)}",
+            "--store", "ssd,cluster=c1,pool=p", "--volume-class", "fixed=ssd",
+            "--bucket-pool", "here", "--gateway", f"gw,endpoint=http://127.0.0.1:{dead + 1},key-file={self.private('gw.keys', 'ID' + chr(10) + 'verysecret')}",
+            "--bucket-class", "standard=gw", "--metrics", f"127.0.0.1:{metrics}")
+        ready = self.ready_of("volumepool")
+        self.assertEqual(ready["status"], "True")
+        self.assertIn("fixed: cluster c1", ready["message"])
+        self.assertEqual(self.apply(volume("data")).code, 0)
+        made = self.ctl("wait", "volume/data", "--for", "state=Available", "--timeout", "30s")
+        self.assertEqual(made.code, 0, f"{made}\n{provider.tail()}")
+        self.assertEqual(self.get("volumepool", "here")["status"]["availableVolumeClasses"], [{"name": "fast"}])
+
+        self.assertEqual(self.apply(volume("later", volume_class="fixed")).code, 0)
+        told = wait_until("why it waits", lambda: next(
+            (one for one in self.get("volume", "later").get("status", {}).get("conditions", []) if one["type"] == "Ready"), None))
+        self.assertEqual((told["status"], told["reason"]), ("False", "StoreUnavailable"))
+        self.assertIn("cluster c1", told["message"])
+        # The cluster is told to be silent when connecting has failed, which takes 10 s.
+        wait_until("its address is named", lambda: f"127.0.0.1:{dead}" in self.ready_of("volumepool")["message"])
+        self.assertIn("cluster c1", provider.log.read_text())
+        buckets = self.ready_of("bucketpool")
+        self.assertEqual(buckets["status"], "False")
+        self.assertIn(f"127.0.0.1:{dead + 1}", buckets["message"])
+
+        counted = metrics_at(metrics)
+        answers = {place: counted[f'ironcore_provider_place_answers{{place="{place}"}}'] for place in ("store disk", "store ssd", "gateway gw")}
+        self.assertEqual(answers, {"store disk": 1, "store ssd": 0, "gateway gw": 0})
+        self.assertEqual(counted['ironcore_provider_places_silent{kind="unavailable",place="store ssd"}'], 1)
+        self.assertEqual(counted['ironcore_provider_places_silent{kind="unavailable",place="gateway gw"}'], 1)
+        self.assertNotIn('ironcore_provider_places_silent{kind="unavailable",place="store disk"}', counted)
+        self.assertEqual(provider.stop(), 0)  # within 30 s: an attempt to connect takes 10 s
+        self.assertNotIn(cluster_key, provider.log.read_text())
 
 
 if __name__ == "__main__":

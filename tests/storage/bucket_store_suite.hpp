@@ -5,8 +5,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -38,7 +40,7 @@ class TestBucket {
   }
   TestBucket(const TestBucket&) = delete;
   TestBucket& operator=(const TestBucket&) = delete;
-  ~TestBucket() { static_cast<void>(store_.remove(id, Content::remove)); }
+  ~TestBucket() { static_cast<void>(store_.remove(id, Content::remove, {})); }
   BucketAccess access() const { return store_.access(id).value(); }
 
   Uid id;
@@ -68,13 +70,13 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     CHECK(store.bucket(id).value() == made);
     CHECK(lists(store, id));
     CHECK(store.settings(id).value() == BucketSettings());
-    CHECK(store.remove(id, Content::refuse).has_value());
-    CHECK(store.remove(id, Content::refuse).has_value());
-    CHECK(store.remove(id, Content::remove).has_value());
+    CHECK(store.remove(id, Content::refuse, {}).has_value());
+    CHECK(store.remove(id, Content::refuse, {}).has_value());
+    CHECK(store.remove(id, Content::remove, {}).has_value());
     CHECK(store.bucket(id).error().code() == ErrorCode::not_found);
     CHECK_FALSE(lists(store, id));
     CHECK(store.create(id, spec).value() == made);
-    CHECK(store.remove(id, Content::refuse).has_value());
+    CHECK(store.remove(id, Content::refuse, {}).has_value());
   }
   SUBCASE("a bucket that is there is not another one") {
     const TestBucket bucket(store);
@@ -84,7 +86,7 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     const Uid other = Uid::random();
     CHECK(store.create(other, {.name = bucket.name}).error().code() == ErrorCode::already_exists);
     CHECK(store.bucket(other).error().code() == ErrorCode::not_found);
-    CHECK(store.remove(other, Content::remove).has_value());
+    CHECK(store.remove(other, Content::remove, {}).has_value());
     CHECK(store.bucket(bucket.id).has_value());
   }
   SUBCASE("a name that no bucket may have is refused") {
@@ -127,11 +129,11 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     const Bucket now = store.bucket(bucket.id).value();
     CHECK(now.objects == 2);
     CHECK(now.bytes == 1500);
-    const auto refused = store.remove(bucket.id, Content::refuse);
+    const auto refused = store.remove(bucket.id, Content::refuse, {});
     CHECK(refused.error().code() == ErrorCode::wrong_state);
     CHECK(refused.error().message().find(" 2 objects") != std::string::npos);
     CHECK(fixture->get(bucket.access(), "two").value() == std::string(500, '2'));
-    CHECK(store.remove(bucket.id, Content::remove).has_value());
+    CHECK(store.remove(bucket.id, Content::remove, {}).has_value());
     CHECK(store.bucket(bucket.id).error().code() == ErrorCode::not_found);
   }
   SUBCASE("a key is replaced and no client is ever shut out") {
@@ -236,8 +238,8 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     const Bucket now = store.bucket(bucket.id).value();
     CHECK(now.objects == 2);
     CHECK(now.bytes == 8);
-    CHECK(store.remove(bucket.id, Content::refuse).error().code() == ErrorCode::wrong_state);
-    CHECK(store.remove(bucket.id, Content::remove).has_value());
+    CHECK(store.remove(bucket.id, Content::refuse, {}).error().code() == ErrorCode::wrong_state);
+    CHECK(store.remove(bucket.id, Content::remove, {}).has_value());
   }
   SUBCASE("a lockable bucket keeps versions and takes a retention, another does not") {
     const TestBucket lockable(store, {.name = bucket_name("locked", Uid::random()), .is_lockable = true});
@@ -252,7 +254,7 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     CHECK(store.configure(lockable.id, {}).error().code() == ErrorCode::wrong_state);
     REQUIRE(store.configure(lockable.id, {.is_versioned = true}).has_value());
     CHECK(store.settings(lockable.id).value() == BucketSettings{.is_versioned = true});
-    CHECK(store.remove(lockable.id, Content::remove).has_value());
+    CHECK(store.remove(lockable.id, Content::remove, {}).has_value());
 
     const TestBucket plain(store);
     CHECK(store.configure(plain.id, kept).error().code() == ErrorCode::wrong_state);
@@ -277,6 +279,30 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     refuses({.retention = Retention{.days = 0}}, "retention.days");
     CHECK(store.settings(bucket.id).value() == BucketSettings());
   }
+  SUBCASE("a removal that is stopped has done nothing yet, or is completed by the next one") {
+    const TestBucket bucket(store);
+    const BucketAccess access = bucket.access();
+    for (int i = 0; i < 20; ++i) REQUIRE(fixture->put(access, "o" + std::to_string(i), "content").has_value());
+    std::stop_source before;
+    before.request_stop();
+    for (const auto content : {Content::refuse, Content::remove}) {
+      const auto stopped = store.remove(bucket.id, content, before.get_token());
+      REQUIRE(stopped.has_error());
+      CHECK(stopped.error().code() == ErrorCode::cancelled);
+    }
+    CHECK(fixture->get(access, "o19").value() == "content");
+    std::stop_source meanwhile;
+    std::thread stopping([&] { meanwhile.request_stop(); });
+    const auto removed = store.remove(bucket.id, Content::remove, meanwhile.get_token());
+    stopping.join();
+    if (removed.has_error()) CHECK_MESSAGE(removed.error().code() == ErrorCode::cancelled, removed.error());
+    // The store may still be at it.
+    Result<void> again = store.remove(bucket.id, Content::remove, {});
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!again && std::chrono::steady_clock::now() < end) again = store.remove(bucket.id, Content::remove, {});
+    CHECK_MESSAGE(again.has_value(), again.error());
+    CHECK(store.bucket(bucket.id).error().code() == ErrorCode::not_found);
+  }
   SUBCASE("many at once for the same bucket leave it whole") {
     const Uid id = Uid::random();
     const BucketSpec spec{.name = bucket_name("race", id)};
@@ -287,7 +313,7 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     for (const auto& result : made) CHECK((result.has_value() || result.error().code() == ErrorCode::conflict));
     CHECK(store.create(id, spec).has_value());
     CHECK(store.keys(id).value().size() == 1);
-    CHECK(store.remove(id, Content::remove).has_value());
+    CHECK(store.remove(id, Content::remove, {}).has_value());
   }
 }
 

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <stop_token>
+#include <thread>
 
 #include "fake_gateway.hpp"
 
@@ -138,6 +140,68 @@ TEST_CASE("a gateway that hangs, also in the middle of an answer, is told in tim
         [&](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = bytes, .then = Then::hang}; });
     CHECK(ask_once(gateway, std::chrono::milliseconds(100)).error().code() == ErrorCode::timeout);
     CHECK(gateway.requests() == 1);
+  }
+}
+
+TEST_CASE("a stop ends what a gateway takes long for, at once") {
+  const auto patience = std::chrono::minutes(1);
+  const auto stopped = [&](FakeGateway& gateway, const rgw::Options& with) {
+    const auto client = rgw::Client::create(with, machine_clock).value();
+    std::stop_source stop;
+    std::thread stopping([&] {
+      while (gateway.requests() == 0) std::this_thread::yield();
+      stop.request_stop();
+    });
+    const auto answer =
+        client->call({.path = "/"}, {.key_id = "KEYID", .secret = "verysecret"}, patience, stop.get_token());
+    stopping.join();
+    REQUIRE(answer.has_error());
+    CHECK_MESSAGE(answer.error().code() == ErrorCode::cancelled, answer.error());
+    CHECK(gateway.requests() == 1);
+    // Nor is anything asked that was stopped before.
+    CHECK(client->call({.path = "/"}, {}, patience, stop.get_token()).error().code() == ErrorCode::cancelled);
+    CHECK(gateway.requests() == 1);
+  };
+  SUBCASE("an answer that does not come, or not all of it") {
+    for (const char* bytes : {"", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"}) {
+      FakeGateway gateway(
+          [&](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = bytes, .then = Then::hang}; });
+      stopped(gateway, options("http://" + gateway.authority()));
+    }
+  }
+  SUBCASE("the same by TLS") {
+    const TestFile certificate("ironcore-rgw-stop");
+    FakeGateway::make_certificate(certificate.path);
+    FakeGateway gateway([](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = "", .then = Then::hang}; },
+                        certificate.path);
+    auto secure = options("https://" + gateway.authority());
+    secure.ca_file = certificate.path;
+    stopped(gateway, secure);
+  }
+  SUBCASE("the pause before it is asked again") {
+    FakeGateway gateway(
+        [](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = FakeGateway::http(503, "")}; });
+    auto slow = options("http://" + gateway.authority());
+    slow.first_pause = std::chrono::hours(1);
+    stopped(gateway, slow);
+  }
+}
+
+TEST_CASE("a stop that comes with the answer harms no later call") {
+  FakeGateway gateway(
+      [](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = FakeGateway::http(200, "ok")}; });
+  const auto client = rgw::Client::create(options("http://" + gateway.authority()), machine_clock).value();
+  for (int i = 1; i <= 200; ++i) {
+    std::stop_source stop;
+    std::thread stopping([&] {
+      while (gateway.requests() < 2 * i - 1) std::this_thread::yield();
+      stop.request_stop();
+    });
+    const auto answer = client->call({.path = "/"}, {.key_id = "KEYID", .secret = "verysecret"},
+                                     std::chrono::minutes(1), stop.get_token());
+    stopping.join();
+    CHECK((answer.has_value() || answer.error().code() == ErrorCode::cancelled));
+    CHECK(ask(*client).value().body == "ok");
   }
 }
 

@@ -116,7 +116,7 @@ TEST_CASE("stores with another prefix do not see each other's buckets") {
   CHECK_FALSE(storage::testing::lists(*other, bucket.id));
   CHECK(other->bucket(bucket.id).error().code() == ErrorCode::not_found);
   CHECK(other->create(bucket.id, {.name = bucket.name}).error().code() == ErrorCode::already_exists);
-  CHECK(other->remove(bucket.id, Content::remove).has_value());
+  CHECK(other->remove(bucket.id, Content::remove, {}).has_value());
   CHECK(store->bucket(bucket.id).has_value());
 }
 
@@ -135,12 +135,12 @@ TEST_CASE("a bucket that was half made is not listed, completed by repeating it,
   begin();
   CHECK(store->bucket(id).error().code() == ErrorCode::not_found);
   CHECK_FALSE(storage::testing::lists(*store, id));
-  CHECK(store->remove(id, Content::refuse).has_value());
+  CHECK(store->remove(id, Content::refuse, {}).has_value());
   CHECK(store->keys(id).error().code() == ErrorCode::not_found);
   begin();
   CHECK(store->create(id, {.name = bucket_name("half", id)}).has_value());
   CHECK(S3(store->access(id).value()).put("o", "content").has_value());
-  CHECK(store->remove(id, Content::remove).has_value());
+  CHECK(store->remove(id, Content::remove, {}).has_value());
 }
 
 TEST_CASE("a policy that shuts out everybody shuts out neither an admin nor removal") {
@@ -169,7 +169,7 @@ TEST_CASE("a policy that shuts out everybody shuts out neither an admin nor remo
   CHECK(admin->configure(bucket.id, {}).has_value());
   CHECK(S3(bucket.access()).get("o").value() == "content");
   REQUIRE(store->configure(bucket.id, {.policy = policy}).has_value());
-  CHECK(store->remove(bucket.id, Content::remove).has_value());
+  CHECK(store->remove(bucket.id, Content::remove, {}).has_value());
   CHECK(store->bucket(bucket.id).error().code() == ErrorCode::not_found);
 }
 

@@ -33,6 +33,24 @@ TEST_CASE("a simulated bucket store that cannot limit rates is one") {
   storage::testing::check_bucket_store([] { return std::make_unique<SimFixture>("version 99 can limit rates"); });
 }
 
+TEST_CASE("a simulated removal of content can take until it is stopped") {
+  sim::BucketStore store;
+  const Uid id = Uid::random();
+  REQUIRE(store.create(id, {.name = "abc"}).has_value());
+  store.hold_removals();
+  std::stop_source stop;
+  std::thread remover([&] {
+    const auto stopped = store.remove(id, Content::remove, stop.get_token());
+    CHECK((stopped.has_error() && stopped.error().code() == ErrorCode::cancelled));
+  });
+  while (store.held() == 0) std::this_thread::yield();
+  stop.request_stop();
+  remover.join();
+  CHECK(store.held() == 0);
+  CHECK(store.bucket(id).has_value());
+  CHECK(store.remove(id, Content::refuse, {}).has_value());
+}
+
 TEST_CASE("a call of a simulated bucket store fails when it is told to") {
   sim::BucketStore store;
   const Uid id = Uid::random();

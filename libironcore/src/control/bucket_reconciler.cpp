@@ -236,11 +236,11 @@ Result<Requeue> BucketReconciler::bring_up(const api::Bucket& bucket, std::stop_
 }
 
 /// `findings.kept`: it has content, or not all of that is removed yet.
-Result<void> BucketReconciler::remove_data(const api::Bucket& bucket, Findings& findings) {
+Result<void> BucketReconciler::remove_data(const api::Bucket& bucket, Findings& findings, const std::stop_token& stop) {
   IRONCORE_TRY(const auto id, Uid::parse(bucket.metadata.uid));
   const bool is_whole = annotation_of(bucket.metadata, api::remove_content_annotation) == "true";
   for (auto* store : stores_of(parts_.options, bucket.spec.bucket_class_ref->name)) {
-    const auto removed = store->remove(id, is_whole ? storage::Content::remove : storage::Content::refuse);
+    const auto removed = store->remove(id, is_whole ? storage::Content::remove : storage::Content::refuse, stop);
     if (removed) continue;
     const auto& error = removed.error();
     if (!is_whole && error.code() == ErrorCode::wrong_state) {
@@ -260,10 +260,11 @@ Result<void> BucketReconciler::remove_data(const api::Bucket& bucket, Findings& 
   return {};
 }
 
-Result<Requeue> BucketReconciler::tear_down(const api::Bucket& bucket) {
+Result<Requeue> BucketReconciler::tear_down(const api::Bucket& bucket, std::stop_token stop) {
   if (!has_finalizer(bucket.metadata, api::bucket_finalizer)) return Requeue{};
   Findings findings;
-  const auto removed = remove_data(bucket, findings);
+  const auto removed = remove_data(bucket, findings, stop);
+  if (!removed && stop.stop_requested()) return removed.error();
   if (!removed || findings.kept) return end_turn(removed, write_status(bucket, findings), parts_.options.look_again);
   tell(bucket, api::EventType::normal, "BucketDeletionSucceeded", "the bucket and its keys are gone", "DeleteBucket");
   IRONCORE_CHECK(remove_secret(parts_.store, owned_secret_of(bucket)));
@@ -312,7 +313,7 @@ Result<void> BucketReconciler::tell_usage(const api::Bucket& bucket, const stora
 Result<Requeue> BucketReconciler::reconcile(const std::string& key, std::stop_token stop) {
   auto bucket = writes_.newest(key);
   if (!bucket || !is_provided_here(*bucket, api::bucket_finalizer)) return Requeue{};
-  if (bucket->metadata.deletion_timestamp) return tear_down(*bucket);
+  if (bucket->metadata.deletion_timestamp) return tear_down(*bucket, std::move(stop));
   if (parts_.options.classes.contains(bucket->spec.bucket_class_ref->name)) {
     IRONCORE_TRY(bucket, writes_.keep(bucket, api::bucket_finalizer));
   }

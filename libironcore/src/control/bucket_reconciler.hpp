@@ -54,8 +54,8 @@ class BucketReconciler {
   Result<void> publish(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings);
   Result<void> end_rotation(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings);
   Result<Requeue> bring_up(const api::Bucket& bucket, std::stop_token stop);
-  Result<Requeue> tear_down(const api::Bucket& bucket);
-  Result<void> remove_data(const api::Bucket& bucket, Findings& findings);
+  Result<Requeue> tear_down(const api::Bucket& bucket, std::stop_token stop);
+  Result<void> remove_data(const api::Bucket& bucket, Findings& findings, const std::stop_token& stop);
   Result<void> write_status(const api::Bucket& bucket, const Findings& findings);
   void tell(const api::Bucket& bucket, api::EventType type, std::string reason, std::string message,
             std::string action);

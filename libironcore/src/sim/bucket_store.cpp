@@ -87,7 +87,16 @@ Result<std::vector<Bucket>> BucketStore::buckets() {
   });
 }
 
-Result<void> BucketStore::remove(const Uid& id, Content content) {
+Result<void> BucketStore::remove(const Uid& id, Content content, std::stop_token stop) {
+  const Error stopped(ErrorCode::cancelled, "a stop was requested while a bucket was removed: repeat the call");
+  if (content == Content::remove) {
+    std::unique_lock lock(mutex_);
+    ++held_;
+    const bool is_free = never_.wait(lock, stop, [this] { return !is_holding_; });
+    --held_;
+    if (!is_free) return stopped;
+  }
+  if (stop.stop_requested()) return stopped;
   return with_faults([&]() -> Result<void> {
     const auto at = entries_.find(id);
     if (at == entries_.end()) return {};
@@ -221,6 +230,16 @@ Result<std::string> BucketStore::get(const BucketAccess& access, const std::stri
 void BucketStore::set_faults(Faults faults) {
   const std::lock_guard lock(mutex_);
   faults_ = std::move(faults);
+}
+
+void BucketStore::hold_removals() {
+  const std::lock_guard lock(mutex_);
+  is_holding_ = true;
+}
+
+std::uint64_t BucketStore::held() const {
+  const std::lock_guard lock(mutex_);
+  return held_;
 }
 
 void BucketStore::fail(std::size_t calls, ErrorCode code) {

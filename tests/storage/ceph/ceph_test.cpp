@@ -488,4 +488,35 @@ TEST_CASE("a cluster that is silent is unavailable after the patience, and all i
   maintain(*store);
 }
 
+TEST_CASE("a manager that is silent only delays, and what it or a monitor answers too late harms nobody") {
+  const auto cluster = provider(std::chrono::seconds(2));
+  const auto store = store_on(*cluster);
+  const auto id = new_id();
+  const Uid snapshot = Uid::random();
+  REQUIRE_OK(create(*store, id, {.size_bytes = 4 * mib}));
+  REQUIRE_OK(store->take_snapshot(id, snapshot, {}));
+  REQUIRE_OK(store->remove(id));
+
+  test_cluster().run({"pause", "mgr"});
+  const auto begin = std::chrono::steady_clock::now();
+  const auto delayed = store->maintain({});
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));
+  {
+    const auto left = provider(std::chrono::seconds(2));
+    const auto other = store_on(*left);
+    test_cluster().run({"pause", "mon"});
+    const auto room = other->capacity();
+    REQUIRE(room.has_error());
+    CHECK(room.error().code() == ErrorCode::unavailable);
+  }
+  test_cluster().run({"resume", "mon"});
+  test_cluster().run({"resume", "mgr"});
+  REQUIRE_OK(delayed);
+  CHECK(delayed->waiting > 0);
+
+  maintain(*store);
+  REQUIRE_OK(store->remove_snapshot({tenant, snapshot}));
+  maintain(*store);
+}
+
 }  // namespace ironcore::storage::ceph::testing

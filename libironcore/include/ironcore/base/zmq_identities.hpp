@@ -23,7 +23,7 @@ enum class Verb {
   remove,
   open,   ///< open a stream (console, log) to an object
   serve,  ///< answer such streams for a pool
-  lease,  ///< take, renew, release and read leases
+  lease,  ///< take, renew and release leases; reading them is `read`, and part of this
 };
 std::string_view name(Verb verb) noexcept;
 

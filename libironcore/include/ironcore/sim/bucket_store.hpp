@@ -2,6 +2,7 @@
 // A BucketStore in memory, with a client for its objects and the faults that tests ask for.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -22,7 +23,7 @@ class BucketStore final : public storage::BucketStore {
   Result<storage::Bucket> create(const Uid& id, const storage::BucketSpec& spec) override;
   Result<storage::Bucket> bucket(const Uid& id) override;
   Result<std::vector<storage::Bucket>> buckets() override;
-  Result<void> remove(const Uid& id, storage::Content content) override;
+  Result<void> remove(const Uid& id, storage::Content content, std::stop_token stop) override;
   Result<void> set_quota(const Uid& id, const storage::BucketQuota& quota) override;
   Result<void> set_limits(const Uid& id, const storage::BucketLimits& limits) override;
   Result<storage::BucketSettings> settings(const Uid& id) override;
@@ -42,6 +43,10 @@ class BucketStore final : public storage::BucketStore {
   /// Asked before every call of the seam, which then fails with that code. After `timeout` it has taken effect all the same. They must not call the store.
   using Faults = std::function<std::optional<ErrorCode>()>;
   void set_faults(Faults faults);
+  /// From now on to remove content takes until a stop is requested; the bucket stays meanwhile.
+  void hold_removals();
+  /// Removals that take so long right now.
+  std::uint64_t held() const;
   /// The next `calls` fail with `code`.
   void fail(std::size_t calls, ErrorCode code = ErrorCode::unavailable);
   /// This server cannot limit rates, for this reason; empty = it can.
@@ -75,6 +80,9 @@ class BucketStore final : public storage::BucketStore {
   std::map<Uid, Entry> entries_;
   Faults faults_;
   std::string no_limits_;
+  bool is_holding_ = false;
+  std::uint64_t held_ = 0;
+  std::condition_variable_any never_;
   std::uint64_t operations_ = 0;
 };
 

@@ -2,6 +2,7 @@
 // BucketStore: the seam towards a RADOS gateway or a simulation. It knows buckets by uid, not the objects that ask for them, and no policy.
 #pragma once
 
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ enum class Content { refuse, remove };
 /// same time, also by several processes, leave it whole; one of them may fail with `conflict`. Errors: `invalid` (a value that the caller chose), `not_found`,
 /// `already_exists` (there, but another; or the name is somebody else's), `wrong_state` (has content: says how many objects; two keys already), `forbidden` (the store's
 /// own credentials, or a bucket whose policy shuts out its own keys), `exhausted` (the store is full), `unavailable` (it does not answer; repeat later), `timeout`,
-/// `unsupported` (says what can do it), `corrupt`. No error has a secret in it. Calls block. Thread: any.
+/// `cancelled` (a stop was requested), `unsupported` (says what can do it), `corrupt`. No error has a secret in it. Calls block. Thread: any.
 class BucketStore {
  public:
   virtual ~BucketStore() = default;
@@ -28,8 +29,8 @@ class BucketStore {
   virtual Result<Bucket> bucket(const Uid& id) = 0;
   virtual Result<std::vector<Bucket>> buckets() = 0;
   /// With its user and all keys. `wrong_state` if it has content, unless that is to be removed; then also what is locked: the lock binds those who use the bucket.
-  /// Removing much takes long: after `timeout` it goes on, and the call is repeated.
-  virtual Result<void> remove(const Uid& id, Content content) = 0;
+  /// Removing much takes long: after `timeout`, and after a stop, it may go on in the store, and the call is repeated. With a stop requested before, nothing is done.
+  virtual Result<void> remove(const Uid& id, Content content, std::stop_token stop) = 0;
 
   /// What is more than the quota stays; writes are refused.
   virtual Result<void> set_quota(const Uid& id, const BucketQuota& quota) = 0;

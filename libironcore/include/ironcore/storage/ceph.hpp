@@ -36,6 +36,8 @@ class Cluster {
 
   /// How the cluster names this connection: what `fence` of another one takes.
   std::string address() const;
+  /// Of the cluster, the same for everybody, however its monitors were named: its `fsid`.
+  std::string id() const;
 
   struct Impl;
   Impl& impl() noexcept { return *impl_; }

@@ -203,7 +203,7 @@ Result<void> Store::fence(std::span<const std::string> clients) {
                                                          "fence " + in_quotes(one)));
   }
   // From now on each of our requests carries this map, and an OSD that is asked heeds it first.
-  return checked(rados_wait_for_latest_osdmap(cluster_.rados), "wait until clients are fenced");
+  return cluster_.learn_changes("wait until clients are fenced");
 }
 
 }  // namespace ironcore::storage::ceph

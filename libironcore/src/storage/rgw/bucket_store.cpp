@@ -58,7 +58,7 @@ class RgwBucketStore final : public BucketStore {
   Result<Bucket> create(const Uid& id, const BucketSpec& spec) override;
   Result<Bucket> bucket(const Uid& id) override;
   Result<std::vector<Bucket>> buckets() override;
-  Result<void> remove(const Uid& id, Content content) override;
+  Result<void> remove(const Uid& id, Content content, std::stop_token stop) override;
   Result<void> set_quota(const Uid& id, const BucketQuota& quota) override;
   Result<void> set_limits(const Uid& id, const BucketLimits& limits) override;
   Result<BucketSettings> settings(const Uid& id) override;
@@ -83,7 +83,8 @@ class RgwBucketStore final : public BucketStore {
   };
 
   std::string user(const Uid& id) const { return options_.user_prefix + id.to_text(); }
-  Result<Answer> admin(std::string method, std::string path, Query query, Duration patience);
+  Result<Answer> admin(std::string method, std::string path, Query query, Duration patience,
+                       const std::stop_token& stop = {});
   Result<Answer> admin(std::string method, std::string path, Query query) {
     return admin(std::move(method), std::move(path), std::move(query), options_.patience);
   }
@@ -94,7 +95,7 @@ class RgwBucketStore final : public BucketStore {
   Result<void> write(const Place& place, std::string what, std::string body);
   Result<void> clear(const Place& place, std::string what);
 
-  Result<BucketStats> stats(const Uid& id);
+  Result<BucketStats> stats(const Uid& id, const std::stop_token& stop = {});
   /// By age, the current one last. `not_found` if there is no user.
   Result<Keys> user_keys(const Uid& id);
   Result<Keys> add_key(const Uid& id, const Keys& there);
@@ -110,10 +111,11 @@ class RgwBucketStore final : public BucketStore {
   const std::unique_ptr<Client> client_;
 };
 
-Result<Answer> RgwBucketStore::admin(std::string method, std::string path, Query query, Duration patience) {
+Result<Answer> RgwBucketStore::admin(std::string method, std::string path, Query query, Duration patience,
+                                     const std::stop_token& stop) {
   query.emplace_back("format", "json");
   return client_->call({.method = std::move(method), .path = "/admin/" + path, .query = std::move(query)}, own(),
-                       patience);
+                       patience, stop);
 }
 
 Result<Answer> RgwBucketStore::s3(const Place& place, std::string method, std::string what, std::string body) {
@@ -152,8 +154,9 @@ Result<void> RgwBucketStore::clear(const Place& place, std::string what) {
   return refusal(answer).within("take back " + what + " of bucket " + place.bucket);
 }
 
-Result<BucketStats> RgwBucketStore::stats(const Uid& id) {
-  IRONCORE_TRY(const Answer answer, admin("GET", "bucket", {{"uid", user(id)}, {"stats", "true"}}));
+Result<BucketStats> RgwBucketStore::stats(const Uid& id, const std::stop_token& stop) {
+  IRONCORE_TRY(const Answer answer,
+               admin("GET", "bucket", {{"uid", user(id)}, {"stats", "true"}}, options_.patience, stop));
   if (!answer.is_good() && answer.status != 404)
     return refusal(answer).within("look for the bucket of " + id.to_text());
   std::vector<BucketStats> found;
@@ -261,24 +264,25 @@ Result<std::vector<Bucket>> RgwBucketStore::buckets() {
   return out;
 }
 
-Result<void> RgwBucketStore::remove(const Uid& id, Content content) {
+Result<void> RgwBucketStore::remove(const Uid& id, Content content, std::stop_token stop) {
   const std::string context = "remove the bucket of " + id.to_text();
   if (content == Content::refuse) {
-    const auto found = stats(id);
+    const auto found = stats(id, stop);
     if (!found && found.error().code() != ErrorCode::not_found) return found.error().within(context);
     if (found && found->objects > 0)
       return Error(ErrorCode::wrong_state, "bucket " + found->name + " holds " + std::to_string(found->objects) +
                                                " objects: remove them first, or ask to remove the content");
     if (found) {
       // A user cannot be removed before its bucket, so that whoever was cut off here comes back to this.
-      IRONCORE_TRY(const Answer answer, admin("DELETE", "bucket", {{"bucket", found->name}}));
+      IRONCORE_TRY(const Answer answer, admin("DELETE", "bucket", {{"bucket", found->name}}, options_.patience, stop));
       if (!answer.is_good() && answer.status != 404) return refusal(answer).within(context);
     }
   }
   Query query{{"uid", user(id)}};
   if (content == Content::remove) query.emplace_back("purge-data", "true");
-  IRONCORE_TRY(const Answer answer, admin("DELETE", "user", std::move(query),
-                                          content == Content::remove ? options_.removal_patience : options_.patience));
+  IRONCORE_TRY(const Answer answer,
+               admin("DELETE", "user", std::move(query),
+                     content == Content::remove ? options_.removal_patience : options_.patience, stop));
   if (answer.is_good() || answer.status == 404) return {};
   // For a user who still has a bucket the gateway's word is BucketAlreadyExists.
   if (answer.status == 409)

@@ -86,7 +86,8 @@ Result<std::unique_ptr<Client>> Client::create(const Options& options, Clock& cl
   return std::unique_ptr<Client>(new Client(options, clock, std::move(http)));
 }
 
-Result<Answer> Client::call(Request request, const Credentials& credentials, Duration patience) {
+Result<Answer> Client::call(Request request, const Credentials& credentials, Duration patience,
+                            const std::stop_token& stop) {
   request.headers.emplace_back("host", endpoint().authority);
   request.headers.emplace_back("x-amz-content-sha256", crypto::sha256(request.body).hex());
   Duration pause = first_pause_;
@@ -96,10 +97,12 @@ Result<Answer> Client::call(Request request, const Credentials& credentials, Dur
     signed_request.headers.emplace_back("x-amz-date", signing_date(now));
     signed_request.headers.emplace_back("authorization",
                                         authorization(signed_request, credentials, region_, "s3", now));
-    auto answer = http_->exchange(signed_request, patience);
+    auto answer = http_->exchange(signed_request, patience, stop);
     const bool may_pass = answer ? is_passing(*answer) : answer.error().code() == ErrorCode::unavailable;
     if (!may_pass || left == 0) return answer;
-    sleep_for(clock_, pause, std::stop_token());
+    if (!sleep_for(clock_, pause, stop))
+      return Error(ErrorCode::cancelled,
+                   "RADOS gateway " + endpoint().authority + ": a stop was requested: repeat the call");
   }
 }
 

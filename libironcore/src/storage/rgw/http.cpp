@@ -8,6 +8,7 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
@@ -36,6 +37,8 @@ constexpr std::uint32_t most_header = 16 << 10;
 Error translated(const Endpoint& endpoint, const char* what, const error_code& code) {
   const std::string context =
       "RADOS gateway " + endpoint.authority + ": " + what + ": " + in_one_line(code.message(), 200);
+  if (code == asio::error::operation_aborted)
+    return {ErrorCode::cancelled, context + ": a stop was requested: repeat the call, since it may go on"};
   if (code == beast::error::timeout)
     return {ErrorCode::timeout,
             context + ": it hangs, or its cluster is full or down: see `ceph -s`, then repeat the call"};
@@ -110,11 +113,11 @@ class HttpClient::Connection {
     }
   }
 
-  Result<void> open(const Endpoint& endpoint, Duration patience) {
+  Result<void> open(const Endpoint& endpoint, Duration patience, const std::stop_token& stop) {
     error_code failure;
     const auto found = tcp::resolver(context_).resolve(endpoint.host, endpoint.port, failure);
     if (failure) return translated(endpoint, "look up", failure);
-    failure = run(patience, [&](auto done) {
+    failure = run(patience, stop, [&](auto done) {
       lowest().async_connect(found, [done](error_code code, const tcp::endpoint&) { done(code); });
     });
     if (failure) return translated(endpoint, "connect", failure);
@@ -128,13 +131,14 @@ class HttpClient::Connection {
     if (is_name && SSL_set_tlsext_host_name(secure->native_handle(), endpoint.host.c_str()) != 1)
       return Error(ErrorCode::exhausted, "no memory for TLS");
     secure->set_verify_callback(asio::ssl::host_name_verification(endpoint.host));
-    failure = run(patience, [&](auto done) { secure->async_handshake(asio::ssl::stream_base::client, done); });
+    failure = run(patience, stop, [&](auto done) { secure->async_handshake(asio::ssl::stream_base::client, done); });
     if (failure) return translated(endpoint, "agree on TLS", failure);
     return {};
   }
 
   /// `is_stale` tells that the server had closed before it took anything.
-  Result<Answer> exchange(const Endpoint& endpoint, const Request& request, Duration patience, bool& is_stale) {
+  Result<Answer> exchange(const Endpoint& endpoint, const Request& request, Duration patience,
+                          const std::stop_token& stop, bool& is_stale) {
     std::string target = encoded_path(request.path);
     if (!request.query.empty()) target += '?' + encoded_query(request);
     http::request<http::string_body> message;
@@ -145,7 +149,7 @@ class HttpClient::Connection {
     message.body() = request.body;
     message.content_length(request.body.size());
 
-    error_code failure = run(patience, [&](auto done) {
+    error_code failure = run(patience, stop, [&](auto done) {
       on_stream([&](auto& stream) {
         http::async_write(stream, message, [done](error_code code, std::size_t) { done(code); });
       });
@@ -154,14 +158,15 @@ class HttpClient::Connection {
     parser.body_limit(most_body);
     parser.header_limit(most_header);
     if (!failure)
-      failure = run(patience, [&](auto done) {
+      failure = run(patience, stop, [&](auto done) {
         on_stream([&](auto& stream) {
           http::async_read(stream, buffer_, parser, [done](error_code code, std::size_t) { done(code); });
         });
       });
-    is_stale = failure && failure != beast::error::timeout && !parser.got_some();
+    is_stale =
+        failure && failure != beast::error::timeout && failure != asio::error::operation_aborted && !parser.got_some();
     if (failure) return translated(endpoint, "exchange", failure);
-    is_reusable_ = parser.get().keep_alive();
+    is_reusable_ = parser.get().keep_alive() && !stop.stop_requested();  // a stop may still have something to do there
     return Answer{.status = parser.get().result_int(), .body = std::move(parser.get().body())};
   }
 
@@ -180,13 +185,15 @@ class HttpClient::Connection {
       use(std::get<beast::tcp_stream>(stream_));
     }
   }
-  /// Starts one operation and does nothing else until it is done.
+  /// Starts one operation and does nothing else until it is done: `operation_aborted` after a stop.
   template <class Start>
-  error_code run(Duration patience, Start&& start) {
+  error_code run(Duration patience, const std::stop_token& stop, Start&& start) {
     error_code result = asio::error::operation_aborted;
+    if (stop.stop_requested()) return result;
     lowest().expires_after(patience);
     start([&result](error_code code) { result = code; });
     context_.restart();
+    const std::stop_callback on_stop(stop, [this] { asio::post(context_, [this] { lowest().cancel(); }); });
     context_.run();
     return result;
   }
@@ -221,7 +228,7 @@ Result<std::unique_ptr<HttpClient>> HttpClient::create(Endpoint endpoint, const 
   return out;
 }
 
-Result<Answer> HttpClient::exchange(const Request& request, Duration patience) {
+Result<Answer> HttpClient::exchange(const Request& request, Duration patience, const std::stop_token& stop) {
   for (;;) {
     std::unique_ptr<Connection> connection;
     {
@@ -234,10 +241,10 @@ Result<Answer> HttpClient::exchange(const Request& request, Duration patience) {
     const bool is_new = !connection;
     if (is_new) {
       connection = std::make_unique<Connection>(*shared_);
-      IRONCORE_CHECK(connection->open(endpoint_, connect_patience_));
+      IRONCORE_CHECK(connection->open(endpoint_, connect_patience_, stop));
     }
     bool is_stale = false;
-    auto answer = connection->exchange(endpoint_, request, patience, is_stale);
+    auto answer = connection->exchange(endpoint_, request, patience, stop, is_stale);
     if (!answer && is_stale && !is_new) continue;  // each turn uses up a kept one
     if (answer && connection->is_reusable()) {
       const std::lock_guard lock(shared_->mutex);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -43,8 +44,9 @@ class HttpClient {
 
   const Endpoint& endpoint() const noexcept { return endpoint_; }
   /// Sends the request with the headers that it has. Only for what may be done twice: when a kept connection turns out to be closed, it is sent again over
-  /// a new one. `unavailable`, `timeout`, `forbidden` (a certificate that is not trusted), `corrupt` (no HTTP, or more than `most_body`).
-  Result<Answer> exchange(const Request& request, Duration patience);
+  /// a new one. `unavailable`, `timeout`, `cancelled` (stopped; what was sent may take effect), `forbidden` (a certificate that is not trusted), `corrupt` (no HTTP, or
+  /// more than `most_body`).
+  Result<Answer> exchange(const Request& request, Duration patience, const std::stop_token& stop);
 
   static constexpr std::size_t most_body = std::size_t{64} << 20;
 

@@ -146,6 +146,13 @@ Result<void> Authorizer::may_lease(const Peer& peer, std::string_view name) cons
   return ask(peer, {Verb::lease, "leases", nullptr, nullptr, &text});
 }
 
+/// Whoever may take them may see them.
+Result<void> Authorizer::may_read_leases(const Peer& peer, std::string_view prefix) const {
+  if (may_lease(peer, prefix)) return {};
+  const std::string text(prefix);
+  return ask(peer, {Verb::read, "leases", nullptr, nullptr, &text});
+}
+
 Result<void> Authorizer::may_open_stream(const Peer& peer, const Object& object) const {
   const auto resource = object.kind().resource();
   const auto pool = placement_of(object);

@@ -38,6 +38,7 @@ class Authorizer {
   Result<void> may_read_name(const Peer& peer, const Key& key) const;
   Result<void> may_commit(const Peer& peer, const Transaction& transaction) const;
   Result<void> may_lease(const Peer& peer, std::string_view name) const;
+  Result<void> may_read_leases(const Peer& peer, std::string_view prefix) const;
   Result<void> may_open_stream(const Peer& peer, const Object& object) const;
   Result<void> may_serve(const Peer& peer, std::string_view resource, std::string_view pool) const;
 

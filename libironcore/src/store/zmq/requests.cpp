@@ -195,7 +195,7 @@ Result<void> Requests::carry_out(Origin& origin, MessageType type, std::string_v
     }
     case MessageType::leases: {
       IRONCORE_TRY(auto request, decode<LeasesRequest>(message));
-      IRONCORE_CHECK(authorizer_.may_lease(peer, request.prefix));
+      IRONCORE_CHECK(authorizer_.may_read_leases(peer, request.prefix));
       IRONCORE_TRY(auto leases, store_.leases(std::string(request.prefix)));
       LeasesReply reply;
       for (const auto& lease : leases) reply.leases.push_back(to_record(lease));

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Late: stores that are there later than the program, and are opened anew while it works.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ironcore/storage/block_store.hpp"
+#include "ironcore/storage/bucket_store.hpp"
+
+namespace ironcore::ceph_providerd {
+
+/// What passes every call on to a store, which may come late and be replaced: a call under way ends with the one that it began with. Until it is
+/// there every call is `unavailable`, and says why. Thread: any.
+template <class Seam>
+class Late : public Seam {
+ public:
+  void set_store(std::shared_ptr<Seam> store) {
+    const std::lock_guard lock(mutex_);
+    std::swap(store_, store);  // the old one goes when this has returned
+  }
+  /// Why it is not there; what is there stays.
+  void set_reason(const Error& why) {
+    const std::lock_guard lock(mutex_);
+    reason_ = why.message();
+    if (!store_) silence_ = why.code();
+  }
+  /// Why it does not answer; nothing if it does. What is there is judged by what it said when a provider asked last, which is with each heartbeat.
+  std::optional<ErrorCode> silence() const {
+    const std::lock_guard lock(mutex_);
+    return silence_;
+  }
+
+ protected:
+  Result<std::shared_ptr<Seam>> current() const {
+    const std::lock_guard lock(mutex_);
+    if (!store_) return Error(ErrorCode::unavailable, reason_);
+    return store_;
+  }
+  template <class R, class... Parameters, class... Arguments>
+  R pass(R (Seam::*call)(Parameters...), Arguments&&... arguments) {
+    IRONCORE_TRY(const auto store, current());
+    return (store.get()->*call)(std::forward<Arguments>(arguments)...);
+  }
+  void note(std::optional<ErrorCode> silence) {
+    const std::lock_guard lock(mutex_);
+    if (store_) silence_ = silence;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<Seam> store_;
+  std::string reason_ = "it is not open yet";
+  std::optional<ErrorCode> silence_ = ErrorCode::unavailable;
+};
+
+class LateBlockStore final : public Late<storage::BlockStore> {
+ public:
+  Result<storage::Capacity> capacity() override;
+  Result<storage::BaseImage> import_base(const storage::BaseSource& source, const Progress& progress,
+                                         std::stop_token stop) override;
+  Result<std::vector<storage::BaseImage>> bases() override;
+  Result<void> remove_base(const crypto::Digest& digest) override;
+  Result<storage::Volume> create(const storage::BlockId& id, const storage::VolumeSpec& spec, const Progress& progress,
+                                 std::stop_token stop) override;
+  Result<storage::Volume> volume(const storage::BlockId& id) override;
+  Result<std::vector<storage::Volume>> volumes() override;
+  Result<storage::Volume> expand(const storage::BlockId& id, std::uint64_t size_bytes) override;
+  Result<void> set_limits(const storage::BlockId& id, const storage::Limits& limits) override;
+  Result<void> remove(const storage::BlockId& id) override;
+  Result<storage::Snapshot> take_snapshot(const storage::BlockId& volume, const Uid& snapshot,
+                                          std::stop_token stop) override;
+  Result<storage::Snapshot> snapshot(const storage::BlockId& id) override;
+  Result<std::vector<storage::Snapshot>> snapshots() override;
+  Result<void> remove_snapshot(const storage::BlockId& id) override;
+  Result<std::unique_ptr<storage::BlockData>> open(const storage::BlockId& id,
+                                                   const std::optional<storage::EncryptionKey>& key) override;
+  Result<storage::Access> access(const storage::BlockId& id) override;
+  Result<void> rotate_credential(const std::string& tenant) override;
+  Result<std::vector<storage::Credential>> credentials(const std::string& tenant) override;
+  Result<void> revoke_credential(const std::string& tenant, const std::string& name) override;
+  Result<std::vector<storage::Client>> clients(const storage::BlockId& id) override;
+  Result<void> fence(std::span<const std::string> clients) override;
+  Result<storage::Maintenance> maintain(std::stop_token stop) override;
+  Result<void> remove_unfinished(const storage::BlockId& id) override;
+};
+
+class LateBucketStore final : public Late<storage::BucketStore> {
+ public:
+  Result<storage::BucketCapabilities> capabilities() override;
+  Result<storage::Bucket> create(const Uid& id, const storage::BucketSpec& spec) override;
+  Result<storage::Bucket> bucket(const Uid& id) override;
+  Result<std::vector<storage::Bucket>> buckets() override;
+  Result<void> remove(const Uid& id, storage::Content content, std::stop_token stop) override;
+  Result<void> set_quota(const Uid& id, const storage::BucketQuota& quota) override;
+  Result<void> set_limits(const Uid& id, const storage::BucketLimits& limits) override;
+  Result<storage::BucketSettings> settings(const Uid& id) override;
+  Result<void> configure(const Uid& id, const storage::BucketSettings& settings) override;
+  Result<storage::BucketAccess> access(const Uid& id) override;
+  Result<std::vector<storage::BucketKey>> keys(const Uid& id) override;
+  Result<void> rotate_key(const Uid& id, const std::string& current) override;
+  Result<void> revoke_key(const Uid& id, const std::string& key) override;
+};
+
+}  // namespace ironcore::ceph_providerd
