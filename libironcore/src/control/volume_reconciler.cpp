@@ -136,11 +136,9 @@ Result<bool> VolumeReconciler::add_snapshot(const api::Volume& volume, const Off
   }
   storage::FromSnapshot source{.snapshot = id.uid, .key = std::nullopt};
   if (seen->is_encrypted) {
-    IRONCORE_TRY(source.key, parts_.keys.find(*snapshot, findings.trouble));
+    IRONCORE_TRY(source.key, parts_.keys.find_for({*offer.store, id}, *snapshot, findings.trouble));
     if (!source.key) {
-      findings.trouble = {"VolumeEncryptionSecretNotReady",
-                          "secret " + owned_secret_of(*snapshot).name + " with the key of volume snapshot " + name +
-                              " does not exist; make it again with the key in " + encryption_key_entry};
+      findings.trouble = {"VolumeEncryptionSecretNotReady", parts_.keys.lost(*snapshot).message};
       findings.look_again = parts_.options.look_again;
       return false;
     }
@@ -239,6 +237,7 @@ Result<void> VolumeReconciler::create(const api::Volume& volume, const Offer& of
   }
   tell(volume, api::EventType::normal, is_empty ? "EmptyImageCreationSucceeded" : "CreateImageFromSnapshotSucceeded",
        "the volume was made with " + bytes_text(created->size_bytes), action);
+  if (spec.key) parts_.keys.note(id, *spec.key);
   if (created->is_encrypted)
     tell(volume, api::EventType::normal, "ConfigureEncryptionSucceeded", "the data of the volume is encrypted",
          "ConfigureEncryption");
