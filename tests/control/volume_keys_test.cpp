@@ -514,6 +514,54 @@ TEST_CASE("a key that opens nothing is kept nowhere, and takes the place of noth
   CHECK(world.get<api::Secret>(wrapped("misled"), "default")->data.at("wrappedKey").value != lie);
 }
 
+TEST_CASE("a key that was lost is taken from the user's Secret only if it opens the data") {
+  for (const bool is_wrapping : {true, false}) {
+    CAPTURE(is_wrapping);
+    KeyWorld world;
+    if (!is_wrapping) world.options.keys = nullptr;
+    world.start();
+    world.create_key("my-key", key_text);
+    world.create(VolumeWorld::encrypted(VolumeWorld::here("data"), "my-key"));
+    world.run_for(5s);
+    world.put_claimed("data", "secret");
+    const auto uid = world.get_volume("data")->metadata.uid;
+    const auto kept = (is_wrapping ? "volumekey-" : "volume-") + uid;
+    const auto set = [&](const std::string& text) {
+      world.change<api::Secret>("my-key", [&](api::Secret& s) { s.data["encryptionKey"].value = text; });
+    };
+    set(base64_encode(std::string(32, 'x')));
+    world.remove<api::Secret>(kept);
+    world.start();
+    world.claim("data", "web");
+    world.run_for(1min, 1s);
+    CHECK(world.holder_of("data").empty());
+    CHECK(world.condition("data", "UpToDate").reason == "EncryptionKeyLost");
+    CHECK(world.condition("data", "UpToDate").message.find("my-key") != std::string::npos);
+    CHECK(world.events("data", "EncryptionKeyLost").size() == 1);
+    CHECK(world.secret_entry("data", "encryptionKey").empty());
+    CHECK_FALSE(world.get<api::Secret>("volumekey-" + uid, "default"));
+    set("nonsense");
+    world.run_for(6min, 1s);
+    CHECK(world.condition("data", "UpToDate").reason == "EncryptionKeyLost");
+    set(key_text);
+    world.run_for(6min, 1s);
+    CHECK(world.holder_of("data") == "web");
+    CHECK(world.condition("data", "UpToDate").status == ConditionStatus::true_);
+    CHECK(world.secret_entry("data", "encryptionKey") == key_text);
+    CHECK(world.get<api::Secret>("volumekey-" + uid, "default").operator bool() == is_wrapping);
+    CHECK(world.contents("data", 6) == "secret");
+    if (is_wrapping) continue;
+    // What lies in the only place that there is, and is wrong, gives way to it; a machine that has the volume notices nothing else.
+    const auto user = world.secret_entry("data", "userID");
+    world.change<api::Secret>(
+        kept, [&](api::Secret& s) { s.data["encryptionKey"].value = base64_encode(std::string(32, 'x')); });
+    world.start();
+    world.run_for(10s);
+    CHECK(world.secret_entry("data", "encryptionKey") == key_text);
+    CHECK(world.secret_entry("data", "userID") == user);
+  }
+}
+
 TEST_CASE("a provider without the keys it had says so and touches nothing") {
   KeyWorld world;
   world.start();

@@ -207,6 +207,22 @@ Trouble VolumeKeys::lost(const Place& place) const {
           Trouble::Kind::fault};
 }
 
+Result<void> VolumeKeys::bring_back(const Place& place, const storage::EncryptionKey& key,
+                                    std::optional<Trouble>& trouble) {
+  if (is_wrapping()) {
+    IRONCORE_TRY(const auto found, read_secret(store_, place.wrapped));
+    return write_wrapped(place, found, key, trouble);
+  }
+  IRONCORE_TRY(const auto found, read_secret(store_, place.plain));
+  std::map<std::string, std::string> data;
+  if (found)
+    for (const auto& [name, value] : found->data) data[name] = value.value;
+  data[encryption_key_entry] = encryption_key_text(key);
+  const auto written = write_secret(store_, place.plain, data);
+  for (auto& [name, value] : data) crypto::wipe(value);
+  return written;
+}
+
 // What is wrapped was bound to its object when it was known to be right, so it wins. But only the data knows: without its word neither is thrown away.
 Result<bool> VolumeKeys::secure(const KeyedData& data, const Place& place, const api::Secret& plain,
                                 std::optional<Trouble>& trouble) {

@@ -69,6 +69,11 @@ class VolumeKeys {
   Trouble lost(const T& object) const {
     return lost(place_of(object));
   }
+  /// A key that opens the data takes the place of whatever is kept.
+  template <class T>
+  Result<void> bring_back(const T& object, const storage::EncryptionKey& key, std::optional<Trouble>& trouble) {
+    return bring_back(place_of(object), key, trouble);
+  }
   /// Only with a KeyManagement: afterwards the key that opens the data opens from its wrapped form, so that the one in `plain` may go. False: what lay there was
   /// another one, and was not kept.
   template <class T>
@@ -119,6 +124,7 @@ class VolumeKeys {
                                                          const store::Shared<api::Secret>& plain,
                                                          std::optional<Trouble>& trouble);
   Trouble lost(const Place& place) const;
+  Result<void> bring_back(const Place& place, const storage::EncryptionKey& key, std::optional<Trouble>& trouble);
   Result<bool> secure(const KeyedData& data, const Place& place, const api::Secret& plain,
                       std::optional<Trouble>& trouble);
   void tell_restored(api::ObjectReference about, const Place& place);

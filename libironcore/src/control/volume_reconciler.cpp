@@ -291,12 +291,20 @@ Result<void> VolumeReconciler::publish(const api::Volume& volume, const Offer& o
   const auto& encryption = volume.spec.encryption;
   if (!handed && outcome.trouble && outcome.trouble->reason == key_is_lost && encryption &&
       !encryption->secret_ref.name.empty()) {
-    // Somebody has removed what was kept: the user may still have it.
-    IRONCORE_TRY(const auto key, users_key(volume, findings));
-    if (!key) return {};
-    IRONCORE_CHECK(parts_.keys.keep(volume, *key, findings.trouble));
-    outcome = {};
-    handed = handover_.turn(volume, *offer.store, *findings.seen, outcome, say);
+    // Somebody has removed what was kept: the user may still have it, or have another one by now.
+    Findings users;
+    IRONCORE_TRY(const auto key, users_key(volume, users));
+    bool is_it = false;
+    if (key) {
+      IRONCORE_TRY(is_it, parts_.keys.opens({*offer.store, findings.seen->id}, *key, findings.trouble));
+    }
+    if (is_it) {
+      IRONCORE_CHECK(parts_.keys.bring_back(volume, *key, findings.trouble));
+      outcome = {};
+      handed = handover_.turn(volume, *offer.store, *findings.seen, outcome, say);
+    } else {
+      outcome.trouble->message += "; secret " + encryption->secret_ref.name + " does not have it either";
+    }
   }
   findings.take(outcome);
   return handed;
