@@ -66,6 +66,8 @@ TEST_CASE(
   CHECK(world.blocks.volume(world.id_of(world.get_volume("data"))).value().is_encrypted);
   CHECK(world.wrapped_by_of("data") == "rack-1/1");
   CHECK(world.secret_entry("data", "encryptionKey").empty());
+  // Who finds no key there knows that there must be one.
+  CHECK(world.get_volume("data")->status.access->volume_attributes.at("encryption") == "luks2");
   world.claim("data", "web");
   world.run_for(5s);
   CHECK(world.holder_of("data") == "web");

@@ -158,6 +158,7 @@ class Cluster(WithCluster, WithServer):
     def test_another_key_in_the_secret_of_a_volume_changes_nothing_and_is_put_back(self):
         self.make(volume("safe", size="16Mi", more="  encryption: {}\n"))
         made = self.wait_state("volume/safe", "Available")
+        self.assertEqual(made["status"]["access"]["volumeAttributes"]["encryption"], "luks2")
         uid = made["metadata"]["uid"]
         own, kept = f"volume-{uid}", self.secret(f"volumekey-{uid}")
         self.make(cloud.CLASS + "---" + cloud.MACHINE)

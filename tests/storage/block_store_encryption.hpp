@@ -35,6 +35,7 @@ TEST_CASE_TEMPLATE_DEFINE("an encrypted volume has the size asked for, and is re
   }
   created(store, id, empty_spec(4 * mib, key));
   CHECK(store.volume(id)->is_encrypted);
+  CHECK(store.access(id).value().attributes.at("encryption") == "luks2");
   CHECK(content(store, id, key) == zeros(4 * mib));
   const auto bytes = noise(100'000);
   put(store, id, 777, bytes, key);
@@ -68,6 +69,7 @@ TEST_CASE_TEMPLATE_DEFINE("an encrypted volume has the size asked for, and is re
 
   const auto plain = new_id();
   created(store, plain, empty_spec(mib));
+  CHECK_FALSE(store.access(plain).value().attributes.contains("encryption"));
   IRONCORE_BLOCKS_FAIL(invalid, store.open(plain, key));
   CHECK_FALSE(store.is_key_of(plain, *key).value());
   IRONCORE_BLOCKS_FAIL(already_exists, create(store, plain, empty_spec(mib, key)));

@@ -307,6 +307,7 @@ Result<Access> BlockStore::access(const BlockId& id) {
     access.driver = "ceph";
     access.handle = crypto::sha256(text(image->id)).hex().substr(0, 16);
     access.attributes = {{"monitors", std::string(monitors)}, {"image", state_->options.pool + "/" + text(image->id)}};
+    if (image->key) access.attributes["encryption"] = "luks2";
     access.secrets = {{"userID", secret.name}, {"userKey", secret.key}};
     access.credential = secret.name;
     return access;
