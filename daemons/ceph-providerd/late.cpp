@@ -87,6 +87,9 @@ Result<std::unique_ptr<storage::BlockData>> LateBlockStore::open(const BlockId& 
   IRONCORE_TRY(auto data, kept->open(id, key));
   return std::unique_ptr<storage::BlockData>(std::make_unique<KeptData>(std::move(kept), std::move(data)));
 }
+Result<bool> LateBlockStore::is_key_of(const BlockId& id, const storage::EncryptionKey& key) {
+  return pass(&BlockStore::is_key_of, id, key);
+}
 Result<storage::Access> LateBlockStore::access(const BlockId& id) {
   return pass(&BlockStore::access, id);
 }

@@ -80,6 +80,7 @@ class LateBlockStore final : public Late<storage::BlockStore> {
   Result<void> remove_snapshot(const storage::BlockId& id) override;
   Result<std::unique_ptr<storage::BlockData>> open(const storage::BlockId& id,
                                                    const std::optional<storage::EncryptionKey>& key) override;
+  Result<bool> is_key_of(const storage::BlockId& id, const storage::EncryptionKey& key) override;
   Result<storage::Access> access(const storage::BlockId& id) override;
   Result<void> rotate_credential(const std::string& tenant) override;
   Result<std::vector<storage::Credential>> credentials(const std::string& tenant) override;

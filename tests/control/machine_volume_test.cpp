@@ -167,6 +167,20 @@ TEST_CASE("access of a volume on Ceph becomes an image with its secrets, and wha
     wrong[name] = "s3cret!";
     CHECK(open_volume(access, wrong, {}).error().message().find("s3cret") == std::string::npos);
   }
+  // What says that it is encrypted is never opened as a plain one.
+  access.volume_attributes["encryption"] = "luks2";
+  disk = open_volume(access, secrets, {});
+  REQUIRE(disk);
+  CHECK(std::get<compute::RbdImage>(disk->source).is_encrypted);
+  auto keyless = secrets;
+  keyless.erase("encryptionKey");
+  CHECK(open_volume(access, keyless, {}).error().message() ==
+        "the secret of its access has no entry encryptionKey: see to its provider");
+  access.volume_attributes["encryption"] = "rot13";
+  CHECK(open_volume(access, secrets, {}).error().code() == ErrorCode::unsupported);
+  CHECK(open_volume(access, keyless, {}).error().message() ==
+        "its encryption \"rot13\" is not known; this host knows luks2");
+  access.volume_attributes.erase("encryption");
   for (const auto* name : {"monitors", "image"}) {
     auto wrong = access;
     wrong.volume_attributes.erase(name);
@@ -243,6 +257,47 @@ TEST_CASE("a volume on Ceph waits for its secret, and a new key is pending until
   CHECK(world.state_of("web") == MachineState::running);
   CHECK(world.inside().opened.at("data").key == "second");
   CHECK(world.condition("web", "VolumesReady").reason == "VolumesReady");
+}
+
+TEST_CASE("an encrypted volume without its key is never a plain disk, neither at the start nor while a machine runs") {
+  VolumesWorld world;
+  world.start();
+  auto access = VolumesWorld::ceph();
+  access.volume_attributes["encryption"] = "luks2";
+  world.create_volume("data", access, 64 * mebibyte);
+  world.write_key("tenant.1", "first");
+  const auto write = [&](const std::string& passphrase) {
+    world.change<api::Secret>("volume-data", [&](api::Secret& s) {
+      s.data.erase("encryptionKey");
+      if (!passphrase.empty()) s.data["encryptionKey"].value = base64_encode(passphrase);
+    });
+  };
+  const std::string passphrase(32, 'p');
+  world.create(world.with_volume("web"));
+  world.run_for(1min, 1s);
+  CHECK(world.state_of("web") == MachineState::pending);
+  CHECK(world.condition("web", "Ready").message ==
+        "volume data: the secret of its access has no entry encryptionKey: see to its provider");
+  write(passphrase);
+  world.run_for(2min, 1s);
+  REQUIRE(world.state_of("web") == MachineState::running);
+  CHECK(world.inside().opened.at("data").passphrase == passphrase);
+  write("");
+  world.run_for(3min, 5s);
+  CHECK(world.state_of("web") == MachineState::running);
+  CHECK_FALSE(world.inside().opened.contains("data"));
+  CHECK(world.condition("web", "VolumesReady").message.find("has no entry encryptionKey") != std::string::npos);
+  world.change<api::Machine>("web", [](api::Machine& m) { m.spec.power = api::Power::off; });
+  world.run_for(30s);
+  CHECK(world.state_of("web") == MachineState::shutdown);
+  world.change<api::Machine>("web", [](api::Machine& m) { m.spec.power = api::Power::on; });
+  world.run_for(1min, 1s);
+  CHECK(world.state_of("web") != MachineState::running);
+  CHECK(world.condition("web", "Ready").message.find("has no entry encryptionKey") != std::string::npos);
+  write(passphrase);
+  world.run_for(2min, 1s);
+  CHECK(world.state_of("web") == MachineState::running);
+  CHECK(world.inside().opened.at("data").passphrase == passphrase);
 }
 
 TEST_CASE("claim and secrets of a volume stay until the guest has let go of it; a guest that refuses is told once") {

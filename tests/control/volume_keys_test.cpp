@@ -66,6 +66,8 @@ TEST_CASE(
   CHECK(world.blocks.volume(world.id_of(world.get_volume("data"))).value().is_encrypted);
   CHECK(world.wrapped_by_of("data") == "rack-1/1");
   CHECK(world.secret_entry("data", "encryptionKey").empty());
+  // Who finds no key there knows that there must be one.
+  CHECK(world.get_volume("data")->status.access->volume_attributes.at("encryption") == "luks2");
   world.claim("data", "web");
   world.run_for(5s);
   CHECK(world.holder_of("data") == "web");
@@ -375,6 +377,191 @@ TEST_CASE("a wrapped key that is gone, damaged or another volume's is never repl
   CHECK(world.holder_of("swapped") == "web");
   CHECK(world.holder_of("gone") == "web");
   CHECK(world.attach("gone"));
+}
+
+TEST_CASE("another key in the Secret of a volume is never kept: the one that opens the data is put back") {
+  KeyWorld world;
+  world.start();
+  for (const auto* name : {"data", "moved"}) world.create(VolumeWorld::generated(VolumeWorld::here(name)));
+  world.run_for(5s);
+  const auto spoil = [&](const char* name, const std::string& text) {
+    world.change<api::Secret>("volume-" + world.get_volume(name)->metadata.uid,
+                              [&](api::Secret& s) { s.data["encryptionKey"].value = text; });
+  };
+  const auto wrapped = [&](const char* name) {
+    return world.get<api::Secret>("volumekey-" + world.get_volume(name)->metadata.uid, "default")->data;
+  };
+  for (const auto& wrong : {key_text, std::string("no key at all")}) {
+    CAPTURE(wrong);
+    world.put_claimed("data", "secret");
+    const auto before = wrapped("data");
+    // Changed while a machine has it: put back for the machine, which may start again.
+    world.claim("data", "web");
+    world.run_for(5s);
+    const auto key = world.secret_entry("data", "encryptionKey");
+    spoil("data", wrong);
+    world.start();
+    world.run_for(5s);
+    CHECK(world.secret_entry("data", "encryptionKey") == key);
+    // Snapshots have the right one, whenever they are taken.
+    spoil("data", wrong);
+    const auto snapshot = wrong == key_text ? "monday" : "tuesday";
+    world.create(VolumeWorld::snapshot_of(snapshot, "data"));
+    // And nothing is left of it when the volume is released.
+    world.release("data");
+    world.run_for(5s);
+    CHECK(world.secret_entry("data", "encryptionKey").empty());
+    CHECK(wrapped("data") == before);
+    CHECK(world.events("data", "EncryptionKeyRestored").size() >= 1);
+    CHECK(world.contents_claimed("data", 6) == "secret");
+    const auto copy = "copy-of-" + std::string(snapshot);
+    world.create(VolumeWorld::from_snapshot(copy, snapshot));
+    world.run_for(10s);
+    REQUIRE(world.state_of(copy) == VolumeState::available);
+    CHECK(world.contents_claimed(copy, 6) == "secret");
+  }
+  CHECK_FALSE(world.is_anywhere(key_text));
+  CHECK(world.condition("data", "UpToDate").status == ConditionStatus::true_);
+
+  // From one machine to the next, while the key server is down: only without it nobody can be helped.
+  world.claim("moved", "web");
+  world.run_for(5s);
+  world.put("moved", "moved");
+  const auto key = world.secret_entry("moved", "encryptionKey");
+  spoil("moved", key_text);
+  world.fail(ErrorCode::unavailable);
+  world.claim("moved", "db");
+  world.run_for(10s);
+  CHECK(world.holder_of("moved") != "db");
+  CHECK(world.condition("moved", "UpToDate").reason == "KeyManagementUnavailable");
+  world.keys.set_faults({});
+  world.run_for(2min, 1s);
+  CHECK(world.holder_of("moved") == "db");
+  CHECK(world.secret_entry("moved", "encryptionKey") == key);
+  CHECK(world.contents("moved", 5) == "moved");
+}
+
+TEST_CASE("a key that opens nothing is kept nowhere, and takes the place of nothing, also of none") {
+  KeyWorld world;
+  world.start();
+  world.create(VolumeWorld::generated(VolumeWorld::here("data")));
+  world.create(VolumeWorld::generated(VolumeWorld::here("misled")));
+  world.run_for(5s);
+  const auto volume = [&](const char* name) { return "volume-" + world.get_volume(name)->metadata.uid; };
+  const auto wrapped = [&](const char* name) { return "volumekey-" + world.get_volume(name)->metadata.uid; };
+  for (const auto* name : {"data", "misled"}) {
+    world.claim(name, "web");
+    world.run_for(5s);
+    world.put(name, "secret");
+  }
+  const auto key = world.secret_entry("data", "encryptionKey");
+  // The wrapped one is gone, and what is left is wrong: nothing is thrown away.
+  world.remove<api::Secret>(wrapped("data"));
+  world.change<api::Secret>(volume("data"), [&](api::Secret& s) { s.data["encryptionKey"].value = key_text; });
+  world.release("data");
+  world.run_for(10s);
+  CHECK(world.condition("data", "UpToDate").reason == "EncryptionKeyLost");
+  CHECK(world.secret_entry("data", "encryptionKey") == key_text);
+  CHECK_FALSE(world.get<api::Secret>(wrapped("data"), "default"));
+  world.create(VolumeWorld::snapshot_of("monday", "data"));
+  world.claim("data", "db");
+  world.run_for(1min, 1s);
+  CHECK(world.holder_of("data").empty());
+  const auto snapshot = world.get_snapshot("monday")->metadata.uid;
+  CHECK_FALSE(world.get<api::Secret>("volumekey-" + snapshot, "default"));
+  CHECK(world.events("monday", "VolumeEncryptionSecretNotReady").size() == 1);
+  world.create(VolumeWorld::from_snapshot("copy", "monday"));
+  world.run_for(10s);
+  CHECK(world.condition("copy", "Ready").reason == "VolumeEncryptionSecretNotReady");
+  // A wrong key for the snapshot is as good as none.
+  const auto give = [&](const std::string& text) {
+    const auto found = *world.get_snapshot("monday");
+    api::Secret made;
+    made.metadata.namespace_ = "default";
+    made.metadata.name = "volumesnapshot-" + snapshot;
+    made.metadata.owner_references = {{.api_version = "storage.ironcore.dev/v1alpha1",
+                                       .kind = "VolumeSnapshot",
+                                       .name = "monday",
+                                       .uid = snapshot,
+                                       .controller = true}};
+    made.type = std::string(api::volume_encryption_secret_type);
+    made.data["encryptionKey"].value = text;
+    world.create(made);
+  };
+  give(key_text);
+  world.start();
+  world.run_for(1min, 1s);
+  CHECK(world.condition("copy", "Ready").reason == "VolumeEncryptionSecretNotReady");
+  CHECK_FALSE(world.get<api::Secret>("volumekey-" + snapshot, "default"));
+  CHECK_FALSE(world.get<api::Secret>(wrapped("copy"), "default"));
+  CHECK(world.events("monday", "EncryptionKeyLost").size() == 1);
+  // The right one is taken wherever it is put.
+  world.change<api::Secret>("volumesnapshot-" + snapshot, [&](api::Secret& s) { s.data["encryptionKey"].value = key; });
+  world.change<api::Secret>(volume("data"), [&](api::Secret& s) { s.data["encryptionKey"].value = key; });
+  world.start();
+  world.run_for(3min, 1s);
+  CHECK(world.holder_of("data") == "db");
+  CHECK(world.contents("data", 6) == "secret");
+  CHECK(world.wrapped_by(snapshot) == "rack-1/1");
+  CHECK_FALSE(world.get<api::Secret>("volumesnapshot-" + snapshot, "default"));
+  CHECK(world.contents_claimed("copy", 6) == "secret");
+  // Also in the place of a wrapped one that opens, and opens nothing.
+  const auto uid = world.get_volume("misled")->metadata.uid;
+  const auto other = storage::EncryptionKey::from_bytes(as_bytes(std::string(32, 'k'))).value();
+  const auto lie = world.keys.wrap(other, as_bytes("volume default/" + uid)).value().to_text();
+  world.change<api::Secret>(wrapped("misled"), [&](api::Secret& s) { s.data["wrappedKey"].value = lie; });
+  world.release("misled");
+  world.run_for(10s);
+  CHECK(world.contents_claimed("misled", 6) == "secret");
+  CHECK(world.get<api::Secret>(wrapped("misled"), "default")->data.at("wrappedKey").value != lie);
+}
+
+TEST_CASE("a key that was lost is taken from the user's Secret only if it opens the data") {
+  for (const bool is_wrapping : {true, false}) {
+    CAPTURE(is_wrapping);
+    KeyWorld world;
+    if (!is_wrapping) world.options.keys = nullptr;
+    world.start();
+    world.create_key("my-key", key_text);
+    world.create(VolumeWorld::encrypted(VolumeWorld::here("data"), "my-key"));
+    world.run_for(5s);
+    world.put_claimed("data", "secret");
+    const auto uid = world.get_volume("data")->metadata.uid;
+    const auto kept = (is_wrapping ? "volumekey-" : "volume-") + uid;
+    const auto set = [&](const std::string& text) {
+      world.change<api::Secret>("my-key", [&](api::Secret& s) { s.data["encryptionKey"].value = text; });
+    };
+    set(base64_encode(std::string(32, 'x')));
+    world.remove<api::Secret>(kept);
+    world.start();
+    world.claim("data", "web");
+    world.run_for(1min, 1s);
+    CHECK(world.holder_of("data").empty());
+    CHECK(world.condition("data", "UpToDate").reason == "EncryptionKeyLost");
+    CHECK(world.condition("data", "UpToDate").message.find("my-key") != std::string::npos);
+    CHECK(world.events("data", "EncryptionKeyLost").size() == 1);
+    CHECK(world.secret_entry("data", "encryptionKey").empty());
+    CHECK_FALSE(world.get<api::Secret>("volumekey-" + uid, "default"));
+    set("nonsense");
+    world.run_for(6min, 1s);
+    CHECK(world.condition("data", "UpToDate").reason == "EncryptionKeyLost");
+    set(key_text);
+    world.run_for(6min, 1s);
+    CHECK(world.holder_of("data") == "web");
+    CHECK(world.condition("data", "UpToDate").status == ConditionStatus::true_);
+    CHECK(world.secret_entry("data", "encryptionKey") == key_text);
+    CHECK(world.get<api::Secret>("volumekey-" + uid, "default").operator bool() == is_wrapping);
+    CHECK(world.contents("data", 6) == "secret");
+    if (is_wrapping) continue;
+    // What lies in the only place that there is, and is wrong, gives way to it; a machine that has the volume notices nothing else.
+    const auto user = world.secret_entry("data", "userID");
+    world.change<api::Secret>(
+        kept, [&](api::Secret& s) { s.data["encryptionKey"].value = base64_encode(std::string(32, 'x')); });
+    world.start();
+    world.run_for(10s);
+    CHECK(world.secret_entry("data", "encryptionKey") == key_text);
+    CHECK(world.secret_entry("data", "userID") == user);
+  }
 }
 
 TEST_CASE("a provider without the keys it had says so and touches nothing") {

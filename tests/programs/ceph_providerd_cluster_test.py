@@ -52,6 +52,55 @@ class Cluster(WithProvider):
         self.ok("delete", "volume", "safe", seconds=90)
         self.assertNotEqual(self.ctl("get", "secret", f"volumekey-{uid}").code, 0)
 
+    def claim_safe(self, uid=None):
+        """By the machine `web-1`, of which there is no more than the object; nobody without uid."""
+        more = f"  claimRef: {{name: web-1, uid: {uid}}}\n" if uid else ""
+        self.make(volume("safe", size="16Mi", more="  encryption: {}\n" + more))
+        wait_until("it is handed over", lambda: self.get("volume", "safe")["status"]["use"].get("machine", {}).get("uid") == uid)
+
+    def test_another_key_in_the_secret_of_a_volume_changes_nothing_and_is_put_back(self):
+        self.make(volume("safe", size="16Mi", more="  encryption: {}\n"))
+        made = self.wait_state("volume/safe", "Available")
+        self.assertEqual(made["status"]["access"]["volumeAttributes"]["encryption"], "luks2")
+        uid = made["metadata"]["uid"]
+        own, kept = f"volume-{uid}", self.secret(f"volumekey-{uid}")
+        self.make(cloud.CLASS + "---" + cloud.MACHINE)
+        machine = self.get("machine", "web-1")["metadata"]["uid"]
+        self.claim_safe(machine)
+        key = self.secret(own)["encryptionKey"]
+        wrong = base64.b64encode(secrets.token_bytes(32)).decode()
+
+        def spoil():
+            self.make(f"apiVersion: v1\nkind: Secret\nmetadata: {{name: {own}}}\nstringData: {{encryptionKey: '{wrong}'}}\n")
+            self.assertEqual(self.secret(own)["encryptionKey"], wrong)
+
+        spoil()
+        self.claim_safe()
+        self.assertNotIn("encryptionKey", self.secret(own))
+        self.assertEqual(self.secret(f"volumekey-{uid}"), kept)
+        wait_until("it is told", lambda: "EncryptionKeyRestored" in self.ok("describe", "volume", "safe"))
+        self.claim_safe(machine)
+        self.assertEqual(self.secret(own)["encryptionKey"], key)
+        # A provider that has just begun knows no key: it asks the header of the image.
+        spoil()
+        self.provider.kill()
+        self.provider = self.start_provider()
+        wait_until("the key is put back", lambda: self.secret(own)["encryptionKey"] == key, seconds=60)
+        # Without a wrapped one a wrong key is nobody's, and the right one is enough.
+        self.ok("delete", "secret", f"volumekey-{uid}")
+        spoil()
+        self.claim_safe()
+        wait_until("it is lost", lambda: "EncryptionKeyLost" in self.ok("describe", "volume", "safe"))
+        self.assertNotEqual(self.ctl("get", "secret", f"volumekey-{uid}").code, 0)
+        wrong, key = key, wrong
+        spoil()
+        wait_until("the right one is kept", lambda: self.ctl("get", "secret", f"volumekey-{uid}").code == 0, seconds=120)
+        self.assertNotIn("encryptionKey", self.secret(own))
+        for one in (key, wrong):
+            self.assertNotIn(one, self.provider.log.read_text())
+        self.ok("delete", "machine", "web-1")
+        self.ok("delete", "volume", "safe", seconds=90)
+
     def s3(self, access, *arguments):
         host = self.cluster.env["S3_ENDPOINT"].removeprefix("http://")
         config = self.private("s3cfg", f"[default]\nuse_https = False\nhost_base = {host}\nhost_bucket = {host}\n"

@@ -68,6 +68,11 @@ class Access(unittest.TestCase):
         self.assertEqual(disk.handle, "0123456789abcdef")
         self.assertEqual(disk.secrets, ironcore.DiskSecrets(KEY, PASSPHRASE))
         self.assertEqual(disk.limits, ironcore.DiskLimits(iops=100, burst_iops=1000, burst=15))
+        told = {**attributes, "encryption": "luks2"}
+        self.assertEqual(ironcore.open_volume("ceph", "0123456789abcdef", told, secrets), disk)
+        del secrets["encryptionKey"]
+        self.assertEqual(ironcore.open_volume("ceph", "x", attributes, secrets).source, on_ceph())
+        self.assertIn("no entry encryptionKey", self.refused("ceph", "x", told, secrets).message)
         error = self.refused("ceph", "x", attributes, {**secrets, "userKey": "hunter2 is no base64"})
         self.assertEqual(error.code, "invalid")
         self.assertIn("userKey", error.message)

@@ -29,10 +29,13 @@ TEST_CASE_TEMPLATE_DEFINE("an encrypted volume has the size asked for, and is re
     IRONCORE_BLOCKS_FAIL(not_found, store.volume(id));
     created(store, id, empty_spec(4 * mib));
     IRONCORE_BLOCKS_FAIL(invalid, store.open(id, key));
+    CHECK_FALSE(store.is_key_of(id, *key).value());
+    IRONCORE_BLOCKS_FAIL(not_found, store.is_key_of(new_id(), *key));
     return;
   }
   created(store, id, empty_spec(4 * mib, key));
   CHECK(store.volume(id)->is_encrypted);
+  CHECK(store.access(id).value().attributes.at("encryption") == "luks2");
   CHECK(content(store, id, key) == zeros(4 * mib));
   const auto bytes = noise(100'000);
   put(store, id, 777, bytes, key);
@@ -50,12 +53,25 @@ TEST_CASE_TEMPLATE_DEFINE("an encrypted volume has the size asked for, and is re
   IRONCORE_BLOCKS_FAIL(already_exists, create(store, id, empty_spec(8 * mib, key)));
   IRONCORE_BLOCKS_FAIL(forbidden, store.open(id, wrong));
   IRONCORE_BLOCKS_FAIL(invalid, store.open(id, {}));
+  CHECK(store.is_key_of(id, *key).value());
+  CHECK_FALSE(store.is_key_of(id, *wrong).value());
+  {
+    // Nobody sees it, and it disturbs nobody.
+    const auto other = fixture.another();
+    const auto data = opened(store, id, key);
+    const auto clients = other->clients(id).value().size();
+    CHECK(other->is_key_of(id, *key).value());
+    CHECK(other->clients(id).value().size() == clients);
+    CHECK(read(*data, 777, bytes.size()) == bytes);
+  }
   CHECK(get(*fixture.another(), id, 777, bytes.size(), key) == bytes);
   CHECK(get(store, id, 4 * mib - 10, 10, key) == Bytes(as_bytes("0123456789").begin(), as_bytes("0123456789").end()));
 
   const auto plain = new_id();
   created(store, plain, empty_spec(mib));
+  CHECK_FALSE(store.access(plain).value().attributes.contains("encryption"));
   IRONCORE_BLOCKS_FAIL(invalid, store.open(plain, key));
+  CHECK_FALSE(store.is_key_of(plain, *key).value());
   IRONCORE_BLOCKS_FAIL(already_exists, create(store, plain, empty_spec(mib, key)));
 
   const auto smallest = new_id();
@@ -66,6 +82,7 @@ TEST_CASE_TEMPLATE_DEFINE("an encrypted volume has the size asked for, and is re
   IRONCORE_BLOCKS_OK(store.remove(smallest));
   IRONCORE_BLOCKS_OK(store.remove(id));
   IRONCORE_BLOCKS_FAIL(not_found, store.open(id, key));
+  IRONCORE_BLOCKS_FAIL(not_found, store.is_key_of(id, *key));
 }
 
 TEST_CASE_TEMPLATE_DEFINE("small changes beside each other in an encrypted volume, all at once, and none is lost",
@@ -158,6 +175,8 @@ TEST_CASE_TEMPLATE_DEFINE("a snapshot of an encrypted volume is restored with th
   put(store, id, mib, noise(mib), key);
   CHECK(content(store, saved, key) == expected);
   IRONCORE_BLOCKS_FAIL(forbidden, store.open(saved, other));
+  CHECK(store.is_key_of(saved, *key).value());
+  CHECK_FALSE(store.is_key_of(saved, *other).value());
   IRONCORE_BLOCKS_FAIL(invalid, store.open(saved, {}));
 
   const auto refused = new_id();

@@ -107,7 +107,13 @@ Result<void> open_ceph(const api::VolumeAccess& access, const VolumeSecrets& sec
   image.image = name.substr(last + 1);
   IRONCORE_TRY(image.user, secret(secrets, "userID"));
   IRONCORE_TRY(disk.secrets.key, decoded(secrets, "userKey"));
-  image.is_encrypted = secrets.contains("encryptionKey");
+  // A key that is missing makes no plain disk: its guest would find noise, and format it.
+  const auto encryption = access.volume_attributes.find("encryption");
+  const bool is_told = encryption != access.volume_attributes.end();
+  if (is_told && encryption->second != "luks2")
+    return Error(ErrorCode::unsupported,
+                 "its encryption " + in_quotes(encryption->second) + " is not known; this host knows luks2");
+  image.is_encrypted = is_told || secrets.contains("encryptionKey");
   if (image.is_encrypted) {
     IRONCORE_TRY(disk.secrets.passphrase, decoded(secrets, "encryptionKey"));
   }

@@ -56,6 +56,7 @@ struct VolumeHandover::Step {
   OwnedSecret own;
   store::Shared<api::Secret> found;
   std::map<std::string, std::string> data;  ///< as it shall be in the Secret
+  bool is_key_restored = false;             ///< what lay there was changed or removed
   std::optional<Error> later;               ///< what has to be tried again, after the rest is written
 
   ~Step() { wipe_all(data); }
@@ -155,41 +156,37 @@ WallTime VolumeHandover::since(const Step& step, const std::string& credential) 
   return earliest;
 }
 
-/// The key, where the Secret shall have it.
+/// The key, where the Secret shall have it. What is there may have been changed: only a key that opens the data is handed on.
 Result<void> VolumeHandover::add_key(Step& step) {
+  const KeyedData data{step.store, step.seen.id};
+  auto& trouble = step.outcome.trouble;
   const bool is_there = step.found && step.found->data.contains(encryption_key_entry);
+  const auto leave = [&] { step.data[encryption_key_entry] = step.found->data.at(encryption_key_entry).value; };
   if (step.is_held || !parts_.keys.is_wrapping()) {
-    if (is_there) {
-      // Attached with it, or on the way from one holder to the next: the KeyManagement need not be asked.
-      const auto key = encryption_key_in(*step.found);
-      if (!key) {
-        step.outcome.trouble = Trouble::named("VolumeEncryptionSecretNotReady", key.error());
-        return key.error();
-      }
-      step.data[encryption_key_entry] = step.found->data.at(encryption_key_entry).value;
-      return {};
-    }
-    IRONCORE_TRY(const auto key, parts_.keys.find(*step.volume, step.outcome.trouble));
+    IRONCORE_TRY(const auto key, parts_.keys.find_for(data, *step.volume, step.found, trouble));
     if (!key) {
-      step.outcome.trouble = {key_is_lost,
-                              "the key of the volume is gone; bring back secret " +
-                                  (parts_.keys.is_wrapping() ? wrapped_key_secret_of(*step.volume) : step.own).name +
-                                  ", or put the key into " + encryption_key_entry + " of secret " + step.own.name +
-                                  ", owned by the volume",
-                              Trouble::Kind::fault};
-      return Error(ErrorCode::not_found, step.outcome.trouble->message);
+      trouble = parts_.keys.lost(*step.volume);
+      return Error(ErrorCode::not_found, trouble->message);
     }
-    step.data[encryption_key_entry] = encryption_key_text(*key);
+    const auto before = is_there ? encryption_key_in(*step.found) : Result<storage::EncryptionKey>(*key);
+    const bool is_same = before && crypto::constant_time_equal(before->bytes(), key->bytes());
+    step.is_key_restored = !is_same || (step.was_held && !is_there);
+    if (is_there && is_same) {
+      leave();
+    } else {
+      step.data[encryption_key_entry] = encryption_key_text(*key);
+    }
     return {};
   }
   if (!is_there) return {};
   // Nobody needs it there any more; it goes when it can be had again.
-  const auto key = encryption_key_in(*step.found);
-  if (!key) return {};
-  const auto secured = parts_.keys.secure(*step.volume, *key, step.outcome.trouble);
-  if (secured) return {};
-  step.data[encryption_key_entry] = step.found->data.at(encryption_key_entry).value;
-  step.later = secured.error();
+  const auto is_kept = parts_.keys.secure(data, *step.volume, *step.found, trouble);
+  if (is_kept) {
+    step.is_key_restored = !*is_kept;
+    return {};
+  }
+  leave();
+  step.later = is_kept.error();
   return {};
 }
 
@@ -258,6 +255,7 @@ Result<void> VolumeHandover::turn(const api::Volume& volume, storage::BlockStore
             .own = {},
             .found = {},
             .data = {},
+            .is_key_restored = false,
             .later = {}};
   if (step.volume->status.use) step.use = *step.volume->status.use;
   step.own = owned_secret_of(*step.volume);
@@ -280,6 +278,7 @@ Result<void> VolumeHandover::turn(const api::Volume& volume, storage::BlockStore
     outcome.access.reset();
     return written.error();
   }
+  if (step.is_key_restored) parts_.keys.tell_restored(*step.volume);
   if (step.later) return *step.later;
   return {};
 }

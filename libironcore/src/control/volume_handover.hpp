@@ -68,9 +68,6 @@ class VolumeHandover {
   std::shared_mutex handing_out_;
 };
 
-/// Reason of `Outcome::trouble`: the volume is encrypted, and its key is nowhere.
-inline constexpr const char* key_is_lost = "EncryptionKeyLost";
-
 /// The tenant's volumes that have a credential, by `namespace/credential`: an index that the provider adds.
 inline constexpr const char* by_credential = "credential";
 

@@ -87,20 +87,25 @@ auto VolumeKeys::place_of(const api::VolumeSnapshot& snapshot) -> Place {
           .context = "volumesnapshot " + snapshot.metadata.namespace_ + "/" + snapshot.metadata.uid};
 }
 
-Result<std::optional<storage::EncryptionKey>> VolumeKeys::find(const Place& place, std::optional<Trouble>& trouble) {
+Result<std::optional<storage::EncryptionKey>> VolumeKeys::find_wrapped(const Place& place,
+                                                                       std::optional<Trouble>& trouble) {
   IRONCORE_TRY(const auto found, read_secret(store_, place.wrapped));
-  if (found) {
-    const auto doing = "key of " + place.name + " in secret " + place.wrapped.name;
-    const auto wrapped = wrapped_in(*found);
-    if (!wrapped) return refused(wrapped.error(), doing, trouble);
-    if (!is_wrapping())
-      return refused(Error(ErrorCode::not_found,
-                           "it is wrapped with " + wrapped->by.to_text() + "; give the provider the keys that it had"),
-                     doing, trouble);
-    const auto key = options_.keys->unwrap(*wrapped, as_bytes(place.context));
-    if (!key) return refused(key.error(), doing, trouble);
-    return std::optional(*key);
-  }
+  if (!found) return std::optional<storage::EncryptionKey>();
+  const auto doing = "key of " + place.name + " in secret " + place.wrapped.name;
+  const auto wrapped = wrapped_in(*found);
+  if (!wrapped) return refused(wrapped.error(), doing, trouble);
+  if (!is_wrapping())
+    return refused(Error(ErrorCode::not_found,
+                         "it is wrapped with " + wrapped->by.to_text() + "; give the provider the keys that it had"),
+                   doing, trouble);
+  const auto key = options_.keys->unwrap(*wrapped, as_bytes(place.context));
+  if (!key) return refused(key.error(), doing, trouble);
+  return std::optional(*key);
+}
+
+Result<std::optional<storage::EncryptionKey>> VolumeKeys::find(const Place& place, std::optional<Trouble>& trouble) {
+  IRONCORE_TRY(const auto wrapped, find_wrapped(place, trouble));
+  if (wrapped) return wrapped;
   const auto plain = read_secret(store_, place.plain);
   if (plain && (!*plain || !(*plain)->data.contains(encryption_key_entry)))
     return std::optional<storage::EncryptionKey>();
@@ -143,30 +148,131 @@ Result<storage::EncryptionKey> VolumeKeys::keep(const Place& place, const storag
   return key;
 }
 
-Result<void> VolumeKeys::secure(const Place& place, const storage::EncryptionKey& key,
-                                std::optional<Trouble>& trouble) {
-  IRONCORE_TRY(const auto found, read_secret(store_, place.wrapped));
-  if (found)
-    if (const auto wrapped = wrapped_in(*found)) {
-      const auto opened = options_.keys->unwrap(*wrapped, as_bytes(place.context));
-      if (opened && is_same(*opened, key)) return {};
-      if (!opened && opened.error().code() != ErrorCode::not_found && opened.error().code() != ErrorCode::corrupt)
-        return refused(opened.error(), "key of " + place.name, trouble);
-    }
-  // What is there opens no more, and this is the last moment to replace it.
-  return write_wrapped(place, found, key, trouble);
+// ---- one key, and data that is there ------------------------------------------------------------------------------
+
+Result<bool> VolumeKeys::opens(const KeyedData& data, const storage::EncryptionKey& key,
+                               std::optional<Trouble>& trouble) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto known = proven_.find(data.id.uid);
+    if (known != proven_.end() && known->second == crypto::sha256(key.bytes())) return true;
+  }
+  const auto is_it = data.store.is_key_of(data.id, key);
+  if (!is_it) {
+    trouble = Trouble::of(is_it.error(), "StoreFailed");
+    return is_it.error();
+  }
+  if (*is_it) note(data.id, key);
+  return *is_it;
 }
 
-Result<void> VolumeKeys::wrap_old(const api::VolumeSnapshot& snapshot, std::optional<Trouble>& trouble) {
+void VolumeKeys::note(const storage::BlockId& id, const storage::EncryptionKey& key) {
+  const std::lock_guard lock(mutex_);
+  proven_[id.uid] = crypto::sha256(key.bytes());
+}
+
+void VolumeKeys::forget(const std::string& uid) {
+  const auto parsed = Uid::parse(uid);
+  const std::lock_guard lock(mutex_);
+  if (parsed) proven_.erase(*parsed);
+}
+
+Result<store::Shared<api::Secret>> VolumeKeys::read_own(const Place& place) {
+  auto found = read_secret(store_, place.plain);
+  if (!found && found.error().code() == ErrorCode::already_exists) return store::Shared<api::Secret>();
+  return found;
+}
+
+Result<std::optional<storage::EncryptionKey>> VolumeKeys::find_for(const KeyedData& data, const Place& place,
+                                                                   const store::Shared<api::Secret>& plain,
+                                                                   std::optional<Trouble>& trouble) {
+  if (plain && plain->data.contains(encryption_key_entry))
+    if (const auto key = encryption_key_in(*plain)) {
+      IRONCORE_TRY(const bool is_it, opens(data, *key, trouble));
+      if (is_it) return std::optional(*key);
+    }
+  IRONCORE_TRY(const auto wrapped, find_wrapped(place, trouble));
+  if (wrapped) {
+    IRONCORE_TRY(const bool is_it, opens(data, *wrapped, trouble));
+    if (is_it) return wrapped;
+  }
+  return std::optional<storage::EncryptionKey>();
+}
+
+Trouble VolumeKeys::lost(const Place& place) const {
+  return {key_is_lost,
+          "no key that is kept opens the data of " + place.name + "; bring back secret " +
+              (is_wrapping() ? place.wrapped : place.plain).name + " as it was, or put the key into " +
+              encryption_key_entry + " of secret " + place.plain.name + ", owned by " + place.name,
+          Trouble::Kind::fault};
+}
+
+Result<void> VolumeKeys::bring_back(const Place& place, const storage::EncryptionKey& key,
+                                    std::optional<Trouble>& trouble) {
+  if (is_wrapping()) {
+    IRONCORE_TRY(const auto found, read_secret(store_, place.wrapped));
+    return write_wrapped(place, found, key, trouble);
+  }
+  IRONCORE_TRY(const auto found, read_secret(store_, place.plain));
+  std::map<std::string, std::string> data;
+  if (found)
+    for (const auto& [name, value] : found->data) data[name] = value.value;
+  data[encryption_key_entry] = encryption_key_text(key);
+  const auto written = write_secret(store_, place.plain, data);
+  for (auto& [name, value] : data) crypto::wipe(value);
+  return written;
+}
+
+// What is wrapped was bound to its object when it was known to be right, so it wins. But only the data knows: without its word neither is thrown away.
+Result<bool> VolumeKeys::secure(const KeyedData& data, const Place& place, const api::Secret& plain,
+                                std::optional<Trouble>& trouble) {
+  const auto key = encryption_key_in(plain);
+  IRONCORE_TRY(const auto found, read_secret(store_, place.wrapped));
+  std::optional<Error> refusal_of_wrapped;
+  if (found) {
+    const auto wrapped = wrapped_in(*found);
+    const auto opened = wrapped ? options_.keys->unwrap(*wrapped, as_bytes(place.context))
+                                : Result<storage::EncryptionKey>(wrapped.error());
+    if (opened && key && is_same(*opened, *key)) return true;
+    if (opened) {
+      IRONCORE_TRY(const bool is_it, opens(data, *opened, trouble));
+      if (is_it) return false;
+    } else {
+      refusal_of_wrapped = opened.error();
+      if (opened.error().code() != ErrorCode::not_found && opened.error().code() != ErrorCode::corrupt)
+        return refused(opened.error(), "key of " + place.name, trouble);
+    }
+  }
+  if (key) {
+    IRONCORE_TRY(const bool is_it, opens(data, *key, trouble));
+    if (is_it) {
+      // This is the last moment to replace what is wrapped.
+      IRONCORE_CHECK(write_wrapped(place, found, *key, trouble));
+      return true;
+    }
+  }
+  if (refusal_of_wrapped) return refused(*refusal_of_wrapped, "key of " + place.name, trouble);
+  trouble = lost(place);
+  return Error(ErrorCode::not_found, trouble->message);
+}
+
+void VolumeKeys::tell_restored(api::ObjectReference about, const Place& place) {
+  events_.record(std::move(about), api::EventType::warning, "EncryptionKeyRestored",
+                 "entry " + std::string(encryption_key_entry) + " of secret " + place.plain.name +
+                     " was changed or removed, which changes nothing: the key that opens the data is kept",
+                 "ConfigureEncryption");
+}
+
+Result<void> VolumeKeys::wrap_old(const KeyedData& data, const api::VolumeSnapshot& snapshot,
+                                  std::optional<Trouble>& trouble) {
   if (!is_wrapping()) return {};
   const auto place = place_of(snapshot);
-  const auto plain = read_secret(store_, place.plain);
-  if (!plain && plain.error().code() != ErrorCode::already_exists) return plain.error();
-  if (!plain || !*plain) return {};
-  const auto key = encryption_key_in(**plain);
-  if (!key) return {};  // told to those who need it
-  IRONCORE_CHECK(secure(place, *key, trouble));
-  return remove_secret(store_, place.plain);
+  IRONCORE_TRY(const auto plain, read_own(place));
+  if (!plain) return {};
+  IRONCORE_TRY(const bool is_kept, secure(data, place, *plain, trouble));
+  IRONCORE_CHECK(remove_secret(store_, place.plain));
+  if (!is_kept) tell_restored(reference_to(snapshot), place);
+  return {};
 }
 
 // ---- all keys -----------------------------------------------------------------------------------------------------

@@ -136,11 +136,9 @@ Result<bool> VolumeReconciler::add_snapshot(const api::Volume& volume, const Off
   }
   storage::FromSnapshot source{.snapshot = id.uid, .key = std::nullopt};
   if (seen->is_encrypted) {
-    IRONCORE_TRY(source.key, parts_.keys.find(*snapshot, findings.trouble));
+    IRONCORE_TRY(source.key, parts_.keys.find_for({*offer.store, id}, *snapshot, findings.trouble));
     if (!source.key) {
-      findings.trouble = {"VolumeEncryptionSecretNotReady",
-                          "secret " + owned_secret_of(*snapshot).name + " with the key of volume snapshot " + name +
-                              " does not exist; make it again with the key in " + encryption_key_entry};
+      findings.trouble = {"VolumeEncryptionSecretNotReady", parts_.keys.lost(*snapshot).message};
       findings.look_again = parts_.options.look_again;
       return false;
     }
@@ -239,6 +237,7 @@ Result<void> VolumeReconciler::create(const api::Volume& volume, const Offer& of
   }
   tell(volume, api::EventType::normal, is_empty ? "EmptyImageCreationSucceeded" : "CreateImageFromSnapshotSucceeded",
        "the volume was made with " + bytes_text(created->size_bytes), action);
+  if (spec.key) parts_.keys.note(id, *spec.key);
   if (created->is_encrypted)
     tell(volume, api::EventType::normal, "ConfigureEncryptionSucceeded", "the data of the volume is encrypted",
          "ConfigureEncryption");
@@ -292,12 +291,20 @@ Result<void> VolumeReconciler::publish(const api::Volume& volume, const Offer& o
   const auto& encryption = volume.spec.encryption;
   if (!handed && outcome.trouble && outcome.trouble->reason == key_is_lost && encryption &&
       !encryption->secret_ref.name.empty()) {
-    // Somebody has removed what was kept: the user may still have it.
-    IRONCORE_TRY(const auto key, users_key(volume, findings));
-    if (!key) return {};
-    IRONCORE_CHECK(parts_.keys.keep(volume, *key, findings.trouble));
-    outcome = {};
-    handed = handover_.turn(volume, *offer.store, *findings.seen, outcome, say);
+    // Somebody has removed what was kept: the user may still have it, or have another one by now.
+    Findings users;
+    IRONCORE_TRY(const auto key, users_key(volume, users));
+    bool is_it = false;
+    if (key) {
+      IRONCORE_TRY(is_it, parts_.keys.opens({*offer.store, findings.seen->id}, *key, findings.trouble));
+    }
+    if (is_it) {
+      IRONCORE_CHECK(parts_.keys.bring_back(volume, *key, findings.trouble));
+      outcome = {};
+      handed = handover_.turn(volume, *offer.store, *findings.seen, outcome, say);
+    } else {
+      outcome.trouble->message += "; secret " + encryption->secret_ref.name + " does not have it either";
+    }
   }
   findings.take(outcome);
   return handed;

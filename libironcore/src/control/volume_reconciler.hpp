@@ -38,7 +38,10 @@ class VolumeReconciler {
 
   Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
   /// The volume is gone from the store of objects.
-  void forget(const std::string& uid) { writes_.forget(uid); }
+  void forget(const std::string& uid) {
+    writes_.forget(uid);
+    parts_.keys.forget(uid);
+  }
   /// Whether a change that the cache tells needs no turn.
   bool is_expected(const store::Shared<api::Volume>& before, const store::Shared<api::Volume>& after) {
     return writes_.is_expected(before, after);

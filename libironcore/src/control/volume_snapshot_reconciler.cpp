@@ -74,7 +74,7 @@ Result<storage::Snapshot> VolumeSnapshotReconciler::take(const api::VolumeSnapsh
   IRONCORE_TRY(const auto source, block_id(volume->metadata));
   std::optional<Trouble> trouble;
   const auto copied = [&]() -> Result<bool> {
-    IRONCORE_TRY(const auto key, parts_.keys.find(*volume, trouble));
+    IRONCORE_TRY(const auto key, parts_.keys.find_for({store, source}, *volume, trouble));
     if (!key) return false;
     // Before the data: the volume, with its Secrets, may be gone right after.
     IRONCORE_CHECK(parts_.keys.keep(snapshot, *key, trouble));
@@ -87,7 +87,7 @@ Result<storage::Snapshot> VolumeSnapshotReconciler::take(const api::VolumeSnapsh
   IRONCORE_TRY(auto taken, store.take_snapshot(source, id.uid, std::move(stop)));
   if (taken.is_encrypted && !*copied)
     tell(snapshot, api::EventType::warning, "VolumeEncryptionSecretNotReady",
-         "the key of volume " + volume->metadata.name + " is not in its secret; put it into secret " +
+         "no key that is kept opens the data of volume " + volume->metadata.name + "; put the key into secret " +
              owned_secret_of(snapshot).name + ", owned by the snapshot, before a volume is made from it");
   return taken;
 }
@@ -130,9 +130,10 @@ Result<Requeue> VolumeSnapshotReconciler::bring_up(store::Shared<api::VolumeSnap
          "the snapshot of volume " + snapshot->spec.volume_ref->name + " is there");
   } else if (seen->is_encrypted) {
     std::optional<Trouble> trouble;
-    const auto wrapped = parts_.keys.wrap_old(*snapshot, trouble);
+    const auto wrapped = parts_.keys.wrap_old({*store, id}, *snapshot, trouble);
     if (trouble) tell(*snapshot, trouble->event_type(), trouble->reason, trouble->message);
-    if (!wrapped) return wrapped.error();
+    // Without a key it is ready all the same: a volume that is made from it needs the key, and says so.
+    if (!wrapped && !(trouble && trouble->reason == key_is_lost)) return wrapped.error();
   }
   status.snapshot_id = parts_.options.type + "://" + snapshot->metadata.uid;
   status.state = api::VolumeSnapshotState::ready;

@@ -29,7 +29,10 @@ class VolumeSnapshotReconciler {
 
   Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
   /// The snapshot is gone from the store of objects.
-  void forget(const std::string& uid) { writes_.forget(uid); }
+  void forget(const std::string& uid) {
+    writes_.forget(uid);
+    parts_.keys.forget(uid);
+  }
 
  private:
   store::Shared<api::Volume> source_of(const api::VolumeSnapshot& snapshot) const;

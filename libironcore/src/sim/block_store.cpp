@@ -290,6 +290,15 @@ Result<std::unique_ptr<storage::BlockData>> BlockStore::open(const BlockId& id,
   });
 }
 
+Result<bool> BlockStore::is_key_of(const BlockId& id, const EncryptionKey& key) {
+  return state_->call("is_key_of", id, [&]() -> Result<bool> {
+    auto image = state_->find(Kind::volume, id);
+    if (!image) image = state_->find(Kind::snapshot, id);
+    if (!image) return Error(ErrorCode::not_found, "no volume or snapshot " + text(id));
+    return image->key == known_by(key);
+  });
+}
+
 Result<Access> BlockStore::access(const BlockId& id) {
   return state_->call("access", id, [&]() -> Result<Access> {
     IRONCORE_TRY(const auto image, state_->volume(id));
@@ -298,6 +307,7 @@ Result<Access> BlockStore::access(const BlockId& id) {
     access.driver = "ceph";
     access.handle = crypto::sha256(text(image->id)).hex().substr(0, 16);
     access.attributes = {{"monitors", std::string(monitors)}, {"image", state_->options.pool + "/" + text(image->id)}};
+    if (image->key) access.attributes["encryption"] = "luks2";
     access.secrets = {{"userID", secret.name}, {"userKey", secret.key}};
     access.credential = secret.name;
     return access;

@@ -24,9 +24,10 @@ struct VolumeAccessOptions {
 
 /// Source, handle, limits and secrets of the disk; the rest is the caller's. Driver `local`: attributes `path`, `format`, and the limits `iops`,
 /// `bytesPerSecond`, `burstIops`, `burstBytesPerSecond`, `burstSeconds`. Driver `ceph`: attributes `monitors` (`HOST:PORT`, with commas), `image`
-/// (`POOL/IMAGE` or `POOL/NAMESPACE/IMAGE`), secrets `userID`, `userKey` (base64) and, for one that is encrypted, `encryptionKey` (base64), and
-/// the same limits. Errors: `unsupported` for another driver, `forbidden` for a file elsewhere, `invalid` for what cannot be read; no text
-/// holds a secret.
+/// (`POOL/IMAGE` or `POOL/NAMESPACE/IMAGE`) and, for one that is encrypted, `encryption` (`luks2`), secrets `userID`, `userKey` (base64) and
+/// `encryptionKey` (base64), and the same limits. An image is encrypted if either says so, the attribute or the key; one without its key is never opened.
+/// Errors: `unsupported` for another driver or encryption, `forbidden` for a file elsewhere, `invalid` for what is missing or cannot be read; no text holds
+/// a secret.
 Result<compute::Disk> open_volume(const api::VolumeAccess& access, const VolumeSecrets& secrets,
                                   const VolumeAccessOptions& options);
 

@@ -88,6 +88,9 @@ class BlockStore {
   /// The data of a volume, or of a snapshot (then only to read). `forbidden` for a wrong key, `invalid` for a key where there is no encryption and for none
   /// where there is.
   virtual Result<std::unique_ptr<BlockData>> open(const BlockId& id, const std::optional<EncryptionKey>& key) = 0;
+  /// Whether the data of the volume or snapshot is encrypted with this key, as it says itself. Opens nothing: nobody sees a client, and whoever has the volume
+  /// goes on.
+  virtual Result<bool> is_key_of(const BlockId& id, const EncryptionKey& key) = 0;
 
   /// With the tenant's current credential, which is made when there is none.
   virtual Result<Access> access(const BlockId& id) = 0;

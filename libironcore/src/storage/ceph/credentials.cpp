@@ -127,6 +127,7 @@ Result<Access> Store::access(const BlockId& id) {
   Access out{.driver = "ceph", .handle = disk_handle(id), .attributes = {}, .secrets = {}, .credential = user};
   out.attributes = {{"monitors", cluster_.monitors},
                     {"image", options_.pool + "/" + id.tenant + "/" + volume_image(id.uid)}};
+  if (found->entry.is_encrypted) out.attributes["encryption"] = "luks2";
   out.secrets = {{"userID", user}, {"userKey", std::move(key)}};
   return out;
 }

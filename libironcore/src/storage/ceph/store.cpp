@@ -7,7 +7,6 @@
 #include <memory>
 #include <utility>
 
-#include "data.hpp"
 #include "encrypted_data.hpp"
 #include "errors.hpp"
 #include "ironcore/base/text.hpp"
@@ -239,7 +238,7 @@ BetweenPieces Store::keeper(const Claim& claim, const Progress& progress, std::s
   };
 }
 
-Result<std::unique_ptr<BlockData>> Store::open(const BlockId& id, const std::optional<EncryptionKey>& key) {
+Result<Store::Opened> Store::open_image(const BlockId& id, Image::Mode mode) const {
   IRONCORE_CHECK(check(id));
   IRONCORE_TRY(const IoContext io, tenant_io(id.tenant));
   auto kind = Kind::volume;
@@ -250,16 +249,35 @@ Result<std::unique_ptr<BlockData>> Store::open(const BlockId& id, const std::opt
   }
   if (!found) return Error(ErrorCode::not_found, words(Kind::volume, id) + ": not found, nor a snapshot");
   const std::string what = "open " + words(kind, id);
-  if (found->entry.is_encrypted && !key) return Error(ErrorCode::invalid, what + ": it is encrypted: give its key");
-  if (!found->entry.is_encrypted && key) return Error(ErrorCode::invalid, what + ": it is not encrypted: give no key");
   const bool is_volume = kind == Kind::volume;
-  auto image = is_volume ? Image::open(io, volume_image(id.uid), Image::Mode::read_write)
+  auto image = is_volume ? Image::open(io, volume_image(id.uid), mode)
                          : Image::open(io, snapshot_image(id.uid), Image::Mode::read_only, clone_snapshot);
   if (image.has_error()) return image.error().within(what);
-  const auto use = is_volume ? ImageData::Use::read_write : ImageData::Use::read_only;
-  if (!key) return std::unique_ptr<BlockData>(std::make_unique<ImageData>(std::move(*image), use));
-  IRONCORE_TRY(auto cipher, within(unlock_luks(*image, *key), what));
-  return std::unique_ptr<BlockData>(std::make_unique<EncryptedData>(std::move(*image), use, std::move(cipher)));
+  return Opened{.what = what,
+                .image = std::move(*image),
+                .use = is_volume ? ImageData::Use::read_write : ImageData::Use::read_only,
+                .is_encrypted = found->entry.is_encrypted};
+}
+
+Result<std::unique_ptr<BlockData>> Store::open(const BlockId& id, const std::optional<EncryptionKey>& key) {
+  IRONCORE_TRY(auto opened, open_image(id, Image::Mode::read_write));
+  if (opened.is_encrypted != key.has_value()) {
+    return Error(ErrorCode::invalid,
+                 opened.what + (key ? ": it is not encrypted: give no key" : ": it is encrypted: give its key"));
+  }
+  if (!key) return std::unique_ptr<BlockData>(std::make_unique<ImageData>(std::move(opened.image), opened.use));
+  IRONCORE_TRY(auto cipher, within(unlock_luks(opened.image, *key), opened.what));
+  return std::unique_ptr<BlockData>(
+      std::make_unique<EncryptedData>(std::move(opened.image), opened.use, std::move(cipher)));
+}
+
+Result<bool> Store::is_key_of(const BlockId& id, const EncryptionKey& key) {
+  IRONCORE_TRY(const auto opened, open_image(id, Image::Mode::read_only));
+  if (!opened.is_encrypted) return false;
+  const auto unlocked = unlock_luks(opened.image, key);
+  if (unlocked.has_value()) return true;
+  if (unlocked.error().code() == ErrorCode::forbidden) return false;
+  return unlocked.error().within(opened.what);
 }
 
 }  // namespace ironcore::storage::ceph

@@ -13,6 +13,7 @@
 
 #include "claim.hpp"
 #include "cluster.hpp"
+#include "data.hpp"
 #include "handles.hpp"
 #include "header.hpp"
 #include "index.hpp"
@@ -42,6 +43,7 @@ class Store final : public BlockStore {
   Result<std::vector<Snapshot>> snapshots() override;
   Result<void> remove_snapshot(const BlockId& id) override;
   Result<std::unique_ptr<BlockData>> open(const BlockId& id, const std::optional<EncryptionKey>& key) override;
+  Result<bool> is_key_of(const BlockId& id, const EncryptionKey& key) override;
   Result<Access> access(const BlockId& id) override;
   Result<void> rotate_credential(const std::string& tenant) override;
   Result<std::vector<Credential>> credentials(const std::string& tenant) override;
@@ -85,6 +87,14 @@ class Store final : public BlockStore {
   static Result<void> discard_image(const IoContext& io, const std::string& name);
   /// Of the image: how many others it is read through.
   Result<std::uint32_t> depth_of(const IoContext& io, const std::string& name) const;
+  /// A volume or a snapshot, which is only to read.
+  struct Opened {
+    std::string what;  ///< for errors
+    Image image;
+    ImageData::Use use;
+    bool is_encrypted;
+  };
+  Result<Opened> open_image(const BlockId& id, Image::Mode mode) const;
   /// Between the pieces of a transfer: stops, keeps the claim, tells the progress.
   BetweenPieces keeper(const Claim& claim, const Progress& progress, std::stop_token stop) const;
 

@@ -223,6 +223,16 @@ class Body final : public BlockStore {
     return block_data(std::move(disk), options_.executor);
   }
 
+  Result<bool> is_key_of(const BlockId& id, const EncryptionKey&) override {
+    IRONCORE_CHECK(check_id(id));
+    IRONCORE_TRY(const UniqueFd held, hold(words(id)));
+    IRONCORE_TRY(const bool is_volume, has(tree_.volumes, id));
+    const auto found =
+        find(is_volume ? tree_.volumes : tree_.snapshots, id, is_volume ? "volume" : "volume or snapshot");
+    if (!found) return found.error();
+    return false;
+  }
+
   Result<Access> access(const BlockId& id) override {
     IRONCORE_CHECK(check_id(id));
     IRONCORE_TRY(const UniqueFd held, hold(words(id)));
