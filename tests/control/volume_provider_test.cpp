@@ -420,7 +420,9 @@ TEST_CASE("a volume is encrypted with the user's key, and keeps it whatever the 
   world.run_for(10s);
   CHECK(world.state_of("data") == VolumeState::pending);
   CHECK(world.condition("data", "Ready").reason == "VolumeEncryptionSecretNotReady");
-  CHECK(world.condition("data", "Ready").message == "secret my-key does not exist");
+  CHECK(world.condition("data", "Ready").message ==
+        "secret my-key does not exist: make it, with the key of the volume, 256 bits in base64, in the entry "
+        "encryptionKey");
   CHECK(world.state_of("wrong") == VolumeState::error);
   CHECK(world.condition("wrong", "Ready").message.find("256 bits") != std::string::npos);
   CHECK(world.blocks.volumes().value().empty());

@@ -167,7 +167,9 @@ Result<std::optional<storage::EncryptionKey>> VolumeReconciler::users_key(const 
   if (!secret) {
     findings.trouble = {"VolumeEncryptionSecretNotReady", secret.error().message()};
     if (secret.error().code() != ErrorCode::not_found) return secret.error().within("secret " + name);
-    findings.trouble->message = "secret " + name + " does not exist";
+    findings.trouble->message =
+        "secret " + name + " does not exist: make it, with the key of the volume, 256 bits in base64, in the entry " +
+        encryption_key_entry;
     findings.look_again = parts_.options.look_again;
     return none;
   }
