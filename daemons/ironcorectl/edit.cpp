@@ -107,21 +107,26 @@ class Edit {
           session_.out() << text_of(key_) << " unchanged\n";
           return {};
         }
-        scratch.keep();
-        return Error(ErrorCode::cancelled, reason + "; what you wrote is kept in " + scratch.path());
+        return keep(scratch, ErrorCode::cancelled, reason);
       }
       text = without_comments(edited);
       const auto written = write(original, scratch.path());
       if (written) return {};
       reason = written.error().message();
-      if (written.error().code() == ErrorCode::unavailable || written.error().code() == ErrorCode::not_found) {
-        scratch.keep();
-        return Error(written.error().code(), reason + "; what you wrote is kept in " + scratch.path());
-      }
+      if (written.error().code() == ErrorCode::unavailable || written.error().code() == ErrorCode::not_found)
+        return keep(scratch, written.error().code(), reason);
+      // An editor that nobody sits at would write the same or worse for ever.
+      if (!session_.terminal().is_answered || session_.stop().stop_requested())
+        return keep(scratch, ErrorCode::cancelled, reason);
     }
   }
 
  private:
+  static Error keep(Scratch& scratch, ErrorCode code, const std::string& reason) {
+    scratch.keep();
+    return Error(code, reason + "; what you wrote is kept in " + scratch.path());
+  }
+
   Result<void> write(const api::Object& original, const std::string& file) {
     IRONCORE_TRY(const auto manifests, read_manifests(session_, {file}, UnknownMembers::as_stored));
     if (manifests.size() != 1 || !(store::key_of(manifests.front().object) == key_)) {

@@ -21,6 +21,13 @@ std::string room_text(const api::Kind& kind, std::int64_t room) {
   return &kind == &api::kind_of<api::Volume>() ? Quantity::bytes(room).to_text() : std::to_string(room);
 }
 
+/// How the program that provides such a pool is given its name.
+const char* provider_option(const api::Kind& kind) {
+  if (&kind == &api::kind_of<api::Volume>()) return "ceph-providerd with --volume-pool ";
+  if (&kind == &api::kind_of<api::Bucket>()) return "ceph-providerd with --bucket-pool ";
+  return "libvirt-providerd with --pool-name ";
+}
+
 Result<control::Explanation> ask(store::Store& store, const store::Key& key) {
   if (key.kind == &api::kind_of<api::Machine>())
     return control::explain_placement<api::Machine>(store, key.namespace_, key.name);
@@ -45,7 +52,9 @@ Result<void> explain(Session& session, const ExplainOptions& options) {
     const auto is_it = [&](const auto& verdict) { return verdict.pool == explanation.pool; };
     const bool exists = std::any_of(explanation.pools.begin(), explanation.pools.end(), is_it);
     session.out() << name << " is placed on pool " << explanation.pool
-                  << (exists ? "" : ", which does not exist: start a provider with --pool-name " + explanation.pool)
+                  << (exists
+                          ? ""
+                          : ", which does not exist: start " + (provider_option(*keys.front().kind) + explanation.pool))
                   << '\n';
   }
   if (explanation.pools.empty()) return {};

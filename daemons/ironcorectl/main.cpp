@@ -19,7 +19,9 @@ std::string variable(const char* name, std::string otherwise) {
 }
 
 ctl::Terminal look_at_terminal() {
-  ctl::Terminal terminal{.is_terminal = ::isatty(STDOUT_FILENO) == 1, .has_progress = ::isatty(STDERR_FILENO) == 1};
+  ctl::Terminal terminal{.is_terminal = ::isatty(STDOUT_FILENO) == 1,
+                         .has_progress = ::isatty(STDERR_FILENO) == 1,
+                         .is_answered = ::isatty(STDIN_FILENO) == 1};
   winsize size{};
   const int fd = terminal.is_terminal ? STDOUT_FILENO : STDERR_FILENO;
   if (::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) terminal.width = size.ws_col;

@@ -24,6 +24,7 @@ struct Terminal {
   bool is_terminal = false;   ///< standard output; otherwise nothing is cut and nothing moves
   std::size_t width = 80;     ///< columns, when it is one
   bool has_progress = false;  ///< standard error is a terminal: progress may rewrite its line
+  bool is_answered = false;   ///< standard input is a terminal: somebody may try again
 };
 
 struct SessionOptions {

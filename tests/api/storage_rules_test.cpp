@@ -235,6 +235,8 @@ TEST_CASE("rules of a changed volume") {
   const auto plain = classful(), pooled = classful(R"(,"volumePoolRef":{"name":"p"})");
   const auto imaged = classful(R"(,"dataSource":{"osImage":{"image":"debian:12"}})");
   constexpr const char* locked = R"({"spec":{"encryption":{"secretRef":{"name":"s"}}}})";
+  const std::string wished =
+      R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"100Ti"}},"status":{"resources":{"storage":"2Gi"}}})";
   constexpr const char* classful = R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"}}})";
   constexpr const char* generated =
       R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1Gi"},"encryption":{}}})";
@@ -252,6 +254,13 @@ TEST_CASE("rules of a changed volume") {
           {"source", plain.c_str(), imaged.c_str(), fine},
           {"grown", plain.c_str(), R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"2Gi"}}})",
            fine},
+          {"grown in vain, taken back", wished.c_str(),
+           R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"2Gi"}}})", fine},
+          {"to less, and more than it has", wished.c_str(),
+           R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"3Gi"}}})", fine},
+          {"below what it has", wished.c_str(),
+           R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"2047Mi"}}})",
+           "spec.resources[storage] forbidden"},
           {"shrunk", plain.c_str(), R"({"spec":{"volumeClassRef":{"name":"fast"},"resources":{"storage":"1023Mi"}}})",
            "spec.resources[storage] forbidden"},
           {"encryption added", "{}", locked, "spec.encryption forbidden"},

@@ -353,7 +353,8 @@ TEST_CASE("a deleted bucket with content waits until it is empty, or until its c
   CHECK(told.status == ConditionStatus::false_);
   CHECK(told.reason == "HasContent");
   CHECK(told.message.find("holds 1 objects") != std::string::npos);
-  CHECK(told.message.find("storage.ironcore.dev/remove-content: \"true\"") != std::string::npos);
+  CHECK(told.message.find("storage.ironcore.dev/remove-content: \"true\" (ironcorectl edit bucket kept -n default)") !=
+        std::string::npos);
   CHECK(world.events("kept", "HasContent").size() == 1);
   CHECK(world.gateway.get(world.access_to("kept"), "o").value() == "content");
   world.annotate("dropped", api::remove_content_annotation, "true");

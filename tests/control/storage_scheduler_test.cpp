@@ -264,7 +264,7 @@ TEST_CASE("a large volume waits until there is room, and small ones of its class
   CHECK(world.placed_on("large") == "ceph");
 }
 
-TEST_CASE("a volume that grows takes what it grows by, and gives all of it back") {
+TEST_CASE("a volume takes what it has, not what it wishes to grow to, and gives all of it back") {
   Storage<api::Volume> world;
   world.change<api::VolumeClass>("fast", [](api::VolumeClass& c) { c.resize_policy = api::ResizePolicy::expand_only; });
   world.create_pool("ceph");
@@ -273,6 +273,18 @@ TEST_CASE("a volume that grows takes what it grows by, and gives all of it back"
   world.run_to_rest();
   world.change<api::Volume>("data",
                             [](api::Volume& v) { v.spec.resources["storage"] = Quantity::bytes(9 * gibibyte); });
+  CHECK(world.scheduler.usage("ceph").storage_bytes == 2 * gibibyte);
+  const auto has = [&](std::int64_t size) {
+    world.change<api::Volume>(
+        "data", [&](api::Volume& v) { v.status.resources["storage"] = Quantity::bytes(size); }, store::Part::status);
+  };
+  has(2 * gibibyte);
+  world.change<api::Volume>("data", [](api::Volume& v) { v.spec.resources["storage"] = Quantity::bytes(INT64_MAX); });
+  world.create(volume("small", "fast", gibibyte));
+  world.run_to_rest();
+  CHECK(world.scheduler.usage("ceph").storage_bytes == 3 * gibibyte);
+  CHECK(world.placed_on("small") == "ceph");
+  has(8 * gibibyte);
   world.create(volume("other", "fast", 2 * gibibyte));
   world.run_to_rest();
   CHECK(world.scheduler.usage("ceph").storage_bytes == 9 * gibibyte);
@@ -280,7 +292,7 @@ TEST_CASE("a volume that grows takes what it grows by, and gives all of it back"
   world.remove<api::Volume>("data");
   world.run_to_rest();
   CHECK(world.placed_on("other") == "ceph");
-  CHECK(world.scheduler.usage("ceph").storage_bytes == 2 * gibibyte);
+  CHECK(world.scheduler.usage("ceph").storage_bytes == 3 * gibibyte);
 }
 
 TEST_CASE("a volume that asks for something else while it waits is asked anew") {

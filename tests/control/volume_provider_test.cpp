@@ -209,6 +209,83 @@ TEST_CASE("a volume grows, also while somebody has it open, and limits follow th
   CHECK(world.events("data", "SetImageLimitSucceeded").size() == 1);
 }
 
+TEST_CASE("a volume does not grow beyond the room of its class, harms nobody by the wish, and can take it back") {
+  VolumeWorld world;
+  world.blocks.set_total(100 * gibibyte);
+  world.start();
+  world.create(VolumeWorld::here("data"));
+  world.create(VolumeWorld::here("big", 40 * gibibyte));
+  world.run_for(15s);
+  const auto offered = [&] { return world.pool()->status.allocatable.at("class/volume.fast"); };
+  const auto before = offered();
+  for (const auto wish : {60 * gibibyte, std::int64_t{100} << 40, std::int64_t{1} << 62}) {
+    CAPTURE(wish);
+    world.grow("data", wish);
+    world.run_for(30s);
+    CHECK(world.state_of("data") == VolumeState::available);
+    CHECK(world.get_volume("data")->status.resources.at("storage") == Quantity::bytes(gibibyte));
+    CHECK(world.blocks.volume(world.id_of(world.get_volume("data"))).value().size_bytes == gibibyte);
+    const auto told = world.condition("data", "UpToDate");
+    CHECK(told.status == ConditionStatus::false_);
+    CHECK(told.reason == (wish == std::int64_t{1} << 62 ? "InvalidSize" : "OutOfCapacity"));
+    CHECK(told.message.find("lowered again, down to what") != std::string::npos);
+    CHECK(world.events("data", told.reason).size() == 1);
+    CHECK(offered() == before);
+    // At rest nothing is written.
+    const auto revision = world.real->revision().value();
+    world.run_for(1min, 5s);
+    CHECK(world.real->revision().value() == revision);
+  }
+  // The machine that uses it does not mind.
+  world.claim("data", "web");
+  world.run_for(15s);
+  CHECK(world.holder_of("data") == "web");
+  world.grow("data", gibibyte);
+  world.run_for(15s);
+  CHECK(world.condition("data", "UpToDate").status == ConditionStatus::true_);
+}
+
+TEST_CASE("a volume that waits for room to grow grows when there is some") {
+  VolumeWorld world;
+  world.blocks.set_total(100 * gibibyte);
+  world.start();
+  world.create(VolumeWorld::here("data"));
+  world.create(VolumeWorld::here("big", 40 * gibibyte));
+  world.run_for(15s);
+  world.grow("data", 60 * gibibyte);
+  world.run_for(15s);
+  CHECK(world.condition("data", "UpToDate").reason == "OutOfCapacity");
+  world.remove<api::Volume>("big");
+  world.run_for(30s);
+  CHECK(world.get_volume("data")->status.resources.at("storage") == Quantity::bytes(60 * gibibyte));
+  CHECK(world.condition("data", "UpToDate").status == ConditionStatus::true_);
+}
+
+TEST_CASE("volumes that grow at the same time do not grow into the same room") {
+  VolumeWorld world;
+  world.blocks.set_total(100 * gibibyte);
+  world.start();
+  for (const auto* name : {"a", "b", "c"}) world.create(VolumeWorld::here(name));
+  world.run_for(15s);
+  for (const auto* name : {"a", "b", "c"}) world.grow(name, 40 * gibibyte);
+  // The provider's cache is told of nothing that it has written.
+  world.store.set_faults([](FaultyStore::Call call, const store::Transaction*) -> std::optional<FaultyStore::Fault> {
+    if (call != FaultyStore::Call::commit) return std::nullopt;
+    return FaultyStore::Fault{Error(ErrorCode::unavailable, "no answer"), FaultyStore::Fault::When::before};
+  });
+  world.run_for(5s);
+  world.store.set_faults({});
+  world.run_for(2min, 1s);
+  int grown = 0;
+  for (const auto* name : {"a", "b", "c"})
+    if (world.get_volume(name)->status.resources.at("storage") == Quantity::bytes(40 * gibibyte)) ++grown;
+  CHECK(grown == 2);
+  std::uint64_t promised = 0;
+  const auto volumes = world.blocks.volumes().value();
+  for (const auto& volume : volumes) promised += volume.size_bytes;
+  CHECK(promised == 81 * gibibyte);
+}
+
 TEST_CASE("a volume that is larger in its store than it is wanted keeps its size and says so") {
   VolumeWorld world;
   world.start();
@@ -350,7 +427,9 @@ TEST_CASE("a volume is encrypted with the user's key, and keeps it whatever the 
   world.run_for(10s);
   CHECK(world.state_of("data") == VolumeState::pending);
   CHECK(world.condition("data", "Ready").reason == "VolumeEncryptionSecretNotReady");
-  CHECK(world.condition("data", "Ready").message == "secret my-key does not exist");
+  CHECK(world.condition("data", "Ready").message ==
+        "secret my-key does not exist: make it, with the key of the volume, 256 bits in base64, in the entry "
+        "encryptionKey");
   CHECK(world.state_of("wrong") == VolumeState::error);
   CHECK(world.condition("wrong", "Ready").message.find("256 bits") != std::string::npos);
   CHECK(world.blocks.volumes().value().empty());

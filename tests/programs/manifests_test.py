@@ -432,7 +432,18 @@ class OtherCommands(WithServer):
 
     def test_explain_says_that_the_pool_of_a_machine_does_not_exist(self):
         self.apply(MACHINE.replace("name: web-1", "name: lost").replace("spec:", "spec:\n  machinePoolRef: {name: nopool}", 1))
-        self.assertIn("nopool, which does not exist: start a provider with --pool-name nopool", self.ok("explain", "machine", "lost"))
+        self.assertIn("nopool, which does not exist: start libvirt-providerd with --pool-name nopool", self.ok("explain", "machine", "lost"))
+
+    def test_explain_says_what_makes_the_missing_pool_of_a_volume_or_bucket(self):
+        for kind, others in (("Volume", ", resources: {storage: 1Gi}"), ("Bucket", "")):
+            word = kind.lower()
+            self.ok("apply", "-f", "-", stdin=f"""
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: {kind}
+metadata: {{name: lost}}
+spec: {{{word}ClassRef: {{name: fast}}, {word}PoolRef: {{name: nopool}}{others}}}
+""")
+            self.assertIn(f"nopool, which does not exist: start ceph-providerd with --{word}-pool nopool", self.ok("explain", word, "lost"))
 
     def test_explain_says_why_not(self):
         self.assertIn("no machine pools", self.ok("explain", "machine", "web-1"))
@@ -477,6 +488,44 @@ class OtherCommands(WithServer):
         self.assertEqual(len(kept), 1)
         self.assertIn("Sideways", kept[0].read_text())
         self.assertSays(self.ctl("edit", "machine", "web-1", environment={"EDITOR": "false"}), 1, "nothing was changed")
+
+    def wrong_editor(self):
+        """Writes something wrong each time, and each time something else; how often stands in `count`."""
+        count = self.directory / "count"
+        editor = self.write("editor", f"#!/bin/sh\necho >>{count}\nsed -i \"s/power: .*/power: Sideways$(wc -l <{count})/\" \"$1\"\n")
+        editor.chmod(0o755)
+        return {"EDITOR": str(editor), "TMPDIR": str(self.directory)}, lambda: len(count.read_text()) if count.exists() else 0
+
+    def test_an_edit_without_a_terminal_is_tried_once(self):
+        environment, count = self.wrong_editor()
+        self.assertSays(self.ctl("edit", "machine", "web-1", environment=environment, seconds=20), 1, "spec.power", "kept in")
+        self.assertEqual(count(), 1)
+
+    def test_an_edit_at_a_terminal_goes_on_until_a_signal(self):
+        environment, count = self.wrong_editor()
+        master, terminal = pty.openpty()
+        self.addCleanup(os.close, master)
+        process = subprocess.Popen([str(cloud.program("ironcorectl")), "edit", "machine", "web-1"], stdin=terminal, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"], "IRONCORE_SERVER": self.endpoint, **environment})
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        os.close(terminal)
+        cloud.wait_until("the editor comes again", lambda: count() >= 3)
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, out), (1, ""), err)
+        self.assertIn("kept in", err)
+
+    def test_what_is_being_deleted_can_be_edited(self):
+        self.ok("apply", "-f", "-", stdin="""
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: Bucket
+metadata: {name: pictures, finalizers: [example.org/kept]}
+""")
+        self.ok("delete", "bucket", "pictures", "--now")
+        change = "sed -i 's/^  annotations:/&\\n    storage.ironcore.dev\\/remove-content: \"true\"/'"
+        self.ok("edit", "bucket", "pictures", "-n", "default", environment={"EDITOR": change})
+        self.assertEqual(self.get("bucket", "pictures")["metadata"]["annotations"]["storage.ironcore.dev/remove-content"], "true")
 
     def test_delete_says_what_it_did(self):
         self.assertEqual(self.ok("delete", "machine", "web-1"), "machine/web-1 deleted\n")

@@ -95,9 +95,9 @@ void check_class_change(const Class& current, const Class& wanted, Checks& check
 }
 
 /// Null if there is none.
-const Quantity* size_of(const VolumeSpec& spec) {
-  const auto found = spec.resources.find("storage");
-  return found == spec.resources.end() ? nullptr : &found->second;
+const Quantity* size_in(const ResourceList& resources) {
+  const auto found = resources.find("storage");
+  return found == resources.end() ? nullptr : &found->second;
 }
 
 }  // namespace
@@ -168,18 +168,22 @@ void check_change(const Volume& current, const Volume& wanted, Checks& checks) {
   const FieldPath spec(root, "spec");
   check_placing_change(spec, placing_of(current.spec), placing_of(wanted.spec), checks);
   checks.immutable(FieldPath(spec, "encryption"), current.spec.encryption, wanted.spec.encryption);
-  const auto *before = size_of(current.spec), *after = size_of(wanted.spec);
-  if (before != nullptr && after != nullptr && *after < *before) {
-    const FieldPath resources(spec, "resources");
-    checks.add(FieldPath::entry(resources, "storage"), Checks::Reason::forbidden,
-               "cannot shrink from " + before->to_text() + " to " + after->to_text() +
-                   ": data would be lost; create a smaller volume and copy what is needed");
-  }
+  const auto *before = size_in(current.spec.resources), *after = size_in(wanted.spec.resources);
+  if (before == nullptr || after == nullptr || *after >= *before) return;
+  // A wish to grow that did not come true can be taken back.
+  const auto* has = size_in(current.status.resources);
+  if (has != nullptr && *after >= *has) return;
+  const FieldPath resources(spec, "resources");
+  const bool is_larger = has != nullptr && *has < *before;
+  checks.add(FieldPath::entry(resources, "storage"), Checks::Reason::forbidden,
+             "cannot shrink from " + (is_larger ? *has : *before).to_text() + " to " + after->to_text() +
+                 ": data would be lost; create a smaller volume and copy what is needed" +
+                 (is_larger ? ", or ask for " + has->to_text() + ", which it has" : ""));
 }
 
 void check_change_among(const Volume& current, const Volume& wanted, const Others& others, Checks& checks) {
-  const auto *before = size_of(current.spec), *after = size_of(wanted.spec);
-  if (before == nullptr || after == nullptr || *before == *after) return;
+  const auto *before = size_in(current.spec.resources), *after = size_in(wanted.spec.resources);
+  if (before == nullptr || after == nullptr || *after <= *before) return;  // of what shrinks, check_change knows enough
   const auto& name = wanted.spec.volume_class_ref->name;
   const auto* const found = others.find(kind_of<VolumeClass>(), "", name);
   if (found != nullptr && found->as<VolumeClass>().resize_policy == ResizePolicy::expand_only) return;

@@ -248,10 +248,11 @@ Result<void> BucketReconciler::remove_data(const api::Bucket& bucket, Findings& 
     if (removed) continue;
     const auto& error = removed.error();
     if (!is_whole && error.code() == ErrorCode::wrong_state) {
-      findings.kept = {
-          "HasContent",
-          error.message() + " with the annotation " + std::string(api::remove_content_annotation) + ": \"true\"",
-          Trouble::Kind::fault};
+      findings.kept = {"HasContent",
+                       error.message() + " with the annotation " + std::string(api::remove_content_annotation) +
+                           ": \"true\" (ironcorectl edit bucket " + bucket.metadata.name + " -n " +
+                           bucket.metadata.namespace_ + ")",
+                       Trouble::Kind::fault};
       return {};
     }
     if (is_whole && error.code() == ErrorCode::timeout) {

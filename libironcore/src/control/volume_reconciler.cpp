@@ -165,7 +165,9 @@ Result<std::optional<storage::EncryptionKey>> VolumeReconciler::users_key(const 
   if (!secret) {
     findings.trouble = {"VolumeEncryptionSecretNotReady", secret.error().message()};
     if (secret.error().code() != ErrorCode::not_found) return secret.error().within("secret " + name);
-    findings.trouble->message = "secret " + name + " does not exist";
+    findings.trouble->message =
+        "secret " + name + " does not exist: make it, with the key of the volume, 256 bits in base64, in the entry " +
+        encryption_key_entry;
     findings.look_again = parts_.options.look_again;
     return none;
   }
@@ -245,6 +247,37 @@ Result<void> VolumeReconciler::create(const api::Volume& volume, const Offer& of
   return {};
 }
 
+Result<void> VolumeReconciler::grow(const api::Volume& volume, const Offer& offer, std::uint64_t size,
+                                    Findings& findings) {
+  auto& seen = *findings.seen;
+  const auto answer = growth_.ask(volume, *offer.store, seen.size_bytes, size);
+  if (!answer) {
+    findings.trouble = Trouble::of(answer.error(), "UpdateImageSizeFailed");
+    return answer.error();
+  }
+  if (!answer->is_granted) {
+    findings.trouble = {"OutOfCapacity",
+                        "the volume has " + bytes_text(seen.size_bytes) + " and cannot grow to " + bytes_text(size) +
+                            " now: pool " + parts_.options.pool + " has room for " +
+                            bytes_text(static_cast<std::uint64_t>(answer->room)) + " more of volume class " +
+                            offer.of_class->metadata.name + "; it grows when there is room, and until then " +
+                            "spec.resources.storage can be lowered again, down to what it has",
+                        Trouble::Kind::failure};
+    findings.look_again = parts_.options.look_again;
+    return {};
+  }
+  auto expanded = offer.store->expand(seen.id, size);
+  if (!expanded) {
+    growth_.take_back(volume.metadata.uid);
+    findings.trouble = Trouble::of(expanded.error(), "UpdateImageSizeFailed");
+    return expanded.error();
+  }
+  seen = std::move(*expanded);
+  tell(volume, api::EventType::normal, "UpdatedImageSizeSucceeded",
+       "the volume has " + bytes_text(seen.size_bytes) + " now", "ResizeImage");
+  return {};
+}
+
 Result<void> VolumeReconciler::adjust(const api::Volume& volume, const Offer& offer, const storage::VolumeSpec& wanted,
                                       Findings& findings) {
   auto& seen = *findings.seen;
@@ -255,14 +288,7 @@ Result<void> VolumeReconciler::adjust(const api::Volume& volume, const Offer& of
                             " would lose data; ask for the size it has, or copy what is needed to a smaller volume",
                         Trouble::Kind::fault};
   } else if (wanted.size_bytes > seen.size_bytes) {
-    auto expanded = offer.store->expand(seen.id, wanted.size_bytes);
-    if (!expanded) {
-      findings.trouble = Trouble::of(expanded.error(), "UpdateImageSizeFailed");
-      return expanded.error();
-    }
-    seen = std::move(*expanded);
-    tell(volume, api::EventType::normal, "UpdatedImageSizeSucceeded",
-         "the volume has " + bytes_text(seen.size_bytes) + " now", "ResizeImage");
+    IRONCORE_CHECK(grow(volume, offer, wanted.size_bytes, findings));
   }
   if (wanted.limits != seen.limits) {
     if (const auto set = offer.store->set_limits(seen.id, wanted.limits); !set) {
@@ -317,11 +343,13 @@ Result<void> VolumeReconciler::make(const api::Volume& volume, Findings& finding
   const auto size = asked == volume.spec.resources.end() || asked->second.sign() <= 0
                         ? std::nullopt
                         : storage::rounded_size(static_cast<std::uint64_t>(asked->second.value()));
+  const bool was_made = !volume.status.volume_id.empty();
   if (!size) {
     findings.trouble = {"InvalidSize",
-                        "spec.resources.storage must be from 1 to " + bytes_text(storage::max_size) + " bytes",
+                        "spec.resources.storage must be from 1 to " + bytes_text(storage::max_size) + " bytes" +
+                            (was_made ? "; it can be lowered again, down to what the volume has" : ""),
                         Trouble::Kind::fault};
-    return {};
+    if (!was_made) return {};
   }
   IRONCORE_TRY(const auto id, block_id(volume.metadata));
   auto seen = offer->store->volume(id);
@@ -329,10 +357,12 @@ Result<void> VolumeReconciler::make(const api::Volume& volume, Findings& finding
     findings.trouble = Trouble::of(seen.error(), "StoreFailed");
     return seen.error();
   }
-  storage::VolumeSpec wanted{.size_bytes = *size, .source = {}, .key = {}, .limits = limits_for(*offer->of_class)};
+  storage::VolumeSpec wanted{
+      .size_bytes = size.value_or(0), .source = {}, .key = {}, .limits = limits_for(*offer->of_class)};
   if (seen) {
     findings.seen = std::move(*seen);
-  } else if (!volume.status.volume_id.empty()) {
+    if (!size) wanted.size_bytes = findings.seen->size_bytes;
+  } else if (was_made) {
     // A new one in its place would be empty, and nobody would notice.
     findings.is_lost = true;
     findings.trouble = {

@@ -13,6 +13,7 @@
 #include "pool_provider.hpp"
 #include "volume_handover.hpp"
 #include "volume_keys.hpp"
+#include "volume_room.hpp"
 
 namespace ironcore::control {
 
@@ -34,7 +35,8 @@ class VolumeReconciler {
   explicit VolumeReconciler(Parts parts)
       : parts_(parts),
         writes_(parts.store, parts.volumes),
-        handover_({parts.store, parts.volumes, writes_, parts.keys, parts.events, parts.options, parts.clock}) {}
+        handover_({parts.store, parts.volumes, writes_, parts.keys, parts.events, parts.options, parts.clock}),
+        growth_(parts.volumes, parts.options) {}
 
   Result<Requeue> reconcile(const std::string& key, std::stop_token stop);
   /// The volume is gone from the store of objects.
@@ -77,6 +79,7 @@ class VolumeReconciler {
   Result<std::optional<storage::EncryptionKey>> users_key(const api::Volume& volume, Findings& findings);
   Result<bool> add_key(const api::Volume& volume, const api::VolumeClass& volume_class, storage::VolumeSpec& spec,
                        Findings& findings);
+  Result<void> grow(const api::Volume& volume, const Offer& offer, std::uint64_t size, Findings& findings);
   Result<void> adjust(const api::Volume& volume, const Offer& offer, const storage::VolumeSpec& wanted,
                       Findings& findings);
   Result<void> publish(const api::Volume& volume, const Offer& offer, Findings& findings);
@@ -93,6 +96,7 @@ class VolumeReconciler {
   Parts parts_;
   OwnWrites<api::Volume> writes_;
   VolumeHandover handover_;
+  GrowthRoom growth_;
 };
 
 /// What a volume or snapshot is called in its store.

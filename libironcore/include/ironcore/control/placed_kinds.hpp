@@ -62,9 +62,12 @@ struct PlacedKind<api::Volume> {
   static constexpr std::string_view class_finalizer = api::volume_class_finalizer;
   static const std::string* class_of(const api::Volume& object) { return name_in(object.spec.volume_class_ref); }
   static const std::string* pool_of(const api::Volume& object) { return name_in(object.spec.volume_pool_ref); }
+  /// What it has, once it is there: to wish for more takes nothing from others. Before that what it asks for.
   static std::int64_t amount_of(const api::Volume& object) {
-    const auto size = object.spec.resources.find("storage");
-    return size == object.spec.resources.end() ? 1 : std::max<std::int64_t>(1, size->second.value());
+    const auto has = object.status.resources.find("storage");
+    if (has != object.status.resources.end() && has->second.sign() > 0) return has->second.value();
+    const auto asked = object.spec.resources.find("storage");
+    return asked == object.spec.resources.end() ? 1 : std::max<std::int64_t>(1, asked->second.value());
   }
   static std::size_t weight_of(const api::Volume& object) { return weight_of_metadata(object.metadata); }
 };
