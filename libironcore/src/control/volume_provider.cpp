@@ -11,6 +11,7 @@
 #include "ironcore/control/controller.hpp"
 #include "ironcore/control/event_recorder.hpp"
 #include "ironcore/control/informer.hpp"
+#include "owned_stores.hpp"
 #include "pool_provider.hpp"
 #include "provider_counting.hpp"
 #include "volume_credentials.hpp"
@@ -52,7 +53,8 @@ class VolumeProvider::Body {
  public:
   Body(store::Store& store, image::Cache* images, VolumeProviderOptions options, PoolQueries queries, Clock& clock,
        Log& log)
-      : options_(std::move(options)),
+      : owned_stores_(log),
+        options_(owned_stores_.in_place_of(std::move(options))),
         stores_(stores_of(options_)),
         clock_(clock),
         log_(log),
@@ -68,6 +70,7 @@ class VolumeProvider::Body {
         announcer_(
             store, pools_, classes_, announcing(options_),
             [this](const api::VolumePool& pool) {
+              owned_stores_.admit(pool);
               auto status = volume_pool_status(pool, volumes_, classes_, options_, clock_.wall());
               keys_.tell(pool, status);
               return status;
@@ -90,7 +93,8 @@ class VolumeProvider::Body {
                                       [this](std::stop_token s) { pools_.run(s); },
                                       [this](std::stop_token s) { events_.run(s); },
                                       [this](std::stop_token s) {
-                                        if (volumes_.wait_until_synced(s)) announcer_.run(s);
+                                        if (volumes_.wait_until_synced(s) && snapshots_.wait_until_synced(s))
+                                          announcer_.run(s);
                                       },
                                       [this](std::stop_token s) { keep_maintaining(s); },
                                       [this](std::stop_token s) {
@@ -192,6 +196,9 @@ class VolumeProvider::Body {
         volume_controller_.queue().add(key_of(*volume));
     });
     pools_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
+    announcer_.on_announcing([this](api::VolumePool& pool) {
+      owned_stores_.look(pool, [this](storage::BlockStore& store) { return holds_ours(store); });
+    });
     announcer_.on_ours([this] {
       for (const auto& volume : volumes_.list()) volume_controller_.queue().add(key_of(*volume));
       for (const auto& snapshot : snapshots_.list()) snapshot_controller_.queue().add(key_of(*snapshot));
@@ -256,6 +263,15 @@ class VolumeProvider::Body {
     return all;
   }
 
+  Result<bool> holds_ours(storage::BlockStore& store) const {
+    IRONCORE_TRY(const auto volumes, store.volumes());
+    IRONCORE_TRY(const auto snapshots, store.snapshots());
+    const auto ours = known();
+    const auto is_ours = [&](const auto& one) { return ours.contains(text_of(one.id)); };
+    return (volumes.empty() && snapshots.empty()) || std::ranges::any_of(volumes, is_ours) ||
+           std::ranges::any_of(snapshots, is_ours);
+  }
+
   /// Told once each, and touched only on request, because the store of objects may have been restored.
   void report_orphans(Strays found) {
     const auto pool = pools_.get(options_.pool);
@@ -305,6 +321,7 @@ class VolumeProvider::Body {
     }
   }
 
+  OwnedStores owned_stores_;
   const VolumeProviderOptions options_;
   const std::vector<storage::BlockStore*> stores_;
   Clock& clock_;
