@@ -5,20 +5,19 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "ironcore/storage/block_store.hpp"
 #include "ironcore/storage/bucket_store.hpp"
+#include "ironcore/storage/passing_block_store.hpp"
 
 namespace ironcore::ceph_providerd {
 
 /// What passes every call on to a store, which may come late and be replaced: a call under way ends with the one that it began with. Until it is
 /// there every call is `unavailable`, and says why. Thread: any.
-template <class Seam>
-class Late : public Seam {
+template <class Seam, class Base = Seam>
+class Late : public Base {
  public:
   void set_store(std::shared_ptr<Seam> store) {
     const std::lock_guard lock(mutex_);
@@ -59,36 +58,12 @@ class Late : public Seam {
   std::optional<ErrorCode> silence_ = ErrorCode::unavailable;
 };
 
-class LateBlockStore final : public Late<storage::BlockStore> {
+class LateBlockStore final : public Late<storage::BlockStore, storage::PassingBlockStore> {
  public:
   Result<storage::Capacity> capacity() override;
-  Result<storage::BaseImage> import_base(const storage::BaseSource& source, const Progress& progress,
-                                         std::stop_token stop) override;
-  Result<std::vector<storage::BaseImage>> bases() override;
-  Result<void> remove_base(const crypto::Digest& digest) override;
-  Result<storage::Volume> create(const storage::BlockId& id, const storage::VolumeSpec& spec, const Progress& progress,
-                                 std::stop_token stop) override;
-  Result<storage::Volume> volume(const storage::BlockId& id) override;
-  Result<std::vector<storage::Volume>> volumes() override;
-  Result<storage::Volume> expand(const storage::BlockId& id, std::uint64_t size_bytes) override;
-  Result<void> set_limits(const storage::BlockId& id, const storage::Limits& limits) override;
-  Result<void> remove(const storage::BlockId& id) override;
-  Result<storage::Snapshot> take_snapshot(const storage::BlockId& volume, const Uid& snapshot,
-                                          std::stop_token stop) override;
-  Result<storage::Snapshot> snapshot(const storage::BlockId& id) override;
-  Result<std::vector<storage::Snapshot>> snapshots() override;
-  Result<void> remove_snapshot(const storage::BlockId& id) override;
-  Result<std::unique_ptr<storage::BlockData>> open(const storage::BlockId& id,
-                                                   const std::optional<storage::EncryptionKey>& key) override;
-  Result<bool> is_key_of(const storage::BlockId& id, const storage::EncryptionKey& key) override;
-  Result<storage::Access> access(const storage::BlockId& id) override;
-  Result<void> rotate_credential(const std::string& tenant) override;
-  Result<std::vector<storage::Credential>> credentials(const std::string& tenant) override;
-  Result<void> revoke_credential(const std::string& tenant, const std::string& name) override;
-  Result<std::vector<storage::Client>> clients(const storage::BlockId& id) override;
-  Result<void> fence(std::span<const std::string> clients) override;
-  Result<storage::Maintenance> maintain(std::stop_token stop) override;
-  Result<void> remove_unfinished(const storage::BlockId& id) override;
+
+ private:
+  Result<std::shared_ptr<storage::BlockStore>> target() override { return current(); }
 };
 
 class LateBucketStore final : public Late<storage::BucketStore> {

@@ -177,6 +177,7 @@ TEST_CASE("volumes of local files are disks: the guest reads an image through on
   const auto store = storage::LocalStore::open({.directory = place, .executor = [](const auto& job) { job(); }},
                                                host.environment.clock())
                          .value();
+  REQUIRE(store->set_mark(std::nullopt, {.store = Uid::random(), .pool = Uid::random(), .pool_name = "here"}));
   const storage::BlockId root{.tenant = "default", .uid = Uid::random()};
   const storage::BlockId data{.tenant = "default", .uid = Uid::random()};
   constexpr std::uint64_t mebibyte = 1 << 20;

@@ -660,28 +660,6 @@ TEST_CASE("what lies in the store without an object is reported once and left al
   CHECK(told.front()->message.find(world.get_volume("data")->metadata.uid) == std::string::npos);
 }
 
-TEST_CASE("volumes of another pool that was given the same store are no orphans, and stay also when they are named") {
-  VolumeWorld world;
-  world.start();
-  world.create(VolumeWorld::here("data"));
-  world.run_for(5s);
-  const auto uid = world.get_volume("data")->metadata.uid;
-  world.options.pool = "other";
-  world.options.provider_id = "ceph://two";
-  world.start();
-  world.run_for(5s);
-  world.change<api::VolumePool>("other", [&](api::VolumePool& pool) {
-    pool.metadata.annotations[std::string(remove_orphans_annotation)] = "default/" + uid;
-  });
-  world.run_for(10min, 5s);
-  CHECK(world.blocks.volume({.tenant = "default", .uid = Uid::parse(uid).value()}));
-  CHECK(world.events("other", "OrphanedVolume").empty());
-  CHECK(world.events("other", "OrphanRemoved").empty());
-  REQUIRE(world.events("other", "StoreShared").size() == 1);
-  CHECK(world.events("other", "StoreShared").front()->count == 1);
-  CHECK(world.events("other", "StoreShared").front()->message.find("volumes of pool ceph ") != std::string::npos);
-}
-
 TEST_CASE("orphans that an operator names are removed, and nothing else is") {
   VolumeWorld world;
   const auto stray = [&](const std::string& tenant) {

@@ -149,11 +149,11 @@ class Cluster(WithProvider):
         self.assertNotEqual(offers(), [])
         self.cluster.do("stop", "mon")
         try:
+            wait_until("the pool offers no class", lambda: not offers(), seconds=60)
             self.make(volume("meanwhile", size="16Mi"))
             wait_until("the volume says why it waits",
                        lambda: "StoreUnavailable" in self.ok("describe", "volume", "meanwhile"), seconds=60)
             self.assertIn("the cluster does not answer: look at `ceph -s`", self.ok("describe", "volume", "meanwhile"))
-            wait_until("the pool offers no class", lambda: not offers(), seconds=60)
         finally:
             self.cluster.do("start", "mon")
         self.wait_state("volume/meanwhile", "Available", seconds=90)
@@ -161,18 +161,18 @@ class Cluster(WithProvider):
         wait_until("the pool offers its classes", offers, seconds=60)
         self.ok("delete", "volume", "before", "meanwhile", seconds=90)
 
-    def ready_of(self, pool):
-        return next(one for one in self.get(pool, "here")["status"]["conditions"] if one["type"] == "Ready")
+    def ready_of(self, pool, name="here"):
+        return next(one for one in self.get(pool, name)["status"]["conditions"] if one["type"] == "Ready")
 
-    def wait_pool(self, pool, status, *texts):
+    def wait_pool(self, pool, status, *texts, name="here"):
         """The condition Ready of a pool has this status, and says this."""
         def look():
-            ready = self.ready_of(pool)
+            ready = self.ready_of(pool, name)
             return ready["status"] == status and all(text in ready["message"] for text in texts)
         try:
             wait_until(f"{pool} is {status}", look, seconds=60)
         except TimeoutError as late:
-            self.fail(f"{late}: {self.ready_of(pool)}\n{self.provider.tail()}")
+            self.fail(f"{late}: {self.ready_of(pool, name)}\n{self.provider.tail()}")
 
     def test_a_cluster_that_answers_later_is_taken_up(self):
         self.assertEqual(self.provider.stop(), 0)
@@ -241,6 +241,32 @@ capabilities: {tps: 200Mi, iops: 15k}
         self.wait_pool("bucketpool", "True")
         self.wait_pool("volumepool", "True")
         self.assertNotIn(self.key, self.provider.log.read_text())
+
+    def test_a_ceph_pool_of_another_volume_pool_is_refused(self):
+        self.assertEqual(self.apply(volume("data", size="16Mi")).code, 0)
+        self.ok("wait", "volume/data", "--for", "state=Available", "--timeout", "60s")
+        uid = self.get("volumepool", "here")["metadata"]["uid"]
+        second = self.begin_provider(name="second", directory="second", pool="there").wait_ready(60)
+        wait_until("the pool tells", lambda: self.ctl("get", "volumepool", "there").code == 0 and self.get("volumepool", "there").get("status"))
+        self.wait_pool("volumepool", "False", f"belongs to volume pool here (uid {uid})", name="there")
+        self.assertNotIn("availableVolumeClasses", self.get("volumepool", "there")["status"])
+        self.assertNotIn("OrphanedVolume", self.ok("describe", "volumepool", "there"))
+        self.assertEqual(second.stop(), 0)
+        # The mark is gone, as if the pool had been made anew in the cluster: nothing is marked again.
+        self.remove_mark()
+        self.wait_pool("volumepool", "False", "is not where it was")
+        self.assertEqual(self.get("volume", "data")["status"]["state"], "Available")
+        self.assertNotIn("owner", self.cluster.tool("rados", "-p", POOL, "-N", ".ironcore", "ls").split())
+        self.ok("apply", "-f", "-", stdin=f"""
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: VolumePool
+metadata:
+  name: here
+  annotations: {{storage.ironcore.dev/stores: ""}}
+spec: {{providerID: "ceph://here"}}
+""")
+        self.wait_pool("volumepool", "True")
+        self.ok("delete", "volume", "data")
 
 
 class Role(WithCluster, OverTcp):

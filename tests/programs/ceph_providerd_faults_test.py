@@ -239,26 +239,6 @@ class Faults(WithProvider):
         kept = {self.get("volume", name)["metadata"]["uid"] for name in names[3:]}
         self.assertEqual(self.images(), kept | {more})
 
-    def test_two_pools_on_one_store_are_told_and_take_nothing_from_each_other(self):
-        self.make(volume("data", size="4Mi"))
-        uid = self.wait_state("volume/data", "Available")["metadata"]["uid"]
-        # Somebody even asks for its removal.
-        self.make(f"""
-apiVersion: storage.ironcore.dev/v1alpha1
-kind: VolumePool
-metadata:
-  name: there
-  annotations: {{storage.ironcore.dev/remove-orphans: "default/{uid}"}}
-spec: {{providerID: "ceph://there"}}
-""")
-        self.provider_of("other", pool="there")
-        self.make(volume("beside", size="4Mi").replace("{name: here}", "{name: there}"))
-        beside = self.wait_state("volume/beside", "Available")["metadata"]["uid"]
-        wait_until("it is told", lambda: any(reason == "StoreShared" and "volumes of pool here lie in a store of this pool too" in message
-                                             for reason, message in self.events("volumepool/there")))
-        self.assertEqual({reason for reason, _ in self.events("volumepool/there")} & {"OrphanedVolume", "OrphanRemoved"}, set())
-        self.assertEqual(self.images(), {uid, beside})
-
     def write_image(self, data):
         """An OCI layout with this disk; what a volume calls it."""
         layout = self.directory / "image"

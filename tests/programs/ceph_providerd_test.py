@@ -260,6 +260,82 @@ class Local(WithServer):
         wait_until("VolumeLost", lambda: self.condition("data", "Ready").get("reason") == "VolumeLost", seconds=60)
         self.assertFalse(path.exists())
 
+    def ready(self, pool="here"):
+        """The condition Ready of a pool, once it has one."""
+        def look():
+            if self.ctl("get", "volumepool", pool).code != 0:
+                return None
+            return next((one for one in self.get("volumepool", pool).get("status", {}).get("conditions", []) if one["type"] == "Ready"), None)
+        return wait_until(f"{pool} tells", look)
+
+    def wait_refused(self, *texts, pool="here"):
+        wait_until(f"{pool} says so", lambda: self.ready(pool)["status"] == "False" and all(text in self.ready(pool)["message"] for text in texts))
+        self.assertNotIn("availableVolumeClasses", self.get("volumepool", pool)["status"])
+
+    def test_a_directory_that_is_not_mounted_loses_nothing_and_nothing_is_made_below_it(self):
+        self.make(volume("data"))
+        path = self.file(self.wait_available("data")["metadata"]["uid"])
+        self.assertEqual(self.provider.stop(), 0)
+        away = self.directory / "away"
+        self.volumes.rename(away)
+        for is_below in (False, True):
+            if is_below:
+                self.volumes.mkdir()
+            self.provider = self.start_provider()
+            self.wait_refused("is its file system mounted?")
+            self.make(volume("late"))
+            wait_until("it waits", lambda: self.condition("late", "Ready").get("reason") == "StoreUnavailable")
+            wait_until("so does what is there", lambda: self.condition("data", "UpToDate").get("reason") == "StoreUnavailable")
+            self.assertEqual(self.get("volume", "data")["status"]["state"], "Available")
+            self.assertEqual(self.volumes.exists(), is_below)
+            self.assertFalse(is_below and list(self.volumes.iterdir()))
+            if not is_below:
+                self.assertEqual(self.provider.stop(), 0)
+        self.ok("delete", "volume", "data", "--now")
+        # Mounted now, while the provider runs.
+        self.volumes.rmdir()
+        self.assertTrue((away / path.relative_to(self.volumes)).exists())
+        away.rename(self.volumes)
+        wait_until("it answers", lambda: self.ready()["status"] == "True")
+        self.ok("wait", "volume/late", "--for", "state=Available", "--timeout", "90s")
+        wait_until("what was deleted goes", lambda: not path.exists(), seconds=90)
+
+    def test_a_directory_that_is_moved_away_takes_no_new_volumes(self):
+        self.make(volume("data"))
+        self.wait_available("data")
+        away = self.directory / "away"
+        self.volumes.rename(away)
+        self.make(volume("late"))
+        self.wait_refused(str(self.volumes))
+        wait_until("it waits", lambda: self.condition("late", "Ready").get("reason") == "StoreUnavailable")
+        uid = self.get("volume", "late")["metadata"]["uid"]
+        self.assertFalse(list(away.rglob(f"{uid}.*")))
+        self.assertFalse(self.volumes.exists())
+        self.assertEqual(self.get("volume", "data")["status"]["state"], "Available")
+        away.rename(self.volumes)
+        self.ok("wait", "volume/late", "--for", "state=Available", "--timeout", "90s")
+
+    def test_the_store_of_another_pool_is_refused(self):
+        self.make(volume("data"))
+        uid = self.wait_available("data")["metadata"]["uid"]
+        second = self.start_provider("second", "second-provider", ["--volume-pool", "there"])
+        self.wait_refused("belongs to volume pool here", self.get("volumepool", "here")["metadata"]["uid"], pool="there")
+        wait_until("the log says so", lambda: "belongs to volume pool here" in second.log.read_text())
+        self.assertNotIn(uid, self.ok("describe", "volumepool", "there"))
+        self.assertEqual(self.ready()["status"], "True")
+        self.assertTrue(self.file(uid).exists())
+
+    def test_a_pool_that_was_made_anew_has_its_store(self):
+        self.make(volume("data"))
+        self.wait_available("data")
+        before = self.get("volumepool", "here")["metadata"]["uid"]
+        self.ok("delete", "volumepool", "here")
+        wait_until("it is there again", lambda: self.ctl("get", "volumepool", "here").code == 0
+                   and self.get("volumepool", "here")["metadata"]["uid"] != before)
+        wait_until("it is ready", lambda: self.ready()["status"] == "True")
+        self.make(volume("more"))
+        self.wait_available("more")
+
     def test_what_has_no_object_is_told_and_removed_when_it_is_named(self):
         self.make(volume("data") + "---" + volume("kept"))
         made, kept = self.wait_available("data")["metadata"]["uid"], self.wait_available("kept")["metadata"]["uid"]

@@ -6,6 +6,7 @@
 #include "block_store_bases.hpp"
 #include "block_store_concurrency.hpp"
 #include "block_store_encryption.hpp"
+#include "block_store_mark.hpp"
 #include "block_store_snapshots.hpp"
 #include "block_store_volumes.hpp"
 
@@ -14,6 +15,7 @@ namespace ironcore::storage::testing {
 #define IRONCORE_BLOCK_STORE_CONFORMANCE(Fixture)                   \
   TEST_CASE_TEMPLATE_INVOKE(blocks_absent, Fixture);                \
   TEST_CASE_TEMPLATE_INVOKE(blocks_capacity, Fixture);              \
+  TEST_CASE_TEMPLATE_INVOKE(blocks_mark, Fixture);                  \
   TEST_CASE_TEMPLATE_INVOKE(blocks_create, Fixture);                \
   TEST_CASE_TEMPLATE_INVOKE(blocks_sizes, Fixture);                 \
   TEST_CASE_TEMPLATE_INVOKE(blocks_hostile_names, Fixture);         \

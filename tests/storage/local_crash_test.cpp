@@ -110,8 +110,10 @@ struct Image {
 
 std::unique_ptr<BlockStore> open_store(const fs::path& directory) {
   static SystemClock clock;
-  return LocalStore::open({.directory = directory, .executor = [](std::function<void()> job) { job(); }}, clock)
-      .value();
+  auto store = LocalStore::open({.directory = directory, .executor = [](std::function<void()> job) { job(); }}, clock);
+  if (!(*store)->mark().value())
+    REQUIRE((*store)->set_mark(std::nullopt, {.store = Uid::random(), .pool = Uid::random(), .pool_name = "here"}));
+  return *std::move(store);
 }
 
 Result<void> finish(const std::function<void(BlockData::Done)>& start) {
@@ -291,7 +293,8 @@ World seen(BlockStore& store, const Image& image) {
 std::set<std::string> leftovers(const fs::path& directory) {
   std::set<std::string> out;
   for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    if (!entry.is_regular_file() || entry.path().filename() == "lock") continue;
+    const auto name = entry.path().filename();
+    if (!entry.is_regular_file() || name == "lock" || name == "owner") continue;
     const auto record = fs::path(entry.path()).replace_extension(".record");
     if (entry.path().extension() == ".new" || !fs::exists(record)) out.insert(entry.path().filename().string());
   }
@@ -356,7 +359,7 @@ TEST_CASE("local: killed anywhere, what was acknowledged is whole, and what was 
   CHECK(leftovers(directory).empty());
   std::size_t files = 0;
   for (const auto& entry : fs::recursive_directory_iterator(directory)) files += entry.is_regular_file() ? 1 : 0;
-  CHECK(files == 1);  // the lock
+  CHECK(files == 2);  // the lock and the mark
 }
 
 }  // namespace ironcore::storage::testing

@@ -65,6 +65,10 @@ class Pool {
   std::vector<std::jthread> threads_;
 };
 
+inline StoreMark new_mark(const std::string& pool = "here") {
+  return {.store = Uid::random(), .pool = Uid::random(), .pool_name = pool};
+}
+
 class LocalPlace {
  public:
   LocalPlace() : pool_(std::make_shared<Pool>()) {}
@@ -72,12 +76,18 @@ class LocalPlace {
   std::filesystem::path root() const { return directory_.path() / "store"; }
   const std::filesystem::path& outside() const { return directory_.path(); }
 
-  std::unique_ptr<BlockStore> open(Duration patience = std::chrono::seconds(10)) {
+  /// As it is, perhaps without a mark.
+  std::unique_ptr<BlockStore> look(Duration patience = std::chrono::seconds(10)) {
     return LocalStore::open({.directory = root(),
                              .executor = [pool = pool_](std::function<void()> job) { pool->submit(std::move(job)); },
                              .patience = patience},
                             clock_)
         .value();
+  }
+  std::unique_ptr<BlockStore> open(Duration patience = std::chrono::seconds(10)) {
+    auto store = look(patience);
+    if (!store->mark().value()) REQUIRE(store->set_mark(std::nullopt, new_mark()));
+    return store;
   }
 
   /// Whether files here can share their extents.

@@ -118,8 +118,83 @@ TEST_CASE("local: a directory must be absolute and without a comma, and somebody
   IRONCORE_BLOCKS_FAIL(invalid, open("relative", inline_executor));
   IRONCORE_BLOCKS_FAIL(invalid, open(directory.path() / "a,b", inline_executor));
   IRONCORE_BLOCKS_FAIL(invalid, open(directory.path() / "store", {}));
-  IRONCORE_BLOCKS_FAIL(not_found, open(directory.path() / "absent" / "store", inline_executor));
+  const auto store = open(directory.path() / "absent" / "store", inline_executor).value();
+  IRONCORE_BLOCKS_FAIL(not_found, store->set_mark(std::nullopt, new_mark()));
   CHECK(fs::is_empty(directory.path()));
+}
+
+TEST_CASE("local: nothing is made before the first mark, and never again for a store that has one") {
+  LocalPlace place;
+  {
+    const auto store = place.look();
+    CHECK_FALSE(store->mark().value());
+    IRONCORE_BLOCKS_FAIL(unavailable, store->capacity());
+    IRONCORE_BLOCKS_FAIL(unavailable, create(*store, new_id(), empty_spec(mib)));
+    CHECK_FALSE(fs::exists(place.root()));
+    fs::create_directory(place.root());  // as where something will be mounted
+    CHECK_FALSE(store->mark().value());
+    IRONCORE_BLOCKS_FAIL(unavailable, store->volumes());
+    CHECK(fs::is_empty(place.root()));
+    const auto mark = new_mark();
+    IRONCORE_BLOCKS_FAIL(conflict, store->set_mark(mark, mark));
+    IRONCORE_BLOCKS_OK(store->set_mark(std::nullopt, mark));
+    IRONCORE_BLOCKS_OK(store->capacity());
+  }
+  fs::remove(place.root() / "owner");
+  const auto store = place.look();
+  IRONCORE_BLOCKS_FAIL(unavailable, store->capacity());
+  write_text(place.root() / "owner", "something else\n");
+  IRONCORE_BLOCKS_FAIL(corrupt, store->mark());
+  IRONCORE_BLOCKS_FAIL(corrupt, store->capacity());
+}
+
+TEST_CASE("local: where the directory was moved away nothing answers, until it is back") {
+  LocalPlace place;
+  const auto store = place.open();
+  const auto mark = *store->mark().value();
+  const auto id = new_id();
+  created(*store, id, empty_spec(mib));
+  const auto before = noise(4096);
+  put(*store, id, 0, before);
+  const auto away = place.outside() / "away";
+  const auto nothing_answers = [&] {
+    IRONCORE_BLOCKS_FAIL(unavailable, store->capacity());
+    IRONCORE_BLOCKS_FAIL(unavailable, create(*store, new_id(), empty_spec(mib)));
+    IRONCORE_BLOCKS_FAIL(unavailable, store->volume(id));
+    IRONCORE_BLOCKS_FAIL(unavailable, store->volumes());
+    IRONCORE_BLOCKS_FAIL(unavailable, store->remove(id));
+    IRONCORE_BLOCKS_FAIL(unavailable, store->maintain({}));
+  };
+  fs::rename(place.root(), away);
+  nothing_answers();
+  CHECK_FALSE(store->mark().value());
+  CHECK_FALSE(fs::exists(place.root()));
+
+  fs::create_directory(place.root());
+  nothing_answers();
+  CHECK_FALSE(store->mark().value());
+  CHECK(fs::is_empty(place.root()));
+
+  {
+    const auto other = place.open();
+    CHECK(other->mark().value()->store != mark.store);
+    nothing_answers();
+    fs::remove_all(place.root());
+  }
+
+  fs::rename(away, place.root());
+  CHECK(*store->mark().value() == mark);
+  CHECK(get(*store, id, 0, 4096) == before);
+
+  // As a file system that is mounted again: the same store, another directory.
+  fs::copy(place.root(), away, fs::copy_options::recursive);
+  fs::rename(place.root(), place.outside() / "old");
+  nothing_answers();
+  fs::rename(away, place.root());
+  CHECK(get(*store, id, 0, 4096) == before);
+  fs::remove_all(place.outside() / "old");
+  created(*store, new_id(), empty_spec(mib));
+  CHECK(count_of(store->volumes(), id) == 1);
 }
 
 TEST_CASE("local: files are private, bases are for all, directories are only passed through") {

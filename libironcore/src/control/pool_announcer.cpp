@@ -94,6 +94,7 @@ Result<void> PoolAnnouncer<T>::announce() {
   auto wanted = *pool;
   wanted.spec.provider_id = options_.provider_id;
   for (const auto& [key, value] : options_.labels) wanted.metadata.labels[key] = value;
+  if (on_announcing_) on_announcing_(wanted);
   if (wanted != *pool) {
     IRONCORE_TRY(pool, store::patch(store_, *pool, std::move(wanted)));
   }

@@ -48,6 +48,8 @@ class PoolAnnouncer {
 
   /// False while another process holds the pool's lease, or the pool belongs to another provider: what is on the pool must not be touched then. Thread: any.
   bool is_ours() const noexcept { return is_ours_; }
+  /// Called with each heartbeat for what else the provider writes into the pool, before its status is asked for.
+  void on_announcing(std::function<void(Pool& pool)> callback) { on_announcing_ = std::move(callback); }
   /// Called when `is_ours` becomes true.
   void on_ours(std::function<void()> callback) { on_ours_ = std::move(callback); }
 
@@ -65,6 +67,7 @@ class PoolAnnouncer {
   const std::function<Status(const Pool&)> status_for_;
   Clock& clock_;
   Log& log_;
+  std::function<void(Pool&)> on_announcing_;
   std::function<void()> on_ours_;
   std::atomic<bool> is_ours_{false};
   std::string last_trouble_;

@@ -11,6 +11,7 @@
 #include "ironcore/control/controller.hpp"
 #include "ironcore/control/event_recorder.hpp"
 #include "ironcore/control/informer.hpp"
+#include "owned_stores.hpp"
 #include "pool_provider.hpp"
 #include "provider_counting.hpp"
 #include "volume_credentials.hpp"
@@ -52,8 +53,8 @@ class VolumeProvider::Body {
  public:
   Body(store::Store& store, image::Cache* images, VolumeProviderOptions options, PoolQueries queries, Clock& clock,
        Log& log)
-      : store_(store),
-        options_(std::move(options)),
+      : owned_stores_(log),
+        options_(owned_stores_.in_place_of(std::move(options))),
         stores_(stores_of(options_)),
         clock_(clock),
         log_(log),
@@ -69,6 +70,7 @@ class VolumeProvider::Body {
         announcer_(
             store, pools_, classes_, announcing(options_),
             [this](const api::VolumePool& pool) {
+              owned_stores_.admit(pool);
               auto status = volume_pool_status(pool, volumes_, classes_, options_, clock_.wall());
               keys_.tell(pool, status);
               credentials_.tell(status);
@@ -95,7 +97,8 @@ class VolumeProvider::Body {
                                       [this](std::stop_token s) { pools_.run(s); },
                                       [this](std::stop_token s) { events_.run(s); },
                                       [this](std::stop_token s) {
-                                        if (volumes_.wait_until_synced(s)) announcer_.run(s);
+                                        if (volumes_.wait_until_synced(s) && snapshots_.wait_until_synced(s))
+                                          announcer_.run(s);
                                       },
                                       [this](std::stop_token s) { keep_maintaining(s); },
                                       [this](std::stop_token s) {
@@ -197,6 +200,9 @@ class VolumeProvider::Body {
         volume_controller_.queue().add(key_of(*volume));
     });
     pools_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
+    announcer_.on_announcing([this](api::VolumePool& pool) {
+      owned_stores_.look(pool, [this](storage::BlockStore& store) { return holds_ours(store); });
+    });
     announcer_.on_ours([this] {
       for (const auto& volume : volumes_.list()) volume_controller_.queue().add(key_of(*volume));
       for (const auto& snapshot : snapshots_.list()) snapshot_controller_.queue().add(key_of(*snapshot));
@@ -261,12 +267,20 @@ class VolumeProvider::Body {
     return all;
   }
 
+  Result<bool> holds_ours(storage::BlockStore& store) const {
+    IRONCORE_TRY(const auto volumes, store.volumes());
+    IRONCORE_TRY(const auto snapshots, store.snapshots());
+    const auto ours = known();
+    const auto is_ours = [&](const auto& one) { return ours.contains(text_of(one.id)); };
+    return (volumes.empty() && snapshots.empty()) || std::ranges::any_of(volumes, is_ours) ||
+           std::ranges::any_of(snapshots, is_ours);
+  }
+
   /// Told once each, and touched only on request, because the store of objects may have been restored.
   void report_orphans(Strays found) {
     const auto pool = pools_.get(options_.pool);
     if (!pool) return;
     for (const auto& object : known()) found.erase(object);  // come in the meantime
-    leave_to_others(*pool, found);
     remove_on_request(*pool, found);
     std::set<std::string> left;
     for (const auto& [name, remove] : found) left.insert(name);
@@ -278,27 +292,6 @@ class VolumeProvider::Body {
           "volumes or snapshots in the store, as NAMESPACE/UID, that belong to no object of this pool; name those "
           "that are not wanted in the annotation " +
               std::string(remove_orphans_annotation) + " of the pool, and they are removed: " + fresh);
-  }
-
-  /// Two pools that are given the same store see each other's volumes there.
-  void leave_to_others(const api::VolumePool& pool, Strays& found) {
-    if (found.empty()) return;
-    const auto all = store::list<api::Volume>(store_, {});
-    if (!all) {
-      found.clear();  // whose they are is not known
-      return;
-    }
-    std::set<std::string> names;
-    for (const auto& volume : *all)
-      if (found.erase(text_of(volume->metadata)) > 0 && volume->spec.volume_pool_ref)
-        names.insert(volume->spec.volume_pool_ref->name);
-    std::string others;
-    for (const auto& name : names) others += (others.empty() ? "" : ", ") + name;
-    if (std::exchange(sharing_, others) != others && !others.empty())
-      events_.record(reference_to(pool), api::EventType::warning, "StoreShared",
-                     "volumes of pool " + others +
-                         " lie in a store of this pool too, and its room is promised twice: give each pool a store "
-                         "of its own");
   }
 
   /// A store without room is told on the pool, in whose volumes it may be no trouble yet.
@@ -340,7 +333,7 @@ class VolumeProvider::Body {
     }
   }
 
-  store::Store& store_;
+  OwnedStores owned_stores_;
   const VolumeProviderOptions options_;
   const std::vector<storage::BlockStore*> stores_;
   Clock& clock_;
@@ -359,7 +352,6 @@ class VolumeProvider::Body {
   Controller volume_controller_;
   Controller snapshot_controller_;
   Orphans orphans_;
-  std::string sharing_;  ///< names of other pools
   ProviderCounting counting_;
   Instant next_maintenance_{};
 };

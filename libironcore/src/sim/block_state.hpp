@@ -46,6 +46,7 @@ struct BlockStore::State : std::enable_shared_from_this<BlockStore::State> {
   mutable std::mutex mutex;
   blocks::Room room{0};  // before the images, whose pages count in it
   std::uint64_t filled = 0;
+  std::optional<storage::StoreMark> mark;
   std::map<BlockId, ImagePtr> images;  // volumes, snapshots, base images: all have names of their own
   std::set<ImagePtr> trash;            // removed, and others depend on it
   std::map<std::string, Tenant> tenants;

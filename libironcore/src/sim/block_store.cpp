@@ -23,6 +23,7 @@ using storage::Capacity;
 using storage::Credential;
 using storage::Limits;
 using storage::Maintenance;
+using storage::StoreMark;
 using storage::VolumeSpec;
 
 namespace {
@@ -42,6 +43,18 @@ BlockStore::~BlockStore() = default;
 
 std::unique_ptr<BlockStore> BlockStore::another() const {
   return std::unique_ptr<BlockStore>(new BlockStore(state_));
+}
+
+Result<std::optional<StoreMark>> BlockStore::mark() {
+  return state_->call("mark", {}, [&]() -> Result<std::optional<StoreMark>> { return state_->mark; });
+}
+
+Result<void> BlockStore::set_mark(const std::optional<StoreMark>& before, const StoreMark& mark) {
+  return state_->call("set_mark", {}, [&]() -> Result<void> {
+    if (state_->mark != before) return Error(ErrorCode::conflict, "somebody else has marked the store");
+    state_->mark = mark;
+    return {};
+  });
 }
 
 Result<Capacity> BlockStore::capacity() {

@@ -24,6 +24,9 @@ namespace ironcore::control {
 /// Annotation of a VolumePool: `NAMESPACE/UID` of what the event OrphanedVolume named, with commas between several. It is removed, data and all, unless an
 /// object has that uid; what cannot be removed yet is tried again for as long as the annotation is there.
 inline constexpr std::string_view remove_orphans_annotation = "storage.ironcore.dev/remove-orphans";
+/// Annotation of a VolumePool, written by its provider: `CLASS=STORE` with commas between several: the id (`storage::StoreMark`) of the store where the volumes of each class
+/// are. Another store in that place, or none, is not used: taking a class out is how an operator begins anew.
+inline constexpr std::string_view stores_annotation = "storage.ironcore.dev/stores";
 
 struct VolumeProviderOptions {
   std::string pool;         ///< name of the VolumePool; made when absent
@@ -58,7 +61,9 @@ struct VolumeProviderOptions {
 /// and tells events. A volume is handed to the machine that claims it (`status.use`) when nobody else has it open any more; clients of a host that is dead are
 /// fenced before. Wraps keys, replaces old credentials (docs/storage-keys.md). What is made is named by the object's uid, so every step can be repeated. A volume that was there and is not any more is never
 /// made anew. What is deleted goes when nobody has claimed it or has it open. While another process holds the lease, nothing is touched. What lies in
-/// a store without an object is reported, and removed only on request (`remove_orphans_annotation`). Thread: any.
+/// a store without an object is reported, and removed only on request (`remove_orphans_annotation`). A store is marked as the pool's, and its id noted (`stores_annotation`):
+/// with each heartbeat the mark is looked at, and while it is another pool's, or not the one that was noted, the store counts as not answering, and the pool's condition
+/// Ready says so. A pool that was made anew under the same name takes its store over if that is empty or holds volumes that have objects here. Thread: any.
 class VolumeProvider {
  public:
   /// Everything given by reference or pointer must outlive it. `images` is this provider's own: what it does not need is removed there; null = no volumes

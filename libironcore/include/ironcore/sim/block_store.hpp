@@ -39,6 +39,8 @@ class BlockStore final : public storage::BlockStore {
   /// A second object for the same place, as another process or a restarted one has.
   std::unique_ptr<BlockStore> another() const;
 
+  Result<std::optional<storage::StoreMark>> mark() override;
+  Result<void> set_mark(const std::optional<storage::StoreMark>& before, const storage::StoreMark& mark) override;
   Result<storage::Capacity> capacity() override;
   Result<storage::BaseImage> import_base(const storage::BaseSource& source, const Progress& progress,
                                          std::stop_token stop) override;

@@ -13,6 +13,7 @@
 #include "ironcore/base/bytes.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/image/cache.hpp"
+#include "ironcore/storage/store_mark.hpp"
 #include "ironcore/storage/volume.hpp"
 
 namespace ironcore::storage {
@@ -52,6 +53,11 @@ struct Maintenance {
 class BlockStore {
  public:
   virtual ~BlockStore() = default;
+
+  /// Which store it is, and whose; nothing if nobody has said so yet, or if nothing is at its place. Asked anew with each call.
+  virtual Result<std::optional<StoreMark>> mark() = 0;
+  /// Says so, for everybody from now on; `conflict` unless the mark still is `before` (nothing = there is none). What lies in the store stays as it is.
+  virtual Result<void> set_mark(const std::optional<StoreMark>& before, const StoreMark& mark) = 0;
 
   virtual Result<Capacity> capacity() = 0;
 

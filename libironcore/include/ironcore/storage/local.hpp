@@ -13,7 +13,7 @@
 namespace ironcore::storage {
 
 struct LocalOptions {
-  /// Absolute, without comma (which means something to QEMU). Created (0711) when absent; its parent must be there. Everything in it belongs to the store.
+  /// Absolute, without comma (which means something to QEMU). Everything in it belongs to the store.
   std::filesystem::path directory;
   /// Runs a job once, on a thread of the embedder's that may block; called from any thread. The reads and writes of a BlockData run there, and its `done`. It
   /// must outlive them. This body starts no thread.
@@ -24,6 +24,10 @@ struct LocalOptions {
 
 /// Volumes, snapshots and base images as sparse files (modes 0600, bases 0444, directories 0711). Several objects, also of several processes, may share a
 /// directory. What each call acknowledged was synced to the disk.
+///
+/// The directory is made (0711) by `set_mark` for a store that has no mark yet, never otherwise; its parent must be there. Its mark is the file `owner`. Until there is
+/// one, and whenever the path does not lead to the directory that was opened, as when it is not mounted or was moved away, all other calls are `unavailable`; they
+/// work again as soon as the same store is back. Another store at the path is used by a new object only.
 ///
 /// Copies: where the file system shares extents (XFS, Btrfs) each volume, snapshot and clone is a raw file of its own, made at once. Elsewhere a volume from a
 /// base or a snapshot is a qcow2 overlay on that file, since a copy takes too long: 3.7 to 4.4 s for a 2 GiB base with 25 % data, by `copy_file_range` on ext4
@@ -49,7 +53,7 @@ struct LocalOptions {
 /// removed. `maintain` separates nothing, and removes half base images itself.
 class LocalStore {
  public:
-  /// `invalid` for a directory that cannot be used, otherwise what the operating system says.
+  /// Touches no file. `invalid` for a directory that cannot be used.
   static Result<std::unique_ptr<BlockStore>> open(LocalOptions options, Clock& clock);
 };
 

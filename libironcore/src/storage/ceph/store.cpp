@@ -17,6 +17,9 @@ namespace ironcore::storage::ceph {
 
 namespace {
 
+/// In the table of the store's owner.
+constexpr const char* mark_key = "mark";
+
 /// Pools are named in capabilities, which have a grammar.
 Result<void> check_pool(const std::string& pool) {
   constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -90,6 +93,23 @@ Store::Store(Cluster::Impl& cluster, StoreOptions options, bool may_encrypt, IoC
       bases_io_(std::move(bases)),
       clock_(clock),
       log_(log) {}
+
+Result<std::optional<StoreMark>> Store::mark() {
+  IRONCORE_TRY(const std::string text, owner_.get(mark_key));
+  if (text.empty()) return std::optional<StoreMark>();
+  IRONCORE_TRY(auto mark, within(StoreMark::parse(text), "pool " + options_.pool));
+  return std::optional(std::move(mark));
+}
+
+Result<void> Store::set_mark(const std::optional<StoreMark>& before, const StoreMark& mark) {
+  if (before == mark) {  // nothing would be asked
+    IRONCORE_TRY(const auto now, this->mark());
+    return now == before ? Result<void>()
+                         : Error(ErrorCode::conflict, "somebody else has marked pool " + options_.pool);
+  }
+  return within(owner_.replace(mark_key, before ? before->to_text() : "", mark.to_text()),
+                "mark pool " + options_.pool);
+}
 
 Result<Capacity> Store::capacity() {
   const std::string& pool = options_.data_pool.empty() ? options_.pool : options_.data_pool;

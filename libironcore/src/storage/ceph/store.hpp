@@ -27,6 +27,8 @@ class Store final : public BlockStore {
   Store(Cluster::Impl& cluster, StoreOptions options, bool may_encrypt, IoContext own, IoContext bases, Clock& clock,
         Log& log);
 
+  Result<std::optional<StoreMark>> mark() override;
+  Result<void> set_mark(const std::optional<StoreMark>& before, const StoreMark& mark) override;
   Result<Capacity> capacity() override;
   Result<BaseImage> import_base(const BaseSource& source, const Progress& progress, std::stop_token stop) override;
   Result<std::vector<BaseImage>> bases() override;
@@ -147,6 +149,7 @@ class Store final : public BlockStore {
   const bool may_encrypt_;
   const IoContext own_;
   const IoContext bases_io_;
+  const Table owner_{own_, "owner"};
   const Table volumes_{own_, "volumes"};
   const Table snapshots_{own_, "snapshots"};
   const Table bases_{own_, "bases"};

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <system_error>
 
 #include "directory.hpp"
@@ -21,6 +22,7 @@
 #include "ironcore/base/file.hpp"
 #include "ironcore/base/names.hpp"
 #include "ironcore/image/copy.hpp"
+#include "ironcore/storage/passing_block_store.hpp"
 #include "openers.hpp"
 #include "positional.hpp"
 #include "record.hpp"
@@ -37,6 +39,8 @@ using image::DiskFormat;
 constexpr std::uint64_t largest_volume = std::uint64_t{16} << 40;
 /// From so many files on top of each other on a new one is a copy. Each of them costs a look-up per read.
 constexpr std::uint32_t most_layers = 8;
+constexpr const char* mark_file = "owner";
+constexpr std::size_t most_mark_bytes = 1024;
 constexpr std::string_view bases_key = "base images and snapshots";
 
 bool is_zero(BytesView bytes) {
@@ -82,10 +86,36 @@ Result<void> check_limits(const Limits& limits) {
   return {};
 }
 
+Result<std::optional<StoreMark>> read_mark(const Directory& root) {
+  const auto text = root.read(mark_file, most_mark_bytes);
+  if (!text && text.error().code() == ErrorCode::not_found) return std::optional<StoreMark>();
+  IRONCORE_CHECK(text);
+  IRONCORE_TRY(auto mark, within(StoreMark::parse(*text), root.path(mark_file).string()));
+  return std::optional(std::move(mark));
+}
+
+/// The store in a directory that is open.
 class Body final : public BlockStore {
  public:
   Body(LocalOptions options, Clock& clock, Tree tree)
       : options_(std::move(options)), clock_(clock), tree_(std::move(tree)) {}
+
+  Result<std::optional<StoreMark>> mark() override { return read_mark(tree_.root); }
+
+  Result<void> set_mark(const std::optional<StoreMark>& before, const StoreMark& mark) override {
+    IRONCORE_TRY(const UniqueFd held, hold(mark_file));
+    IRONCORE_TRY(const auto now, read_mark(tree_.root));
+    if (now != before) return Error(ErrorCode::conflict, "somebody else has marked " + options_.directory.string());
+    return tree_.root.replace(mark_file, mark.to_text());
+  }
+
+  /// False when the directory was moved away, or something is mounted over it.
+  bool is_at_its_path() const {
+    struct stat ours {
+    }, there{};
+    return ::fstat(tree_.root.fd(), &ours) == 0 && ::stat(options_.directory.c_str(), &there) == 0 &&
+           ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+  }
 
   Result<Capacity> capacity() override {
     std::error_code wrong;
@@ -766,6 +796,66 @@ class Body final : public BlockStore {
   std::shared_ptr<OpenDisks> open_ = std::make_shared<OpenDisks>();
 };
 
+/// The store at a path, where its file system may come later, or go: then nothing answers, and nothing is made at another place.
+class AtPath final : public PassingBlockStore {
+ public:
+  AtPath(LocalOptions options, Clock& clock) : options_(std::move(options)), clock_(clock) {}
+
+  Result<std::optional<StoreMark>> mark() override {
+    const auto root = Directory::open(options_.directory);
+    if (!root && root.error().code() == ErrorCode::not_found) return std::optional<StoreMark>();
+    IRONCORE_CHECK(root);
+    return read_mark(*root);
+  }
+
+  /// Comes last, so that what has a mark is whole.
+  Result<void> set_mark(const std::optional<StoreMark>& before, const StoreMark& mark) override {
+    const std::lock_guard lock(mutex_);
+    if (!before) IRONCORE_CHECK(make_directory());
+    if (!body_ || !body_->is_at_its_path()) {
+      IRONCORE_TRY(body_, open_body());
+    }
+    IRONCORE_CHECK(body_->set_mark(before, mark));
+    id_ = mark.store;
+    return {};
+  }
+
+ private:
+  Result<std::shared_ptr<BlockStore>> target() override {
+    const std::lock_guard lock(mutex_);
+    if (id_ && body_->is_at_its_path()) return std::shared_ptr<BlockStore>(body_);
+    IRONCORE_TRY(const auto found, mark());
+    const auto& path = options_.directory.string();
+    if (!found) return Error(ErrorCode::unavailable, "there is no store in " + path + ": is its file system mounted?");
+    if (id_ && found->store != *id_)
+      return Error(ErrorCode::unavailable, "in " + path + " is store " + found->store.to_text() + ", and store " +
+                                               id_->to_text() + " was: is the right file system mounted?");
+    IRONCORE_TRY(body_, open_body());
+    id_ = found->store;
+    return std::shared_ptr<BlockStore>(body_);
+  }
+
+  Result<void> make_directory() const {
+    const auto& path = options_.directory;
+    if (::mkdir(path.c_str(), 0711) == 0) {
+      if (::chmod(path.c_str(), 0711) != 0) return system_error(errno, "set the mode of " + path.string());
+      return sync_directory(path.parent_path());
+    }
+    if (errno != EEXIST) return system_error(errno, "create directory " + path.string());
+    return {};
+  }
+  Result<std::shared_ptr<Body>> open_body() const {
+    IRONCORE_TRY(Tree tree, Tree::open(options_.directory));
+    return std::make_shared<Body>(options_, clock_, std::move(tree));
+  }
+
+  const LocalOptions options_;
+  Clock& clock_;
+  std::mutex mutex_;
+  std::shared_ptr<Body> body_;
+  std::optional<Uid> id_;  ///< of the store in `body_`, once it has a mark
+};
+
 }  // namespace
 
 Result<std::unique_ptr<BlockStore>> LocalStore::open(LocalOptions options, Clock& clock) {
@@ -775,14 +865,7 @@ Result<std::unique_ptr<BlockStore>> LocalStore::open(LocalOptions options, Clock
                  "the directory of volumes must be an absolute path without a comma, not \"" + path.string() + "\"");
   }
   if (!options.executor) return Error(ErrorCode::invalid, "a store of local files needs an executor");
-  if (::mkdir(path.c_str(), 0711) == 0) {
-    if (::chmod(path.c_str(), 0711) != 0) return system_error(errno, "set the mode of " + path.string());
-    IRONCORE_CHECK(sync_directory(path.parent_path()));
-  } else if (errno != EEXIST) {
-    return system_error(errno, "create directory " + path.string());
-  }
-  IRONCORE_TRY(Tree tree, Tree::open(path));
-  return std::unique_ptr<BlockStore>(std::make_unique<Body>(std::move(options), clock, std::move(tree)));
+  return std::unique_ptr<BlockStore>(std::make_unique<AtPath>(std::move(options), clock));
 }
 
 }  // namespace ironcore::storage

@@ -113,16 +113,16 @@ Result<void> Qcow2File::set_entry(std::uint64_t number, std::uint64_t value) {
   auto& at = l1_[static_cast<std::size_t>(table)];
   if ((at & offset_mask) == 0) {
     IRONCORE_TRY(const std::uint64_t made, allocate());
+    IRONCORE_CHECK(resize(fd_, name_, end_));  // `write_tables` fills it
     at = made | copied;
     changed_l1_[l1_offset_ + table * 8] = at;
   }
   changed_[(at & offset_mask) + number % entries_per_table * 8] = value;
-  if (changed_.size() < most_changed) return {};
-  IRONCORE_CHECK(sync_data(fd_, name_));
-  return write_tables();
+  return changed_.size() < most_changed ? Result<void>() : write_tables();
 }
 
-/// A cluster at the end of the file, of zeros, counted once.
+/// A cluster at the end of the file, of zeros, counted once. Whoever gets it lengthens the file, before anything that a sync brings to the disk names it: the
+/// next `open` takes what is free from the length, and would give it away again.
 Result<std::uint64_t> Qcow2File::allocate() {
   for (;;) {
     const auto number = end_ / cluster;
@@ -135,6 +135,8 @@ Result<std::uint64_t> Qcow2File::allocate() {
     put_number(one.data(), 1, 2);
     IRONCORE_CHECK(write_at(fd_, name_, counts + number % counts_per_block * 2, one));
     if (is_block) {
+      IRONCORE_CHECK(resize(fd_, name_, end_ + cluster));
+      IRONCORE_CHECK(sync_data(fd_, name_));
       IRONCORE_CHECK(write_number(counts_offset_ + block * 8, end_));
       at = end_;
     }
@@ -232,8 +234,11 @@ Result<void> Qcow2File::zero(std::uint64_t offset, std::uint64_t size, const Bel
   return {};
 }
 
-/// Level 2 before level 1: a table that is not reached yet says nothing wrong.
+/// First the data, the counts and the length of the file reach the disk, then what points to them, in any order: a table of level 2 that has not been filled
+/// says nothing wrong.
 Result<void> Qcow2File::write_tables() {
+  if (changed_.empty() && changed_l1_.empty()) return {};
+  IRONCORE_CHECK(sync_data(fd_, name_));
   for (auto* changes : {&changed_, &changed_l1_}) {
     Bytes run;
     for (auto it = changes->begin(); it != changes->end();) {
@@ -257,9 +262,6 @@ Result<void> Qcow2File::settle() {
 
 Result<void> Qcow2File::flush() {
   const std::lock_guard lock(mutex_);
-  // First the data and the counts, then what points to them.
-  IRONCORE_CHECK(sync_data(fd_, name_));
-  if (changed_.empty() && changed_l1_.empty()) return {};
   IRONCORE_CHECK(write_tables());
   return sync_data(fd_, name_);
 }
