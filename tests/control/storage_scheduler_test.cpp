@@ -171,7 +171,7 @@ TEST_CASE_TEMPLATE("a pool of storage that is not ready, being deleted or withou
   world.set_ready("ceph", api::ConditionStatus::true_);
   world.run_to_rest();
   CHECK(world.placed_on("data").empty());
-  CHECK(explain_placement<T>(world.store, "default", "data").value().summary == "1 pool: 1 class not offered");
+  CHECK(explain_placement<T>(world.store, "default", "data").value().summary == "1 pool: class not offered");
   world.create_pool("leaving");
   world.template change<Pool>("leaving", [](Pool& pool) { pool.metadata.finalizers = {"example.org/keep"}; });
   world.template remove<Pool>("leaving");
@@ -319,7 +319,7 @@ TEST_CASE("a bucket that no pool takes is told so") {
   world.run_to_rest();
   REQUIRE(world.events("pictures", "CannotSchedule").size() == 1);
   CHECK(world.events("pictures", "CannotSchedule").front()->message ==
-        "no bucket pool can take it now: 1 pool: 1 taint not tolerated");
+        "no bucket pool can take it now: 1 pool: taint not tolerated");
   CHECK(world.events("strange", "CannotSchedule").front()->message ==
         "no bucket pool can take it now: bucket class \"unknown\" does not exist: create it");
   world.template change<api::BucketPool>("rgw", [](auto& pool) { pool.spec.taints.clear(); });
@@ -379,11 +379,11 @@ TEST_CASE("a large volume waits until there is room, and small ones of its class
   CHECK(world.placed_on("large").empty());
   CHECK(world.scheduler.usage("ceph") == Placement::Usage{.objects = 3, .storage_bytes = 6 * gibibyte});
   const auto why = explain_placement<api::Volume>(world.store, "default", "large").value();
-  CHECK(why.summary == "1 pool: 1 no room (storage of the class)");
+  CHECK(why.summary == "1 pool: no room (storage of the class)");
   CHECK(why.pools.front().detail == "storage of class fast: 10Gi altogether, 6Gi taken, the volume needs 11Gi");
   CHECK(why.pools.front().room == 4 * gibibyte);
   CHECK(world.events("large", "OutOfCapacity").front()->message ==
-        "no volume pool can take it now: 1 pool: 1 no room (storage of the class)");
+        "no volume pool can take it now: 1 pool: no room (storage of the class)");
   world.change_status("ceph", [](api::VolumePool& pool) { pool.status.allocatable = storage({{"fast", 17}}); });
   world.run_to_rest();
   CHECK(world.placed_on("large") == "ceph");
