@@ -7,6 +7,8 @@
 
 #include "ironcore/api/core.hpp"
 #include "ironcore/api/json.hpp"
+#include "ironcore/base/byte_text.hpp"
+#include "ironcore/base/quantity.hpp"
 #include "ironcore/store/typed.hpp"
 #include "ironcorectl/apply.hpp"
 #include "ironcorectl/conditions.hpp"
@@ -56,21 +58,40 @@ bool has_free_keys(std::string_view member) {
          member == "volumeAttributes" || member == "resources";
 }
 
+bool has_amounts(std::string_view member) {
+  return member == "capacity" || member == "allocatable" || member == "usage";
+}
+
+/// `storage`, `memory`, or the storage of a class: nobody reads eleven digits.
+bool is_bytes(std::string_view resource) {
+  return resource == "storage" || resource == "memory" || resource.starts_with("class/volume.");
+}
+
+std::string amount_text(const json::Tree& value) {
+  const auto amount = value.is_string() ? Quantity::parse(value.text()) : Result<Quantity>(Quantity{});
+  const bool is_raw = amount && amount->sign() > 0 && value.text().find_first_not_of("0123456789") == std::string::npos;
+  return is_raw ? byte_text(amount->value()) : scalar(value);
+}
+
 class Outline {
  public:
   explicit Outline(std::ostream& out) : out_(out) {}
 
-  void member(std::string_view name, const json::Tree& value, std::size_t indent, bool is_free) {
+  /// With `is_resource` the name is that of an amount.
+  void member(std::string_view name, const json::Tree& value, std::size_t indent, bool is_free,
+              bool is_resource = false) {
     if (is_empty(value)) return;
     const std::string label = std::string(indent, ' ') + (is_free ? printable(name) : title(name)) + ':';
     if (value.is_object()) {
       out_ << label << '\n';
-      for (const auto& [key, inner] : value.members) member(key, inner, indent + 2, has_free_keys(name));
+      for (const auto& [key, inner] : value.members)
+        member(key, inner, indent + 2, has_free_keys(name), has_amounts(name));
     } else if (value.is_list()) {
       out_ << label << '\n';
       for (const json::Tree& item : value.items) element(item, indent + 2);
     } else {
-      out_ << label << std::string(label.size() < column ? column - label.size() : 1, ' ') << scalar(value) << '\n';
+      out_ << label << std::string(label.size() < column ? column - label.size() : 1, ' ')
+           << (is_resource && is_bytes(name) ? amount_text(value) : scalar(value)) << '\n';
     }
   }
 

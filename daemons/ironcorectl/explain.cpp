@@ -7,6 +7,7 @@
 #include <string>
 
 #include "ironcore/api/compute.hpp"
+#include "ironcore/base/byte_text.hpp"
 #include "ironcore/control/scheduler.hpp"
 #include "ironcorectl/table.hpp"
 #include "ironcorectl/target.hpp"
@@ -18,7 +19,7 @@ namespace {
 /// Of volumes in bytes.
 std::string room_text(const api::Kind& kind, std::int64_t room) {
   if (&kind == &api::kind_of<api::Bucket>()) return "-";  // has no size
-  return &kind == &api::kind_of<api::Volume>() ? Quantity::bytes(room).to_text() : std::to_string(room);
+  return &kind == &api::kind_of<api::Volume>() ? byte_text(room) : std::to_string(room);
 }
 
 /// How the program that provides such a pool is given its name.

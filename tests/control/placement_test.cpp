@@ -69,7 +69,7 @@ TEST_CASE("without pools, without the class, without room there is no decision, 
   CHECK(placement.decide(demand()) == "a");
   placement.observe("1", "small", "a");
   CHECK_FALSE(placement.decide(demand()));
-  CHECK(placement.summary(demand()) == "1 pool: 1 no room (cpu)");
+  CHECK(placement.summary(demand()) == "1 pool: no room (cpu)");
   placement.remove_class("small");
   placement.remove("1");
   CHECK_FALSE(placement.decide(demand()));
@@ -82,7 +82,8 @@ TEST_CASE("each filter keeps a pool away, and says so") {
     placement.set_pool(changed);
     CHECK(obstacle_of(placement, asked, "a") == expected);
     CHECK(placement.decide(asked).has_value() == (expected == Obstacle::none));
-    CHECK(placement.summary(asked) == "1 pool: 1 " + std::string(words(expected)));
+    CHECK(placement.summary(asked) ==
+          "1 pool: " + std::string(expected == Obstacle::selector ? "its " : "") + std::string(words(expected)));
     for (const auto& verdict : placement.explain(asked)) CHECK_FALSE(verdict.detail.empty());
   };
   expect(view, Obstacle::none);
@@ -133,6 +134,29 @@ TEST_CASE("each filter keeps a pool away, and says so") {
   changed = view;
   changed.memory_bytes = gibibyte;
   expect(changed, Obstacle::memory);
+}
+
+TEST_CASE("one pool needs no count, and amounts are told as people read them") {
+  Placement placement({"volume", Subject::Unit::byte});
+  placement.set_class("fast", {.storage_bytes = 1});
+  PoolView view;
+  view.name = "ceph";
+  view.is_ready = true;
+  view.classes = std::vector<std::string>{"fast"};
+  view.storage_bytes = 66806874116;
+  placement.set_pool(view);
+  placement.observe("uid-1", "fast", "ceph", 4831838212);
+  auto asked = demand("fast");
+  asked.amount = std::int64_t{16} << 40;
+  CHECK(placement.explain(asked).front().detail == "storage: 62.2Gi altogether, 4.5Gi taken, the volume needs 16Ti");
+  asked.amount = 1;
+  CHECK(placement.explain(asked).front().detail == "room for 57.7Gi of fast");
+  asked.selector = {{"zone", "east"}};
+  CHECK(placement.summary(asked) == "1 pool: its labels do not match");
+  view.name = "other";
+  view.is_ready = false;
+  placement.set_pool(view);
+  CHECK(placement.summary(asked) == "2 pools: 1 not ready, 1 whose labels do not match");
 }
 
 TEST_CASE("room is the least of class count, cpu and memory, and every machine is subtracted exactly once") {

@@ -84,6 +84,38 @@ struct Storage : SchedulingOf<T> {
   }
 };
 
+/// The same words for all that is placed.
+template <class T>
+struct Waiting : Storage<T> {
+  void create_wanted(const std::string& name, const std::string& class_name = "fast", const std::string& pool = "") {
+    auto made = this->wanted(name);
+    if constexpr (std::is_same_v<T, api::Volume>) {
+      made.spec.volume_class_ref->name = class_name;
+      if (!pool.empty()) made.spec.volume_pool_ref = api::LocalReference{.name = pool};
+    } else {
+      made.spec.bucket_class_ref->name = class_name;
+      if (!pool.empty()) made.spec.bucket_pool_ref = api::LocalReference{.name = pool};
+    }
+    this->create(std::move(made));
+  }
+  void create_ready_pool(const std::string& name) { this->create_pool(name); }
+};
+template <>
+struct Waiting<api::Machine> : SchedulingOf<api::Machine> {
+  Waiting() { create(machine_class("fast")); }
+  void create_wanted(const std::string& name, const std::string& class_name = "fast", const std::string& pool = "") {
+    auto made = machine(name, class_name);
+    if (!pool.empty()) made.spec.machine_pool_ref = api::LocalReference{.name = pool};
+    create(std::move(made));
+  }
+  void create_ready_pool(const std::string& name) {
+    create_pool(name, room_for(8));
+    change<api::MachinePool>(
+        name, [](api::MachinePool& pool) { pool.status.available_machine_classes = {{.name = "fast"}}; },
+        store::Part::status);
+  }
+};
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("an object of storage is bound to a pool, also to one that comes later", T, api::Volume,
@@ -139,7 +171,7 @@ TEST_CASE_TEMPLATE("a pool of storage that is not ready, being deleted or withou
   world.set_ready("ceph", api::ConditionStatus::true_);
   world.run_to_rest();
   CHECK(world.placed_on("data").empty());
-  CHECK(explain_placement<T>(world.store, "default", "data").value().summary == "1 pool: 1 class not offered");
+  CHECK(explain_placement<T>(world.store, "default", "data").value().summary == "1 pool: class not offered");
   world.create_pool("leaving");
   world.template change<Pool>("leaving", [](Pool& pool) { pool.metadata.finalizers = {"example.org/keep"}; });
   world.template remove<Pool>("leaving");
@@ -186,6 +218,99 @@ TEST_CASE_TEMPLATE("fifty objects of storage spread evenly over two pools", T, a
   CHECK(world.scheduler.usage("ceph-2").objects == 25);
 }
 
+TEST_CASE_TEMPLATE("who waits for a pool says why in a condition, which is true once it is placed", T, api::Machine,
+                   api::Volume, api::Bucket) {
+  Waiting<T> world;
+  const std::string word(PlacedKind<T>::subject.word);
+  world.create_wanted("data");
+  world.create_wanted("strange", "unknown");
+  world.run_to_rest();
+  const auto told = world.template condition_of<T>("data", scheduled_condition);
+  CHECK(told.status == api::ConditionStatus::false_);
+  CHECK(told.reason == PlacedKind<T>::no_room_reason);
+  CHECK(told.message == "no " + word + " pool can take it now: no " + word + " pools");
+  CHECK(world.template condition_of<T>("strange", scheduled_condition).message ==
+        "no " + word + " pool can take it now: " + word + " class \"unknown\" does not exist: create it");
+  for (const auto* name : {"data", "strange"})
+    CHECK(world.events(name, std::string(PlacedKind<T>::no_room_reason)).size() == 1);
+  // At rest nothing is written, and nothing is told twice.
+  const auto revision = world.real->revision().value();
+  world.pass(5min, world.parts(), 5s);
+  CHECK(world.real->revision().value() == revision);
+  // What changes without anything to do with it changes nothing.
+  world.template change<T>("data", [](T& object) { object.metadata.labels["a"] = "b"; });
+  world.pass(5min, world.parts(), 5s);
+  CHECK(world.real->revision().value().value == revision.value + 1);
+  world.create_ready_pool("ceph");
+  world.run_to_rest();
+  const auto placed = world.template condition_of<T>("data", scheduled_condition);
+  CHECK(placed.status == api::ConditionStatus::true_);
+  CHECK(placed.message == "placed on " + word + " pool ceph");
+  CHECK(world.template condition_of<T>("strange", scheduled_condition).status == api::ConditionStatus::false_);
+  // Who need not wait has none: a placement is one write.
+  const auto before = world.real->revision().value();
+  world.create_wanted("fast-one");
+  world.run_to_rest();
+  CHECK(world.real->revision().value().value == before.value + 2);
+  CHECK(world.template get<T>("fast-one", "default")->status.conditions.empty());
+}
+
+TEST_CASE_TEMPLATE("a pool that is named by hand and does not exist is told, until it does", T, api::Machine,
+                   api::Volume, api::Bucket) {
+  Waiting<T> world;
+  const std::string word(PlacedKind<T>::subject.word);
+  const auto reason = std::string(T::info.kind) + "PoolNotFound";
+  world.create_wanted("data", "fast", "nopool");
+  world.run_to_rest();
+  const auto told = world.template condition_of<T>("data", scheduled_condition);
+  CHECK(told.status == api::ConditionStatus::false_);
+  CHECK(told.reason == reason);
+  CHECK(told.message.find(word + " pool nopool does not exist: ") == 0);
+  CHECK(world.events("data", reason).size() == 1);
+  const auto revision = world.real->revision().value();
+  world.pass(5min, world.parts(), 5s);
+  CHECK(world.real->revision().value() == revision);
+  // Another scheduler finds it said.
+  world.scheduler.deactivate();
+  world.scheduler.activate();
+  world.pass(1min, world.parts(), 5s);
+  CHECK(world.real->revision().value() == revision);
+  world.create_ready_pool("nopool");
+  world.run_to_rest();
+  CHECK(world.template condition_of<T>("data", scheduled_condition).status == api::ConditionStatus::true_);
+  // It goes: what is on it says so again.
+  world.template remove<typename PlacedKind<T>::Pool>("nopool");
+  world.run_to_rest();
+  CHECK(world.template condition_of<T>("data", scheduled_condition).reason == reason);
+  CHECK(world.scheduler.bound() == 0);
+}
+
+TEST_CASE("a condition that cannot be written now is written later, and holds up nobody") {
+  Storage<api::Volume> world;
+  for (const auto code : {ErrorCode::conflict, ErrorCode::timeout, ErrorCode::unavailable}) {
+    CAPTURE(name(code));
+    const auto object = "data-" + std::string(name(code));
+    const bool is_done = code == ErrorCode::timeout;
+    int failed = 0;
+    world.store.set_faults(
+        [&](FaultyStore::Call call, const store::Transaction* transaction) -> std::optional<FaultyStore::Fault> {
+          if (call != FaultyStore::Call::commit || failed >= 3) return std::nullopt;
+          const auto* patch = std::get_if<store::Patch>(&transaction->operations.front());
+          if (patch == nullptr || patch->merge_patch.find("Scheduled") == std::string::npos) return std::nullopt;
+          ++failed;
+          return FaultyStore::Fault{Error(code, "test"),
+                                    is_done ? FaultyStore::Fault::When::after : FaultyStore::Fault::When::before};
+        });
+    world.create(volume(object, "fast"));
+    world.pass(10s, world.parts());
+    CHECK(failed == (is_done ? 1 : 3));
+    CHECK(world.condition_of<api::Volume>(object, scheduled_condition).status == api::ConditionStatus::false_);
+  }
+  world.create_pool("ceph");
+  world.run_to_rest();
+  CHECK(world.scheduler.bound() == 3);
+}
+
 TEST_CASE("a bucket that no pool takes is told so") {
   Storage<api::Bucket> world;
   world.create(bucket("pictures", "fast"));
@@ -194,7 +319,7 @@ TEST_CASE("a bucket that no pool takes is told so") {
   world.run_to_rest();
   REQUIRE(world.events("pictures", "CannotSchedule").size() == 1);
   CHECK(world.events("pictures", "CannotSchedule").front()->message ==
-        "no bucket pool can take it now: 1 pool: 1 taint not tolerated");
+        "no bucket pool can take it now: 1 pool: taint not tolerated");
   CHECK(world.events("strange", "CannotSchedule").front()->message ==
         "no bucket pool can take it now: bucket class \"unknown\" does not exist: create it");
   world.template change<api::BucketPool>("rgw", [](auto& pool) { pool.spec.taints.clear(); });
@@ -254,11 +379,11 @@ TEST_CASE("a large volume waits until there is room, and small ones of its class
   CHECK(world.placed_on("large").empty());
   CHECK(world.scheduler.usage("ceph") == Placement::Usage{.objects = 3, .storage_bytes = 6 * gibibyte});
   const auto why = explain_placement<api::Volume>(world.store, "default", "large").value();
-  CHECK(why.summary == "1 pool: 1 no room (storage of the class)");
+  CHECK(why.summary == "1 pool: no room (storage of the class)");
   CHECK(why.pools.front().detail == "storage of class fast: 10Gi altogether, 6Gi taken, the volume needs 11Gi");
   CHECK(why.pools.front().room == 4 * gibibyte);
   CHECK(world.events("large", "OutOfCapacity").front()->message ==
-        "no volume pool can take it now: 1 pool: 1 no room (storage of the class)");
+        "no volume pool can take it now: 1 pool: no room (storage of the class)");
   world.change_status("ceph", [](api::VolumePool& pool) { pool.status.allocatable = storage({{"fast", 17}}); });
   world.run_to_rest();
   CHECK(world.placed_on("large") == "ceph");

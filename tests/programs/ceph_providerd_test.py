@@ -250,6 +250,30 @@ class Local(WithServer):
         self.assertNotEqual(result.code, 0, result)
         self.assertIn("error: ", result.err)
 
+    def test_amounts_are_told_as_people_read_them(self):
+        self.make(volume("data"))
+        self.wait_available("data")
+        shown = self.ok("describe", "volumepool", "here")
+        for resource in ("storage", "class/volume.[a-z]+"):
+            self.assertRegex(shown, rf"\n    {resource}: +\d+(\.\d)?[KMGTP]i\n")
+            self.assertNotRegex(shown, rf"\n    {resource}: +\d+\n")
+        self.ok("apply", "-f", "-", stdin=volume("huge", size="900Ti").replace("  volumePoolRef: {name: here}\n", ""))
+        wait_until("why it waits", lambda: self.condition("huge", "Scheduled").get("status") == "False")
+        self.assertRegex(self.ok("explain", "volume", "huge"), r": [\d.]+[MGT]i altogether, [\d.]+[MGT]i taken, the volume needs 900Ti")
+
+    def test_growth_beyond_the_room_is_refused_and_can_be_taken_back(self):
+        self.make(volume("data"))
+        has = self.wait_available("data")["status"]["resources"]["storage"]
+        self.ok("apply", "-f", "-", stdin=volume("data", size="900Ti"))
+        wait_until("it is refused", lambda: self.condition("data", "UpToDate").get("reason") == "OutOfCapacity")
+        self.assertRegex(self.condition("data", "UpToDate")["message"], r"has room for [\d.]+[MGT]i more of volume class")
+        self.assertEqual(self.get("volume", "data")["status"]["resources"]["storage"], has)
+        # Nobody else minds.
+        self.ok("apply", "-f", "-", stdin=volume("other"))
+        self.wait_available("other")
+        self.ok("apply", "-f", "-", stdin=volume("data", size=has))
+        wait_until("all is well", lambda: self.condition("data", "UpToDate").get("status") == "True")
+
     def test_what_is_lost_is_told_and_never_made_anew(self):
         self.make(volume("data"))
         path = self.file(self.wait_available("data")["metadata"]["uid"])

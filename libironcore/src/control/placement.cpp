@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "ironcore/base/byte_text.hpp"
 #include "pool_heap.hpp"
 
 namespace ironcore::control {
@@ -532,7 +533,7 @@ std::vector<PoolVerdict> Placement::explain(const Demand& demand) const {
   const auto& subject = index_->subject;
   const std::string word(subject.word);
   const auto text_of = [&](std::int64_t units) {
-    return subject.unit == Subject::Unit::byte ? Quantity::bytes(units).to_text() : std::to_string(units);
+    return subject.unit == Subject::Unit::byte ? byte_text(units) : std::to_string(units);
   };
   std::vector<PoolVerdict> verdicts;
   const auto id = index_->class_ids.find(demand.class_name);
@@ -562,9 +563,8 @@ std::vector<PoolVerdict> Placement::explain(const Demand& demand) const {
     verdict.obstacle = room.limit;
     const auto& size = index_->classes[id->second].size;
     const auto in_bytes = [&](const std::string& what, std::int64_t altogether, Wide taken, std::int64_t needed) {
-      return what + ": " + Quantity::bytes(altogether).to_text() + " altogether, " +
-             Quantity::bytes(clamped(taken)).to_text() + " taken, the " + word + " needs " +
-             Quantity::bytes(needed).to_text();
+      return what + ": " + byte_text(altogether) + " altogether, " + byte_text(clamped(taken)) + " taken, the " + word +
+             " needs " + Quantity::bytes(needed).to_text();
     };
     if (room.limit == Obstacle::cpu)
       verdict.detail = "cpu: " + std::to_string(*pool.view.cpu_milli) + "m altogether, " +
@@ -610,7 +610,13 @@ std::string Placement::summary(const Demand& demand) const {
     if (counts[i] == 0) continue;
     if (!is_first) text += ", ";
     is_first = false;
-    text += std::to_string(counts[i]) + " " + std::string(words(static_cast<Obstacle>(i)));
+    const auto obstacle = static_cast<Obstacle>(i);
+    const bool is_selector = obstacle == Obstacle::selector;
+    if (index_->live_pools == 1)
+      text += is_selector ? "its " : "";
+    else
+      text += std::to_string(counts[i]) + (is_selector ? " whose " : " ");
+    text += words(obstacle);
   }
   return text;
 }

@@ -42,9 +42,35 @@ bool is_overtaken(ErrorCode code) {
   return code == ErrorCode::conflict || code == ErrorCode::not_found;
 }
 
+/// The condition is a reason to look at it: it says something else than that the object is placed.
+template <class T>
+bool is_said_to_wait(const T& object) {
+  const auto* condition = api::find_condition(object.status.conditions, scheduled_condition);
+  return condition != nullptr && condition->status != api::ConditionStatus::true_;
+}
+
+template <class T>
+api::Condition placed_condition(const std::string& pool) {
+  return {.type = scheduled_condition,
+          .status = api::ConditionStatus::true_,
+          .reason = "Scheduled",
+          .message = "placed on " + std::string(PlacedKind<T>::subject.word) + " pool " + pool};
+}
+
+/// Nothing if the object has it.
+template <class T>
+std::optional<store::Operation> saying(const T& object, api::Condition condition, WallTime now) {
+  auto after = object;
+  if (!api::set_condition(after.status.conditions, std::move(condition), now)) return std::nullopt;
+  const auto before = store::Object::of(object);
+  return store::Patch{store::key_of(before), api::merge_patch(before, store::Object::of(std::move(after))),
+                      store::Part::status};
+}
+
 constexpr std::size_t batch_bytes = store::max_transaction_bytes / 4;  // JSON adds escapes and what is not counted here
 constexpr std::size_t looks_per_step = 100'000;                        // pools looked at for reasons, under the lock
 constexpr auto recorder_pause = std::chrono::seconds(1);               // until the recorder may take more
+constexpr auto say_pause = std::chrono::seconds(1);                    // until a condition is tried again
 
 }  // namespace
 
@@ -72,12 +98,16 @@ void Scheduler<T>::see_object(const store::Shared<T>& before, const store::Share
   const std::lock_guard lock(mutex_);
   if (!after) {
     drop(before->metadata.uid);
+    marks_.erase(before->metadata.uid);
     placement_.remove(before->metadata.uid);
   } else if (PlacedKind<T>::class_of(*after) == nullptr) {
     return;
   } else if (const auto* pool = PlacedKind<T>::pool_of(*after)) {
     drop(after->metadata.uid);
     observe(placement_, *after, *pool);
+    marks_.erase(after->metadata.uid);
+    if (is_active_ && (is_said_to_wait(*after) || !pool_revisions_.contains(*pool)))
+      marks_.insert_or_assign(after->metadata.uid, Mark{after, {}});
   } else {
     admit(after);
   }
@@ -87,6 +117,7 @@ void Scheduler<T>::see_object(const store::Shared<T>& before, const store::Share
 template <class T>
 void Scheduler<T>::see_pool(const store::Shared<Pool>& before, const store::Shared<Pool>& after) {
   const std::lock_guard lock(mutex_);
+  if (!before || !after) has_other_pools_ = true;
   if (!after) {
     placement_.remove_pool(before->metadata.name);
     pool_revisions_.erase(before->metadata.name);
@@ -130,6 +161,11 @@ void Scheduler<T>::admit(const store::Shared<T>& object) {
   }
   auto demand = Demand::of(*object);
   auto text = group_of(demand);
+  if (known != waiting_.end() && known->second.state == Waiting::State::queued && !known->second.was_refused &&
+      known->second.group->first == text && !object->metadata.deletion_timestamp) {
+    known->second.object = object;  // nothing of what it asks for is new
+    return;
+  }
   const bool has_been_told = known != waiting_.end() && known->second.group->first == text &&
                              !known->second.group->second.newcomers.contains(uid);
   if (known != waiting_.end()) drop(uid);
@@ -253,15 +289,16 @@ void Scheduler<T>::announce(Group& group, const std::string& text) {
       for (const auto& [age, uid] : group.queue) group.newcomers.insert(uid);
     }
   }
+  const auto message = "no " + std::string(PlacedKind<T>::subject.word) + " pool can take it now: " + summary;
   for (auto uid = group.newcomers.begin(); uid != group.newcomers.end();) {
     const auto known = waiting_.find(*uid);
     if (known == waiting_.end() || known->second.state != Waiting::State::queued) {
       ++uid;  // hears it when it is back in the queue
       continue;
     }
-    if (!events_.record(
-            reference_to(*known->second.object), api::EventType::normal, std::string(PlacedKind<T>::no_room_reason),
-            "no " + std::string(PlacedKind<T>::subject.word) + " pool can take it now: " + summary, "Schedule"))
+    marks_.insert_or_assign(*uid, Mark{nullptr, message});
+    if (!events_.record(reference_to(*known->second.object), api::EventType::normal,
+                        std::string(PlacedKind<T>::no_room_reason), message, "Schedule"))
       return look_again(group, text, now + recorder_pause);
     uid = group.newcomers.erase(uid);
   }
@@ -281,6 +318,135 @@ void Scheduler<T>::announce_due() {
 template <class T>
 bool Scheduler<T>::has_news() const {
   return !announcements_.empty() && announcements_.begin()->first <= clock_.now();
+}
+
+// ---- the condition Scheduled --------------------------------------------------------------------------------------
+
+/// What is to be written, if the object does not say it already.
+template <class T>
+auto Scheduler<T>::saying_for(const std::string& uid, const Mark& mark) const -> std::optional<Saying> {
+  const std::string word(PlacedKind<T>::subject.word);
+  Saying saying{mark.object, {.type = scheduled_condition}, false};
+  auto& condition = saying.condition;
+  if (!mark.object) {
+    const auto known = waiting_.find(uid);
+    if (known == waiting_.end() || known->second.state != Waiting::State::queued) return std::nullopt;
+    saying.object = known->second.object;
+    condition.status = api::ConditionStatus::false_;
+    condition.reason = PlacedKind<T>::no_room_reason;
+    condition.message = mark.message;
+  } else if (const auto& pool = *PlacedKind<T>::pool_of(*mark.object); !pool_revisions_.contains(pool)) {
+    condition.status = api::ConditionStatus::false_;
+    condition.reason = std::string(T::info.kind) + "PoolNotFound";
+    condition.message = word + " pool " + pool + " does not exist: start its provider, or make the " + word +
+                        " anew with another pool, or none";
+    saying.is_event = true;
+  } else if (is_said_to_wait(*mark.object)) {
+    condition = placed_condition<T>(pool);
+  } else {
+    return std::nullopt;
+  }
+  if (saying.object->metadata.deletion_timestamp) return std::nullopt;
+  const auto* said = api::find_condition(saying.object->status.conditions, scheduled_condition);
+  if (said != nullptr && said->status == condition.status && said->reason == condition.reason &&
+      said->message == condition.message)
+    return std::nullopt;
+  return saying;
+}
+
+template <class T>
+auto Scheduler<T>::due_sayings() -> std::vector<Saying> {
+  std::vector<Saying> due;
+  if (clock_.now() < say_after_) return due;
+  std::size_t bytes = 0;
+  for (auto mark = marks_.begin(); mark != marks_.end() && due.size() < options_.batch;) {
+    auto saying = saying_for(mark->first, mark->second);
+    if (!saying) {
+      mark = marks_.erase(mark);
+      continue;
+    }
+    bytes += PlacedKind<T>::weight_of(*saying->object);
+    if (!due.empty() && bytes > batch_bytes) break;
+    due.push_back(std::move(*saying));
+    ++mark;
+  }
+  return due;
+}
+
+/// Those who have a pool already: does it exist?
+template <class T>
+void Scheduler<T>::look_at_named_pools() {
+  const auto all = objects_.list();
+  const std::lock_guard lock(mutex_);
+  for (const auto& object : all) {
+    if (PlacedKind<T>::class_of(*object) == nullptr || !is_bound(*object)) continue;
+    if (is_said_to_wait(*object) || !pool_revisions_.contains(*PlacedKind<T>::pool_of(*object)))
+      marks_.try_emplace(object->metadata.uid, Mark{object, {}});
+  }
+}
+
+/// Writes what is due. False if that is nothing.
+template <class T>
+bool Scheduler<T>::say(Open& open) {
+  bool is_to_look = false;
+  {
+    const std::lock_guard lock(mutex_);
+    is_to_look = std::exchange(has_other_pools_, false);
+  }
+  if (is_to_look) look_at_named_pools();
+  std::vector<Saying> due;
+  {
+    const std::lock_guard lock(mutex_);
+    due = due_sayings();
+  }
+  if (due.empty()) return false;
+  say(due, open);
+  return true;
+}
+
+template <class T>
+void Scheduler<T>::say(std::span<const Saying> sayings, Open& open) {
+  if (open.is_lease_lost) return;
+  store::Transaction transaction;
+  for (const auto& [object, condition, is_event] : sayings) {
+    auto operation = saying(*object, condition, clock_.wall());
+    if (!operation) continue;
+    transaction.preconditions.emplace_back(
+        store::Unchanged{store::key_of(store::Object::of(*object)), object->metadata.resource_version});
+    transaction.operations.push_back(std::move(*operation));
+  }
+  if (lease_) transaction.preconditions.emplace_back(*lease_);
+  const auto committed = store_.commit(transaction);
+  if (!committed && committed.error().code() == ErrorCode::forbidden) {
+    open.is_lease_lost = true;
+    return;
+  }
+  if (!committed && sayings.size() > 1 && !is_uncertain(committed.error().code())) {
+    say(sayings.first(sayings.size() / 2), open);
+    return say(sayings.subspan(sayings.size() / 2), open);
+  }
+  const std::lock_guard lock(mutex_);
+  if (!committed && (is_overtaken(committed.error().code()) || is_uncertain(committed.error().code()))) {
+    say_after_ = clock_.now() + say_pause;  // with what the cache has then
+    return;
+  }
+  for (const auto& [object, condition, is_event] : sayings) {
+    marks_.erase(object->metadata.uid);
+    if (committed && is_event)
+      events_.record(reference_to(*object), api::EventType::warning, condition.reason, condition.message, "Schedule");
+    if (!committed)
+      log_.warning("a condition is not written",
+                   {{PlacedKind<T>::subject.word, cache_key(object->metadata.namespace_, object->metadata.name)},
+                    {"error", committed.error().message()}});
+  }
+  if (!committed) return;
+  for (const auto& written : committed->objects) {
+    const auto known = waiting_.find(written.metadata().uid);
+    // The cache is told later: until then a binding would meet a conflict.
+    if (known != waiting_.end() &&
+        known->second.object->metadata.resource_version < written.metadata().resource_version)
+      known->second.object = written.template share<T>();
+  }
 }
 
 // ---- deciding -----------------------------------------------------------------------------------------------------
@@ -353,6 +519,9 @@ void Scheduler<T>::bind(std::span<const Binding> bindings, Open& open) {
     transaction.operations.emplace_back(store::Patch{
         std::move(key),
         R"({"spec":{")" + std::string(PlacedKind<T>::pool_field) + R"(":{"name":")" + binding.pool + R"("}}})"});
+    if (is_said_to_wait(*binding.object))
+      if (auto placed = saying(*binding.object, placed_condition<T>(binding.pool), clock_.wall()))
+        transaction.operations.push_back(std::move(*placed));
   }
   if (lease_) transaction.preconditions.emplace_back(*lease_);
 
@@ -507,6 +676,7 @@ template <class T>
 void Scheduler<T>::activate(std::optional<store::HoldsLease> lease) {
   const std::lock_guard lock(mutex_);
   is_active_ = true;
+  has_other_pools_ = true;
   lease_ = std::move(lease);
   objects_refresh_ = objects_.request_refresh();
   pools_refresh_ = pools_.request_refresh();
@@ -519,6 +689,7 @@ void Scheduler<T>::deactivate() {
   is_active_ = false;
   lease_.reset();
   uncertain_.clear();
+  say_after_ = {};
   failures_ = 0;
   wait_until_ = {};
   for (auto& [uid, waiting] : waiting_) {
@@ -548,14 +719,15 @@ bool Scheduler<T>::step() {
     if (!is_active_ || clock_.now() < wait_until_ || !is_fresh()) return false;
     open.is_repeated = !uncertain_.empty();
     bindings = open.is_repeated ? std::exchange(uncertain_, {}) : decide_batch();
-    if (bindings.empty()) return has_news();
   }
   bind(bindings, open);
+  const bool has_said = say(open);
   if (open.is_lease_lost) {
     deactivate();
     return false;
   }
   const std::lock_guard lock(mutex_);
+  if (bindings.empty()) return has_said || has_news();
   uncertain_ = std::move(open.uncertain);
   if (uncertain_.empty() && !open.is_given_up() && (open.has_bound || !open.error)) {
     failures_ = 0;
@@ -584,6 +756,7 @@ void Scheduler<T>::run(std::stop_token stop, std::optional<store::HoldsLease> le
     }
     std::unique_lock lock(mutex_);
     auto deadline = paused_.next_due().value_or(Instant::max());
+    if (!marks_.empty()) deadline = std::min(deadline, say_after_);
     if (!announcements_.empty()) deadline = std::min(deadline, announcements_.begin()->first);
     if (wait_until_ > clock_.now()) deadline = wait_until_;  // whatever happens, nothing is done before
     if (is_active_) clock_.wait(lock, changed_, stop, deadline, [this] { return is_woken_; });

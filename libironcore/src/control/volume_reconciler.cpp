@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "ironcore/base/byte_text.hpp"
 #include "ironcore/base/text.hpp"
 #include "status_draft.hpp"
 #include "volume_secrets.hpp"
@@ -258,9 +259,9 @@ Result<void> VolumeReconciler::grow(const api::Volume& volume, const Offer& offe
   if (!answer->is_granted) {
     findings.trouble = {"OutOfCapacity",
                         "the volume has " + bytes_text(seen.size_bytes) + " and cannot grow to " + bytes_text(size) +
-                            " now: pool " + parts_.options.pool + " has room for " +
-                            bytes_text(static_cast<std::uint64_t>(answer->room)) + " more of volume class " +
-                            offer.of_class->metadata.name + "; it grows when there is room, and until then " +
+                            " now: pool " + parts_.options.pool + " has room for " + byte_text(answer->room) +
+                            " more of volume class " + offer.of_class->metadata.name +
+                            "; it grows when there is room, and until then " +
                             "spec.resources.storage can be lowered again, down to what it has",
                         Trouble::Kind::failure};
     findings.look_again = parts_.options.look_again;

@@ -29,6 +29,9 @@
 
 namespace ironcore::control {
 
+/// Condition of a Machine, Volume or Bucket that has waited for a pool: False with the reason, True once it is placed. What was placed at once has none.
+inline constexpr const char* scheduled_condition = "Scheduled";
+
 struct SchedulerOptions {
   std::size_t batch = 500;  ///< objects bound by one commit, at most; fewer when they are large
   Duration announce_every = std::chrono::minutes(1);  ///< a waiting object hears of a changed reason at most this often
@@ -40,7 +43,8 @@ struct SchedulerOptions {
 /// each only if neither object, pool nor class have changed since they were seen, and only while the lease is held. One object in conflict does not hold up
 /// the others, nor does one that the store refuses: it is told so by a `BindingFailed` event and tried again alone. Objects for
 /// which there is no room wait, grouped by what they ask for, and are tried again when something that may help has changed;
-/// why they wait is told as an `OutOfCapacity` event (`CannotSchedule` of a bucket). Objects without a class are none of its business. While it is not
+/// why they wait is told as an `OutOfCapacity` event (`CannotSchedule` of a bucket) and in the condition `Scheduled`, and so is that a pool which was named by hand
+/// does not exist (`VolumePoolNotFound` …). Objects without a class are none of its business. While it is not
 /// active it only keeps its accounts. Thread: any.
 template <class T>
 class Scheduler {
@@ -111,6 +115,17 @@ class Scheduler {
     bool is_given_up() const { return refused >= 2; }
   };
 
+  /// What is to be said in the condition `Scheduled`.
+  struct Mark {
+    store::Shared<T> object;  // has a pool; null: it waits for one, and what waits is known
+    std::string message;      // why it waits
+  };
+  struct Saying {
+    store::Shared<T> object;
+    api::Condition condition;
+    bool is_event = false;  // it is told as an event too, when it is written
+  };
+
   void see_object(const store::Shared<T>& before, const store::Shared<T>& after);
   void see_pool(const store::Shared<Pool>& before, const store::Shared<Pool>& after);
   void see_class(const store::Shared<Class>& before, const store::Shared<Class>& after);
@@ -127,6 +142,8 @@ class Scheduler {
   void look_at_blocked();
   void announce(Group& group, const std::string& text);
   void announce_due();
+  std::optional<Saying> saying_for(const std::string& uid, const Mark& mark) const;
+  std::vector<Saying> due_sayings();
   bool has_news() const;
   std::vector<Binding> decide_batch();
   void take_back(const std::string& uid);
@@ -139,6 +156,9 @@ class Scheduler {
   void settle(std::span<const Binding> bindings);
   void settle_failed(const Binding& binding, const Error& error, Open& open);
   bool is_fresh() const;
+  void look_at_named_pools();
+  bool say(Open& open);
+  void say(std::span<const Saying> sayings, Open& open);
 
   store::Store& store_;
   Informer<T>& objects_;
@@ -163,6 +183,9 @@ class Scheduler {
   std::set<std::tuple<WallTime, std::string, std::string>>
       heads_;  // first turn of every group that is not blocked, and its text
   std::set<std::pair<Instant, std::string>> announcements_;  // groups whose reason is to be looked at, and when
+  std::unordered_map<std::string, Mark> marks_;              // by uid
+  Instant say_after_{};                                      // no condition is written before
+  bool has_other_pools_ = false;  // pools have come or gone: are those there that were named by hand?
   std::uint64_t openings_seen_ = 0;
   WorkQueue paused_;                // uids whose binding failed
   std::vector<Binding> uncertain_;  // their commit may have happened: repeated as they are until the store answers
