@@ -546,6 +546,64 @@ TEST_CASE("the pool says what its store takes, and the scheduler counts it once"
   CHECK(world.events("ceph", "Full").front()->message.find("add storage") != std::string::npos);
 }
 
+TEST_CASE("a store that is nearly full, or full, is told by the pool until there is room again") {
+  VolumeWorld world;
+  sim::BlockStore archive(world.clock);
+  world.blocks.set_total(100 * gibibyte);
+  world.options.classes["slow"] = &archive;
+  world.create_class("slow");
+  world.start();
+  world.create(VolumeWorld::here("data"));
+  world.run_for(15s);
+  const auto room = [&] {
+    const auto* told = api::find_condition(world.pool()->status.conditions, "HasRoom");
+    REQUIRE(told != nullptr);
+    return *told;
+  };
+  const auto offered = [&] {
+    return world.pool()->status.allocatable.at("class/volume.fast").value() - gibibyte;  // but for `data`
+  };
+  CHECK(room().status == ConditionStatus::true_);
+  CHECK(room().reason == "HasRoom");
+  CHECK(offered() > 0);
+
+  world.blocks.fill(86 * gibibyte);
+  world.run_for(15s);
+  CHECK(room().status == ConditionStatus::false_);
+  CHECK(room().reason == "NearlyFull");
+  CHECK(room().message == "fast: the store is nearly full; add storage or delete volumes and snapshots");
+  CHECK(offered() > 0);
+  CHECK(offered() < 14 * gibibyte);
+  const auto since = room().last_transition_time;
+
+  world.blocks.fill(100 * gibibyte);
+  world.run_for(15s);
+  CHECK(room().status == ConditionStatus::false_);
+  CHECK(room().message == "fast: the store is full; add storage or delete volumes and snapshots");
+  CHECK(room().last_transition_time == since);
+  CHECK(offered() == 0);
+  // The pool serves on: what is there stays as it is, and the other store takes more.
+  CHECK(api::find_condition(world.pool()->status.conditions, "Ready")->status == ConditionStatus::true_);
+  CHECK(world.state_of("data") == VolumeState::available);
+  CHECK(world.pool()->status.allocatable.at("class/volume.slow").value() > gibibyte);
+  world.grow("data", 2 * gibibyte);
+  world.run_for(15s);
+  CHECK(world.condition("data", "UpToDate").reason == "OutOfCapacity");
+  // At rest nothing is written.
+  const auto revision = world.real->revision().value();
+  world.run_for(1min, 5s);
+  CHECK(world.real->revision().value() == revision);
+
+  world.blocks.fill(0);
+  world.run_for(30s);
+  CHECK(room().status == ConditionStatus::true_);
+  CHECK(room().reason == "HasRoom");
+  CHECK(room().message == "no store is nearly full");
+  CHECK(offered() > 80 * gibibyte);
+  CHECK(world.get_volume("data")->status.resources.at("storage") == Quantity::bytes(2 * gibibyte));
+  CHECK(world.condition("data", "UpToDate").status == ConditionStatus::true_);
+}
+
 TEST_CASE("a store that does not answer makes the pool not ready, and volumes stay as they are") {
   VolumeWorld world;
   world.start();

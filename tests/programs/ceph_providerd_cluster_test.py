@@ -42,6 +42,21 @@ class Cluster(WithProvider):
         self.ok("delete", "volumesnapshot", "before", seconds=90)
         self.ok("delete", "volume", "again", seconds=90)
 
+    def test_a_wish_beyond_the_room_harms_nobody_and_can_be_taken_back(self):
+        self.make(volume("data", size="16Mi"))
+        self.wait_state("volume/data", "Available")
+
+        def up_to_date():
+            return next(one for one in self.get("volume", "data")["status"]["conditions"] if one["type"] == "UpToDate")
+
+        self.make(volume("data", size="100Ti"))
+        wait_until("it is refused", lambda: up_to_date().get("reason") == "OutOfCapacity")
+        self.assertEqual(self.get("volume", "data")["status"]["resources"]["storage"], "16Mi")
+        self.make(volume("other", size="16Mi").replace("  volumePoolRef: {name: here}\n", ""))
+        self.wait_state("volume/other", "Available")
+        self.make(volume("data", size="16Mi"))
+        wait_until("all is well", lambda: up_to_date().get("status") == "True")
+
     def test_a_generated_key_is_wrapped_and_nowhere_else(self):
         self.make(volume("safe", size="16Mi", more="  encryption: {}\n"))
         made = self.wait_state("volume/safe", "Available")
