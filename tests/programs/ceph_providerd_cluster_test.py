@@ -56,6 +56,7 @@ class Cluster(WithProvider):
         self.wait_state("volume/other", "Available")
         self.make(volume("data", size="16Mi"))
         wait_until("all is well", lambda: up_to_date().get("status") == "True")
+        self.ok("delete", "volume", "data", "other", seconds=90)
 
     def test_a_generated_key_is_wrapped_and_nowhere_else(self):
         self.make(volume("safe", size="16Mi", more="  encryption: {}\n"))
