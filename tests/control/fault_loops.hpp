@@ -61,8 +61,11 @@ int at_each_deadly_write(const std::function<void(World&, bool& is_dead)>& live,
 /// Waits for what threads do; false after a minute.
 inline bool eventually(Clock& clock, const std::function<bool()>& is_so) {
   const auto deadline = clock.now() + std::chrono::seconds(60);
-  while (!is_so() && clock.now() < deadline) std::this_thread::yield();
-  return is_so();
+  while (!is_so()) {
+    if (clock.now() >= deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 }  // namespace ironcore::control::test

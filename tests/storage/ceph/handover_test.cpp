@@ -29,7 +29,15 @@ struct CephWorld : HostWorld {
   std::unique_ptr<Cluster> cluster = ceph::testing::provider();
   std::unique_ptr<BlockStore> ceph = store_on(*cluster);
 
-  CephWorld() { options.classes = {{"fast", ceph.get()}}; }
+  CephWorld() {
+    options.classes = {{"fast", ceph.get()}};
+    // The pool of another test has had this store, and is gone.
+    const Stranger admin;
+    const rados_ioctx_t index = admin.space(".ironcore");
+    const int code = rados_remove(index, "owner");
+    CHECK((code == 0 || code == -ENOENT));
+    rados_ioctx_destroy(index);
+  }
   ~CephWorld() {
     provider.reset();
     if (const auto volumes = ceph->volumes())
