@@ -88,7 +88,7 @@ struct VolumeSpec {
   std::map<std::string, std::string> volume_pool_selector;
   std::optional<LocalReference> volume_pool_ref;  ///< set once
   std::optional<LocalUidReference> claim_ref;     ///< the machine that uses it; without a uid: that shall use it
-  ResourceList resources;                         ///< `storage`; grows if the class says so, never shrinks
+  ResourceList resources;                         ///< `storage`; grows if the class says so, never less than it has
   std::optional<bool> unclaimable;                ///< nobody may claim it; excludes `claim_ref`
   std::vector<Toleration> tolerations;
   std::optional<VolumeEncryption> encryption;  ///< immutable

@@ -131,7 +131,7 @@ class Placement {
 
   /// Every pool by name, with the reason why not or the room there is.
   std::vector<PoolVerdict> explain(const Demand& demand) const;
-  /// `3 pools: 2 not ready, 1 no room (cpu)`, `no machine pools`, `machine class "x" does not exist: create it`.
+  /// `3 pools: 2 not ready, 1 no room (cpu)`, `1 pool: not ready`, `no machine pools`, `machine class "x" does not exist: create it`.
   std::string summary(const Demand& demand) const;
 
   struct Usage {

@@ -20,11 +20,11 @@ struct ClusterOptions {
   std::string user;  ///< without `client.`: a user with the right to make users, as docs/storage-ceph.md says
   std::string key;   ///< of the user, in base64 as Ceph writes it
   std::chrono::seconds connect_patience{10};
-  std::chrono::seconds monitor_patience{10};  ///< a monitor or manager that is silent for so long is `unavailable`
-  std::chrono::seconds osd_patience{30};      ///< the same for a read or write; it may have taken effect
+  std::chrono::seconds monitor_patience{10};  ///< then a silent monitor or manager is `unavailable`
+  std::chrono::seconds osd_patience{30};      ///< the same for a read or write; both may have taken effect
 };
 
-/// The connection of this process to one cluster. librados and librbd start threads of their own for it. No file is read (no ceph.conf, no
+/// The connection of this process to one cluster; in truth two, one of which asks monitors and managers. librados and librbd start threads of their own for it. No file is read (no ceph.conf, no
 /// keyring) and nothing is printed. Lost connections come back by themselves. It must outlive its stores. Thread: any.
 class Cluster {
  public:
