@@ -14,8 +14,6 @@ using api::VolumeState;
 
 namespace {
 
-const std::string key_text = base64_encode(std::string(32, 'k'));
-
 struct KeyWorld : VolumeWorld {
   KeyWorld() { options.keys = &keys; }
 

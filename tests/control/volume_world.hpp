@@ -18,6 +18,9 @@
 
 namespace ironcore::control::test {
 
+/// What a user writes into a Secret as the key of a volume.
+inline const std::string key_text = base64_encode(std::string(32, 'k'));
+
 struct VolumeWorld : World {
   tests::TemporaryDirectory directory;
   sim::BlockStore blocks{clock};
