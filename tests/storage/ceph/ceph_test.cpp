@@ -13,6 +13,7 @@
 #include <future>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -407,7 +408,7 @@ TEST_CASE("a tenant's credential reaches its own volumes and base images to read
   REQUIRE_OK(store->remove_base(digest));
 }
 
-TEST_CASE("the namespace of a tenant goes with its last volume, and comes back with the next one") {
+TEST_CASE("the namespace of a tenant and its users go with its last volume, and others come with the next one") {
   const auto cluster = provider();
   const auto store = store_on(*cluster), other = store_on(*cluster);
   const Stranger admin;
@@ -419,10 +420,21 @@ TEST_CASE("the namespace of a tenant goes with its last volume, and comes back w
   };
   const BlockId first{"team-g", Uid::random()}, second{"team-g", Uid::random()};
   CHECK(rbd_namespace_create(pool, "not-ours") == 0);
-  for (const BlockId& id : {first, second}) {
-    REQUIRE_OK(create(*store, id, {.size_bytes = mib}));
-    REQUIRE_OK(store->access(id));
-  }
+  std::set<std::string> users;
+  const auto is_good = [](const Access& access) {
+    return Stranger(access.secrets.at("userID"), access.secrets.at("userKey")).is_connected();
+  };
+  const auto new_user = [&](const BlockId& id) {
+    const auto access = store->access(id);
+    REQUIRE_OK(access);
+    CHECK(is_good(*access));
+    CHECK(users.insert(access->credential).second);
+    return *access;
+  };
+  for (const BlockId& id : {first, second}) REQUIRE_OK(create(*store, id, {.size_bytes = mib}));
+  const Access old = new_user(first);
+  REQUIRE_OK(store->rotate_credential("team-g"));
+  const Access current = new_user(second);
   const auto snapshot = Uid::random();
   REQUIRE_OK(store->take_snapshot(first, snapshot, {}));
   const auto look_often = [&] {
@@ -433,9 +445,14 @@ TEST_CASE("the namespace of a tenant goes with its last volume, and comes back w
   REQUIRE_OK(store->remove(second));
   look_often();
   CHECK(is_there("team-g"));  // the snapshot is in it
+  CHECK(is_good(old));
+  CHECK(is_good(current));
   REQUIRE_OK(store->remove_snapshot({"team-g", snapshot}));
   look_often();
   CHECK_FALSE(is_there("team-g"));
+  CHECK_FALSE(is_good(old));
+  CHECK_FALSE(is_good(current));
+  CHECK(other->credentials("team-g").value().empty());
   CHECK(is_there("not-ours"));
   // Nobody tells the one that has just used it.
   for (int round = 0; round < 3; ++round) {
@@ -445,8 +462,10 @@ TEST_CASE("the namespace of a tenant goes with its last volume, and comes back w
     CHECK(is_there("team-g"));
     CHECK(is_listed(*other, id));
     REQUIRE_OK(store->open(id, std::nullopt));
+    const Access access = new_user(id);
     look_often();
     CHECK(is_there("team-g"));
+    CHECK(is_good(access));
     REQUIRE_OK(store->remove(id));
     look_often();
     CHECK_FALSE(is_there("team-g"));

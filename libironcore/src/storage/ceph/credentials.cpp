@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <utility>
 
 #include "errors.hpp"
 #include "ironcore/base/text.hpp"
@@ -174,6 +175,26 @@ Result<void> Store::revoke_credential(const std::string& tenant, const std::stri
                                                             return true;
                                                           }),
                                            doing));
+  return {};
+}
+
+Result<void> Store::retire_users(const std::set<std::string>& spaces) {
+  IRONCORE_TRY(const auto all, credentials_.list());
+  for (const auto& [tenant, text] : all) {
+    if (spaces.contains(tenant) || parse_numbers(text).all.empty()) continue;
+    // First nobody is given one of them any more, then the look whether somebody was: his namespace was there before.
+    std::vector<std::uint64_t> retired;
+    IRONCORE_CHECK(change_numbers(credentials_, tenant, [&](Numbers& now) {
+      retired = now.all;
+      return std::exchange(now.current, 0) != 0;
+    }));
+    bool is_there = false;
+    const std::string doing = "retire the users of " + tenant;
+    IRONCORE_CHECK(checked(rbd_namespace_exists(bases_io_.get(), tenant.c_str(), &is_there), doing));
+    if (is_there) continue;
+    for (const std::uint64_t one : retired)
+      IRONCORE_CHECK(within(revoke_credential(tenant, user_of(options_.pool, tenant, one)), doing));
+  }
   return {};
 }
 

@@ -22,7 +22,7 @@ Result<Lines> lines_of(const Table& table) {
   return Lines(pairs.begin(), pairs.end());
 }
 
-Result<std::vector<std::string>> spaces_of(const IoContext& io) {
+Result<std::set<std::string>> spaces_of(const IoContext& io) {
   std::string names(4096, '\0');
   std::size_t size = names.size();
   int code = rbd_namespace_list(io.get(), names.data(), &size);
@@ -31,10 +31,11 @@ Result<std::vector<std::string>> spaces_of(const IoContext& io) {
     code = rbd_namespace_list(io.get(), names.data(), &size);
   }
   if (code < 0) return ceph_error(code, "list the tenants' namespaces");
-  std::vector<std::string> out{base_space};
+  std::set<std::string> out{base_space};
   for (std::size_t at = 0; at < size;) {
-    out.emplace_back(names.data() + at);
-    at += out.back().size() + 1;
+    std::string name = names.data() + at;
+    at += name.size() + 1;
+    out.insert(std::move(name));
   }
   return out;
 }
@@ -336,6 +337,7 @@ Result<Maintenance> Store::maintain(std::stop_token stop) {
     IRONCORE_CHECK(within(purge(turn, space), "maintain"));
     IRONCORE_CHECK(within(remove_if_empty(turn, space), "maintain"));
   }
+  IRONCORE_CHECK(within(retire_users(spaces), "maintain"));
   // Those that were given to the manager: their entries say so when it is done.
   for (const std::string& spec : separating) {
     const std::size_t name = spec.rfind('/'), space = spec.find('/');

@@ -129,6 +129,8 @@ class Store final : public BlockStore {
   /// As the monitor said a second ago at most: asking it takes as long as making a volume, and a thousand new volumes of a tenant have the same user.
   /// Which user that is, is not remembered, and no name of a user is used twice.
   Result<std::string> recent_key(const std::string& name, const std::string& tenant);
+  /// Of tenants without a namespace, which have no volume that a user could open. `spaces`: the namespaces that are there.
+  Result<void> retire_users(const std::set<std::string>& spaces);
 
   // --- maintenance.cpp
   struct Turn;
