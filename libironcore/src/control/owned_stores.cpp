@@ -144,9 +144,10 @@ void OwnedStores::admit(const api::VolumePool& pool) {
   const auto notes = parse_notes(notes_of(pool));
   for (auto& [inner, store] : stores_) {
     if (store.found.empty()) continue;
+    const auto& as_found = store.found;  // clang 14 captures no structured binding
     const bool is_noted = std::ranges::all_of(store.classes, [&](const auto& name) {
       const auto found = notes.find(name);
-      return found != notes.end() && found->second == store.found;
+      return found != notes.end() && found->second == as_found;
     });
     if (is_noted) store.store->admit();
   }
