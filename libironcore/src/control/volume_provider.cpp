@@ -18,6 +18,7 @@
 #include "volume_keys.hpp"
 #include "volume_pool_status.hpp"
 #include "volume_reconciler.hpp"
+#include "volume_secrets.hpp"
 #include "volume_snapshot_reconciler.hpp"
 
 namespace ironcore::control {
@@ -27,6 +28,7 @@ namespace {
 constexpr const char* by_class = "class";
 constexpr const char* by_snapshot = "snapshot";  // volumes that are made from it
 constexpr const char* by_volume = "volume";      // snapshots of it
+constexpr const char* by_secret = "secret";      // volumes that it opens
 
 std::vector<FieldError> problems(const VolumeProviderOptions& options) {
   auto wrong = problems_of_storage(options);
@@ -37,6 +39,26 @@ std::vector<FieldError> problems(const VolumeProviderOptions& options) {
   if (options.rotate_credentials_every < Duration::zero())
     wrong.push_back({"rotate_credentials_every", FieldError::Reason::invalid, "must not be negative; 0 = never"});
   return wrong;
+}
+
+/// The Secrets that open volumes, of all pools.
+Result<store::Query> access_secrets() {
+  store::Query query;
+  IRONCORE_TRY(query.fields, store::FieldSelector::parse("type=" + std::string(api::volume_auth_secret_type)));
+  return query;
+}
+
+constexpr const char* content_entry = "content";
+
+/// What is in one stays here as a digest only: enough to notice that it is something else.
+api::Secret without_content(const api::Secret& secret) {
+  api::Secret kept;
+  kept.metadata.namespace_ = secret.metadata.namespace_;
+  kept.metadata.name = secret.metadata.name;
+  kept.metadata.uid = secret.metadata.uid;
+  kept.metadata.resource_version = secret.metadata.resource_version;
+  kept.data[content_entry].value = content_of(secret);
+  return kept;
 }
 
 /// `namespace/uid`: the same for objects and for what is in a store.
@@ -51,8 +73,8 @@ std::string text_of(const api::Metadata& metadata) {
 
 class VolumeProvider::Body {
  public:
-  Body(store::Store& store, image::Cache* images, VolumeProviderOptions options, PoolQueries queries, Clock& clock,
-       Log& log)
+  Body(store::Store& store, image::Cache* images, VolumeProviderOptions options, PoolQueries queries,
+       store::Query secrets, Clock& clock, Log& log)
       : owned_stores_(log),
         options_(owned_stores_.in_place_of(std::move(options))),
         stores_(stores_of(options_)),
@@ -62,6 +84,7 @@ class VolumeProvider::Body {
         snapshots_(store, clock, log),
         classes_(store, clock, log),
         pools_(store, clock, log, std::move(queries.the_pool)),
+        secrets_(store, clock, log, std::move(secrets)),
         events_(store, {.component = "volume-provider", .host = options_.pool}, clock, log),
         keys_(store, events_, options_, clock, log),
         images_(
@@ -95,6 +118,7 @@ class VolumeProvider::Body {
                                       [this](std::stop_token s) { snapshots_.run(s); },
                                       [this](std::stop_token s) { classes_.run(s); },
                                       [this](std::stop_token s) { pools_.run(s); },
+                                      [this](std::stop_token s) { secrets_.run(s); },
                                       [this](std::stop_token s) { events_.run(s); },
                                       [this](std::stop_token s) {
                                         if (volumes_.wait_until_synced(s) && snapshots_.wait_until_synced(s))
@@ -116,6 +140,7 @@ class VolumeProvider::Body {
     did = snapshots_.step() || did;
     did = classes_.step() || did;
     did = pools_.step() || did;
+    did = secrets_.step() || did;
     if (are_synced()) {
       did = announcer_.step() || did;
       did = maintain({}) || did;
@@ -165,6 +190,9 @@ class VolumeProvider::Body {
   }
 
   void connect() {
+    volumes_.add_index(by_secret, [](const api::Volume& volume) -> std::vector<std::string> {
+      return {cache_key(volume.metadata.namespace_, owned_secret_of(volume).name)};
+    });
     volumes_.add_index(by_class, [](const api::Volume& volume) -> std::vector<std::string> {
       if (!volume.spec.volume_class_ref) return {};
       return {volume.spec.volume_class_ref->name};
@@ -200,6 +228,14 @@ class VolumeProvider::Body {
         volume_controller_.queue().add(key_of(*volume));
     });
     pools_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
+    secrets_.set_transform(without_content);
+    secrets_.on_change([this](const auto& before, const auto& after) {
+      // What others make of it is put right at once.
+      for (const auto& volume : volumes_.by_index(by_secret, key_of(after ? *after : *before)))
+        if (!after ||
+            !volume_reconciler_.handover().is_as_left(volume->metadata.uid, after->data.at(content_entry).value))
+          volume_controller_.queue().add(key_of(*volume));
+    });
     announcer_.on_announcing([this](api::VolumePool& pool) {
       owned_stores_.look(pool, [this](storage::BlockStore& store) { return holds_ours(store); });
     });
@@ -342,6 +378,7 @@ class VolumeProvider::Body {
   Informer<api::VolumeSnapshot> snapshots_;
   Informer<api::VolumeClass> classes_;
   Informer<api::VolumePool> pools_;
+  Informer<api::Secret> secrets_;
   EventRecorder events_;
   VolumeKeys keys_;
   BaseImages images_;
@@ -360,8 +397,9 @@ Result<std::unique_ptr<VolumeProvider>> VolumeProvider::create(store::Store& sto
                                                                VolumeProviderOptions options, Clock& clock, Log& log) {
   if (auto wrong = problems(options); !wrong.empty()) return Error(std::move(wrong)).within("volume provider");
   IRONCORE_TRY(auto queries, pool_queries<api::Volume>(options.pool));
-  return std::unique_ptr<VolumeProvider>(
-      new VolumeProvider(std::make_unique<Body>(store, images, std::move(options), std::move(queries), clock, log)));
+  IRONCORE_TRY(auto secrets, access_secrets());
+  return std::unique_ptr<VolumeProvider>(new VolumeProvider(
+      std::make_unique<Body>(store, images, std::move(options), std::move(queries), std::move(secrets), clock, log)));
 }
 
 VolumeProvider::VolumeProvider(std::unique_ptr<Body> body) : body_(std::move(body)) {}

@@ -43,6 +43,7 @@ class VolumeReconciler {
   void forget(const std::string& uid) {
     writes_.forget(uid);
     parts_.keys.forget(uid);
+    handover_.forget(uid);
   }
   /// Whether a change that the cache tells needs no turn.
   bool is_expected(const store::Shared<api::Volume>& before, const store::Shared<api::Volume>& after) {
