@@ -38,6 +38,8 @@ std::vector<FieldError> problems(const VolumeProviderOptions& options) {
     wrong.push_back({"look_at_keys_every", FieldError::Reason::invalid, "must be longer than nothing"});
   if (options.rotate_credentials_every < Duration::zero())
     wrong.push_back({"rotate_credentials_every", FieldError::Reason::invalid, "must not be negative; 0 = never"});
+  if (options.patience_with_workers <= Duration::zero())
+    wrong.push_back({"patience_with_workers", FieldError::Reason::invalid, "must be longer than nothing"});
   return wrong;
 }
 
@@ -98,12 +100,13 @@ class VolumeProvider::Body {
               keys_.tell(pool, status);
               credentials_.tell(status);
               tell_room(pool, status);
+              tell_standstill(status);
               return status;
             },
             clock, log),
         volume_reconciler_({store, volumes_, classes_, snapshots_, images_, keys_, events_, options_,
                             [this](const auto& before, const auto& after) { wake(volume_controller_, before, after); },
-                            clock}),
+                            [this] { volume_controller_.note_progress(); }, clock}),
         snapshot_reconciler_({store, volumes_, snapshots_, keys_, events_, options_, clock}),
         credentials_({store, volumes_, pools_, events_, options_, volume_reconciler_.handover().handing_out(),
                       [this](const std::string& key) { volume_controller_.queue().add(key); }, clock, log}),
@@ -163,6 +166,11 @@ class VolumeProvider::Body {
     count_objects<api::VolumeSnapshotState>(all, snapshots_, "volume_snapshots", options_.pool);
     count_queue(all, snapshot_controller_.queue(), "volume_snapshots", options_.pool);
     counting_.add_to(all, "volume", options_.pool);
+    all.push_back({"volume_workers_standstill_seconds",
+                   "For how long all workers have been at one volume each and nothing moves.",
+                   ProviderCount::Kind::gauge,
+                   std::chrono::duration<double>(standstill()).count(),
+                   {{"pool", options_.pool}}});
     if (const auto pool = pools_.get(options_.pool))
       for (const auto& [name, bytes] : pool->status.allocatable)
         all.push_back({"volume_pool_allocatable_bytes",
@@ -172,6 +180,8 @@ class VolumeProvider::Body {
                        {{"pool", options_.pool}, {"resource", name}}});
     return all;
   }
+
+  Duration standstill() const { return volume_controller_.standstill().value_or(Duration::zero()); }
 
  private:
   ControllerOptions controlling(const char* name) const {
@@ -338,6 +348,18 @@ class VolumeProvider::Body {
       events_.record(reference_to(pool), api::EventType::warning, room->reason, room->message);
   }
 
+  void tell_standstill(api::VolumePoolStatus& status) {
+    const bool is_standing = standstill() >= options_.patience_with_workers;
+    if (!is_standing && api::find_condition(status.conditions, "Working") == nullptr) return;
+    std::optional<Trouble> trouble;
+    if (is_standing)
+      trouble = {"WorkersHang",
+                 "no worker of the provider has got an answer from a store for " +
+                     to_text(options_.patience_with_workers) + "; start the provider again if it does not end itself",
+                 Trouble::Kind::fault};
+    (void)set_condition(status.conditions, "Working", trouble, "Working", "volumes are worked on", clock_.wall());
+  }
+
   void remove_on_request(const api::VolumePool& pool, Strays& found) {
     const auto wanted = annotation_of(pool.metadata, remove_orphans_annotation);
     std::string removed;
@@ -413,6 +435,9 @@ bool VolumeProvider::step() {
 }
 std::vector<ProviderCount> VolumeProvider::counts() const {
   return body_->counts();
+}
+Duration VolumeProvider::standstill() const {
+  return body_->standstill();
 }
 
 }  // namespace ironcore::control

@@ -2,6 +2,7 @@
 // One volume of a pool: from what is wanted to what is in its store, one step at a time.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -30,6 +31,7 @@ class VolumeReconciler {
     EventRecorder& events;
     const VolumeProviderOptions& options;
     OwnWrites<api::Volume>::Changed wake;  ///< for changes that others made during a turn
+    std::function<void()> note_progress;   ///< of a copy, which may take as long as it likes
     Clock& clock;
   };
   explicit VolumeReconciler(Parts parts)
