@@ -68,19 +68,19 @@ class LateBlockStore final : public Late<storage::BlockStore, storage::PassingBl
 
 class LateBucketStore final : public Late<storage::BucketStore> {
  public:
-  Result<storage::BucketCapabilities> capabilities() override;
-  Result<storage::Bucket> create(const Uid& id, const storage::BucketSpec& spec) override;
-  Result<storage::Bucket> bucket(const Uid& id) override;
-  Result<std::vector<storage::Bucket>> buckets() override;
+  Result<storage::BucketCapabilities> capabilities(std::stop_token stop) override;
+  Result<storage::Bucket> create(const Uid& id, const storage::BucketSpec& spec, std::stop_token stop) override;
+  Result<storage::Bucket> bucket(const Uid& id, std::stop_token stop) override;
+  Result<std::vector<storage::Bucket>> buckets(std::stop_token stop) override;
   Result<void> remove(const Uid& id, storage::Content content, std::stop_token stop) override;
-  Result<void> set_quota(const Uid& id, const storage::BucketQuota& quota) override;
-  Result<void> set_limits(const Uid& id, const storage::BucketLimits& limits) override;
-  Result<storage::BucketSettings> settings(const Uid& id) override;
-  Result<void> configure(const Uid& id, const storage::BucketSettings& settings) override;
-  Result<storage::BucketAccess> access(const Uid& id) override;
-  Result<std::vector<storage::BucketKey>> keys(const Uid& id) override;
-  Result<void> rotate_key(const Uid& id, const std::string& current) override;
-  Result<void> revoke_key(const Uid& id, const std::string& key) override;
+  Result<void> set_quota(const Uid& id, const storage::BucketQuota& quota, std::stop_token stop) override;
+  Result<void> set_limits(const Uid& id, const storage::BucketLimits& limits, std::stop_token stop) override;
+  Result<storage::BucketSettings> settings(const Uid& id, std::stop_token stop) override;
+  Result<void> configure(const Uid& id, const storage::BucketSettings& settings, std::stop_token stop) override;
+  Result<storage::BucketAccess> access(const Uid& id, std::stop_token stop) override;
+  Result<std::vector<storage::BucketKey>> keys(const Uid& id, std::stop_token stop) override;
+  Result<void> rotate_key(const Uid& id, const std::string& current, std::stop_token stop) override;
+  Result<void> revoke_key(const Uid& id, const std::string& key, std::stop_token stop) override;
 };
 
 }  // namespace ironcore::ceph_providerd

@@ -9,6 +9,7 @@
 #include "ceph-providerd/options.hpp"
 #include "ceph-providerd/places.hpp"
 #include "program/daemon.hpp"
+#include "program/standstill.hpp"
 #include "program/store_client.hpp"
 #include "program/together.hpp"
 
@@ -42,6 +43,12 @@ Result<void> serve(const ceph_providerd::Options& options, program::Daemon& daem
     provider.keys = places->keys.get();
     IRONCORE_TRY(volumes, control::VolumeProvider::create(*store, images.get(), std::move(provider), clock, log));
     parts.push_back(program::endless("volumes", [&](std::stop_token stop) { volumes->run(std::move(stop)); }));
+    parts.push_back(program::endless("watchdog", [&](std::stop_token stop) {
+      const program::Standstill standstill{.length = [&] { return volumes->standstill(); },
+                                           .patience = options.volumes.patience_with_workers,
+                                           .pause = 2 * options.heartbeat};  // so that the pool can say it
+      program::watch(standstill, clock, log, std::move(stop));
+    }));
   }
   if (!options.buckets.pool.empty()) {
     auto provider = options.buckets;

@@ -156,6 +156,7 @@ Result<void> check_numbers(const Options& options) {
     return wrong("workers: expected 1 to " + std::to_string(most_workers));
   if (options.heartbeat < milliseconds(100)) return wrong("heartbeat: at least 100ms");
   if (options.lease <= 2 * options.heartbeat) return wrong("lease: must be more than twice heartbeat");
+  if (options.volumes.patience_with_workers < std::chrono::minutes(1)) return wrong("worker-patience: at least 1m");
   if (options.thin_provision_percent < 100 || options.thin_provision_percent > 10'000)
     return wrong("thin-provision-percent: expected 100 to 10000");
   if (options.burst_factor == 0 || options.burst_factor > 1000) return wrong("burst-factor: expected 1 to 1000");
@@ -255,6 +256,8 @@ program::Command grammar(Options& o) {
           duration("heartbeat", o.heartbeat, "how often the pools say that they are alive"),
           duration("lease", o.lease, "another process may take a pool over after this; more than twice heartbeat"),
           count("workers", o.workers, "volumes that are worked on at the same time, and buckets"),
+          duration("worker-patience", o.volumes.patience_with_workers,
+                   "when all workers have hung in one call each for so long, the program ends itself with status 3"),
           text("metrics", o.metrics, "ADDRESS:PORT", "where Prometheus fetches counters; nowhere when not given")}};
   auto client = settings_of(o.client);
   program.settings.insert(program.settings.begin(), std::make_move_iterator(client.begin()),

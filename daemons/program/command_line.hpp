@@ -17,6 +17,7 @@ enum ExitCode : int {
   exit_ok = 0,
   exit_failure = 1,  ///< it was understood and did not work
   exit_usage = 2,    ///< the command line, the config file or the manifest is wrong
+  exit_hanging = 3,  ///< what it was at hangs: started again, it goes on there
 };
 
 /// What follows a command by position.

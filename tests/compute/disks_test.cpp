@@ -194,6 +194,35 @@ TEST_CASE("a disk that is wanted again before the guest let go stays, and the ne
   CHECK(status.message == "waiting for the guest to release disk data");
 }
 
+TEST_CASE("a disk of which nobody can say how it is opened stays with a guest that has it, and is never attached") {
+  SimHost host;
+  auto spec = host.spec();
+  spec.disks.push_back(on_ceph("data", "vdb"));
+  host.run(spec);
+  const auto with = spec.disks;
+  spec.disks.pop_back();
+  spec.kept_disks = {"data", "never"};
+  CHECK(problems(spec).front().field == "hold");
+  spec.hold = "the key of data is missing";
+  auto status = host.apply(spec);
+  CHECK(device(status, "data").state == State::attached);
+  CHECK(status.disks.size() == 2);
+  CHECK(host.hypervisor.inside(spec.uid)->secrets.contains("data"));
+  // Back without a change, and wanted no more: as any other.
+  spec.hold.clear();
+  spec.kept_disks.clear();
+  spec.disks = with;
+  CHECK(device(host.apply(spec), "data").state == State::attached);
+  CHECK(host.events["DetachVolumeSucceeded"] == 0);
+  spec.disks.pop_back();
+  host.apply(spec);
+  CHECK(host.events["DetachVolumeSucceeded"] == 1);
+  spec.hold = "both at once";
+  spec.disks = with;
+  spec.kept_disks = {"data"};
+  CHECK(problems(spec).front().field == "kept_disks[0]");
+}
+
 TEST_CASE("a disk grows under its guest, once, and never shrinks") {
   SimHost host;
   auto spec = host.spec();

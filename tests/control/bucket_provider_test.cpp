@@ -793,3 +793,42 @@ TEST_CASE("a stop does not wait for a gateway that removes much content, and the
   REQUIRE(left);
   CHECK((*left)->metadata.finalizers.size() == 1);
 }
+
+TEST_CASE("a stop does not wait for a gateway that answers nothing, and nothing is told about it") {
+  SystemClock clock;
+  NullLog log;
+  sim::BucketStore gateway;
+  const auto store = store::memory_store(clock, log);
+  const auto provider = BucketProvider::create(*store,
+                                               {.pool = "rgw",
+                                                .provider_id = "ceph://one",
+                                                .classes = {{"standard", &gateway}},
+                                                .workers = 2,
+                                                .heartbeat_every = 50ms,
+                                                .maintain_every = 50ms},
+                                               clock, log)
+                            .value();
+  api::BucketClass standard;
+  standard.metadata.name = "standard";
+  standard.capabilities = {{"tps", Quantity(1)}, {"iops", Quantity(1)}};
+  REQUIRE(store::create(*store, standard));
+  std::jthread runner([&](std::stop_token stop) { provider->run(stop); });
+  REQUIRE(store::create(*store, BucketWorld::here("one")));
+  const auto one = [&] { return *store::get<api::Bucket>(*store, "default", "one").value(); };
+  REQUIRE(eventually(clock, [&] { return one().status.state == BucketState::available; }));
+  gateway.hang();
+  // The question, the look at all of them, and the turns of both workers.
+  for (const auto* name : {"two", "three"}) REQUIRE(store::create(*store, BucketWorld::here(name)));
+  REQUIRE(eventually(clock, [&] { return gateway.held() == 4; }));
+  const auto before = one();
+  runner.request_stop();
+  runner.join();  // would not end
+  CHECK(gateway.held() == 0);
+  CHECK(one().status == before.status);
+  CHECK((*store::get<api::BucketPool>(*store, "", "rgw"))->status.state == api::StoragePoolState::available);
+  for (const auto* name : {"two", "three"}) {
+    const auto waiting = store::get<api::Bucket>(*store, "default", name).value();
+    CHECK(waiting->status.conditions.empty());
+    CHECK(waiting->metadata.finalizers.size() == 1);
+  }
+}

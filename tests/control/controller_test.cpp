@@ -5,6 +5,8 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <condition_variable>
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -142,4 +144,55 @@ TEST_CASE("a key whose work failed while its controller was being stopped is not
   clock.advance(1s);
   CHECK(controller.step());
   CHECK(calls == 2);
+}
+
+TEST_CASE("all workers at a standstill are noticed, one that is free, ends or tells progress is none") {
+  sim::VirtualClock clock;
+  NullLog log;
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  std::set<std::string> working, ending;
+  Controller controller(
+      {.name = "test", .workers = 2},
+      [&](const std::string& key, std::stop_token stop) -> Result<Requeue> {
+        std::unique_lock lock(mutex);
+        working.insert(key);
+        changed.notify_all();
+        changed.wait(lock, stop, [&] { return ending.contains(key); });
+        working.erase(key);
+        changed.notify_all();
+        return Requeue{};
+      },
+      clock, log);
+  const auto wait_for = [&](const std::set<std::string>& wanted) {
+    std::unique_lock lock(mutex);
+    CHECK(changed.wait_for(lock, 30s, [&] { return working == wanted; }));
+  };
+  const auto end = [&](const std::string& key) {
+    const std::lock_guard lock(mutex);
+    ending.insert(key);
+    changed.notify_all();
+  };
+  CHECK_FALSE(controller.standstill());
+  std::jthread runner([&](std::stop_token stop) { controller.run(stop); });
+  controller.queue().add("a");
+  wait_for({"a"});
+  clock.advance(1h);
+  CHECK_FALSE(controller.standstill());  // one is free
+  controller.queue().add("b");
+  wait_for({"a", "b"});
+  CHECK(controller.standstill() == Duration::zero());
+  clock.advance(5min);
+  CHECK(controller.standstill() == 5min);
+  controller.note_progress();
+  CHECK(controller.standstill() == Duration::zero());
+  clock.advance(7min);
+  controller.queue().add("c");  // waits for a worker
+  CHECK(controller.standstill() == 7min);
+  end("a");
+  wait_for({"b", "c"});
+  CHECK(controller.standstill() == Duration::zero());
+  end("b");
+  end("c");
+  wait_for({});
 }

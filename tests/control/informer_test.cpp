@@ -81,6 +81,44 @@ TEST_CASE("a query limits what is seen; what stops matching is told as deleted")
   CHECK(listener.take() == Names{"+a"});
 }
 
+TEST_CASE("what is transformed is kept, indexed and told so, and every change is still noticed") {
+  World world;
+  const auto label = [](const std::string& value) {
+    return [value](api::Machine& m) { m.metadata.labels["secret"] = value; };
+  };
+  world.create(machine("a"));
+  world.change<api::Machine>("a", label("one"));
+  Informer<api::Machine> informer(world.store, world.clock, world.log);
+  informer.set_transform([](const api::Machine& machine) {
+    auto kept = machine;
+    kept.metadata.labels = {{"size", std::to_string(machine.metadata.labels.at("secret").size())}};
+    return kept;
+  });
+  informer.add_index("size", [](const api::Machine& m) { return std::vector{m.metadata.labels.at("size")}; });
+  Listener listener(informer);
+  const auto settle = [&] { world.settle({[&] { return informer.step(); }}); };
+  settle();
+  CHECK(listener.take() == Names{"+a"});
+  world.change<api::Machine>("a", label("two"));  // as long as before
+  settle();
+  CHECK(listener.take() == Names{"~a"});
+  world.change<api::Machine>("a", label("three"));
+  settle();
+  CHECK(listener.take() == Names{"~a"});
+  CHECK(informer.count("size", "3") == 0);
+  CHECK(informer.count("size", "5") == 1);
+  const std::map<std::string, std::string> only_size{{"size", "5"}};
+  CHECK(informer.get("default/a")->metadata.labels == only_size);
+  CHECK(listener.known.at("a")->metadata.labels == only_size);
+  informer.request_refresh();
+  settle();
+  CHECK(listener.take().empty());
+  world.remove<api::Machine>("a");
+  settle();
+  CHECK(listener.take() == Names{"-a"});
+  CHECK(informer.count("size", "5") == 0);
+}
+
 TEST_CASE("an index follows its objects") {
   World world;
   Informer<api::Machine> informer(world.store, world.clock, world.log);

@@ -285,7 +285,7 @@ TEST_CASE("an encrypted volume without its key is never a plain disk, neither at
   write("");
   world.run_for(3min, 5s);
   CHECK(world.state_of("web") == MachineState::running);
-  CHECK_FALSE(world.inside().opened.contains("data"));
+  CHECK(world.inside().opened.at("data").passphrase == passphrase);
   CHECK(world.condition("web", "VolumesReady").message.find("has no entry encryptionKey") != std::string::npos);
   world.change<api::Machine>("web", [](api::Machine& m) { m.spec.power = api::Power::off; });
   world.run_for(30s);
@@ -298,6 +298,131 @@ TEST_CASE("an encrypted volume without its key is never a plain disk, neither at
   world.run_for(2min, 1s);
   CHECK(world.state_of("web") == MachineState::running);
   CHECK(world.inside().opened.at("data").passphrase == passphrase);
+}
+
+namespace {
+
+/// A machine that runs with a volume, which then cannot be opened any more.
+struct KeptDisk : VolumesWorld {
+  std::uint64_t detached = 0;
+
+  KeptDisk() {
+    start();
+    write_key("tenant.1", "first");
+    create_volume("data", ceph(), 64 * mebibyte);
+    create(with_volume("web"));
+    run_for(10s);
+    REQUIRE(state_of("web") == MachineState::running);
+    hypervisor.set_faults([this](const sim::Hypervisor::Call& call) -> std::optional<sim::Hypervisor::Fault> {
+      if (call.name == "detach_disk") ++detached;
+      return std::nullopt;
+    });
+  }
+  void put_right() {
+    write_key("tenant.1", "first");
+    tell("data", ceph(), 64 * mebibyte);
+  }
+  void switch_power(api::Power power) {
+    change<api::Machine>("web", [power](api::Machine& m) { m.spec.power = power; });
+    run_for(1min, 5s);
+  }
+  bool is_claimed() { return get<api::Volume>("data", "default")->spec.claim_ref.has_value(); }
+  bool is_kept() {
+    return detached == 0 && inside().opened.contains("data") && inside().secrets.contains("data") && is_claimed();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a running machine keeps a disk that cannot be opened any more, as it is, and no reboot takes it away") {
+  KeptDisk world;
+  std::string missing;
+  SUBCASE("its Secret lost an entry") {
+    world.change<api::Secret>("volume-data", [](api::Secret& s) { s.data.erase("userKey"); });
+    missing = "the secret of its access has no entry userKey: see to its provider";
+  }
+  SUBCASE("an entry of its Secret is no key") {
+    world.change<api::Secret>("volume-data", [](api::Secret& s) { s.data["userKey"].value = "%%%"; });
+    missing = "entry userKey of the secret of its access is no base64";
+  }
+  SUBCASE("its Secret is gone") {
+    world.remove<api::Secret>("volume-data");
+    missing = "its secret volume-data does not exist; its provider makes it again";
+  }
+  SUBCASE("its provider says nonsense") {
+    auto access = VolumesWorld::ceph();
+    access.volume_attributes["image"] = "img_1";
+    world.tell("data", access, 64 * mebibyte);
+    missing = "attribute image of its access must be POOL/IMAGE or POOL/NAMESPACE/IMAGE, not \"img_1\"";
+  }
+  world.run_for(5min, 5s);
+  CHECK(world.state_of("web") == MachineState::running);
+  CHECK(world.is_kept());
+  CHECK(world.get_machine("web")->status.volumes[1].state == api::AttachmentState::attached);
+  const auto told = world.condition("web", "VolumesReady");
+  CHECK(told.status == api::ConditionStatus::true_);
+  CHECK(told.reason == "CredentialsPending");
+  CHECK(told.message.find("data: volume data: ") == 0);
+  CHECK_MESSAGE(told.message.find(missing) != std::string::npos, told.message);
+  CHECK(told.message.find("until then the machine keeps the disk as it is") != std::string::npos);
+  CHECK(world.condition("web", "Ready").status == api::ConditionStatus::true_);
+  CHECK(world.events("web", "VolumeNotReady").size() == 1);
+
+  // Another process of the provider knows no more than this one.
+  world.start();
+  world.change<api::Machine>(
+      "web", [](api::Machine& m) { m.metadata.annotations[std::string(api::reboot_annotation)] = "again"; });
+  world.run_for(2min, 5s);
+  CHECK(world.is_kept());
+  CHECK(world.condition("web", "Ready").message.find("its reboot waits") != std::string::npos);
+  CHECK(world.get_machine("web")->status.reboot_token.empty());
+
+  world.put_right();
+  world.run_for(3min, 5s);
+  CHECK(world.state_of("web") == MachineState::running);
+  CHECK(world.get_machine("web")->status.reboot_token == "again");
+  CHECK(world.condition("web", "VolumesReady").reason == "VolumesReady");
+  CHECK(world.is_kept());
+}
+
+TEST_CASE("a disk that cannot be opened any more goes when the machine is off or wants another one") {
+  KeptDisk world;
+  world.remove<api::Secret>("volume-data");
+  world.run_for(2min, 5s);
+  REQUIRE(world.is_kept());
+  SUBCASE("the power is switched off: no start without the disk") {
+    world.switch_power(api::Power::off);
+    CHECK(world.state_of("web") == MachineState::shutdown);
+    CHECK(world.condition("web", "VolumesReady").status == api::ConditionStatus::false_);
+    CHECK(world.is_claimed());
+    world.switch_power(api::Power::on);
+    CHECK(world.state_of("web") == MachineState::pending);
+    CHECK(world.condition("web", "Ready").message.find("its secret volume-data does not exist") != std::string::npos);
+    world.put_right();
+    world.run_for(2min, 5s);
+    CHECK(world.state_of("web") == MachineState::running);
+    CHECK(world.is_kept());
+  }
+  SUBCASE("the machine does not want it any more") {
+    world.drop_volume("web");
+    world.run_for(1min, 5s);
+    CHECK(world.detached == 1);
+    CHECK_FALSE(world.inside().opened.contains("data"));
+    CHECK(world.inside().secrets.empty());
+    CHECK_FALSE(world.is_claimed());
+    CHECK(world.state_of("web") == MachineState::running);
+  }
+  SUBCASE("its entry names another volume") {
+    auto other = VolumesWorld::ceph();
+    other.handle = "0000000000000001";
+    other.secret_ref->name = "volume-other";
+    world.create_volume("other", other, 64 * mebibyte);
+    world.change<api::Machine>("web", [](api::Machine& m) { m.spec.volumes[1].volume_ref->name = "other"; });
+    world.run_for(1min, 5s);
+    CHECK(world.detached == 1);
+    CHECK_FALSE(world.inside().opened.contains("data"));
+    CHECK_FALSE(world.is_claimed());
+  }
 }
 
 TEST_CASE("claim and secrets of a volume stay until the guest has let go of it; a guest that refuses is told once") {

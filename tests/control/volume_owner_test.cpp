@@ -2,6 +2,7 @@
 // A store belongs to one pool, and a pool's store is never another one, or none.
 #include <doctest/doctest.h>
 
+#include "ironcore/storage/local.hpp"
 #include "volume_world.hpp"
 
 using namespace ironcore;
@@ -111,6 +112,77 @@ TEST_CASE("where the store of a pool is not, nothing is lost, made or offered un
     CHECK(world.state_of("late") == VolumeState::available);
     CHECK_FALSE(world.get_volume("data"));
   }
+}
+
+TEST_CASE("begun anew with another marked directory, a running provider goes on there, and only there") {
+  VolumeWorld world;
+  namespace fs = std::filesystem;
+  const auto there = world.directory.path() / "local", before = world.directory.path() / "before",
+             other = world.directory.path() / "other";
+  const auto executor = [](const std::function<void()>& job) { job(); };
+  // Another directory that this pool has had: with a mark, and with a volume.
+  const auto open = [&] { return storage::LocalStore::open({.directory = there, .executor = executor}, world.clock); };
+  auto local = open().value();
+  world.options.classes = {{"fast", local.get()}};
+  world.start();
+  world.create(VolumeWorld::here("old", 1 << 20));
+  world.run_for(5s);
+  REQUIRE(world.state_of("old") == VolumeState::available);
+  const auto old_id = noted(world);
+  fs::rename(there, other);
+  const auto forget = [&] {
+    world.change<api::VolumePool>(
+        "ceph", [](api::VolumePool& pool) { pool.metadata.annotations.erase(std::string(stores_annotation)); });
+  };
+  forget();
+  world.run_for(1min, 5s);
+  world.create(VolumeWorld::here("data", 1 << 20));
+  world.run_for(1min, 5s);
+  REQUIRE(world.state_of("data") == VolumeState::available);
+  const auto id = noted(world);
+  REQUIRE(id != old_id);
+
+  const auto exchange = [&] {
+    fs::rename(there, before);
+    fs::rename(other, there);
+    fs::rename(before, other);
+  };
+  const auto is_lost = [&](const char* name) { return world.condition(name, "UpToDate").reason == "VolumeLost"; };
+  exchange();
+  SUBCASE("the other one is noticed before the operator begins anew") {
+    world.run_for(1min, 5s);
+    CHECK(says(ready_of(world), "is the right file system mounted?"));
+    CHECK(noted(world) == id);
+    CHECK_FALSE(is_lost("data"));
+  }
+  SUBCASE("the operator is faster") {}
+  SUBCASE("the pool is another one by now") {
+    world.remove<api::VolumePool>("ceph");
+    world.run_for(1min, 5s);
+  }
+  forget();
+  world.run_for(2min, 5s);
+  CHECK(noted(world) == old_id);
+  CHECK(ready_of(world).status == ConditionStatus::true_);
+  CHECK(world.condition("old", "UpToDate").status == ConditionStatus::true_);
+  CHECK(is_lost("data"));
+  world.create(VolumeWorld::here("new", 1 << 20));
+  world.run_for(5s);
+  CHECK(world.state_of("new") == VolumeState::available);
+  CHECK(local->volumes()->size() == 2);
+
+  // The one of before is refused now, until the operator wants it again.
+  exchange();
+  world.run_for(2min, 5s);
+  CHECK(noted(world) == old_id);
+  CHECK(ready_of(world).status == ConditionStatus::false_);
+  CHECK(world.condition("new", "UpToDate").reason == "StoreUnavailable");
+  forget();
+  world.run_for(2min, 5s);
+  CHECK(noted(world) == id);
+  CHECK(world.condition("data", "UpToDate").status == ConditionStatus::true_);
+  CHECK(is_lost("new"));
+  world.provider.reset();
 }
 
 TEST_CASE("the store of another pool is refused by its name, and its volumes are nobody's orphans") {

@@ -4,9 +4,11 @@ import base64
 import os
 import re
 import secrets
+import socket
 import struct
 import subprocess
 import sys
+import time
 import urllib.request
 
 import cloud
@@ -339,6 +341,34 @@ class Local(WithServer):
         away.rename(self.volumes)
         self.ok("wait", "volume/late", "--for", "state=Available", "--timeout", "90s")
 
+    def test_begun_anew_with_another_marked_directory_it_goes_on_there(self):
+        self.make(volume("data"))
+        self.wait_available("data")
+        # One that this pool has had before.
+        before, fresh = self.directory / "before", self.directory / "fresh"
+        self.volumes.rename(before)
+        self.wait_refused(str(self.volumes))
+        self.begin_anew()
+        wait_until("a new one is marked", lambda: (self.volumes / "owner").exists())
+        wait_until("it is lost", lambda: self.condition("data", "UpToDate").get("reason") == "VolumeLost", seconds=90)
+        self.volumes.rename(fresh)
+        before.rename(self.volumes)
+        self.wait_refused("is the right file system mounted?")
+        self.begin_anew()
+        wait_until("it is ready", lambda: self.ready()["status"] == "True")
+        wait_until("it is found", lambda: self.condition("data", "UpToDate").get("status") == "True", seconds=90)
+        self.make(volume("more"))
+        uid = self.wait_available("more")["metadata"]["uid"]
+        self.assertTrue(self.file(uid))
+
+    def begin_anew(self):
+        noted = "storage.ironcore.dev/stores"
+        self.make(f'''
+apiVersion: storage.ironcore.dev/v1alpha1
+kind: VolumePool
+metadata: {{name: here, annotations: {{{noted}: ""}}}}
+''')
+
     def test_the_store_of_another_pool_is_refused(self):
         self.make(volume("data"))
         uid = self.wait_available("data")["metadata"]["uid"]
@@ -499,6 +529,19 @@ class Silent(WithServer):
         self.assertNotIn('ironcore_provider_places_silent{kind="unavailable",place="store disk"}', counted)
         self.assertEqual(provider.stop(), 0)  # within 30 s: an attempt to connect takes 10 s
         self.assertNotIn(cluster_key, provider.log.read_text())
+
+    def test_a_gateway_that_takes_connections_and_never_answers_does_not_hold_up_the_end(self):
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as gateway:
+            keys = self.private("gw.keys", "ID\nverysecret")
+            provider = self.start_provider("--bucket-pool", "here", "--gateway", f"gw,endpoint=http://127.0.0.1:{gateway.getsockname()[1]},key-file={keys}",
+                                           "--bucket-class", "standard=gw")
+            gateway.settimeout(30)
+            with gateway.accept()[0] as asking:
+                self.assertTrue(asking.recv(1))
+                begun = time.monotonic()
+                self.assertEqual(provider.stop(), 0)
+                self.assertLess(time.monotonic() - begun, 3)
+        self.assertNotIn("verysecret", provider.log.read_text())
 
 
 if __name__ == "__main__":

@@ -279,6 +279,35 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     refuses({.retention = Retention{.days = 0}}, "retention.days");
     CHECK(store.settings(bucket.id).value() == BucketSettings());
   }
+  SUBCASE("with a stop requested before, no call does anything") {
+    const TestBucket bucket(store);
+    const BucketAccess access = bucket.access();
+    std::stop_source before;
+    before.request_stop();
+    const auto stop = before.get_token();
+    const auto is_stopped = [](const auto& result) {
+      REQUIRE(result.has_error());
+      CHECK_MESSAGE(result.error().code() == ErrorCode::cancelled, result.error());
+    };
+    const Uid other = Uid::random();
+    is_stopped(store.capabilities(stop));
+    is_stopped(store.create(other, {.name = bucket_name("stopped", other)}, stop));
+    is_stopped(store.bucket(bucket.id, stop));
+    is_stopped(store.buckets(stop));
+    is_stopped(store.set_quota(bucket.id, {.objects = 1}, stop));
+    is_stopped(store.set_limits(bucket.id, {.reads = 1}, stop));
+    is_stopped(store.settings(bucket.id, stop));
+    is_stopped(store.configure(bucket.id, {.is_versioned = true}, stop));
+    is_stopped(store.access(bucket.id, stop));
+    is_stopped(store.keys(bucket.id, stop));
+    is_stopped(store.rotate_key(bucket.id, access.key_id, stop));
+    is_stopped(store.revoke_key(bucket.id, access.key_id, stop));
+    CHECK(store.bucket(other).error().code() == ErrorCode::not_found);
+    CHECK(store.bucket(bucket.id).value().quota == BucketQuota());
+    CHECK_FALSE(store.settings(bucket.id).value().is_versioned);
+    CHECK(store.access(bucket.id).value().key_id == access.key_id);
+    CHECK(store.keys(bucket.id).value().size() == 1);
+  }
   SUBCASE("a removal that is stopped has done nothing yet, or is completed by the next one") {
     const TestBucket bucket(store);
     const BucketAccess access = bucket.access();

@@ -228,6 +228,12 @@ std::vector<FieldError> problems(const MachineSpec& spec) {
   for (std::size_t i = 0; i < spec.disks.size(); ++i) {
     check_disk(check, "disks[" + std::to_string(i) + "]", spec.disks[i], disk_names, targets);
   }
+  for (std::size_t i = 0; i < spec.kept_disks.size(); ++i) {
+    check.device_name("kept_disks[" + std::to_string(i) + "]", spec.kept_disks[i], disk_names);
+  }
+  if (!spec.kept_disks.empty() && spec.hold.empty()) {
+    check.wrong("hold", Reason::required, "must say what is lacking while there are kept_disks");
+  }
   for (std::size_t i = 0; i < spec.nics.size(); ++i) {
     check_nic(check, "nics[" + std::to_string(i) + "]", spec.nics[i], nic_names, macs);
   }

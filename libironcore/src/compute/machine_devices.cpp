@@ -523,7 +523,7 @@ Result<void> MachineDriver::reconcile_up(const MachineSpec& spec, std::stop_toke
     if (!result && !first) first = result.error();
   };
   DomainSpec domain = describe(spec);
-  bool is_complete = true;
+  bool is_complete = spec.kept_disks.empty();
   for (const auto& disk : spec.disks) {
     auto prepared = prepare_disk(disk, stop);
     if (!prepared) {
@@ -539,8 +539,10 @@ Result<void> MachineDriver::reconcile_up(const MachineSpec& spec, std::stop_toke
   const auto is_wanted = [](const auto& devices, const std::string& name) {
     return std::any_of(devices.begin(), devices.end(), [&](const auto& device) { return device.name == name; });
   };
+  for (const auto& name : spec.kept_disks) memory_.detaching.erase("disk/" + name);
   for (const auto& name : domain_->disks) {
-    if (!is_wanted(spec.disks, name)) note(unplug_disk(name));
+    const bool is_kept = std::find(spec.kept_disks.begin(), spec.kept_disks.end(), name) != spec.kept_disks.end();
+    if (!is_kept && !is_wanted(spec.disks, name)) note(unplug_disk(name));
   }
   for (const auto& name : domain_->nics) {
     if (!is_wanted(spec.nics, name)) note(unplug_nic(name));

@@ -6,13 +6,14 @@
 
 namespace ironcore::control {
 
-auto BucketStoreReach::ask(storage::BucketStore& store) -> News {
+auto BucketStoreReach::ask(storage::BucketStore& store, const std::stop_token& stop) -> News {
   Answer answer;
   // One that is not there: gateways answer much from their memory, and this they have to look up.
-  const auto looked = store.bucket(Uid::random());
+  const auto looked = store.bucket(Uid::random(), stop);
   if (!looked && looked.error().code() != ErrorCode::not_found) answer.trouble = looked.error().message();
-  auto abilities = answer.trouble.empty() ? store.capabilities() : Error(ErrorCode::unavailable, "");
+  auto abilities = answer.trouble.empty() ? store.capabilities(stop) : Error(ErrorCode::unavailable, "");
   if (!abilities && answer.trouble.empty()) answer.trouble = abilities.error().message();
+  if (stop.stop_requested()) return News::none;
   const std::lock_guard lock(mutex_);
   const auto before = answers_.find(&store);
   if (before == answers_.end()) {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <mutex>
+#include <stop_token>
 #include <string>
 
 #include "ironcore/control/bucket_provider.hpp"
@@ -19,8 +20,8 @@ class BucketStoreReach {
     reach,      ///< it answers, or does not, and did not say so before
     abilities,  ///< it can do something else than before
   };
-  /// Asks `store`; blocks as long as that does.
-  News ask(storage::BucketStore& store);
+  /// Asks `store`; blocks as long as that does, or until a stop is requested, which says nothing about the store.
+  News ask(storage::BucketStore& store, const std::stop_token& stop);
 
   /// Of a pool whose stores were all asked; else as it is. Classes of a store that does not answer are not offered meanwhile.
   api::BucketPoolStatus pool_status(const api::BucketPool& pool, const Informer<api::BucketClass>& classes,

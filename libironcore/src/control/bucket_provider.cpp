@@ -91,7 +91,7 @@ class BucketProvider::Body {
     did = ask_all() || did;
     did = announcer_.step() || did;
     if (are_synced()) {
-      did = maintain() || did;
+      did = maintain({}) || did;
       did = controller_.step() || did;
     }
     did = events_.step() || did;
@@ -142,33 +142,34 @@ class BucketProvider::Body {
 
   // ---- whether the stores answer ----------------------------------------------------------------------------------
 
-  void ask(storage::BucketStore& store) {
-    const auto news = reach_.ask(store);
+  void ask(storage::BucketStore& store, const std::stop_token& stop) {
+    const auto news = reach_.ask(store, stop);
     if (news != BucketStoreReach::News::none) announcer_.hurry();
     if (news == BucketStoreReach::News::abilities) wake_all();
   }
   bool ask_all() {
     if (clock_.now() < next_question_) return false;
     next_question_ = clock_.now() + options_.heartbeat_every;
-    for (auto* store : stores_) ask(*store);
+    for (auto* store : stores_) ask(*store, {});
     return true;
   }
   void keep_asking(storage::BucketStore& store, std::stop_token stop) {
     while (!stop.stop_requested()) {
-      ask(store);
+      ask(store, stop);
       sleep_until(clock_, clock_.now() + options_.heartbeat_every, stop);
     }
   }
 
   // ---- what hurries nobody ----------------------------------------------------------------------------------------
 
-  bool maintain() {
+  bool maintain(const std::stop_token& stop) {
     if (clock_.now() < next_maintenance_ || !announcer_.is_ours()) return false;
     next_maintenance_ = clock_.now() + options_.maintain_every;
     std::map<std::string, std::string> found;  // uid → name
     for (auto* store : stores_) {
       const auto before = buckets_.list();
-      const auto seen = store->buckets();
+      const auto seen = store->buckets(stop);
+      if (stop.stop_requested()) return true;
       counting_.maintained(seen.has_value());
       if (!seen) {
         log_.warning("buckets of a store are not looked through", {{"error", seen.error().message()}});
@@ -228,7 +229,7 @@ class BucketProvider::Body {
   void keep_maintaining(std::stop_token stop) {
     if (!wait_until_synced(stop)) return;
     while (!stop.stop_requested()) {
-      maintain();
+      maintain(stop);
       sleep_until(clock_, std::max(next_maintenance_, clock_.now() + std::chrono::seconds(1)), stop);
     }
   }

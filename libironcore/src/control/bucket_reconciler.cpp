@@ -46,10 +46,10 @@ void BucketReconciler::tell(const api::Bucket& bucket, api::EventType type, std:
 // ---- the store ----------------------------------------------------------------------------------------------------
 
 Result<void> BucketReconciler::look(const api::Bucket& bucket, const Uid& id, storage::BucketStore& store,
-                                    Findings& findings) {
+                                    Findings& findings, const std::stop_token& stop) {
   if (bucket.status.bucket_id.empty()) {
-    auto made =
-        store.create(id, {.name = storage::bucket_name(bucket.metadata.name, id), .is_lockable = bucket.spec.lockable});
+    auto made = store.create(
+        id, {.name = storage::bucket_name(bucket.metadata.name, id), .is_lockable = bucket.spec.lockable}, stop);
     if (!made) {
       const auto& error = made.error();
       findings.trouble = Trouble::of(error, "BucketCreationFailed");
@@ -64,7 +64,7 @@ Result<void> BucketReconciler::look(const api::Bucket& bucket, const Uid& id, st
     findings.seen = std::move(*made);
     return {};
   }
-  auto seen = store.bucket(id);
+  auto seen = store.bucket(id, stop);
   const auto name = storage::bucket_name(bucket.metadata.name, id);
   // Whoever has its keys may remove it and make another one.
   if (seen && seen->name != name)
@@ -85,11 +85,11 @@ Result<void> BucketReconciler::look(const api::Bucket& bucket, const Uid& id, st
   return seen.error();
 }
 
-Result<void> BucketReconciler::set_limits(const Offer& offer, Findings& findings) {
+Result<void> BucketReconciler::set_limits(const Offer& offer, Findings& findings, const std::stop_token& stop) {
   const auto rate = capability(*offer.of_class, "iops");
   const auto bytes = capability(*offer.of_class, "tps");
-  auto set = offer.store->set_limits(findings.seen->id,
-                                     {.reads = rate, .writes = rate, .read_bytes = bytes, .written_bytes = bytes});
+  auto set = offer.store->set_limits(
+      findings.seen->id, {.reads = rate, .writes = rate, .read_bytes = bytes, .written_bytes = bytes}, stop);
   const bool is_unsupported = !set && set.error().code() == ErrorCode::unsupported;
   findings.are_limits_known = set || is_unsupported;
   if (is_unsupported) {
@@ -100,25 +100,27 @@ Result<void> BucketReconciler::set_limits(const Offer& offer, Findings& findings
   return set;
 }
 
-Result<void> BucketReconciler::configure(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings) {
+Result<void> BucketReconciler::configure(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings,
+                                         const std::stop_token& stop) {
   if (!bucket.spec.settings) return {};
   const auto settings = settings_of(bucket.spec, findings.seen->name);
   if (const auto checked = storage::check(settings); !checked) {
     findings.trouble = Trouble::named("InvalidSettings", checked.error());
     return {};  // trying again would help nothing: somebody changes the object
   }
-  auto configured = store.configure(findings.seen->id, settings);
+  auto configured = store.configure(findings.seen->id, settings, stop);
   if (!configured) findings.trouble = Trouble::of(configured.error(), "ConfigureFailed");
   return configured;
 }
 
 /// Each as far as it goes: what one of them cannot do is no reason to leave the others.
-Result<void> BucketReconciler::adjust(const api::Bucket& bucket, const Offer& offer, Findings& findings) {
-  auto limited = set_limits(offer, findings);
-  auto configured = configure(bucket, *offer.store, findings);
+Result<void> BucketReconciler::adjust(const api::Bucket& bucket, const Offer& offer, Findings& findings,
+                                      const std::stop_token& stop) {
+  auto limited = set_limits(offer, findings, stop);
+  auto configured = configure(bucket, *offer.store, findings, stop);
   const auto quota = quota_of(*offer.of_class);
   if (quota != findings.seen->quota) {
-    if (const auto set = offer.store->set_quota(findings.seen->id, quota); !set) {
+    if (const auto set = offer.store->set_quota(findings.seen->id, quota, stop); !set) {
       findings.trouble = Trouble::of(set.error(), "SetQuotaFailed");
       return set.error();
     }
@@ -137,7 +139,7 @@ Result<void> BucketReconciler::adjust(const api::Bucket& bucket, const Offer& of
 
 /// `findings.rotation` says which key is to be replaced; the next turn does it.
 Result<void> BucketReconciler::begin_rotation(const api::Bucket& bucket, storage::BucketStore& store,
-                                              Findings& findings) {
+                                              Findings& findings, const std::stop_token& stop) {
   auto& rotation = findings.rotation.emplace(bucket.status.key_rotation.value_or(api::BucketKeyRotation{}));
   const auto request = annotation_of(bucket.metadata, api::rotate_key_annotation);
   if (!bucket.status.key_rotation) rotation.request = request;  // its first key is new
@@ -146,7 +148,7 @@ Result<void> BucketReconciler::begin_rotation(const api::Bucket& bucket, storage
   const auto every = parts_.options.rotate_keys_every;
   const bool is_old = every > Duration::zero() && parts_.clock.wall() >= *rotation.time + every;
   if (!is_requested && !is_old) return {};
-  IRONCORE_TRY(const auto keys, store.keys(findings.seen->id));
+  IRONCORE_TRY(const auto keys, store.keys(findings.seen->id, stop));
   // One of before, if there are two: that one goes first, and what was asked for is done after that.
   if (keys.size() < 2) rotation.request = request;
   if (keys.empty()) return {};  // to hand out access makes one
@@ -157,12 +159,13 @@ Result<void> BucketReconciler::begin_rotation(const api::Bucket& bucket, storage
 }
 
 /// Endpoint and key: in the status, and what is secret in the bucket's own Secret.
-Result<void> BucketReconciler::publish(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings) {
+Result<void> BucketReconciler::publish(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings,
+                                       const std::stop_token& stop) {
   auto& rotation = *findings.rotation;
   const bool is_begun = bucket.status.key_rotation == rotation;
   if (is_begun && !rotation.old_key.empty() && !rotation.time)
-    IRONCORE_CHECK(store.rotate_key(findings.seen->id, rotation.old_key));
-  IRONCORE_TRY(const auto access, store.access(findings.seen->id));
+    IRONCORE_CHECK(store.rotate_key(findings.seen->id, rotation.old_key, stop));
+  IRONCORE_TRY(const auto access, store.access(findings.seen->id, stop));
   const auto own = owned_secret_of(bucket);
   IRONCORE_CHECK(write_secret(parts_.store, own,
                               {{"AWS_ACCESS_KEY_ID", access.key_id},
@@ -184,8 +187,8 @@ Result<void> BucketReconciler::publish(const api::Bucket& bucket, storage::Bucke
   return {};
 }
 
-Result<void> BucketReconciler::end_rotation(const api::Bucket& bucket, storage::BucketStore& store,
-                                            Findings& findings) {
+Result<void> BucketReconciler::end_rotation(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings,
+                                            const std::stop_token& stop) {
   auto& rotation = *findings.rotation;
   if (!rotation.time) {
     findings.look_again = Duration::zero();
@@ -198,7 +201,7 @@ Result<void> BucketReconciler::end_rotation(const api::Bucket& bucket, storage::
     return {};
   }
   if (!rotation.old_key.empty()) {
-    IRONCORE_CHECK(store.revoke_key(findings.seen->id, rotation.old_key));
+    IRONCORE_CHECK(store.revoke_key(findings.seen->id, rotation.old_key, stop));
     tell(bucket, api::EventType::normal, "OldKeyRevoked", "the old key, " + rotation.old_key + ", opens nothing now",
          "RevokeKey");
     rotation.old_key.clear();
@@ -212,28 +215,29 @@ Result<void> BucketReconciler::end_rotation(const api::Bucket& bucket, storage::
 
 // ---- all together -------------------------------------------------------------------------------------------------
 
-Result<void> BucketReconciler::make(const api::Bucket& bucket, Findings& findings) {
+Result<void> BucketReconciler::make(const api::Bucket& bucket, Findings& findings, const std::stop_token& stop) {
   const auto offer = offer_for(bucket, parts_.options, parts_.classes, findings.trouble);
   if (!offer) return {};
   IRONCORE_TRY(const auto id, Uid::parse(bucket.metadata.uid));
   auto& store = *offer->store;
-  IRONCORE_CHECK(look(bucket, id, store, findings));
-  auto adjusted = adjust(bucket, *offer, findings);
+  IRONCORE_CHECK(look(bucket, id, store, findings, stop));
+  auto adjusted = adjust(bucket, *offer, findings, stop);
   const auto fail = [&](const Error& error, const char* reason) {
     findings.trouble = Trouble::of(error, reason);
     return error;
   };
-  if (const auto begun = begin_rotation(bucket, store, findings); !begun)
+  if (const auto begun = begin_rotation(bucket, store, findings, stop); !begun)
     return fail(begun.error(), "KeyRotationFailed");
-  if (const auto published = publish(bucket, store, findings); !published)
+  if (const auto published = publish(bucket, store, findings, stop); !published)
     return fail(published.error(), "AccessNotReady");
-  if (const auto ended = end_rotation(bucket, store, findings); !ended) return fail(ended.error(), "KeyRotationFailed");
+  if (const auto ended = end_rotation(bucket, store, findings, stop); !ended)
+    return fail(ended.error(), "KeyRotationFailed");
   return adjusted;
 }
 
 Result<Requeue> BucketReconciler::bring_up(const api::Bucket& bucket, std::stop_token stop) {
   Findings findings;
-  const auto made = make(bucket, findings);
+  const auto made = make(bucket, findings, stop);
   if (!made && (stop.stop_requested() || made.error().code() == ErrorCode::conflict)) return made.error();
   if (!made && !findings.trouble) findings.trouble = Trouble::named("ReconcileFailed", made.error());
   return end_turn(made, write_status(bucket, findings), findings.look_again);

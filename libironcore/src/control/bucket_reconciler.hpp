@@ -45,14 +45,19 @@ class BucketReconciler {
   };
   using Offer = ClassOffer<api::Bucket, BucketProviderOptions>;
 
-  Result<void> make(const api::Bucket& bucket, Findings& findings);
-  Result<void> look(const api::Bucket& bucket, const Uid& id, storage::BucketStore& store, Findings& findings);
-  Result<void> adjust(const api::Bucket& bucket, const Offer& offer, Findings& findings);
-  Result<void> set_limits(const Offer& offer, Findings& findings);
-  Result<void> configure(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings);
-  Result<void> begin_rotation(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings);
-  Result<void> publish(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings);
-  Result<void> end_rotation(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings);
+  Result<void> make(const api::Bucket& bucket, Findings& findings, const std::stop_token& stop);
+  Result<void> look(const api::Bucket& bucket, const Uid& id, storage::BucketStore& store, Findings& findings,
+                    const std::stop_token& stop);
+  Result<void> adjust(const api::Bucket& bucket, const Offer& offer, Findings& findings, const std::stop_token& stop);
+  Result<void> set_limits(const Offer& offer, Findings& findings, const std::stop_token& stop);
+  Result<void> configure(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings,
+                         const std::stop_token& stop);
+  Result<void> begin_rotation(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings,
+                              const std::stop_token& stop);
+  Result<void> publish(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings,
+                       const std::stop_token& stop);
+  Result<void> end_rotation(const api::Bucket& bucket, storage::BucketStore& store, Findings& findings,
+                            const std::stop_token& stop);
   Result<Requeue> bring_up(const api::Bucket& bucket, std::stop_token stop);
   Result<Requeue> tear_down(const api::Bucket& bucket, std::stop_token stop);
   Result<void> remove_data(const api::Bucket& bucket, Findings& findings, const std::stop_token& stop);

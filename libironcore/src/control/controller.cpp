@@ -8,9 +8,36 @@
 namespace ironcore::control {
 
 Controller::Controller(ControllerOptions options, Reconcile reconcile, Clock& clock, Log& log)
-    : options_(std::move(options)), reconcile_(std::move(reconcile)), log_(log), queue_(clock, options_.queue) {}
+    : options_(std::move(options)),
+      reconcile_(std::move(reconcile)),
+      clock_(clock),
+      log_(log),
+      queue_(clock, options_.queue) {}
+
+void Controller::note_progress() {
+  const std::lock_guard lock(mutex_);
+  moved_ = clock_.now();
+}
+
+std::optional<Duration> Controller::standstill() const {
+  const std::lock_guard lock(mutex_);
+  if (busy_ < options_.workers) return std::nullopt;
+  return clock_.now() - moved_;
+}
 
 void Controller::work_on(const std::string& key, std::stop_token stop) {
+  const auto count = [this](std::size_t more, std::size_t less) {
+    const std::lock_guard lock(mutex_);
+    busy_ += more;
+    busy_ -= less;
+    moved_ = clock_.now();
+  };
+  count(1, 0);
+  turn(key, std::move(stop));
+  count(0, 1);
+}
+
+void Controller::turn(const std::string& key, std::stop_token stop) {
   const auto result = reconcile_(key, stop);
   if (result) {
     queue_.forget(key);

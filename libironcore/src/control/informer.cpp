@@ -131,6 +131,7 @@ void ObjectInformer::unindex(const std::string& key, const store::Object& object
 
 void ObjectInformer::put(store::Object object, Source source) {
   const auto key = cache_key(object);
+  if (transform_) object = transform_(object);
   std::optional<store::Object> before;
   {
     const std::lock_guard lock(mutex_);

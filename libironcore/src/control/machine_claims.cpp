@@ -101,8 +101,12 @@ Result<store::Shared<api::Volume>> MachineClaims::usable_volume(const api::Machi
   return volume;
 }
 
+bool MachineClaims::has_claimed(const api::Machine& machine, const api::Volume& volume) {
+  return claim_of(volume.spec.claim_ref, machine) == Claim::mine;
+}
+
 Result<void> MachineClaims::claim_volume(const api::Machine& machine, const api::Volume& volume) {
-  if (claim_of(volume.spec.claim_ref, machine) == Claim::mine) return {};
+  if (has_claimed(machine, volume)) return {};
   auto claimed = volume;
   claimed.spec.claim_ref = api::LocalUidReference{.name = machine.metadata.name, .uid = machine.metadata.uid};
   IRONCORE_CHECK(within(write(store_, volume, std::move(claimed)), "claim volume " + volume.metadata.name));

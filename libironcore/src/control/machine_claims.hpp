@@ -26,6 +26,7 @@ class MachineClaims {
                                                                const api::MachineNetworkInterface& entry);
   /// The volume of this entry if it is available and free for this machine, not claimed yet. `wrong_state` as above.
   Result<store::Shared<api::Volume>> usable_volume(const api::Machine& machine, const api::MachineVolume& entry);
+  static bool has_claimed(const api::Machine& machine, const api::Volume& volume);
   Result<void> claim_volume(const api::Machine& machine, const api::Volume& volume);
   /// `wrong_state` while the provider of a claimed volume has not handed it over yet: what opens it must not be used before.
   Result<void> check_handed_over(const api::Machine& machine, const api::Volume& volume) const;

@@ -31,6 +31,38 @@ Result<void> MachineReconciler::add_ignition(const api::Machine& machine, Wish& 
   return {};
 }
 
+Result<compute::Disk> MachineReconciler::open_volume(const api::Volume& volume) {
+  const auto& name = volume.metadata.name;
+  const auto& access = *volume.status.access;
+  VolumeSecrets secrets;
+  if (access.secret_ref) {
+    // Read when it is needed: no copy of other people's secrets stays here.
+    const auto secret = store::get<api::Secret>(parts_.store, volume.metadata.namespace_, access.secret_ref->name);
+    if (!secret && secret.error().code() == ErrorCode::not_found)
+      return Error(ErrorCode::wrong_state, "volume " + name + ": its secret " + access.secret_ref->name +
+                                               " does not exist; its provider makes it again");
+    if (!secret) return secret.error().within("secret " + access.secret_ref->name);
+    for (const auto& [key, value] : (*secret)->data) secrets[key] = value.value;
+  }
+  return within(parts_.options.open_volume(access, secrets), "volume " + name);
+}
+
+/// Only the disk of the very same volume: one that its entry names no more goes.
+void MachineReconciler::keep_unopened(const api::Machine& machine, const compute::MachineStatus& seen, Wish& wish) {
+  for (const auto& entry : machine.spec.volumes) {
+    const auto unopened = wish.unopened.find(entry.name);
+    if (unopened == wish.unopened.end() || unopened->second.empty()) continue;
+    const auto has_it = [&](const compute::DeviceStatus& device) {
+      return device.name == entry.name && device.handle == unopened->second &&
+             device.state != compute::DeviceStatus::State::pending;
+    };
+    if (std::none_of(seen.disks.begin(), seen.disks.end(), has_it)) continue;
+    wish.spec.kept_disks.push_back(entry.name);
+    wish.findings.kept.insert(entry.name);
+    wish.volumes.insert(volume_name(machine, entry));
+  }
+}
+
 Result<compute::Disk> MachineReconciler::volume_disk(const api::Machine& machine, const api::MachineVolume& entry,
                                                      Wish& wish) {
   IRONCORE_TRY(const auto volume, parts_.claims.usable_volume(machine, entry));
@@ -52,17 +84,10 @@ Result<compute::Disk> MachineReconciler::volume_disk(const api::Machine& machine
     IRONCORE_CHECK(claim());
     IRONCORE_CHECK(parts_.claims.check_handed_over(machine, *volume));
   }
-  VolumeSecrets secrets;
-  if (access.secret_ref) {
-    // Read when it is needed: no copy of other people's secrets stays here.
-    const auto secret = store::get<api::Secret>(parts_.store, machine.metadata.namespace_, access.secret_ref->name);
-    if (!secret && secret.error().code() == ErrorCode::not_found)
-      return Error(ErrorCode::wrong_state, "volume " + name + ": its secret " + access.secret_ref->name +
-                                               " does not exist; its provider makes it again");
-    if (!secret) return secret.error().within("secret " + access.secret_ref->name);
-    for (const auto& [key, value] : (*secret)->data) secrets[key] = value.value;
-  }
-  IRONCORE_TRY(auto disk, within(parts_.options.open_volume(access, secrets), "volume " + name));
+  const bool is_mine = is_handed_over || MachineClaims::has_claimed(machine, *volume);
+  if (is_mine) wish.unopened[entry.name] = access.handle;
+  IRONCORE_TRY(auto disk, open_volume(*volume));
+  wish.unopened.erase(entry.name);
   disk.name = entry.name;
   IRONCORE_TRY(disk.device, host_device(entry.device));
   if (const auto size = volume->status.resources.find("storage");
@@ -173,6 +198,12 @@ Result<void> MachineReconciler::write_status(const api::Machine& machine, const 
   if (!findings.failure.empty() && says_something_new)
     parts_.events.record(reference_to(machine), api::EventType::warning, "ReconcileFailed", findings.failure);
   if (!findings.volumes.empty() && is_news("VolumesReady")) record("VolumeNotReady", findings.volumes.begin()->second);
+  const auto pending = [](const api::Machine& one) {
+    const auto* condition = api::find_condition(one.status.conditions, "VolumesReady");
+    return condition != nullptr && condition->reason == "CredentialsPending" ? condition->message : std::string();
+  };
+  if (const auto told = pending(changed); !findings.kept.empty() && !told.empty() && told != pending(machine))
+    record("VolumeNotReady", told);
   if (!findings.interfaces.empty() && is_news("NetworkInterfacesReady"))
     record("NetworkInterfaceNotReady", findings.interfaces.begin()->second);
 
@@ -201,6 +232,7 @@ Result<Requeue> MachineReconciler::bring_up(const api::Machine& machine, std::st
   auto& findings = wish.findings;
   IRONCORE_TRY(auto seen, look(machine, uid));
   const bool exists = seen.state != compute::MachineState::terminated;
+  keep_unopened(machine, seen, wish);
   if (!exists) {
     seen.state = compute::MachineState::pending;
     if (const auto offered = check_offer(machine.spec.machine_class_ref.name); !offered) {

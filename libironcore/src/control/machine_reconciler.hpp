@@ -2,6 +2,7 @@
 // One machine of this host: from what is wanted to what is, one step at a time.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -45,12 +46,16 @@ class MachineReconciler {
     Findings findings;
     std::set<std::string> interfaces;  // objects that it uses, by name
     std::set<std::string> volumes;
+    std::map<std::string, std::string>
+        unopened;             // entries whose volume is the machine's, but cannot be opened → handle
     bool is_complete = true;  // false: a device that a start needs is missing
   };
 
   Result<Wish> assemble(const api::Machine& machine);
   Result<void> add_ignition(const api::Machine& machine, Wish& wish);
   Result<void> add_volumes(const api::Machine& machine, Wish& wish);
+  Result<compute::Disk> open_volume(const api::Volume& volume);
+  static void keep_unopened(const api::Machine& machine, const compute::MachineStatus& seen, Wish& wish);
   Result<compute::Disk> volume_disk(const api::Machine& machine, const api::MachineVolume& entry, Wish& wish);
   Result<void> add_interfaces(const api::Machine& machine, Wish& wish);
   Result<Requeue> bring_up(const api::Machine& machine, std::stop_token stop);

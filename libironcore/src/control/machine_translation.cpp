@@ -281,9 +281,12 @@ api::MachineStatus translate(const api::Machine& machine, const compute::Machine
   if (volumes_ready.status == api::ConditionStatus::true_) {
     // The machine has them all; what cannot be had before the next attach is told with it.
     for (const auto& device : seen.disks) {
-      if (device.notice.empty()) continue;
+      const auto notice = findings.kept.contains(device.name)
+                              ? findings.volumes.at(device.name) + "; until then the machine keeps the disk as it is"
+                              : device.notice;
+      if (notice.empty()) continue;
       volumes_ready.reason = "CredentialsPending";
-      volumes_ready.message = device.name + ": " + device.notice;
+      volumes_ready.message = device.name + ": " + notice;
       break;
     }
   }

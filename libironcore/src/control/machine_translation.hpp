@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -48,6 +49,8 @@ struct Findings {
   std::string failure;                         ///< of the last attempt; empty if it went well
   std::map<std::string, std::string> volumes;  ///< entry → why it is not attached
   std::map<std::string, std::string> interfaces;
+  /// Of `volumes`, those that a running machine has all the same: they cannot be opened anew now.
+  std::set<std::string> kept;
 };
 
 /// Whether the machine has the device. One that is off has what it is defined with.

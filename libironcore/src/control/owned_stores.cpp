@@ -70,6 +70,16 @@ void OwnedStore::refuse(const Error& why) {
   refusal_ = Error(ErrorCode::unavailable, why.message());
 }
 
+/// An operator has begun anew: who is inside holds on to the store that it had, until it is told that this one is meant.
+Result<void> OwnedStore::take(const storage::StoreMark& mark) {
+  if (taken_ && *taken_ != mark.store) {
+    refuse(Error(ErrorCode::unavailable, "the pool has not noted store " + mark.store.to_text() + " yet"));
+    IRONCORE_CHECK(inner_.set_mark(mark, mark));
+  }
+  taken_ = mark.store;
+  return {};
+}
+
 Result<Uid> OwnedStore::look(const api::Metadata& pool, const std::set<std::string>& noted,
                              const HoldsOurs& holds_ours) {
   const auto advice = std::string("; to begin anew with what is there, take its classes out of the annotation ") +
@@ -84,15 +94,20 @@ Result<Uid> OwnedStore::look(const api::Metadata& pool, const std::set<std::stri
     }
     const storage::StoreMark fresh{.store = Uid::random(), .pool = uid, .pool_name = pool.name};
     IRONCORE_CHECK(inner_.set_mark(std::nullopt, fresh));
+    taken_ = fresh.store;
     return fresh.store;
   }
   const auto id = mark->store.to_text();
   if (std::ranges::any_of(noted, [&](const auto& one) { return one != id; }))
     return Error(ErrorCode::wrong_state,
                  "store " + id + " is where store " + list(noted) + " was: is the right file system mounted?" + advice);
-  if (mark->pool == uid) return mark->store;
+  if (mark->pool == uid) {
+    IRONCORE_CHECK(take(*mark));
+    return mark->store;
+  }
   // A pool that was made anew has the old one's volumes; one of the same name somewhere else does not.
   if (mark->pool_name == pool.name) {
+    IRONCORE_CHECK(take(*mark));
     IRONCORE_TRY(const bool is_ours, holds_ours(inner_));
     if (is_ours) {
       IRONCORE_CHECK(inner_.set_mark(mark, {.store = mark->store, .pool = uid, .pool_name = pool.name}));

@@ -37,8 +37,10 @@ class OwnedStore final : public storage::PassingBlockStore {
 
  private:
   Result<std::shared_ptr<storage::BlockStore>> target() override;
+  Result<void> take(const storage::StoreMark& mark);
 
   storage::BlockStore& inner_;
+  std::optional<Uid> taken_;  ///< the one that `inner_` was told to be; of `look` alone
   std::mutex mutex_;
   std::optional<Error> refusal_ = Error(ErrorCode::unavailable, "nobody has looked yet whose store it is");
 };

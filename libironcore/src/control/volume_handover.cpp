@@ -222,9 +222,12 @@ Result<void> VolumeHandover::fill(Step& step, const storage::Access& access) {
 Result<void> VolumeHandover::write(const Step& step, const Amend& amend) {
   const auto& volume = *step.volume;
   store::Transaction transaction;
-  if (step.found || !step.data.empty())
+  if (step.found || !step.data.empty()) {
     if (auto operation = secret_operation(step.own, step.found, step.data))
       transaction.operations.push_back(std::move(*operation));
+    const std::lock_guard lock(mutex_);
+    left_[volume.metadata.uid] = content_of(filled(step.own, step.found, step.data));
+  }
   auto after = volume;
   after.status.use = step.use;
   if (amend) amend(after.status);
@@ -241,6 +244,17 @@ Result<void> VolumeHandover::write(const Step& step, const Amend& amend) {
                within(parts_.store.commit(transaction), "hand over volume " + volume.metadata.name));
   if (is_told) parts_.writes.remember(committed.objects.back());
   return {};
+}
+
+bool VolumeHandover::is_as_left(const std::string& uid, const std::string& content) {
+  const std::lock_guard lock(mutex_);
+  const auto left = left_.find(uid);
+  return left != left_.end() && left->second == content;
+}
+
+void VolumeHandover::forget(const std::string& uid) {
+  const std::lock_guard lock(mutex_);
+  left_.erase(uid);
 }
 
 Result<void> VolumeHandover::turn(const api::Volume& volume, storage::BlockStore& store, const storage::Volume& seen,

@@ -4,9 +4,11 @@
 
 #include <functional>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <shared_mutex>
 #include <string>
+#include <unordered_map>
 
 #include "ironcore/control/informer.hpp"
 #include "own_writes.hpp"
@@ -48,6 +50,11 @@ class VolumeHandover {
   /// Fences those who have a volume open that nobody claims, if the host of the last holder is dead. True if the volume is free now.
   Result<bool> clear_way(const api::Volume& volume, storage::BlockStore& store, const storage::BlockId& id);
 
+  /// Whether this is what the last turn made of the volume's Secret: then it needs no other one. `uid`: the volume's.
+  bool is_as_left(const std::string& uid, const std::string& content);
+  /// The volume is gone from the store of objects.
+  void forget(const std::string& uid);
+
   /// Held alone by who revokes a credential, and shared while one is handed out.
   std::shared_mutex& handing_out() noexcept { return handing_out_; }
 
@@ -66,6 +73,8 @@ class VolumeHandover {
 
   Parts parts_;
   std::shared_mutex handing_out_;
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::string> left_;  ///< contents of Secrets, by the volume's uid
 };
 
 /// The tenant's volumes that have a credential, by `namespace/credential`: an index that the provider adds.

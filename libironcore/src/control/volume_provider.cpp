@@ -18,6 +18,7 @@
 #include "volume_keys.hpp"
 #include "volume_pool_status.hpp"
 #include "volume_reconciler.hpp"
+#include "volume_secrets.hpp"
 #include "volume_snapshot_reconciler.hpp"
 
 namespace ironcore::control {
@@ -27,6 +28,7 @@ namespace {
 constexpr const char* by_class = "class";
 constexpr const char* by_snapshot = "snapshot";  // volumes that are made from it
 constexpr const char* by_volume = "volume";      // snapshots of it
+constexpr const char* by_secret = "secret";      // volumes that it opens
 
 std::vector<FieldError> problems(const VolumeProviderOptions& options) {
   auto wrong = problems_of_storage(options);
@@ -36,7 +38,29 @@ std::vector<FieldError> problems(const VolumeProviderOptions& options) {
     wrong.push_back({"look_at_keys_every", FieldError::Reason::invalid, "must be longer than nothing"});
   if (options.rotate_credentials_every < Duration::zero())
     wrong.push_back({"rotate_credentials_every", FieldError::Reason::invalid, "must not be negative; 0 = never"});
+  if (options.patience_with_workers <= Duration::zero())
+    wrong.push_back({"patience_with_workers", FieldError::Reason::invalid, "must be longer than nothing"});
   return wrong;
+}
+
+/// The Secrets that open volumes, of all pools.
+Result<store::Query> access_secrets() {
+  store::Query query;
+  IRONCORE_TRY(query.fields, store::FieldSelector::parse("type=" + std::string(api::volume_auth_secret_type)));
+  return query;
+}
+
+constexpr const char* content_entry = "content";
+
+/// What is in one stays here as a digest only: enough to notice that it is something else.
+api::Secret without_content(const api::Secret& secret) {
+  api::Secret kept;
+  kept.metadata.namespace_ = secret.metadata.namespace_;
+  kept.metadata.name = secret.metadata.name;
+  kept.metadata.uid = secret.metadata.uid;
+  kept.metadata.resource_version = secret.metadata.resource_version;
+  kept.data[content_entry].value = content_of(secret);
+  return kept;
 }
 
 /// `namespace/uid`: the same for objects and for what is in a store.
@@ -51,8 +75,8 @@ std::string text_of(const api::Metadata& metadata) {
 
 class VolumeProvider::Body {
  public:
-  Body(store::Store& store, image::Cache* images, VolumeProviderOptions options, PoolQueries queries, Clock& clock,
-       Log& log)
+  Body(store::Store& store, image::Cache* images, VolumeProviderOptions options, PoolQueries queries,
+       store::Query secrets, Clock& clock, Log& log)
       : owned_stores_(log),
         options_(owned_stores_.in_place_of(std::move(options))),
         stores_(stores_of(options_)),
@@ -62,6 +86,7 @@ class VolumeProvider::Body {
         snapshots_(store, clock, log),
         classes_(store, clock, log),
         pools_(store, clock, log, std::move(queries.the_pool)),
+        secrets_(store, clock, log, std::move(secrets)),
         events_(store, {.component = "volume-provider", .host = options_.pool}, clock, log),
         keys_(store, events_, options_, clock, log),
         images_(
@@ -75,12 +100,13 @@ class VolumeProvider::Body {
               keys_.tell(pool, status);
               credentials_.tell(status);
               tell_room(pool, status);
+              tell_standstill(status);
               return status;
             },
             clock, log),
         volume_reconciler_({store, volumes_, classes_, snapshots_, images_, keys_, events_, options_,
                             [this](const auto& before, const auto& after) { wake(volume_controller_, before, after); },
-                            clock}),
+                            [this] { volume_controller_.note_progress(); }, clock}),
         snapshot_reconciler_({store, volumes_, snapshots_, keys_, events_, options_, clock}),
         credentials_({store, volumes_, pools_, events_, options_, volume_reconciler_.handover().handing_out(),
                       [this](const std::string& key) { volume_controller_.queue().add(key); }, clock, log}),
@@ -95,6 +121,7 @@ class VolumeProvider::Body {
                                       [this](std::stop_token s) { snapshots_.run(s); },
                                       [this](std::stop_token s) { classes_.run(s); },
                                       [this](std::stop_token s) { pools_.run(s); },
+                                      [this](std::stop_token s) { secrets_.run(s); },
                                       [this](std::stop_token s) { events_.run(s); },
                                       [this](std::stop_token s) {
                                         if (volumes_.wait_until_synced(s) && snapshots_.wait_until_synced(s))
@@ -116,6 +143,7 @@ class VolumeProvider::Body {
     did = snapshots_.step() || did;
     did = classes_.step() || did;
     did = pools_.step() || did;
+    did = secrets_.step() || did;
     if (are_synced()) {
       did = announcer_.step() || did;
       did = maintain({}) || did;
@@ -138,6 +166,11 @@ class VolumeProvider::Body {
     count_objects<api::VolumeSnapshotState>(all, snapshots_, "volume_snapshots", options_.pool);
     count_queue(all, snapshot_controller_.queue(), "volume_snapshots", options_.pool);
     counting_.add_to(all, "volume", options_.pool);
+    all.push_back({"volume_workers_standstill_seconds",
+                   "For how long all workers have been at one volume each and nothing moves.",
+                   ProviderCount::Kind::gauge,
+                   std::chrono::duration<double>(standstill()).count(),
+                   {{"pool", options_.pool}}});
     if (const auto pool = pools_.get(options_.pool))
       for (const auto& [name, bytes] : pool->status.allocatable)
         all.push_back({"volume_pool_allocatable_bytes",
@@ -147,6 +180,8 @@ class VolumeProvider::Body {
                        {{"pool", options_.pool}, {"resource", name}}});
     return all;
   }
+
+  Duration standstill() const { return volume_controller_.standstill().value_or(Duration::zero()); }
 
  private:
   ControllerOptions controlling(const char* name) const {
@@ -165,6 +200,9 @@ class VolumeProvider::Body {
   }
 
   void connect() {
+    volumes_.add_index(by_secret, [](const api::Volume& volume) -> std::vector<std::string> {
+      return {cache_key(volume.metadata.namespace_, owned_secret_of(volume).name)};
+    });
     volumes_.add_index(by_class, [](const api::Volume& volume) -> std::vector<std::string> {
       if (!volume.spec.volume_class_ref) return {};
       return {volume.spec.volume_class_ref->name};
@@ -200,6 +238,14 @@ class VolumeProvider::Body {
         volume_controller_.queue().add(key_of(*volume));
     });
     pools_.on_change([this](const auto&, const auto&) { announcer_.hurry(); });
+    secrets_.set_transform(without_content);
+    secrets_.on_change([this](const auto& before, const auto& after) {
+      // What others make of it is put right at once.
+      for (const auto& volume : volumes_.by_index(by_secret, key_of(after ? *after : *before)))
+        if (!after ||
+            !volume_reconciler_.handover().is_as_left(volume->metadata.uid, after->data.at(content_entry).value))
+          volume_controller_.queue().add(key_of(*volume));
+    });
     announcer_.on_announcing([this](api::VolumePool& pool) {
       owned_stores_.look(pool, [this](storage::BlockStore& store) { return holds_ours(store); });
     });
@@ -302,6 +348,18 @@ class VolumeProvider::Body {
       events_.record(reference_to(pool), api::EventType::warning, room->reason, room->message);
   }
 
+  void tell_standstill(api::VolumePoolStatus& status) {
+    const bool is_standing = standstill() >= options_.patience_with_workers;
+    if (!is_standing && api::find_condition(status.conditions, "Working") == nullptr) return;
+    std::optional<Trouble> trouble;
+    if (is_standing)
+      trouble = {"WorkersHang",
+                 "no worker of the provider has got an answer from a store for " +
+                     to_text(options_.patience_with_workers) + "; start the provider again if it does not end itself",
+                 Trouble::Kind::fault};
+    (void)set_condition(status.conditions, "Working", trouble, "Working", "volumes are worked on", clock_.wall());
+  }
+
   void remove_on_request(const api::VolumePool& pool, Strays& found) {
     const auto wanted = annotation_of(pool.metadata, remove_orphans_annotation);
     std::string removed;
@@ -342,6 +400,7 @@ class VolumeProvider::Body {
   Informer<api::VolumeSnapshot> snapshots_;
   Informer<api::VolumeClass> classes_;
   Informer<api::VolumePool> pools_;
+  Informer<api::Secret> secrets_;
   EventRecorder events_;
   VolumeKeys keys_;
   BaseImages images_;
@@ -360,8 +419,9 @@ Result<std::unique_ptr<VolumeProvider>> VolumeProvider::create(store::Store& sto
                                                                VolumeProviderOptions options, Clock& clock, Log& log) {
   if (auto wrong = problems(options); !wrong.empty()) return Error(std::move(wrong)).within("volume provider");
   IRONCORE_TRY(auto queries, pool_queries<api::Volume>(options.pool));
-  return std::unique_ptr<VolumeProvider>(
-      new VolumeProvider(std::make_unique<Body>(store, images, std::move(options), std::move(queries), clock, log)));
+  IRONCORE_TRY(auto secrets, access_secrets());
+  return std::unique_ptr<VolumeProvider>(new VolumeProvider(
+      std::make_unique<Body>(store, images, std::move(options), std::move(queries), std::move(secrets), clock, log)));
 }
 
 VolumeProvider::VolumeProvider(std::unique_ptr<Body> body) : body_(std::move(body)) {}
@@ -375,6 +435,9 @@ bool VolumeProvider::step() {
 }
 std::vector<ProviderCount> VolumeProvider::counts() const {
   return body_->counts();
+}
+Duration VolumeProvider::standstill() const {
+  return body_->standstill();
 }
 
 }  // namespace ironcore::control

@@ -62,6 +62,7 @@ Result<bool> VolumeReconciler::add_image(const api::Volume& volume, const Offer&
   const auto key = cache_key(volume.metadata.namespace_, volume.metadata.name);
   bool is_told = false;
   const auto copying = [&](const image::Progress& progress) {
+    parts_.note_progress();
     if (is_told) return;
     is_told = true;
     Findings so_far;
@@ -230,7 +231,8 @@ Result<void> VolumeReconciler::create(const api::Volume& volume, const Offer& of
   if (!has_key) return {};
   const bool is_empty = std::holds_alternative<storage::Empty>(spec.source);
   const auto* action = is_empty ? "CreateImage" : "CreateImageFromSnapshot";
-  auto created = offer.store->create(id, spec, {}, std::move(stop));
+  const auto copying = [this](const image::Progress&) { parts_.note_progress(); };
+  auto created = offer.store->create(id, spec, copying, std::move(stop));
   if (!created) {
     const auto& error = created.error();
     if (error.code() == ErrorCode::not_found && volume.spec.data_source && volume.spec.data_source->os_image)

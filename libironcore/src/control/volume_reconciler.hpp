@@ -2,6 +2,7 @@
 // One volume of a pool: from what is wanted to what is in its store, one step at a time.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -30,6 +31,7 @@ class VolumeReconciler {
     EventRecorder& events;
     const VolumeProviderOptions& options;
     OwnWrites<api::Volume>::Changed wake;  ///< for changes that others made during a turn
+    std::function<void()> note_progress;   ///< of a copy, which may take as long as it likes
     Clock& clock;
   };
   explicit VolumeReconciler(Parts parts)
@@ -43,6 +45,7 @@ class VolumeReconciler {
   void forget(const std::string& uid) {
     writes_.forget(uid);
     parts_.keys.forget(uid);
+    handover_.forget(uid);
   }
   /// Whether a change that the cache tells needs no turn.
   bool is_expected(const store::Shared<api::Volume>& before, const store::Shared<api::Volume>& after) {

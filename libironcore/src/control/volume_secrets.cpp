@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ironcore/base/base64.hpp"
+#include "ironcore/crypto/digest.hpp"
 #include "ironcore/crypto/secret.hpp"
 
 namespace ironcore::control {
@@ -88,11 +89,17 @@ api::Secret new_secret(const OwnedSecret& secret) {
   return made;
 }
 
-std::optional<store::Operation> secret_operation(const OwnedSecret& secret, const store::Shared<api::Secret>& found,
-                                                 const std::map<std::string, std::string>& data) {
+api::Secret filled(const OwnedSecret& secret, const store::Shared<api::Secret>& found,
+                   const std::map<std::string, std::string>& data) {
   auto wanted = found ? *found : new_secret(secret);
   wanted.data.clear();
   for (const auto& [name, value] : data) wanted.data[name].value = value;
+  return wanted;
+}
+
+std::optional<store::Operation> secret_operation(const OwnedSecret& secret, const store::Shared<api::Secret>& found,
+                                                 const std::map<std::string, std::string>& data) {
+  auto wanted = filled(secret, found, data);
   if (!found) return store::Create{store::Object::of(std::move(wanted))};
   if (wanted == *found) return std::nullopt;
   const auto before = store::Object::of(*found);
@@ -119,6 +126,21 @@ Result<void> remove_secret(store::Store& store, const OwnedSecret& secret) {
       store::Delete{.key = store::key<api::Secret>(secret.namespace_, secret.name), .uid = (*found)->metadata.uid});
   if (gone || gone.error().code() == ErrorCode::not_found) return {};
   return gone.error().within("remove secret " + secret.name);
+}
+
+std::string content_of(const api::Secret& secret) {
+  crypto::Hasher hasher;
+  const auto add = [&hasher](std::string_view text) {
+    hasher.update(std::to_string(text.size()) + ":");
+    hasher.update(text);
+  };
+  add(std::to_string(secret.metadata.owner_references.size()));
+  for (const auto& owner : secret.metadata.owner_references) add(owner.uid);
+  for (const auto& [name, value] : secret.data) {
+    add(name);
+    add(value.value);
+  }
+  return hasher.finish().hex();
 }
 
 }  // namespace ironcore::control

@@ -40,12 +40,18 @@ api::Secret new_secret(const OwnedSecret& secret);
 
 /// Null if there is none; `already_exists` if somebody else has made one of that name.
 Result<store::Shared<api::Secret>> read_secret(store::Store& store, const OwnedSecret& secret);
-/// What makes exactly `data` of what was `found` (null = nothing); nothing if it is so.
+/// With exactly `data` in what was `found` (null = nothing).
+api::Secret filled(const OwnedSecret& secret, const store::Shared<api::Secret>& found,
+                   const std::map<std::string, std::string>& data);
+/// What makes that of what was `found`; nothing if it is so.
 std::optional<store::Operation> secret_operation(const OwnedSecret& secret, const store::Shared<api::Secret>& found,
                                                  const std::map<std::string, std::string>& data);
 /// Exactly this is in it afterwards.
 Result<void> write_secret(store::Store& store, const OwnedSecret& secret,
                           const std::map<std::string, std::string>& data);
 Result<void> remove_secret(store::Store& store, const OwnedSecret& secret);
+
+/// Differs when what is in a Secret differs, or whose it is; nothing can be read in it.
+std::string content_of(const api::Secret& secret);
 
 }  // namespace ironcore::control

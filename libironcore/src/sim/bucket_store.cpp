@@ -22,8 +22,14 @@ using storage::BucketSpec;
 using storage::Content;
 
 template <class Call>
-auto BucketStore::with_faults(Call&& call) -> decltype(call()) {
-  const std::lock_guard lock(mutex_);
+auto BucketStore::with_faults(const std::stop_token& stop, Call&& call) -> decltype(call()) {
+  std::unique_lock lock(mutex_);
+  if (is_hanging_ && !stop.stop_requested()) {
+    ++held_;
+    never_.wait(lock, stop, [this] { return !is_hanging_; });
+    --held_;
+  }
+  if (stop.stop_requested()) return Error(ErrorCode::cancelled, "a stop was requested: repeat the call");
   ++operations_;
   const auto fault = faults_ ? faults_() : std::nullopt;
   if (!fault) return call();
@@ -43,12 +49,12 @@ void BucketStore::add_key(Entry& entry) {
                         crypto::hex(crypto::random_bytes(20))});
 }
 
-Result<BucketCapabilities> BucketStore::capabilities() {
-  return with_faults([&]() -> Result<BucketCapabilities> { return BucketCapabilities{.limits = no_limits_}; });
+Result<BucketCapabilities> BucketStore::capabilities(std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<BucketCapabilities> { return BucketCapabilities{.limits = no_limits_}; });
 }
 
-Result<Bucket> BucketStore::create(const Uid& id, const BucketSpec& spec) {
-  return with_faults([&]() -> Result<Bucket> {
+Result<Bucket> BucketStore::create(const Uid& id, const BucketSpec& spec, std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<Bucket> {
     if (const auto why = storage::check_bucket_name(spec.name))
       return Error(ErrorCode::invalid, "the bucket's name " + in_quotes(spec.name) + " " + *why);
     if (const auto at = entries_.find(id); at != entries_.end()) {
@@ -72,15 +78,15 @@ Result<Bucket> BucketStore::create(const Uid& id, const BucketSpec& spec) {
   });
 }
 
-Result<Bucket> BucketStore::bucket(const Uid& id) {
-  return with_faults([&]() -> Result<Bucket> {
+Result<Bucket> BucketStore::bucket(const Uid& id, std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<Bucket> {
     IRONCORE_TRY(const Entry* entry, find(id));
     return entry->bucket;
   });
 }
 
-Result<std::vector<Bucket>> BucketStore::buckets() {
-  return with_faults([&]() -> Result<std::vector<Bucket>> {
+Result<std::vector<Bucket>> BucketStore::buckets(std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<std::vector<Bucket>> {
     std::vector<Bucket> out;
     for (const auto& [id, entry] : entries_) out.push_back(entry.bucket);
     return out;
@@ -96,8 +102,7 @@ Result<void> BucketStore::remove(const Uid& id, Content content, std::stop_token
     --held_;
     if (!is_free) return stopped;
   }
-  if (stop.stop_requested()) return stopped;
-  return with_faults([&]() -> Result<void> {
+  return with_faults(stop, [&]() -> Result<void> {
     const auto at = entries_.find(id);
     if (at == entries_.end()) return {};
     const Bucket& bucket = at->second.bucket;
@@ -109,16 +114,16 @@ Result<void> BucketStore::remove(const Uid& id, Content content, std::stop_token
   });
 }
 
-Result<void> BucketStore::set_quota(const Uid& id, const BucketQuota& quota) {
-  return with_faults([&]() -> Result<void> {
+Result<void> BucketStore::set_quota(const Uid& id, const BucketQuota& quota, std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<void> {
     IRONCORE_TRY(Entry * entry, find(id));
     entry->bucket.quota = quota;
     return {};
   });
 }
 
-Result<void> BucketStore::set_limits(const Uid& id, const BucketLimits& limits) {
-  return with_faults([&]() -> Result<void> {
+Result<void> BucketStore::set_limits(const Uid& id, const BucketLimits& limits, std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<void> {
     IRONCORE_TRY(Entry * entry, find(id));
     if (!no_limits_.empty()) {
       if (limits == BucketLimits()) return {};
@@ -129,15 +134,15 @@ Result<void> BucketStore::set_limits(const Uid& id, const BucketLimits& limits) 
   });
 }
 
-Result<BucketSettings> BucketStore::settings(const Uid& id) {
-  return with_faults([&]() -> Result<BucketSettings> {
+Result<BucketSettings> BucketStore::settings(const Uid& id, std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<BucketSettings> {
     IRONCORE_TRY(const Entry* entry, find(id));
     return entry->settings;
   });
 }
 
-Result<void> BucketStore::configure(const Uid& id, const BucketSettings& settings) {
-  return with_faults([&]() -> Result<void> {
+Result<void> BucketStore::configure(const Uid& id, const BucketSettings& settings, std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<void> {
     IRONCORE_CHECK(check(settings));
     IRONCORE_TRY(Entry * entry, find(id));
     if (settings.retention && !entry->is_lockable)
@@ -151,8 +156,8 @@ Result<void> BucketStore::configure(const Uid& id, const BucketSettings& setting
   });
 }
 
-Result<BucketAccess> BucketStore::access(const Uid& id) {
-  return with_faults([&]() -> Result<BucketAccess> {
+Result<BucketAccess> BucketStore::access(const Uid& id, std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<BucketAccess> {
     IRONCORE_TRY(Entry * entry, find(id));
     if (entry->keys.empty()) add_key(*entry);
     const Key& key = entry->keys.back();
@@ -160,8 +165,8 @@ Result<BucketAccess> BucketStore::access(const Uid& id) {
   });
 }
 
-Result<std::vector<BucketKey>> BucketStore::keys(const Uid& id) {
-  return with_faults([&]() -> Result<std::vector<BucketKey>> {
+Result<std::vector<BucketKey>> BucketStore::keys(const Uid& id, std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<std::vector<BucketKey>> {
     IRONCORE_TRY(const Entry* entry, find(id));
     std::vector<BucketKey> out;
     for (const Key& key : entry->keys) out.push_back({.id = key.id, .is_current = &key == &entry->keys.back()});
@@ -169,8 +174,8 @@ Result<std::vector<BucketKey>> BucketStore::keys(const Uid& id) {
   });
 }
 
-Result<void> BucketStore::rotate_key(const Uid& id, const std::string& current) {
-  return with_faults([&]() -> Result<void> {
+Result<void> BucketStore::rotate_key(const Uid& id, const std::string& current, std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<void> {
     IRONCORE_TRY(Entry * entry, find(id));
     if (entry->keys.empty() || entry->keys.back().id != current) return {};
     if (entry->keys.size() > 1)
@@ -181,8 +186,8 @@ Result<void> BucketStore::rotate_key(const Uid& id, const std::string& current) 
   });
 }
 
-Result<void> BucketStore::revoke_key(const Uid& id, const std::string& key) {
-  return with_faults([&]() -> Result<void> {
+Result<void> BucketStore::revoke_key(const Uid& id, const std::string& key, std::stop_token stop) {
+  return with_faults(stop, [&]() -> Result<void> {
     IRONCORE_TRY(Entry * entry, find(id));
     std::erase_if(entry->keys, [&](const Key& there) { return there.id == key; });
     return {};
@@ -235,6 +240,11 @@ void BucketStore::set_faults(Faults faults) {
 void BucketStore::hold_removals() {
   const std::lock_guard lock(mutex_);
   is_holding_ = true;
+}
+
+void BucketStore::hang() {
+  const std::lock_guard lock(mutex_);
+  is_hanging_ = true;
 }
 
 std::uint64_t BucketStore::held() const {

@@ -111,6 +111,8 @@ struct MachineSpec {
   std::uint64_t memory_bytes = 0;  ///< ≥ 64 MiB
   Power power = Power::on;
   std::vector<Disk> disks;  ///< the first one boots, unless `kernel` is set
+  /// Names of disks of which nobody can say now how they are opened: a running guest keeps those that it has, as they are. Only with `hold`.
+  std::vector<std::string> kept_disks{};
   std::vector<Nic> nics;
   std::optional<KernelBoot> kernel;
   std::string ignition;                       ///< bytes for fw_cfg `opt/com.coreos/config`; a secret: never logged

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -38,6 +39,11 @@ class Controller {
 
   WorkQueue& queue() noexcept { return queue_; }
 
+  /// The work on some key goes on, however long it takes.
+  void note_progress();
+  /// For how long every worker has been at one key, while nothing was begun or ended and no progress was noted. Nothing while one is free.
+  std::optional<Duration> standstill() const;
+
   /// Works until a stop is requested. Makes `workers` threads and joins them before it returns.
   void run(std::stop_token stop);
   /// Works on one key if one is due now; false if none is. For those who own the loop: tests, simulations.
@@ -45,11 +51,16 @@ class Controller {
 
  private:
   void work_on(const std::string& key, std::stop_token stop);
+  void turn(const std::string& key, std::stop_token stop);
 
   ControllerOptions options_;
   Reconcile reconcile_;
+  Clock& clock_;
   Log& log_;
   WorkQueue queue_;
+  mutable std::mutex mutex_;
+  std::size_t busy_ = 0;  ///< workers
+  Instant moved_{};       ///< when something was begun, ended or told last
 };
 
 /// Runs every part on its own thread, made here and joined before this returns, which is when all parts have returned. A part

@@ -43,6 +43,7 @@ class ObjectInformer {
  public:
   using Handler = std::function<void(const CacheChange&)>;
   using IndexFunction = std::function<std::vector<std::string>(const store::Object&)>;
+  using Transform = std::function<store::Object(const store::Object&)>;
 
   /// `store`, `clock` and `log` must outlive it.
   ObjectInformer(store::Store& store, store::Query query, Clock& clock, Log& log);
@@ -53,6 +54,9 @@ class ObjectInformer {
   void add_index(std::string name, IndexFunction words);
   /// Before the first `run` or `step` only.
   void on_change(Handler handler);
+  /// What is kept of each object, and is indexed and told: for those that are secret, or large. Names, uid and resourceVersion stay. Before the first `run` or `step`
+  /// only.
+  void set_transform(Transform transform) { transform_ = std::move(transform); }
 
   /// Follows the store until a stop is requested. Makes no thread.
   void run(std::stop_token stop);
@@ -99,6 +103,7 @@ class ObjectInformer {
   Clock& clock_;
   Log& log_;
   std::vector<Handler> handlers_;
+  Transform transform_;
 
   mutable std::mutex mutex_;
   mutable std::condition_variable_any changed_;
@@ -136,6 +141,11 @@ class Informer {
     body_.on_change([handler = std::move(handler)](const CacheChange& change) {
       handler(change.before ? change.before->template share<T>() : nullptr,
               change.after ? change.after->template share<T>() : nullptr);
+    });
+  }
+  void set_transform(std::function<T(const T&)> transform) {
+    body_.set_transform([transform = std::move(transform)](const store::Object& o) {
+      return store::Object::of(transform(o.template as<T>()));
     });
   }
 

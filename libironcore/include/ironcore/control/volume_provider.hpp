@@ -54,6 +54,8 @@ struct VolumeProviderOptions {
       1);  ///< whether all are wrapped with the newest version; a new one is seen with `maintain_every`
   /// The age at which a tenant's credential of a store gets a successor. Zero = only when `api::rotate_credentials_annotation` asks for it.
   Duration rotate_credentials_every{};
+  /// All workers at a standstill for longer (`VolumeProvider::standstill`) are told in the pool's condition Working. Much longer than any store takes for an answer.
+  Duration patience_with_workers = std::chrono::minutes(10);
 };
 
 /// Announces its VolumePool, renews lease `volumepool/<pool>`, and makes the stores match the Volumes bound to the pool and the snapshots of them:
@@ -79,6 +81,10 @@ class VolumeProvider {
   bool step();
   /// What it counts: objects by state, failures by kind, what waits, capacity, orphans. Thread: any, also while it runs.
   std::vector<ProviderCount> counts() const;
+  /// For how long all workers have been at one volume each without an answer of a store or progress of a copy; zero while one is free or something moves. A library that
+  /// hangs (librbd 16.2 can) lets no worker go again: then only a new process helps, which takes up all that was begun. Workers of snapshots are not counted: a snapshot may
+  /// copy for long, and tells nothing meanwhile. Thread: any, also while it runs.
+  Duration standstill() const;
 
  private:
   class Body;

@@ -19,19 +19,19 @@ namespace ironcore::sim {
 /// Outlives those who use it, like a cluster. Quota, versions and keys work; policies, rules of lifecycle, locks and limits are only kept. Thread: any.
 class BucketStore final : public storage::BucketStore {
  public:
-  Result<storage::BucketCapabilities> capabilities() override;
-  Result<storage::Bucket> create(const Uid& id, const storage::BucketSpec& spec) override;
-  Result<storage::Bucket> bucket(const Uid& id) override;
-  Result<std::vector<storage::Bucket>> buckets() override;
+  Result<storage::BucketCapabilities> capabilities(std::stop_token stop = {}) override;
+  Result<storage::Bucket> create(const Uid& id, const storage::BucketSpec& spec, std::stop_token stop = {}) override;
+  Result<storage::Bucket> bucket(const Uid& id, std::stop_token stop = {}) override;
+  Result<std::vector<storage::Bucket>> buckets(std::stop_token stop = {}) override;
   Result<void> remove(const Uid& id, storage::Content content, std::stop_token stop) override;
-  Result<void> set_quota(const Uid& id, const storage::BucketQuota& quota) override;
-  Result<void> set_limits(const Uid& id, const storage::BucketLimits& limits) override;
-  Result<storage::BucketSettings> settings(const Uid& id) override;
-  Result<void> configure(const Uid& id, const storage::BucketSettings& settings) override;
-  Result<storage::BucketAccess> access(const Uid& id) override;
-  Result<std::vector<storage::BucketKey>> keys(const Uid& id) override;
-  Result<void> rotate_key(const Uid& id, const std::string& current) override;
-  Result<void> revoke_key(const Uid& id, const std::string& key) override;
+  Result<void> set_quota(const Uid& id, const storage::BucketQuota& quota, std::stop_token stop = {}) override;
+  Result<void> set_limits(const Uid& id, const storage::BucketLimits& limits, std::stop_token stop = {}) override;
+  Result<storage::BucketSettings> settings(const Uid& id, std::stop_token stop = {}) override;
+  Result<void> configure(const Uid& id, const storage::BucketSettings& settings, std::stop_token stop = {}) override;
+  Result<storage::BucketAccess> access(const Uid& id, std::stop_token stop = {}) override;
+  Result<std::vector<storage::BucketKey>> keys(const Uid& id, std::stop_token stop = {}) override;
+  Result<void> rotate_key(const Uid& id, const std::string& current, std::stop_token stop = {}) override;
+  Result<void> revoke_key(const Uid& id, const std::string& key, std::stop_token stop = {}) override;
 
   // ---- what clients of a bucket do; `forbidden` without a key of the bucket, and when the quota is reached ----
 
@@ -45,7 +45,9 @@ class BucketStore final : public storage::BucketStore {
   void set_faults(Faults faults);
   /// From now on to remove content takes until a stop is requested; the bucket stays meanwhile.
   void hold_removals();
-  /// Removals that take so long right now.
+  /// From now on no call is answered until a stop is requested.
+  void hang();
+  /// Calls that take so long right now.
   std::uint64_t held() const;
   /// As if its user had removed the bucket and made another one. It must be there.
   void replace(const Uid& id, const std::string& name);
@@ -73,7 +75,7 @@ class BucketStore final : public storage::BucketStore {
   };
 
   template <class Call>
-  auto with_faults(Call&& call) -> decltype(call());
+  auto with_faults(const std::stop_token& stop, Call&& call) -> decltype(call());
   Result<Entry*> find(const Uid& id);
   Result<const Entry*> open(const storage::BucketAccess& access) const;
   static void add_key(Entry& entry);
@@ -83,6 +85,7 @@ class BucketStore final : public storage::BucketStore {
   Faults faults_;
   std::string no_limits_;
   bool is_holding_ = false;
+  bool is_hanging_ = false;
   std::uint64_t held_ = 0;
   std::condition_variable_any never_;
   std::uint64_t operations_ = 0;

@@ -57,6 +57,7 @@ class BlockStore {
   /// Which store it is, and whose; nothing if nobody has said so yet, or if nothing is at its place. Asked anew with each call.
   virtual Result<std::optional<StoreMark>> mark() = 0;
   /// Says so, for everybody from now on; `conflict` unless the mark still is `before` (nothing = there is none). What lies in the store stays as it is.
+  /// With the mark that is there it changes nothing, and says that this store is meant from now on, whichever was there before.
   virtual Result<void> set_mark(const std::optional<StoreMark>& before, const StoreMark& mark) = 0;
 
   virtual Result<Capacity> capacity() = 0;

@@ -27,7 +27,7 @@ struct LocalOptions {
 ///
 /// The directory is made (0711) by `set_mark` for a store that has no mark yet, never otherwise; its parent must be there. Its mark is the file `owner`. Until there is
 /// one, and whenever the path does not lead to the directory that was opened, as when it is not mounted or was moved away, all other calls are `unavailable`; they
-/// work again as soon as the same store is back. Another store at the path is used by a new object only.
+/// work again as soon as the same store is back. Another store at the path is used after `set_mark`, or by a new object.
 ///
 /// Copies: where the file system shares extents (XFS, Btrfs) each volume, snapshot and clone is a raw file of its own, made at once. Elsewhere a volume from a
 /// base or a snapshot is a qcow2 overlay on that file, since a copy takes too long: 3.7 to 4.4 s for a 2 GiB base with 25 % data, by `copy_file_range` on ext4

@@ -54,19 +54,19 @@ class RgwBucketStore final : public BucketStore {
   RgwBucketStore(Options options, std::unique_ptr<Client> client)
       : options_(std::move(options)), client_(std::move(client)) {}
 
-  Result<BucketCapabilities> capabilities() override;
-  Result<Bucket> create(const Uid& id, const BucketSpec& spec) override;
-  Result<Bucket> bucket(const Uid& id) override;
-  Result<std::vector<Bucket>> buckets() override;
+  Result<BucketCapabilities> capabilities(std::stop_token stop) override;
+  Result<Bucket> create(const Uid& id, const BucketSpec& spec, std::stop_token stop) override;
+  Result<Bucket> bucket(const Uid& id, std::stop_token stop) override;
+  Result<std::vector<Bucket>> buckets(std::stop_token stop) override;
   Result<void> remove(const Uid& id, Content content, std::stop_token stop) override;
-  Result<void> set_quota(const Uid& id, const BucketQuota& quota) override;
-  Result<void> set_limits(const Uid& id, const BucketLimits& limits) override;
-  Result<BucketSettings> settings(const Uid& id) override;
-  Result<void> configure(const Uid& id, const BucketSettings& settings) override;
-  Result<BucketAccess> access(const Uid& id) override;
-  Result<std::vector<BucketKey>> keys(const Uid& id) override;
-  Result<void> rotate_key(const Uid& id, const std::string& current) override;
-  Result<void> revoke_key(const Uid& id, const std::string& key) override;
+  Result<void> set_quota(const Uid& id, const BucketQuota& quota, std::stop_token stop) override;
+  Result<void> set_limits(const Uid& id, const BucketLimits& limits, std::stop_token stop) override;
+  Result<BucketSettings> settings(const Uid& id, std::stop_token stop) override;
+  Result<void> configure(const Uid& id, const BucketSettings& settings, std::stop_token stop) override;
+  Result<BucketAccess> access(const Uid& id, std::stop_token stop) override;
+  Result<std::vector<BucketKey>> keys(const Uid& id, std::stop_token stop) override;
+  Result<void> rotate_key(const Uid& id, const std::string& current, std::stop_token stop) override;
+  Result<void> revoke_key(const Uid& id, const std::string& key, std::stop_token stop) override;
 
  private:
   using Query = std::vector<std::pair<std::string, std::string>>;
@@ -84,24 +84,26 @@ class RgwBucketStore final : public BucketStore {
 
   std::string user(const Uid& id) const { return options_.user_prefix + id.to_text(); }
   Result<Answer> admin(std::string method, std::string path, Query query, Duration patience,
-                       const std::stop_token& stop = {});
-  Result<Answer> admin(std::string method, std::string path, Query query) {
-    return admin(std::move(method), std::move(path), std::move(query), options_.patience);
+                       const std::stop_token& stop);
+  Result<Answer> admin(std::string method, std::string path, Query query, const std::stop_token& stop) {
+    return admin(std::move(method), std::move(path), std::move(query), options_.patience, stop);
   }
   /// With the bucket's key, or the store's if the policy shuts that one out.
-  Result<Answer> s3(const Place& place, std::string method, std::string what, std::string body = {});
+  Result<Answer> s3(const Place& place, std::string method, std::string what, std::string body,
+                    const std::stop_token& stop);
   /// Nothing if the answer is that there is none.
-  Result<std::optional<std::string>> read(const Place& place, std::string what);
-  Result<void> write(const Place& place, std::string what, std::string body);
-  Result<void> clear(const Place& place, std::string what);
+  Result<std::optional<std::string>> read(const Place& place, std::string what, const std::stop_token& stop);
+  Result<void> write(const Place& place, std::string what, std::string body, const std::stop_token& stop);
+  Result<void> clear(const Place& place, std::string what, const std::stop_token& stop);
 
-  Result<BucketStats> stats(const Uid& id, const std::stop_token& stop = {});
+  Result<BucketStats> stats(const Uid& id, const std::stop_token& stop);
   /// By age, the current one last. `not_found` if there is no user.
-  Result<Keys> user_keys(const Uid& id);
-  Result<Keys> add_key(const Uid& id, const Keys& there);
-  Result<Place> place(const Uid& id);
-  Result<Settings> read_settings(const Place& place);
-  Result<Bucket> existing(const Uid& id, const BucketStats& stats, const BucketSpec& spec, const Keys& keys);
+  Result<Keys> user_keys(const Uid& id, const std::stop_token& stop);
+  Result<Keys> add_key(const Uid& id, const Keys& there, const std::stop_token& stop);
+  Result<Place> place(const Uid& id, const std::stop_token& stop);
+  Result<Settings> read_settings(const Place& place, const std::stop_token& stop);
+  Result<Bucket> existing(const Uid& id, const BucketStats& stats, const BucketSpec& spec, const Keys& keys,
+                          const std::stop_token& stop);
   static Bucket bucket_of(const Uid& id, const BucketStats& stats) {
     return {.id = id, .name = stats.name, .quota = stats.quota, .bytes = stats.bytes, .objects = stats.objects};
   }
@@ -118,14 +120,15 @@ Result<Answer> RgwBucketStore::admin(std::string method, std::string path, Query
                        patience, stop);
 }
 
-Result<Answer> RgwBucketStore::s3(const Place& place, std::string method, std::string what, std::string body) {
+Result<Answer> RgwBucketStore::s3(const Place& place, std::string method, std::string what, std::string body,
+                                  const std::stop_token& stop) {
   const Request request{.method = std::move(method),
                         .path = "/" + place.bucket,
                         .query = {{std::move(what), ""}},
                         .body = std::move(body)};
-  IRONCORE_TRY(Answer answer, client_->call(request, place.key, options_.patience));
+  IRONCORE_TRY(Answer answer, client_->call(request, place.key, options_.patience, stop));
   if (answer.status != 403) return answer;
-  IRONCORE_TRY(Answer by_store, client_->call(request, own(), options_.patience));
+  IRONCORE_TRY(Answer by_store, client_->call(request, own(), options_.patience, stop));
   if (by_store.status == 403)
     return Error(ErrorCode::forbidden,
                  "the policy of bucket " + place.bucket +
@@ -134,29 +137,30 @@ Result<Answer> RgwBucketStore::s3(const Place& place, std::string method, std::s
   return by_store;
 }
 
-Result<std::optional<std::string>> RgwBucketStore::read(const Place& place, std::string what) {
-  IRONCORE_TRY(Answer answer, s3(place, "GET", what));
+Result<std::optional<std::string>> RgwBucketStore::read(const Place& place, std::string what,
+                                                        const std::stop_token& stop) {
+  IRONCORE_TRY(Answer answer, s3(place, "GET", what, {}, stop));
   if (answer.is_good()) return std::optional(std::move(answer.body));
   // A bucket without a policy and a bucket that is not there have the same status.
   if (answer.status == 404 && parse_refusal(answer.body).code != "NoSuchBucket") return std::optional<std::string>();
   return refusal(answer).within("read " + what + " of bucket " + place.bucket);
 }
 
-Result<void> RgwBucketStore::write(const Place& place, std::string what, std::string body) {
-  IRONCORE_TRY(const Answer answer, s3(place, "PUT", what, std::move(body)));
+Result<void> RgwBucketStore::write(const Place& place, std::string what, std::string body,
+                                   const std::stop_token& stop) {
+  IRONCORE_TRY(const Answer answer, s3(place, "PUT", what, std::move(body), stop));
   if (answer.is_good()) return {};
   return refusal(answer).within("set " + what + " of bucket " + place.bucket);
 }
 
-Result<void> RgwBucketStore::clear(const Place& place, std::string what) {
-  IRONCORE_TRY(const Answer answer, s3(place, "DELETE", what));
+Result<void> RgwBucketStore::clear(const Place& place, std::string what, const std::stop_token& stop) {
+  IRONCORE_TRY(const Answer answer, s3(place, "DELETE", what, {}, stop));
   if (answer.is_good() || (answer.status == 404 && parse_refusal(answer.body).code != "NoSuchBucket")) return {};
   return refusal(answer).within("take back " + what + " of bucket " + place.bucket);
 }
 
 Result<BucketStats> RgwBucketStore::stats(const Uid& id, const std::stop_token& stop) {
-  IRONCORE_TRY(const Answer answer,
-               admin("GET", "bucket", {{"uid", user(id)}, {"stats", "true"}}, options_.patience, stop));
+  IRONCORE_TRY(const Answer answer, admin("GET", "bucket", {{"uid", user(id)}, {"stats", "true"}}, stop));
   if (!answer.is_good() && answer.status != 404)
     return refusal(answer).within("look for the bucket of " + id.to_text());
   std::vector<BucketStats> found;
@@ -167,15 +171,15 @@ Result<BucketStats> RgwBucketStore::stats(const Uid& id, const std::stop_token& 
   return std::move(found.front());
 }
 
-Result<RgwBucketStore::Keys> RgwBucketStore::user_keys(const Uid& id) {
-  IRONCORE_TRY(const Answer answer, admin("GET", "user", {{"uid", user(id)}}));
+Result<RgwBucketStore::Keys> RgwBucketStore::user_keys(const Uid& id, const std::stop_token& stop) {
+  IRONCORE_TRY(const Answer answer, admin("GET", "user", {{"uid", user(id)}}, stop));
   if (!answer.is_good()) return refusal(answer).within("look for user " + user(id));
   IRONCORE_TRY(Keys out, parse_user_keys(answer.body));
   std::ranges::sort(out, {}, [&](const Credentials& key) { return std::pair(key_number(id, key.key_id), key.key_id); });
   return out;
 }
 
-Result<RgwBucketStore::Keys> RgwBucketStore::add_key(const Uid& id, const Keys& there) {
+Result<RgwBucketStore::Keys> RgwBucketStore::add_key(const Uid& id, const Keys& there, const std::stop_token& stop) {
   const unsigned last = there.empty() ? 0 : key_number(id, there.back().key_id);
   const Credentials key = new_key(id, last + 1);
   IRONCORE_TRY(const Answer answer, admin("PUT", "user",
@@ -183,19 +187,21 @@ Result<RgwBucketStore::Keys> RgwBucketStore::add_key(const Uid& id, const Keys& 
                                            {"uid", user(id)},
                                            {"access-key", key.key_id},
                                            {"secret-key", key.secret},
-                                           {"generate-key", "false"}}));
+                                           {"generate-key", "false"}},
+                                          stop));
   if (!answer.is_good()) return refusal(answer).within("add a key of user " + user(id));
   return user_keys(id);
 }
 
-Result<RgwBucketStore::Place> RgwBucketStore::place(const Uid& id) {
-  IRONCORE_TRY(const BucketStats found, stats(id));
-  IRONCORE_TRY(const Keys keys, user_keys(id));
+Result<RgwBucketStore::Place> RgwBucketStore::place(const Uid& id, const std::stop_token& stop) {
+  IRONCORE_TRY(const BucketStats found, stats(id, stop));
+  IRONCORE_TRY(const Keys keys, user_keys(id, stop));
   return Place{.bucket = found.name, .key = keys.empty() ? own() : keys.back()};
 }
 
-Result<BucketCapabilities> RgwBucketStore::capabilities() {
-  IRONCORE_TRY(const Answer answer, admin("GET", "ratelimit", {{"ratelimit-scope", "bucket"}, {"global", "true"}}));
+Result<BucketCapabilities> RgwBucketStore::capabilities(std::stop_token stop) {
+  IRONCORE_TRY(const Answer answer,
+               admin("GET", "ratelimit", {{"ratelimit-scope", "bucket"}, {"global", "true"}}, stop));
   if (answer.is_good()) return BucketCapabilities{};
   const Error refused = refusal(answer);
   if (refused.code() == ErrorCode::unsupported || refused.code() == ErrorCode::forbidden)
@@ -204,9 +210,9 @@ Result<BucketCapabilities> RgwBucketStore::capabilities() {
 }
 
 Result<Bucket> RgwBucketStore::existing(const Uid& id, const BucketStats& stats, const BucketSpec& spec,
-                                        const Keys& keys) {
+                                        const Keys& keys, const std::stop_token& stop) {
   const Place place{.bucket = stats.name, .key = keys.empty() ? own() : keys.back()};
-  IRONCORE_TRY(const auto lock, read(place, "object-lock"));
+  IRONCORE_TRY(const auto lock, read(place, "object-lock", stop));
   if (stats.name != spec.name || lock.has_value() != spec.is_lockable)
     return Error(ErrorCode::already_exists, "the bucket is there as " + stats.name +
                                                 (lock ? ", lockable" : ", not lockable") +
@@ -214,10 +220,10 @@ Result<Bucket> RgwBucketStore::existing(const Uid& id, const BucketStats& stats,
   return bucket_of(id, stats);
 }
 
-Result<Bucket> RgwBucketStore::create(const Uid& id, const BucketSpec& spec) {
+Result<Bucket> RgwBucketStore::create(const Uid& id, const BucketSpec& spec, std::stop_token stop) {
   if (const auto why = check_bucket_name(spec.name))
     return Error(ErrorCode::invalid, "the bucket's name " + in_quotes(spec.name) + " " + *why);
-  auto keys = user_keys(id);
+  auto keys = user_keys(id, stop);
   if (!keys && keys.error().code() == ErrorCode::not_found) {
     const Credentials key = new_key(id, 1);
     IRONCORE_TRY(const Answer answer, admin("PUT", "user",
@@ -225,34 +231,35 @@ Result<Bucket> RgwBucketStore::create(const Uid& id, const BucketSpec& spec) {
                                              {"display-name", "bucket " + spec.name},
                                              {"max-buckets", "1"},
                                              {"access-key", key.key_id},
-                                             {"secret-key", key.secret}}));
+                                             {"secret-key", key.secret}},
+                                            stop));
     // Somebody else was faster, or the answer of the first attempt was lost.
     if (!answer.is_good() && answer.status != 409) return refusal(answer).within("create user " + user(id));
-    keys = user_keys(id);
+    keys = user_keys(id, stop);
   }
-  if (keys && keys->empty()) keys = add_key(id, *keys);
+  if (keys && keys->empty()) keys = add_key(id, *keys, stop);
   IRONCORE_CHECK(keys);
-  const auto there = stats(id);
-  if (there) return existing(id, *there, spec, *keys);
+  const auto there = stats(id, stop);
+  if (there) return existing(id, *there, spec, *keys, stop);
   if (there.error().code() != ErrorCode::not_found) return there.error();
 
   Request request{.method = "PUT", .path = "/" + spec.name};
   if (spec.is_lockable) request.headers.emplace_back("x-amz-bucket-object-lock-enabled", "true");
-  IRONCORE_TRY(const Answer answer, client_->call(request, keys->back(), options_.patience));
-  const auto made = stats(id);
-  if (made) return existing(id, *made, spec, *keys);
+  IRONCORE_TRY(const Answer answer, client_->call(request, keys->back(), options_.patience, stop));
+  const auto made = stats(id, stop);
+  if (made) return existing(id, *made, spec, *keys, stop);
   if (!answer.is_good()) return refusal(answer).within("create bucket " + spec.name);
   if (made.error().code() != ErrorCode::not_found) return made.error();
   return Error(ErrorCode::conflict, "bucket " + spec.name + " was removed while it was created: repeat the call");
 }
 
-Result<Bucket> RgwBucketStore::bucket(const Uid& id) {
-  IRONCORE_TRY(const BucketStats found, stats(id));
+Result<Bucket> RgwBucketStore::bucket(const Uid& id, std::stop_token stop) {
+  IRONCORE_TRY(const BucketStats found, stats(id, stop));
   return bucket_of(id, found);
 }
 
-Result<std::vector<Bucket>> RgwBucketStore::buckets() {
-  IRONCORE_TRY(const Answer answer, admin("GET", "bucket", {{"stats", "true"}}));
+Result<std::vector<Bucket>> RgwBucketStore::buckets(std::stop_token stop) {
+  IRONCORE_TRY(const Answer answer, admin("GET", "bucket", {{"stats", "true"}}, stop));
   if (!answer.is_good()) return refusal(answer).within("list buckets");
   IRONCORE_TRY(const std::vector<BucketStats> all, parse_bucket_list(answer.body));
   std::vector<Bucket> out;
@@ -290,8 +297,8 @@ Result<void> RgwBucketStore::remove(const Uid& id, Content content, std::stop_to
   return refusal(answer).within(context);
 }
 
-Result<void> RgwBucketStore::set_quota(const Uid& id, const BucketQuota& quota) {
-  IRONCORE_TRY(const BucketStats found, stats(id));
+Result<void> RgwBucketStore::set_quota(const Uid& id, const BucketQuota& quota, std::stop_token stop) {
+  IRONCORE_TRY(const BucketStats found, stats(id, stop));
   const std::uint64_t kib = quota.bytes / 1024 + (quota.bytes % 1024 == 0 ? 0 : 1);
   if (quota.objects > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) ||
       kib > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max() / 1024))
@@ -303,13 +310,14 @@ Result<void> RgwBucketStore::set_quota(const Uid& id, const BucketQuota& quota) 
                                            {"bucket", found.name},
                                            {"max-size-kb", text(kib)},
                                            {"max-objects", text(quota.objects)},
-                                           {"enabled", quota == BucketQuota() ? "false" : "true"}}));
+                                           {"enabled", quota == BucketQuota() ? "false" : "true"}},
+                                          stop));
   if (!answer.is_good()) return refusal(answer).within("set the quota of bucket " + found.name);
   return {};
 }
 
-Result<void> RgwBucketStore::set_limits(const Uid& id, const BucketLimits& limits) {
-  IRONCORE_TRY(const BucketStats found, stats(id));
+Result<void> RgwBucketStore::set_limits(const Uid& id, const BucketLimits& limits, std::stop_token stop) {
+  IRONCORE_TRY(const BucketStats found, stats(id, stop));
   const auto in_a_minute = [](std::uint64_t in_a_second) {
     constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
     return std::to_string(in_a_second > most / 60 ? most : in_a_second * 60);
@@ -321,7 +329,8 @@ Result<void> RgwBucketStore::set_limits(const Uid& id, const BucketLimits& limit
                                            {"max-write-ops", in_a_minute(limits.writes)},
                                            {"max-read-bytes", in_a_minute(limits.read_bytes)},
                                            {"max-write-bytes", in_a_minute(limits.written_bytes)},
-                                           {"enabled", limits == BucketLimits() ? "false" : "true"}}));
+                                           {"enabled", limits == BucketLimits() ? "false" : "true"}},
+                                          stop));
   if (answer.is_good()) return {};
   const Error refused = refusal(answer);
   if (refused.code() != ErrorCode::unsupported) return refused.within("limit bucket " + found.name);
@@ -329,13 +338,13 @@ Result<void> RgwBucketStore::set_limits(const Uid& id, const BucketLimits& limit
   return Error(ErrorCode::unsupported, no_limits);
 }
 
-Result<RgwBucketStore::Settings> RgwBucketStore::read_settings(const Place& place) {
+Result<RgwBucketStore::Settings> RgwBucketStore::read_settings(const Place& place, const std::stop_token& stop) {
   Settings out;
-  IRONCORE_TRY(const auto versioning, read(place, "versioning"));
+  IRONCORE_TRY(const auto versioning, read(place, "versioning", stop));
   if (versioning) {
     IRONCORE_TRY(out.settings.is_versioned, parse_versioning(*versioning));
   }
-  IRONCORE_TRY(const auto lifecycle, read(place, "lifecycle"));
+  IRONCORE_TRY(const auto lifecycle, read(place, "lifecycle", stop));
   if (lifecycle) {
     auto rules = parse_lifecycle(*lifecycle);
     if (!rules && rules.error().code() == ErrorCode::unsupported) {
@@ -344,13 +353,13 @@ Result<RgwBucketStore::Settings> RgwBucketStore::read_settings(const Place& plac
       IRONCORE_TRY(out.settings.lifecycle, std::move(rules));
     }
   }
-  IRONCORE_TRY(const auto cors, read(place, "cors"));
+  IRONCORE_TRY(const auto cors, read(place, "cors", stop));
   if (cors) {
     IRONCORE_TRY(out.settings.cors, parse_cors(*cors));
   }
-  IRONCORE_TRY(auto policy, read(place, "policy"));
+  IRONCORE_TRY(auto policy, read(place, "policy", stop));
   if (policy) out.settings.policy = std::move(*policy);
-  IRONCORE_TRY(const auto lock, read(place, "object-lock"));
+  IRONCORE_TRY(const auto lock, read(place, "object-lock", stop));
   out.is_lockable = lock.has_value();
   if (lock) {
     IRONCORE_TRY(out.settings.retention, parse_object_lock(*lock));
@@ -358,71 +367,73 @@ Result<RgwBucketStore::Settings> RgwBucketStore::read_settings(const Place& plac
   return out;
 }
 
-Result<BucketSettings> RgwBucketStore::settings(const Uid& id) {
-  IRONCORE_TRY(const Place where, place(id));
-  IRONCORE_TRY(Settings out, read_settings(where));
+Result<BucketSettings> RgwBucketStore::settings(const Uid& id, std::stop_token stop) {
+  IRONCORE_TRY(const Place where, place(id, stop));
+  IRONCORE_TRY(Settings out, read_settings(where, stop));
   if (out.foreign_lifecycle) return out.foreign_lifecycle->within("bucket " + where.bucket);
   return std::move(out.settings);
 }
 
-Result<void> RgwBucketStore::configure(const Uid& id, const BucketSettings& wanted) {
+Result<void> RgwBucketStore::configure(const Uid& id, const BucketSettings& wanted, std::stop_token stop) {
   IRONCORE_CHECK(check(wanted));
-  IRONCORE_TRY(const Place where, place(id));
-  IRONCORE_TRY(const Settings now, read_settings(where));
+  IRONCORE_TRY(const Place where, place(id, stop));
+  IRONCORE_TRY(const Settings now, read_settings(where, stop));
   if (wanted.retention && !now.is_lockable)
     return Error(ErrorCode::wrong_state,
                  "bucket " + where.bucket + " is not lockable and cannot become it: create another one that is");
   if (!wanted.is_versioned && now.is_lockable)
     return Error(ErrorCode::wrong_state, "bucket " + where.bucket + " is lockable, so that it always keeps versions");
   if (wanted.is_versioned != now.settings.is_versioned)
-    IRONCORE_CHECK(write(where, "versioning", versioning_xml(wanted)));
+    IRONCORE_CHECK(write(where, "versioning", versioning_xml(wanted), stop));
   if (now.foreign_lifecycle || wanted.lifecycle != now.settings.lifecycle)
-    IRONCORE_CHECK(wanted.lifecycle.empty() ? clear(where, "lifecycle")
-                                            : write(where, "lifecycle", lifecycle_xml(wanted.lifecycle)));
+    IRONCORE_CHECK(wanted.lifecycle.empty() ? clear(where, "lifecycle", stop)
+                                            : write(where, "lifecycle", lifecycle_xml(wanted.lifecycle), stop));
   if (wanted.cors != now.settings.cors)
-    IRONCORE_CHECK(wanted.cors.empty() ? clear(where, "cors") : write(where, "cors", cors_xml(wanted.cors)));
+    IRONCORE_CHECK(wanted.cors.empty() ? clear(where, "cors", stop)
+                                       : write(where, "cors", cors_xml(wanted.cors), stop));
   if (wanted.retention != now.settings.retention)
-    IRONCORE_CHECK(write(where, "object-lock", object_lock_xml(wanted.retention)));
+    IRONCORE_CHECK(write(where, "object-lock", object_lock_xml(wanted.retention), stop));
   // Last: it may shut out the key that all this is done with.
   if (wanted.policy != now.settings.policy)
-    IRONCORE_CHECK(wanted.policy.empty() ? clear(where, "policy") : write(where, "policy", wanted.policy));
+    IRONCORE_CHECK(wanted.policy.empty() ? clear(where, "policy", stop) : write(where, "policy", wanted.policy, stop));
   return {};
 }
 
-Result<BucketAccess> RgwBucketStore::access(const Uid& id) {
-  IRONCORE_TRY(const BucketStats found, stats(id));
-  IRONCORE_TRY(Keys keys, user_keys(id));
+Result<BucketAccess> RgwBucketStore::access(const Uid& id, std::stop_token stop) {
+  IRONCORE_TRY(const BucketStats found, stats(id, stop));
+  IRONCORE_TRY(Keys keys, user_keys(id, stop));
   if (keys.empty()) {
-    IRONCORE_TRY(keys, add_key(id, keys));
+    IRONCORE_TRY(keys, add_key(id, keys, stop));
   }
   return BucketAccess{
       .endpoint = options_.endpoint, .bucket = found.name, .key_id = keys.back().key_id, .secret = keys.back().secret};
 }
 
-Result<std::vector<BucketKey>> RgwBucketStore::keys(const Uid& id) {
-  IRONCORE_TRY(const Keys keys, user_keys(id));
+Result<std::vector<BucketKey>> RgwBucketStore::keys(const Uid& id, std::stop_token stop) {
+  IRONCORE_TRY(const Keys keys, user_keys(id, stop));
   std::vector<BucketKey> out;
   for (const Credentials& key : keys) out.push_back({.id = key.key_id, .is_current = &key == &keys.back()});
   return out;
 }
 
-Result<void> RgwBucketStore::rotate_key(const Uid& id, const std::string& current) {
-  IRONCORE_TRY(const Keys keys, user_keys(id));
+Result<void> RgwBucketStore::rotate_key(const Uid& id, const std::string& current, std::stop_token stop) {
+  IRONCORE_TRY(const Keys keys, user_keys(id, stop));
   if (keys.empty() || keys.back().key_id != current) return {};
   if (keys.size() > 1)
     return Error(ErrorCode::wrong_state, "the older key " + keys.front().key_id + " is still there: revoke it first");
-  IRONCORE_CHECK(add_key(id, keys));
+  IRONCORE_CHECK(add_key(id, keys, stop));
   return {};
 }
 
-Result<void> RgwBucketStore::revoke_key(const Uid& id, const std::string& key) {
-  IRONCORE_TRY(const Keys keys, user_keys(id));
+Result<void> RgwBucketStore::revoke_key(const Uid& id, const std::string& key, std::stop_token stop) {
+  IRONCORE_TRY(const Keys keys, user_keys(id, stop));
   if (std::ranges::find(keys, key, &Credentials::key_id) == keys.end()) return {};
-  IRONCORE_TRY(const Answer answer, admin("DELETE", "user", {{"key", ""}, {"uid", user(id)}, {"access-key", key}}));
+  IRONCORE_TRY(const Answer answer,
+               admin("DELETE", "user", {{"key", ""}, {"uid", user(id)}, {"access-key", key}}, stop));
   if (answer.is_good()) return {};
   // Somebody else was faster, or the answer of the first attempt was lost.
   if (parse_refusal(answer.body).code == "InvalidAccessKeyId") {
-    IRONCORE_TRY(const Keys left, user_keys(id));
+    IRONCORE_TRY(const Keys left, user_keys(id, stop));
     if (std::ranges::find(left, key, &Credentials::key_id) == left.end()) return {};
   }
   return refusal(answer).within("revoke key " + key);
