@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <utility>
 
 #include "ironcore/crypto/secret.hpp"
 
@@ -12,8 +13,16 @@ namespace ironcore::ceph_providerd {
 
 namespace {
 
-constexpr auto pause = std::chrono::seconds(1);  ///< after what failed
-constexpr auto long_time = std::chrono::hours(1);
+constexpr auto pause = std::chrono::seconds(1);       ///< after what failed
+constexpr auto look_every = std::chrono::seconds(5);  ///< at connections that were well
+constexpr auto patience = std::chrono::seconds(5);    ///< with a cluster, when a new connection is tried
+
+storage::ceph::StoreOptions options_of(const Named& store) {
+  storage::ceph::StoreOptions options{.pool = store["pool"], .data_pool = store["data-pool"]};
+  if (const auto depth = store["max-depth"]; !depth.empty())
+    std::from_chars(depth.data(), depth.data() + depth.size(), options.max_depth);
+  return options;
+}
 
 }  // namespace
 
@@ -58,12 +67,14 @@ void ClusterStores::reload() {
 }
 
 void ClusterStores::run(const std::stop_token& stop) {
+  bool is_whole = false;
+  bool is_due = true;
   while (!stop.stop_requested()) {
-    const bool is_whole = open_all().has_value();
+    if (is_due || !is_whole || may_be_cut_off()) is_whole = open_all().has_value();
     std::unique_lock lock(mutex_);
-    const auto again = clock_.now() + (is_whole ? Duration(long_time) : Duration(pause));
+    const auto again = clock_.now() + (is_whole ? Duration(look_every) : Duration(pause));
     clock_.wait(lock, asked_, stop, again, [this] { return is_asked_; });
-    is_asked_ = false;
+    is_due = std::exchange(is_asked_, false);
   }
 }
 
@@ -93,7 +104,31 @@ Result<void> ClusterStores::open_all() {
   return done;
 }
 
-/// Nothing to do while the file has the key that it had.
+bool ClusterStores::may_be_cut_off() const {
+  return std::ranges::any_of(stores_, [](const Store& store) { return store.late->may_be_cut_off(); });
+}
+
+Result<bool> ClusterStores::is_better_connected(storage::ceph::ClusterOptions options) const {
+  options.connect_patience = options.monitor_patience = options.osd_patience = patience;
+  const auto cluster = storage::ceph::Cluster::connect(options);
+  crypto::wipe(options.key);
+  if (!cluster) return cluster.error();
+  return std::ranges::any_of(stores_, [&](const Store& store) {
+    if (!store.late->may_be_cut_off()) return false;
+    const auto opened = storage::ceph::open(**cluster, options_of(store.settings), clock_, log_);
+    return opened && (*opened)->mark() && (*opened)->capacity();
+  });
+}
+
+void ClusterStores::close_all(const Error& why) {
+  for (const auto& store : stores_) {
+    store.late->set_store(nullptr);
+    store.late->set_reason(why);
+  }
+  open_.clear();
+  cluster_.reset();
+}
+
 Result<void> ClusterStores::connect() {
   storage::ceph::ClusterOptions options{.monitors = {}, .user = settings_["user"], .key = {}};
   const auto monitors = settings_["monitors"];
@@ -103,14 +138,24 @@ Result<void> ClusterStores::connect() {
     at = end + 1;
   }
   IRONCORE_TRY(options.key, read_key(settings_["key-file"]));
+  auto connected = connect(options);
+  crypto::wipe(options.key);
+  return connected;
+}
+
+/// Nothing to do while the key is the one that it was, and the connection does its work.
+Result<void> ClusterStores::connect(const storage::ceph::ClusterOptions& options) {
   const auto key = crypto::sha256(options.key);
   if (cluster_ && key == key_) {
-    crypto::wipe(options.key);
-    return {};
+    if (!may_be_cut_off()) return {};
+    const auto is_better = is_better_connected(options);
+    if (is_better.has_error() && is_better.error().code() == ErrorCode::forbidden) {
+      close_all(is_better.error());
+      return is_better.error();
+    }
+    if (!is_better || !*is_better) return {};
   }
-  auto connected = storage::ceph::Cluster::connect(options);
-  crypto::wipe(options.key);
-  IRONCORE_TRY(cluster_, std::move(connected));
+  IRONCORE_TRY(cluster_, storage::ceph::Cluster::connect(options));
   key_ = key;
   open_.clear();
   log_.info("cluster connected", {{"cluster", settings_.name}, {"fsid", cluster_->id()}});
@@ -119,10 +164,7 @@ Result<void> ClusterStores::connect() {
 
 Result<void> ClusterStores::open(const Store& store) {
   IRONCORE_CHECK(owners_.take(cluster_->id(), store.settings));
-  storage::ceph::StoreOptions options{.pool = store.settings["pool"], .data_pool = store.settings["data-pool"]};
-  if (const auto depth = store.settings["max-depth"]; !depth.empty())
-    std::from_chars(depth.data(), depth.data() + depth.size(), options.max_depth);
-  IRONCORE_TRY(auto opened, storage::ceph::open(*cluster_, options, clock_, log_));
+  IRONCORE_TRY(auto opened, storage::ceph::open(*cluster_, options_of(store.settings), clock_, log_));
   // A store goes before its connection, which goes with the last store that has it.
   store.late->set_store({opened.release(), [cluster = cluster_](storage::BlockStore* gone) { delete gone; }});
   return {};

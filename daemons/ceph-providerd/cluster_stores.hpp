@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ClusterStores: the stores of one Ceph cluster, opened when the cluster answers, and anew with another key.
+// ClusterStores: the stores of one Ceph cluster, opened when the cluster answers, and anew with another key or when a new connection gets further.
 #pragma once
 
 #include <condition_variable>
@@ -34,8 +34,9 @@ class PoolOwners {
   std::map<std::string, Owner> pools_, data_pools_;  ///< by id of the cluster and name of the pool
 };
 
-/// Starts a thread, which connects, opens what is not open, and tries again what failed. Destroying it waits for an attempt: for as long as it takes to
-/// connect, 10 s at most.
+/// Starts a thread, which connects, opens what is not open, and tries again what failed. librados does not come back by itself to a cluster that has refused
+/// it for a while (its key was revoked, or it was fenced): stores that fail get a new connection if that one reaches them, and none while the key is refused.
+/// Destroying it waits for an attempt: for as long as it takes to connect, most often 10 s at most.
 class ClusterStores {
  public:
   struct Store {
@@ -51,6 +52,11 @@ class ClusterStores {
   void run(const std::stop_token& stop);
   Result<void> open_all();
   Result<void> connect();
+  Result<void> connect(const storage::ceph::ClusterOptions& options);
+  bool may_be_cut_off() const;
+  /// Whether a store that does not answer does so to a new connection; an error if there is none.
+  Result<bool> is_better_connected(storage::ceph::ClusterOptions options) const;
+  void close_all(const Error& why);
   Result<void> open(const Store& store);
   void tell(const std::string& what, const Error& error);
 

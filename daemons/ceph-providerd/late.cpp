@@ -7,9 +7,12 @@ namespace ironcore::ceph_providerd {
 using storage::BucketStore;
 
 Result<storage::Capacity> LateBlockStore::capacity() {
-  auto answer = PassingBlockStore::capacity();
+  auto answer = ask("capacity", &storage::BlockStore::capacity);
   note(answer ? std::nullopt : std::optional(answer.error().code()));
   return answer;
+}
+Result<std::optional<storage::StoreMark>> LateBlockStore::mark() {
+  return ask("mark", &storage::BlockStore::mark);
 }
 
 Result<storage::BucketCapabilities> LateBucketStore::capabilities(std::stop_token stop) {

@@ -5,7 +5,9 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,6 +24,7 @@ class Late : public Base {
   void set_store(std::shared_ptr<Seam> store) {
     const std::lock_guard lock(mutex_);
     std::swap(store_, store);  // the old one goes when this has returned
+    failing_.clear();
   }
   /// Why it is not there; what is there stays.
   void set_reason(const Error& why) {
@@ -33,6 +36,11 @@ class Late : public Base {
   std::optional<ErrorCode> silence() const {
     const std::lock_guard lock(mutex_);
     return silence_;
+  }
+  /// Whether the connection of what is there may be what fails, as the last answers to some question say.
+  bool may_be_cut_off() const {
+    const std::lock_guard lock(mutex_);
+    return !failing_.empty();
   }
 
  protected:
@@ -50,17 +58,34 @@ class Late : public Base {
     const std::lock_guard lock(mutex_);
     if (store_) silence_ = silence;
   }
+  /// Asks what is there, and keeps in mind how it went.
+  template <class R>
+  Result<R> ask(const char* question, Result<R> (Seam::*call)()) {
+    IRONCORE_TRY(const auto store, current());
+    auto answer = (store.get()->*call)();
+    const bool is_failing =
+        !answer && (answer.error().code() == ErrorCode::unavailable || answer.error().code() == ErrorCode::forbidden);
+    const std::lock_guard lock(mutex_);
+    if (store_ != store) return answer;  // it was replaced meanwhile
+    if (is_failing)
+      failing_.insert(question);
+    else
+      failing_.erase(question);
+    return answer;
+  }
 
  private:
   mutable std::mutex mutex_;
   std::shared_ptr<Seam> store_;
   std::string reason_ = "it is not open yet";
   std::optional<ErrorCode> silence_ = ErrorCode::unavailable;
+  std::set<std::string_view> failing_;  ///< questions
 };
 
 class LateBlockStore final : public Late<storage::BlockStore, storage::PassingBlockStore> {
  public:
   Result<storage::Capacity> capacity() override;
+  Result<std::optional<storage::StoreMark>> mark() override;
 
  private:
   Result<std::shared_ptr<storage::BlockStore>> target() override { return current(); }

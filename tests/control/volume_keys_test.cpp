@@ -514,6 +514,39 @@ TEST_CASE("a key that opens nothing is kept nowhere, and takes the place of noth
   CHECK(world.get<api::Secret>(wrapped("misled"), "default")->data.at("wrappedKey").value != lie);
 }
 
+TEST_CASE("a volume that has another's header is handed to nobody until its own is back") {
+  KeyWorld world;
+  world.start();
+  for (const auto* name : {"data", "other"}) world.create(VolumeWorld::generated(VolumeWorld::here(name)));
+  world.run_for(5s);
+  world.put_claimed("data", "secret");
+  const auto id = world.id_of(world.get_volume("data")), other = world.id_of(world.get_volume("other"));
+  const auto kept = world.get<api::Secret>("volumekey-" + id.uid.to_text(), "default")->data;
+  REQUIRE(world.blocks.exchange_headers(id, other).has_value());
+
+  world.create(VolumeWorld::snapshot_of("during", "data"));
+  world.claim("data", "web");
+  world.run_for(1min, 1s);
+  CHECK(world.holder_of("data").empty());
+  CHECK(world.secret_entry("data", "encryptionKey").empty());
+  CHECK(world.state_of("data") == VolumeState::available);
+  const auto told = world.condition("data", "UpToDate");
+  CHECK(told.reason == "EncryptionKeyLost");
+  CHECK(told.message.find("bring back the header") != std::string::npos);
+  CHECK(world.events("data", "EncryptionKeyLost").size() == 1);
+  CHECK(world.events("during", "VolumeEncryptionSecretNotReady").size() == 1);
+  world.create(VolumeWorld::from_snapshot("copy", "during"));
+  world.run_for(1min, 1s);
+  CHECK(world.condition("copy", "Ready").reason == "VolumeEncryptionSecretNotReady");
+  CHECK(world.get<api::Secret>("volumekey-" + id.uid.to_text(), "default")->data == kept);
+
+  REQUIRE(world.blocks.exchange_headers(id, other).has_value());
+  world.run_for(6min, 1s);
+  CHECK(world.holder_of("data") == "web");
+  CHECK(world.condition("data", "UpToDate").status == ConditionStatus::true_);
+  CHECK(world.contents("data", 6) == "secret");
+}
+
 TEST_CASE("a key that was lost is taken from the user's Secret only if it opens the data") {
   for (const bool is_wrapping : {true, false}) {
     CAPTURE(is_wrapping);

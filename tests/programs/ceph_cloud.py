@@ -126,7 +126,7 @@ class WithProvider(WithCluster, WithServer):
         """As a guest would, from the start of the volume on."""
         raw = self.directory / "raw"
         raw.write_bytes(data)
-        subprocess.run(["qemu-img", "convert", "-n", "-O", "raw", raw, f"rbd:{POOL}/default/img_{uid}:conf={self.cluster.env['CEPH_CONF']}"],
+        subprocess.run(["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", raw, f"rbd:{POOL}/default/img_{uid}:conf={self.cluster.env['CEPH_CONF']}"],
                        check=True, timeout=60)
 
     def read_data(self, uid):
@@ -134,3 +134,56 @@ class WithProvider(WithCluster, WithServer):
         back.unlink(missing_ok=True)
         self.cluster.tool("rbd", "export", "--no-progress", f"{POOL}/default/img_{uid}", back)
         return back.read_bytes()
+
+
+class WithFreshPool(WithProvider):
+    """Nothing of another test is in the pool; and what an object tells of its trouble."""
+
+    def setUp(self):
+        self.ceph("osd", "pool", "rm", POOL, POOL, "--yes-i-really-really-mean-it")
+        self.make_pool()
+        super().setUp()
+
+    def condition(self, what, name):
+        conditions = self.get(*what.split("/")).get("status", {}).get("conditions", [])
+        return next((one for one in conditions if one["type"] == name), {"status": None, "reason": None, "message": ""})
+
+    def events(self, what):
+        """Reason and message of each."""
+        kind, name = what.split("/")
+        return [(event["reason"], event["message"]) for event in self.get("events")["items"]
+                if event["involvedObject"]["kind"].lower() == kind and event["involvedObject"]["name"] == name]
+
+    def wait_told(self, what, condition, reason, *texts, seconds=60):
+        """The object says it: in a condition, in an event, and where people look."""
+        def look():
+            told = self.condition(what, condition)
+            is_event = any(one == reason and all(text in message for text in texts) for one, message in self.events(what))
+            return told["status"] == "False" and told["reason"] == reason and all(text in told["message"] for text in texts) and is_event
+        try:
+            wait_until(f"{what} says {reason}", look, seconds, pause=0.1)
+        except TimeoutError as late:
+            self.fail(f"{late}\n{self.condition(what, condition)}\n{self.events(what)}\n{self.provider.tail()}")
+        described = self.ok("describe", *what.split("/"))
+        for text in (reason, *texts):
+            self.assertIn(text, described)
+
+    def wait_well(self, what, condition, seconds=60):
+        try:
+            wait_until(f"{what} has {condition}", lambda: self.condition(what, condition)["status"] == "True", seconds, pause=0.1)
+        except TimeoutError as late:
+            self.fail(f"{late}\n{self.condition(what, condition)}\n{self.provider.tail()}")
+
+    def wait_gone(self, what, seconds=60):
+        try:
+            wait_until(f"{what} is gone", lambda: self.ctl("get", *what.split("/")).code != 0, seconds, pause=0.1)
+        except TimeoutError as late:
+            self.fail(f"{late}\n{self.ctl('describe', *what.split('/'))}\n{self.provider.tail()}")
+
+    def keys_of(self, table):
+        """Of a list of the provider's own."""
+        return set(self.cluster.tool("rados", "-p", POOL, "-N", ".ironcore", "listomapkeys", table).split())
+
+    def names_in(self, *command):
+        return sorted(entry if isinstance(entry, str) else entry["name"]
+                      for entry in json.loads(self.cluster.tool("rbd", *command, "--format", "json")))

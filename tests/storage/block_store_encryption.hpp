@@ -285,6 +285,85 @@ TEST_CASE_TEMPLATE_DEFINE("generations of encrypted volumes keep their data when
   IRONCORE_BLOCKS_FAIL(forbidden, store.open(volume, EncryptionKey::random()));
 }
 
+TEST_CASE_TEMPLATE_DEFINE(
+    "with another's header a volume is closed to its key, and nothing is lost until its own is back", Fixture,
+    blocks_foreign_header) {
+  Fixture fixture;
+  if (!fixture.quirks().encrypts) return;
+  auto& store = fixture.store();
+  const Key key = EncryptionKey::random(), foreign = EncryptionKey::random();
+  const auto id = new_id(), other = new_id();
+  created(store, id, empty_spec(4 * mib, key));
+  created(store, other, empty_spec(4 * mib, foreign));
+  const auto bytes = noise(4 * mib);
+  put(store, id, 0, bytes, key);
+  put(store, other, mib, noise(10'000), foreign);
+  const auto others = content(store, other, foreign);
+  const auto before = taken(store, id);
+  if (!fixture.exchange_headers(id, other)) return;
+  const auto medium = fixture.raw(id);
+
+  IRONCORE_BLOCKS_FAIL(forbidden, store.open(id, key));
+  IRONCORE_BLOCKS_FAIL(invalid, store.open(id, {}));
+  CHECK_FALSE(store.is_key_of(id, *key).value());
+  CHECK(store.is_key_of(id, *foreign).value());
+  IRONCORE_BLOCKS_FAIL(already_exists, create(store, id, empty_spec(4 * mib, key)));
+  IRONCORE_BLOCKS_FAIL(already_exists, create(*fixture.another(), id, empty_spec(4 * mib, key)));
+  // A snapshot has what was there, and a volume is made from it with the key that opens that.
+  const auto during = taken(store, id);
+  const auto refused = new_id(), copied = new_id(), saved = new_id();
+  for (const Key& wanted : {key, foreign, Key()}) {
+    IRONCORE_BLOCKS_FAIL(forbidden, create(store, refused, restore_spec(4 * mib, during, key, wanted)));
+  }
+  IRONCORE_BLOCKS_FAIL(not_found, store.volume(refused));
+  CHECK(std::ranges::count(store.maintain({}).value().unfinished, refused) == 0);
+  created(store, saved, restore_spec(4 * mib, before, key, key));
+  CHECK(content(store, saved, key) == bytes);
+  CHECK(fixture.raw(id) == medium);
+  IRONCORE_BLOCKS_OK(store.expand(id, 6 * mib));
+  IRONCORE_BLOCKS_OK(store.set_limits(id, {.iops = 100}));
+  maintain(store);
+
+  REQUIRE(fixture.exchange_headers(id, other));
+  CHECK(content(store, id, key) == longer(bytes, 6 * mib));
+  CHECK(content(store, other, foreign) == others);
+  IRONCORE_BLOCKS_FAIL(forbidden, store.open(id, foreign));
+  IRONCORE_BLOCKS_FAIL(forbidden, store.open(snapshot_id(id, during), key));
+  created(store, copied, restore_spec(4 * mib, during, foreign, key));
+  CHECK(content(store, copied, key) != bytes);
+  IRONCORE_BLOCKS_OK(store.remove(id));
+  IRONCORE_BLOCKS_OK(store.remove_snapshot(snapshot_id(id, during)));
+}
+
+TEST_CASE_TEMPLATE_DEFINE("what a guest encrypts by itself in a plain volume is data like any other", Fixture,
+                          blocks_guests_encryption) {
+  Fixture fixture;
+  auto& store = fixture.store();
+  // The begin of a LUKS2 header: magic, version, size.
+  auto bytes = noise(mib);
+  constexpr std::string_view magic("LUKS\xba\xbe\0\2\0\0\0\0\0\0\x40\0", 16);
+  std::ranges::copy(as_bytes(magic), bytes.begin());
+  const auto id = new_id();
+  created(store, id, empty_spec(4 * mib));
+  put(store, id, 0, bytes);
+  CHECK_FALSE(store.volume(id)->is_encrypted);
+  CHECK_FALSE(store.is_key_of(id, EncryptionKey::random()).value());
+  IRONCORE_BLOCKS_FAIL(invalid, store.open(id, EncryptionKey::random()));
+  IRONCORE_BLOCKS_OK(create(store, id, empty_spec(4 * mib)));
+  IRONCORE_BLOCKS_OK(store.expand(id, 8 * mib));
+  const auto snapshot = taken(store, id);
+  const auto again = new_id();
+  created(store, again, restore_spec(8 * mib, snapshot));
+  CHECK(content(store, again) == longer(bytes, 8 * mib));
+  if (fixture.quirks().encrypts) {
+    const Key key = EncryptionKey::random();
+    const auto twice = new_id();
+    created(store, twice, restore_spec(8 * mib, snapshot, {}, key));
+    CHECK(content(store, twice, key) == longer(bytes, 8 * mib));
+  }
+  CHECK(content(store, id) == longer(bytes, 8 * mib));
+}
+
 TEST_CASE_TEMPLATE_DEFINE("a copy that is stopped is not a volume, and is finished or given up", Fixture,
                           blocks_stopped_copy) {
   Fixture fixture;

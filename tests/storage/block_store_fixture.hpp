@@ -70,6 +70,8 @@ class BlockStoreFixture {
   }
   /// What lies on the medium of an encrypted volume, with all it has of header; nothing if the body cannot tell.
   virtual std::optional<Bytes> raw(const BlockId&) { return {}; }
+  /// Somebody puts the header of each of two encrypted volumes in the place of the other's; false if the body cannot tell where they are.
+  virtual bool exchange_headers(const BlockId&, const BlockId&) { return false; }
   /// How many bytes everything in the store occupies now; nothing if the body cannot tell exactly.
   virtual std::optional<std::uint64_t> occupied() { return {}; }
   /// Whether somebody who was given this reaches the volume's data now; nothing if the body cannot tell.

@@ -41,6 +41,8 @@ namespace ironcore::storage::testing {
   TEST_CASE_TEMPLATE_INVOKE(blocks_encrypted_snapshot, Fixture);    \
   TEST_CASE_TEMPLATE_INVOKE(blocks_encrypted_restore, Fixture);     \
   TEST_CASE_TEMPLATE_INVOKE(blocks_encrypted_generations, Fixture); \
+  TEST_CASE_TEMPLATE_INVOKE(blocks_foreign_header, Fixture);        \
+  TEST_CASE_TEMPLATE_INVOKE(blocks_guests_encryption, Fixture);     \
   TEST_CASE_TEMPLATE_INVOKE(blocks_stopped_copy, Fixture);          \
   TEST_CASE_TEMPLATE_INVOKE(blocks_access, Fixture);                \
   TEST_CASE_TEMPLATE_INVOKE(blocks_credentials, Fixture);           \

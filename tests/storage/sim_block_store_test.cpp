@@ -20,6 +20,9 @@ struct SimStores : BlockStoreFixture {
   std::filesystem::path directory() override { return files.path(); }
   BlockStoreQuirks quirks() const override { return {.max_depth = sim::BlockStore::Options{}.max_depth}; }
   std::optional<Bytes> raw(const BlockId& id) override { return sim.raw(id).value(); }
+  bool exchange_headers(const BlockId& one, const BlockId& other) override {
+    return sim.exchange_headers(one, other).has_value();
+  }
   std::optional<std::uint64_t> occupied() override { return sim.occupied(); }
   std::optional<bool> reaches(const Access& access) override { return sim.attach(access, {}, "host-1").has_value(); }
 };

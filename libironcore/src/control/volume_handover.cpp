@@ -162,6 +162,8 @@ Result<void> VolumeHandover::add_key(Step& step) {
   auto& trouble = step.outcome.trouble;
   const bool is_there = step.found && step.found->data.contains(encryption_key_entry);
   const auto leave = [&] { step.data[encryption_key_entry] = step.found->data.at(encryption_key_entry).value; };
+  // The header may be another one since the last machine had it.
+  if (step.is_held && !step.was_held) parts_.keys.forget(step.volume->metadata.uid);
   if (step.is_held || !parts_.keys.is_wrapping()) {
     IRONCORE_TRY(const auto key, parts_.keys.find_for(data, *step.volume, step.found, trouble));
     if (!key) {

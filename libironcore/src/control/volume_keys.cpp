@@ -160,6 +160,8 @@ Result<bool> VolumeKeys::opens(const KeyedData& data, const storage::EncryptionK
   const auto is_it = data.store.is_key_of(data.id, key);
   if (!is_it) {
     trouble = Trouble::of(is_it.error(), "StoreFailed");
+    if (is_it.error().code() == ErrorCode::corrupt)
+      trouble = {"EncryptionHeaderDamaged", is_it.error().message(), Trouble::Kind::fault};
     return is_it.error();
   }
   if (*is_it) note(data.id, key);
@@ -203,7 +205,8 @@ Trouble VolumeKeys::lost(const Place& place) const {
   return {key_is_lost,
           "no key that is kept opens the data of " + place.name + "; bring back secret " +
               (is_wrapping() ? place.wrapped : place.plain).name + " as it was, or put the key into " +
-              encryption_key_entry + " of secret " + place.plain.name + ", owned by " + place.name,
+              encryption_key_entry + " of secret " + place.plain.name + ", owned by " + place.name +
+              "; or bring back the header of the data, if that is what was replaced",
           Trouble::Kind::fault};
 }
 

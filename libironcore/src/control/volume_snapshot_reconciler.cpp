@@ -73,6 +73,7 @@ Result<storage::Snapshot> VolumeSnapshotReconciler::take(const api::VolumeSnapsh
                                            " does not exist any more; delete the snapshot");
   IRONCORE_TRY(const auto source, block_id(volume->metadata));
   std::optional<Trouble> trouble;
+  parts_.keys.forget(uid);  // its header may be another one by now
   const auto copied = [&]() -> Result<bool> {
     IRONCORE_TRY(const auto key, parts_.keys.find_for({store, source}, *volume, trouble));
     if (!key) return false;

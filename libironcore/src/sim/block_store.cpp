@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "block_data.hpp"
@@ -454,6 +455,15 @@ void BlockStore::fill(std::uint64_t bytes) {
 void BlockStore::set_total(std::uint64_t bytes) {
   std::lock_guard guard(state_->mutex);
   state_->options.total_bytes = bytes;
+}
+Result<void> BlockStore::exchange_headers(const BlockId& one, const BlockId& other) {
+  std::lock_guard guard(state_->mutex);
+  const std::array images{state_->find(Kind::volume, one), state_->find(Kind::volume, other)};
+  if (!images[0] || !images[1])
+    return Error(ErrorCode::not_found, "there is no volume " + text(images[0] ? other : one));
+  if (!images[0]->key || !images[1]->key) return Error(ErrorCode::invalid, "a volume without encryption has no header");
+  std::swap(images[0]->key, images[1]->key);
+  return {};
 }
 void BlockStore::hold_data() {
   std::lock_guard guard(state_->mutex);

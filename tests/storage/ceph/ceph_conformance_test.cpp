@@ -57,6 +57,13 @@ class CephFixture final : public BlockStoreFixture {
     return bytes;
   }
 
+  bool exchange_headers(const BlockId& one, const BlockId& other) override {
+    const Bytes first = front(one), second = front(other);
+    write_front(one, second);
+    write_front(other, first);
+    return true;
+  }
+
   std::optional<bool> reaches(const Access& access) override {
     const ceph::testing::Stranger user(access.secrets.at("userID"), access.secrets.at("userKey"));
     if (!user.is_connected()) return false;
@@ -73,6 +80,25 @@ class CephFixture final : public BlockStoreFixture {
   }
 
  private:
+  static constexpr std::size_t kHeader = 16 * mib;
+
+  static Bytes front(const BlockId& id) {
+    const ceph::testing::Stranger admin;
+    const ceph::testing::OpenImage image(admin, id.tenant, "img_" + id.uid.to_text(),
+                                         ceph::testing::OpenImage::Mode::read_only);
+    REQUIRE(image.code() == 0);
+    Bytes bytes(kHeader);
+    REQUIRE(rbd_read(image.get(), 0, kHeader, reinterpret_cast<char*>(bytes.data())) == ssize_t{kHeader});
+    return bytes;
+  }
+  static void write_front(const BlockId& id, const Bytes& bytes) {
+    const ceph::testing::Stranger admin;
+    const ceph::testing::OpenImage image(admin, id.tenant, "img_" + id.uid.to_text());
+    REQUIRE(image.code() == 0);
+    REQUIRE(rbd_write(image.get(), 0, kHeader, reinterpret_cast<const char*>(bytes.data())) == ssize_t{kHeader});
+    REQUIRE(rbd_flush(image.get()) == 0);
+  }
+
   std::unique_ptr<ceph::Cluster> cluster_ = ceph::testing::provider();
   std::unique_ptr<BlockStore> store_ = ceph::testing::store_on(*cluster_);
   ceph::testing::Directory directory_;

@@ -93,6 +93,10 @@ class BlockStore final : public storage::BlockStore {
   void fill(std::uint64_t bytes);
   void set_total(std::uint64_t bytes);
 
+  /// Somebody puts the header of each encrypted volume in the place of the other's: from now on each is opened by the other's key, and shows noise.
+  /// Once more, and all is as it was. `not_found` if one of them is not there, `invalid` if it is not encrypted.
+  Result<void> exchange_headers(const storage::BlockId& one, const storage::BlockId& other);
+
   /// Operations on data are taken, and not begun before `release_data`.
   void hold_data();
   void release_data();

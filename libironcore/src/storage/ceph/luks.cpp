@@ -92,7 +92,8 @@ Result<void> fetch(const Image& image, std::uint64_t offset, std::uint64_t size,
 }
 
 Error damaged(const std::string& how) {
-  return {ErrorCode::corrupt, "the header of the encryption is damaged (" + how + "): restore a snapshot or a backup"};
+  return {ErrorCode::corrupt, "the header of the encryption is damaged, or was replaced (" + how +
+                                  "): bring it back, or restore a snapshot or a backup"};
 }
 
 /// Who could write to the image must not keep us busy for ever, or make us take all memory.
