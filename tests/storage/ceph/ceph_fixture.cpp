@@ -43,6 +43,13 @@ std::string make_provider() {
 
 }  // namespace
 
+void say_begun(const Stranger& admin, const std::string& tenant, const std::string& image) {
+  const rados_ioctx_t io = admin.space(".ironcore");
+  const std::string object = "claim." + tenant + "." + image;
+  REQUIRE(rados_setxattr(io, object.c_str(), "begun", "1", 1) == 0);
+  rados_ioctx_destroy(io);
+}
+
 tests::CephCluster& test_cluster() {
   return *the_cluster;
 }

@@ -2,6 +2,7 @@
 // Stores on the Ceph cluster of this program, and librados beside them, as another client has it.
 #pragma once
 
+#include <doctest/doctest.h>
 #include <rados/librados.h>
 #include <rbd/librbd.h>
 
@@ -12,6 +13,12 @@
 
 #include "ironcore/storage/ceph.hpp"
 #include "support/ceph_cluster.hpp"
+
+#define REQUIRE_OK(...)                                                  \
+  do {                                                                   \
+    const auto& ok_result = (__VA_ARGS__);                               \
+    REQUIRE_MESSAGE(ok_result.has_value(), ok_result.error().message()); \
+  } while (false)
 
 namespace ironcore::storage::ceph::testing {
 
@@ -46,6 +53,9 @@ class Stranger {
   rados_t rados_ = nullptr;
   int code_ = 0;
 };
+
+/// As a call of the store leaves it that was killed while it made the image.
+void say_begun(const Stranger& admin, const std::string& tenant, const std::string& image);
 
 /// An image that is open beside the store.
 class OpenImage {

@@ -26,12 +26,6 @@ namespace {
 constexpr std::uint64_t mib = std::uint64_t{1} << 20;
 const std::string tenant = "team-c";
 
-#define REQUIRE_OK(...)                                                  \
-  do {                                                                   \
-    const auto& ok_result = (__VA_ARGS__);                               \
-    REQUIRE_MESSAGE(ok_result.has_value(), ok_result.error().message()); \
-  } while (false)
-
 BlockId new_id() {
   return {tenant, Uid::random()};
 }
@@ -262,6 +256,7 @@ TEST_CASE("a half volume is not listed, is reported, and is finished by the next
   const rados_ioctx_t io = admin.space(tenant);
   for (const BlockId& id : {first, second}) {
     int order = 22;
+    say_begun(admin, tenant, image_of(id));
     REQUIRE(rbd_create2(io, image_of(id).c_str(), 8 * mib, RBD_FEATURE_LAYERING, &order) == 0);
     CHECK_FALSE(is_listed(*store, id));
     CHECK(store->volume(id).error().code() == ErrorCode::not_found);
@@ -345,6 +340,11 @@ TEST_CASE("the index is made anew from the images, and what is gone goes from it
   CHECK(base->size_bytes == 5 * mib);
   CHECK(base->children == 1);
 
+  // A removal that was cut off before its last step.
+  {
+    const OpenImage image(admin, tenant, image_of(id));
+    CHECK(rbd_metadata_set(image.get(), "ironcore.removed", image_of(id).c_str()) == 0);
+  }
   const rados_ioctx_t io = admin.space(tenant);
   CHECK(rbd_trash_move(io, image_of(id).c_str(), 0) == 0);
   rados_ioctx_destroy(io);

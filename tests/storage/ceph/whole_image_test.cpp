@@ -20,12 +20,6 @@ namespace {
 
 constexpr std::uint64_t mib = std::uint64_t{1} << 20;
 
-#define REQUIRE_OK(...)                                                  \
-  do {                                                                   \
-    const auto& ok_result = (__VA_ARGS__);                               \
-    REQUIRE_MESSAGE(ok_result.has_value(), ok_result.error().message()); \
-  } while (false)
-
 using Texts = std::map<std::string, std::string>;
 
 Texts omap_of(const IoContext& io, const std::string& object) {
@@ -160,6 +154,7 @@ TEST_CASE("what is left of an empty image that was only begun is no obstacle, an
     append(objects, std::uint64_t{2});
     append(objects, std::uint8_t{0});
     call(io, "rbd_directory", "dir_add_image", entry);
+    say_begun(admin, tenant, name);
     if (steps > 1) call(io, "rbd_id." + name, "set_id", number);
     if (steps > 2) call(io, "rbd_object_map." + id, "object_map_resize", objects);
   };

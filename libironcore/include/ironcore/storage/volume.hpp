@@ -71,7 +71,7 @@ struct VolumeSpec {
 };
 
 constexpr std::uint64_t size_step = std::uint64_t{1} << 20;
-constexpr std::uint64_t max_size = std::uint64_t{1} << 50;
+constexpr std::uint64_t max_size = std::uint64_t{976} << 40;
 
 /// Up to a whole MiB below 1 GiB, up to a whole GiB from there on; nothing for 0, and for what is then more than `max_size`.
 std::optional<std::uint64_t> rounded_size(std::uint64_t bytes) noexcept;

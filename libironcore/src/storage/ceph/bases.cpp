@@ -21,11 +21,13 @@ Result<BaseImage> Store::import_base(const BaseSource& source, const Progress& p
   const std::string doing = "import base image " + key;
   if (stop.stop_requested()) return Error(ErrorCode::cancelled, doing + ": stopped");
   if (source.size_bytes == 0 || source.size_bytes > max_size) {
-    return Error(ErrorCode::invalid, doing + ": an image of " + std::to_string(source.size_bytes) + " bytes cannot be");
+    return Error(ErrorCode::invalid, doing + ": an image has from 1 to " + std::to_string(max_size) + " bytes, not " +
+                                         std::to_string(source.size_bytes));
   }
-  IRONCORE_TRY(const Claim claimed, within(claim("", name), doing));
+  IRONCORE_TRY(Claim claimed, within(claim_to_make("", name), doing));
   IRONCORE_TRY(const Found found, look(bases_io_, name));
   if (found.header) {
+    claimed.settle();
     if (found.header->source != key) {
       return Error(ErrorCode::already_exists, doing + ": its name is taken by " + found.header->source);
     }
@@ -39,7 +41,12 @@ Result<BaseImage> Store::import_base(const BaseSource& source, const Progress& p
     IRONCORE_TRY(const std::uint32_t children, count_children(image));
     return BaseImage{.digest = source.digest, .size_bytes = source.size_bytes, .children = children};
   }
+  if (found.is_there && !claimed.was_begun()) {
+    claimed.settle();
+    return foreign(ErrorCode::already_exists, "", name).within(doing);
+  }
   if (found.is_there) IRONCORE_CHECK(within(discard_image(bases_io_, name), doing));
+  IRONCORE_CHECK(within(claimed.begin(), doing));
   const ImageOptions options(options_.data_pool);
   IRONCORE_CHECK(make_named(bases_io_, name, doing, [&] {
     return rbd_create4(bases_io_.get(), name.c_str(), source.size_bytes, options.get());
@@ -57,6 +64,8 @@ Result<BaseImage> Store::import_base(const BaseSource& source, const Progress& p
       if (const auto gone = discard_image(bases_io_, name); gone.has_error()) {
         log_.warning("a base image that could not be imported is left for maintenance",
                      {{"digest", key}, {"reason", gone.error().message()}});
+      } else {
+        claimed.settle();
       }
     }
     return filled.error().within(doing);
@@ -64,6 +73,7 @@ Result<BaseImage> Store::import_base(const BaseSource& source, const Progress& p
   IRONCORE_TRY(const auto number, image_id(bases_io_, name));
   if (!number) return Error(ErrorCode::conflict, doing + ": somebody removed it at once: repeat it");
   IRONCORE_CHECK(within(write_metadata(bases_io_, *number, whole_metadata(name, key, Encryption::none)), doing));
+  claimed.settle();
   const Entry entry{.size_bytes = source.size_bytes, .is_encrypted = false, .limits = {}, .source = key};
   IRONCORE_CHECK(within(put(bases_, key, entry), doing));
   return BaseImage{.digest = source.digest, .size_bytes = source.size_bytes, .children = 0};
@@ -94,7 +104,7 @@ Result<void> Store::remove_base(const crypto::Digest& digest) {
     const std::lock_guard lock(mutex_);
     base_bytes_.erase(key);
   }
-  IRONCORE_TRY(const Claim claimed, within(claim("", name), doing));
+  IRONCORE_TRY(Claim claimed, within(claim("", name), doing));
   IRONCORE_TRY(const Found found, look(bases_io_, name));
   if (found.header) {
     {
@@ -107,11 +117,13 @@ Result<void> Store::remove_base(const crypto::Digest& digest) {
                          " and perhaps others depend on it: remove those first, and let maintenance run");
       }
     }
-    const int code = rbd_trash_move(bases_io_.get(), name.c_str(), 0);
-    if (code != -ENOENT) IRONCORE_CHECK(checked(code, doing));
+    IRONCORE_CHECK(within(move_to_trash(bases_io_, name), doing));
   } else if (found.is_there) {
+    IRONCORE_TRY(const bool is_ours, within(is_begun("", name), doing));
+    if (!is_ours) return foreign(ErrorCode::wrong_state, "", name).within(doing);
     IRONCORE_CHECK(within(discard_image(bases_io_, name), doing));
   }
+  claimed.settle();
   return within(drop(bases_, key), doing);
 }
 

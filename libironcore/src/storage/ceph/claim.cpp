@@ -15,19 +15,49 @@ namespace ironcore::storage::ceph {
 namespace {
 
 constexpr const char* kLock = "claim";
+constexpr const char* kBegun = "begun";
+constexpr std::string_view kYes = "1";
 
 std::string object_of(const std::string& name) {
   return "claim." + name;
 }
 
-/// Ceph's encoding of what cls_lock's `unlock` is given: versions, the length of the rest, then name and cookie.
+/// Ceph's encoding of what a method of cls_lock is given: versions, the length of the rest, the rest.
+std::string versioned(const std::string& body) {
+  std::string out = "\x01\x01";
+  append(out, static_cast<std::uint32_t>(body.size()));
+  return out + body;
+}
+
+/// What `unlock` is given: name and cookie.
 std::string unlock_input(const std::string& cookie) {
   std::string body;
   append(body, std::string_view(kLock));
   append(body, cookie);
-  std::string out = "\x01\x01";
-  append(out, static_cast<std::uint32_t>(body.size()));
-  return out + body;
+  return versioned(body);
+}
+
+/// What `lock` is given: name, type, cookie, tag, description, span in seconds and nanoseconds, flags.
+std::string lock_input(const std::string& cookie, std::chrono::seconds span) {
+  constexpr std::uint8_t exclusive = 1;
+  std::string body;
+  append(body, std::string_view(kLock));
+  append(body, exclusive);
+  append(body, cookie);
+  append(body, std::string_view());
+  append(body, std::string_view());
+  append(body, static_cast<std::uint32_t>(span.count()));
+  append(body, std::uint32_t{0});
+  append(body, std::uint8_t{0});
+  return versioned(body);
+}
+
+Result<bool> has_word(const IoContext& io, const std::string& object) {
+  char word = 0;
+  const int code = rados_getxattr(io.get(), object.c_str(), kBegun, &word, 1);
+  if (code == -ENOENT || code == -ENODATA) return false;
+  if (code < 0) return ceph_error(code, "look whether " + object + " was begun");
+  return true;
 }
 
 }  // namespace
@@ -39,7 +69,10 @@ Claim::Claim(Claim&& other) noexcept
     : io_(std::exchange(other.io_, nullptr)),
       object_(std::move(other.object_)),
       cookie_(std::move(other.cookie_)),
-      span_(other.span_) {}
+      span_(other.span_),
+      was_begun_(other.was_begun_),
+      is_begun_(other.is_begun_),
+      is_settled_(other.is_settled_) {}
 
 int Claim::lock(std::uint8_t flags) const {
   timeval span{.tv_sec = span_.count(), .tv_usec = 0};
@@ -53,6 +86,40 @@ Result<Claim> Claim::take(const IoContext& io, const std::string& name, std::chr
   claim.io_ = nullptr;
   if (code == -EBUSY) return Error(ErrorCode::conflict, "another call is at work on it: repeat it later");
   return ceph_error(code, "claim " + name);
+}
+
+// Most often nobody was there before: then one step does all, and says so by itself.
+Result<Claim> Claim::take_to_make(const IoContext& io, const std::string& name, std::chrono::seconds span) {
+  Claim claim(io, object_of(name), random_suffix(12), span);
+  const std::string input = lock_input(claim.cookie_, span);
+  const rados_write_op_t operation = rados_create_write_op();
+  rados_write_op_create(operation, LIBRADOS_CREATE_EXCLUSIVE, nullptr);
+  rados_write_op_exec(operation, "lock", "lock", input.data(), input.size(), nullptr);
+  rados_write_op_setxattr(operation, kBegun, kYes.data(), kYes.size());
+  const int code = rados_write_op_operate(operation, io.get(), claim.object_.c_str(), nullptr, 0);
+  rados_release_write_op(operation);
+  if (code >= 0) {
+    claim.is_begun_ = true;
+    return claim;
+  }
+  claim.io_ = nullptr;
+  if (code != -EEXIST) return ceph_error(code, "claim " + name);
+  IRONCORE_TRY(Claim again, take(io, name, span));
+  IRONCORE_TRY(again.was_begun_, has_word(io, again.object_));
+  again.is_begun_ = again.was_begun_;
+  return again;
+}
+
+Result<bool> Claim::is_begun(const IoContext& io, const std::string& name) {
+  return has_word(io, object_of(name));
+}
+
+Result<void> Claim::begin() {
+  if (is_begun_) return {};
+  is_begun_ = true;
+  is_settled_ = false;
+  const int code = rados_setxattr(io_->get(), object_.c_str(), kBegun, kYes.data(), kYes.size());
+  return checked(code, "say that " + object_ + " is begun");
 }
 
 Result<bool> Claim::is_taken(const IoContext& io, const std::string& name) {
@@ -78,13 +145,26 @@ Result<void> Claim::renew() const {
 
 Claim::~Claim() {
   if (io_ == nullptr) return;
-  // Removes the object too, unless somebody else has the lock by now. If it fails, the lock ends with its span.
+  // Neither when somebody else has the lock by now. If it fails, the lock ends with its span.
+  if (is_begun_) {
+    unlock(After::keep);
+  } else if (is_settled_) {
+    unlock(After::remove);
+  } else if (unlock(After::remove_unless_begun) == -ECANCELED) {
+    unlock(After::keep);
+  }
+}
+
+int Claim::unlock(After after) const {
   const std::string input = unlock_input(cookie_);
   const rados_write_op_t operation = rados_create_write_op();
+  // What is not there compares as if it were empty.
+  if (after == After::remove_unless_begun) rados_write_op_cmpxattr(operation, kBegun, LIBRADOS_CMPXATTR_OP_EQ, "", 0);
   rados_write_op_exec(operation, "lock", "unlock", input.data(), input.size(), nullptr);
-  rados_write_op_remove(operation);
-  rados_write_op_operate(operation, io_->get(), object_.c_str(), nullptr, 0);
+  if (after != After::keep) rados_write_op_remove(operation);
+  const int code = rados_write_op_operate(operation, io_->get(), object_.c_str(), nullptr, 0);
   rados_release_write_op(operation);
+  return code;
 }
 
 }  // namespace ironcore::storage::ceph

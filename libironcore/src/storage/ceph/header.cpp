@@ -19,6 +19,7 @@ namespace ironcore::storage::ceph {
 namespace {
 
 constexpr std::string_view kName = "ironcore.whole", kSource = "ironcore.source", kEncryption = "ironcore.encryption";
+constexpr const char* kRemoved = "ironcore.removed";
 constexpr std::string_view kPlain = "none", kLuks2 = "luks2";
 
 std::uint64_t number_of(const std::map<std::string, std::string>& entries, const std::string& key) {
@@ -94,6 +95,19 @@ std::map<std::string, std::string> limit_metadata(const Limits& limits) {
   }
   out["ironcore.burst_seconds"] = std::to_string(limits.burst.count());
   return out;
+}
+
+std::map<std::string, std::string> removed_metadata(const std::string& name) {
+  return {{kRemoved, name}};
+}
+
+Result<bool> is_removed(const Image& image, const std::string& name) {
+  std::array<char, 256> value{};
+  std::size_t size = value.size();
+  const int code = rbd_metadata_get(image.get(), kRemoved, value.data(), &size);
+  if (code == -ENOENT || code == -ERANGE) return false;
+  if (code < 0) return ceph_error(code, "read the metadata of an image in the trash");
+  return value.data() == name;
 }
 
 std::string encoded(const std::map<std::string, std::string>& metadata) {

@@ -40,6 +40,10 @@ Result<void> write_metadata(const IoContext& io, const std::string& id,
 /// Of the image with this name now; nothing if there is none. Costs a read; opening costs twenty.
 Result<std::optional<std::string>> image_id(const IoContext& io, const std::string& name);
 
+/// On what we put into the trash: what is there without it was put there by somebody else, who may want it back.
+std::map<std::string, std::string> removed_metadata(const std::string& name);
+Result<bool> is_removed(const Image& image, const std::string& name);
+
 /// Nothing if the image is not whole.
 Result<std::optional<Header>> read_header(const Image& image, const std::string& name);
 

@@ -90,7 +90,8 @@ struct Store::Turn {
   std::unordered_set<Uid> base_uids;
   /// Images whose dependence shall end, or be looked at: namespace and name.
   std::set<std::pair<std::string, std::string>> dependents;
-  std::set<std::string> empty;  ///< namespaces
+  std::set<std::string> empty;    ///< namespaces
+  std::set<std::string> foreign;  ///< images
   bool has_tasks = false;
   bool is_full = false;                       ///< the manager would wait for room, also with what makes some
   std::set<std::string> purging, separating;  ///< found to be still there
@@ -103,7 +104,7 @@ Result<void> Store::compare_with_index(Turn& turn, const std::string& space) {
   std::unordered_set<std::string> there(names.begin(), names.end());
   for (const std::string& name : names) {
     const auto image = parse_image_name(name);
-    if (!image) continue;
+    if (!image || (image->kind == Kind::base) != (space == base_space)) continue;  // no name that we would give here
     const std::string key = index_key({space, image->uid});
     const bool is_known = image->kind == Kind::volume     ? turn.volumes.contains(key)
                           : image->kind == Kind::snapshot ? turn.snapshots.contains(key)
@@ -131,13 +132,16 @@ Result<void> Store::compare_with_index(Turn& turn, const std::string& space) {
       }
       // A removal that was cut off before its last step.
       IRONCORE_TRY(const auto number, image_id(io, name));
-      if (!number) IRONCORE_CHECK(table->remove(key, text));
+      if (number) continue;
+      log_.warning("an image that was listed is not there any more, and is not listed now",
+                   {{"image", spec_of(options_.pool, space, name)}});
+      IRONCORE_CHECK(table->remove(key, text));
     }
   }
   return {};
 }
 
-/// An image that the index does not know: half made, or whole and to be listed.
+/// An image that the index does not know: half made, or whole and to be listed, or not ours.
 Result<void> Store::adopt(Turn& turn, const IoContext& io, const ImageName& image, const std::string& name,
                           const std::string& space) {
   const auto claimed = claim(space, name);
@@ -146,7 +150,12 @@ Result<void> Store::adopt(Turn& turn, const IoContext& io, const ImageName& imag
   if (!found.is_there) return {};
   const BlockId id{space, image.uid};
   if (!found.header) {
-    turn.out.unfinished.push_back(id);
+    // One of a snapshot that was begun is in the index.
+    IRONCORE_TRY(const bool is_ours, image.kind == Kind::snapshot ? Result<bool>(false) : is_begun(space, name));
+    if (is_ours)
+      turn.out.unfinished.push_back(id);
+    else
+      note_foreign(turn, space, name);
     return {};
   }
   const bool is_base = image.kind == Kind::base;
@@ -161,31 +170,44 @@ Result<void> Store::adopt(Turn& turn, const IoContext& io, const ImageName& imag
   return put(table, key, entry_of(*found.header, depth));
 }
 
-Result<bool> Store::prepare_purge(Turn& turn, const IoContext& io, const std::string& id) {
+void Store::note_foreign(Turn& turn, const std::string& space, const std::string& name) {
+  const std::string spec = spec_of(options_.pool, space, name);
+  turn.foreign.insert(spec);
+  {
+    const std::lock_guard lock(mutex_);
+    if (foreign_.contains(spec)) return;
+  }
+  log_.warning("left alone", {{"reason", foreign(ErrorCode::already_exists, space, name).message()}});
+}
+
+Result<Store::Purge> Store::prepare_purge(Turn& turn, const IoContext& io, const std::string& id,
+                                          const std::string& name) {
   const auto image = Image::open_by_id(io, id, Image::Mode::read_only);
   if (image.has_error()) {
     if (image.error().code() != ErrorCode::not_found) return image.error();
-    return true;  // its header is gone already: a removal that was cut off
+    return Purge::now;  // its header is gone already: a removal that was cut off
   }
+  IRONCORE_TRY(const bool is_ours, is_removed(*image, name));
+  if (!is_ours) return Purge::foreign;
   IRONCORE_TRY(const auto children, children_of(*image));
   for (const ImagePlace& child : children) {
     if (!child.is_trash) turn.dependents.insert({child.space, child.name});
   }
   // Those that can be made independent are counted there; an encrypted snapshot keeps it.
-  if (!children.empty()) return false;
+  if (!children.empty()) return Purge::later;
   IRONCORE_TRY(const auto watchers, watchers_of(*image));
   if (!watchers.empty()) {
     ++turn.out.waiting;
-    return false;
+    return Purge::later;
   }
   IRONCORE_TRY(const auto snapshots, image->snapshots());
-  if (snapshots.empty()) return true;
+  if (snapshots.empty()) return Purge::now;
   IRONCORE_TRY(const Image writable, Image::open_by_id(io, id, Image::Mode::read_write));
   for (const std::string& snapshot : snapshots) {
     const int code = rbd_snap_remove(writable.get(), snapshot.c_str());
     if (code != -ENOENT) IRONCORE_CHECK(checked(code, "remove a snapshot in the trash"));
   }
-  return true;
+  return Purge::now;
 }
 
 Result<void> Store::purge(Turn& turn, const std::string& space) {
@@ -194,15 +216,17 @@ Result<void> Store::purge(Turn& turn, const std::string& space) {
   for (const Trashed& one : trash) {
     if (!parse_image_name(one.name)) continue;  // somebody else's
     const std::string spec = spec_of(options_.pool, space, one.id);
-    turn.purging.insert(spec);
     if (clock_.now() > turn.end) {
+      turn.purging.insert(spec);
       ++turn.out.waiting;
       continue;
     }
-    const auto is_due = prepare_purge(turn, io, one.id);
-    if (is_due.has_error() && is_due.error().code() == ErrorCode::not_found) continue;  // another process was faster
-    if (is_due.has_error()) return is_due.error();
-    if (!*is_due) continue;
+    const auto purge = prepare_purge(turn, io, one.id, one.name);
+    if (purge.has_error() && purge.error().code() == ErrorCode::not_found) continue;  // another process was faster
+    if (purge.has_error()) return purge.error();
+    if (*purge == Purge::foreign) continue;
+    turn.purging.insert(spec);
+    if (*purge == Purge::later) continue;
     if (turn.is_full) {
       const int code = rbd_trash_remove(io.get(), one.id.c_str(), false);
       if (code != -ENOENT) IRONCORE_CHECK(checked(code, "purge " + spec));
@@ -356,6 +380,7 @@ Result<Maintenance> Store::maintain(std::stop_token stop) {
   {
     const std::lock_guard lock(mutex_);
     empty_ = std::move(turn.empty);
+    foreign_ = std::move(turn.foreign);
     purging_ = std::move(turn.purging);
     separating_ = std::move(turn.separating);
   }
@@ -377,11 +402,16 @@ Result<void> Store::remove_unfinished(const BlockId& id) {
   IRONCORE_TRY(const auto names, images_of(io));
   for (const std::string& name : names) {
     const auto image = parse_image_name(name);
-    if (!image || image->uid != id.uid || image->kind == Kind::snapshot) continue;
-    IRONCORE_TRY(const Claim claimed, claimed_by_us(name));
+    if (!image || image->uid != id.uid || image->kind != (is_base ? Kind::base : Kind::volume)) continue;
+    IRONCORE_TRY(Claim claimed, claimed_by_us(name));
     IRONCORE_TRY(const Found found, look(io, name));
     if (found.header) return whole();
-    if (found.is_there) IRONCORE_CHECK(within(discard_image(io, name), doing));
+    if (found.is_there) {
+      IRONCORE_TRY(const bool is_ours, within(is_begun(id.tenant, name), doing));
+      if (!is_ours) return foreign(ErrorCode::wrong_state, id.tenant, name).within(doing);
+      IRONCORE_CHECK(within(discard_image(io, name), doing));
+    }
+    claimed.settle();
   }
   if (is_base) return {};
   const std::string name = snapshot_image(id.uid), key = index_key(id);

@@ -65,7 +65,11 @@ Result<Snapshot> Store::take_snapshot(const BlockId& volume, const Uid& snapshot
   IRONCORE_TRY(const auto from, listed(volumes_, index_key(volume)));
   if (!from) return Error(ErrorCode::not_found, doing + ": the volume: not found");
   if (stop.stop_requested()) return Error(ErrorCode::cancelled, doing + ": stopped");
-  if (found.is_there) IRONCORE_CHECK(within(discard_image(io, name), doing));
+  if (found.is_there) {
+    IRONCORE_TRY(const std::string begun, snapshots_.get(key));
+    if (begun.empty()) return foreign(ErrorCode::already_exists, id.tenant, name).within(doing);
+    IRONCORE_CHECK(within(discard_image(io, name), doing));
+  }
 
   Entry entry{.size_bytes = 0,
               .is_encrypted = from->entry.is_encrypted,
@@ -148,8 +152,7 @@ Result<void> Store::remove_snapshot(const BlockId& id) {
   IRONCORE_TRY(const auto claimed, within(claim_to_remove(id.tenant, name), doing));
   IRONCORE_TRY(const Found found, look(io, name));
   if (found.header) {
-    const int code = rbd_trash_move(io.get(), name.c_str(), 0);
-    if (code != -ENOENT) IRONCORE_CHECK(checked(code, doing));
+    IRONCORE_CHECK(within(move_to_trash(io, name), doing));
   } else {
     IRONCORE_CHECK(within(discard_begun_snapshot(io, id), doing));
   }
@@ -158,8 +161,12 @@ Result<void> Store::remove_snapshot(const BlockId& id) {
 
 Result<void> Store::discard_begun_snapshot(const IoContext& io, const BlockId& id) {
   IRONCORE_TRY(const std::string text, snapshots_.get(index_key(id)));
-  IRONCORE_CHECK(discard_image(io, snapshot_image(id.uid)));
-  if (text.empty()) return {};
+  const std::string name = snapshot_image(id.uid);
+  if (text.empty()) {
+    IRONCORE_TRY(const auto number, image_id(io, name));
+    return number ? Result<void>(foreign(ErrorCode::wrong_state, id.tenant, name)) : Result<void>();
+  }
+  IRONCORE_CHECK(discard_image(io, name));
   IRONCORE_TRY(const Entry entry, parse_entry(text));
   const Uid volume = snapshot_of(id, entry).volume;
   const auto image = Image::open(io, volume_image(volume), Image::Mode::read_write);

@@ -156,6 +156,22 @@ Result<Claim> Store::claim(const std::string& tenant, const std::string& image) 
   return Claim::take(own_, tenant + "." + image, options_.claim);
 }
 
+Result<Claim> Store::claim_to_make(const std::string& tenant, const std::string& image) const {
+  return Claim::take_to_make(own_, tenant + "." + image, options_.claim);
+}
+
+Result<bool> Store::is_begun(const std::string& tenant, const std::string& image) const {
+  return Claim::is_begun(own_, tenant + "." + image);
+}
+
+Error Store::foreign(ErrorCode code, const std::string& space, const std::string& image) const {
+  return {
+      code,
+      "an image lies there that does not say that it is whole, and none of our calls began it: look at " +
+          options_.pool + "/" + (space.empty() ? "" : space + "/") + image +
+          ", and move or remove it; if it is the data that was lost, docs/storage-ceph.md says how to have it taken"};
+}
+
 Result<std::optional<Claim>> Store::claim_to_remove(const std::string& tenant, const std::string& image) const {
   auto claimed = claim(tenant, image);
   if (claimed.has_error() && claimed.error().code() == ErrorCode::exhausted) return std::optional<Claim>();
@@ -215,8 +231,17 @@ Result<void> Store::discard_image(const IoContext& io, const std::string& name) 
     }
   }
   int code = rbd_remove(io.get(), name.c_str());
-  if (code == -ENOTEMPTY) code = rbd_trash_move(io.get(), name.c_str(), 0);
+  if (code == -ENOTEMPTY) return move_to_trash(io, name);
   return code == -ENOENT ? Result<void>() : checked(code, doing);
+}
+
+Result<void> Store::move_to_trash(const IoContext& io, const std::string& name) {
+  IRONCORE_TRY(const auto number, image_id(io, name));
+  if (!number) return {};
+  const auto written = write_metadata(io, *number, removed_metadata(name));
+  if (written.has_error() && written.error().code() != ErrorCode::not_found) return written;
+  const int code = rbd_trash_move(io.get(), name.c_str(), 0);
+  return code == -ENOENT ? Result<void>() : checked(code, "move image " + name + " to the trash");
 }
 
 Result<void> Store::make_named(const IoContext& io, const std::string& name, const std::string& doing,

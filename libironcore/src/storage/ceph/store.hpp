@@ -70,6 +70,11 @@ class Store final : public BlockStore {
   // --- store.cpp: what all topics need
   Result<IoContext> tenant_io(const std::string& tenant) const;
   Result<Claim> claim(const std::string& tenant, const std::string& image) const;
+  Result<Claim> claim_to_make(const std::string& tenant, const std::string& image) const;
+  /// Whether what lies there, and is not whole, was begun by one of our calls.
+  Result<bool> is_begun(const std::string& tenant, const std::string& image) const;
+  /// For what was not: it is left alone.
+  Error foreign(ErrorCode code, const std::string& space, const std::string& image) const;
   /// None in a full pool, which takes no new one: nobody begins anything there, and removing can be repeated.
   Result<std::optional<Claim>> claim_to_remove(const std::string& tenant, const std::string& image) const;
   /// As the monitors see it: `,full,nearfull,`.
@@ -87,6 +92,8 @@ class Store final : public BlockStore {
                                  const std::function<int()>& call);
   /// What was begun and not finished: with its snapshots.
   static Result<void> discard_image(const IoContext& io, const std::string& name);
+  /// From where `maintain` gives its room back. No error if it is not there.
+  static Result<void> move_to_trash(const IoContext& io, const std::string& name);
   /// Of the image: how many others it is read through.
   Result<std::uint32_t> depth_of(const IoContext& io, const std::string& name) const;
   /// A volume or a snapshot, which is only to read.
@@ -139,8 +146,14 @@ class Store final : public BlockStore {
   Result<void> adopt(Turn& turn, const IoContext& io, const ImageName& image, const std::string& name,
                      const std::string& space);
   Result<void> purge(Turn& turn, const std::string& space);
-  /// Of an image in the trash: true = nothing needs it, and it has no snapshots any more.
-  Result<bool> prepare_purge(Turn& turn, const IoContext& io, const std::string& id);
+  enum class Purge {
+    foreign,  ///< somebody else put it into the trash
+    later,
+    now  ///< nothing needs it, and it has no snapshots any more
+  };
+  Result<Purge> prepare_purge(Turn& turn, const IoContext& io, const std::string& id, const std::string& name);
+  /// An image that is not ours has a name like ours: told once.
+  void note_foreign(Turn& turn, const std::string& space, const std::string& name);
   Result<void> separate(Turn& turn, const std::string& space, const std::string& name);
   bool give_task(const char* prefix, const char* key, const std::string& spec);
   void wait_for_tasks(const std::stop_token& stop);
@@ -163,6 +176,7 @@ class Store final : public BlockStore {
   std::mutex mutex_;
   std::set<std::string> tenants_;  ///< whose namespace is known to be there
   std::set<std::string> empty_;    ///< namespaces that the last `maintain` found so
+  std::set<std::string> foreign_;  ///< images that the last `maintain` left alone
   std::map<std::string, std::uint64_t>
       base_bytes_;  ///< sizes of base images that were there, by digest: one never has another
   struct RecentKey {

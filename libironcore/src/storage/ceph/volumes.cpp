@@ -228,7 +228,7 @@ Result<Volume> Store::create_once(const BlockId& id, const VolumeSpec& spec, con
   IRONCORE_CHECK(ensure_tenant(id.tenant));
   const std::string name = volume_image(id.uid);
   IRONCORE_TRY(const IoContext io, tenant_io(id.tenant));
-  IRONCORE_TRY(const Claim claimed, within(claim(id.tenant, name), doing));
+  IRONCORE_TRY(Claim claimed, within(claim_to_make(id.tenant, name), doing));
   auto metadata = whole_metadata(name, source_text(spec.source), encryption_of(spec.key));
   // A restored one starts with the limits that its snapshot's volume had.
   if (spec.limits != Limits{} || std::holds_alternative<FromSnapshot>(spec.source)) {
@@ -242,6 +242,7 @@ Result<Volume> Store::create_once(const BlockId& id, const VolumeSpec& spec, con
   if (is_simple(spec)) {
     const auto made = make_whole_image(io, name, spec.size_bytes, metadata);
     if (made.has_value()) {
+      claimed.settle();
       IRONCORE_CHECK(within(put(volumes_, index_key(id), entry), doing));
       return volume_of(id, entry);
     }
@@ -249,6 +250,7 @@ Result<Volume> Store::create_once(const BlockId& id, const VolumeSpec& spec, con
   }
   IRONCORE_TRY(const Found found, look(io, name));
   if (found.header) {
+    claimed.settle();
     IRONCORE_CHECK(within(check_same(io, name, *found.header, spec), doing));
     IRONCORE_TRY(const auto known, listed(volumes_, index_key(id)));
     if (known && known->entry.size_bytes == found.header->size_bytes) return volume_of(id, known->entry);
@@ -257,12 +259,24 @@ Result<Volume> Store::create_once(const BlockId& id, const VolumeSpec& spec, con
     IRONCORE_CHECK(put(volumes_, index_key(id), entry));
     return volume_of(id, entry);
   }
+  if (found.is_there && !claimed.was_begun()) {
+    claimed.settle();
+    return foreign(ErrorCode::already_exists, id.tenant, name).within(doing);
+  }
   if (found.is_there) IRONCORE_CHECK(within(discard_image(io, name), doing));
 
-  IRONCORE_TRY(entry.depth, within(make(io, name, id, spec, keeper(claimed, progress, std::move(stop))), doing));
+  IRONCORE_CHECK(within(claimed.begin(), doing));
+  const auto made = make(io, name, id, spec, keeper(claimed, progress, std::move(stop)));
+  if (made.has_error()) {
+    const auto left = image_id(io, name);
+    if (left.has_value() && !*left) claimed.settle();
+    return made.error().within(doing);
+  }
+  entry.depth = *made;
   IRONCORE_TRY(const auto number, image_id(io, name));
   if (!number) return Error(ErrorCode::conflict, doing + ": somebody removed it at once: repeat it");
   IRONCORE_CHECK(within(write_metadata(io, *number, metadata), doing));
+  claimed.settle();
   IRONCORE_CHECK(within(put(volumes_, index_key(id), entry), doing));
   has_made_image_ = true;
   return volume_of(id, entry);
@@ -271,11 +285,15 @@ Result<Volume> Store::create_once(const BlockId& id, const VolumeSpec& spec, con
 Result<Volume> Store::volume(const BlockId& id) {
   IRONCORE_CHECK(check(id));
   IRONCORE_TRY(const auto found, listed(volumes_, index_key(id)));
-  if (!found) return absent(id);
   // A removal that was cut off leaves the entry for a while.
   IRONCORE_TRY(const IoContext io, tenant_io(id.tenant));
   IRONCORE_TRY(const auto number, image_id(io, volume_image(id.uid)));
   if (!number) return absent(id);
+  if (!found) {
+    IRONCORE_TRY(const bool is_ours, is_begun(id.tenant, volume_image(id.uid)));
+    if (is_ours) return absent(id);
+    return foreign(ErrorCode::not_found, id.tenant, volume_image(id.uid)).within(absent(id).message());
+  }
   return volume_of(id, found->entry);
 }
 
@@ -350,9 +368,11 @@ Result<void> Store::remove(const BlockId& id) {
   const std::string doing = "remove " + words(Kind::volume, id);
   const std::string name = volume_image(id.uid);
   IRONCORE_TRY(const IoContext io, tenant_io(id.tenant));
-  IRONCORE_TRY(const auto claimed, within(claim_to_remove(id.tenant, name), doing));
+  IRONCORE_TRY(auto claimed, within(claim_to_remove(id.tenant, name), doing));
   IRONCORE_TRY(const auto found, look(io, name));
   if (found.is_there && !found.header) {
+    IRONCORE_TRY(const bool is_ours, within(is_begun(id.tenant, name), doing));
+    if (!is_ours) return foreign(ErrorCode::wrong_state, id.tenant, name).within(doing);
     IRONCORE_CHECK(within(discard_image(io, name), doing));
   } else if (found.is_there) {
     {
@@ -366,9 +386,9 @@ Result<void> Store::remove(const BlockId& id) {
                          " at " + watchers.front().address + " has it open: detach it, or fence that client");
       }
     }
-    const int code = rbd_trash_move(io.get(), name.c_str(), 0);
-    if (code != -ENOENT) IRONCORE_CHECK(checked(code, doing));
+    IRONCORE_CHECK(within(move_to_trash(io, name), doing));
   }
+  if (claimed) claimed->settle();
   // Last: what has no entry any more must not come back.
   return within(drop(volumes_, index_key(id)), doing);
 }
