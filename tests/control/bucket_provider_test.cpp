@@ -814,7 +814,11 @@ TEST_CASE("a stop does not wait for a gateway that answers nothing, and nothing 
   std::jthread runner([&](std::stop_token stop) { provider->run(stop); });
   REQUIRE(store::create(*store, BucketWorld::here("one")));
   const auto one = [&] { return *store::get<api::Bucket>(*store, "default", "one").value(); };
-  REQUIRE(eventually(clock, [&] { return one().status.state == BucketState::available; }));
+  REQUIRE(eventually(clock, [&] {
+    const auto pool = store::get<api::BucketPool>(*store, "", "rgw");
+    return one().status.state == BucketState::available && pool &&
+           (*pool)->status.state == api::StoragePoolState::available;
+  }));
   gateway.hang();
   for (const auto* name : {"two", "three"}) REQUIRE(store::create(*store, BucketWorld::here(name)));
   const auto is_begun = [&](const char* name) {
