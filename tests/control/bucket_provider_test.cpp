@@ -803,7 +803,6 @@ TEST_CASE("a stop does not wait for a gateway that answers nothing, and nothing 
                                                {.pool = "rgw",
                                                 .provider_id = "ceph://one",
                                                 .classes = {{"standard", &gateway}},
-                                                .workers = 2,
                                                 .heartbeat_every = 50ms,
                                                 .maintain_every = 50ms},
                                                clock, log)
@@ -815,11 +814,18 @@ TEST_CASE("a stop does not wait for a gateway that answers nothing, and nothing 
   std::jthread runner([&](std::stop_token stop) { provider->run(stop); });
   REQUIRE(store::create(*store, BucketWorld::here("one")));
   const auto one = [&] { return *store::get<api::Bucket>(*store, "default", "one").value(); };
-  REQUIRE(eventually(clock, [&] { return one().status.state == BucketState::available; }));
+  REQUIRE(eventually(clock, [&] {
+    const auto pool = store::get<api::BucketPool>(*store, "", "rgw");
+    return one().status.state == BucketState::available && pool &&
+           (*pool)->status.state == api::StoragePoolState::available;
+  }));
   gateway.hang();
-  // The question, the look at all of them, and the turns of both workers.
   for (const auto* name : {"two", "three"}) REQUIRE(store::create(*store, BucketWorld::here(name)));
-  REQUIRE(eventually(clock, [&] { return gateway.held() == 4; }));
+  const auto is_begun = [&](const char* name) {
+    return (*store::get<api::Bucket>(*store, "default", name))->metadata.finalizers.size() == 1;
+  };
+  // The question, the look at all of them, and both turns.
+  REQUIRE(eventually(clock, [&] { return gateway.held() >= 4 && is_begun("two") && is_begun("three"); }));
   const auto before = one();
   runner.request_stop();
   runner.join();  // would not end
@@ -827,8 +833,7 @@ TEST_CASE("a stop does not wait for a gateway that answers nothing, and nothing 
   CHECK(one().status == before.status);
   CHECK((*store::get<api::BucketPool>(*store, "", "rgw"))->status.state == api::StoragePoolState::available);
   for (const auto* name : {"two", "three"}) {
-    const auto waiting = store::get<api::Bucket>(*store, "default", name).value();
-    CHECK(waiting->status.conditions.empty());
-    CHECK(waiting->metadata.finalizers.size() == 1);
+    CHECK((*store::get<api::Bucket>(*store, "default", name))->status.conditions.empty());
+    CHECK(is_begun(name));
   }
 }

@@ -93,6 +93,9 @@ TEST_CASE("what the provider itself writes into a Secret, and Secrets of others,
   CHECK(count() == 1);
   CHECK(world.secret_of("data")->data != before->data);
   // One of the same name elsewhere, and one of another name.
+  api::Namespace elsewhere;
+  elsewhere.metadata.name = "elsewhere";
+  world.create(elsewhere);
   for (const auto& [space, name] : {std::pair<std::string, std::string>{"elsewhere", before->metadata.name},
                                     {"default", "volume-" + Uid::random(world.random).to_text()}}) {
     auto foreign = *before;

@@ -350,7 +350,7 @@ class Local(WithServer):
         self.wait_refused(str(self.volumes))
         self.begin_anew()
         wait_until("a new one is marked", lambda: (self.volumes / "owner").exists())
-        wait_until("it is lost", lambda: self.condition("data", "UpToDate").get("reason") == "VolumeLost", seconds=90)
+        wait_until("it is lost", lambda: self.condition("data", "Ready").get("reason") == "VolumeLost", seconds=90)
         self.volumes.rename(fresh)
         before.rename(self.volumes)
         self.wait_refused("is the right file system mounted?")

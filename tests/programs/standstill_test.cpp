@@ -6,8 +6,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <functional>
-#include <thread>
+#include <stop_token>
 
 #include "program/command_line.hpp"
 

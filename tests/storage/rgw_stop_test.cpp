@@ -59,8 +59,9 @@ FakeGateway silent_after(int answers) {
 
 TEST_CASE("whichever answer a gateway keeps back, a stop ends the call at once, and nothing is asked after it") {
   SystemClock clock;
-  for (const auto& [name, call] : calls) {
-    CAPTURE(name);
+  for (const auto& one : calls) {
+    CAPTURE(one.first);
+    const auto& call = one.second;
     int waited = 0;
     for (int answers = 0; answers < 12; ++answers) {
       CAPTURE(answers);

@@ -60,9 +60,9 @@ Result<std::shared_ptr<storage::BlockStore>> OwnedStore::target() {
   return std::shared_ptr<storage::BlockStore>(std::shared_ptr<void>(), &inner_);
 }
 
-void OwnedStore::admit() {
+bool OwnedStore::admit() {
   const std::lock_guard lock(mutex_);
-  refusal_.reset();
+  return std::exchange(refusal_, std::nullopt).has_value();
 }
 
 void OwnedStore::refuse(const Error& why) {
@@ -155,7 +155,8 @@ void OwnedStores::look(api::VolumePool& pool, const OwnedStore::HoldsOurs& holds
   if (!notes.empty()) pool.metadata.annotations[std::string(stores_annotation)] = to_text(notes);
 }
 
-void OwnedStores::admit(const api::VolumePool& pool) {
+bool OwnedStores::admit(const api::VolumePool& pool) {
+  bool is_news = false;
   const auto notes = parse_notes(notes_of(pool));
   for (auto& [inner, store] : stores_) {
     if (store.found.empty()) continue;
@@ -164,8 +165,9 @@ void OwnedStores::admit(const api::VolumePool& pool) {
       const auto found = notes.find(name);
       return found != notes.end() && found->second == as_found;
     });
-    if (is_noted) store.store->admit();
+    if (is_noted) is_news = store.store->admit() || is_news;
   }
+  return is_news;
 }
 
 }  // namespace ironcore::control

@@ -31,8 +31,8 @@ class OwnedStore final : public storage::PassingBlockStore {
   /// Looks at the mark, and makes it the pool's if it has none. `noted`: the ids that the pool has noted for the classes of this store. An error if the store must not
   /// be used; `unavailable` if it is not known, then what was known stays.
   Result<Uid> look(const api::Metadata& pool, const std::set<std::string>& noted, const HoldsOurs& holds_ours);
-  /// From now on calls come through, unless something else is found.
-  void admit();
+  /// From now on calls come through, unless something else is found. Whether they did not before.
+  bool admit();
   void refuse(const Error& why);
 
  private:
@@ -54,8 +54,8 @@ class OwnedStores {
   VolumeProviderOptions in_place_of(VolumeProviderOptions options);
   /// Looks at all of them, and writes into the pool's annotation what was found.
   void look(api::VolumePool& pool, const OwnedStore::HoldsOurs& holds_ours);
-  /// The pool was written: what it has noted may be used.
-  void admit(const api::VolumePool& pool);
+  /// The pool was written: what it has noted may be used. Whether there is something that was not used before.
+  bool admit(const api::VolumePool& pool);
 
  private:
   struct Store {

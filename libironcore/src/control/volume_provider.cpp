@@ -95,7 +95,7 @@ class VolumeProvider::Body {
         announcer_(
             store, pools_, classes_, announcing(options_),
             [this](const api::VolumePool& pool) {
-              owned_stores_.admit(pool);
+              if (owned_stores_.admit(pool)) wake_all();  // what was waited for is there, or is not any more
               auto status = volume_pool_status(pool, volumes_, classes_, options_, clock_.wall());
               keys_.tell(pool, status);
               credentials_.tell(status);
@@ -249,10 +249,12 @@ class VolumeProvider::Body {
     announcer_.on_announcing([this](api::VolumePool& pool) {
       owned_stores_.look(pool, [this](storage::BlockStore& store) { return holds_ours(store); });
     });
-    announcer_.on_ours([this] {
-      for (const auto& volume : volumes_.list()) volume_controller_.queue().add(key_of(*volume));
-      for (const auto& snapshot : snapshots_.list()) snapshot_controller_.queue().add(key_of(*snapshot));
-    });
+    announcer_.on_ours([this] { wake_all(); });
+  }
+
+  void wake_all() {
+    for (const auto& volume : volumes_.list()) volume_controller_.queue().add(key_of(*volume));
+    for (const auto& snapshot : snapshots_.list()) snapshot_controller_.queue().add(key_of(*snapshot));
   }
 
   bool are_synced() { return volumes_.has_synced() && snapshots_.has_synced() && classes_.has_synced(); }
