@@ -216,6 +216,8 @@ TEST_CASE("a disk of which nobody can say how it is opened stays with a guest th
   CHECK(host.events["DetachVolumeSucceeded"] == 0);
   spec.disks.pop_back();
   host.apply(spec);
+  host.clock.advance(1s);
+  host.apply(spec);
   CHECK(host.events["DetachVolumeSucceeded"] == 1);
   spec.hold = "both at once";
   spec.disks = with;
