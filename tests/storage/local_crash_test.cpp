@@ -289,6 +289,20 @@ World seen(BlockStore& store, const Image& image) {
   return out;
 }
 
+/// Takes the file of a volume away for a moment. Whatever crash there was before, it is missed, and nothing else is.
+void lose_one(const fs::path& directory, BlockStore& store, const World& world, Random& random) {
+  if (world.volumes.empty()) return;
+  const BlockId id{tenant, any_of(world.volumes, random)};
+  const fs::path file = store.access(id)->attributes.at("path");
+  const auto away = directory.parent_path() / "away";
+  fs::rename(file, away);
+  CHECK(store.volume(id).error().code() == ErrorCode::not_found);
+  CHECK(store.volumes()->size() == world.volumes.size() - 1);
+  CHECK(store.take_snapshot(id, Uid::random(random), {}).error().code() == ErrorCode::not_found);
+  CHECK(store.snapshots()->size() == world.snapshots.size());
+  fs::rename(away, file);
+}
+
 /// Names in the store that belong to nothing finished.
 std::set<std::string> leftovers(const fs::path& directory) {
   std::set<std::string> out;
@@ -346,6 +360,8 @@ TEST_CASE("local: killed anywhere, what was acknowledged is whole, and what was 
     }
     const auto now = seen(*store, image);
     REQUIRE(now == world);
+    lose_one(directory, *store, world, random);
+    REQUIRE(seen(*store, image) == world);
     if (const auto left = leftovers(directory); !left.empty()) FAIL("left: " << *left.begin());
   }
   MESSAGE("rounds: " << round << ", kinds of calls interrupted: " << interrupted.size());

@@ -126,6 +126,7 @@ void apply_without_growth(int fd, Step step) {
 /// The machine is on again, and the guest writes where it has not written before.
 void go_on_with(int fd) {
   const auto file = Qcow2File::open(fd, "disk", true).value();
+  CHECK(file->check_length());  // it was not cut
   for (const std::uint64_t number : {500U, 501U, 7U * 8192U, 9U * 8192U}) fill(*file, number);
   REQUIRE(file->flush());
   CHECK(has_each_cluster_once(fd));

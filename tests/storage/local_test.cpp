@@ -401,6 +401,9 @@ TEST_CASE("local: while QEMU has a volume it is left alone, and the store says w
         CHECK(get(*store, snapshot->id, 0, 4096).size() == 4096);
       } else {
         IRONCORE_BLOCKS_FAIL(wrong_state, snapshot);
+        // Not this process, which only looked.
+        CHECK(snapshot.error().message().find("in use by qemu-system-x86 (pid:") != std::string::npos);
+        CHECK(snapshot.error().message().find("pid:" + std::to_string(::getpid())) == std::string::npos);
       }
       IRONCORE_BLOCKS_OK(store->expand(id, 8 * mib));
       CHECK(store->volume(id)->size_bytes == 8 * mib);
@@ -513,6 +516,232 @@ TEST_CASE("local: a damaged qcow2 file is an error, not a guess") {
   }
   write_text(file, good);
   CHECK(content(*store, id) == longer(image.bytes, 4 * mib));
+}
+
+TEST_CASE("local: of a volume whose file is gone nothing is made, and it is there again when the file is") {
+  LocalPlace place;
+  const auto store = place.open();
+  const auto image = base_in(place, *store);
+  for (const bool has_base : {false, true}) {
+    CAPTURE(has_base);
+    const auto id = new_id();
+    const auto spec = has_base ? base_spec(4 * mib, image.source.digest) : empty_spec(4 * mib);
+    created(*store, id, spec);
+    put(*store, id, mib, noise(4096));
+    const auto before = content(*store, id);
+    const auto file = data_of(*store, id), away = place.outside() / "away";
+    fs::rename(file, away);
+    const auto seen = store->volume(id);
+    IRONCORE_BLOCKS_FAIL(not_found, seen);
+    CHECK(seen.error().message().find("the file of volume " + id.tenant + "/" + id.uid.to_text() + " is gone, " +
+                                      file.string() + ": bring it back from a backup") != std::string::npos);
+    CHECK(count_of(store->volumes(), id) == 0);
+    IRONCORE_BLOCKS_FAIL(not_found, store->access(id));
+    IRONCORE_BLOCKS_FAIL(not_found, store->open(id, {}));
+    IRONCORE_BLOCKS_FAIL(not_found, store->expand(id, 4 * mib));
+    IRONCORE_BLOCKS_FAIL(not_found, store->expand(id, 8 * mib));
+    IRONCORE_BLOCKS_FAIL(not_found, store->take_snapshot(id, Uid::random(), {}));
+    IRONCORE_BLOCKS_FAIL(corrupt, create(*store, id, spec));
+    CHECK_FALSE(fs::exists(file));
+    CHECK(store->snapshots()->empty());
+
+    fs::rename(away, file);
+    CHECK(count_of(store->volumes(), id) == 1);
+    CHECK(content(*store, id) == before);
+    created(*store, id, spec);
+    fs::remove(file);
+    IRONCORE_BLOCKS_OK(store->remove(id));
+    IRONCORE_BLOCKS_OK(store->maintain({}));
+    created(*store, id, spec);
+    CHECK(content(*store, id) == (has_base ? longer(image.bytes, 4 * mib) : zeros(4 * mib)));
+  }
+}
+
+TEST_CASE("local: a volume whose file was cut or replaced is damaged, and is not filled up with zeros") {
+  LocalPlace place;
+  const auto store = place.open();
+  const auto image = base_in(place, *store);
+  for (const bool has_base : {false, true}) {
+    CAPTURE(has_base);
+    const auto id = new_id();
+    const auto spec = has_base ? base_spec(4 * mib, image.source.digest) : empty_spec(4 * mib);
+    created(*store, id, spec);
+    put(*store, id, 3 * mib, noise(mib));
+    const auto before = content(*store, id);
+    const auto file = data_of(*store, id), whole = place.outside() / "whole";
+    fs::copy_file(file, whole);
+    const auto nothing_works = [&] {
+      IRONCORE_BLOCKS_FAIL(corrupt, store->volume(id));
+      CHECK(count_of(store->volumes(), id) == 0);
+      IRONCORE_BLOCKS_FAIL(corrupt, store->access(id));
+      IRONCORE_BLOCKS_FAIL(corrupt, store->open(id, {}));
+      IRONCORE_BLOCKS_FAIL(corrupt, store->expand(id, 8 * mib));
+      IRONCORE_BLOCKS_FAIL(corrupt, create(*store, id, spec));
+      const auto snapshot = store->take_snapshot(id, Uid::random(), {});
+      IRONCORE_BLOCKS_FAIL(corrupt, snapshot);
+      CHECK(snapshot.error().message().find(file.string()) != std::string::npos);
+      CHECK(snapshot.error().message().find("bring it back from a backup") != std::string::npos);
+      CHECK(store->snapshots()->empty());
+      const auto kept = place.root() / "snapshots" / team_a;
+      CHECK((!fs::exists(kept) || fs::is_empty(kept)));
+    };
+    for (const std::uint64_t size : {std::uint64_t{0}, std::uint64_t{100'000}}) {
+      CAPTURE(size);
+      fs::resize_file(file, size);
+      nothing_works();
+      CHECK(fs::file_size(file) == size);
+    }
+    fs::remove(file);
+    fs::create_symlink(whole, file);
+    nothing_works();
+    fs::remove(file);
+    REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+    nothing_works();
+    fs::remove(file);
+    fs::create_directory(file);
+    nothing_works();
+    fs::remove(file);
+    fs::copy_file(whole, file);
+    CHECK(content(*store, id) == before);
+    IRONCORE_BLOCKS_OK(store->expand(id, 8 * mib));
+
+    fs::remove(file);
+    fs::create_symlink(whole, file);
+    IRONCORE_BLOCKS_OK(store->remove(id));
+    CHECK_FALSE(fs::exists(fs::symlink_status(file)));
+    CHECK(fs::exists(whole));
+    fs::remove(whole);
+  }
+}
+
+TEST_CASE("local: a file that lost its end, whatever its format, is neither read nor copied") {
+  LocalPlace place;
+  const auto store = place.open();
+  const auto image = base_in(place, *store);
+  for (const bool has_base : {false, true}) {
+    CAPTURE(has_base);
+    const auto id = new_id();
+    created(*store, id, has_base ? base_spec(8 * mib, image.source.digest) : empty_spec(8 * mib));
+    put(*store, id, 4 * mib, noise(3 * mib));
+    put(*store, id, 2 * mib, noise(mib));
+    const auto before = content(*store, id);
+    const auto file = data_of(*store, id), whole = place.outside() / "whole";
+    fs::copy_file(file, whole);
+    for (const std::uint64_t lost : {64 * kib, mib, 3 * mib}) {
+      CAPTURE(lost);
+      fs::resize_file(file, fs::file_size(whole) - lost);
+      IRONCORE_BLOCKS_FAIL(corrupt, store->open(id, {}));
+      IRONCORE_BLOCKS_FAIL(corrupt, store->take_snapshot(id, Uid::random(), {}));
+      CHECK(store->snapshots()->empty());
+      CHECK(fs::file_size(file) == fs::file_size(whole) - lost);
+      fs::copy_file(whole, file, fs::copy_options::overwrite_existing);
+    }
+    CHECK(content(*store, id) == before);
+
+    // The same with a snapshot, and what is made from it.
+    const auto uid = taken(*store, id);
+    const auto snapshot = snapshot_id(id, uid);
+    const auto kept = place.root() / "snapshots" / team_a / (uid.to_text() + file.extension().string());
+    fs::resize_file(kept, fs::file_size(kept) - 64 * kib);
+    IRONCORE_BLOCKS_FAIL(corrupt, store->open(snapshot, {}));
+    const auto copy = new_id();
+    IRONCORE_BLOCKS_FAIL(corrupt, create(*store, copy, restore_spec(8 * mib, uid)));
+    IRONCORE_BLOCKS_FAIL(not_found, store->volume(copy));
+    IRONCORE_BLOCKS_OK(store->remove_snapshot(snapshot));
+    fs::remove(whole);
+  }
+}
+
+TEST_CASE("local: a file that is longer than its record says is what a crash leaves, and is used as the record says") {
+  LocalPlace place;
+  const auto store = place.open();
+  const auto id = new_id();
+  created(*store, id, empty_spec(2 * mib));
+  const auto bytes = noise(2 * mib);
+  put(*store, id, 0, bytes);
+  fs::resize_file(data_of(*store, id), 4 * mib);
+  CHECK(store->volume(id)->size_bytes == 2 * mib);
+  CHECK(content(*store, snapshot_id(id, taken(*store, id))) == bytes);
+  IRONCORE_BLOCKS_OK(store->expand(id, 4 * mib));
+  CHECK(content(*store, id) == longer(bytes, 4 * mib));
+}
+
+TEST_CASE("local: a snapshot whose file is gone or was cut is not restored, and can be removed") {
+  LocalPlace place;
+  const auto store = place.open();
+  const auto image = base_in(place, *store);
+  for (const bool has_base : {false, true}) {
+    CAPTURE(has_base);
+    const auto id = new_id();
+    created(*store, id, has_base ? base_spec(4 * mib, image.source.digest) : empty_spec(4 * mib));
+    put(*store, id, mib, noise(mib));
+    const auto uid = taken(*store, id);
+    const auto snapshot = snapshot_id(id, uid);
+    const auto child = new_id();
+    created(*store, child, restore_spec(4 * mib, uid));
+    const auto before = content(*store, child);
+    const auto file = place.root() / "snapshots" / team_a / (uid.to_text() + data_of(*store, id).extension().string());
+    const auto away = place.outside() / "away";
+    const auto check_child = [&] {
+      if (place.shares_extents()) {
+        CHECK(content(*store, child) == before);
+      } else {
+        IRONCORE_BLOCKS_FAIL(corrupt, store->volume(child));
+        IRONCORE_BLOCKS_FAIL(corrupt, store->access(child));
+        IRONCORE_BLOCKS_FAIL(corrupt, store->open(child, {}));
+        IRONCORE_BLOCKS_FAIL(corrupt, store->take_snapshot(child, Uid::random(), {}));
+      }
+    };
+    fs::rename(file, away);
+    IRONCORE_BLOCKS_FAIL(not_found, store->snapshot(snapshot));
+    CHECK(store->snapshots()->empty());
+    IRONCORE_BLOCKS_FAIL(not_found, store->open(snapshot, {}));
+    IRONCORE_BLOCKS_FAIL(not_found, store->take_snapshot(id, uid, {}));
+    IRONCORE_BLOCKS_FAIL(not_found, create(*store, new_id(), restore_spec(4 * mib, uid)));
+    check_child();
+    write_text(file, "short");
+    IRONCORE_BLOCKS_FAIL(corrupt, store->snapshot(snapshot));
+    CHECK(store->snapshots()->empty());
+    IRONCORE_BLOCKS_FAIL(corrupt, create(*store, new_id(), restore_spec(4 * mib, uid)));
+    check_child();
+    fs::rename(away, file);
+    IRONCORE_BLOCKS_OK(store->snapshot(snapshot));
+    CHECK(content(*store, child) == before);
+    fs::remove(file);
+    IRONCORE_BLOCKS_OK(store->remove(child));
+    IRONCORE_BLOCKS_OK(store->remove_snapshot(snapshot));
+    IRONCORE_BLOCKS_FAIL(not_found, store->snapshot(snapshot));
+    IRONCORE_BLOCKS_OK(store->maintain({}));
+    CHECK(fs::is_empty(place.root() / "snapshots" / team_a));
+  }
+}
+
+TEST_CASE("local: a base whose file is gone or was cut is imported again, for its volumes too") {
+  LocalPlace place;
+  const auto store = place.open();
+  const auto image = base_in(place, *store);
+  const auto id = new_id();
+  created(*store, id, base_spec(4 * mib, image.source.digest));
+  const bool is_alone = format_of(*store, id) == "raw";
+  const auto file = place.root() / "bases" / ("sha256-" + image.source.digest.hex() + ".raw");
+  for (const bool is_cut : {false, true}) {
+    CAPTURE(is_cut);
+    fs::remove(file);
+    if (is_cut) write_text(file, "short");
+    const auto made = create(*store, new_id(), base_spec(4 * mib, image.source.digest));
+    REQUIRE_FALSE(made.has_value());
+    CHECK(made.error().code() == (is_cut ? ErrorCode::corrupt : ErrorCode::not_found));
+    if (!is_alone) {
+      IRONCORE_BLOCKS_FAIL(corrupt, store->volume(id));
+      IRONCORE_BLOCKS_FAIL(corrupt, store->open(id, {}));
+      IRONCORE_BLOCKS_FAIL(corrupt, store->take_snapshot(id, Uid::random(), {}));
+    }
+    IRONCORE_BLOCKS_OK(store->import_base(image.source, {}, {}));
+    CHECK(bytes_of(file) == image.bytes);
+    CHECK(mode_of(file) == 0444);
+    CHECK(content(*store, id) == longer(image.bytes, 4 * mib));
+    CHECK(store->bases()->front().children == (is_alone ? 0 : 1));
+  }
 }
 
 TEST_CASE("local: links are not followed") {

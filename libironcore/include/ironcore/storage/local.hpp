@@ -50,7 +50,9 @@ struct LocalOptions {
 /// be ended. Encryption is `unsupported`. Clients are processes (`pid:1234`), or `unknown` if this user may not see whose.
 ///
 /// A volume has at most 16 TiB. A snapshot and a volume with a damaged record answer `corrupt` and are missing from lists; nothing that they may depend on is
-/// removed. `maintain` separates nothing, and removes half base images itself.
+/// removed. So are those whose file was cut or replaced, and those whose file is gone, which answer `not_found`, until the file is back; nothing is written to
+/// it meanwhile. `create` for such a volume is `corrupt`: it makes no other one in its place. Lists look at the volume's own file; `volume`, `access` and all that
+/// uses the data also look at those that it is based on (`corrupt`). `import_base` imports an image again whose file is gone or was cut. `maintain` separates nothing, and removes half base images itself.
 class LocalStore {
  public:
   /// Touches no file. `invalid` for a directory that cannot be used.

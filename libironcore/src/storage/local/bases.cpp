@@ -66,9 +66,14 @@ Result<BaseImage> Store::import_checked(const std::string& what, const BaseSourc
                lock(tree_.root, what, LockMode::exclusive, {clock_, std::chrono::hours(24 * 365), stop}));
   IRONCORE_TRY(const Place place, tree_.base_place(source.digest));
   IRONCORE_TRY(const auto existing, load(place));
-  if (existing) {
+  if (existing && is_whole(place, *existing)) {
     IRONCORE_TRY(const auto children, tree_.count_children());
     return base_of(source.digest, *existing, children);
+  }
+  if (existing) {
+    // Its file is gone or was cut. The digest says that the next one is the same, also for those who are based on it.
+    IRONCORE_TRY(const UniqueFd alone, hold(bases_key));
+    IRONCORE_CHECK(erase(place));
   }
   IRONCORE_CHECK(clear(place));
   Record record;

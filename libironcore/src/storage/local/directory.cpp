@@ -163,6 +163,14 @@ bool Directory::has(const std::string& name) const {
   return ::faccessat(fd_.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+Result<struct stat> Directory::status(const std::string& name) const {
+  struct stat out {};
+  if (::fstatat(fd_.get(), name.c_str(), &out, AT_SYMLINK_NOFOLLOW) != 0) {
+    return system_error(errno, "look at " + path(name).string());
+  }
+  return out;
+}
+
 Result<std::vector<std::string>> Directory::names() const {
   // Another description of the directory: the position of reading belongs to it.
   UniqueFd fd(::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));

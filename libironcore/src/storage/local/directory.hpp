@@ -2,6 +2,7 @@
 // A directory that is open: files in it by name, never by a path that somebody could bend; and locks between calls.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <filesystem>
@@ -35,6 +36,8 @@ class Directory {
   /// Succeeds also if there is none.
   Result<void> remove(const std::string& name) const;
   bool has(const std::string& name) const;
+  /// Of the name itself, where it is a link. `not_found` if there is none.
+  Result<struct stat> status(const std::string& name) const;
   /// Sorted.
   Result<std::vector<std::string>> names() const;
   Result<void> sync() const;

@@ -16,6 +16,7 @@ Result<std::shared_ptr<Disk>> Disk::open(std::vector<File> files, std::uint64_t 
   for (auto& file : files) {
     Layer layer{std::move(file), nullptr};
     if (layer.file.format == image::DiskFormat::qcow2) {
+      IRONCORE_CHECK(check_length(layer.file.fd.get(), layer.file.name, layer.file.format));
       IRONCORE_TRY(layer.qcow2, Qcow2File::open(layer.file.fd.get(), layer.file.name, is_writable && layers.empty()));
     }
     layers.push_back(std::move(layer));
@@ -156,6 +157,12 @@ class LocalData final : public BlockData {
 };
 
 }  // namespace
+
+Result<void> check_length(int fd, const std::string& name, image::DiskFormat format) {
+  if (format == image::DiskFormat::raw) return {};
+  IRONCORE_TRY(const auto file, Qcow2File::open(fd, name, false));
+  return file->check_length();
+}
 
 std::unique_ptr<BlockData> block_data(OpenDisk disk, Executor executor) {
   return std::make_unique<LocalData>(std::move(disk), std::move(executor));

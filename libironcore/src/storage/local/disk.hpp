@@ -96,6 +96,9 @@ class OpenDisk {
   std::shared_ptr<Disk> disk_;
 };
 
+/// Whether an image file that is open, and that errors call `name`, still has everything that its own tables name; `corrupt` if not.
+Result<void> check_length(int fd, const std::string& name, image::DiskFormat format);
+
 using Executor = std::function<void(std::function<void()>)>;
 
 std::unique_ptr<BlockData> block_data(OpenDisk disk, Executor executor);

@@ -8,7 +8,8 @@
 
 namespace ironcore::storage::local {
 
-/// Those that this user may look at, apart from this process's descriptor `fd`, which is of the file in question.
+/// Those that have a lock on it, or, when nobody is seen with one, all others than this process. Only those that this user may look at, and never this process's
+/// descriptor `fd`, which is of the file in question.
 std::vector<Client> openers_of(int fd);
 
 }  // namespace ironcore::storage::local

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ironcore/base/names.hpp"
+#include "qcow2_file.hpp"
 
 namespace ironcore::storage::local {
 
@@ -13,6 +14,15 @@ using image::DiskFormat;
 namespace {
 
 constexpr std::size_t record_limit = 4096;
+
+/// A qcow2 file grows with what is written to it, and its header may wait for whoever has it open.
+std::uint64_t smallest_file(const Record& record) {
+  return record.format == DiskFormat::raw ? record.size_bytes : Qcow2File::smallest_file;
+}
+
+bool is_whole(const struct stat& status, const Record& record) {
+  return S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) >= smallest_file(record);
+}
 
 }  // namespace
 
@@ -81,6 +91,43 @@ Result<Found> find(const Directory& kind, const BlockId& id, std::string_view wo
   return Error(ErrorCode::not_found, "there is no " + std::string(word) + " " + words(id));
 }
 
+bool is_whole(const Place& place, const Record& record) {
+  const auto status = place.directory.status(place.data(record.format));
+  return status && is_whole(*status, record);
+}
+
+Result<void> check_file(const Place& place, const Record& record, std::string_view word, const std::string& name) {
+  const auto status = place.directory.status(place.data(record.format));
+  if (status && is_whole(*status, record)) return {};
+  const auto path = place.path(record.format).string();
+  const auto what = std::string(word) + " " + name;
+  const std::string advice =
+      ": bring it back from a backup, nothing is written to it meanwhile; or remove the " + std::string(word);
+  if (!status) {
+    if (status.error().code() != ErrorCode::not_found) return status.error();
+    return Error(ErrorCode::not_found, "the file of " + what + " is gone, " + path + advice);
+  }
+  if (!S_ISREG(status->st_mode)) {
+    return Error(ErrorCode::corrupt, "the file of " + what + ", " + path + ", is not a regular file any more" + advice);
+  }
+  return Error(ErrorCode::corrupt, "the file of " + what + ", " + path + ", was cut: it has " +
+                                       std::to_string(status->st_size) + " bytes and must have at least " +
+                                       std::to_string(smallest_file(record)) + advice);
+}
+
+Result<Found> find_whole(const Directory& kind, const BlockId& id, std::string_view word) {
+  IRONCORE_TRY(Found first, find(kind, id, word));
+  if (check_file(first.place, first.record, word, words(id))) return first;
+  // Perhaps somebody removed it, or made it anew, between the look at the record and the one at the file.
+  IRONCORE_TRY(Found found, find(kind, id, word));
+  IRONCORE_CHECK(check_file(found.place, found.record, word, words(id)));
+  return found;
+}
+
+Error as_damage(Error error) {
+  return error.code() == ErrorCode::not_found ? Error(ErrorCode::corrupt, error.message()) : error;
+}
+
 Result<bool> has(const Directory& kind, const BlockId& id) {
   IRONCORE_TRY(const auto place, place_of(kind, id));
   return place && place->directory.has(place->record());
@@ -102,18 +149,19 @@ Result<std::vector<std::string>> tenants(const Directory& kind) {
   return names;
 }
 
-Result<void> each_record(const Directory& kind, const std::function<void(const BlockId&, const Record&)>& take) {
+Result<void> each_record(const Directory& kind,
+                         const std::function<void(const BlockId&, const Place&, const Record&)>& take) {
   IRONCORE_TRY(const auto all, tenants(kind));
   for (const auto& tenant : all) {
-    IRONCORE_CHECK(each_record_of(kind, tenant, [&](const BlockId& id, const Result<std::optional<Record>>& record) {
-      if (record && *record) take(id, **record);
-    }));
+    IRONCORE_CHECK(each_record_of(
+        kind, tenant, [&](const BlockId& id, const Place& place, const Result<std::optional<Record>>& record) {
+          if (record && *record) take(id, place, **record);
+        }));
   }
   return {};
 }
 
-Result<void> each_record_of(const Directory& kind, const std::string& tenant,
-                            const std::function<void(const BlockId&, const Result<std::optional<Record>>&)>& take) {
+Result<void> each_record_of(const Directory& kind, const std::string& tenant, const TakeRecord& take) {
   auto directory = kind.enter(tenant);
   if (!directory) {
     if (directory.error().code() == ErrorCode::not_found) return {};
@@ -125,7 +173,7 @@ Result<void> each_record_of(const Directory& kind, const std::string& tenant,
     if (!name.ends_with(".record")) continue;
     place.stem = name.substr(0, name.find('.'));
     const auto uid = Uid::parse(place.stem);
-    if (uid) take({tenant, *uid}, load(place));
+    if (uid) take({tenant, *uid}, place, load(place));
   }
   return {};
 }

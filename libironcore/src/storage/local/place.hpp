@@ -63,14 +63,24 @@ Result<std::optional<Place>> place_of(const Directory& kind, const BlockId& id);
 Result<Place> make_place(const Directory& kind, const BlockId& id);
 /// `not_found`, with this word, if it is not there or was removed.
 Result<Found> find(const Directory& kind, const BlockId& id, std::string_view word);
+/// Whether the file of a thing can be what its record says, as far as one look tells.
+bool is_whole(const Place& place, const Record& record);
+/// The same: `not_found` if it is gone, `corrupt` if it is no file or was cut. `word` and `name` say what it is.
+Result<void> check_file(const Place& place, const Record& record, std::string_view word, const std::string& name);
+/// `find`, with its file.
+Result<Found> find_whole(const Directory& kind, const BlockId& id, std::string_view word);
+/// For a file that something else rests on: that it is gone is no `not_found` of what was asked for.
+Error as_damage(Error error);
 /// Whether a thing of this kind has the uid.
 Result<bool> has(const Directory& kind, const BlockId& id);
 
 Result<std::vector<std::string>> tenants(const Directory& kind);
 /// Damaged records are left out.
-Result<void> each_record(const Directory& kind, const std::function<void(const BlockId&, const Record&)>& take);
-Result<void> each_record_of(const Directory& kind, const std::string& tenant,
-                            const std::function<void(const BlockId&, const Result<std::optional<Record>>&)>& take);
+Result<void> each_record(const Directory& kind,
+                         const std::function<void(const BlockId&, const Place&, const Record&)>& take);
+/// The `Place` is good until `take` returns.
+using TakeRecord = std::function<void(const BlockId&, const Place&, const Result<std::optional<Record>>&)>;
+Result<void> each_record_of(const Directory& kind, const std::string& tenant, const TakeRecord& take);
 
 /// The stems of the files in a directory.
 struct Stems {

@@ -82,6 +82,26 @@ Result<std::unique_ptr<Qcow2File>> Qcow2File::open(int fd, std::string name, boo
   return file;
 }
 
+Result<void> Qcow2File::check_length() const {
+  const auto refuse = [&](const char* why) {
+    return Error(ErrorCode::corrupt, name_ + why + ": bring it back from a backup");
+  };
+  constexpr const char* cut = " was cut: it holds less than its tables say";
+  auto left = end_ / cluster;  // or a few tables that are named over and over would take for ever
+  for (const auto table : l1_) {
+    const auto at = table & offset_mask;
+    if (at == 0) continue;
+    if (at >= end_) return refuse(cut);
+    if (left-- == 0) return refuse(" has a damaged table of level 1");
+    IRONCORE_TRY(const auto entries, read_table(fd_, name_, at, entries_per_table));
+    const bool is_cut = std::ranges::any_of(entries, [&](std::uint64_t entry) {
+      return (entry & (zeros | compressed)) == 0 && (entry & offset_mask) >= end_;
+    });
+    if (is_cut) return refuse(cut);
+  }
+  return {};
+}
+
 Result<std::uint64_t> Qcow2File::read_number(std::uint64_t offset) const {
   std::array<std::byte, 8> bytes{};
   IRONCORE_CHECK(read_at(fd_, name_, offset, bytes));

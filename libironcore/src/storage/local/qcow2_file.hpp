@@ -21,12 +21,17 @@ namespace ironcore::storage::local {
 class Qcow2File {
  public:
   static constexpr std::uint64_t cluster_size = std::uint64_t{1} << 16;
+  /// Header, table of counts, counts, level 1.
+  static constexpr std::uint64_t smallest_file = 4 * cluster_size;
   /// Reads what is below, as if nothing was in this file.
   using Below = std::function<Result<void>(std::uint64_t offset, std::span<std::byte> into)>;
 
   /// `fd` stays the caller's, errors call it `name`. `corrupt` or `unsupported` for a file that `create_overlay_disk` and QEMU's disks do not make.
   static Result<std::unique_ptr<Qcow2File>> open(int fd, std::string name, bool is_writable);
 
+  /// `corrupt` if the tables name what lies behind the end of the file. No crash does that, neither ours nor QEMU's: a sync of the data, with the length, comes
+  /// before whatever names it.
+  Result<void> check_length() const;
   Result<void> read(std::uint64_t offset, std::span<std::byte> into, const Below& below);
   Result<void> write(std::uint64_t offset, BytesView bytes, const Below& below);
   Result<void> zero(std::uint64_t offset, std::uint64_t size, const Below& below);

@@ -14,6 +14,15 @@ using image::DiskFormat;
 
 namespace {
 
+/// The file of the volume may be longer than its record says, never shorter: what would be added here are zeros that nobody wrote.
+Result<void> trim(int copy, const Found& volume, const std::filesystem::path& path) {
+  IRONCORE_TRY(const std::uint64_t size, image::disk_size(copy, path, DiskFormat::raw));
+  if (size >= volume.record.size_bytes) return resize(copy, path, volume.record.size_bytes);
+  return Error(ErrorCode::corrupt, volume.place.path(DiskFormat::raw).string() +
+                                       " was cut during the snapshot: it has " + std::to_string(size) +
+                                       " bytes: bring it back from a backup");
+}
+
 Snapshot snapshot_of(const BlockId& id, const Record& record) {
   return {id, record.volume, record.size_bytes, false};
 }
@@ -29,14 +38,15 @@ Result<Snapshot> Store::take_snapshot(const BlockId& volume, const Uid& snapshot
 
 Result<Snapshot> Store::snapshot(const BlockId& id) {
   IRONCORE_CHECK(check_id(id));
-  IRONCORE_TRY(const Found found, find(tree_.snapshots, id, "snapshot"));
+  IRONCORE_TRY(const Found found, find_whole(tree_.snapshots, id, "snapshot"));
+  IRONCORE_CHECK(within(tree_.layers(id.tenant, found.record.backing), "snapshot " + words(id)));
   return snapshot_of(id, found.record);
 }
 
 Result<std::vector<Snapshot>> Store::snapshots() {
   std::vector<Snapshot> out;
-  IRONCORE_CHECK(each_record(tree_.snapshots, [&](const BlockId& id, const Record& record) {
-    if (!record.is_removed) out.push_back(snapshot_of(id, record));
+  IRONCORE_CHECK(each_record(tree_.snapshots, [&](const BlockId& id, const Place& place, const Record& record) {
+    if (!record.is_removed && is_whole(place, record)) out.push_back(snapshot_of(id, record));
   }));
   return out;
 }
@@ -63,12 +73,15 @@ Result<Snapshot> Store::take_checked(const BlockId& volume, const BlockId& id, c
   IRONCORE_TRY(const auto before, place_of(tree_.snapshots, id));
   if (before) {
     IRONCORE_TRY(const auto existing, load(*before));
-    if (existing && existing->volume == volume.uid && !existing->is_removed) return snapshot_of(id, *existing);
+    if (existing && existing->volume == volume.uid && !existing->is_removed) {
+      IRONCORE_CHECK(check_file(*before, *existing, "snapshot", words(id)));
+      return snapshot_of(id, *existing);
+    }
     if (existing) return Error(ErrorCode::already_exists, "a snapshot has or had this uid: use another one");
   }
   IRONCORE_TRY(const bool is_volume, has(tree_.volumes, id));
   if (is_volume) return Error(ErrorCode::already_exists, "a volume has this uid: use another one");
-  IRONCORE_TRY(const Found found, find(tree_.volumes, volume, "volume"));
+  IRONCORE_TRY(const Found found, whole_volume(volume));
   IRONCORE_TRY(const Place place, make_place(tree_.snapshots, id));
   IRONCORE_CHECK(clear(place));
   Record record = found.record;
@@ -78,7 +91,8 @@ Result<Snapshot> Store::take_checked(const BlockId& volume, const BlockId& id, c
     const auto path = place.path(record.format);
     IRONCORE_TRY(const UniqueFd fd, place.directory.create(place.data(record.format)));
     IRONCORE_CHECK(copy_moment(volume, found, fd.get(), path, stop));
-    if (record.format == DiskFormat::raw) IRONCORE_CHECK(resize(fd.get(), path, record.size_bytes));
+    IRONCORE_CHECK(check_length(fd.get(), found.place.path(record.format).string(), record.format));
+    if (record.format == DiskFormat::raw) IRONCORE_CHECK(trim(fd.get(), found, path));
     IRONCORE_CHECK(sync_file(fd.get(), path));
     return save(place, record);
   }();

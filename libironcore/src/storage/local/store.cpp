@@ -97,7 +97,7 @@ Result<bool> Store::is_key_of(const BlockId& id, const EncryptionKey&) {
 Result<Access> Store::access(const BlockId& id) {
   IRONCORE_CHECK(check_id(id));
   IRONCORE_TRY(const UniqueFd held, hold(words(id)));
-  IRONCORE_TRY(const Found found, find(tree_.volumes, id, "volume"));
+  IRONCORE_TRY(const Found found, whole_volume(id));
   IRONCORE_CHECK(within(catch_up(id, found), "prepare volume " + words(id)));
   Access out{.driver = "local", .handle = handle_of(id), .attributes = {}, .secrets = {}};
   out.attributes["path"] = found.place.path(found.record.format).string();
@@ -171,7 +171,11 @@ OpenDisk Store::find_open(const BlockId& id) {
 Result<OpenDisk> Store::open_disk(const BlockId& id, bool has_key) {
   IRONCORE_TRY(const bool is_volume, has(tree_.volumes, id));
   const auto kind = is_volume ? "volume" : "snapshot";
-  auto found = find(is_volume ? tree_.volumes : tree_.snapshots, id, is_volume ? "volume" : "volume or snapshot");
+  IRONCORE_TRY(const bool is_snapshot, has(tree_.snapshots, id));
+  if (!is_volume && !is_snapshot) {
+    return Error(ErrorCode::not_found, "there is no volume or snapshot " + words(id));
+  }
+  const auto found = find_whole(is_volume ? tree_.volumes : tree_.snapshots, id, kind);
   if (!found) return found.error();
   const auto opening = std::string("open ") + kind + " " + words(id);
   if (has_key) return Error(ErrorCode::invalid, opening + ": it is not encrypted: open it without a key");
@@ -187,8 +191,9 @@ Result<OpenDisk> Store::open_disk(const BlockId& id, bool has_key) {
     IRONCORE_CHECK(
         within(tell_users(found->record.format == DiskFormat::raw ? share_image(fd, path) : lock_image(fd, path), fd),
                opening));
-    IRONCORE_CHECK(
-        within(image::grow_disk(files[0].fd.get(), path, found->record.format, found->record.size_bytes), opening));
+    if (found->record.format == DiskFormat::qcow2) {
+      IRONCORE_CHECK(within(image::grow_disk(fd, path, DiskFormat::qcow2, found->record.size_bytes), opening));
+    }
   }
   IRONCORE_CHECK(within(tree_.add_layers(id.tenant, found->record.backing, files), opening));
   auto disk = Disk::open(std::move(files), found->record.size_bytes, is_volume);

@@ -86,6 +86,8 @@ class Store final : public BlockStore {
 
   // --- volumes.cpp
   Result<Volume> volume_of(const BlockId& id, const Record& record) const;
+  /// With its file, and those that it is based on.
+  Result<Found> whole_volume(const BlockId& id) const;
   /// What a new volume is made from.
   struct Source {
     Place place;

@@ -34,13 +34,14 @@ Result<std::uint32_t> Tree::dependents(const Parent& parent, const std::optional
     if (tenant) all = {*tenant};
     for (const auto& one : all) {
       Result<void> readable;
-      IRONCORE_CHECK(each_record_of(*kind, one, [&](const BlockId&, const Result<std::optional<Record>>& record) {
-        if (!record) {
-          readable = record.error();
-        } else if (*record && (*record)->backing == parent) {
-          ++count;
-        }
-      }));
+      IRONCORE_CHECK(
+          each_record_of(*kind, one, [&](const BlockId&, const Place&, const Result<std::optional<Record>>& record) {
+            if (!record) {
+              readable = record.error();
+            } else if (*record && (*record)->backing == parent) {
+              ++count;
+            }
+          }));
       IRONCORE_CHECK(readable);
     }
   }
@@ -50,7 +51,7 @@ Result<std::uint32_t> Tree::dependents(const Parent& parent, const std::optional
 Result<Tree::Children> Tree::count_children() const {
   Children out;
   for (const auto* kind : {&volumes, &snapshots}) {
-    IRONCORE_CHECK(each_record(*kind, [&](const BlockId&, const Record& record) {
+    IRONCORE_CHECK(each_record(*kind, [&](const BlockId&, const Place&, const Record& record) {
       if (const auto* digest = std::get_if<crypto::Digest>(&record.backing)) ++out[*digest];
     }));
   }
@@ -78,18 +79,35 @@ Result<Found> Tree::layer(const std::string& tenant, const Uid& uid) const {
   return Error(ErrorCode::corrupt, "snapshot " + words(id) + ", which it is based on, is missing");
 }
 
-Result<void> Tree::add_layers(const std::string& tenant, Parent backing, std::vector<Disk::File>& files) const {
+Result<std::vector<Found>> Tree::layers(const std::string& tenant, Parent backing) const {
   IRONCORE_CHECK(depth_of(tenant, backing));
+  std::vector<Found> out;
   while (!std::holds_alternative<std::monostate>(backing)) {
     if (const auto* digest = std::get_if<crypto::Digest>(&backing)) {
-      IRONCORE_TRY(const Place place, base_place(*digest));
-      IRONCORE_CHECK(add_file(place, DiskFormat::raw, O_RDONLY, files));
-      return {};
+      IRONCORE_TRY(Place place, base_place(*digest));
+      IRONCORE_TRY(auto record, load(place));
+      if (!record) {
+        return Error(ErrorCode::corrupt,
+                     "base image " + digest->to_text() + ", which it is based on, is missing: import it again");
+      }
+      out.push_back({std::move(place), std::move(*record)});
+      const auto whole = check_file(out.back().place, out.back().record, "base image", digest->to_text());
+      if (!whole) return as_damage(whole.error());
+      break;
     }
-    IRONCORE_TRY(const Found found, layer(tenant, std::get<Uid>(backing)));
-    IRONCORE_CHECK(add_file(found.place, found.record.format, O_RDONLY, files));
+    const BlockId id{tenant, std::get<Uid>(backing)};
+    IRONCORE_TRY(Found found, layer(tenant, id.uid));
     backing = found.record.backing;
+    const auto whole = check_file(found.place, found.record, "snapshot", words(id));
+    if (!whole) return as_damage(whole.error());
+    out.push_back(std::move(found));
   }
+  return out;
+}
+
+Result<void> Tree::add_layers(const std::string& tenant, const Parent& backing, std::vector<Disk::File>& files) const {
+  IRONCORE_TRY(const auto below, layers(tenant, backing));
+  for (const auto& found : below) IRONCORE_CHECK(add_file(found.place, found.record.format, O_RDONLY, files));
   return {};
 }
 

@@ -34,8 +34,10 @@ struct Tree {
   Result<std::uint32_t> depth_of(const std::string& tenant, Parent backing) const;
   /// A snapshot that something is based on, removed or not.
   Result<Found> layer(const std::string& tenant, const Uid& uid) const;
+  /// What `backing` needs, from the top to the bottom, with their files; `corrupt` if one is missing or damaged.
+  Result<std::vector<Found>> layers(const std::string& tenant, Parent backing) const;
   /// Opens what `backing` needs, from the top to the bottom. The records say what that is: a file can say anything.
-  Result<void> add_layers(const std::string& tenant, Parent backing, std::vector<Disk::File>& files) const;
+  Result<void> add_layers(const std::string& tenant, const Parent& backing, std::vector<Disk::File>& files) const;
 };
 
 }  // namespace ironcore::storage::local

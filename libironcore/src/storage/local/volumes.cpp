@@ -50,13 +50,14 @@ Result<Volume> Store::create(const BlockId& id, const VolumeSpec& spec, const Pr
 
 Result<Volume> Store::volume(const BlockId& id) {
   IRONCORE_CHECK(check_id(id));
-  IRONCORE_TRY(const Found found, find(tree_.volumes, id, "volume"));
+  IRONCORE_TRY(const Found found, whole_volume(id));
   return volume_of(id, found.record);
 }
 
 Result<std::vector<Volume>> Store::volumes() {
   std::vector<Volume> out;
-  IRONCORE_CHECK(each_record(tree_.volumes, [&](const BlockId& id, const Record& record) {
+  IRONCORE_CHECK(each_record(tree_.volumes, [&](const BlockId& id, const Place& place, const Record& record) {
+    if (!is_whole(place, record)) return;
     auto volume = volume_of(id, record);
     if (volume) out.push_back(std::move(*volume));
   }));
@@ -88,6 +89,15 @@ Result<Volume> Store::volume_of(const BlockId& id, const Record& record) const {
   return Volume{id, record.size_bytes, false, record.limits, depth};
 }
 
+Result<Found> Store::whole_volume(const BlockId& id) const {
+  IRONCORE_TRY(Found found, find_whole(tree_.volumes, id, "volume"));
+  const auto below = tree_.layers(id.tenant, found.record.backing);
+  if (below) return found;
+  // They may go as soon as the volume has gone.
+  IRONCORE_CHECK(find(tree_.volumes, id, "volume"));
+  return below.error().within("volume " + words(id));
+}
+
 Result<Store::Source> Store::source_of(const std::string& tenant, const VolumeSource& source) const {
   if (const auto* base = std::get_if<FromBase>(&source)) {
     IRONCORE_TRY(Place place, tree_.base_place(base->digest));
@@ -95,12 +105,14 @@ Result<Store::Source> Store::source_of(const std::string& tenant, const VolumeSo
     if (!record) {
       return Error(ErrorCode::not_found, "there is no base image " + base->digest.to_text() + ": import it first");
     }
+    IRONCORE_CHECK(check_file(place, *record, "base image", base->digest.to_text()));
     auto path = "../../bases/" + place.data(DiskFormat::raw);
     return Source{std::move(place), std::move(*record), base->digest, std::move(path)};
   }
   const auto& from = std::get<FromSnapshot>(source);
   const BlockId id{tenant, from.snapshot};
-  IRONCORE_TRY(Found found, find(tree_.snapshots, id, "snapshot"));
+  IRONCORE_TRY(Found found, find_whole(tree_.snapshots, id, "snapshot"));
+  IRONCORE_CHECK(within(tree_.layers(tenant, found.record.backing), "snapshot " + words(id)));
   if (from.key) {
     return Error(ErrorCode::invalid, "snapshot " + words(id) + " is not encrypted: it is read without a key");
   }
@@ -128,6 +140,9 @@ Result<Volume> Store::create_checked(const BlockId& id, const VolumeSpec& spec, 
   IRONCORE_TRY(const auto existing, load(place));
   if (existing) {
     if (existing->size_bytes == record.size_bytes && existing->source == record.source) {
+      // Another one in its place would be empty, and nobody would notice.
+      const auto whole = whole_volume(id);
+      if (!whole) return as_damage(whole.error());
       return volume_of(id, *existing);
     }
     return Error(ErrorCode::already_exists, "it is there with " + std::to_string(existing->size_bytes) +
@@ -164,6 +179,7 @@ Result<void> Store::fill(const Place& place, Record& record, const std::string& 
   record.backing = source.record.backing;
   const auto path = place.path(record.format);
   IRONCORE_TRY(const UniqueFd from, source.place.directory.file(source.place.data(record.format), O_RDONLY));
+  IRONCORE_CHECK(check_length(from.get(), source.place.path(record.format).string(), record.format));
   {
     IRONCORE_TRY(const UniqueFd fd, place.directory.create(place.data(record.format)));
     if (::ioctl(fd.get(), FICLONE, from.get()) == 0) {
@@ -212,7 +228,7 @@ Result<void> Store::copy_whole(const Place& place, const Record& record, const s
 Result<Volume> Store::expand_checked(const BlockId& id, std::uint64_t size_bytes) {
   IRONCORE_CHECK(check_size(size_bytes));
   IRONCORE_TRY(const UniqueFd held, hold(words(id)));
-  IRONCORE_TRY(Found found, find(tree_.volumes, id, "volume"));
+  IRONCORE_TRY(Found found, whole_volume(id));
   if (size_bytes < found.record.size_bytes) {
     return Error(ErrorCode::invalid,
                  "a volume cannot shrink: it has " + std::to_string(found.record.size_bytes) + " bytes already");
@@ -220,13 +236,17 @@ Result<Volume> Store::expand_checked(const BlockId& id, std::uint64_t size_bytes
   if (size_bytes == found.record.size_bytes) return volume_of(id, found.record);
   found.record.size_bytes = size_bytes;
   const auto disk = find_open(id);
+  // The new length reaches the disk before the record that speaks of it, also where a call that was cut off had enlarged the file already.
   if (disk) {
     IRONCORE_CHECK(disk->grow(size_bytes));
+    IRONCORE_CHECK(sync_file(disk->top().fd.get(), disk->top().name));
   } else if (found.record.format == DiskFormat::qcow2) {
     IRONCORE_CHECK(catch_up(id, found));
   } else {
     IRONCORE_TRY(const UniqueFd fd, found.place.directory.file(found.place.data(DiskFormat::raw), O_RDWR));
-    IRONCORE_CHECK(image::grow_disk(fd.get(), found.place.path(DiskFormat::raw), DiskFormat::raw, size_bytes));
+    const auto path = found.place.path(DiskFormat::raw);
+    IRONCORE_CHECK(image::grow_disk(fd.get(), path, DiskFormat::raw, size_bytes));
+    IRONCORE_CHECK(sync_file(fd.get(), path));
   }
   IRONCORE_CHECK(save(found.place, found.record));
   return volume_of(id, found.record);
@@ -256,7 +276,9 @@ Result<void> Store::remove_checked(const BlockId& id) {
   // Locked until the files are gone, so that nobody starts to use them meanwhile. Whatever the record says: it may be damaged.
   std::vector<UniqueFd> locked;
   for (const auto format : {DiskFormat::raw, DiskFormat::qcow2}) {
-    if (!place->directory.has(place->data(format))) continue;
+    const auto status = place->directory.status(place->data(format));
+    if (!status && status.error().code() != ErrorCode::not_found) return status.error();
+    if (!status || !S_ISREG(status->st_mode)) continue;  // gone, or replaced by what nobody has as a disk
     IRONCORE_TRY(UniqueFd fd, place->directory.file(place->data(format), O_RDWR));
     IRONCORE_CHECK(tell_users(lock_image(fd.get(), place->path(format)), fd.get()));
     locked.push_back(std::move(fd));
