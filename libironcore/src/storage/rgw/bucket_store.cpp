@@ -190,7 +190,7 @@ Result<RgwBucketStore::Keys> RgwBucketStore::add_key(const Uid& id, const Keys& 
                                            {"generate-key", "false"}},
                                           stop));
   if (!answer.is_good()) return refusal(answer).within("add a key of user " + user(id));
-  return user_keys(id);
+  return user_keys(id, stop);
 }
 
 Result<RgwBucketStore::Place> RgwBucketStore::place(const Uid& id, const std::stop_token& stop) {
