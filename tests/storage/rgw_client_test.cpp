@@ -98,6 +98,83 @@ TEST_CASE("one connection serves many calls, and a closed one is replaced") {
   CHECK(gateway.requests() == 6);
 }
 
+TEST_CASE("what nobody asked for is no answer to the next request") {
+  const auto answers = [](const std::string& before, const std::string& after, Then then = Then::keep) {
+    int count = 0;
+    FakeGateway gateway([&](const FakeGateway::Asked&) -> FakeGateway::Reply {
+      return {.bytes = before + FakeGateway::http(200, "answer " + std::to_string(++count)) + after, .then = then};
+    });
+    const auto client = rgw::Client::create(options("http://" + gateway.authority()), machine_clock).value();
+    for (int i = 1; i <= 5; ++i) CHECK(ask(*client).value().body == "answer " + std::to_string(i));
+    CHECK(gateway.requests() == 5);
+    return gateway.connections();
+  };
+  const std::string interim = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n";
+  CHECK(answers("HTTP/1.1 100 Continue\r\n\r\n", "") == 1);
+  CHECK(answers(interim + interim + interim, "") == 1);
+  CHECK(answers("", "HTTP/1.1 100 Continue\r\n\r\n") == 5);
+  CHECK(answers("", FakeGateway::http(200, "of somebody else")) == 5);
+  for (const std::string& bytes :
+       {std::string("HTTP/1.1 101 Switching Protocols\r\n\r\n"), interim + interim + interim + interim + interim}) {
+    FakeGateway gateway(
+        [&](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = bytes + FakeGateway::http(200, "ok")}; });
+    CHECK(ask_once(gateway).error().code() == ErrorCode::corrupt);
+    CHECK(gateway.requests() == 1);
+  }
+}
+
+TEST_CASE("a kept connection on which something comes between two calls is not used again") {
+  const TestFile certificate("ironcore-rgw-late");
+  FakeGateway::make_certificate(certificate.path);
+  for (const bool is_secure : {false, true}) {
+    CAPTURE(is_secure);
+    int count = 0;
+    FakeGateway gateway(
+        [&](const FakeGateway::Asked&) -> FakeGateway::Reply {
+          return {.bytes = FakeGateway::http(200, "answer " + std::to_string(++count)),
+                  .late = FakeGateway::http(408, "late")};
+        },
+        is_secure ? certificate.path : std::filesystem::path());
+    rgw::Options with = options((is_secure ? "https://" : "http://") + gateway.authority());
+    if (is_secure) with.ca_file = certificate.path;
+    const auto client = rgw::Client::create(with, machine_clock).value();
+    for (int i = 1; i <= 3; ++i) {
+      CHECK(ask(*client).value().body == "answer " + std::to_string(i));
+      gateway.send_late();
+    }
+    CHECK(gateway.requests() == 3);
+    CHECK(gateway.connections() == 3);
+  }
+  FakeGateway quiet([](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = FakeGateway::http(200, "ok")}; },
+                    certificate.path);
+  rgw::Options secure = options("https://" + quiet.authority());
+  secure.ca_file = certificate.path;
+  const auto client = rgw::Client::create(secure, machine_clock).value();
+  for (int i = 0; i < 3; ++i) CHECK(ask(*client).value().body == "ok");
+  CHECK(quiet.connections() == 1);
+}
+
+TEST_CASE("what is of another user is not taken for this one's") {
+  const Uid id = Uid::random();
+  std::string user = "ironcore-" + id.to_text();
+  FakeGateway gateway([&](const FakeGateway::Asked& asked) -> FakeGateway::Reply {
+    if (asked.target.starts_with("/admin/bucket?"))
+      return {.bytes = FakeGateway::http(200, R"([{"bucket":"b-1","owner":")" + user + R"("}])")};
+    return {.bytes = FakeGateway::http(
+                200, R"({"user_id":")" + user + R"(","keys":[{"access_key":"KEY","secret_key":"hunter2"}]})")};
+  });
+  rgw::Options patient = options("http://" + gateway.authority());
+  patient.patience = std::chrono::seconds(20);
+  const auto store = rgw::open(patient, machine_clock).value();
+  CHECK(store->access(id).value().secret == "hunter2");
+  user = "ironcore-" + Uid::random().to_text();
+  CHECK(store->bucket(id).error().code() == ErrorCode::corrupt);
+  CHECK(store->keys(id).error().code() == ErrorCode::corrupt);
+  const auto refused = store->access(id);
+  CHECK(refused.error().code() == ErrorCode::corrupt);
+  CHECK(refused.error().message().find("hunter2") == std::string::npos);
+}
+
 TEST_CASE("an overloaded gateway is asked again, and not for ever") {
   int failures = 2;
   FakeGateway gateway([&](const FakeGateway::Asked&) -> FakeGateway::Reply {
@@ -288,10 +365,11 @@ TEST_CASE("an answer that makes no sense shows none of its secrets") {
   rgw::Options patient = options("http://" + gateway.authority());
   patient.patience = std::chrono::seconds(20);
   const auto store = rgw::open(patient, machine_clock).value();
-  for (const char* text : {"", "hunter2", R"({"keys":"hunter2"})", R"({"keys":["hunter2"]})",
-                           R"({"keys":[{"access_key":1,"secret_key":"hunter2"}]})",
-                           R"({"keys":[{"access_key":"","secret_key":"hunter2"}]})",
-                           R"({"keys":[{"access_key":"a\n","secret_key":"hunter2"}]})"}) {
+  for (const char* text :
+       {"", "hunter2", R"({"user_id":"u","keys":"hunter2"})", R"({"keys":[],"user":"hunter2"})",
+        R"({"user_id":"u","keys":["hunter2"]})", R"({"user_id":"u","keys":[{"access_key":1,"secret_key":"hunter2"}]})",
+        R"({"user_id":"u","keys":[{"access_key":"","secret_key":"hunter2"}]})",
+        R"({"user_id":"u","keys":[{"access_key":"a\n","secret_key":"hunter2"}]})"}) {
     body = text;
     const auto refused = store->keys(id);
     REQUIRE_MESSAGE(refused.has_error(), text);

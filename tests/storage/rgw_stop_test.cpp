@@ -47,10 +47,13 @@ const std::vector<std::pair<const char*, Call>> calls = {
 FakeGateway silent_after(int answers) {
   return FakeGateway([left = answers](const FakeGateway::Asked& asked) mutable -> FakeGateway::Reply {
     if (left-- <= 0) return {.bytes = "", .then = FakeGateway::Then::hang};
+    const auto from = asked.target.find("uid=") + 4;
+    const std::string user = asked.target.substr(from, asked.target.find('&', from) - from);
     if (asked.target.starts_with("/admin/user"))
-      return {.bytes = FakeGateway::http(200, R"({"keys":[{"access_key":"KEY","secret_key":"verysecret"}]})")};
+      return {.bytes = FakeGateway::http(
+                  200, R"({"user_id":")" + user + R"(","keys":[{"access_key":"KEY","secret_key":"verysecret"}]})")};
     if (asked.target.starts_with("/admin/bucket"))
-      return {.bytes = FakeGateway::http(200, R"([{"bucket":"a-bucket","owner":"ironcore-","usage":{}}])")};
+      return {.bytes = FakeGateway::http(200, R"([{"bucket":"a-bucket","owner":")" + user + R"("}])")};
     return {.bytes = FakeGateway::http(404, "")};
   });
 }

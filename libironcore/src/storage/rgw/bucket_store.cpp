@@ -49,6 +49,12 @@ Credentials new_key(const Uid& id, unsigned number) {
           .secret = crypto::hex(crypto::random_bytes(20))};
 }
 
+/// Rather nothing than the keys of somebody else.
+Error foreign_answer(const std::string& user) {
+  return {ErrorCode::corrupt, "asked for user " + user + ", the RADOS gateway answered for another one: see what is " +
+                                  "between here and the gateway"};
+}
+
 class RgwBucketStore final : public BucketStore {
  public:
   RgwBucketStore(Options options, std::unique_ptr<Client> client)
@@ -167,6 +173,8 @@ Result<BucketStats> RgwBucketStore::stats(const Uid& id, const std::stop_token& 
   if (answer.is_good()) {
     IRONCORE_TRY(found, parse_bucket_list(answer.body));
   }
+  if (std::ranges::any_of(found, [&](const BucketStats& bucket) { return bucket.owner != user(id); }))
+    return foreign_answer(user(id));
   if (found.empty()) return Error(ErrorCode::not_found, "there is no bucket of " + id.to_text() + ": create it first");
   return std::move(found.front());
 }
@@ -174,9 +182,11 @@ Result<BucketStats> RgwBucketStore::stats(const Uid& id, const std::stop_token& 
 Result<RgwBucketStore::Keys> RgwBucketStore::user_keys(const Uid& id, const std::stop_token& stop) {
   IRONCORE_TRY(const Answer answer, admin("GET", "user", {{"uid", user(id)}}, stop));
   if (!answer.is_good()) return refusal(answer).within("look for user " + user(id));
-  IRONCORE_TRY(Keys out, parse_user_keys(answer.body));
+  IRONCORE_TRY(UserKeys read, parse_user_keys(answer.body));
+  if (read.user != user(id)) return foreign_answer(user(id));
+  Keys& out = read.keys;
   std::ranges::sort(out, {}, [&](const Credentials& key) { return std::pair(key_number(id, key.key_id), key.key_id); });
-  return out;
+  return std::move(out);
 }
 
 Result<RgwBucketStore::Keys> RgwBucketStore::add_key(const Uid& id, const Keys& there, const std::stop_token& stop) {

@@ -115,11 +115,12 @@ std::string element_of_days(std::string_view outer, std::string_view name, std::
 
 }  // namespace
 
-Result<std::vector<Credentials>> parse_user_keys(std::string_view text) {
+Result<UserKeys> parse_user_keys(std::string_view text) {
   IRONCORE_TRY(const json::value value, parse_json(text));
   const json::value* keys = value.is_object() ? value.get_object().if_contains("keys") : nullptr;
   if (keys == nullptr || !keys->is_array()) return corrupt("a user without a list of keys");
-  std::vector<Credentials> out;
+  UserKeys out;
+  IRONCORE_TRY(out.user, text_in(value.get_object(), "user_id"));
   for (const json::value& key : keys->get_array()) {
     if (!key.is_object()) return corrupt("a key in it is no object");
     Credentials credentials;
@@ -128,7 +129,7 @@ Result<std::vector<Credentials>> parse_user_keys(std::string_view text) {
     // Both go into headers and, in the end, to users.
     if (credentials.key_id.empty() || in_one_line(credentials.key_id, 128) != credentials.key_id)
       return corrupt("the id of a key is not fit to be one");
-    out.push_back(std::move(credentials));
+    out.keys.push_back(std::move(credentials));
   }
   return out;
 }
