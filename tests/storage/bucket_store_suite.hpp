@@ -66,7 +66,9 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     CHECK_FALSE(lists(store, id));
     const Bucket made = store.create(id, spec).value();
     CHECK(made == Bucket{.id = id, .name = spec.name});
+    const BucketAccess access = store.access(id).value();
     CHECK(store.create(id, spec).value() == made);
+    CHECK(store.access(id).value().secret == access.secret);
     CHECK(store.bucket(id).value() == made);
     CHECK(lists(store, id));
     CHECK(store.settings(id).value() == BucketSettings());
@@ -148,6 +150,7 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     CHECK(second.secret != first.secret);
     REQUIRE(store.rotate_key(bucket.id, first.key_id).has_value());  // the answer was lost
     CHECK(bucket.access().key_id == second.key_id);
+    CHECK(bucket.access().secret == second.secret);
     CHECK(store.keys(bucket.id).value() ==
           std::vector{BucketKey{.id = first.key_id}, BucketKey{.id = second.key_id, .is_current = true}});
     CHECK(fixture->get(first, "o").value() == "content");

@@ -175,6 +175,41 @@ TEST_CASE("what is of another user is not taken for this one's") {
   CHECK(refused.error().message().find("hunter2") == std::string::npos);
 }
 
+TEST_CASE("a key is asked for once without its secret, and one whose answer was lost is found") {
+  const Uid id = Uid::random();
+  const std::string user = "ironcore-" + id.to_text();
+  std::string keys;
+  std::vector<std::string> asked_for;
+  bool is_made = true;
+  FakeGateway gateway([&](const FakeGateway::Asked& asked) -> FakeGateway::Reply {
+    if (asked.target.starts_with("/admin/bucket?"))
+      return {.bytes = FakeGateway::http(200, R"([{"bucket":"b-1","owner":")" + user + R"("}])")};
+    if (asked.method != "PUT")
+      return {.bytes = FakeGateway::http(200, R"({"user_id":")" + user + R"(","keys":[)" + keys + "]}")};
+    asked_for.push_back(asked.target);
+    const auto from = asked.target.find("access-key=") + 11;
+    if (is_made)
+      keys = R"({"access_key":")" + asked.target.substr(from, asked.target.find('&', from) - from) +
+             R"(","secret_key":"hunter)" + std::to_string(asked_for.size()) + R"("})";
+    return {.bytes = asked_for.size() == 1 ? std::string() : FakeGateway::http(503, ""), .then = Then::close};
+  });
+  rgw::Options patient = options("http://" + gateway.authority());
+  patient.patience = std::chrono::seconds(20);
+  const auto store = rgw::open(patient, machine_clock).value();
+  CHECK(store->access(id).value().secret == "hunter1");
+  CHECK(store->access(id).value().secret == "hunter1");
+  CHECK(asked_for.size() == 1);
+  keys.clear();
+  is_made = false;
+  const auto refused = store->access(id);
+  CHECK(refused.error().code() == ErrorCode::unavailable);
+  REQUIRE(asked_for.size() == 2);
+  for (const std::string& target : asked_for) {
+    CHECK(target.find("generate-key=true") != std::string::npos);
+    CHECK(target.find("secret") == std::string::npos);
+  }
+}
+
 TEST_CASE("an overloaded gateway is asked again, and not for ever") {
   int failures = 2;
   FakeGateway gateway([&](const FakeGateway::Asked&) -> FakeGateway::Reply {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The suite of BucketStore against a real RADOS gateway, and what only that one does.
 #define DOCTEST_CONFIG_IMPLEMENT
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <thread>
 
 #include "../support/cluster_main.hpp"
 #include "bucket_store_suite.hpp"
@@ -93,6 +96,39 @@ TEST_CASE("a stock client works with what access hands out") {
   std::ifstream(directory / "got") >> got;
   CHECK(got == "marker");
   CHECK(store->bucket(bucket.id).value().objects == 1);
+}
+
+TEST_CASE("no secret of a bucket stands in the gateway's log") {
+  const auto store = rgw::open(options(), machine_clock).value();
+  const TestBucket bucket(*store);
+  const BucketAccess first = bucket.access();
+  REQUIRE(store->rotate_key(bucket.id, first.key_id).has_value());
+  const BucketAccess second = bucket.access();
+  std::string log;
+  const auto read_log = [&] {
+    std::ifstream file(cluster->directory() / "log" / "client.rgw.log");
+    log.assign(std::istreambuf_iterator<char>(file), {});
+    return log.find("access-key=" + second.key_id) != std::string::npos;
+  };
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!read_log() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  REQUIRE(log.find("access-key=" + second.key_id) != std::string::npos);
+  CHECK(log.find("access-key=" + first.key_id) != std::string::npos);
+  CHECK(log.find(first.secret) == std::string::npos);
+  CHECK(log.find(second.secret) == std::string::npos);
+}
+
+TEST_CASE("a key that two ask for at once is made twice, and no secret that was handed out is replaced") {
+  const auto store = rgw::open(options(), machine_clock).value();
+  const TestBucket bucket(*store);
+  REQUIRE(store->revoke_key(bucket.id, bucket.access().key_id).has_value());
+  std::vector<Result<BucketAccess>> handed_out(4, Error(ErrorCode::internal, "not called"));
+  std::vector<std::thread> threads;
+  for (auto& access : handed_out) threads.emplace_back([&] { access = store->access(bucket.id); });
+  for (auto& thread : threads) thread.join();
+  for (const auto& access : handed_out)
+    if (access) CHECK(S3(*access).call("GET", bucket.name).has_value());
+  CHECK(std::ranges::any_of(handed_out, [](const auto& access) { return access.has_value(); }));
 }
 
 TEST_CASE("the user of a bucket makes no other one, and sees no other one") {

@@ -99,7 +99,7 @@ Result<Answer> Client::call(Request request, const Credentials& credentials, Dur
                                         authorization(signed_request, credentials, region_, "s3", now));
     auto answer = http_->exchange(signed_request, patience, stop);
     const bool may_pass = answer ? is_passing(*answer) : answer.error().code() == ErrorCode::unavailable;
-    if (!may_pass || left == 0) return answer;
+    if (!may_pass || left == 0 || !request.is_repeatable) return answer;
     if (!sleep_for(clock_, pause, stop))
       return Error(ErrorCode::cancelled,
                    "RADOS gateway " + endpoint().authority + ": a stop was requested: repeat the call");

@@ -17,8 +17,8 @@ class Client {
  public:
   static Result<std::unique_ptr<Client>> create(const Options& options, Clock& clock);
 
-  /// Fills in host, date and digest, signs and sends. Every call must be one that may be done twice. An answer that refuses is an answer;
-  /// one that tells of an overloaded gateway only after all retries. `cancelled` after a stop, at once.
+  /// Fills in host, date and digest, signs and sends. An answer that refuses is an answer;
+  /// one that tells of an overloaded gateway only after all retries, if the request is repeatable. `cancelled` after a stop, at once.
   Result<Answer> call(Request request, const Credentials& credentials, Duration patience,
                       const std::stop_token& stop = {});
   const Endpoint& endpoint() const noexcept { return http_->endpoint(); }

@@ -268,7 +268,7 @@ Result<Answer> HttpClient::exchange(const Request& request, Duration patience, c
     }
     bool is_stale = false;
     auto answer = connection->exchange(endpoint_, request, patience, stop, is_stale);
-    if (!answer && is_stale && !is_new) continue;  // each turn uses up a kept one
+    if (!answer && is_stale && !is_new && request.is_repeatable) continue;  // each turn uses up a kept one
     if (answer && connection->is_reusable()) {
       const std::lock_guard lock(shared_->mutex);
       if (shared_->kept.size() < most_kept) shared_->kept.push_back(std::move(connection));
