@@ -210,6 +210,42 @@ TEST_CASE("a key is asked for once without its secret, and one whose answer was 
   }
 }
 
+TEST_CASE("buckets are listed by pages of users, and only those of this store") {
+  const std::vector<Uid> ids{Uid::random(), Uid::random(), Uid::random()};
+  const auto user = [&](std::size_t i) { return "ironcore-" + ids[i].to_text(); };
+  std::vector<std::string> asked_for;
+  bool has_end = true;
+  FakeGateway gateway([&](const FakeGateway::Asked& asked) -> FakeGateway::Reply {
+    const auto page = [](const std::string& users, const std::string& marker) -> FakeGateway::Reply {
+      const std::string end = marker.empty() ? "false" : R"(true,"marker":")" + marker + R"(")";
+      return {.bytes = FakeGateway::http(200, R"({"keys":[)" + users + R"(],"truncated":)" + end + "}")};
+    };
+    if (asked.target.starts_with("/admin/user?")) {
+      CHECK(asked.target.find("max-entries=500") != std::string::npos);
+      if (!has_end) return page(R"("somebody")", "again");
+      const auto from = asked.target.find("marker=");
+      const std::string marker = from == std::string::npos ? "" : asked.target.substr(from + 7);
+      if (marker.empty()) return page('"' + user(0) + R"(","somebody","ironcore-else")", "5:a/b");
+      if (marker == "5%3Aa%2Fb&max-entries=500") return page("", "6");
+      return page('"' + user(1) + "\",\"" + user(2) + "\",\"" + user(1) + '"', "");
+    }
+    asked_for.push_back(asked.target);
+    for (std::size_t i = 0; i < 2; ++i)
+      if (asked.target.find("uid=" + user(i)) != std::string::npos)
+        return {.bytes = FakeGateway::http(200, R"([{"bucket":"b","owner":")" + user(i) + R"("}])")};
+    return {.bytes = FakeGateway::http(200, "[]")};
+  });
+  rgw::Options patient = options("http://" + gateway.authority());
+  patient.patience = std::chrono::seconds(20);
+  const auto store = rgw::open(patient, machine_clock).value();
+  const auto listed = store->buckets().value();
+  CHECK(listed.size() == 2);
+  for (const Bucket& bucket : listed) CHECK((bucket.id == ids[0] || bucket.id == ids[1]));
+  CHECK(asked_for.size() == 3);
+  has_end = false;
+  CHECK(store->buckets().error().code() == ErrorCode::corrupt);
+}
+
 TEST_CASE("an overloaded gateway is asked again, and not for ever") {
   int failures = 2;
   FakeGateway gateway([&](const FakeGateway::Asked&) -> FakeGateway::Reply {
@@ -330,7 +366,7 @@ TEST_CASE("what is no HTTP, or too much of it, is corrupt") {
   for (const std::string& bytes :
        {std::string("SSH-2.0-OpenSSH\r\n\r\n"), std::string("HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n"),
         "HTTP/1.1 200 OK\r\nx: " + std::string(20'000, 'x') + "\r\n\r\n",
-        std::string("HTTP/1.1 200 OK\r\ncontent-length: 67108865\r\n\r\n")}) {
+        std::string("HTTP/1.1 200 OK\r\ncontent-length: 1048577\r\n\r\n")}) {
     FakeGateway gateway(
         [&](const FakeGateway::Asked&) { return FakeGateway::Reply{.bytes = bytes, .then = Then::close}; });
     const auto refused = ask_once(gateway);

@@ -47,6 +47,9 @@ const std::vector<std::pair<const char*, Call>> calls = {
 FakeGateway silent_after(int answers) {
   return FakeGateway([left = answers](const FakeGateway::Asked& asked) mutable -> FakeGateway::Reply {
     if (left-- <= 0) return {.bytes = "", .then = FakeGateway::Then::hang};
+    if (asked.target.find("list=") != std::string::npos)
+      return {.bytes = FakeGateway::http(
+                  200, R"({"keys":["ironcore-)" + Uid::random().to_text() + R"("],"truncated":false})")};
     const auto from = asked.target.find("uid=") + 4;
     const std::string user = asked.target.substr(from, asked.target.find('&', from) - from);
     if (asked.target.starts_with("/admin/user"))

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <limits>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "client.hpp"
@@ -17,6 +18,9 @@
 namespace ironcore::storage::rgw {
 
 namespace {
+
+constexpr std::size_t users_in_a_page = 500;
+constexpr std::size_t most_pages = 2'000;
 
 constexpr const char* no_limits =
     "this RADOS gateway cannot limit rates: Ceph 17.2 (Quincy) or later can, for a store's user with the caps "
@@ -103,6 +107,8 @@ class RgwBucketStore final : public BucketStore {
   Result<void> clear(const Place& place, std::string what, const std::stop_token& stop);
 
   Result<BucketStats> stats(const Uid& id, const std::stop_token& stop);
+  /// Those who are this store's. One answer with the buckets of all users would be of any length.
+  Result<std::set<Uid>> users(const std::stop_token& stop);
   /// By age, the current one last. `not_found` if there is no user.
   Result<Keys> user_keys(const Uid& id, const std::stop_token& stop);
   Result<Keys> add_key(const Uid& id, const Keys& there, const std::stop_token& stop);
@@ -177,6 +183,25 @@ Result<BucketStats> RgwBucketStore::stats(const Uid& id, const std::stop_token& 
     return foreign_answer(user(id));
   if (found.empty()) return Error(ErrorCode::not_found, "there is no bucket of " + id.to_text() + ": create it first");
   return std::move(found.front());
+}
+
+Result<std::set<Uid>> RgwBucketStore::users(const std::stop_token& stop) {
+  std::set<Uid> out;
+  std::string marker;
+  for (std::size_t page = 0; page < most_pages; ++page) {
+    Query query{{"list", ""}, {"max-entries", std::to_string(users_in_a_page)}};
+    if (!marker.empty()) query.emplace_back("marker", marker);
+    IRONCORE_TRY(const Answer answer, admin("GET", "user", std::move(query), stop));
+    if (!answer.is_good()) return refusal(answer).within("list users");
+    IRONCORE_TRY(UserPage read, parse_user_page(answer.body));
+    for (const std::string_view name : read.users) {
+      if (!name.starts_with(options_.user_prefix)) continue;
+      if (const auto id = Uid::parse(name.substr(options_.user_prefix.size()))) out.insert(*id);
+    }
+    if (read.marker.empty()) return out;
+    marker = std::move(read.marker);
+  }
+  return Error(ErrorCode::corrupt, "the RADOS gateway's list of users has no end: see that the endpoint is one's");
 }
 
 Result<RgwBucketStore::Keys> RgwBucketStore::user_keys(const Uid& id, const std::stop_token& stop) {
@@ -272,14 +297,15 @@ Result<Bucket> RgwBucketStore::bucket(const Uid& id, std::stop_token stop) {
 }
 
 Result<std::vector<Bucket>> RgwBucketStore::buckets(std::stop_token stop) {
-  IRONCORE_TRY(const Answer answer, admin("GET", "bucket", {{"stats", "true"}}, stop));
-  if (!answer.is_good()) return refusal(answer).within("list buckets");
-  IRONCORE_TRY(const std::vector<BucketStats> all, parse_bucket_list(answer.body));
+  IRONCORE_TRY(const std::set<Uid> ids, users(stop));
   std::vector<Bucket> out;
-  for (const BucketStats& stats : all) {
-    if (!stats.owner.starts_with(options_.user_prefix)) continue;
-    const auto id = Uid::parse(std::string_view(stats.owner).substr(options_.user_prefix.size()));
-    if (id) out.push_back(bucket_of(*id, stats));
+  for (const Uid& id : ids) {
+    auto found = bucket(id, stop);
+    if (found) {
+      out.push_back(std::move(*found));
+    } else if (found.error().code() != ErrorCode::not_found) {
+      return found.error().within("list buckets");
+    }
   }
   return out;
 }

@@ -134,6 +134,23 @@ Result<UserKeys> parse_user_keys(std::string_view text) {
   return out;
 }
 
+Result<UserPage> parse_user_page(std::string_view text) {
+  IRONCORE_TRY(const json::value value, parse_json(text));
+  const json::value* names = value.is_object() ? value.get_object().if_contains("keys") : nullptr;
+  if (names == nullptr || !names->is_array()) return corrupt("it is no list of users");
+  UserPage out;
+  for (const json::value& name : names->get_array()) {
+    if (!name.is_string()) return corrupt("the name of a user in it is no text");
+    out.users.emplace_back(name.get_string());
+  }
+  const json::value* more = value.get_object().if_contains("truncated");
+  if (more == nullptr || !more->is_bool()) return corrupt("a list of users that does not say whether there are more");
+  if (!more->get_bool()) return out;
+  IRONCORE_TRY(out.marker, text_in(value.get_object(), "marker"));
+  if (out.marker.empty()) return corrupt("a list of users that does not say where it goes on");
+  return out;
+}
+
 Result<std::vector<BucketStats>> parse_bucket_list(std::string_view text) {
   IRONCORE_TRY(const json::value value, parse_json(text));
   if (!value.is_array()) return corrupt("it is no list of buckets");

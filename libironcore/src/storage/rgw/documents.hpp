@@ -23,6 +23,14 @@ struct UserKeys {
 /// As `/admin/user` shows them.
 Result<UserKeys> parse_user_keys(std::string_view json);
 
+/// Some of all users, in no order.
+struct UserPage {
+  std::vector<std::string> users;
+  std::string marker;  ///< where the next page begins; empty = this is the last one
+};
+/// As `/admin/user?list` shows it.
+Result<UserPage> parse_user_page(std::string_view json);
+
 struct BucketStats {
   std::string name;
   std::string owner;

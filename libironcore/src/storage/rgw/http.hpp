@@ -47,7 +47,7 @@ class HttpClient {
   /// more than `most_body`).
   Result<Answer> exchange(const Request& request, Duration patience, const std::stop_token& stop);
 
-  static constexpr std::size_t most_body = std::size_t{64} << 20;
+  static constexpr std::size_t most_body = std::size_t{1} << 20;
 
  private:
   class Connection;
