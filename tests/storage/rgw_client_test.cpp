@@ -246,6 +246,46 @@ TEST_CASE("buckets are listed by pages of users, and only those of this store") 
   CHECK(store->buckets().error().code() == ErrorCode::corrupt);
 }
 
+TEST_CASE("a web server that knows no such page tells nothing about buckets") {
+  const Uid id = Uid::random();
+  const std::string user = "ironcore-" + id.to_text();
+  std::string place;  // from here on every answer is of somebody else
+  FakeGateway gateway([&](const FakeGateway::Asked& asked) -> FakeGateway::Reply {
+    if (asked.target.find(place) != std::string::npos)
+      return {.bytes = FakeGateway::http(404, "<html><body>no such page</body></html>")};
+    if (asked.target.starts_with("/admin/bucket?"))
+      return {.bytes = FakeGateway::http(200, R"([{"bucket":"b-1","owner":")" + user + R"("}])")};
+    if (asked.target.starts_with("/admin/user?"))
+      return {.bytes = FakeGateway::http(
+                  200, R"({"user_id":")" + user + R"(","keys":[{"access_key":"KEY","secret_key":"x"}]})")};
+    if (asked.target.ends_with("?versioning=")) return {.bytes = FakeGateway::http(200, "<VersioningConfiguration/>")};
+    const std::string code = asked.target.ends_with("?lifecycle=") ? "NoSuchLifecycleConfiguration"
+                             : asked.target.ends_with("?cors=")    ? "NoSuchCORSConfiguration"
+                             : asked.target.ends_with("?policy=")  ? "NoSuchBucketPolicy"
+                                                                   : "ObjectLockConfigurationNotFoundError";
+    return {.bytes = FakeGateway::http(404, "<Error><Code>" + code + "</Code></Error>")};
+  });
+  rgw::Options patient = options("http://" + gateway.authority());
+  patient.patience = std::chrono::seconds(20);
+  const auto store = rgw::open(patient, machine_clock).value();
+  place = "nothing";
+  CHECK(store->settings(id).value() == BucketSettings());
+  for (const char* setting : {"versioning", "lifecycle", "cors", "policy", "object-lock"}) {
+    place = "/b-1?" + std::string(setting);
+    const auto refused = store->settings(id);
+    REQUIRE_MESSAGE(refused.has_error(), setting);
+    CHECK_MESSAGE(refused.error().code() == ErrorCode::unavailable, refused.error());
+    CHECK(refused.error().message().find("no RADOS gateway") != std::string::npos);
+  }
+  place = "/";
+  CHECK(store->bucket(id).error().code() == ErrorCode::unavailable);
+  CHECK(store->keys(id).error().code() == ErrorCode::unavailable);
+  CHECK(store->create(id, {.name = "b-1"}).error().code() == ErrorCode::unavailable);
+  CHECK(store->buckets().error().code() == ErrorCode::unavailable);
+  CHECK(store->remove(id, Content::refuse, {}).error().code() == ErrorCode::unavailable);
+  CHECK(store->remove(id, Content::remove, {}).error().code() == ErrorCode::unavailable);
+}
+
 TEST_CASE("an overloaded gateway is asked again, and not for ever") {
   int failures = 2;
   FakeGateway gateway([&](const FakeGateway::Asked&) -> FakeGateway::Reply {

@@ -57,7 +57,14 @@ FakeGateway silent_after(int answers) {
                   200, R"({"user_id":")" + user + R"(","keys":[{"access_key":"KEY","secret_key":"verysecret"}]})")};
     if (asked.target.starts_with("/admin/bucket"))
       return {.bytes = FakeGateway::http(200, R"([{"bucket":"a-bucket","owner":")" + user + R"("}])")};
-    return {.bytes = FakeGateway::http(404, "")};
+    for (const auto& [setting, code] :
+         {std::pair("lifecycle", "NoSuchLifecycleConfiguration"), std::pair("cors", "NoSuchCORSConfiguration"),
+          std::pair("policy", "NoSuchBucketPolicy"), std::pair("object-lock", "ObjectLockConfigurationNotFoundError")})
+      if (asked.method == "GET" && asked.target.ends_with(std::string("?") + setting + "="))
+        return {.bytes = FakeGateway::http(404, "<Error><Code>" + std::string(code) + "</Code></Error>")};
+    if (asked.method == "GET" && asked.target.ends_with("?versioning="))
+      return {.bytes = FakeGateway::http(200, "<VersioningConfiguration/>")};
+    return {.bytes = FakeGateway::http(200, "")};
   });
 }
 

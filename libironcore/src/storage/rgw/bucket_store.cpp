@@ -59,6 +59,15 @@ Error foreign_answer(const std::string& user) {
                                   "between here and the gateway"};
 }
 
+/// What a gateway says when a bucket has no such setting; it has versions always.
+std::string_view absence_of(std::string_view setting) {
+  if (setting == "lifecycle") return "NoSuchLifecycleConfiguration";
+  if (setting == "cors") return "NoSuchCORSConfiguration";
+  if (setting == "policy") return "NoSuchBucketPolicy";
+  if (setting == "object-lock") return "ObjectLockConfigurationNotFoundError";
+  return "-";
+}
+
 class RgwBucketStore final : public BucketStore {
  public:
   RgwBucketStore(Options options, std::unique_ptr<Client> client)
@@ -153,8 +162,7 @@ Result<std::optional<std::string>> RgwBucketStore::read(const Place& place, std:
                                                         const std::stop_token& stop) {
   IRONCORE_TRY(Answer answer, s3(place, "GET", what, {}, stop));
   if (answer.is_good()) return std::optional(std::move(answer.body));
-  // A bucket without a policy and a bucket that is not there have the same status.
-  if (answer.status == 404 && parse_refusal(answer.body).code != "NoSuchBucket") return std::optional<std::string>();
+  if (is_absent(answer, absence_of(what))) return std::optional<std::string>();
   return refusal(answer).within("read " + what + " of bucket " + place.bucket);
 }
 
@@ -167,13 +175,13 @@ Result<void> RgwBucketStore::write(const Place& place, std::string what, std::st
 
 Result<void> RgwBucketStore::clear(const Place& place, std::string what, const std::stop_token& stop) {
   IRONCORE_TRY(const Answer answer, s3(place, "DELETE", what, {}, stop));
-  if (answer.is_good() || (answer.status == 404 && parse_refusal(answer.body).code != "NoSuchBucket")) return {};
+  if (answer.is_good() || is_absent(answer, absence_of(what))) return {};
   return refusal(answer).within("take back " + what + " of bucket " + place.bucket);
 }
 
 Result<BucketStats> RgwBucketStore::stats(const Uid& id, const std::stop_token& stop) {
   IRONCORE_TRY(const Answer answer, admin("GET", "bucket", {{"uid", user(id)}, {"stats", "true"}}, stop));
-  if (!answer.is_good() && answer.status != 404)
+  if (!answer.is_good() && !is_absent(answer, "NoSuchUser"))  // Ceph 16.2 says an empty list instead
     return refusal(answer).within("look for the bucket of " + id.to_text());
   std::vector<BucketStats> found;
   if (answer.is_good()) {
@@ -321,7 +329,7 @@ Result<void> RgwBucketStore::remove(const Uid& id, Content content, std::stop_to
     if (found) {
       // A user cannot be removed before its bucket, so that whoever was cut off here comes back to this.
       IRONCORE_TRY(const Answer answer, admin("DELETE", "bucket", {{"bucket", found->name}}, options_.patience, stop));
-      if (!answer.is_good() && answer.status != 404) return refusal(answer).within(context);
+      if (!answer.is_good() && !is_absent(answer, "NoSuchBucket")) return refusal(answer).within(context);
     }
   }
   Query query{{"uid", user(id)}};
@@ -329,10 +337,10 @@ Result<void> RgwBucketStore::remove(const Uid& id, Content content, std::stop_to
   IRONCORE_TRY(const Answer answer,
                admin("DELETE", "user", std::move(query),
                      content == Content::remove ? options_.removal_patience : options_.patience, stop));
-  if (answer.is_good() || answer.status == 404) return {};
+  if (answer.is_good() || is_absent(answer, "NoSuchUser")) return {};
   // For a user who still has a bucket the gateway's word is BucketAlreadyExists.
-  if (answer.status == 409)
-    return Error(ErrorCode::conflict, "something was written to it meanwhile: repeat the call").within(context);
+  if (answer.status == 409 || is_absent(answer, "NoSuchBucket") || is_absent(answer, "NoSuchKey"))
+    return Error(ErrorCode::conflict, "something was changed in it meanwhile: repeat the call").within(context);
   return refusal(answer).within(context);
 }
 

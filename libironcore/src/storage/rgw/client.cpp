@@ -2,6 +2,8 @@
 // Calls to a RADOS gateway.
 #include "client.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <stop_token>
 #include <string_view>
 #include <utility>
@@ -17,6 +19,15 @@ struct Meaning {
   ErrorCode code;
   std::string_view advice;
 };
+
+/// Each with 404.
+constexpr std::string_view absences[] = {"NoSuchUser",
+                                         "NoSuchBucket",
+                                         "NoSuchKey",
+                                         "NoSuchLifecycleConfiguration",
+                                         "NoSuchCORSConfiguration",
+                                         "NoSuchBucketPolicy",
+                                         "ObjectLockConfigurationNotFoundError"};
 
 Meaning meaning_of(unsigned status, std::string_view code) {
   constexpr std::string_view store_user =
@@ -41,7 +52,10 @@ Meaning meaning_of(unsigned status, std::string_view code) {
     case 403:
       return {ErrorCode::forbidden, store_user};
     case 404:
-      return {ErrorCode::not_found, "see that it was not removed"};
+      if (std::ranges::find(absences, code) != std::end(absences))
+        return {ErrorCode::not_found, "see that it was not removed"};
+      return {ErrorCode::unavailable,
+              "what answers there is no RADOS gateway: see the endpoint, and what is before it"};
     case 405:
     case 501:
       return {ErrorCode::unsupported, "a newer version of Ceph may be able to do it"};
@@ -62,6 +76,10 @@ bool is_passing(const Answer& answer) {
 }
 
 }  // namespace
+
+bool is_absent(const Answer& answer, std::string_view code) {
+  return answer.status == 404 && parse_refusal(answer.body).code == code;
+}
 
 Error refusal(const Answer& answer) {
   const Refusal refused = parse_refusal(answer.body);

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "http.hpp"
 #include "ironcore/base/clock.hpp"
@@ -33,6 +34,8 @@ class Client {
   Duration first_pause_;
 };
 
+/// What was asked for is not there: only if the gateway's own word for it says so. Anything else that answers 404 is no gateway, but a web server in its place.
+bool is_absent(const Answer& answer, std::string_view code);
 /// The one translation of what a gateway refuses.
 Error refusal(const Answer& answer);
 
