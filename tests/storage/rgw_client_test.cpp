@@ -286,6 +286,31 @@ TEST_CASE("a web server that knows no such page tells nothing about buckets") {
   CHECK(store->remove(id, Content::remove, {}).error().code() == ErrorCode::unavailable);
 }
 
+TEST_CASE("whom the gateway does not let in is told as such, and only a shut out key as a policy") {
+  const Uid id = Uid::random();
+  const std::string user = "ironcore-" + id.to_text();
+  std::string code;
+  FakeGateway gateway([&](const FakeGateway::Asked& asked) -> FakeGateway::Reply {
+    if (asked.target.starts_with("/admin/bucket?"))
+      return {.bytes = FakeGateway::http(200, R"([{"bucket":"b-1","owner":")" + user + R"("}])")};
+    if (asked.target.starts_with("/admin/user?"))
+      return {.bytes = FakeGateway::http(200, R"({"user_id":")" + user + R"(","keys":[]})")};
+    return {.bytes = FakeGateway::http(403, "<Error><Code>" + code + "</Code></Error>")};
+  });
+  rgw::Options patient = options("http://" + gateway.authority());
+  patient.patience = std::chrono::seconds(20);
+  const auto store = rgw::open(patient, machine_clock).value();
+  for (const auto& [said, told] :
+       {std::pair("AccessDenied", "the policy of bucket b-1"), std::pair("UserSuspended", "radosgw-admin user enable"),
+        std::pair("InvalidAccessKeyId", "no user has this key"), std::pair("RequestTimeTooSkewed", "clock")}) {
+    code = said;
+    const auto refused = store->settings(id);
+    REQUIRE(refused.has_error());
+    CHECK(refused.error().code() == ErrorCode::forbidden);
+    CHECK_MESSAGE(refused.error().message().find(told) != std::string::npos, refused.error());
+  }
+}
+
 TEST_CASE("an overloaded gateway is asked again, and not for ever") {
   int failures = 2;
   FakeGateway gateway([&](const FakeGateway::Asked&) -> FakeGateway::Reply {

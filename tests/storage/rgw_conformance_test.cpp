@@ -209,6 +209,29 @@ TEST_CASE("a policy that shuts out everybody shuts out neither an admin nor remo
   CHECK(store->bucket(bucket.id).error().code() == ErrorCode::not_found);
 }
 
+TEST_CASE("a suspended user is told as one, not as a policy") {
+  const auto store = rgw::open(options(), machine_clock).value();
+  const auto client = rgw::Client::create(options(), machine_clock).value();
+  const TestBucket bucket(*store);
+  const auto suspend = [&](const char* is_suspended) {
+    const auto answer =
+        client->call({.method = "POST",
+                      .path = "/admin/user",
+                      .query = {{"uid", "ironcore-" + bucket.id.to_text()}, {"suspended", is_suspended}}},
+                     {.key_id = options().key_id, .secret = options().secret}, std::chrono::seconds(30));
+    REQUIRE(answer.value().is_good());
+  };
+  suspend("true");
+  const auto refused = store->settings(bucket.id);
+  CHECK(refused.error().code() == ErrorCode::forbidden);
+  CHECK(refused.error().message().find("UserSuspended") != std::string::npos);
+  CHECK(refused.error().message().find("radosgw-admin user enable") != std::string::npos);
+  CHECK(refused.error().message().find("policy") == std::string::npos);
+  CHECK(store->bucket(bucket.id).has_value());
+  suspend("false");
+  CHECK(store->settings(bucket.id).value() == BucketSettings());
+}
+
 TEST_CASE("rules that a user of the bucket made are told of, and replaced on request") {
   const auto store = rgw::open(options(), machine_clock).value();
   const TestBucket bucket(*store);

@@ -68,6 +68,11 @@ std::string_view absence_of(std::string_view setting) {
   return "-";
 }
 
+/// By a policy; whom the gateway does not know or does not let in at all is refused by another word.
+bool is_shut_out(const Answer& answer) {
+  return answer.status == 403 && parse_refusal(answer.body).code == "AccessDenied";
+}
+
 class RgwBucketStore final : public BucketStore {
  public:
   RgwBucketStore(Options options, std::unique_ptr<Client> client)
@@ -148,9 +153,9 @@ Result<Answer> RgwBucketStore::s3(const Place& place, std::string method, std::s
                         .query = {{std::move(what), ""}},
                         .body = std::move(body)};
   IRONCORE_TRY(Answer answer, client_->call(request, place.key, options_.patience, stop));
-  if (answer.status != 403) return answer;
+  if (!is_shut_out(answer)) return answer;
   IRONCORE_TRY(Answer by_store, client_->call(request, own(), options_.patience, stop));
-  if (by_store.status == 403)
+  if (is_shut_out(by_store))
     return Error(ErrorCode::forbidden,
                  "the policy of bucket " + place.bucket +
                      " shuts out its own keys: let the store's user get at it with `radosgw-admin "

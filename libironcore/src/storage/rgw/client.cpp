@@ -35,6 +35,10 @@ Meaning meaning_of(unsigned status, std::string_view code) {
   constexpr std::string_view later = "repeat the call later";
   static constexpr std::pair<std::string_view, Meaning> known[] = {
       {"RequestTimeTooSkewed", {ErrorCode::forbidden, "set the clock of this host, and the gateway's"}},
+      {"UserSuspended",
+       {ErrorCode::forbidden, "the user is suspended: `radosgw-admin user enable --uid=USER` lets it in again"}},
+      {"InvalidAccessKeyId",
+       {ErrorCode::forbidden, "no user has this key: give the store's; if it was a bucket's, repeat the call"}},
       {"QuotaExceeded", {ErrorCode::forbidden, "remove objects, or raise the quota of the bucket"}},
       {"BucketAlreadyExists", {ErrorCode::already_exists, "choose another name"}},
       {"BucketNotEmpty", {ErrorCode::wrong_state, "remove its content first, or ask to remove it too"}},
