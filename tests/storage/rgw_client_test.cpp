@@ -324,6 +324,30 @@ TEST_CASE("an overloaded gateway is asked again, and not for ever") {
   CHECK(rgw::refusal(answer).code() == ErrorCode::unavailable);
 }
 
+TEST_CASE("one that is out of time, or asked too much, is asked again; one that redirects is not") {
+  unsigned status = 0;
+  int failures = 0;
+  FakeGateway gateway([&](const FakeGateway::Asked&) -> FakeGateway::Reply {
+    return {.bytes = failures-- > 0 ? FakeGateway::http(status, "") : FakeGateway::http(200, "ok")};
+  });
+  int asked = 0;
+  for (const unsigned passing : {408U, 429U, 500U, 502U, 503U, 504U}) {
+    status = passing;
+    failures = 1;
+    CHECK(ask_once(gateway).value().body == "ok");
+    CHECK(gateway.requests() == (asked += 2));
+    CHECK(rgw::refusal({.status = passing, .body = {}}).code() == ErrorCode::unavailable);
+  }
+  for (const unsigned elsewhere : {301U, 302U, 307U, 308U}) {
+    status = elsewhere;
+    failures = 1;
+    const Error refused = rgw::refusal(ask_once(gateway).value());
+    CHECK(gateway.requests() == ++asked);
+    CHECK(refused.code() == ErrorCode::invalid);
+    CHECK(refused.message().find("it redirects: name the gateway itself") != std::string::npos);
+  }
+}
+
 TEST_CASE("what a gateway refuses is not asked again") {
   FakeGateway gateway([](const FakeGateway::Asked&) -> FakeGateway::Reply {
     return {.bytes =

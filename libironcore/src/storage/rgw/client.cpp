@@ -63,6 +63,9 @@ Meaning meaning_of(unsigned status, std::string_view code) {
     case 405:
     case 501:
       return {ErrorCode::unsupported, "a newer version of Ceph may be able to do it"};
+    case 408:
+    case 429:
+      return {ErrorCode::unavailable, later};
     case 409:
       return {ErrorCode::conflict, "somebody else changes it at this moment: repeat the call"};
     case 507:
@@ -70,13 +73,16 @@ Meaning meaning_of(unsigned status, std::string_view code) {
     default:
       break;
   }
+  if (status >= 300 && status < 400)
+    return {ErrorCode::invalid, "it redirects: name the gateway itself as the endpoint"};
   if (status >= 500) return {ErrorCode::unavailable, later};
   return {ErrorCode::internal, "see that the endpoint is a RADOS gateway's"};
 }
 
 /// The gateway, or a proxy before it, says itself that it is for a moment.
 bool is_passing(const Answer& answer) {
-  return answer.status == 500 || answer.status == 502 || answer.status == 503 || answer.status == 504;
+  constexpr unsigned passing[] = {408, 429, 500, 502, 503, 504};
+  return std::ranges::find(passing, answer.status) != std::end(passing);
 }
 
 }  // namespace
