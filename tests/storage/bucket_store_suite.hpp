@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "ironcore/storage/bucket_store.hpp"
@@ -230,6 +231,30 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     CHECK(store.settings(bucket.id).value() == fewer);
     REQUIRE(store.configure(bucket.id, {}).has_value());
     CHECK(store.settings(bucket.id).value() == BucketSettings());
+  }
+  SUBCASE("settings in whatever order are written once") {
+    const TestBucket bucket(store);
+    // Whoever writes one of these again is refused.
+    const BucketSettings settings{
+        .lifecycle = {{.id = "z", .prefix = "b/", .expire_days = 3},
+                      {.id = "m", .prefix = "c/", .expire_days = 1},
+                      {.id = "a", .prefix = "a/", .upload_days = 1}},
+        .cors = {{.origins = {"https://z.example", "https://a.example", "https://z.example"},
+                  .methods = {"PUT", "GET", "DELETE"},
+                  .headers = {"x-z", "x-a"},
+                  .exposed_headers = {"x-z", "ETag", "x-z"}},
+                 {.origins = {"*"}, .methods = {"HEAD", "GET"}}},
+        .policy = R"({"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*",)"
+                  R"("Action":["s3:PutLifecycleConfiguration","s3:PutBucketCORS"],"Resource":["arn:aws:s3:::)" +
+                  bucket.name + R"("]}]})",
+    };
+    REQUIRE(store.configure(bucket.id, settings).has_value());
+    const auto again = store.configure(bucket.id, settings);
+    CHECK_MESSAGE(again.has_value(), again.error());
+    CHECK(normalized(store.settings(bucket.id).value()) == normalized(settings));
+    BucketSettings swapped = settings;
+    std::swap(swapped.cors[0], swapped.cors[1]);
+    CHECK(normalized(swapped) != normalized(settings));
   }
   SUBCASE("old versions stay, and count") {
     const TestBucket bucket(store);

@@ -114,4 +114,14 @@ Result<void> check(const BucketSettings& settings) {
   return checker.result();
 }
 
+BucketSettings normalized(BucketSettings settings) {
+  std::ranges::sort(settings.lifecycle, {}, &LifecycleRule::id);
+  for (CorsRule& rule : settings.cors)
+    for (auto* texts : {&rule.origins, &rule.methods, &rule.headers, &rule.exposed_headers}) {
+      std::ranges::sort(*texts);
+      texts->erase(std::unique(texts->begin(), texts->end()), texts->end());
+    }
+  return settings;
+}
+
 }  // namespace ironcore::storage

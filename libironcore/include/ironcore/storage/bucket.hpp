@@ -83,6 +83,9 @@ struct BucketSettings {
 };
 /// `invalid` (with every wrong field) for what no body can take.
 Result<void> check(const BucketSettings& settings);
+/// In the one order of what has none, so that settings that mean the same are equal: rules of lifecycle by id, what a rule of CORS lists by the alphabet and once. Rules of
+/// CORS stay in their order: the first that fits counts.
+BucketSettings normalized(BucketSettings settings);
 
 struct Bucket {
   Uid id;

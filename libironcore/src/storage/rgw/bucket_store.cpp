@@ -437,10 +437,13 @@ Result<void> RgwBucketStore::configure(const Uid& id, const BucketSettings& want
     return Error(ErrorCode::wrong_state, "bucket " + where.bucket + " is lockable, so that it always keeps versions");
   if (wanted.is_versioned != now.settings.is_versioned)
     IRONCORE_CHECK(write(where, "versioning", versioning_xml(wanted), stop));
-  if (now.foreign_lifecycle || wanted.lifecycle != now.settings.lifecycle)
+  // The gateway keeps them in an order of its own.
+  const BucketSettings ours = normalized(wanted);
+  const BucketSettings theirs = normalized(now.settings);
+  if (now.foreign_lifecycle || ours.lifecycle != theirs.lifecycle)
     IRONCORE_CHECK(wanted.lifecycle.empty() ? clear(where, "lifecycle", stop)
                                             : write(where, "lifecycle", lifecycle_xml(wanted.lifecycle), stop));
-  if (wanted.cors != now.settings.cors)
+  if (ours.cors != theirs.cors)
     IRONCORE_CHECK(wanted.cors.empty() ? clear(where, "cors", stop)
                                        : write(where, "cors", cors_xml(wanted.cors), stop));
   if (wanted.retention != now.settings.retention)
