@@ -232,6 +232,29 @@ TEST_CASE("a suspended user is told as one, not as a policy") {
   CHECK(store->settings(bucket.id).value() == BucketSettings());
 }
 
+TEST_CASE("a part of an upload that was never completed, or what marks a removal, is content") {
+  const auto store = rgw::open(options(), machine_clock).value();
+  const TestBucket uploading(*store);
+  S3 user(uploading.access());
+  const std::string begun = user.call("POST", uploading.name + "/o", {}, {{"uploads", ""}}).value();
+  const auto from = begun.find("<UploadId>") + 10;
+  REQUIRE(user.call("PUT", uploading.name + "/o", "part",
+                    {{"partNumber", "1"}, {"uploadId", begun.substr(from, begun.find('<', from) - from)}})
+              .has_value());
+  const TestBucket marked(*store);
+  REQUIRE(store->configure(marked.id, {.is_versioned = true}).has_value());
+  REQUIRE(S3(marked.access()).call("DELETE", marked.name + "/o").has_value());
+  for (const auto* bucket : {&uploading, &marked}) {
+    const auto refused = store->remove(bucket->id, Content::refuse, {});
+    REQUIRE(refused.has_error());
+    CHECK(refused.error().code() == ErrorCode::wrong_state);
+    CHECK_MESSAGE(
+        refused.error().message().find("delete markers and parts of unfinished uploads count") != std::string::npos,
+        refused.error());
+    CHECK(store->remove(bucket->id, Content::remove, {}).has_value());
+  }
+}
+
 TEST_CASE("rules that a user of the bucket made are told of, and replaced on request") {
   const auto store = rgw::open(options(), machine_clock).value();
   const TestBucket bucket(*store);

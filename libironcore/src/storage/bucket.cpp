@@ -124,4 +124,12 @@ BucketSettings normalized(BucketSettings settings) {
   return settings;
 }
 
+Error has_content(const Bucket& bucket) {
+  return {ErrorCode::wrong_state,
+          "bucket " + bucket.name + " holds " + std::to_string(bucket.objects) +
+              (bucket.objects == 1 ? " object" : " objects") +
+              " (old versions, delete markers and parts of unfinished uploads count): remove its content "
+              "first, or ask to remove it too"};
+}
+
 }  // namespace ironcore::storage

@@ -96,6 +96,9 @@ struct Bucket {
   friend bool operator==(const Bucket&, const Bucket&) = default;
 };
 
+/// Why a bucket that holds something is not removed: `wrong_state`.
+Error has_content(const Bucket& bucket);
+
 /// How somebody reaches a bucket. `secret` goes to them through a Secret, and nowhere else.
 struct BucketAccess {
   std::string endpoint;  ///< `https://host:port`; the bucket's name follows in the path

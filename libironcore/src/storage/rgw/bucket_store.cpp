@@ -328,9 +328,7 @@ Result<void> RgwBucketStore::remove(const Uid& id, Content content, std::stop_to
   if (content == Content::refuse) {
     const auto found = stats(id, stop);
     if (!found && found.error().code() != ErrorCode::not_found) return found.error().within(context);
-    if (found && found->objects > 0)
-      return Error(ErrorCode::wrong_state, "bucket " + found->name + " holds " + std::to_string(found->objects) +
-                                               " objects: remove them first, or ask to remove the content");
+    if (found && found->objects > 0) return has_content(bucket_of(id, *found));
     if (found) {
       // A user cannot be removed before its bucket, so that whoever was cut off here comes back to this.
       IRONCORE_TRY(const Answer answer, admin("DELETE", "bucket", {{"bucket", found->name}}, options_.patience, stop));

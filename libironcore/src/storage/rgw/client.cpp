@@ -41,7 +41,11 @@ Meaning meaning_of(unsigned status, std::string_view code) {
        {ErrorCode::forbidden, "no user has this key: give the store's; if it was a bucket's, repeat the call"}},
       {"QuotaExceeded", {ErrorCode::forbidden, "remove objects, or raise the quota of the bucket"}},
       {"BucketAlreadyExists", {ErrorCode::already_exists, "choose another name"}},
-      {"BucketNotEmpty", {ErrorCode::wrong_state, "remove its content first, or ask to remove it too"}},
+      {"BucketNotEmpty",
+       {ErrorCode::wrong_state,
+        "remove its content first, or ask to remove it too; old versions, delete markers and parts of unfinished "
+        "uploads "
+        "count"}},
       {"InvalidBucketState", {ErrorCode::wrong_state, "see that the bucket is lockable, if its settings ask for it"}},
       {"OperationAborted", {ErrorCode::conflict, "somebody else changes it at this moment: repeat the call"}},
       {"ConcurrentModification", {ErrorCode::conflict, "somebody else changes it at this moment: repeat the call"}},
