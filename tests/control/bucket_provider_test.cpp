@@ -352,7 +352,8 @@ TEST_CASE("a deleted bucket with content waits until it is empty, or until its c
   const auto told = world.condition("kept", "Removable");
   CHECK(told.status == ConditionStatus::false_);
   CHECK(told.reason == "HasContent");
-  CHECK(told.message.find("holds 1 objects") != std::string::npos);
+  CHECK(told.message.find("holds 1 object (old versions, delete markers and parts of unfinished uploads count)") !=
+        std::string::npos);
   CHECK(told.message.find("storage.ironcore.dev/remove-content: \"true\" (ironcorectl edit bucket kept -n default)") !=
         std::string::npos);
   CHECK(world.events("kept", "HasContent").size() == 1);
@@ -472,15 +473,50 @@ TEST_CASE("a gateway that is down makes the pool not ready; buckets stay as they
   CHECK(world.pool()->status.available_bucket_classes.empty());
   CHECK(world.real->leases("bucketpool/").value().size() == 1);
   CHECK(world.state_of("pictures") == BucketState::available);
-  CHECK(world.condition("pictures", "UpToDate").reason == "StoreUnavailable");
+  CHECK(world.condition("pictures", "UpToDate").reason == "StoreUnreachable");
   CHECK(world.state_of("late") == BucketState::pending);
-  CHECK(world.condition("late", "Ready").reason == "StoreUnavailable");
+  CHECK(world.condition("late", "Ready").reason == "StoreUnreachable");
   is_down = false;
   world.run_for(2min, 1s);
   CHECK(world.pool()->status.state == api::StoragePoolState::available);
   CHECK(world.state_of("late") == BucketState::available);
   CHECK(world.condition("pictures", "UpToDate").status == ConditionStatus::true_);
   CHECK(world.get_bucket("pictures")->status.key_rotation->request == "now");
+}
+
+TEST_CASE("a store that does not answer is only asked whether it does, and what waits goes on at once when it does") {
+  for (const auto code : {ErrorCode::unavailable, ErrorCode::timeout}) {
+    CAPTURE(code);
+    BucketWorld world;
+    world.start();
+    for (const auto* name : {"pictures", "gone"}) world.create(BucketWorld::here(name));
+    world.run_for(5s);
+    bool is_down = true;
+    world.gateway.set_faults(
+        [&]() -> std::optional<ErrorCode> { return is_down ? std::optional(code) : std::nullopt; });
+    world.run_for(15s, 1s);
+    world.create(BucketWorld::here("late"));
+    world.annotate("pictures", api::rotate_key_annotation, "now");
+    world.remove<api::Bucket>("gone");
+    const auto calls = world.gateway.operations();
+    world.run_for(2min, 1s);
+    CHECK(world.gateway.operations() == calls + 12);
+    for (const auto& [name, type] : {std::pair("late", "Ready"), {"pictures", "UpToDate"}, {"gone", "Removable"}}) {
+      CAPTURE(name);
+      const auto told = world.condition(name, type);
+      CHECK(told.status == ConditionStatus::false_);
+      CHECK(told.reason == "StoreUnreachable");
+      CHECK(told.message.find("the simulated store does not answer") != std::string::npos);
+      CHECK(world.events(name, "StoreUnreachable").size() == 1);
+    }
+    CHECK(world.state_of("pictures") == BucketState::available);
+    is_down = false;
+    world.run_for(12s, 1s);
+    CHECK(world.state_of("late") == BucketState::available);
+    CHECK(world.condition("pictures", "UpToDate").status == ConditionStatus::true_);
+    CHECK(world.get_bucket("pictures")->status.key_rotation->request == "now");
+    CHECK_FALSE(world.get_bucket("gone"));
+  }
 }
 
 TEST_CASE("each class has its store: one that does not answer takes only its own class away") {
@@ -763,6 +799,54 @@ TEST_CASE("running on its own threads, buckets come and go") {
   CHECK(gateway.buckets().value().empty());
 }
 
+TEST_CASE("a store that hangs, from the start or later, holds up no bucket of another") {
+  SystemClock clock;
+  NullLog log;
+  for (const bool from_the_start : {true, false}) {
+    CAPTURE(from_the_start);
+    sim::BucketStore gateway;
+    sim::BucketStore hanging;
+    const auto store = store::memory_store(clock, log);
+    const auto provider = BucketProvider::create(*store,
+                                                 {.pool = "rgw",
+                                                  .provider_id = "ceph://one",
+                                                  .classes = {{"standard", &gateway}, {"cold", &hanging}},
+                                                  .workers = 3,
+                                                  .heartbeat_every = from_the_start ? Duration(50ms) : Duration(10s)},
+                                                 clock, log)
+                              .value();
+    for (const auto* name : {"standard", "cold"}) {
+      api::BucketClass made;
+      made.metadata.name = name;
+      made.capabilities = {{"tps", Quantity(1)}, {"iops", Quantity(1)}};
+      REQUIRE(store::create(*store, made));
+    }
+    const auto is_available = [&](const std::string& name) {
+      const auto found = store::get<api::Bucket>(*store, "default", name);
+      return found && (*found)->status.state == BucketState::available;
+    };
+    if (from_the_start) hanging.hang();
+    std::jthread runner([&](std::stop_token stop) { provider->run(stop); });
+    if (!from_the_start) {
+      REQUIRE(store::create(*store, BucketWorld::here("before", "cold")));
+      REQUIRE(eventually(clock, [&] { return is_available("before"); }));
+      hanging.hang();
+    }
+    for (int i = 0; i < 10; ++i) REQUIRE(store::create(*store, BucketWorld::here("c" + std::to_string(i), "cold")));
+    // As many as may: those that hang, or the one that asks.
+    REQUIRE(eventually(clock, [&] { return hanging.held() >= (from_the_start ? 1U : 2U); }));
+    for (int i = 0; i < 10; ++i) REQUIRE(store::create(*store, BucketWorld::here("s" + std::to_string(i))));
+    CHECK(eventually(clock, [&] {
+      for (int i = 0; i < 10; ++i)
+        if (!is_available("s" + std::to_string(i))) return false;
+      return true;
+    }));
+    // Turns, the question, and the look at all of them.
+    CHECK(hanging.held() <= 4);
+    runner.request_stop();
+  }
+}
+
 TEST_CASE("a stop does not wait for a gateway that removes much content, and the bucket stays for the next start") {
   SystemClock clock;
   NullLog log;
@@ -803,6 +887,7 @@ TEST_CASE("a stop does not wait for a gateway that answers nothing, and nothing 
                                                {.pool = "rgw",
                                                 .provider_id = "ceph://one",
                                                 .classes = {{"standard", &gateway}},
+                                                .workers = 3,
                                                 .heartbeat_every = 50ms,
                                                 .maintain_every = 50ms},
                                                clock, log)
@@ -820,11 +905,11 @@ TEST_CASE("a stop does not wait for a gateway that answers nothing, and nothing 
            (*pool)->status.state == api::StoragePoolState::available;
   }));
   gateway.hang();
+  // The question, the look at all of them, and the turns of both; perhaps another one of the first.
   for (const auto* name : {"two", "three"}) REQUIRE(store::create(*store, BucketWorld::here(name)));
   const auto is_begun = [&](const char* name) {
-    return (*store::get<api::Bucket>(*store, "default", name))->metadata.finalizers.size() == 1;
+    return store::get<api::Bucket>(*store, "default", name).value()->metadata.finalizers.size() == 1;
   };
-  // The question, the look at all of them, and both turns.
   REQUIRE(eventually(clock, [&] { return gateway.held() >= 4 && is_begun("two") && is_begun("three"); }));
   const auto before = one();
   runner.request_stop();

@@ -31,8 +31,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto keys = rgw::parse_user_keys(text);
   require_one_line(keys);
   if (keys)
-    for (const auto& key : *keys) require(!key.key_id.empty() && is_one_line(key.key_id));
+    for (const auto& key : keys->keys) require(!key.key_id.empty() && is_one_line(key.key_id));
   require_one_line(rgw::parse_bucket_list(text));
+  require_one_line(rgw::parse_user_page(text));
   const auto refusal = rgw::parse_refusal(text);
   require(is_one_line(refusal.code) && is_one_line(refusal.message));
   require(refusal.code.size() <= 80 && refusal.message.size() <= 220);

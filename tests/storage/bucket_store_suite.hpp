@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "ironcore/storage/bucket_store.hpp"
@@ -66,7 +67,9 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     CHECK_FALSE(lists(store, id));
     const Bucket made = store.create(id, spec).value();
     CHECK(made == Bucket{.id = id, .name = spec.name});
+    const BucketAccess access = store.access(id).value();
     CHECK(store.create(id, spec).value() == made);
+    CHECK(store.access(id).value().secret == access.secret);
     CHECK(store.bucket(id).value() == made);
     CHECK(lists(store, id));
     CHECK(store.settings(id).value() == BucketSettings());
@@ -131,7 +134,7 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     CHECK(now.bytes == 1500);
     const auto refused = store.remove(bucket.id, Content::refuse, {});
     CHECK(refused.error().code() == ErrorCode::wrong_state);
-    CHECK(refused.error().message().find(" 2 objects") != std::string::npos);
+    CHECK(refused.error().message().find(" 2 objects (old versions") != std::string::npos);
     CHECK(fixture->get(bucket.access(), "two").value() == std::string(500, '2'));
     CHECK(store.remove(bucket.id, Content::remove, {}).has_value());
     CHECK(store.bucket(bucket.id).error().code() == ErrorCode::not_found);
@@ -148,6 +151,7 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     CHECK(second.secret != first.secret);
     REQUIRE(store.rotate_key(bucket.id, first.key_id).has_value());  // the answer was lost
     CHECK(bucket.access().key_id == second.key_id);
+    CHECK(bucket.access().secret == second.secret);
     CHECK(store.keys(bucket.id).value() ==
           std::vector{BucketKey{.id = first.key_id}, BucketKey{.id = second.key_id, .is_current = true}});
     CHECK(fixture->get(first, "o").value() == "content");
@@ -227,6 +231,30 @@ inline void check_bucket_store(const std::function<std::unique_ptr<BucketStoreFi
     CHECK(store.settings(bucket.id).value() == fewer);
     REQUIRE(store.configure(bucket.id, {}).has_value());
     CHECK(store.settings(bucket.id).value() == BucketSettings());
+  }
+  SUBCASE("settings in whatever order are written once") {
+    const TestBucket bucket(store);
+    // Whoever writes one of these again is refused.
+    const BucketSettings settings{
+        .lifecycle = {{.id = "z", .prefix = "b/", .expire_days = 3},
+                      {.id = "m", .prefix = "c/", .expire_days = 1},
+                      {.id = "a", .prefix = "a/", .upload_days = 1}},
+        .cors = {{.origins = {"https://z.example", "https://a.example", "https://z.example"},
+                  .methods = {"PUT", "GET", "DELETE"},
+                  .headers = {"x-z", "x-a"},
+                  .exposed_headers = {"x-z", "ETag", "x-z"}},
+                 {.origins = {"*"}, .methods = {"HEAD", "GET"}}},
+        .policy = R"({"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*",)"
+                  R"("Action":["s3:PutLifecycleConfiguration","s3:PutBucketCORS"],"Resource":["arn:aws:s3:::)" +
+                  bucket.name + R"("]}]})",
+    };
+    REQUIRE(store.configure(bucket.id, settings).has_value());
+    const auto again = store.configure(bucket.id, settings);
+    CHECK_MESSAGE(again.has_value(), again.error());
+    CHECK(normalized(store.settings(bucket.id).value()) == normalized(settings));
+    BucketSettings swapped = settings;
+    std::swap(swapped.cors[0], swapped.cors[1]);
+    CHECK(normalized(swapped) != normalized(settings));
   }
   SUBCASE("old versions stay, and count") {
     const TestBucket bucket(store);

@@ -2,9 +2,11 @@
 // A scripted server.
 #include "fake_gateway.hpp"
 
+#include <linux/sockios.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <boost/asio/io_context.hpp>
@@ -16,6 +18,7 @@
 #include <cstdio>
 #include <mutex>
 #include <optional>
+#include <semaphore>
 #include <stdexcept>
 #include <thread>
 
@@ -37,6 +40,8 @@ struct FakeGateway::Server {
   std::atomic<int> requests = 0;
   std::mutex mutex;
   int open = -1;  // the socket of the connection that is served
+  std::binary_semaphore may_send_late{0};
+  std::binary_semaphore has_sent_late{0};
   std::thread thread;
 
   template <class Stream>
@@ -51,6 +56,12 @@ struct FakeGateway::Server {
       const Reply reply = script({std::string(request.method_string()), std::string(request.target()), request.body()});
       asio::write(stream, asio::buffer(reply.bytes), failure);
       if (failure || reply.then == Then::close) return;
+      if (!reply.late.empty()) {
+        may_send_late.acquire();
+        if (!is_over) asio::write(stream, asio::buffer(reply.late), failure);
+        wait_until_taken(failure);
+        has_sent_late.release();
+      }
       char byte = 0;
       if (reply.then == Then::hang) {
         stream.read_some(asio::buffer(&byte, 1), failure);
@@ -66,6 +77,7 @@ struct FakeGateway::Server {
       acceptor.accept(socket, failure);
       if (failure || is_over) continue;
       ++connections;
+      socket.set_option(tcp::no_delay(true), failure);
       set_open(socket.native_handle());
       if (tls) {
         asio::ssl::stream<tcp::socket&> stream(socket, *tls);
@@ -76,6 +88,11 @@ struct FakeGateway::Server {
       }
       set_open(-1);
     }
+  }
+  /// Until the other side has acknowledged everything.
+  void wait_until_taken(error_code failure) {
+    int left = 0;
+    while (!failure && !is_over && ::ioctl(open, SIOCOUTQ, &left) == 0 && left > 0) std::this_thread::yield();
   }
   void set_open(int fd) {
     const std::lock_guard lock(mutex);
@@ -101,6 +118,7 @@ FakeGateway::~FakeGateway() {
     server_->is_over = true;
     if (server_->open >= 0) ::shutdown(server_->open, SHUT_RDWR);
   }
+  server_->may_send_late.release();
   ::shutdown(server_->acceptor.native_handle(), SHUT_RDWR);
   server_->thread.join();
 }
@@ -113,6 +131,11 @@ int FakeGateway::connections() const {
 }
 int FakeGateway::requests() const {
   return server_->requests;
+}
+
+void FakeGateway::send_late() {
+  server_->may_send_late.release();
+  server_->has_sent_late.acquire();
 }
 
 std::string FakeGateway::http(unsigned status, const std::string& body) {

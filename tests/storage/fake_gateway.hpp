@@ -23,6 +23,7 @@ class FakeGateway {
   struct Reply {
     std::string bytes;  ///< from the status line on
     Then then = Then::keep;
+    std::string late = {};  ///< bytes that follow when the test says so
   };
   using Script = std::function<Reply(const Asked&)>;
 
@@ -36,6 +37,8 @@ class FakeGateway {
   const std::string& authority() const;
   int connections() const;
   int requests() const;
+  /// Sends what the last reply has as `late`; when this returns, the client's host has it. A reply that has some must have come before.
+  void send_late();
 
   static std::string http(unsigned status, const std::string& body);
   /// Key and certificate of 127.0.0.1, signed by itself, as PEM in one file.

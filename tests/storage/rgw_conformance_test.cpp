@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The suite of BucketStore against a real RADOS gateway, and what only that one does.
 #define DOCTEST_CONFIG_IMPLEMENT
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <thread>
 
 #include "../support/cluster_main.hpp"
 #include "bucket_store_suite.hpp"
@@ -95,6 +98,39 @@ TEST_CASE("a stock client works with what access hands out") {
   CHECK(store->bucket(bucket.id).value().objects == 1);
 }
 
+TEST_CASE("no secret of a bucket stands in the gateway's log") {
+  const auto store = rgw::open(options(), machine_clock).value();
+  const TestBucket bucket(*store);
+  const BucketAccess first = bucket.access();
+  REQUIRE(store->rotate_key(bucket.id, first.key_id).has_value());
+  const BucketAccess second = bucket.access();
+  std::string log;
+  const auto read_log = [&] {
+    std::ifstream file(cluster->directory() / "log" / "client.rgw.log");
+    log.assign(std::istreambuf_iterator<char>(file), {});
+    return log.find("access-key=" + second.key_id) != std::string::npos;
+  };
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!read_log() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  REQUIRE(log.find("access-key=" + second.key_id) != std::string::npos);
+  CHECK(log.find("access-key=" + first.key_id) != std::string::npos);
+  CHECK(log.find(first.secret) == std::string::npos);
+  CHECK(log.find(second.secret) == std::string::npos);
+}
+
+TEST_CASE("a key that two ask for at once is made twice, and no secret that was handed out is replaced") {
+  const auto store = rgw::open(options(), machine_clock).value();
+  const TestBucket bucket(*store);
+  REQUIRE(store->revoke_key(bucket.id, bucket.access().key_id).has_value());
+  std::vector<Result<BucketAccess>> handed_out(4, Error(ErrorCode::internal, "not called"));
+  std::vector<std::thread> threads;
+  for (auto& access : handed_out) threads.emplace_back([&] { access = store->access(bucket.id); });
+  for (auto& thread : threads) thread.join();
+  for (const auto& access : handed_out)
+    if (access) CHECK(S3(*access).call("GET", bucket.name).has_value());
+  CHECK(std::ranges::any_of(handed_out, [](const auto& access) { return access.has_value(); }));
+}
+
 TEST_CASE("the user of a bucket makes no other one, and sees no other one") {
   const auto store = rgw::open(options(), machine_clock).value();
   const TestBucket bucket(*store);
@@ -171,6 +207,52 @@ TEST_CASE("a policy that shuts out everybody shuts out neither an admin nor remo
   REQUIRE(store->configure(bucket.id, {.policy = policy}).has_value());
   CHECK(store->remove(bucket.id, Content::remove, {}).has_value());
   CHECK(store->bucket(bucket.id).error().code() == ErrorCode::not_found);
+}
+
+TEST_CASE("a suspended user is told as one, not as a policy") {
+  const auto store = rgw::open(options(), machine_clock).value();
+  const auto client = rgw::Client::create(options(), machine_clock).value();
+  const TestBucket bucket(*store);
+  const auto suspend = [&](const char* is_suspended) {
+    const auto answer =
+        client->call({.method = "POST",
+                      .path = "/admin/user",
+                      .query = {{"uid", "ironcore-" + bucket.id.to_text()}, {"suspended", is_suspended}}},
+                     {.key_id = options().key_id, .secret = options().secret}, std::chrono::seconds(30));
+    REQUIRE(answer.value().is_good());
+  };
+  suspend("true");
+  const auto refused = store->settings(bucket.id);
+  CHECK(refused.error().code() == ErrorCode::forbidden);
+  CHECK(refused.error().message().find("UserSuspended") != std::string::npos);
+  CHECK(refused.error().message().find("radosgw-admin user enable") != std::string::npos);
+  CHECK(refused.error().message().find("policy") == std::string::npos);
+  CHECK(store->bucket(bucket.id).has_value());
+  suspend("false");
+  CHECK(store->settings(bucket.id).value() == BucketSettings());
+}
+
+TEST_CASE("a part of an upload that was never completed, or what marks a removal, is content") {
+  const auto store = rgw::open(options(), machine_clock).value();
+  const TestBucket uploading(*store);
+  S3 user(uploading.access());
+  const std::string begun = user.call("POST", uploading.name + "/o", {}, {{"uploads", ""}}).value();
+  const auto from = begun.find("<UploadId>") + 10;
+  REQUIRE(user.call("PUT", uploading.name + "/o", "part",
+                    {{"partNumber", "1"}, {"uploadId", begun.substr(from, begun.find('<', from) - from)}})
+              .has_value());
+  const TestBucket marked(*store);
+  REQUIRE(store->configure(marked.id, {.is_versioned = true}).has_value());
+  REQUIRE(S3(marked.access()).call("DELETE", marked.name + "/o").has_value());
+  for (const auto* bucket : {&uploading, &marked}) {
+    const auto refused = store->remove(bucket->id, Content::refuse, {});
+    REQUIRE(refused.has_error());
+    CHECK(refused.error().code() == ErrorCode::wrong_state);
+    CHECK_MESSAGE(
+        refused.error().message().find("delete markers and parts of unfinished uploads count") != std::string::npos,
+        refused.error());
+    CHECK(store->remove(bucket->id, Content::remove, {}).has_value());
+  }
 }
 
 TEST_CASE("rules that a user of the bucket made are told of, and replaced on request") {

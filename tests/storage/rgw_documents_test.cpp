@@ -83,6 +83,18 @@ TEST_CASE("settings that we have no words for are not misread") {
           .code() == ErrorCode::corrupt);
 }
 
+TEST_CASE("a page of users says where the next one begins") {
+  const auto page =
+      rgw::parse_user_page(R"({"keys":["a","b"],"truncated":true,"count":2,"marker":"5:1:u:head"})").value();
+  CHECK(page.users == std::vector<std::string>{"a", "b"});
+  CHECK(page.marker == "5:1:u:head");
+  CHECK(rgw::parse_user_page(R"({"keys":[],"truncated":false,"count":0})").value().marker.empty());
+  for (const char* text : {"", "[]", "{}", R"({"keys":[1],"truncated":false})", R"({"keys":[]})",
+                           R"({"keys":[],"truncated":"true","marker":"m"})", R"({"keys":[],"truncated":true})",
+                           R"({"keys":[],"truncated":true,"marker":""})"})
+    CHECK_MESSAGE(rgw::parse_user_page(text).error().code() == ErrorCode::corrupt, text);
+}
+
 TEST_CASE("the JSON of buckets is read, with what may be missing") {
   const auto all =
       rgw::parse_bucket_list(

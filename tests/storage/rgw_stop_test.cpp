@@ -47,11 +47,24 @@ const std::vector<std::pair<const char*, Call>> calls = {
 FakeGateway silent_after(int answers) {
   return FakeGateway([left = answers](const FakeGateway::Asked& asked) mutable -> FakeGateway::Reply {
     if (left-- <= 0) return {.bytes = "", .then = FakeGateway::Then::hang};
+    if (asked.target.find("list=") != std::string::npos)
+      return {.bytes = FakeGateway::http(
+                  200, R"({"keys":["ironcore-)" + Uid::random().to_text() + R"("],"truncated":false})")};
+    const auto from = asked.target.find("uid=") + 4;
+    const std::string user = asked.target.substr(from, asked.target.find('&', from) - from);
     if (asked.target.starts_with("/admin/user"))
-      return {.bytes = FakeGateway::http(200, R"({"keys":[{"access_key":"KEY","secret_key":"verysecret"}]})")};
+      return {.bytes = FakeGateway::http(
+                  200, R"({"user_id":")" + user + R"(","keys":[{"access_key":"KEY","secret_key":"verysecret"}]})")};
     if (asked.target.starts_with("/admin/bucket"))
-      return {.bytes = FakeGateway::http(200, R"([{"bucket":"a-bucket","owner":"ironcore-","usage":{}}])")};
-    return {.bytes = FakeGateway::http(404, "")};
+      return {.bytes = FakeGateway::http(200, R"([{"bucket":"a-bucket","owner":")" + user + R"("}])")};
+    for (const auto& [setting, code] :
+         {std::pair("lifecycle", "NoSuchLifecycleConfiguration"), std::pair("cors", "NoSuchCORSConfiguration"),
+          std::pair("policy", "NoSuchBucketPolicy"), std::pair("object-lock", "ObjectLockConfigurationNotFoundError")})
+      if (asked.method == "GET" && asked.target.ends_with(std::string("?") + setting + "="))
+        return {.bytes = FakeGateway::http(404, "<Error><Code>" + std::string(code) + "</Code></Error>")};
+    if (asked.method == "GET" && asked.target.ends_with("?versioning="))
+      return {.bytes = FakeGateway::http(200, "<VersioningConfiguration/>")};
+    return {.bytes = FakeGateway::http(200, "")};
   });
 }
 

@@ -10,23 +10,42 @@ auto BucketStoreReach::ask(storage::BucketStore& store, const std::stop_token& s
   Answer answer;
   // One that is not there: gateways answer much from their memory, and this they have to look up.
   const auto looked = store.bucket(Uid::random(), stop);
-  if (!looked && looked.error().code() != ErrorCode::not_found) answer.trouble = looked.error().message();
+  const auto note = [&answer](const Error& error) {
+    answer.trouble = error.message();
+    answer.is_silent = error.code() == ErrorCode::unavailable || error.code() == ErrorCode::timeout;
+  };
+  if (!looked && looked.error().code() != ErrorCode::not_found) note(looked.error());
   auto abilities = answer.trouble.empty() ? store.capabilities(stop) : Error(ErrorCode::unavailable, "");
-  if (!abilities && answer.trouble.empty()) answer.trouble = abilities.error().message();
+  if (!abilities && answer.trouble.empty()) note(abilities.error());
   if (stop.stop_requested()) return News::none;
   const std::lock_guard lock(mutex_);
   const auto before = answers_.find(&store);
   if (before == answers_.end()) {
     if (abilities) answer.abilities = std::move(*abilities);
     answers_.emplace(&store, std::move(answer));
-    return News::reach;
+    return News::work;
   }
   auto& known = before->second;
   const bool is_able_otherwise = abilities && *abilities != known.abilities;
   const bool is_reached_otherwise = answer.trouble != known.trouble;
+  const bool answers_again = known.is_silent && !answer.is_silent;
   known.trouble = std::move(answer.trouble);
+  known.is_silent = answer.is_silent;
   if (abilities) known.abilities = std::move(*abilities);
-  return is_able_otherwise ? News::abilities : is_reached_otherwise ? News::reach : News::none;
+  return is_able_otherwise || answers_again ? News::work : is_reached_otherwise ? News::reach : News::none;
+}
+
+bool BucketStoreReach::knows(const storage::BucketStore* store) const {
+  const std::lock_guard lock(mutex_);
+  return answers_.contains(store);
+}
+
+std::optional<Trouble> BucketStoreReach::silence(const storage::BucketStore* store) const {
+  const std::lock_guard lock(mutex_);
+  const auto answer = answers_.find(store);
+  if (answer == answers_.end() || !answer->second.is_silent) return std::nullopt;
+  return Trouble{"StoreUnreachable", "this waits until its store answers again: " + answer->second.trouble,
+                 Trouble::Kind::failure};
 }
 
 api::BucketPoolStatus BucketStoreReach::pool_status(const api::BucketPool& pool,

@@ -4,11 +4,13 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 
 #include "ironcore/control/bucket_provider.hpp"
 #include "ironcore/control/informer.hpp"
+#include "trouble.hpp"
 
 namespace ironcore::control {
 
@@ -17,11 +19,16 @@ class BucketStoreReach {
  public:
   enum class News {
     none,
-    reach,      ///< it answers, or does not, and did not say so before
-    abilities,  ///< it can do something else than before
+    reach,  ///< it does not answer, and did before
+    work,  ///< its buckets have something to do: it was asked for the first time, answers again, or can do something else
   };
   /// Asks `store`; blocks as long as that does, or until a stop is requested, which says nothing about the store.
   News ask(storage::BucketStore& store, const std::stop_token& stop);
+
+  /// Whether it was asked at all.
+  bool knows(const storage::BucketStore* store) const;
+  /// What keeps its buckets waiting, if it did not answer when it was asked last: only who asks this calls it then. A refusal is an answer.
+  std::optional<Trouble> silence(const storage::BucketStore* store) const;
 
   /// Of a pool whose stores were all asked; else as it is. Classes of a store that does not answer are not offered meanwhile.
   api::BucketPoolStatus pool_status(const api::BucketPool& pool, const Informer<api::BucketClass>& classes,
@@ -30,6 +37,7 @@ class BucketStoreReach {
  private:
   struct Answer {
     std::string trouble;  // empty = it answers
+    bool is_silent = false;
     storage::BucketCapabilities abilities;
   };
   mutable std::mutex mutex_;

@@ -8,6 +8,7 @@
 #include "bucket_pool_status.hpp"
 #include "bucket_reconciler.hpp"
 #include "provider_counting.hpp"
+#include "store_turns.hpp"
 
 namespace ironcore::control {
 
@@ -52,17 +53,13 @@ class BucketProvider::Body {
             store, pools_, classes_, announcing(options_),
             [this](const api::BucketPool& pool) { return reach_.pool_status(pool, classes_, options_, clock_.wall()); },
             clock, log),
-        reconciler_({store, buckets_, classes_, events_, options_, clock}),
+        reconciler_({store, buckets_, classes_, events_, reach_, options_, clock}),
+        turns_(options_.workers, stores_.size(), [this](const std::string& key) { controller_.queue().add(key); }),
         controller_(
             {.name = "bucket-provider",
              .workers = options_.workers,
              .queue = {.longest_delay = std::chrono::minutes(1)}},
-            [this](const std::string& key, std::stop_token stop) -> Result<Requeue> {
-              if (!announcer_.is_ours()) return Requeue{};  // on_ours brings all of them back
-              auto done = reconciler_.reconcile(key, stop);
-              if (!done && !stop.stop_requested()) counting_.failed(done.error().code());
-              return done;
-            },
+            [this](const std::string& key, std::stop_token stop) -> Result<Requeue> { return take_turn(key, stop); },
             clock, log) {
     connect();
   }
@@ -140,12 +137,33 @@ class BucketProvider::Body {
     return buckets_.wait_until_synced(stop) && classes_.wait_until_synced(stop);
   }
 
+  Result<Requeue> take_turn(const std::string& key, const std::stop_token& stop) {
+    const auto* store = store_of(key);
+    // `on_ours`, or the first answer of the store, brings all of them back.
+    if (!announcer_.is_ours() || (store != nullptr && !reach_.knows(store))) {
+      turns_.drop(key);
+      return Requeue{};
+    }
+    if (!turns_.begin(store, key)) return Requeue{};
+    auto done = reconciler_.reconcile(key, stop);
+    turns_.end(store);
+    if (!done && !stop.stop_requested()) counting_.failed(done.error().code());
+    return done;
+  }
+  /// Null if its class is not offered.
+  const storage::BucketStore* store_of(const std::string& key) {
+    const auto bucket = buckets_.get(key);
+    if (!bucket || !bucket->spec.bucket_class_ref) return nullptr;
+    const auto offered = options_.classes.find(bucket->spec.bucket_class_ref->name);
+    return offered == options_.classes.end() ? nullptr : offered->second;
+  }
+
   // ---- whether the stores answer ----------------------------------------------------------------------------------
 
   void ask(storage::BucketStore& store, const std::stop_token& stop) {
     const auto news = reach_.ask(store, stop);
     if (news != BucketStoreReach::News::none) announcer_.hurry();
-    if (news == BucketStoreReach::News::abilities) wake_all();
+    if (news == BucketStoreReach::News::work) wake_all();
   }
   bool ask_all() {
     if (clock_.now() < next_question_) return false;
@@ -168,7 +186,8 @@ class BucketProvider::Body {
     std::map<std::string, std::string> found;  // uid → name
     for (auto* store : stores_) {
       const auto before = buckets_.list();
-      const auto seen = store->buckets(stop);
+      const auto silence = reach_.silence(store);
+      const auto seen = silence ? Error(ErrorCode::unavailable, silence->message) : store->buckets(stop);
       if (stop.stop_requested()) return true;
       counting_.maintained(seen.has_value());
       if (!seen) {
@@ -245,6 +264,7 @@ class BucketProvider::Body {
   BucketStoreReach reach_;
   PoolAnnouncer<api::Bucket> announcer_;
   BucketReconciler reconciler_;
+  StoreTurns turns_;
   Controller controller_;
   Orphans orphans_;
   ProviderCounting counting_;

@@ -218,6 +218,8 @@ Result<void> BucketReconciler::end_rotation(const api::Bucket& bucket, storage::
 Result<void> BucketReconciler::make(const api::Bucket& bucket, Findings& findings, const std::stop_token& stop) {
   const auto offer = offer_for(bucket, parts_.options, parts_.classes, findings.trouble);
   if (!offer) return {};
+  findings.trouble = parts_.reach.silence(offer->store);
+  if (findings.trouble) return {};  // when it answers, all are brought back
   IRONCORE_TRY(const auto id, Uid::parse(bucket.metadata.uid));
   auto& store = *offer->store;
   IRONCORE_CHECK(look(bucket, id, store, findings, stop));
@@ -248,6 +250,8 @@ Result<void> BucketReconciler::remove_data(const api::Bucket& bucket, Findings& 
   IRONCORE_TRY(const auto id, Uid::parse(bucket.metadata.uid));
   const bool is_whole = annotation_of(bucket.metadata, api::remove_content_annotation) == "true";
   for (auto* store : stores_of(parts_.options, bucket.spec.bucket_class_ref->name)) {
+    findings.kept = parts_.reach.silence(store);
+    if (findings.kept) return {};
     const auto removed = store->remove(id, is_whole ? storage::Content::remove : storage::Content::refuse, stop);
     if (removed) continue;
     const auto& error = removed.error();

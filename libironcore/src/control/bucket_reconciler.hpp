@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "bucket_pool_status.hpp"
 #include "ironcore/control/bucket_provider.hpp"
 #include "ironcore/control/event_recorder.hpp"
 #include "pool_provider.hpp"
@@ -19,6 +20,7 @@ class BucketReconciler {
     Informer<api::Bucket>& buckets;
     Informer<api::BucketClass>& classes;
     EventRecorder& events;
+    const BucketStoreReach& reach;
     const BucketProviderOptions& options;
     Clock& clock;
   };

@@ -106,9 +106,7 @@ Result<void> BucketStore::remove(const Uid& id, Content content, std::stop_token
     const auto at = entries_.find(id);
     if (at == entries_.end()) return {};
     const Bucket& bucket = at->second.bucket;
-    if (bucket.objects > 0 && content == Content::refuse)
-      return Error(ErrorCode::wrong_state, "bucket " + bucket.name + " holds " + std::to_string(bucket.objects) +
-                                               " objects: remove them first, or ask to remove the content");
+    if (bucket.objects > 0 && content == Content::refuse) return has_content(bucket);
     entries_.erase(at);
     return {};
   });

@@ -114,4 +114,22 @@ Result<void> check(const BucketSettings& settings) {
   return checker.result();
 }
 
+BucketSettings normalized(BucketSettings settings) {
+  std::ranges::sort(settings.lifecycle, {}, &LifecycleRule::id);
+  for (CorsRule& rule : settings.cors)
+    for (auto* texts : {&rule.origins, &rule.methods, &rule.headers, &rule.exposed_headers}) {
+      std::ranges::sort(*texts);
+      texts->erase(std::unique(texts->begin(), texts->end()), texts->end());
+    }
+  return settings;
+}
+
+Error has_content(const Bucket& bucket) {
+  return {ErrorCode::wrong_state,
+          "bucket " + bucket.name + " holds " + std::to_string(bucket.objects) +
+              (bucket.objects == 1 ? " object" : " objects") +
+              " (old versions, delete markers and parts of unfinished uploads count): remove its content "
+              "first, or ask to remove it too"};
+}
+
 }  // namespace ironcore::storage

@@ -40,7 +40,8 @@ struct BucketProviderOptions {
 /// Announces its BucketPool, renews lease `bucketpool/<pool>`, and makes the stores match the Buckets bound to the pool: adds the finalizer, makes user and bucket, sets
 /// quota and limits of the class and the settings that the object states, writes endpoint and key into Secret `bucket-<uid>`, which the bucket owns, replaces keys, writes the
 /// status with usage, and tells events. What is made is named by the object's uid, so every step can be repeated. A bucket that was there and is not any more is never made
-/// anew. A deleted bucket that has content goes when it is empty, or when `remove_content_annotation` asks for it. What a server cannot do is told, and the rest works. While another
+/// anew. A deleted bucket that has content goes when it is empty, or when `remove_content_annotation` asks for it. What a server cannot do is told, and the rest works. Buckets of a store that does not answer wait until it does,
+/// and of several stores none keeps all workers busy. While another
 /// process holds the lease, nothing is touched. What lies in a store without an object is reported, never removed. Thread: any.
 class BucketProvider {
  public:

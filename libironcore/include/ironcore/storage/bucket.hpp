@@ -83,6 +83,9 @@ struct BucketSettings {
 };
 /// `invalid` (with every wrong field) for what no body can take.
 Result<void> check(const BucketSettings& settings);
+/// In the one order of what has none, so that settings that mean the same are equal: rules of lifecycle by id, what a rule of CORS lists by the alphabet and once. Rules of
+/// CORS stay in their order: the first that fits counts.
+BucketSettings normalized(BucketSettings settings);
 
 struct Bucket {
   Uid id;
@@ -92,6 +95,9 @@ struct Bucket {
   std::uint64_t objects = 0;  ///< old versions count
   friend bool operator==(const Bucket&, const Bucket&) = default;
 };
+
+/// Why a bucket that holds something is not removed: `wrong_state`.
+Error has_content(const Bucket& bucket);
 
 /// How somebody reaches a bucket. `secret` goes to them through a Secret, and nowhere else.
 struct BucketAccess {

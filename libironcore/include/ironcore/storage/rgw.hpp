@@ -31,7 +31,7 @@ struct Options {
 
 /// Connects when it is first called, keeps a few connections, and starts no thread: each call works on the caller's. `invalid` for options that make no sense.
 /// A host that is a name is asked of the system's resolver, whose own time-outs come first. `clock` must live longer, and be right: signatures
-/// are good for minutes. A quota of bytes is rounded up to KiB, and every object counts as whole blocks of 4 KiB. Limits need Ceph 17.2 or later, and count for each
+/// are good for minutes. To list the buckets takes a question for each. A quota of bytes is rounded up to KiB, and every object counts as whole blocks of 4 KiB. Limits need Ceph 17.2 or later, and count for each
 /// gateway by itself, over a minute.
 Result<std::unique_ptr<BucketStore>> open(Options options, Clock& clock);
 

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <limits>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "client.hpp"
@@ -17,6 +18,9 @@
 namespace ironcore::storage::rgw {
 
 namespace {
+
+constexpr std::size_t users_in_a_page = 500;
+constexpr std::size_t most_pages = 2'000;
 
 constexpr const char* no_limits =
     "this RADOS gateway cannot limit rates: Ceph 17.2 (Quincy) or later can, for a store's user with the caps "
@@ -42,11 +46,31 @@ unsigned key_number(const Uid& id, const std::string& key) {
   return bad == std::errc() && stop == digits + 4 ? out : 0;
 }
 
-Credentials new_key(const Uid& id, unsigned number) {
+/// The gateway makes the secret: what is asked for stands in its log.
+std::string new_key_id(const Uid& id, unsigned number) {
   std::string text = "0000";
   for (int i = 3; i >= 0; --i, number >>= 4) text[static_cast<std::size_t>(i)] = "0123456789ABCDEF"[number & 15];
-  return {.key_id = key_prefix(id) + text + upper(crypto::hex(crypto::random_bytes(4))),
-          .secret = crypto::hex(crypto::random_bytes(20))};
+  return key_prefix(id) + text + upper(crypto::hex(crypto::random_bytes(4)));
+}
+
+/// Rather nothing than the keys of somebody else.
+Error foreign_answer(const std::string& user) {
+  return {ErrorCode::corrupt, "asked for user " + user + ", the RADOS gateway answered for another one: see what is " +
+                                  "between here and the gateway"};
+}
+
+/// What a gateway says when a bucket has no such setting; it has versions always.
+std::string_view absence_of(std::string_view setting) {
+  if (setting == "lifecycle") return "NoSuchLifecycleConfiguration";
+  if (setting == "cors") return "NoSuchCORSConfiguration";
+  if (setting == "policy") return "NoSuchBucketPolicy";
+  if (setting == "object-lock") return "ObjectLockConfigurationNotFoundError";
+  return "-";
+}
+
+/// By a policy; whom the gateway does not know or does not let in at all is refused by another word.
+bool is_shut_out(const Answer& answer) {
+  return answer.status == 403 && parse_refusal(answer.body).code == "AccessDenied";
 }
 
 class RgwBucketStore final : public BucketStore {
@@ -97,6 +121,8 @@ class RgwBucketStore final : public BucketStore {
   Result<void> clear(const Place& place, std::string what, const std::stop_token& stop);
 
   Result<BucketStats> stats(const Uid& id, const std::stop_token& stop);
+  /// Those who are this store's. One answer with the buckets of all users would be of any length.
+  Result<std::set<Uid>> users(const std::stop_token& stop);
   /// By age, the current one last. `not_found` if there is no user.
   Result<Keys> user_keys(const Uid& id, const std::stop_token& stop);
   Result<Keys> add_key(const Uid& id, const Keys& there, const std::stop_token& stop);
@@ -127,9 +153,9 @@ Result<Answer> RgwBucketStore::s3(const Place& place, std::string method, std::s
                         .query = {{std::move(what), ""}},
                         .body = std::move(body)};
   IRONCORE_TRY(Answer answer, client_->call(request, place.key, options_.patience, stop));
-  if (answer.status != 403) return answer;
+  if (!is_shut_out(answer)) return answer;
   IRONCORE_TRY(Answer by_store, client_->call(request, own(), options_.patience, stop));
-  if (by_store.status == 403)
+  if (is_shut_out(by_store))
     return Error(ErrorCode::forbidden,
                  "the policy of bucket " + place.bucket +
                      " shuts out its own keys: let the store's user get at it with `radosgw-admin "
@@ -141,8 +167,7 @@ Result<std::optional<std::string>> RgwBucketStore::read(const Place& place, std:
                                                         const std::stop_token& stop) {
   IRONCORE_TRY(Answer answer, s3(place, "GET", what, {}, stop));
   if (answer.is_good()) return std::optional(std::move(answer.body));
-  // A bucket without a policy and a bucket that is not there have the same status.
-  if (answer.status == 404 && parse_refusal(answer.body).code != "NoSuchBucket") return std::optional<std::string>();
+  if (is_absent(answer, absence_of(what))) return std::optional<std::string>();
   return refusal(answer).within("read " + what + " of bucket " + place.bucket);
 }
 
@@ -155,42 +180,69 @@ Result<void> RgwBucketStore::write(const Place& place, std::string what, std::st
 
 Result<void> RgwBucketStore::clear(const Place& place, std::string what, const std::stop_token& stop) {
   IRONCORE_TRY(const Answer answer, s3(place, "DELETE", what, {}, stop));
-  if (answer.is_good() || (answer.status == 404 && parse_refusal(answer.body).code != "NoSuchBucket")) return {};
+  if (answer.is_good() || is_absent(answer, absence_of(what))) return {};
   return refusal(answer).within("take back " + what + " of bucket " + place.bucket);
 }
 
 Result<BucketStats> RgwBucketStore::stats(const Uid& id, const std::stop_token& stop) {
   IRONCORE_TRY(const Answer answer, admin("GET", "bucket", {{"uid", user(id)}, {"stats", "true"}}, stop));
-  if (!answer.is_good() && answer.status != 404)
+  if (!answer.is_good() && !is_absent(answer, "NoSuchUser"))  // Ceph 16.2 says an empty list instead
     return refusal(answer).within("look for the bucket of " + id.to_text());
   std::vector<BucketStats> found;
   if (answer.is_good()) {
     IRONCORE_TRY(found, parse_bucket_list(answer.body));
   }
+  if (std::ranges::any_of(found, [&](const BucketStats& bucket) { return bucket.owner != user(id); }))
+    return foreign_answer(user(id));
   if (found.empty()) return Error(ErrorCode::not_found, "there is no bucket of " + id.to_text() + ": create it first");
   return std::move(found.front());
+}
+
+Result<std::set<Uid>> RgwBucketStore::users(const std::stop_token& stop) {
+  std::set<Uid> out;
+  std::string marker;
+  for (std::size_t page = 0; page < most_pages; ++page) {
+    Query query{{"list", ""}, {"max-entries", std::to_string(users_in_a_page)}};
+    if (!marker.empty()) query.emplace_back("marker", marker);
+    IRONCORE_TRY(const Answer answer, admin("GET", "user", std::move(query), stop));
+    if (!answer.is_good()) return refusal(answer).within("list users");
+    IRONCORE_TRY(UserPage read, parse_user_page(answer.body));
+    for (const std::string_view name : read.users) {
+      if (!name.starts_with(options_.user_prefix)) continue;
+      if (const auto id = Uid::parse(name.substr(options_.user_prefix.size()))) out.insert(*id);
+    }
+    if (read.marker.empty()) return out;
+    marker = std::move(read.marker);
+  }
+  return Error(ErrorCode::corrupt, "the RADOS gateway's list of users has no end: see that the endpoint is one's");
 }
 
 Result<RgwBucketStore::Keys> RgwBucketStore::user_keys(const Uid& id, const std::stop_token& stop) {
   IRONCORE_TRY(const Answer answer, admin("GET", "user", {{"uid", user(id)}}, stop));
   if (!answer.is_good()) return refusal(answer).within("look for user " + user(id));
-  IRONCORE_TRY(Keys out, parse_user_keys(answer.body));
+  IRONCORE_TRY(UserKeys read, parse_user_keys(answer.body));
+  if (read.user != user(id)) return foreign_answer(user(id));
+  Keys& out = read.keys;
   std::ranges::sort(out, {}, [&](const Credentials& key) { return std::pair(key_number(id, key.key_id), key.key_id); });
-  return out;
+  return std::move(out);
 }
 
 Result<RgwBucketStore::Keys> RgwBucketStore::add_key(const Uid& id, const Keys& there, const std::stop_token& stop) {
   const unsigned last = there.empty() ? 0 : key_number(id, there.back().key_id);
-  const Credentials key = new_key(id, last + 1);
-  IRONCORE_TRY(const Answer answer, admin("PUT", "user",
-                                          {{"key", ""},
-                                           {"uid", user(id)},
-                                           {"access-key", key.key_id},
-                                           {"secret-key", key.secret},
-                                           {"generate-key", "false"}},
-                                          stop));
-  if (!answer.is_good()) return refusal(answer).within("add a key of user " + user(id));
-  return user_keys(id, stop);
+  const std::string key = new_key_id(id, last + 1);
+  // A second one of the same id would give it another secret, perhaps after the first was handed out.
+  const auto answer = client_->call(
+      {.method = "PUT",
+       .path = "/admin/user",
+       .query = {{"key", ""}, {"uid", user(id)}, {"access-key", key}, {"generate-key", "true"}, {"format", "json"}},
+       .is_repeatable = false},
+      own(), options_.patience, stop);
+  if (answer && answer->is_good()) return user_keys(id, stop);
+  const Error failure = (answer ? refusal(*answer) : answer.error()).within("add a key of user " + user(id));
+  if (failure.code() != ErrorCode::unavailable) return failure;
+  IRONCORE_TRY(Keys now, user_keys(id, stop));
+  if (std::ranges::find(now, key, &Credentials::key_id) == now.end()) return failure;
+  return now;
 }
 
 Result<RgwBucketStore::Place> RgwBucketStore::place(const Uid& id, const std::stop_token& stop) {
@@ -225,13 +277,12 @@ Result<Bucket> RgwBucketStore::create(const Uid& id, const BucketSpec& spec, std
     return Error(ErrorCode::invalid, "the bucket's name " + in_quotes(spec.name) + " " + *why);
   auto keys = user_keys(id, stop);
   if (!keys && keys.error().code() == ErrorCode::not_found) {
-    const Credentials key = new_key(id, 1);
     IRONCORE_TRY(const Answer answer, admin("PUT", "user",
                                             {{"uid", user(id)},
                                              {"display-name", "bucket " + spec.name},
                                              {"max-buckets", "1"},
-                                             {"access-key", key.key_id},
-                                             {"secret-key", key.secret}},
+                                             {"access-key", new_key_id(id, 1)},
+                                             {"generate-key", "true"}},
                                             stop));
     // Somebody else was faster, or the answer of the first attempt was lost.
     if (!answer.is_good() && answer.status != 409) return refusal(answer).within("create user " + user(id));
@@ -259,14 +310,15 @@ Result<Bucket> RgwBucketStore::bucket(const Uid& id, std::stop_token stop) {
 }
 
 Result<std::vector<Bucket>> RgwBucketStore::buckets(std::stop_token stop) {
-  IRONCORE_TRY(const Answer answer, admin("GET", "bucket", {{"stats", "true"}}, stop));
-  if (!answer.is_good()) return refusal(answer).within("list buckets");
-  IRONCORE_TRY(const std::vector<BucketStats> all, parse_bucket_list(answer.body));
+  IRONCORE_TRY(const std::set<Uid> ids, users(stop));
   std::vector<Bucket> out;
-  for (const BucketStats& stats : all) {
-    if (!stats.owner.starts_with(options_.user_prefix)) continue;
-    const auto id = Uid::parse(std::string_view(stats.owner).substr(options_.user_prefix.size()));
-    if (id) out.push_back(bucket_of(*id, stats));
+  for (const Uid& id : ids) {
+    auto found = bucket(id, stop);
+    if (found) {
+      out.push_back(std::move(*found));
+    } else if (found.error().code() != ErrorCode::not_found) {
+      return found.error().within("list buckets");
+    }
   }
   return out;
 }
@@ -276,13 +328,11 @@ Result<void> RgwBucketStore::remove(const Uid& id, Content content, std::stop_to
   if (content == Content::refuse) {
     const auto found = stats(id, stop);
     if (!found && found.error().code() != ErrorCode::not_found) return found.error().within(context);
-    if (found && found->objects > 0)
-      return Error(ErrorCode::wrong_state, "bucket " + found->name + " holds " + std::to_string(found->objects) +
-                                               " objects: remove them first, or ask to remove the content");
+    if (found && found->objects > 0) return has_content(bucket_of(id, *found));
     if (found) {
       // A user cannot be removed before its bucket, so that whoever was cut off here comes back to this.
       IRONCORE_TRY(const Answer answer, admin("DELETE", "bucket", {{"bucket", found->name}}, options_.patience, stop));
-      if (!answer.is_good() && answer.status != 404) return refusal(answer).within(context);
+      if (!answer.is_good() && !is_absent(answer, "NoSuchBucket")) return refusal(answer).within(context);
     }
   }
   Query query{{"uid", user(id)}};
@@ -290,10 +340,10 @@ Result<void> RgwBucketStore::remove(const Uid& id, Content content, std::stop_to
   IRONCORE_TRY(const Answer answer,
                admin("DELETE", "user", std::move(query),
                      content == Content::remove ? options_.removal_patience : options_.patience, stop));
-  if (answer.is_good() || answer.status == 404) return {};
+  if (answer.is_good() || is_absent(answer, "NoSuchUser")) return {};
   // For a user who still has a bucket the gateway's word is BucketAlreadyExists.
-  if (answer.status == 409)
-    return Error(ErrorCode::conflict, "something was written to it meanwhile: repeat the call").within(context);
+  if (answer.status == 409 || is_absent(answer, "NoSuchBucket") || is_absent(answer, "NoSuchKey"))
+    return Error(ErrorCode::conflict, "something was changed in it meanwhile: repeat the call").within(context);
   return refusal(answer).within(context);
 }
 
@@ -385,10 +435,13 @@ Result<void> RgwBucketStore::configure(const Uid& id, const BucketSettings& want
     return Error(ErrorCode::wrong_state, "bucket " + where.bucket + " is lockable, so that it always keeps versions");
   if (wanted.is_versioned != now.settings.is_versioned)
     IRONCORE_CHECK(write(where, "versioning", versioning_xml(wanted), stop));
-  if (now.foreign_lifecycle || wanted.lifecycle != now.settings.lifecycle)
+  // The gateway keeps them in an order of its own.
+  const BucketSettings ours = normalized(wanted);
+  const BucketSettings theirs = normalized(now.settings);
+  if (now.foreign_lifecycle || ours.lifecycle != theirs.lifecycle)
     IRONCORE_CHECK(wanted.lifecycle.empty() ? clear(where, "lifecycle", stop)
                                             : write(where, "lifecycle", lifecycle_xml(wanted.lifecycle), stop));
-  if (wanted.cors != now.settings.cors)
+  if (ours.cors != theirs.cors)
     IRONCORE_CHECK(wanted.cors.empty() ? clear(where, "cors", stop)
                                        : write(where, "cors", cors_xml(wanted.cors), stop));
   if (wanted.retention != now.settings.retention)

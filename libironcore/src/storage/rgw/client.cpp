@@ -2,6 +2,8 @@
 // Calls to a RADOS gateway.
 #include "client.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <stop_token>
 #include <string_view>
 #include <utility>
@@ -18,15 +20,32 @@ struct Meaning {
   std::string_view advice;
 };
 
+/// Each with 404.
+constexpr std::string_view absences[] = {"NoSuchUser",
+                                         "NoSuchBucket",
+                                         "NoSuchKey",
+                                         "NoSuchLifecycleConfiguration",
+                                         "NoSuchCORSConfiguration",
+                                         "NoSuchBucketPolicy",
+                                         "ObjectLockConfigurationNotFoundError"};
+
 Meaning meaning_of(unsigned status, std::string_view code) {
   constexpr std::string_view store_user =
       "see that the user of these keys exists, and that the store's has the caps users=*;buckets=*";
   constexpr std::string_view later = "repeat the call later";
   static constexpr std::pair<std::string_view, Meaning> known[] = {
       {"RequestTimeTooSkewed", {ErrorCode::forbidden, "set the clock of this host, and the gateway's"}},
+      {"UserSuspended",
+       {ErrorCode::forbidden, "the user is suspended: `radosgw-admin user enable --uid=USER` lets it in again"}},
+      {"InvalidAccessKeyId",
+       {ErrorCode::forbidden, "no user has this key: give the store's; if it was a bucket's, repeat the call"}},
       {"QuotaExceeded", {ErrorCode::forbidden, "remove objects, or raise the quota of the bucket"}},
       {"BucketAlreadyExists", {ErrorCode::already_exists, "choose another name"}},
-      {"BucketNotEmpty", {ErrorCode::wrong_state, "remove its content first, or ask to remove it too"}},
+      {"BucketNotEmpty",
+       {ErrorCode::wrong_state,
+        "remove its content first, or ask to remove it too; old versions, delete markers and parts of unfinished "
+        "uploads "
+        "count"}},
       {"InvalidBucketState", {ErrorCode::wrong_state, "see that the bucket is lockable, if its settings ask for it"}},
       {"OperationAborted", {ErrorCode::conflict, "somebody else changes it at this moment: repeat the call"}},
       {"ConcurrentModification", {ErrorCode::conflict, "somebody else changes it at this moment: repeat the call"}},
@@ -41,10 +60,16 @@ Meaning meaning_of(unsigned status, std::string_view code) {
     case 403:
       return {ErrorCode::forbidden, store_user};
     case 404:
-      return {ErrorCode::not_found, "see that it was not removed"};
+      if (std::ranges::find(absences, code) != std::end(absences))
+        return {ErrorCode::not_found, "see that it was not removed"};
+      return {ErrorCode::unavailable,
+              "what answers there is no RADOS gateway: see the endpoint, and what is before it"};
     case 405:
     case 501:
       return {ErrorCode::unsupported, "a newer version of Ceph may be able to do it"};
+    case 408:
+    case 429:
+      return {ErrorCode::unavailable, later};
     case 409:
       return {ErrorCode::conflict, "somebody else changes it at this moment: repeat the call"};
     case 507:
@@ -52,16 +77,23 @@ Meaning meaning_of(unsigned status, std::string_view code) {
     default:
       break;
   }
+  if (status >= 300 && status < 400)
+    return {ErrorCode::invalid, "it redirects: name the gateway itself as the endpoint"};
   if (status >= 500) return {ErrorCode::unavailable, later};
   return {ErrorCode::internal, "see that the endpoint is a RADOS gateway's"};
 }
 
 /// The gateway, or a proxy before it, says itself that it is for a moment.
 bool is_passing(const Answer& answer) {
-  return answer.status == 500 || answer.status == 502 || answer.status == 503 || answer.status == 504;
+  constexpr unsigned passing[] = {408, 429, 500, 502, 503, 504};
+  return std::ranges::find(passing, answer.status) != std::end(passing);
 }
 
 }  // namespace
+
+bool is_absent(const Answer& answer, std::string_view code) {
+  return answer.status == 404 && parse_refusal(answer.body).code == code;
+}
 
 Error refusal(const Answer& answer) {
   const Refusal refused = parse_refusal(answer.body);
@@ -99,7 +131,7 @@ Result<Answer> Client::call(Request request, const Credentials& credentials, Dur
                                         authorization(signed_request, credentials, region_, "s3", now));
     auto answer = http_->exchange(signed_request, patience, stop);
     const bool may_pass = answer ? is_passing(*answer) : answer.error().code() == ErrorCode::unavailable;
-    if (!may_pass || left == 0) return answer;
+    if (!may_pass || left == 0 || !request.is_repeatable) return answer;
     if (!sleep_for(clock_, pause, stop))
       return Error(ErrorCode::cancelled,
                    "RADOS gateway " + endpoint().authority + ": a stop was requested: repeat the call");

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "http.hpp"
 #include "ironcore/base/clock.hpp"
@@ -17,8 +18,8 @@ class Client {
  public:
   static Result<std::unique_ptr<Client>> create(const Options& options, Clock& clock);
 
-  /// Fills in host, date and digest, signs and sends. Every call must be one that may be done twice. An answer that refuses is an answer;
-  /// one that tells of an overloaded gateway only after all retries. `cancelled` after a stop, at once.
+  /// Fills in host, date and digest, signs and sends. An answer that refuses is an answer;
+  /// one that tells of an overloaded gateway only after all retries, if the request is repeatable. `cancelled` after a stop, at once.
   Result<Answer> call(Request request, const Credentials& credentials, Duration patience,
                       const std::stop_token& stop = {});
   const Endpoint& endpoint() const noexcept { return http_->endpoint(); }
@@ -33,6 +34,8 @@ class Client {
   Duration first_pause_;
 };
 
+/// What was asked for is not there: only if the gateway's own word for it says so. Anything else that answers 404 is no gateway, but a web server in its place.
+bool is_absent(const Answer& answer, std::string_view code);
 /// The one translation of what a gateway refuses.
 Error refusal(const Answer& answer);
 

@@ -115,11 +115,12 @@ std::string element_of_days(std::string_view outer, std::string_view name, std::
 
 }  // namespace
 
-Result<std::vector<Credentials>> parse_user_keys(std::string_view text) {
+Result<UserKeys> parse_user_keys(std::string_view text) {
   IRONCORE_TRY(const json::value value, parse_json(text));
   const json::value* keys = value.is_object() ? value.get_object().if_contains("keys") : nullptr;
   if (keys == nullptr || !keys->is_array()) return corrupt("a user without a list of keys");
-  std::vector<Credentials> out;
+  UserKeys out;
+  IRONCORE_TRY(out.user, text_in(value.get_object(), "user_id"));
   for (const json::value& key : keys->get_array()) {
     if (!key.is_object()) return corrupt("a key in it is no object");
     Credentials credentials;
@@ -128,8 +129,25 @@ Result<std::vector<Credentials>> parse_user_keys(std::string_view text) {
     // Both go into headers and, in the end, to users.
     if (credentials.key_id.empty() || in_one_line(credentials.key_id, 128) != credentials.key_id)
       return corrupt("the id of a key is not fit to be one");
-    out.push_back(std::move(credentials));
+    out.keys.push_back(std::move(credentials));
   }
+  return out;
+}
+
+Result<UserPage> parse_user_page(std::string_view text) {
+  IRONCORE_TRY(const json::value value, parse_json(text));
+  const json::value* names = value.is_object() ? value.get_object().if_contains("keys") : nullptr;
+  if (names == nullptr || !names->is_array()) return corrupt("it is no list of users");
+  UserPage out;
+  for (const json::value& name : names->get_array()) {
+    if (!name.is_string()) return corrupt("the name of a user in it is no text");
+    out.users.emplace_back(name.get_string());
+  }
+  const json::value* more = value.get_object().if_contains("truncated");
+  if (more == nullptr || !more->is_bool()) return corrupt("a list of users that does not say whether there are more");
+  if (!more->get_bool()) return out;
+  IRONCORE_TRY(out.marker, text_in(value.get_object(), "marker"));
+  if (out.marker.empty()) return corrupt("a list of users that does not say where it goes on");
   return out;
 }
 

@@ -16,8 +16,20 @@ namespace ironcore::storage::rgw {
 
 /// All parsers fail with `corrupt`, and no message of theirs has anything of the answer in it: there may be secrets.
 
-/// The keys of a user, as `/admin/user` shows them; unordered.
-Result<std::vector<Credentials>> parse_user_keys(std::string_view json);
+struct UserKeys {
+  std::string user;
+  std::vector<Credentials> keys;  ///< unordered
+};
+/// As `/admin/user` shows them.
+Result<UserKeys> parse_user_keys(std::string_view json);
+
+/// Some of all users, in no order.
+struct UserPage {
+  std::vector<std::string> users;
+  std::string marker;  ///< where the next page begins; empty = this is the last one
+};
+/// As `/admin/user?list` shows it.
+Result<UserPage> parse_user_page(std::string_view json);
 
 struct BucketStats {
   std::string name;

@@ -4,6 +4,7 @@
 #include "http.hpp"
 
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
@@ -13,6 +14,7 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
+#include <cerrno>
 #include <charconv>
 #include <mutex>
 #include <optional>
@@ -33,6 +35,7 @@ namespace {
 
 constexpr std::size_t most_kept = 8;
 constexpr std::uint32_t most_header = 16 << 10;
+constexpr int most_interim = 4;  // answers `1xx` before the one that counts
 
 Error translated(const Endpoint& endpoint, const char* what, const error_code& code) {
   const std::string context =
@@ -154,23 +157,42 @@ class HttpClient::Connection {
         http::async_write(stream, message, [done](error_code code, std::size_t) { done(code); });
       });
     });
-    http::response_parser<http::string_body> parser;
-    parser.body_limit(most_body);
-    parser.header_limit(most_header);
-    if (!failure)
-      failure = run(patience, stop, [&](auto done) {
-        on_stream([&](auto& stream) {
-          http::async_read(stream, buffer_, parser, [done](error_code code, std::size_t) { done(code); });
+    for (int interim = 0;; ++interim) {
+      http::response_parser<http::string_body> parser;
+      parser.body_limit(most_body);
+      parser.header_limit(most_header);
+      if (!failure)
+        failure = run(patience, stop, [&](auto done) {
+          on_stream([&](auto& stream) {
+            http::async_read(stream, buffer_, parser, [done](error_code code, std::size_t) { done(code); });
+          });
         });
-      });
-    is_stale =
-        failure && failure != beast::error::timeout && failure != asio::error::operation_aborted && !parser.got_some();
-    if (failure) return translated(endpoint, "exchange", failure);
-    is_reusable_ = parser.get().keep_alive() && !stop.stop_requested();  // a stop may still have something to do there
-    return Answer{.status = parser.get().result_int(), .body = std::move(parser.get().body())};
+      is_stale = failure && interim == 0 && failure != beast::error::timeout &&
+                 failure != asio::error::operation_aborted && !parser.got_some();
+      if (failure) return translated(endpoint, "exchange", failure);
+      const unsigned status = parser.get().result_int();
+      if (status < 100 || status == 101 || (status < 200 && interim == most_interim))
+        return Error(ErrorCode::corrupt, "RADOS gateway " + endpoint.authority + ": it answers with status " +
+                                             std::to_string(status) +
+                                             ", which nobody asked for: see that the endpoint is a RADOS gateway's");
+      if (status < 200) continue;
+      // What follows the answer is none of any request; and a stop may still have something to do there.
+      is_reusable_ = parser.get().keep_alive() && buffer_.size() == 0 && !stop.stop_requested();
+      return Answer{.status = status, .body = std::move(parser.get().body())};
+    }
   }
 
   bool is_reusable() const { return is_reusable_; }
+  /// Nothing has come since the last answer, not even an end: the next bytes will be of the next answer.
+  bool is_quiet() {
+    if (auto* secure = std::get_if<Secure>(&stream_)) {
+      SSL* tls = secure->native_handle();
+      if (SSL_has_pending(tls) == 1 || BIO_ctrl_pending(SSL_get_rbio(tls)) > 0) return false;
+    }
+    char byte = 0;
+    const auto seen = ::recv(lowest().socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return seen < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+  }
 
  private:
   beast::tcp_stream& lowest() {
@@ -238,6 +260,7 @@ Result<Answer> HttpClient::exchange(const Request& request, Duration patience, c
         shared_->kept.pop_back();
       }
     }
+    if (connection && !connection->is_quiet()) continue;
     const bool is_new = !connection;
     if (is_new) {
       connection = std::make_unique<Connection>(*shared_);
@@ -245,7 +268,7 @@ Result<Answer> HttpClient::exchange(const Request& request, Duration patience, c
     }
     bool is_stale = false;
     auto answer = connection->exchange(endpoint_, request, patience, stop, is_stale);
-    if (!answer && is_stale && !is_new) continue;  // each turn uses up a kept one
+    if (!answer && is_stale && !is_new && request.is_repeatable) continue;  // each turn uses up a kept one
     if (answer && connection->is_reusable()) {
       const std::lock_guard lock(shared_->mutex);
       if (shared_->kept.size() < most_kept) shared_->kept.push_back(std::move(connection));

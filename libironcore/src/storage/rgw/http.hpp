@@ -43,12 +43,11 @@ class HttpClient {
   ~HttpClient();
 
   const Endpoint& endpoint() const noexcept { return endpoint_; }
-  /// Sends the request with the headers that it has. Only for what may be done twice: when a kept connection turns out to be closed, it is sent again over
-  /// a new one. `unavailable`, `timeout`, `cancelled` (stopped; what was sent may take effect), `forbidden` (a certificate that is not trusted), `corrupt` (no HTTP, or
+  /// Sends the request with the headers that it has. When a kept connection turns out to be closed, it is sent again over a new one, unless the request is not repeatable. `unavailable`, `timeout`, `cancelled` (stopped; what was sent may take effect), `forbidden` (a certificate that is not trusted), `corrupt` (no HTTP, or
   /// more than `most_body`).
   Result<Answer> exchange(const Request& request, Duration patience, const std::stop_token& stop);
 
-  static constexpr std::size_t most_body = std::size_t{64} << 20;
+  static constexpr std::size_t most_body = std::size_t{1} << 20;
 
  private:
   class Connection;

@@ -18,6 +18,7 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> query;
   std::vector<std::pair<std::string, std::string>> headers;  ///< names in lower case; all of them are signed
   std::string body;
+  bool is_repeatable = true;  ///< false = sent once, and not again whatever failed
 };
 
 struct Credentials {
