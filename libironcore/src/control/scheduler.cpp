@@ -71,6 +71,8 @@ constexpr std::size_t batch_bytes = store::max_transaction_bytes / 4;  // JSON a
 constexpr std::size_t looks_per_step = 100'000;                        // pools looked at for reasons, under the lock
 constexpr auto recorder_pause = std::chrono::seconds(1);               // until the recorder may take more
 constexpr auto say_pause = std::chrono::seconds(1);                    // until a condition is tried again
+constexpr auto shortest_silence = std::chrono::seconds(1);             // between two reasons that one object is told
+constexpr auto silence_each = std::chrono::milliseconds(20);           // and more for each that is told the same
 
 }  // namespace
 
@@ -271,15 +273,21 @@ void Scheduler<T>::look_again(Group& group, const std::string& text, Instant at)
 template <class T>
 void Scheduler<T>::look_at_blocked() {
   for (auto& [text, group] : groups_)
-    if (group.is_blocked && !group.announced.empty())
-      look_again(group, text, group.announced_at + options_.announce_every);
+    if (group.is_blocked && !group.announced.empty()) look_again(group, text, next_announcement(group));
+}
+
+/// Pools change at any time, and each reason is written once for each object.
+template <class T>
+Instant Scheduler<T>::next_announcement(const Group& group) const {
+  const auto many = silence_each * static_cast<std::int64_t>(std::min<std::size_t>(group.members, 1'000'000));
+  return group.announced_at + std::min<Duration>(options_.announce_every, std::max<Duration>(shortest_silence, many));
 }
 
 template <class T>
 void Scheduler<T>::announce(Group& group, const std::string& text) {
   if (!group.is_blocked || group.queue.empty()) return;
   const auto now = clock_.now();
-  const bool is_due = group.announced.empty() || now >= group.announced_at + options_.announce_every;
+  const bool is_due = group.announced.empty() || now >= next_announcement(group);
   if (!is_due && group.newcomers.empty()) return;
   const auto summary = placement_.summary(group.demand);
   if (is_due) {
@@ -466,7 +474,7 @@ auto Scheduler<T>::decide_batch() -> std::vector<Binding> {
       heads_.erase(heads_.begin());
       group.is_blocked = true;
       const bool is_new = group.announced.empty() || !group.newcomers.empty();
-      look_again(group, text, is_new ? clock_.now() : group.announced_at + options_.announce_every);
+      look_again(group, text, is_new ? clock_.now() : next_announcement(group));
       continue;
     }
     auto& waiting = waiting_.at(uid);
