@@ -123,6 +123,28 @@ TEST_CASE("a volume of an impossible size takes no room from others, and gives n
   CHECK(world.get_volume("data")->status.resources.at("storage") == Quantity::bytes(50 * gibibyte));
 }
 
+TEST_CASE("a class that is being deleted is not offered any more, and its volumes stay counted") {
+  VolumeWorld world;
+  world.blocks.set_total(100 * gibibyte);
+  world.options.classes["slow"] = &world.blocks;
+  world.create_class("slow");
+  world.start();
+  auto old = VolumeWorld::here("old", 30 * gibibyte);
+  old.spec.volume_class_ref->name = "slow";
+  world.create(old);
+  world.run_for(15s);
+  const auto all = world.pool()->status.allocatable;
+  world.change<api::VolumeClass>("slow", [](api::VolumeClass& of) { of.metadata.finalizers = {"example.org/in-use"}; });
+  world.remove<api::VolumeClass>("slow");
+  world.run_for(15s);
+  const auto pool = world.pool();
+  CHECK(pool->status.available_volume_classes == std::vector<api::LocalReference>{{.name = "fast"}});
+  CHECK_FALSE(pool->status.allocatable.contains("class/volume.slow"));
+  CHECK(pool->status.allocatable.at("class/volume.fast") == all.at("class/volume.fast"));
+  CHECK(pool->status.allocatable.at("storage") == all.at("storage"));
+  CHECK(world.state_of("old") == VolumeState::available);
+}
+
 TEST_CASE("too much that was put there by hand makes no room when it goes") {
   VolumeWorld world;
   world.blocks.set_total(100 * gibibyte);

@@ -139,6 +139,8 @@ std::string_view words(Obstacle obstacle) {
       return "fits";
     case Obstacle::class_unknown:
       return "unknown class";
+    case Obstacle::class_leaving:
+      return "class being deleted";
     case Obstacle::being_deleted:
       return "being deleted";
     case Obstacle::not_ready:

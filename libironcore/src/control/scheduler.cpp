@@ -20,6 +20,12 @@ void observe(Placement& placement, const T& object, const std::string& pool) {
   placement.observe(object.metadata.uid, *PlacedKind<T>::class_of(object), pool, PlacedKind<T>::amount_of(object));
 }
 
+template <class C>
+void set_class(Placement& placement, const C& of_class) {
+  placement.set_class(of_class.metadata.name, size_of(of_class));
+  if (of_class.metadata.deletion_timestamp) placement.close_class(of_class.metadata.name);
+}
+
 /// Equal texts, equal demands.
 std::string group_of(const Demand& demand) {
   auto text = demand.text();
@@ -138,7 +144,7 @@ void Scheduler<T>::see_class(const store::Shared<Class>& before, const store::Sh
     placement_.remove_class(before->metadata.name);
     class_revisions_.erase(before->metadata.name);
   } else {
-    placement_.set_class(after->metadata.name, size_of(*after));
+    set_class(placement_, *after);
     class_revisions_[after->metadata.name] = after->metadata.resource_version;
   }
   look_at_blocked();
@@ -801,7 +807,7 @@ Result<Explanation> explain_placement(store::Store& store, const std::string& na
   IRONCORE_TRY(const auto pools, store::list<typename Kind::Pool>(store));
   IRONCORE_TRY(const auto others, store::list<T>(store));
   Placement placement(Kind::subject);
-  for (const auto& each : classes) placement.set_class(each->metadata.name, size_of(*each));
+  for (const auto& each : classes) set_class(placement, *each);
   for (const auto& pool : pools) placement.set_pool(view_of(*pool));
   for (const auto& other : others)
     if (Kind::class_of(*other) != nullptr && is_bound(*other) && other->metadata.uid != object->metadata.uid)

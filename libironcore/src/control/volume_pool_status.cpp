@@ -42,7 +42,8 @@ api::VolumePoolStatus volume_pool_status(const api::VolumePool& pool, const Info
     const auto total = promisable(capacity->total_bytes, options);
     for (const auto& [name, of_class] : options.classes) {
       if (of_class != store) continue;
-      if (!classes.get(name)) continue;
+      const auto known = classes.get(name);
+      if (!known || known->metadata.deletion_timestamp) continue;
       const auto by_class = promises.by_class.find(name);
       const auto subtracted = by_class == promises.by_class.end() ? 0 : by_class->second;
       status.available_volume_classes.push_back({.name = name});
