@@ -21,7 +21,7 @@ Result<void> serve(const ceph_providerd::Options& options, program::Daemon& daem
   auto& clock = daemon.clock;
   auto& log = daemon.log;
   IRONCORE_CHECK(program::make_directory(options.directory, 0711, program::claim_file));
-  IRONCORE_TRY(const auto claimed, program::claim_directory(options.directory));
+  IRONCORE_TRY(const auto claimed, program::claim_directory(options.directory, clock, daemon.stop()));
   IRONCORE_TRY(const auto client, program::client_options(options.client, "ceph-providerd"));
   IRONCORE_TRY(const auto places, ceph_providerd::Places::open(options, daemon));
 

@@ -20,7 +20,7 @@ Result<void> serve(const providerd::Options& options, program::Daemon& daemon) {
   auto& clock = daemon.clock;
   auto& log = daemon.log;
   IRONCORE_CHECK(program::make_directory(options.host.directory, 0711, program::claim_file));
-  IRONCORE_TRY(const auto claimed, program::claim_directory(options.host.directory));
+  IRONCORE_TRY(const auto claimed, program::claim_directory(options.host.directory, clock, daemon.stop()));
   auto provider_options = options.provider;
   provider_options.holder = options.provider.provider_id + "#" + claimed.id;
   IRONCORE_TRY(const auto client, providerd::client_options(options));

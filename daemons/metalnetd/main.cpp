@@ -21,7 +21,7 @@ Result<void> serve(const metalnetd::Options& options, program::Daemon& daemon) {
   program::ClaimedDirectory claimed;
   if (!state_directory.empty()) {
     IRONCORE_CHECK(program::make_directory(state_directory, 0700, program::claim_file));
-    IRONCORE_TRY(claimed, program::claim_directory(state_directory));
+    IRONCORE_TRY(claimed, program::claim_directory(state_directory, clock, daemon.stop()));
   }
   if (!flow_directory.empty()) IRONCORE_CHECK(program::make_directory(flow_directory, 0700, "flows"));
 

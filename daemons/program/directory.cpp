@@ -107,13 +107,18 @@ Result<void> make_directory(const std::filesystem::path& directory, mode_t mode,
   return {};
 }
 
-Result<ClaimedDirectory> claim_directory(const std::filesystem::path& directory) {
+Result<ClaimedDirectory> claim_directory(const std::filesystem::path& directory, Clock& clock, std::stop_token stop,
+                                         Duration patience) {
   const auto path = directory / claim_file;
   ClaimedDirectory claimed{.id = "",
                            .lock = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600))};
   if (!claimed.lock) return system_error(errno, "open " + path.string());
-  if (::flock(claimed.lock.get(), LOCK_EX | LOCK_NB) != 0) {
+  const auto deadline = clock.now() + patience;
+  while (::flock(claimed.lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return system_error(errno, "lock " + path.string());
+    // Nobody tells when a lock is free, and a blocking flock would not hear of a stop.
+    if (clock.now() < deadline && sleep_for(clock, std::chrono::milliseconds(50), stop)) continue;
     return Error(ErrorCode::wrong_state, "directory " + directory.string() +
                                              " is in use by another process: end it first, or name another one");
   }

@@ -4,9 +4,12 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <filesystem>
+#include <stop_token>
 #include <string>
 
+#include "ironcore/base/clock.hpp"
 #include "ironcore/base/result.hpp"
 #include "ironcore/base/unique_fd.hpp"
 
@@ -49,8 +52,9 @@ struct ClaimedDirectory {
   UniqueFd lock;   ///< the claim ends when it is closed, also by a crash
 };
 
-/// `wrong_state` while another process has it.
-Result<ClaimedDirectory> claim_directory(const std::filesystem::path& directory);
+/// Waits up to `patience` for a process that has it and may be about to end: one that was killed dies a little later. `wrong_state` if it stays.
+Result<ClaimedDirectory> claim_directory(const std::filesystem::path& directory, Clock& clock, std::stop_token stop,
+                                         Duration patience = std::chrono::seconds(5));
 
 /// Makes the directory of an `ipc://` endpoint (0755: the socket itself is 0600). Other endpoints need
 /// nothing.

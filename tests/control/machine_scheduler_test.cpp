@@ -250,7 +250,7 @@ TEST_CASE("a waiting machine is told why, in numbers, once") {
   REQUIRE(told.size() == 1);
   CHECK(told.front()->count == 1);
 
-  // A new reason is told, not more often than each minute, in the same event.
+  // A new reason is told, in the same event.
   world.change<api::MachinePool>("other", [](api::MachinePool& p) {
     p.spec.taints.clear();
     p.status = {};

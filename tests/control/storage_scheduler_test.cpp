@@ -255,6 +255,74 @@ TEST_CASE_TEMPLATE("who waits for a pool says why in a condition, which is true 
   CHECK(world.template get<T>("fast-one", "default")->status.conditions.empty());
 }
 
+TEST_CASE_TEMPLATE("who waits hears of pools that come and go within seconds, and not of each", T, api::Machine,
+                   api::Volume, api::Bucket) {
+  using Pool = typename PlacedKind<T>::Pool;
+  Waiting<T> world;
+  const std::string no_room(PlacedKind<T>::no_room_reason);
+  const auto said = [&] { return world.template condition_of<T>("data", scheduled_condition).message; };
+  const auto create_idle = [&](const std::string& name) {
+    Pool pool;
+    pool.metadata.name = name;
+    world.create(std::move(pool));
+  };
+  const auto prefix = "no " + std::string(PlacedKind<T>::subject.word) + " pool can take it now: ";
+  world.create_wanted("data");
+  world.run_to_rest();
+  REQUIRE(said() == prefix + "no " + std::string(PlacedKind<T>::subject.word) + " pools");
+  create_idle("one");
+  world.pass(2s, world.parts());
+  CHECK(said() == prefix + "1 pool: not ready");
+  create_idle("two");
+  world.pass(2s, world.parts());
+  CHECK(said() == prefix + "2 pools: 2 not ready");
+  const auto before = world.events("data", no_room).front()->count;
+  for (int i = 0; i < 20; ++i) {
+    create_idle("hasty");
+    world.pass(100ms, world.parts(), 100ms);
+    world.template remove<Pool>("hasty");
+    world.pass(100ms, world.parts(), 100ms);
+  }
+  world.pass(2s, world.parts());
+  CHECK(said() == prefix + "2 pools: 2 not ready");
+  CHECK(world.events("data", no_room).front()->count <= before + 6);
+}
+
+TEST_CASE_TEMPLATE("with a class that is being deleted nothing more is placed", T, api::Machine, api::Volume,
+                   api::Bucket) {
+  using Class = typename PlacedKind<T>::Class;
+  Waiting<T> world;
+  const std::string word(PlacedKind<T>::subject.word);
+  world.create_ready_pool("pool");
+  world.create_wanted("old");
+  world.run_to_rest();
+  world.template change<Class>("fast", [](Class& of) { of.metadata.finalizers = {"example.org/in-use"}; });
+  world.template remove<Class>("fast");
+  REQUIRE(world.template get<Class>("fast")->metadata.deletion_timestamp);
+  world.run_to_rest();
+  world.create_wanted("new");
+  world.run_to_rest();
+  CHECK(world.scheduler.waiting() == 1);
+  CHECK(world.scheduler.usage("pool").objects == 1);
+  CHECK(world.template condition_of<T>("new", scheduled_condition).message ==
+        "no " + word + " pool can take it now: " + word + " class \"fast\" is being deleted: use another one");
+  const auto why = explain_placement<T>(world.store, "default", "new").value();
+  CHECK(why.pools.front().obstacle == Obstacle::class_leaving);
+  CHECK(why.pools.front().detail == word + " class fast is being deleted: use another one");
+  const auto made = world.template get<Class>("fast");
+  // It goes, and comes back.
+  world.template change<Class>("fast", [](Class& of) { of.metadata.finalizers.clear(); });
+  world.run_to_rest();
+  REQUIRE_FALSE(world.template get<Class>("fast"));
+  Class again;
+  again.metadata.name = "fast";
+  again.capabilities = made->capabilities;
+  world.create(std::move(again));
+  world.run_to_rest();
+  CHECK(world.scheduler.waiting() == 0);
+  CHECK(world.scheduler.usage("pool").objects == 2);
+}
+
 TEST_CASE_TEMPLATE("a pool that is named by hand and does not exist is told, until it does", T, api::Machine,
                    api::Volume, api::Bucket) {
   Waiting<T> world;

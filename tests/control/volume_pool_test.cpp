@@ -13,6 +13,32 @@ using namespace ironcore::control::test;
 using api::ConditionStatus;
 using api::VolumeState;
 
+namespace {
+
+/// A scheduler of volumes, with all that it listens to.
+struct SchedulingParts {
+  Informer<api::Volume> volumes;
+  Informer<api::VolumePool> pools;
+  Informer<api::VolumeClass> classes;
+  EventRecorder events;
+  Scheduler<api::Volume> scheduler;
+
+  explicit SchedulingParts(World& world)
+      : volumes(world.store, world.clock, world.log),
+        pools(world.store, world.clock, world.log),
+        classes(world.store, world.clock, world.log),
+        events(world.store, {.component = "scheduler"}, world.clock, world.log),
+        scheduler(world.store, volumes, pools, classes, events, {}, world.clock, world.log) {
+    scheduler.activate();
+  }
+  std::vector<std::function<bool()>> parts() {
+    return {[this] { return volumes.step(); }, [this] { return pools.step(); }, [this] { return classes.step(); },
+            [this] { return scheduler.step(); }, [this] { return events.step(); }};
+  }
+};
+
+}  // namespace
+
 TEST_CASE("the pool says what its store takes, and the scheduler counts it once") {
   VolumeWorld world;
   world.blocks.set_total(100 * gibibyte);
@@ -20,16 +46,9 @@ TEST_CASE("the pool says what its store takes, and the scheduler counts it once"
   world.options.classes["slow"] = &world.blocks;
   world.create_class("slow");
   world.start();
-  Informer<api::Volume> volumes{world.store, world.clock, world.log};
-  Informer<api::VolumePool> pools{world.store, world.clock, world.log};
-  Informer<api::VolumeClass> classes{world.store, world.clock, world.log};
-  EventRecorder events(world.store, {.component = "scheduler"}, world.clock, world.log);
-  Scheduler<api::Volume> scheduler(world.store, volumes, pools, classes, events, {}, world.clock, world.log);
-  scheduler.activate();
+  SchedulingParts scheduling(world);
   auto parts = world.parts();
-  parts.insert(parts.end(),
-               {[&] { return volumes.step(); }, [&] { return pools.step(); }, [&] { return classes.step(); },
-                [&] { return scheduler.step(); }, [&] { return events.step(); }});
+  for (auto& part : scheduling.parts()) parts.push_back(part);
   world.pass(5s, parts);
   auto pool = world.pool();
   REQUIRE(pool);
@@ -75,6 +94,113 @@ TEST_CASE("the pool says what its store takes, and the scheduler counts it once"
   REQUIRE(world.events("ceph", "Full").size() == 1);
   CHECK(world.events("ceph", "Full").front()->count == 1);
   CHECK(world.events("ceph", "Full").front()->message.find("add storage") != std::string::npos);
+}
+
+TEST_CASE("a volume of an impossible size takes no room from others, and gives none back") {
+  VolumeWorld world;
+  world.blocks.set_total(100 * gibibyte);
+  world.options.classes["slow"] = &world.blocks;
+  world.create_class("slow");
+  world.start();
+  world.run_for(15s);
+  const auto all = world.pool()->status.allocatable;
+  REQUIRE(all.at("storage").value() > 90 * gibibyte);
+  const std::vector<std::int64_t> sizes{std::int64_t{7} << 60, INT64_MAX, (std::int64_t{1} << 50) + 1};
+  for (std::size_t i = 0; i < sizes.size(); ++i) world.create(VolumeWorld::here("huge-" + std::to_string(i), sizes[i]));
+  world.run_for(30s);
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    CHECK(world.condition("huge-" + std::to_string(i), "Ready").reason == "InvalidSize");
+    CHECK(PlacedKind<api::Volume>::amount_of(*world.get_volume("huge-" + std::to_string(i))) == 1);
+  }
+  const auto offered = world.pool()->status.allocatable;
+  CHECK(offered.at("class/volume.slow") == all.at("class/volume.slow"));
+  CHECK(offered.at("class/volume.fast").value() == all.at("class/volume.fast").value() + 3);
+  CHECK(offered.at("storage").value() == all.at("storage").value() + 3);
+  world.create(VolumeWorld::here("data"));
+  world.run_for(15s);
+  world.grow("data", 50 * gibibyte);
+  world.run_for(15s);
+  CHECK(world.get_volume("data")->status.resources.at("storage") == Quantity::bytes(50 * gibibyte));
+}
+
+TEST_CASE("a class that is being deleted is not offered any more, and its volumes stay counted") {
+  VolumeWorld world;
+  world.blocks.set_total(100 * gibibyte);
+  world.options.classes["slow"] = &world.blocks;
+  world.create_class("slow");
+  world.start();
+  auto old = VolumeWorld::here("old", 30 * gibibyte);
+  old.spec.volume_class_ref->name = "slow";
+  world.create(old);
+  world.run_for(15s);
+  const auto all = world.pool()->status.allocatable;
+  world.change<api::VolumeClass>("slow", [](api::VolumeClass& of) { of.metadata.finalizers = {"example.org/in-use"}; });
+  world.remove<api::VolumeClass>("slow");
+  world.run_for(15s);
+  const auto pool = world.pool();
+  CHECK(pool->status.available_volume_classes == std::vector<api::LocalReference>{{.name = "fast"}});
+  CHECK_FALSE(pool->status.allocatable.contains("class/volume.slow"));
+  CHECK(pool->status.allocatable.at("class/volume.fast") == all.at("class/volume.fast"));
+  CHECK(pool->status.allocatable.at("storage") == all.at("storage"));
+  CHECK(world.state_of("old") == VolumeState::available);
+}
+
+TEST_CASE("too much that was put there by hand makes no room when it goes") {
+  VolumeWorld world;
+  world.blocks.set_total(100 * gibibyte);
+  world.options.classes["slow"] = &world.blocks;
+  world.options.heartbeat_every = 1min;
+  world.options.lease_time_to_live = 5min;
+  world.create_class("slow");
+  world.start();
+  SchedulingParts scheduling(world);
+  auto parts = world.parts();
+  for (auto& part : scheduling.parts()) parts.push_back(part);
+  world.create(VolumeWorld::here("by-hand", 10'000 * gibibyte));
+  world.pass(3min, parts, 1s);
+  REQUIRE(world.state_of("by-hand") == VolumeState::available);
+  CHECK(world.pool()->status.allocatable.at("class/volume.fast").value() <= 100 * gibibyte);
+  CHECK(world.pool()->status.allocatable.at("class/volume.slow").value() == 0);
+  for (const auto* name : {"fast", "slow"}) {
+    world.create(volume(std::string("large-") + name, name, 200 * gibibyte));
+    world.create(volume(std::string("small-") + name, name, 40 * gibibyte));
+  }
+  world.pass(3min, parts, 1s);
+  const auto is_placed = [&](const char* name) { return world.get_volume(name)->spec.volume_pool_ref.has_value(); };
+  for (const auto* name : {"large-fast", "large-slow", "small-fast", "small-slow"}) CHECK_FALSE(is_placed(name));
+  world.remove<api::Volume>("by-hand");
+  world.pass(10s, parts, 250ms);  // no heartbeat may have come yet
+  CHECK_FALSE(world.get_volume("by-hand"));
+  for (const auto* name : {"large-fast", "large-slow"}) CHECK_FALSE(is_placed(name));
+  world.pass(3min, parts, 1s);
+  for (const auto* name : {"large-fast", "large-slow"}) CHECK_FALSE(is_placed(name));
+  for (const auto* name : {"small-fast", "small-slow"}) CHECK(world.state_of(name) == VolumeState::available);
+}
+
+TEST_CASE("a volume that was refused and can be made now is made when there is room for it") {
+  VolumeWorld world;
+  world.blocks.set_total(100 * gibibyte);
+  world.start();
+  world.create_key("key", "too short");
+  world.create(VolumeWorld::encrypted(VolumeWorld::here("secret", 60 * gibibyte), "key"));
+  world.run_for(15s);
+  REQUIRE(world.state_of("secret") == VolumeState::error);
+  world.create(VolumeWorld::here("other", 60 * gibibyte));
+  world.run_for(15s);
+  REQUIRE(world.state_of("other") == VolumeState::available);
+  world.change<api::Secret>("key", [](api::Secret& key) { key.data["encryptionKey"].value = key_text; });
+  world.run_for(5min, 5s);
+  CHECK(world.state_of("secret") == VolumeState::error);
+  CHECK(world.condition("secret", "Ready").reason == "OutOfCapacity");
+  CHECK(world.condition("secret", "Ready").message.find("it is made when there is room") != std::string::npos);
+  // At rest nothing is written.
+  const auto revision = world.real->revision().value();
+  world.run_for(1min, 5s);
+  CHECK(world.real->revision().value() == revision);
+  world.remove<api::Volume>("other");
+  world.run_for(5min, 5s);
+  CHECK(world.state_of("secret") == VolumeState::available);
+  CHECK(world.pool()->status.allocatable.at("storage").value() <= 100 * gibibyte);
 }
 
 TEST_CASE("a store that is nearly full, or full, is told by the pool until there is room again") {
@@ -194,8 +320,8 @@ TEST_CASE("each class has its store: one that does not answer takes only its own
   CHECK(pool->status.available_volume_classes == std::vector<api::LocalReference>{{.name = "fast"}});
   CHECK(pool->status.allocatable.at("class/volume.fast").value() == fast);
   CHECK_FALSE(pool->status.allocatable.contains("class/volume.slow"));
-  // The scheduler goes on subtracting the volumes of the silent store.
-  CHECK(pool->status.allocatable.at("storage").value() == fast + 301 * gibibyte);
+  // The scheduler goes on subtracting the volumes of the silent store, and the least that counts for the one that cannot be made.
+  CHECK(pool->status.allocatable.at("storage").value() == fast + 300 * gibibyte + 1);
   CHECK(api::find_condition(pool->status.conditions, "Ready")->status == ConditionStatus::true_);
   CHECK(api::find_condition(pool->status.conditions, "Ready")->message.find("slow") != std::string::npos);
 }

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "program/command_line.hpp"
 #include "program/directory.hpp"
@@ -137,6 +138,28 @@ TEST_CASE("endpoints are a path or an address with two more ports above") {
     CHECK_FALSE(program::parse_endpoint(wrong).has_value());
   }
   CHECK_FALSE(program::parse_endpoint("ipc:///" + std::string(95, 'a')).has_value());
+}
+
+TEST_CASE("who wants a directory waits for one that lets go of it, and not for one that stays") {
+  std::string pattern = (std::filesystem::temp_directory_path() / "program-test-XXXXXX").string();
+  REQUIRE(mkdtemp(pattern.data()) != nullptr);
+  const std::filesystem::path root = pattern;
+  SystemClock clock;
+  auto first = program::claim_directory(root, clock, {}).value();
+  const auto refused = program::claim_directory(root, clock, {}, Duration::zero());
+  REQUIRE(refused.has_error());
+  CHECK(refused.error().code() == ErrorCode::wrong_state);
+  CHECK(refused.error().message().find("in use by another process") != std::string::npos);
+  std::stop_source stopped;
+  stopped.request_stop();
+  CHECK(program::claim_directory(root, clock, stopped.get_token(), std::chrono::hours(1)).has_error());
+  {
+    const std::jthread ends([&] { first.lock.reset(); });
+    const auto second = program::claim_directory(root, clock, {}, std::chrono::minutes(1));
+    REQUIRE(second);
+    CHECK(second->id == first.id);
+  }
+  std::filesystem::remove_all(root);
 }
 
 TEST_CASE("a directory of somebody else keeps its mode, one of ours gets the right one") {

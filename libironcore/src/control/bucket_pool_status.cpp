@@ -64,9 +64,11 @@ api::BucketPoolStatus BucketStoreReach::pool_status(const api::BucketPool& pool,
     else
       silent += (silent.empty() ? "" : "; ") + class_names(options, store) + ": " + answer->second.trouble;
   }
-  for (const auto& [name, store] : options.classes)
-    if (answers_.at(store).trouble.empty() && classes.get(name))
+  for (const auto& [name, store] : options.classes) {
+    const auto known = classes.get(name);
+    if (answers_.at(store).trouble.empty() && known && !known->metadata.deletion_timestamp)
       status.available_bucket_classes.push_back({.name = name});
+  }
   set_reach(status, answering > 0, silent, now);
   return status;
 }

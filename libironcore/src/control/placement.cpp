@@ -89,6 +89,7 @@ class Placement::Index {
   struct Class {
     std::string name;
     bool exists = false;
+    bool is_closed = false;
     ClassSize size{};
     std::size_t uses = 0;  // pools that have a ClassUse of it
   };
@@ -380,7 +381,9 @@ auto Placement::Index::shape_of(const Demand& demand, const std::string& text, C
 
 auto Placement::Index::decide(const Demand& demand, const std::string& text) -> std::optional<PoolId> {
   const auto known_class = class_ids.find(demand.class_name);
-  if (known_class == class_ids.end() || !classes[known_class->second].exists || live_pools == 0) return std::nullopt;
+  if (known_class == class_ids.end() || !classes[known_class->second].exists ||
+      classes[known_class->second].is_closed || live_pools == 0)
+    return std::nullopt;
   const auto of_class = known_class->second;
 
   // A selector that names few pools needs no heap: objects with a selector of their own would each make one.
@@ -422,7 +425,7 @@ Placement::~Placement() = default;
 
 void Placement::set_class(const std::string& name, ClassSize size) {
   auto& known = index_->classes[index_->class_id(name)];
-  if (known.exists && known.size == size) return;
+  if (known.exists && !known.is_closed && known.size == size) return;
   const auto id = index_->class_ids.at(name);
   for (auto& pool : index_->pools) {
     const auto* use = Index::find_use(pool, id);
@@ -433,8 +436,14 @@ void Placement::set_class(const std::string& name, ClassSize size) {
   }
   known.size = size;
   known.exists = true;
+  known.is_closed = false;
   ++index_->epoch;
   ++index_->openings;
+}
+
+void Placement::close_class(const std::string& name) {
+  const auto found = index_->class_ids.find(name);
+  if (found != index_->class_ids.end()) index_->classes[found->second].is_closed = true;
 }
 
 void Placement::remove_class(const std::string& name) {
@@ -549,6 +558,11 @@ std::vector<PoolVerdict> Placement::explain(const Demand& demand) const {
       verdict.detail = "there is no " + word + " class " + demand.class_name;
       continue;
     }
+    if (index_->classes[id->second].is_closed) {
+      verdict.obstacle = Obstacle::class_leaving;
+      verdict.detail = word + " class " + demand.class_name + " is being deleted: use another one";
+      continue;
+    }
     const auto room = index_->room(pool, id->second);
     if (subject.unit == Subject::Unit::none) {
       verdict.room = 1;
@@ -593,6 +607,8 @@ std::string Placement::summary(const Demand& demand) const {
   const auto id = index_->class_ids.find(demand.class_name);
   if (id == index_->class_ids.end() || !index_->classes[id->second].exists)
     return word + " class \"" + demand.class_name + "\" does not exist: create it";
+  if (index_->classes[id->second].is_closed)
+    return word + " class \"" + demand.class_name + "\" is being deleted: use another one";
   if (index_->live_pools == 0) return "no " + word + " pools";
   std::array<std::size_t, static_cast<std::size_t>(Obstacle::storage) + 1> counts{};
   for (const auto& pool : index_->pools) {

@@ -103,7 +103,7 @@ Demand Demand::of(const api::Machine& machine) {
 
 Demand Demand::of(const api::Volume& volume) {
   return {volume.spec.volume_class_ref->name, volume.spec.volume_pool_selector, volume.spec.tolerations,
-          PlacedKind<api::Volume>::amount_of(volume)};
+          PlacedKind<api::Volume>::amount_asked(volume)};
 }
 
 Demand Demand::of(const api::Bucket& bucket) {
@@ -139,6 +139,8 @@ std::string_view words(Obstacle obstacle) {
       return "fits";
     case Obstacle::class_unknown:
       return "unknown class";
+    case Obstacle::class_leaving:
+      return "class being deleted";
     case Obstacle::being_deleted:
       return "being deleted";
     case Obstacle::not_ready:

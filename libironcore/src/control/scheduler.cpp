@@ -20,6 +20,12 @@ void observe(Placement& placement, const T& object, const std::string& pool) {
   placement.observe(object.metadata.uid, *PlacedKind<T>::class_of(object), pool, PlacedKind<T>::amount_of(object));
 }
 
+template <class C>
+void set_class(Placement& placement, const C& of_class) {
+  placement.set_class(of_class.metadata.name, size_of(of_class));
+  if (of_class.metadata.deletion_timestamp) placement.close_class(of_class.metadata.name);
+}
+
 /// Equal texts, equal demands.
 std::string group_of(const Demand& demand) {
   auto text = demand.text();
@@ -71,6 +77,8 @@ constexpr std::size_t batch_bytes = store::max_transaction_bytes / 4;  // JSON a
 constexpr std::size_t looks_per_step = 100'000;                        // pools looked at for reasons, under the lock
 constexpr auto recorder_pause = std::chrono::seconds(1);               // until the recorder may take more
 constexpr auto say_pause = std::chrono::seconds(1);                    // until a condition is tried again
+constexpr auto shortest_silence = std::chrono::seconds(1);             // between two reasons that one object is told
+constexpr auto silence_each = std::chrono::milliseconds(20);           // and more for each that is told the same
 
 }  // namespace
 
@@ -136,7 +144,7 @@ void Scheduler<T>::see_class(const store::Shared<Class>& before, const store::Sh
     placement_.remove_class(before->metadata.name);
     class_revisions_.erase(before->metadata.name);
   } else {
-    placement_.set_class(after->metadata.name, size_of(*after));
+    set_class(placement_, *after);
     class_revisions_[after->metadata.name] = after->metadata.resource_version;
   }
   look_at_blocked();
@@ -271,15 +279,21 @@ void Scheduler<T>::look_again(Group& group, const std::string& text, Instant at)
 template <class T>
 void Scheduler<T>::look_at_blocked() {
   for (auto& [text, group] : groups_)
-    if (group.is_blocked && !group.announced.empty())
-      look_again(group, text, group.announced_at + options_.announce_every);
+    if (group.is_blocked && !group.announced.empty()) look_again(group, text, next_announcement(group));
+}
+
+/// Pools change at any time, and each reason is written once for each object.
+template <class T>
+Instant Scheduler<T>::next_announcement(const Group& group) const {
+  const auto many = silence_each * static_cast<std::int64_t>(std::min<std::size_t>(group.members, 1'000'000));
+  return group.announced_at + std::min<Duration>(options_.announce_every, std::max<Duration>(shortest_silence, many));
 }
 
 template <class T>
 void Scheduler<T>::announce(Group& group, const std::string& text) {
   if (!group.is_blocked || group.queue.empty()) return;
   const auto now = clock_.now();
-  const bool is_due = group.announced.empty() || now >= group.announced_at + options_.announce_every;
+  const bool is_due = group.announced.empty() || now >= next_announcement(group);
   if (!is_due && group.newcomers.empty()) return;
   const auto summary = placement_.summary(group.demand);
   if (is_due) {
@@ -466,7 +480,7 @@ auto Scheduler<T>::decide_batch() -> std::vector<Binding> {
       heads_.erase(heads_.begin());
       group.is_blocked = true;
       const bool is_new = group.announced.empty() || !group.newcomers.empty();
-      look_again(group, text, is_new ? clock_.now() : group.announced_at + options_.announce_every);
+      look_again(group, text, is_new ? clock_.now() : next_announcement(group));
       continue;
     }
     auto& waiting = waiting_.at(uid);
@@ -793,7 +807,7 @@ Result<Explanation> explain_placement(store::Store& store, const std::string& na
   IRONCORE_TRY(const auto pools, store::list<typename Kind::Pool>(store));
   IRONCORE_TRY(const auto others, store::list<T>(store));
   Placement placement(Kind::subject);
-  for (const auto& each : classes) placement.set_class(each->metadata.name, size_of(*each));
+  for (const auto& each : classes) set_class(placement, *each);
   for (const auto& pool : pools) placement.set_pool(view_of(*pool));
   for (const auto& other : others)
     if (Kind::class_of(*other) != nullptr && is_bound(*other) && other->metadata.uid != object->metadata.uid)

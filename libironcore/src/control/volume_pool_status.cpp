@@ -42,15 +42,18 @@ api::VolumePoolStatus volume_pool_status(const api::VolumePool& pool, const Info
     const auto total = promisable(capacity->total_bytes, options);
     for (const auto& [name, of_class] : options.classes) {
       if (of_class != store) continue;
-      if (!classes.get(name)) continue;
+      const auto known = classes.get(name);
+      if (!known || known->metadata.deletion_timestamp) continue;
       const auto by_class = promises.by_class.find(name);
       const auto subtracted = by_class == promises.by_class.end() ? 0 : by_class->second;
       status.available_volume_classes.push_back({.name = name});
       status.capacity["class/volume." + name] = Quantity::bytes(total);
-      status.allocatable["class/volume." + name] = Quantity::bytes(capped_sum(room, subtracted));
+      // With what is missing, too: the scheduler finds no room before the volumes that were too much are gone, and not the moment one of them goes.
+      const auto allocatable = std::max<std::int64_t>(0, capped_sum(room, subtracted));
+      status.allocatable["class/volume." + name] = Quantity::bytes(allocatable);
     }
     capacity_of_all = capped_sum(capacity_of_all, total);
-    allocatable_of_all = capped_sum(allocatable_of_all, room);
+    allocatable_of_all = capped_sum(allocatable_of_all, std::max<std::int64_t>(0, room));
   }
   std::sort(status.available_volume_classes.begin(), status.available_volume_classes.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });

@@ -222,6 +222,26 @@ void VolumeReconciler::Findings::take(const VolumeHandover::Outcome& outcome) {
 
 // ---- the store ----------------------------------------------------------------------------------------------------
 
+/// What was refused has lost what it was promised, perhaps to others.
+Result<bool> VolumeReconciler::find_room(const api::Volume& volume, const Offer& offer, std::uint64_t size,
+                                         Findings& findings) {
+  if (!PlacedKind<api::Volume>::is_refused(volume)) return true;
+  const auto answer = growth_.ask(volume, *offer.store, 0, size);
+  if (!answer) {
+    findings.trouble = Trouble::of(answer.error(), "StoreFailed");
+    findings.trouble->kind = Trouble::Kind::fault;  // nothing is promised yet
+    return answer.error();
+  }
+  if (answer->is_granted) return true;
+  findings.trouble = {"OutOfCapacity",
+                      "pool " + parts_.options.pool + " has room for " + byte_text(answer->room) +
+                          " more of volume class " + offer.of_class->metadata.name + ", and the volume asks for " +
+                          bytes_text(size) + "; it is made when there is room, or make a smaller one",
+                      Trouble::Kind::fault};
+  findings.look_again = parts_.options.look_again;
+  return false;
+}
+
 Result<void> VolumeReconciler::create(const api::Volume& volume, const Offer& offer, storage::VolumeSpec spec,
                                       Findings& findings, std::stop_token stop) {
   IRONCORE_TRY(const auto id, block_id(volume.metadata));
@@ -374,8 +394,11 @@ Result<void> VolumeReconciler::make(const api::Volume& volume, Findings& finding
         Trouble::Kind::fault};
     return Error(ErrorCode::not_found, "volume " + id.uid.to_text() + " is not in its store any more");
   } else {
-    IRONCORE_CHECK(create(volume, *offer, wanted, findings, std::move(stop)));
-    if (!findings.seen) return {};
+    IRONCORE_TRY(const bool has_room, find_room(volume, *offer, wanted.size_bytes, findings));
+    if (!has_room) return {};
+    const auto created = create(volume, *offer, wanted, findings, std::move(stop));
+    if (findings.trouble && findings.trouble->kind == Trouble::Kind::fault) growth_.take_back(volume.metadata.uid);
+    if (!findings.seen) return created;
   }
   const auto adjusted = adjust(volume, *offer, wanted, findings);
   IRONCORE_CHECK(publish(volume, *offer, findings));

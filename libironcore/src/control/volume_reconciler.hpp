@@ -70,6 +70,7 @@ class VolumeReconciler {
 
   storage::Limits limits_for(const api::VolumeClass& volume_class) const;
   Result<void> make(const api::Volume& volume, Findings& findings, std::stop_token stop);
+  Result<bool> find_room(const api::Volume& volume, const Offer& offer, std::uint64_t size, Findings& findings);
   Result<void> create(const api::Volume& volume, const Offer& offer, storage::VolumeSpec spec, Findings& findings,
                       std::stop_token stop);
   /// False: it waits, or cannot be; `findings` say why.

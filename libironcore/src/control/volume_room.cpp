@@ -33,17 +33,18 @@ VolumePromises promises_of(const Informer<api::Volume>& volumes, const VolumePro
     auto& by_class = promises.by_class[*name];
     by_class = capped_sum(by_class, counted);
     auto& by_store = promises.by_store[offer->second];
+    if (PlacedKind<api::Volume>::is_refused(*volume)) continue;
     by_store = capped_sum(by_store, rounded ? static_cast<std::int64_t>(*rounded) : counted);
   }
   return promises;
 }
 
 std::int64_t room_in(const storage::Capacity& capacity, std::int64_t promised, const VolumeProviderOptions& options) {
-  if (capacity.is_full) return 0;
   const auto all = promisable(capacity.used_bytes + capacity.available_bytes, options);
-  const auto room = std::max<std::int64_t>(0, std::min(all - promised, promisable(capacity.available_bytes, options)));
+  const auto writable = capacity.is_full ? 0 : promisable(capacity.available_bytes, options);
+  const auto room = std::min(all - promised, writable);
   const auto step = static_cast<std::int64_t>(std::bit_floor(std::max<std::uint64_t>(1, capacity.total_bytes / 4096)));
-  return room / step * step;
+  return (room < 0 ? room - (step - 1) : room) / step * step;
 }
 
 /// What may grow there and is not in the cache yet.
@@ -72,7 +73,7 @@ auto GrowthRoom::ask(const api::Volume& volume, storage::BlockStore& store, std:
   const auto promises = promises_of(volumes_, options_);
   const auto found = promises.by_store.find(&store);
   const auto promised = capped_sum(found == promises.by_store.end() ? 0 : found->second, granted(store));
-  const auto room = room_in(capacity, promised, options_);
+  const auto room = std::max<std::int64_t>(0, room_in(capacity, promised, options_));
   if (wanted - size > static_cast<std::uint64_t>(room)) return Answer{.is_granted = false, .room = room};
   grants_[volume.metadata.uid] = {&store, static_cast<std::int64_t>(wanted)};
   return Answer{.is_granted = true, .room = room};

@@ -25,11 +25,11 @@ struct VolumePromises {
 };
 VolumePromises promises_of(const Informer<api::Volume>& volumes, const VolumeProviderOptions& options);
 
-/// How much more may be promised: not more than is left of all that the store holds, and not more than can really be written now. Rounded down a little, so
-/// that not every byte that a guest writes is told.
+/// How much more may be promised: not more than is left of all that the store holds, and not more than can really be written now. Negative when more is
+/// promised than it holds, as by volumes that were put there by hand. Rounded down a little, so that not every byte that a guest writes is told.
 std::int64_t room_in(const storage::Capacity& capacity, std::int64_t promised, const VolumeProviderOptions& options);
 
-/// A volume that grows takes room that no scheduler has given it. Thread: any.
+/// A volume that grows, or that was refused and can be made now, takes room that no scheduler has given it. Thread: any.
 class GrowthRoom {
  public:
   /// Both must outlive it.
@@ -43,7 +43,7 @@ class GrowthRoom {
     std::int64_t room = 0;
   };
   Result<Answer> ask(const api::Volume& volume, storage::BlockStore& store, std::uint64_t size, std::uint64_t wanted);
-  /// It did not grow after all.
+  /// It did not come to that.
   void take_back(const std::string& uid);
 
  private:

@@ -62,12 +62,22 @@ struct PlacedKind<api::Volume> {
   static constexpr std::string_view class_finalizer = api::volume_class_finalizer;
   static const std::string* class_of(const api::Volume& object) { return name_in(object.spec.volume_class_ref); }
   static const std::string* pool_of(const api::Volume& object) { return name_in(object.spec.volume_pool_ref); }
-  /// What it has, once it is there: to wish for more takes nothing from others. Before that what it asks for.
-  static std::int64_t amount_of(const api::Volume& object) {
-    const auto has = object.status.resources.find("storage");
-    if (has != object.status.resources.end() && has->second.sign() > 0) return has->second.value();
+  static std::int64_t amount_asked(const api::Volume& object) {
     const auto asked = object.spec.resources.find("storage");
     return asked == object.spec.resources.end() ? 1 : std::max<std::int64_t>(1, asked->second.value());
+  }
+  static bool has_storage(const api::Volume& object) {
+    const auto has = object.status.resources.find("storage");
+    return has != object.status.resources.end() && has->second.sign() > 0;
+  }
+  /// It has nothing, and cannot be made as it is: nothing is promised to it.
+  static bool is_refused(const api::Volume& object) {
+    return object.status.state == api::VolumeState::error && !has_storage(object);
+  }
+  /// What it has, once it is there: to wish for more takes nothing from others. Before that what it asks for, unless it is refused.
+  static std::int64_t amount_of(const api::Volume& object) {
+    if (has_storage(object)) return object.status.resources.at("storage").value();
+    return is_refused(object) ? 1 : amount_asked(object);
   }
   static std::size_t weight_of(const api::Volume& object) { return weight_of_metadata(object.metadata); }
 };

@@ -76,6 +76,7 @@ struct Demand {
 enum class Obstacle {
   none,
   class_unknown,  ///< there is no such class, so nobody knows what it takes
+  class_leaving,  ///< it is being deleted
   being_deleted,
   not_ready,
   tainted,   ///< a taint that is not tolerated, of either effect
@@ -107,6 +108,8 @@ class Placement {
   Placement& operator=(const Placement&) = delete;
 
   void set_class(const std::string& name, ClassSize size);
+  /// It is being deleted: nothing more of it is placed, until `set_class`. What is of it stays counted.
+  void close_class(const std::string& name);
   /// What is of it stays counted with the size that it had.
   void remove_class(const std::string& name);
   void set_pool(PoolView view);

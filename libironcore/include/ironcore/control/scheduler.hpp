@@ -34,7 +34,8 @@ inline constexpr const char* scheduled_condition = "Scheduled";
 
 struct SchedulerOptions {
   std::size_t batch = 500;  ///< objects bound by one commit, at most; fewer when they are large
-  Duration announce_every = std::chrono::minutes(1);  ///< a waiting object hears of a changed reason at most this often
+  /// A waiting object hears of a changed reason at most this often when very many wait for the same; the fewer they are, the sooner they hear.
+  Duration announce_every = std::chrono::minutes(1);
   WorkQueueOptions retry = {.first_delay = std::chrono::milliseconds(20),
                             .longest_delay = std::chrono::seconds(30)};  ///< of failed bindings
 };
@@ -140,6 +141,7 @@ class Scheduler {
   void wake_paused();
   void look_again(Group& group, const std::string& text, Instant at);
   void look_at_blocked();
+  Instant next_announcement(const Group& group) const;
   void announce(Group& group, const std::string& text);
   void announce_due();
   std::optional<Saying> saying_for(const std::string& uid, const Mark& mark) const;

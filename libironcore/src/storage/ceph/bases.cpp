@@ -21,8 +21,8 @@ Result<BaseImage> Store::import_base(const BaseSource& source, const Progress& p
   const std::string doing = "import base image " + key;
   if (stop.stop_requested()) return Error(ErrorCode::cancelled, doing + ": stopped");
   if (source.size_bytes == 0 || source.size_bytes > max_size) {
-    return Error(ErrorCode::invalid, doing + ": an image has from 1 to " + std::to_string(max_size) + " bytes, not " +
-                                         std::to_string(source.size_bytes));
+    return Error(ErrorCode::invalid, doing + ": it has " + std::to_string(source.size_bytes) +
+                                         " bytes, and an image must have from 1 to " + std::to_string(max_size));
   }
   IRONCORE_TRY(Claim claimed, within(claim_to_make("", name), doing));
   IRONCORE_TRY(const Found found, look(bases_io_, name));
