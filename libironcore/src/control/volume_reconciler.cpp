@@ -231,6 +231,12 @@ void VolumeReconciler::Findings::take(const VolumeHandover::Outcome& outcome) {
 Result<void> VolumeReconciler::create(const api::Volume& volume, const Offer& offer, storage::VolumeSpec spec,
                                       Findings& findings, std::stop_token stop) {
   IRONCORE_TRY(const auto id, block_id(volume.metadata));
+  // What can never be comes before what is missing.
+  if (volume.spec.encryption || is_encrypting(*offer.of_class))
+    if (const auto can = offer.store->check_encryption(); !can) {
+      findings.trouble = Trouble::of(can.error(), "EncryptionUnsupported");
+      return can.error();
+    }
   IRONCORE_TRY(const bool has_source, add_source(volume, offer, spec, findings, stop));
   if (!has_source) return {};
   IRONCORE_TRY(const bool has_key, add_key(volume, *offer.of_class, spec, findings));
