@@ -463,7 +463,7 @@ TEST_CASE("a key that opens nothing is kept nowhere, and takes the place of noth
   CHECK(world.contents_claimed("copy", 6) == "secret");
   // Also in the place of a wrapped one that opens, and opens nothing.
   const auto uid = world.get_volume("misled")->metadata.uid;
-  const auto other = storage::EncryptionKey::from_bytes(as_bytes(std::string(32, 'k'))).value();
+  const auto other = storage::EncryptionKey::from_bytes(as_bytes(key_of_user)).value();
   const auto lie = world.keys.wrap(other, as_bytes("volume default/" + uid)).value().to_text();
   world.change<api::Secret>(wrapped("misled"), [&](api::Secret& s) { s.data["wrappedKey"].value = lie; });
   world.release("misled");

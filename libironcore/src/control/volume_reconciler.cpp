@@ -173,7 +173,9 @@ Result<std::optional<storage::EncryptionKey>> VolumeReconciler::users_key(const 
     findings.look_again = parts_.options.look_again;
     return none;
   }
-  const auto key = encryption_key_in(**secret);
+  auto key = encryption_key_in(**secret);
+  if (key && volume.status.volume_id.empty())
+    if (const auto random = check_random(*key, **secret); !random) key = random.error();
   if (!key) {
     findings.trouble = {"VolumeEncryptionSecretNotReady", key.error().message(), Trouble::Kind::fault};
     findings.look_again = parts_.options.look_again;
