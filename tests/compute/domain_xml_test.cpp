@@ -163,6 +163,9 @@ TEST_CASE("what QEMU prints reads the same each time it fails in the same way") 
              "2026-11-24T16:28:15.1Z qemu-system-x86_64: more\n") == "process exited: -device x: no more");
   CHECK(tidy("at 12:00Z qemu-system-x86_64") == "at 12:00Z qemu-system-x86_64");
   CHECK(tidy("plain") == "plain");
+  const auto told = tidy("internal error: encryption load fail: Operation not permitted\n");
+  CHECK(told.starts_with("internal error: encryption load fail: Operation not permitted; the key that the host has"));
+  CHECK(told.find("ironcorectl describe volume") != std::string::npos);
 }
 
 TEST_CASE("a machine without a kernel boots from its first disk") {

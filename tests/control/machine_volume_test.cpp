@@ -385,6 +385,51 @@ TEST_CASE("a running machine keeps a disk that cannot be opened any more, as it 
   CHECK(world.is_kept());
 }
 
+TEST_CASE(
+    "a running machine keeps the disk of a volume that is no longer available, does not start without it, and says "
+    "why") {
+  KeptDisk world;
+  const auto say = [&](api::VolumeState state, api::ConditionStatus ready, const std::string& message) {
+    world.change<api::Volume>(
+        "data",
+        [&](api::Volume& v) {
+          v.status.state = state;
+          api::set_condition(v.status.conditions,
+                             {.type = "Ready", .status = ready, .reason = "VolumeLost", .message = message},
+                             world.clock.wall());
+        },
+        store::Part::status);
+  };
+  say(api::VolumeState::error, api::ConditionStatus::false_, "its data is gone");
+  world.run_for(5min, 5s);
+  CHECK(world.is_kept());
+  const auto told = world.condition("web", "VolumesReady");
+  CHECK_MESSAGE(
+      told.message ==
+          "data: volume data is not available: its data is gone; until then the machine keeps the disk as it is",
+      told.message);
+  world.start();
+  world.change<api::Machine>(
+      "web", [](api::Machine& m) { m.metadata.annotations[std::string(api::reboot_annotation)] = "again"; });
+  world.run_for(2min, 5s);
+  CHECK(world.is_kept());
+  CHECK(world.condition("web", "Ready").message.find("its reboot waits") != std::string::npos);
+  say(api::VolumeState::available, api::ConditionStatus::true_, "");
+  world.run_for(3min, 5s);
+  CHECK(world.is_kept());
+  CHECK(world.state_of("web") == MachineState::running);
+  CHECK(world.get_machine("web")->status.reboot_token == "again");
+  // One that is not attached yet is not begun with.
+  say(api::VolumeState::error, api::ConditionStatus::false_, "its data is gone");
+  world.create(world.with_volume("late"));
+  world.drop_volume("web");
+  world.run_for(1min, 5s);
+  CHECK_FALSE(world.inside().opened.contains("data"));
+  CHECK_FALSE(world.is_claimed());
+  CHECK(world.state_of("late") == MachineState::pending);
+  CHECK(world.condition("late", "Ready").message.find("its data is gone") != std::string::npos);
+}
+
 TEST_CASE("a disk that cannot be opened any more goes when the machine is off or wants another one") {
   KeptDisk world;
   world.remove<api::Secret>("volume-data");

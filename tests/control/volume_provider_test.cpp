@@ -240,7 +240,7 @@ TEST_CASE("a volume is encrypted with the user's key, and keeps it whatever the 
         "secret my-key does not exist: make it, with the key of the volume, 256 bits in base64, in the entry "
         "encryptionKey");
   CHECK(world.state_of("wrong") == VolumeState::error);
-  CHECK(world.condition("wrong", "Ready").message.find("256 bits") != std::string::npos);
+  CHECK(world.condition("wrong", "Ready").message.find("256 random bits") != std::string::npos);
   CHECK(world.blocks.volumes().value().empty());
   world.create_key("my-key", key_text);
   world.run_for(10s);

@@ -19,7 +19,8 @@
 namespace ironcore::control::test {
 
 /// What a user writes into a Secret as the key of a volume.
-inline const std::string key_text = base64_encode(std::string(32, 'k'));
+inline const std::string key_of_user = "0123456789abcdefghijklmnopqrstuv";
+inline const std::string key_text = base64_encode(key_of_user);
 
 struct VolumeWorld : World {
   tests::TemporaryDirectory directory;

@@ -58,7 +58,7 @@ class Keys(WithFreshPool):
         self.make("---".join(volume(name, size="4Mi", more=f"  encryption: {{secretRef: {{name: {name}-key}}}}\n") for name in names))
         uids = {name: self.get("volume", name)["metadata"]["uid"] for name in names}
         for name, key in wrong.items():
-            self.wait_told(f"volume/{name}", "Ready", "VolumeEncryptionSecretNotReady", f"secret {name}-key must be 256 bits in base64",
+            self.wait_told(f"volume/{name}", "Ready", "VolumeEncryptionSecretNotReady", f"secret {name}-key must be 256 random bits",
                            f"it has {len(key)}")
         self.wait_told("volume/missing", "Ready", "VolumeEncryptionSecretNotReady", "secret missing-key does not exist")
         self.assertEqual(self.images(), {good})

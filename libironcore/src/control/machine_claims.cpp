@@ -96,9 +96,20 @@ Result<store::Shared<api::Volume>> MachineClaims::usable_volume(const api::Machi
   if (volume->spec.unclaimable.value_or(false)) return unusable("volume " + name + " is marked as unclaimable");
   if (claim != Claim::mine && volume->metadata.deletion_timestamp)
     return unusable("volume " + name + " is being deleted");
-  if (volume->status.state != api::VolumeState::available || !volume->status.access)
-    return unusable("volume " + name + " is not available yet");
+  if (volume->status.state != api::VolumeState::available || !volume->status.access) {
+    const auto* told = api::find_condition(volume->status.conditions, "Ready");
+    const bool is_told = told != nullptr && told->status == api::ConditionStatus::false_ && !told->message.empty();
+    return unusable("volume " + name + " is not available" + (is_told ? ": " + told->message : " yet"));
+  }
   return volume;
+}
+
+std::string MachineClaims::handle_of_spoiled(const api::Machine& machine, const api::MachineVolume& entry) const {
+  const auto volume = volumes_.get(cache_key(machine.metadata.namespace_, volume_name(machine, entry)));
+  const bool is_spoiled = volume && has_claimed(machine, *volume) && volume->status.access &&
+                          volume->status.state != api::VolumeState::available &&
+                          !volume->spec.unclaimable.value_or(false);
+  return is_spoiled ? volume->status.access->handle : "";
 }
 
 bool MachineClaims::has_claimed(const api::Machine& machine, const api::Volume& volume) {

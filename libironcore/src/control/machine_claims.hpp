@@ -26,6 +26,8 @@ class MachineClaims {
                                                                const api::MachineNetworkInterface& entry);
   /// The volume of this entry if it is available and free for this machine, not claimed yet. `wrong_state` as above.
   Result<store::Shared<api::Volume>> usable_volume(const api::Machine& machine, const api::MachineVolume& entry);
+  /// Of a volume that the machine has claimed and that cannot be used any more: the handle of its disk. Empty if there is none.
+  std::string handle_of_spoiled(const api::Machine& machine, const api::MachineVolume& entry) const;
   static bool has_claimed(const api::Machine& machine, const api::Volume& volume);
   Result<void> claim_volume(const api::Machine& machine, const api::Volume& volume);
   /// `wrong_state` while the provider of a claimed volume has not handed it over yet: what opens it must not be used before.

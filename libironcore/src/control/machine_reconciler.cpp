@@ -65,7 +65,14 @@ void MachineReconciler::keep_unopened(const api::Machine& machine, const compute
 
 Result<compute::Disk> MachineReconciler::volume_disk(const api::Machine& machine, const api::MachineVolume& entry,
                                                      Wish& wish) {
-  IRONCORE_TRY(const auto volume, parts_.claims.usable_volume(machine, entry));
+  const auto usable = parts_.claims.usable_volume(machine, entry);
+  if (!usable) {
+    // A guest that has it open may still get on with it, and nobody else could get at what it has not written yet.
+    if (const auto handle = parts_.claims.handle_of_spoiled(machine, entry); !handle.empty())
+      wish.unopened[entry.name] = handle;
+    return usable.error();
+  }
+  const auto& volume = *usable;
   const auto& name = volume->metadata.name;
   if (wish.volumes.contains(name))
     return Error(ErrorCode::wrong_state,

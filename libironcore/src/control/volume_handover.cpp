@@ -162,8 +162,9 @@ Result<void> VolumeHandover::add_key(Step& step) {
   auto& trouble = step.outcome.trouble;
   const bool is_there = step.found && step.found->data.contains(encryption_key_entry);
   const auto leave = [&] { step.data[encryption_key_entry] = step.found->data.at(encryption_key_entry).value; };
-  // The header may be another one since the last machine had it.
-  if (step.is_held && !step.was_held) parts_.keys.forget(step.volume->metadata.uid);
+  // The header may be another one since somebody got the volume, or had it.
+  const auto& use = step.volume->status.use;
+  if (step.use.machine != (use ? use->machine : std::nullopt)) parts_.keys.forget(step.volume->metadata.uid);
   if (step.is_held || !parts_.keys.is_wrapping()) {
     IRONCORE_TRY(const auto key, parts_.keys.find_for(data, *step.volume, step.found, trouble));
     if (!key) {
@@ -180,7 +181,14 @@ Result<void> VolumeHandover::add_key(Step& step) {
     }
     return {};
   }
-  if (!is_there) return {};
+  if (!is_there) {
+    // Nobody has it now: whoever wants it next is told before.
+    const auto key = parts_.keys.find_for(data, *step.volume, step.found, trouble);
+    if (key && *key) return {};
+    if (key) trouble = parts_.keys.lost(*step.volume);
+    step.later = key ? Error(ErrorCode::not_found, trouble->message) : key.error();
+    return {};
+  }
   // Nobody needs it there any more; it goes when it can be had again.
   const auto is_kept = parts_.keys.secure(data, *step.volume, *step.found, trouble);
   if (is_kept) {

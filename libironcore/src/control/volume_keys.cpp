@@ -3,9 +3,11 @@
 #include "volume_keys.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "ironcore/crypto/secret.hpp"
+#include "volume_reconciler.hpp"
 
 namespace ironcore::control {
 
@@ -47,14 +49,19 @@ Result<crypto::WrappedKey> wrapped_in(const api::Secret& secret) {
   return crypto::WrappedKey::parse(entry->second.value);
 }
 
+std::string pool_of(const api::Volume& volume) {
+  return volume.spec.volume_pool_ref ? volume.spec.volume_pool_ref->name : "";
+}
+std::string pool_of(const api::VolumeSnapshot& snapshot) {
+  return annotation_of(snapshot.metadata, snapshot_pool_annotation);
+}
+
 bool is_same(const storage::EncryptionKey& a, const storage::EncryptionKey& b) {
   return crypto::constant_time_equal(a.bytes(), b.bytes());
 }
 
 /// Only over what was read: another provider may be at work.
-Result<void> replace(store::Store& store, const api::Secret& before, std::string wrapped) {
-  auto after = before;
-  after.data[wrapped_key_entry].value = std::move(wrapped);
+Result<void> replace(store::Store& store, const api::Secret& before, api::Secret after) {
   const auto known = store::Object::of(before);
   store::Transaction transaction;
   transaction.operations.emplace_back(
@@ -62,6 +69,23 @@ Result<void> replace(store::Store& store, const api::Secret& before, std::string
   transaction.preconditions.emplace_back(store::Unchanged{store::key_of(known), before.metadata.resource_version});
   IRONCORE_CHECK(store.commit(transaction));
   return {};
+}
+
+/// What the Secret says about the key in it, for who looks at all of them.
+bool is_marked(const api::Secret& secret, const std::string& pool, const std::string& context) {
+  const auto says = [](const auto& notes, const char* name, const std::string& value) {
+    const auto found = notes.find(name);
+    return found != notes.end() && found->second == value;
+  };
+  const auto& metadata = secret.metadata;
+  return says(metadata.labels, wrapped_key_label, "true") && says(metadata.annotations, pool_annotation, pool) &&
+         says(metadata.annotations, context_annotation, context);
+}
+api::Secret marked(api::Secret secret, const std::string& pool, const std::string& context) {
+  secret.metadata.labels[wrapped_key_label] = "true";
+  secret.metadata.annotations[pool_annotation] = pool;
+  secret.metadata.annotations[context_annotation] = context;
+  return secret;
 }
 
 std::string list_of(const std::vector<crypto::KeyVersion>& versions) {
@@ -87,10 +111,21 @@ auto VolumeKeys::place_of(const api::VolumeSnapshot& snapshot) -> Place {
           .context = "volumesnapshot " + snapshot.metadata.namespace_ + "/" + snapshot.metadata.uid};
 }
 
+/// People edit Secrets, and bring them back without what was on them.
+Result<void> VolumeKeys::mark(const Place& place, const api::Secret& secret) {
+  if (is_marked(secret, options_.pool, place.context)) return {};
+  const auto written = replace(store_, secret, marked(secret, options_.pool, place.context));
+  // Gone, or changed by somebody: who looks next sees it.
+  if (!written && written.error().code() != ErrorCode::conflict && written.error().code() != ErrorCode::not_found)
+    return written.error().within("write secret " + place.wrapped.name);
+  return {};
+}
+
 Result<std::optional<storage::EncryptionKey>> VolumeKeys::find_wrapped(const Place& place,
                                                                        std::optional<Trouble>& trouble) {
   IRONCORE_TRY(const auto found, read_secret(store_, place.wrapped));
   if (!found) return std::optional<storage::EncryptionKey>();
+  IRONCORE_CHECK(mark(place, *found));
   const auto doing = "key of " + place.name + " in secret " + place.wrapped.name;
   const auto wrapped = wrapped_in(*found);
   if (!wrapped) return refused(wrapped.error(), doing, trouble);
@@ -119,12 +154,9 @@ Result<void> VolumeKeys::write_wrapped(const Place& place, const store::Shared<a
                                        const storage::EncryptionKey& key, std::optional<Trouble>& trouble) {
   const auto wrapped = options_.keys->wrap(key, as_bytes(place.context));
   if (!wrapped) return refused(wrapped.error(), "wrap the key of " + place.name, trouble);
-  if (found) return within(replace(store_, *found, wrapped->to_text()), "write secret " + place.wrapped.name);
-  auto fresh = new_secret(place.wrapped);
-  fresh.metadata.labels[wrapped_key_label] = "true";
-  fresh.metadata.annotations[pool_annotation] = options_.pool;
-  fresh.metadata.annotations[context_annotation] = place.context;
+  auto fresh = marked(found ? *found : new_secret(place.wrapped), options_.pool, place.context);
   fresh.data[wrapped_key_entry].value = wrapped->to_text();
+  if (found) return within(replace(store_, *found, std::move(fresh)), "write secret " + place.wrapped.name);
   // Never over another one: it would be the only way to the data.
   const auto made = store::create(store_, std::move(fresh));
   if (made) return {};
@@ -288,19 +320,47 @@ struct VolumeKeys::Round {
   std::optional<Trouble> first_failure;
 };
 
+/// Nothing if it has no owner any more, or one of another pool.
+template <class T>
+auto VolumeKeys::place_for(const api::Secret& secret, const api::OwnerReference& owner)
+    -> Result<std::optional<Place>> {
+  const auto found = store::get<T>(store_, secret.metadata.namespace_, owner.name);
+  if (!found && found.error().code() != ErrorCode::not_found) return found.error();
+  if (!found || (*found)->metadata.uid != owner.uid) return std::optional<Place>();
+  auto place = place_of(**found);
+  if (place.wrapped.name != secret.metadata.name || pool_of(**found) != options_.pool) return std::optional<Place>();
+  return std::optional(std::move(place));
+}
+
+auto VolumeKeys::place_of_owner(const api::Secret& secret) -> Result<std::optional<Place>> {
+  for (const auto& owner : secret.metadata.owner_references) {
+    if (owner.kind == api::Volume::info.kind) return place_for<api::Volume>(secret, owner);
+    if (owner.kind == api::VolumeSnapshot::info.kind) return place_for<api::VolumeSnapshot>(secret, owner);
+  }
+  return std::optional<Place>();
+}
+
 Result<void> VolumeKeys::look_at(const api::Secret& secret, Round& round) {
   const auto& newest = round.versions.back();
   IRONCORE_TRY(const auto wrapped, wrapped_in(secret));
   round.needed.insert(wrapped.by);
+  const auto& labels = secret.metadata.labels;
   const auto& notes = secret.metadata.annotations;
   const auto pool = notes.find(pool_annotation), context = notes.find(context_annotation);
+  if (!labels.contains(wrapped_key_label) || pool == notes.end() || context == notes.end()) {
+    IRONCORE_TRY(const auto place, place_of_owner(secret));
+    if (!place) return {};
+    ++round.rewrapped;  // with the next round
+    return mark(*place, secret);
+  }
   // Those of others are counted only: their provider may not have the newest version yet.
-  if (wrapped.by == newest || pool == notes.end() || pool->second != options_.pool) return {};
-  if (context == notes.end()) return Error(ErrorCode::corrupt, "it does not say whose key it has; bring it back");
+  if (wrapped.by == newest || pool->second != options_.pool) return {};
   IRONCORE_TRY(const auto key, options_.keys->unwrap(wrapped, as_bytes(context->second)));
   IRONCORE_TRY(const auto again, options_.keys->wrap(key, as_bytes(context->second)));
   if (again.by == wrapped.by) return {};
-  const auto written = replace(store_, secret, again.to_text());
+  auto after = secret;
+  after.data[wrapped_key_entry].value = again.to_text();
+  const auto written = replace(store_, secret, std::move(after));
   // Gone, or changed by somebody who knows better: the next round sees it.
   if (!written && written.error().code() != ErrorCode::conflict && written.error().code() != ErrorCode::not_found)
     return written.error();
@@ -312,9 +372,14 @@ Result<void> VolumeKeys::look_at(const api::Secret& secret, Round& round) {
 auto VolumeKeys::go_round(std::vector<crypto::KeyVersion> versions, std::stop_token stop) -> Result<Round> {
   Round round;
   round.versions = std::move(versions);
-  store::Query query;
-  IRONCORE_TRY(query.labels, store::LabelSelector::parse(wrapped_key_label));
-  IRONCORE_TRY(const auto secrets, store::list<api::Secret>(store_, std::move(query)));
+  // The type of a Secret never changes, but one that was brought back may have another one.
+  store::Query of_type, labelled;
+  IRONCORE_TRY(of_type.fields, store::FieldSelector::parse("type=" + std::string(api::volume_wrapped_key_secret_type)));
+  IRONCORE_TRY(labelled.labels, store::LabelSelector::parse(wrapped_key_label));
+  IRONCORE_TRY(auto secrets, store::list<api::Secret>(store_, std::move(of_type)));
+  IRONCORE_TRY(const auto others, store::list<api::Secret>(store_, std::move(labelled)));
+  std::ranges::copy_if(others, std::back_inserter(secrets),
+                       [](const auto& one) { return one->type != api::volume_wrapped_key_secret_type; });
   for (const auto& secret : secrets) {
     if (stop.stop_requested()) return Error(ErrorCode::cancelled, "a stop was requested");
     const auto seen = look_at(*secret, round);

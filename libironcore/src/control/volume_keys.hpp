@@ -130,6 +130,10 @@ class VolumeKeys {
   void tell_restored(api::ObjectReference about, const Place& place);
   Result<void> write_wrapped(const Place& place, const store::Shared<api::Secret>& found,
                              const storage::EncryptionKey& key, std::optional<Trouble>& trouble);
+  Result<void> mark(const Place& place, const api::Secret& secret);
+  template <class T>
+  Result<std::optional<Place>> place_for(const api::Secret& secret, const api::OwnerReference& owner);
+  Result<std::optional<Place>> place_of_owner(const api::Secret& secret);
   Result<void> look_at(const api::Secret& secret, Round& round);
   Result<Round> go_round(std::vector<crypto::KeyVersion> versions, std::stop_token stop);
   void conclude(const Round& round);

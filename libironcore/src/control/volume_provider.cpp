@@ -274,14 +274,19 @@ class VolumeProvider::Body {
     Strays found;
     for (auto* store : stores_) {
       const auto before = known();
+      const auto kept = kept_in(*store);
       const auto add = [&](const storage::BlockId& id, Removal removal) {
         if (!before.contains(text_of(id)))
           found.emplace(text_of(id), [store, id, removal] { return (store->*removal)(id); });
       };
-      if (const auto volumes = store->volumes())
+      if (const auto volumes = store->volumes()) {
         for (const auto& volume : *volumes) add(volume.id, &storage::BlockStore::remove);
-      if (const auto snapshots = store->snapshots())
+        wake_missing(kept.volumes, *volumes, volume_controller_);
+      }
+      if (const auto snapshots = store->snapshots()) {
         for (const auto& snapshot : *snapshots) add(snapshot.id, &storage::BlockStore::remove_snapshot);
+        wake_missing(kept.snapshots, *snapshots, snapshot_controller_);
+      }
       const auto maintained = store->maintain(stop);
       counting_.maintained(maintained.has_value());
       if (!maintained) {
@@ -301,6 +306,35 @@ class VolumeProvider::Body {
     credentials_.look(stop);
     report_orphans(std::move(found));
     return true;
+  }
+
+  /// Who says that its data is in a store, by `namespace/uid`.
+  struct Kept {
+    std::map<std::string, std::string> volumes;
+    std::map<std::string, std::string> snapshots;
+  };
+  Kept kept_in(const storage::BlockStore& store) const {
+    Kept kept;
+    const auto is_there = [&](const std::string& class_name) {
+      const auto place = options_.classes.find(class_name);
+      return place != options_.classes.end() && place->second == &store;
+    };
+    for (const auto& volume : volumes_.list())
+      if (volume->spec.volume_class_ref && is_there(volume->spec.volume_class_ref->name) &&
+          volume->status.state == api::VolumeState::available && !volume->metadata.deletion_timestamp)
+        kept.volumes.emplace(text_of(volume->metadata), key_of(*volume));
+    for (const auto& snapshot : snapshots_.list())
+      if (annotation_of(snapshot->metadata, snapshot_pool_annotation) == options_.pool &&
+          is_there(annotation_of(snapshot->metadata, snapshot_class_annotation)) &&
+          snapshot->status.state == api::VolumeSnapshotState::ready && !snapshot->metadata.deletion_timestamp)
+        kept.snapshots.emplace(text_of(snapshot->metadata), key_of(*snapshot));
+    return kept;
+  }
+  /// `kept` was seen before `listed`, so what is not listed has gone: its turn asks for it once more, and tells.
+  template <class T>
+  static void wake_missing(std::map<std::string, std::string> kept, const std::vector<T>& listed, Controller& who) {
+    for (const auto& one : listed) kept.erase(text_of(one.id));
+    for (const auto& [name, key] : kept) who.queue().add(key);
   }
 
   void remove_half_image(storage::BlockStore& store, const storage::BlockId& id) {

@@ -173,7 +173,9 @@ Result<std::optional<storage::EncryptionKey>> VolumeReconciler::users_key(const 
     findings.look_again = parts_.options.look_again;
     return none;
   }
-  const auto key = encryption_key_in(**secret);
+  auto key = encryption_key_in(**secret);
+  if (key && volume.status.volume_id.empty())
+    if (const auto random = check_random(*key, **secret); !random) key = random.error();
   if (!key) {
     findings.trouble = {"VolumeEncryptionSecretNotReady", key.error().message(), Trouble::Kind::fault};
     findings.look_again = parts_.options.look_again;
@@ -216,7 +218,13 @@ Result<bool> VolumeReconciler::add_key(const api::Volume& volume, const api::Vol
 void VolumeReconciler::Findings::take(const VolumeHandover::Outcome& outcome) {
   access = outcome.access;
   in_the_way = outcome.in_the_way;
-  if (outcome.trouble) trouble = outcome.trouble;
+  if (outcome.trouble) {
+    trouble = outcome.trouble;
+    // What will be tried again says nothing about the data.
+    if (trouble->kind == Trouble::Kind::fault) use = Use::none;
+  } else if (outcome.access) {
+    use = Use::good;
+  }
   if (outcome.look_again) look_again = outcome.look_again;
 }
 
@@ -245,6 +253,12 @@ Result<bool> VolumeReconciler::find_room(const api::Volume& volume, const Offer&
 Result<void> VolumeReconciler::create(const api::Volume& volume, const Offer& offer, storage::VolumeSpec spec,
                                       Findings& findings, std::stop_token stop) {
   IRONCORE_TRY(const auto id, block_id(volume.metadata));
+  // What can never be comes before what is missing.
+  if (volume.spec.encryption || is_encrypting(*offer.of_class))
+    if (const auto can = offer.store->check_encryption(); !can) {
+      findings.trouble = Trouble::of(can.error(), "EncryptionUnsupported");
+      return can.error();
+    }
   IRONCORE_TRY(const bool has_source, add_source(volume, offer, spec, findings, stop));
   if (!has_source) return {};
   IRONCORE_TRY(const bool has_key, add_key(volume, *offer.of_class, spec, findings));
@@ -378,6 +392,10 @@ Result<void> VolumeReconciler::make(const api::Volume& volume, Findings& finding
   auto seen = offer->store->volume(id);
   if (!seen && seen.error().code() != ErrorCode::not_found) {
     findings.trouble = Trouble::of(seen.error(), "StoreFailed");
+    if (seen.error().code() == ErrorCode::corrupt) {
+      findings.trouble = {"VolumeDamaged", seen.error().message(), Trouble::Kind::fault};
+      findings.use = Findings::Use::none;
+    }
     return seen.error();
   }
   storage::VolumeSpec wanted{
@@ -387,11 +405,11 @@ Result<void> VolumeReconciler::make(const api::Volume& volume, Findings& finding
     if (!size) wanted.size_bytes = findings.seen->size_bytes;
   } else if (was_made) {
     // A new one in its place would be empty, and nobody would notice.
-    findings.is_lost = true;
-    findings.trouble = {
-        "VolumeLost",
-        "the volume was there and is not in its store any more; bring its data back, or delete the volume",
-        Trouble::Kind::fault};
+    findings.use = Findings::Use::none;
+    findings.trouble = {"VolumeLost",
+                        "the volume was there and is not in its store any more: " + seen.error().message() +
+                            "; bring its data back there under the same name, or delete the volume",
+                        Trouble::Kind::fault};
     return Error(ErrorCode::not_found, "volume " + id.uid.to_text() + " is not in its store any more");
   } else {
     IRONCORE_TRY(const bool has_room, find_room(volume, *offer, wanted.size_bytes, findings));
@@ -482,18 +500,35 @@ api::VolumeStatus VolumeReconciler::status_of(const api::Volume& current, const 
     status.resources = {{"storage", Quantity::bytes(static_cast<std::int64_t>(findings.seen->size_bytes))}};
   }
   if (findings.access) status.access = findings.access;
-  const bool is_usable = status.access && !status.volume_id.empty() && !findings.is_lost;
+  using Use = Findings::Use;
+  const bool was_made = status.access && !status.volume_id.empty();
+  // Without news it stays as it was.
+  const bool is_there = was_made && (findings.use == Use::good ||
+                                     (findings.use == Use::unknown && status.state != api::VolumeState::pending));
   if (findings.kept) {
     draft.condition("Removable", findings.kept, "", "");
-  } else if (is_usable) {
-    draft.condition("Ready", std::nullopt, "Available", "the volume can be used");
+    return std::move(draft.object.status);
+  }
+  if (is_there) {
+    if (findings.use == Use::good) {
+      draft.condition("Ready", std::nullopt, "Available", "the volume can be used");
+      draft.state(true, findings.trouble);
+    }
     draft.condition("UpToDate", findings.trouble, "UpToDate", "size and limits are as they are wanted");
     if (findings.in_the_way || api::find_condition(status.conditions, "Attachable") != nullptr)
       draft.condition("Attachable", findings.in_the_way, "Attachable", "the machine that claims the volume may use it");
-  } else if (findings.trouble) {
-    draft.condition("Ready", findings.trouble, "", "");
+    return std::move(draft.object.status);
   }
-  if (!findings.kept) draft.state(is_usable, findings.trouble);
+  if (findings.trouble) draft.condition("Ready", findings.trouble, "", "");
+  if (was_made && findings.trouble) {
+    // The same, and told once: whatever else was said is not known any more.
+    (void)set_condition(status.conditions, "UpToDate", findings.trouble, "", "", parts_.clock.wall());
+    if (findings.in_the_way)
+      draft.condition("Attachable", findings.in_the_way, "", "");
+    else
+      std::erase_if(status.conditions, [](const auto& one) { return one.type == "Attachable"; });
+  }
+  draft.state(false, findings.trouble);
   return std::move(draft.object.status);
 }
 

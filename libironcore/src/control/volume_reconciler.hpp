@@ -61,7 +61,13 @@ class VolumeReconciler {
     std::optional<Trouble> trouble;
     std::optional<Trouble> in_the_way;  ///< why its claimer may not use it yet
     std::optional<Trouble> kept;        ///< why it is not removed although it was deleted
-    bool is_lost = false;               ///< it was there, and is not any more
+    /// Whether the data that was made can be had.
+    enum class Use {
+      unknown,  ///< the turn did not come so far
+      good,
+      none,  ///< `trouble` says why, and what to do
+    };
+    Use use = Use::unknown;
     std::optional<Duration> look_again;
 
     void take(const VolumeHandover::Outcome& outcome);

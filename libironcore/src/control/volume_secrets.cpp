@@ -30,8 +30,8 @@ Result<storage::EncryptionKey> encryption_key_in(const api::Secret& secret) {
   const auto& name = secret.metadata.name;
   const auto entry = secret.data.find(encryption_key_entry);
   if (entry == secret.data.end())
-    return Error(ErrorCode::invalid,
-                 "secret " + name + " has no entry " + encryption_key_entry + "; put 256 random bits there, in base64");
+    return Error(ErrorCode::invalid, "secret " + name + " has no entry " + encryption_key_entry +
+                                         "; put 256 random bits there, in base64 (openssl rand -base64 32)");
   std::string_view text = entry->second.value;
   if (text.size() == storage::EncryptionKey::size) return storage::EncryptionKey::from_bytes(as_bytes(text));
   while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
@@ -39,12 +39,21 @@ Result<storage::EncryptionKey> encryption_key_in(const api::Secret& secret) {
   if (!decoded || decoded->size() != storage::EncryptionKey::size) {
     if (decoded) crypto::wipe(*decoded);
     return Error(ErrorCode::invalid, "entry " + std::string(encryption_key_entry) + " of secret " + name +
-                                         " must be 256 bits in base64, which is 44 characters; it has " +
+                                         " must be 256 random bits: 44 characters of base64, or the 32 bytes as they "
+                                         "are; it has " +
                                          std::to_string(text.size()));
   }
   auto key = storage::EncryptionKey::from_bytes(as_bytes(*decoded));
   crypto::wipe(*decoded);
   return key;
+}
+
+Result<void> check_random(const storage::EncryptionKey& key, const api::Secret& secret) {
+  const auto bytes = key.bytes();
+  if (std::ranges::any_of(bytes, [&](auto byte) { return byte != bytes.front(); })) return {};
+  return Error(ErrorCode::invalid, "entry " + std::string(encryption_key_entry) + " of secret " + secret.metadata.name +
+                                       " is no key, all its bytes are the same; put 256 random bits there, in base64 "
+                                       "(openssl rand -base64 32)");
 }
 
 std::string encryption_key_text(const storage::EncryptionKey& key) {

@@ -19,6 +19,8 @@ inline constexpr const char* encryption_key_entry = "encryptionKey";
 
 /// `invalid` says what is wrong, without a word of what is in it.
 Result<storage::EncryptionKey> encryption_key_in(const api::Secret& secret);
+/// `invalid` for a key that anybody guesses, such as zeros. Only for data that is not there yet: what is there has the key that it has.
+Result<void> check_random(const storage::EncryptionKey& key, const api::Secret& secret);
 /// The entry that `encryption_key_in` reads.
 std::string encryption_key_text(const storage::EncryptionKey& key);
 

@@ -96,6 +96,9 @@ Result<std::unique_ptr<BlockData>> PassingBlockStore::open(const BlockId& id, co
 Result<bool> PassingBlockStore::is_key_of(const BlockId& id, const EncryptionKey& key) {
   return pass(&BlockStore::is_key_of, id, key);
 }
+Result<void> PassingBlockStore::check_encryption() {
+  return pass(&BlockStore::check_encryption);
+}
 Result<Access> PassingBlockStore::access(const BlockId& id) {
   return pass(&BlockStore::access, id);
 }

@@ -98,6 +98,8 @@ class BlockStore {
   /// Whether the data of the volume or snapshot is encrypted with this key, as it says itself. Opens nothing: nobody sees a client, and whoever has the volume
   /// goes on.
   virtual Result<bool> is_key_of(const BlockId& id, const EncryptionKey& key) = 0;
+  /// Whether volumes can have a key at all: `unsupported` says what can do it. So that nobody looks for a key that is of no use.
+  virtual Result<void> check_encryption() { return {}; }
 
   /// With the tenant's current credential, which is made when there is none.
   virtual Result<Access> access(const BlockId& id) = 0;

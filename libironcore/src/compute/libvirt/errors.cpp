@@ -94,6 +94,11 @@ std::string tidy(std::string_view text) {
     out.erase(start, end + 2 - start);
     at = start;
   }
+  // Of librbd behind QEMU: neither says which key, nor what to do.
+  if (out.find("encryption load fail") != std::string::npos)
+    out +=
+        "; the key that the host has does not open the data of the volume, or the header of its encryption is damaged: "
+        "detach the volume, then its conditions say which, and what to do (ironcorectl describe volume)";
   return out;
 }
 

@@ -85,6 +85,11 @@ Result<std::unique_ptr<BlockData>> Store::open(const BlockId& id, const std::opt
   return block_data(std::move(disk), options_.executor);
 }
 
+Result<void> Store::check_encryption() {
+  return Error(ErrorCode::unsupported,
+               "local files are not encrypted: use a class whose pool is on Ceph, or an encrypted file system");
+}
+
 Result<bool> Store::is_key_of(const BlockId& id, const EncryptionKey&) {
   IRONCORE_CHECK(check_id(id));
   IRONCORE_TRY(const UniqueFd held, hold(words(id)));

@@ -56,6 +56,7 @@ class Store final : public BlockStore {
   Result<void> remove_snapshot(const BlockId& id) override;
   Result<std::unique_ptr<BlockData>> open(const BlockId& id, const std::optional<EncryptionKey>& key) override;
   Result<bool> is_key_of(const BlockId& id, const EncryptionKey&) override;
+  Result<void> check_encryption() override;
   Result<Access> access(const BlockId& id) override;
   Result<void> rotate_credential(const std::string& tenant) override;
   Result<std::vector<Credential>> credentials(const std::string&) override;

@@ -124,10 +124,7 @@ Result<Volume> Store::create_checked(const BlockId& id, const VolumeSpec& spec, 
                                      const std::stop_token& stop) {
   IRONCORE_CHECK(check_size(spec.size_bytes));
   IRONCORE_CHECK(check_limits(spec.limits));
-  if (spec.key) {
-    return Error(ErrorCode::unsupported,
-                 "local files are not encrypted: use a class whose pool is on Ceph, or an encrypted file system");
-  }
+  if (spec.key) IRONCORE_CHECK(check_encryption());
   Record record;
   record.size_bytes = spec.size_bytes;
   record.limits = spec.limits;
