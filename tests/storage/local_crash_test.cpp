@@ -298,7 +298,7 @@ void lose_one(const fs::path& directory, BlockStore& store, const World& world, 
   fs::rename(file, away);
   CHECK(store.volume(id).error().code() == ErrorCode::not_found);
   CHECK(store.volumes()->size() == world.volumes.size() - 1);
-  CHECK(store.take_snapshot(id, Uid::random(random), {}).error().code() == ErrorCode::not_found);
+  CHECK(store.take_snapshot(id, Uid::random(), {}).error().code() == ErrorCode::not_found);
   CHECK(store.snapshots()->size() == world.snapshots.size());
   fs::rename(away, file);
 }
