@@ -133,13 +133,25 @@ TEST_CASE("a reason that changed soon after it was told is told when its time ha
   world.create(machine("web"));
   world.run_to_rest();
   world.pass(10s, world.parts(), 1s);
-  world.change<api::MachinePool>(
-      "full", [](api::MachinePool& p) { p.status.conditions.clear(); }, store::Part::status);
-  world.pass(30s, world.parts(), 1s);
+  const auto change = [&](std::vector<api::Condition> conditions) {
+    world.change<api::MachinePool>(
+        "full", [&](api::MachinePool& p) { p.status.conditions = conditions; }, store::Part::status);
+    world.run_to_rest();
+  };
+  const auto ready = world.get<api::MachinePool>("full")->status.conditions;
+  change({});
+  change(ready);
+  change({});
+  change(ready);
   auto told = world.events("web", "OutOfCapacity");
   REQUIRE(told.size() == 1);
+  CHECK(told.front()->message == "no machine pool can take it now: 1 pool: not ready");
+  world.pass(2s, world.parts(), 100ms);
+  told = world.events("web", "OutOfCapacity");
+  REQUIRE(told.size() == 1);
   CHECK(told.front()->message == "no machine pool can take it now: 1 pool: no room (cpu)");
-  world.pass(30s, world.parts(), 1s);
+  change({});
+  world.pass(2s, world.parts(), 100ms);
   told = world.events("web", "OutOfCapacity");
   REQUIRE(told.size() == 1);
   CHECK(told.front()->message == "no machine pool can take it now: 1 pool: not ready");

@@ -107,3 +107,27 @@ TEST_CASE("a snapshot of an encrypted volume brings its key along") {
 }
 
 // ---- the pool -----------------------------------------------------------------------------------------------------
+
+TEST_CASE("a snapshot that names another pool than its volume's is told so, and taken when it does not any more") {
+  VolumeWorld world;
+  world.start();
+  auto astray = VolumeWorld::snapshot_of("astray", "data");
+  const std::string annotation = "volumepoollet.ironcore.dev/volume-pool";
+  astray.metadata.annotations[annotation] = "elsewhere";
+  world.create(astray);
+  world.run_for(15s);
+  CHECK(world.events("astray", "VolumeSnapshotElsewhere").empty());
+  world.create(VolumeWorld::here("data"));
+  world.run_for(15s);
+  CHECK(world.get_snapshot("astray")->status.state == api::VolumeSnapshotState::pending);
+  const auto told = world.events("astray", "VolumeSnapshotElsewhere");
+  REQUIRE(told.size() == 1);
+  CHECK(told.front()->message == "annotation " + annotation +
+                                     " says pool elsewhere, but volume data is in pool ceph: remove the annotation, "
+                                     "and the snapshot is taken here");
+  world.change<api::VolumeSnapshot>("astray",
+                                    [&](api::VolumeSnapshot& one) { one.metadata.annotations.erase(annotation); });
+  world.run_for(15s);
+  CHECK(world.get_snapshot("astray")->status.state == api::VolumeSnapshotState::ready);
+  CHECK(world.get_snapshot("astray")->metadata.annotations.at(annotation) == "ceph");
+}

@@ -156,7 +156,7 @@ TEST_CASE("who wants a directory waits for one that lets go of it, and not for o
   {
     const std::jthread ends([&] { first.lock.reset(); });
     const auto second = program::claim_directory(root, clock, {}, std::chrono::minutes(1));
-    REQUIRE(second);
+    REQUIRE(second.has_value());
     CHECK(second->id == first.id);
   }
   std::filesystem::remove_all(root);

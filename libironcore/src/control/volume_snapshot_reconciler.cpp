@@ -63,6 +63,18 @@ Result<store::Shared<api::VolumeSnapshot>> VolumeSnapshotReconciler::begin(
   return written;
 }
 
+/// A provider notes the pool of the volume. Whoever has noted another one keeps the snapshot from being taken anywhere.
+void VolumeSnapshotReconciler::tell_if_misplaced(const api::VolumeSnapshot& snapshot) {
+  if (snapshot.metadata.deletion_timestamp || snapshot.status.state != api::VolumeSnapshotState::pending) return;
+  const auto volume = source_of(snapshot);
+  const auto noted = annotation_of(snapshot.metadata, snapshot_volume_annotation);
+  if (!volume || (!noted.empty() && noted != volume->metadata.uid)) return;
+  tell(snapshot, api::EventType::warning, "VolumeSnapshotElsewhere",
+       std::string("annotation ") + snapshot_pool_annotation + " says pool " +
+           annotation_of(snapshot.metadata, snapshot_pool_annotation) + ", but volume " + volume->metadata.name +
+           " is in pool " + parts_.options.pool + ": remove the annotation, and the snapshot is taken here");
+}
+
 Result<storage::Snapshot> VolumeSnapshotReconciler::take(const api::VolumeSnapshot& snapshot,
                                                          storage::BlockStore& store, const storage::BlockId& id,
                                                          std::stop_token stop) {
@@ -162,7 +174,10 @@ Result<Requeue> VolumeSnapshotReconciler::reconcile(const std::string& key, std:
   // Without a source it stands for something that somebody else has put there.
   if (!snapshot || !snapshot->spec.volume_ref) return Requeue{};
   const auto pool = annotation_of(snapshot->metadata, snapshot_pool_annotation);
-  if (!pool.empty() && pool != parts_.options.pool) return Requeue{};
+  if (!pool.empty() && pool != parts_.options.pool) {
+    tell_if_misplaced(*snapshot);
+    return Requeue{};
+  }
   if (is_managed_by_others(snapshot->metadata) && !has_finalizer(snapshot->metadata, api::volume_snapshot_finalizer))
     return Requeue{};
   if (!snapshot->metadata.deletion_timestamp) return bring_up(std::move(snapshot), std::move(stop));

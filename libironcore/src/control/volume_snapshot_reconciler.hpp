@@ -41,6 +41,7 @@ class VolumeSnapshotReconciler {
   /// Notes where it will be; null if it waits for its volume.
   Result<store::Shared<api::VolumeSnapshot>> begin(const store::Shared<api::VolumeSnapshot>& snapshot);
   Result<Requeue> bring_up(store::Shared<api::VolumeSnapshot> snapshot, std::stop_token stop);
+  void tell_if_misplaced(const api::VolumeSnapshot& snapshot);
   Result<storage::Snapshot> take(const api::VolumeSnapshot& snapshot, storage::BlockStore& store,
                                  const storage::BlockId& id, std::stop_token stop);
   Result<Requeue> tear_down(const api::VolumeSnapshot& snapshot);
