@@ -887,7 +887,7 @@ TEST_CASE("a stop does not wait for a gateway that answers nothing, and nothing 
                                                {.pool = "rgw",
                                                 .provider_id = "ceph://one",
                                                 .classes = {{"standard", &gateway}},
-                                                .workers = 2,
+                                                .workers = 3,
                                                 .heartbeat_every = 50ms,
                                                 .maintain_every = 50ms},
                                                clock, log)
@@ -900,16 +900,21 @@ TEST_CASE("a stop does not wait for a gateway that answers nothing, and nothing 
   REQUIRE(store::create(*store, BucketWorld::here("one")));
   const auto one = [&] { return *store::get<api::Bucket>(*store, "default", "one").value(); };
   REQUIRE(eventually(clock, [&] { return one().status.state == BucketState::available; }));
+  const auto pool_state = [&] { return (*store::get<api::BucketPool>(*store, "", "rgw"))->status.state; };
+  REQUIRE(eventually(clock, [&] { return pool_state() == api::StoragePoolState::available; }));
   gateway.hang();
-  // The question, the look at all of them, and the turns of both workers.
+  // The question, the look at all of them, and the turns of both; perhaps another one of the first.
   for (const auto* name : {"two", "three"}) REQUIRE(store::create(*store, BucketWorld::here(name)));
-  REQUIRE(eventually(clock, [&] { return gateway.held() == 4; }));
+  const auto is_begun = [&](const char* name) {
+    return store::get<api::Bucket>(*store, "default", name).value()->metadata.finalizers.size() == 1;
+  };
+  REQUIRE(eventually(clock, [&] { return gateway.held() >= 4 && is_begun("two") && is_begun("three"); }));
   const auto before = one();
   runner.request_stop();
   runner.join();  // would not end
   CHECK(gateway.held() == 0);
   CHECK(one().status == before.status);
-  CHECK((*store::get<api::BucketPool>(*store, "", "rgw"))->status.state == api::StoragePoolState::available);
+  CHECK(pool_state() == api::StoragePoolState::available);
   for (const auto* name : {"two", "three"}) {
     const auto waiting = store::get<api::Bucket>(*store, "default", name).value();
     CHECK(waiting->status.conditions.empty());
