@@ -66,12 +66,19 @@ void ClusterStores::reload() {
   asked_.notify_all();
 }
 
+void ClusterStores::wait_until_tried(Instant deadline, std::stop_token stop) {
+  std::unique_lock lock(mutex_);
+  clock_.wait(lock, asked_, std::move(stop), deadline, [this] { return is_tried_; });
+}
+
 void ClusterStores::run(const std::stop_token& stop) {
   bool is_whole = false;
   bool is_due = true;
   while (!stop.stop_requested()) {
     if (is_due || !is_whole || may_be_cut_off()) is_whole = open_all().has_value();
     std::unique_lock lock(mutex_);
+    is_tried_ = true;
+    asked_.notify_all();
     const auto again = clock_.now() + (is_whole ? Duration(look_every) : Duration(pause));
     clock_.wait(lock, asked_, stop, again, [this] { return is_asked_; });
     is_due = std::exchange(is_asked_, false);

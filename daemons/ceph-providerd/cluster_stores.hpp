@@ -47,6 +47,8 @@ class ClusterStores {
 
   /// Looks whether the file has another key. Thread: any.
   void reload();
+  /// Until all stores have been opened, or the first attempt has failed. Thread: any.
+  void wait_until_tried(Instant deadline, std::stop_token stop);
 
  private:
   void run(const std::stop_token& stop);
@@ -73,6 +75,7 @@ class ClusterStores {
   std::mutex mutex_;
   std::condition_variable_any asked_;
   bool is_asked_ = false;
+  bool is_tried_ = false;
   std::jthread thread_;  // ends first
 };
 

@@ -42,7 +42,10 @@ Result<void> serve(const ceph_providerd::Options& options, program::Daemon& daem
     provider.classes = places->volume_classes;
     provider.keys = places->keys.get();
     IRONCORE_TRY(volumes, control::VolumeProvider::create(*store, images.get(), std::move(provider), clock, log));
-    parts.push_back(program::endless("volumes", [&](std::stop_token stop) { volumes->run(std::move(stop)); }));
+    parts.push_back(program::endless("volumes", [&](std::stop_token stop) {
+      places->wait_for_clusters(stop);
+      volumes->run(std::move(stop));
+    }));
     parts.push_back(program::endless("watchdog", [&](std::stop_token stop) {
       const program::Standstill standstill{.length = [&] { return volumes->standstill(); },
                                            .patience = options.volumes.patience_with_workers,

@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include <chrono>
 #include <utility>
 
 #include "ceph-providerd/late.hpp"
@@ -63,6 +64,15 @@ class OpenPlaces final : public Places {
     }
 #ifdef IRONCORE_HAS_CEPH
     for (const auto& cluster : clusters_) cluster->reload();
+#endif
+  }
+
+  void wait_for_clusters(std::stop_token stop) override {
+#ifdef IRONCORE_HAS_CEPH
+    const auto deadline = daemon_.clock.now() + std::chrono::seconds(5);
+    for (const auto& cluster : clusters_) cluster->wait_until_tried(deadline, stop);
+#else
+    (void)stop;
 #endif
   }
 

@@ -26,6 +26,8 @@ class Places {
   /// Reads all files of keys again: those that wrap keys, of gateways, of clusters. What is under way ends with the key that it began with; a file that is wrong changes
   /// nothing. Thread: any.
   virtual void reload() = 0;
+  /// Waits until each cluster has answered or refused once, and some seconds at most: who begins with volumes before that would say of each that its store is away.
+  virtual void wait_for_clusters(std::stop_token stop) = 0;
   /// Which stores and gateways answer, and why others do not. Thread: any.
   virtual std::vector<control::ProviderCount> counts() const = 0;
 

@@ -156,6 +156,25 @@ class Cluster(WithProvider):
         self.provider = self.start_provider()
         wait_until("all are gone", lambda: not self.images() and not self.ok("get", "volumes", "-o", "name").strip(), seconds=90)
 
+    def test_a_start_says_of_no_volume_that_its_store_is_away(self):
+        names = [f"v{number}" for number in range(4)]
+        self.make("---".join(volume(name, size="4Mi") for name in names))
+        for name in names:
+            self.wait_state(f"volume/{name}", "Available")
+        for _ in range(3):
+            self.provider.kill()
+            # One that is new tells that the provider has come to them.
+            self.make(volume("newer", size="4Mi"))
+            self.provider = self.start_provider()
+            self.wait_state("volume/newer", "Available")
+            self.ok("delete", "volume", "newer", seconds=90)
+        told = [(event["involvedObject"]["name"], event["message"]) for event in self.get("events")["items"]
+                if event["reason"] == "StoreUnavailable"]
+        self.assertEqual(told, [])
+        for name in names:
+            up_to_date = next(one for one in self.get("volume", name)["status"]["conditions"] if one["type"] == "UpToDate")
+            self.assertEqual(up_to_date["status"], "True")
+
     def test_while_the_monitor_is_down_a_volume_waits_and_the_pool_offers_nothing(self):
         def offers():
             return self.get("volumepool", "here")["status"].get("availableVolumeClasses", [])
