@@ -88,30 +88,36 @@ class Cluster(WithProvider):
 
         def spoil():
             self.make(f"apiVersion: v1\nkind: Secret\nmetadata: {{name: {own}}}\nstringData: {{encryptionKey: '{wrong}'}}\n")
-            self.assertEqual(self.secret(own)["encryptionKey"], wrong)
+
+        def put_back():
+            wait_until("the key is put back", lambda: self.secret(own).get("encryptionKey") == key, seconds=60)
 
         spoil()
+        put_back()
+        wait_until("it is told", lambda: "EncryptionKeyRestored" in self.ok("describe", "volume", "safe"))
         self.claim_safe()
         self.assertNotIn("encryptionKey", self.secret(own))
         self.assertEqual(self.secret(f"volumekey-{uid}"), kept)
-        wait_until("it is told", lambda: "EncryptionKeyRestored" in self.ok("describe", "volume", "safe"))
         self.claim_safe(machine)
         self.assertEqual(self.secret(own)["encryptionKey"], key)
         # A provider that has just begun knows no key: it asks the header of the image.
-        spoil()
         self.provider.kill()
+        spoil()
+        self.assertEqual(self.secret(own)["encryptionKey"], wrong)
         self.provider = self.start_provider()
-        wait_until("the key is put back", lambda: self.secret(own)["encryptionKey"] == key, seconds=60)
+        put_back()
         # Without a wrapped one a wrong key is nobody's, and the right one is enough.
+        self.provider.kill()
         self.ok("delete", "secret", f"volumekey-{uid}")
         spoil()
+        self.provider = self.start_provider()
         self.claim_safe()
         wait_until("it is lost", lambda: "EncryptionKeyLost" in self.ok("describe", "volume", "safe"))
         self.assertNotEqual(self.ctl("get", "secret", f"volumekey-{uid}").code, 0)
         wrong, key = key, wrong
         spoil()
         wait_until("the right one is kept", lambda: self.ctl("get", "secret", f"volumekey-{uid}").code == 0, seconds=120)
-        self.assertNotIn("encryptionKey", self.secret(own))
+        wait_until("it is kept nowhere else", lambda: "encryptionKey" not in self.secret(own))
         for one in (key, wrong):
             self.assertNotIn(one, self.provider.log.read_text())
         self.ok("delete", "machine", "web-1")
@@ -174,6 +180,7 @@ class Cluster(WithProvider):
         for name in names:
             up_to_date = next(one for one in self.get("volume", name)["status"]["conditions"] if one["type"] == "UpToDate")
             self.assertEqual(up_to_date["status"], "True")
+        self.ok("delete", "volume", *names, seconds=90)
 
     def test_while_the_monitor_is_down_a_volume_waits_and_the_pool_offers_nothing(self):
         def offers():
