@@ -71,6 +71,7 @@ struct VolumeSpec {
 };
 
 constexpr std::uint64_t size_step = std::uint64_t{1} << 20;
+/// An RBD image with an object map has at most 256,000,000 objects of 4 MiB, and needs 16 MiB of them for the header of an encryption.
 constexpr std::uint64_t max_size = std::uint64_t{976} << 40;
 
 /// Up to a whole MiB below 1 GiB, up to a whole GiB from there on; nothing for 0, and for what is then more than `max_size`.
